@@ -1,0 +1,67 @@
+"""quickstroke: pen strokes become words.
+
+Importing this package is light: PyTorch and numba are imported when something that needs them is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from quickstroke.categories import CATEGORIES
+from quickstroke.config import ModelConfig, TrainConfig
+from quickstroke.drawing import Drawing
+from quickstroke.errors import QuickstrokeError
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from quickstroke.dataset import PreparedDataset, prepare
+    from quickstroke.formats import read_drawings
+    from quickstroke.models import StrokeClassifier
+    from quickstroke.recognizer import Guess, Recognizer, load
+    from quickstroke.simplify import simplify
+    from quickstroke.training import train
+
+_LAZY = {
+    "Guess": "recognizer",
+    "PreparedDataset": "dataset",
+    "Recognizer": "recognizer",
+    "StrokeClassifier": "models",
+    "load": "recognizer",
+    "prepare": "dataset",
+    "read_drawings": "formats",
+    "simplify": "simplify",
+    "train": "training",
+}
+_NEED_TORCH = ("models", "recognizer", "training")
+
+__all__ = [
+    "CATEGORIES",
+    "Drawing",
+    "Guess",
+    "ModelConfig",
+    "PreparedDataset",
+    "QuickstrokeError",
+    "Recognizer",
+    "StrokeClassifier",
+    "TrainConfig",
+    "load",
+    "prepare",
+    "read_drawings",
+    "simplify",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'quickstroke' has no attribute {name!r}")
+    try:
+        value = getattr(importlib.import_module(f"quickstroke.{_LAZY[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name == "torch" and _LAZY[name] in _NEED_TORCH:
+            from quickstroke.errors import MissingExtra
+
+            raise MissingExtra(f"quickstroke.{name}", "torch") from error
+        raise
+    globals()[name] = value
+    return value

@@ -1,0 +1,127 @@
+"""The words of Quick, Draw!, and how a word is written.
+
+Words are written as Google writes them, with spaces; underscores are accepted on input.
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from quickstroke.errors import CategoryError
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.replace("\n", " ").split(","))
+
+
+# All 345 categories of github.com/googlecreativelab/quickdraw-dataset, in byte order.
+CATEGORIES = _words("""
+The Eiffel Tower, The Great Wall of China, The Mona Lisa, aircraft carrier, airplane, alarm clock,
+ambulance, angel, animal migration, ant, anvil, apple, arm, asparagus, axe, backpack, banana, bandage,
+barn, baseball, baseball bat, basket, basketball, bat, bathtub, beach, bear, beard, bed, bee, belt,
+bench, bicycle, binoculars, bird, birthday cake, blackberry, blueberry, book, boomerang, bottlecap,
+bowtie, bracelet, brain, bread, bridge, broccoli, broom, bucket, bulldozer, bus, bush, butterfly, cactus,
+cake, calculator, calendar, camel, camera, camouflage, campfire, candle, cannon, canoe, car, carrot,
+castle, cat, ceiling fan, cell phone, cello, chair, chandelier, church, circle, clarinet, clock, cloud,
+coffee cup, compass, computer, cookie, cooler, couch, cow, crab, crayon, crocodile, crown, cruise ship,
+cup, diamond, dishwasher, diving board, dog, dolphin, donut, door, dragon, dresser, drill, drums, duck,
+dumbbell, ear, elbow, elephant, envelope, eraser, eye, eyeglasses, face, fan, feather, fence, finger,
+fire hydrant, fireplace, firetruck, fish, flamingo, flashlight, flip flops, floor lamp, flower, flying
+saucer, foot, fork, frog, frying pan, garden, garden hose, giraffe, goatee, golf club, grapes, grass,
+guitar, hamburger, hammer, hand, harp, hat, headphones, hedgehog, helicopter, helmet, hexagon, hockey
+puck, hockey stick, horse, hospital, hot air balloon, hot dog, hot tub, hourglass, house, house plant,
+hurricane, ice cream, jacket, jail, kangaroo, key, keyboard, knee, knife, ladder, lantern, laptop, leaf,
+leg, light bulb, lighter, lighthouse, lightning, line, lion, lipstick, lobster, lollipop, mailbox, map,
+marker, matches, megaphone, mermaid, microphone, microwave, monkey, moon, mosquito, motorbike, mountain,
+mouse, moustache, mouth, mug, mushroom, nail, necklace, nose, ocean, octagon, octopus, onion, oven, owl,
+paint can, paintbrush, palm tree, panda, pants, paper clip, parachute, parrot, passport, peanut, pear,
+peas, pencil, penguin, piano, pickup truck, picture frame, pig, pillow, pineapple, pizza, pliers, police
+car, pond, pool, popsicle, postcard, potato, power outlet, purse, rabbit, raccoon, radio, rain, rainbow,
+rake, remote control, rhinoceros, rifle, river, roller coaster, rollerskates, sailboat, sandwich, saw,
+saxophone, school bus, scissors, scorpion, screwdriver, sea turtle, see saw, shark, sheep, shoe, shorts,
+shovel, sink, skateboard, skull, skyscraper, sleeping bag, smiley face, snail, snake, snorkel, snowflake,
+snowman, soccer ball, sock, speedboat, spider, spoon, spreadsheet, square, squiggle, squirrel, stairs,
+star, steak, stereo, stethoscope, stitches, stop sign, stove, strawberry, streetlight, string bean,
+submarine, suitcase, sun, swan, sweater, swing set, sword, syringe, t-shirt, table, teapot, teddy-bear,
+telephone, television, tennis racquet, tent, tiger, toaster, toe, toilet, tooth, toothbrush, toothpaste,
+tornado, tractor, traffic light, train, tree, triangle, trombone, truck, trumpet, umbrella, underwear,
+van, vase, violin, washing machine, watermelon, waterslide, whale, wheel, windmill, wine bottle, wine
+glass, wristwatch, yoga, zebra, zigzag
+""")
+
+# The 100 classes of the 2020 project, in the order of its models' output layer.
+SEED_CATEGORIES = _words("""
+drums, sun, laptop, anvil, baseball bat, ladder, eyeglasses, grapes, book, dumbbell, traffic light,
+wristwatch, wheel, shovel, bread, table, tennis racquet, cloud, chair, headphones, face, eye, airplane,
+snake, lollipop, power outlet, pants, mushroom, star, sword, clock, hot dog, syringe, stop sign,
+mountain, smiley face, apple, bed, shorts, broom, diving board, flower, spider, cell phone, car, camera,
+tree, square, moon, radio, hat, pizza, axe, door, tent, umbrella, line, cup, fan, triangle, basketball,
+pillow, scissors, t-shirt, tooth, alarm clock, paper clip, spoon, microphone, candle, pencil, envelope,
+saw, frying pan, screwdriver, helmet, bridge, light bulb, ceiling fan, key, donut, bird, circle, beard,
+coffee cup, butterfly, bench, rifle, cat, sock, ice cream, moustache, suitcase, hammer, rainbow, knife,
+cookie, baseball, lightning, bicycle
+""")
+
+_BY_FOLDED = {word.casefold(): word for word in CATEGORIES}
+
+
+def canonical_word(name: str) -> str:
+    """The word as Google writes it: underscores become spaces, official words get their official case."""
+    spaced = " ".join(name.replace("_", " ").split())
+    return _BY_FOLDED.get(spaced.casefold(), spaced)
+
+
+def closest_words(name: str, among: Sequence[str] = CATEGORIES) -> str:
+    """A hint for an error message, such as `; did you mean 'cat'?`, empty when nothing is near."""
+    near = difflib.get_close_matches(canonical_word(name), among, n=2, cutoff=0.75)
+    return f"; did you mean {' or '.join(repr(word) for word in near)}?" if near else ""
+
+
+def check_classes(names: Iterable[str], where: str) -> tuple[str, ...]:
+    """Class names in order, written canonically.
+
+    Raises:
+        CategoryError: no name, an empty name, or the same word twice; `where` says whose list it is.
+    """
+    classes: list[str] = []
+    for position, name in enumerate(names, start=1):
+        word = canonical_word(name)
+        if not word:
+            raise CategoryError(f"{where}: class {position} has an empty name")
+        if word in classes:
+            raise CategoryError(
+                f"{where}: {word!r} is listed twice, as class {classes.index(word) + 1} and class {position}"
+            )
+        classes.append(word)
+    if not classes:
+        raise CategoryError(f"{where}: no class is listed")
+    return tuple(classes)
+
+
+def read_classes(path: Path | str) -> tuple[str, ...]:
+    """A class list file: one word a line, in the order of the output layer; empty lines are ignored.
+
+    Raises:
+        CategoryError: the file cannot be read as text, is empty, or lists a word twice.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CategoryError(f"{path}: cannot be read as a class list: {error}") from error
+    return check_classes((line for line in lines if line.strip()), str(path))
+
+
+def parse_classes(values: Sequence[str]) -> tuple[str, ...]:
+    """Classes as a command line gives them: one file of words, or the words themselves.
+
+    Raises:
+        CategoryError: as `read_classes` and `check_classes`.
+    """
+    if len(values) == 1 and canonical_word(values[0]) not in CATEGORIES:
+        path = Path(values[0])
+        if path.is_file():
+            return read_classes(path)
+        if path.suffix or "/" in values[0]:
+            raise CategoryError(f"{path}: no such class list file")
+    return check_classes(values, "class list")

@@ -1,0 +1,77 @@
+"""The command line: one small file a command, each imported only when it runs.
+
+Exit codes: 0 done, 2 the user's input is wrong (one line on stderr), 130 interrupted, 1 our fault.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from quickstroke.errors import MissingExtra, QuickstrokeError
+
+# In the order in which a user meets them.
+COMMANDS = {
+    "download": "official files from Google's public bucket",
+    "prepare": "drawings in any official format -> one prepared dataset",
+    "train": "a model on a prepared dataset -> a run folder",
+    "evaluate": "a model's accuracy on a dataset or on files",
+    "predict": "ranked words for each drawing of some files",
+    "report": "runs or results documents -> a results document with plots",
+    "publish": "the best weights of a run -> NAME.model and NAME.json",
+    "models": "what is published here, and which is the default",
+    "demo": "all of it in a minute, on real drawings or built-in synthetic ones",
+}
+
+
+def usage() -> str:
+    """The text of `quickstroke --help`."""
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items())
+    return (
+        "usage: quickstroke COMMAND ...\n\nPen strokes become words: train, evaluate, publish and run stroke "
+        f"classifiers.\n\ncommands:\n{commands}\n\n`quickstroke COMMAND --help` describes a command; "
+        "`quickstroke --version` tells the version."
+    )
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns its exit code."""
+    arguments = list(sys.argv[1:] if args is None else args)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version"):
+        from quickstroke import __version__
+
+        print(f"quickstroke {__version__}")
+        return 0
+    command, rest = arguments[0], arguments[1:]
+    if command not in COMMANDS:
+        return _fail("", f"unknown command {command!r}; expected one of {', '.join(COMMANDS)}")
+    try:
+        return int(importlib.import_module(f"quickstroke.cli.{command}").run(rest) or 0)
+    except QuickstrokeError as error:
+        return _fail(command, str(error))
+    except ModuleNotFoundError as error:
+        extra = {"torch": "torch", "matplotlib": "report", "tensorboard": "tensorboard"}.get(error.name or "")
+        if extra is None:
+            raise
+        return _fail(command, str(MissingExtra(f"quickstroke {command}", extra)))
+    except BrokenPipeError:
+        # The reader of our output has gone, as `head` does: nothing is wrong, and nothing more can be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(command, f"{where}{error.strerror or error}")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except SystemExit as error:  # tyro's, after --help or a wrong option
+        return error.code if isinstance(error.code, int) else 2
+
+
+def _fail(command: str, message: str) -> int:
+    print(f"quickstroke {command}: ".replace(" :", ":") + " ".join(message.split("\n")), file=sys.stderr)
+    return 2

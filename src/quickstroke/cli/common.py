@@ -1,0 +1,93 @@
+"""What several commands share: reading options, one JSON line, a bar on a terminal."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar, cast
+
+import tyro
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+Options = TypeVar("Options")
+
+Json = Annotated[bool, tyro.conf.arg(help="print one JSON object on one line, the last of stdout")]
+
+
+def words(help_text: str) -> Any:
+    """The annotation of an option that takes one or more words, or a file; left out, it is None."""
+    return optional(help_text, "WORD...")
+
+
+def optional(help_text: str, metavar: str) -> Any:
+    """The annotation of an option that may be None; its help says what that means."""
+    return tyro.conf.arg(help=help_text, metavar=metavar, help_behavior_hint="")
+
+
+def positional(help_text: str, metavar: str) -> Any:
+    """The annotation of arguments of which there may be any number."""
+    return tyro.conf.arg(help=help_text, metavar=metavar, help_behavior_hint="")
+
+
+def parse(kind: type[Options], command: str, args: Sequence[str], default: Options | None = None) -> Options:
+    """The options of a command from its arguments.
+
+    Raises:
+        SystemExit: 0 after --help, 2 when the arguments are wrong; tyro has said how.
+    """
+    options = tyro.cli(
+        kind,
+        prog=f"quickstroke {command}",
+        args=args,
+        default=default,
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff),
+    )
+    return cast(Options, options)
+
+
+def print_json(values: dict[str, Any]) -> None:
+    """One JSON object on one line."""
+    print(json.dumps(values, ensure_ascii=False), flush=True)
+
+
+def note(text: str) -> None:
+    """A remark for the person, beside the results: on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def percent(fraction: float) -> str:
+    """A fraction as a percentage with two digits."""
+    return f"{100 * fraction:.2f}%"
+
+
+class _Speed(ProgressColumn):
+    """Items a second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:,.0f} {self._unit}/s" if task.speed else "")
+
+
+def progress(unit: str = "classes") -> Progress:
+    """A bar on stderr with speed and time left; nothing at all when stderr is no terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Speed(unit),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -1,0 +1,139 @@
+"""`quickstroke evaluate`."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from quickstroke.cli.common import Json, note, parse, percent, print_json, progress
+from quickstroke.errors import ConfigError, DatasetError
+
+
+@dataclass(frozen=True)
+class Options:
+    """A model's exact accuracy over a split of a prepared dataset, or over drawing files.
+
+    Of files, every drawing whose word the model knows is taken, and those left out are counted by word.
+    """
+
+    model: Annotated[
+        Positional[str],
+        arg(metavar="MODEL", help="a .model file, a run folder, or the name of a published model"),
+    ]
+    files: Annotated[
+        Positional[tuple[str, ...]], arg(metavar="[FILE...]", help="drawing files, folders or glob patterns")
+    ] = ()
+    data: Annotated[str | None, arg(metavar="DIR", help="a prepared dataset, in place of files")] = None
+    split: Annotated[
+        Literal["train", "val", "test", "reserved"], arg(help="which drawings of the prepared dataset")
+    ] = "val"
+    classes: Annotated[
+        str | None,
+        arg(
+            metavar="FILE",
+            help="classes of a model without a card, in the order of its output layer, one a line",
+        ),
+    ] = None
+    protocol: Annotated[
+        Literal["honest", "published"],
+        arg(
+            help="`published` is how the 2020 project measured: batch norm in training mode over batches of drawings "
+            "sorted by label"
+        ),
+    ] = "honest"
+    batch_size: Annotated[int, arg(metavar="N", help="of the protocol `published`")] = 256
+    reestimate_batchnorm: Annotated[
+        bool, arg(help="first estimate batch norm's statistics again, over the drawings that are evaluated")
+    ] = False
+    device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where the model runs")] = "auto"
+    per_class: Annotated[bool, arg(help="print (and give in the JSON) each class's accuracy")] = False
+    confusion: Annotated[bool, arg(help="give the confusion matrix in the JSON, a row a true class")] = False
+    json: Json = False
+
+
+def run(args: Sequence[str]) -> None:
+    """Runs the command."""
+    options = parse(Options, "evaluate", args)
+    if bool(options.files) == bool(options.data):
+        raise ConfigError("give either drawing files or --data DIR")
+    if options.batch_size < 1:
+        raise ConfigError(f"--batch-size should be 1 or more, got {options.batch_size}")
+
+    import numpy as np
+
+    from quickstroke import published
+    from quickstroke.config import TrainConfig
+    from quickstroke.dataset import PreparedDataset, from_drawings
+    from quickstroke.evaluation import evaluate, reestimate_batchnorm
+    from quickstroke.formats import read_drawings
+    from quickstroke.models import n_parameters
+    from quickstroke.training import pick_device
+
+    loaded = published.load_model(published.find_model(options.model), options.classes)
+    if loaded.note:
+        note(loaded.note)
+    data: Any
+    if options.data:
+        data = PreparedDataset(options.data)
+        label_map = data.label_map(loaded.classes)
+        indices = data.indices(options.split)
+        known = label_map[data.labels[indices]] >= 0
+        counted = np.bincount(data.labels[indices[~known]], minlength=len(data.classes))
+        left_out = Counter({word: int(n) for word, n in zip(data.classes, counted, strict=True) if n})
+        indices = indices[known]
+    else:
+        data, left_out = from_drawings(read_drawings(options.files), loaded.classes)
+        label_map, indices = np.arange(len(loaded.classes)), np.arange(len(data))
+    if not len(indices):
+        raise DatasetError(f"none of the {sum(left_out.values())} drawings is of a word that the model knows")
+    model = loaded.model.to(pick_device(TrainConfig(device=options.device)))
+    if options.reestimate_batchnorm:
+        reestimate_batchnorm(model, data, indices)
+    with progress("drawings") as bar:
+        task = bar.add_task("evaluating", total=len(indices))
+        result = evaluate(
+            model,
+            data,
+            indices,
+            loaded.classes,
+            label_map,
+            protocol=options.protocol,
+            batch_size=options.batch_size,
+            on_batch=lambda n: bar.update(task, advance=n),
+        )
+    where = f"{options.data}, split {options.split}" if options.data else " ".join(options.files)
+    print(f"{loaded.name} on {result.n:,} drawings ({where}), protocol {options.protocol}:")
+    print(
+        f"top-1 {percent(result.top(1))}  top-3 {percent(result.top(3))}  top-5 {percent(result.top(5))}  "
+        f"loss {result.loss:.4f}"
+    )
+    if left_out:
+        most = ", ".join(f"{word} {n}" for word, n in left_out.most_common(10))
+        more = f" and {len(left_out) - 10} more words" if len(left_out) > 10 else ""
+        print(
+            f"left out: {sum(left_out.values()):,} drawings of words that the model does not know ({most}{more})"
+        )
+    per_class = result.per_class()
+    if options.per_class:
+        for word, (right, n) in per_class.items():
+            print(f"{percent(right / n) if n else '-':>8}  {right:>6} of {n:>6}  {word}")
+    if options.json:
+        values: dict[str, Any] = {
+            "model": loaded.name,
+            "top1": result.top(1),
+            "top3": result.top(3),
+            "top5": result.top(5),
+            "loss": result.loss,
+            "n": result.n,
+            "left_out": dict(sorted(left_out.items())),
+            "parameters": n_parameters(model),
+            "protocol": options.protocol,
+            "batchnorm_reestimated": options.reestimate_batchnorm,
+        }
+        if options.per_class:
+            values["per_class"] = {word: right / n for word, (right, n) in per_class.items() if n}
+        if options.confusion:
+            values |= {"classes": list(result.classes), "confusion": result.confusion().tolist()}
+        print_json(values)

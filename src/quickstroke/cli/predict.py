@@ -1,0 +1,75 @@
+"""`quickstroke predict`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from quickstroke.cli.common import Json, note, parse, percent, print_json
+from quickstroke.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Options:
+    """Ranked words for each drawing of some files.
+
+    Files are read by their format; strokes with three rows (x, y, time) are raw and are simplified first.
+    """
+
+    files: Annotated[
+        Positional[tuple[str, ...]], arg(metavar="FILE...", help="drawing files, folders or glob patterns")
+    ]
+    model: Annotated[
+        str | None,
+        arg(
+            metavar="MODEL",
+            help="a .model file, a run folder, or the name of a published model (default: the default model)",
+        ),
+    ] = None
+    classes: Annotated[
+        str | None,
+        arg(
+            metavar="FILE",
+            help="classes of a model without a card, in the order of its output layer, one a line",
+        ),
+    ] = None
+    top: Annotated[int, arg(metavar="N", help="words for each drawing")] = 5
+    limit: Annotated[int | None, arg(metavar="N", help="only the first N drawings of each file")] = None
+    json: Json = False
+
+
+def run(args: Sequence[str]) -> None:
+    """Runs the command."""
+    options = parse(Options, "predict", args)
+    if not options.files:
+        raise ConfigError("no FILE was given; expected drawing files, folders or glob patterns")
+    if options.limit is not None and options.limit < 1:
+        raise ConfigError(f"--limit should be 1 or more, got {options.limit}")
+
+    from itertools import islice
+
+    from quickstroke import formats, recognizer
+
+    sources = formats.find_sources(options.files)
+    model = recognizer.load(options.model, options.classes)
+    if model.note:
+        note(model.note)
+    drawings = []
+    for path in sources.files:
+        for number, drawing in enumerate(islice(formats.read_file(path), options.limit), start=1):
+            guesses = model.predict_drawing(drawing, top=options.top)
+            ranked = "  ".join(f"{guess.word} {percent(guess.probability)}" for guess in guesses)
+            print(f"{path}:{number}  {ranked}")
+            if options.json:
+                drawings.append(
+                    {
+                        "file": str(path),
+                        "number": number,
+                        "word": drawing.word,
+                        "key_id": str(drawing.key_id),
+                        "guesses": [guess._asdict() for guess in guesses],
+                    }
+                )
+    if options.json:
+        print_json({"model": model.name, "drawings": drawings})

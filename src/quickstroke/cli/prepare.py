@@ -1,0 +1,97 @@
+"""`quickstroke prepare`."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from quickstroke.categories import parse_classes
+from quickstroke.cli.common import Json, note, parse, print_json, progress, words
+from quickstroke.errors import ConfigError
+
+if TYPE_CHECKING:
+    from quickstroke.dataset import FractionSplit, PositionSplit
+
+
+@dataclass(frozen=True)
+class Options:
+    """Drawings in any official format become one prepared dataset.
+
+    Formats: .bin, .ndjson (simplified or raw), .npz (sketch-rnn), .csv (Kaggle), and .gz of the first, second and
+    last. Raw drawings are simplified. Each drawing goes to one split: by a hash of its key_id in fractions, or, with
+    --n-train, by its position in its class: first the reserved ones, then those to train, validate and test on.
+    """
+
+    sources: Annotated[
+        Positional[tuple[str, ...]], arg(metavar="SOURCE...", help="files, folders or glob patterns")
+    ]
+    into: Annotated[str, arg(metavar="DIR", help="folder to make; it must not exist yet")]
+    classes: Annotated[
+        tuple[str, ...] | None,
+        words(
+            "words to take, in the order of their labels, or a file with one a line (default: all found, sorted)"
+        ),
+    ] = None
+    fractions: Annotated[
+        tuple[float, float, float] | None,
+        arg(metavar="TRAIN VAL TEST", help="split by a hash of key_id; 0 is allowed (default: 0.8 0.1 0.1)"),
+    ] = None
+    n_train: Annotated[int | None, arg(metavar="N", help="split by position: drawings a class to train on")] = None
+    n_val: Annotated[int | None, arg(metavar="N", help="... to validate on (default: n_train // 5)")] = None
+    n_test: Annotated[int | None, arg(metavar="N", help="... to test on (default: n_val)")] = None
+    n_test_reserved: Annotated[
+        int | None,
+        arg(metavar="N", help="... the first of each class, kept from all other splits (default: 0)"),
+    ] = None
+    limit: Annotated[int | None, arg(metavar="N", help="take the first N drawings of each class")] = None
+    recognized_only: Annotated[bool, arg(help="leave out what the game did not recognise")] = False
+    drop_duplicates: Annotated[bool, arg(help="leave out drawings whose strokes their class has already")] = False
+    json: Json = False
+
+
+def run(args: Sequence[str]) -> None:
+    """Runs the command."""
+    from quickstroke import dataset
+
+    options = parse(Options, "prepare", args)
+    with progress() as bar:
+        task = bar.add_task("preparing", total=None)
+        prepared = dataset.prepare(
+            options.sources,
+            options.into,
+            classes=None if options.classes is None else parse_classes(options.classes),
+            split=_split(options),
+            limit=options.limit,
+            recognized_only=options.recognized_only,
+            drop_duplicates=options.drop_duplicates,
+            on_class=lambda word, done, total: bar.update(task, description=word, completed=done, total=total),
+        )
+    if prepared.ignored_files:
+        names = ", ".join(prepared.ignored_files[:5]) + (" ..." if len(prepared.ignored_files) > 5 else "")
+        note(f"ignored {len(prepared.ignored_files)} files that are no drawing files: {names}")
+    splits = ", ".join(f"{n:,} {name}" for name, n in prepared.splits.items() if n)
+    print(f"{prepared.path}: {prepared.n:,} drawings of {prepared.n_classes} classes ({splits})")
+    if prepared.left_out:
+        print("left out: " + ", ".join(f"{n:,} {reason}" for reason, n in prepared.left_out.items()))
+    if options.json:
+        values = asdict(prepared) | {
+            "path": str(prepared.path),
+            "ignored_files": list(prepared.ignored_files),
+        }
+        print_json(values)
+
+
+def _split(options: Options) -> "FractionSplit | PositionSplit":
+    from quickstroke.dataset import FractionSplit, PositionSplit
+
+    counts = (options.n_val, options.n_test, options.n_test_reserved)
+    if options.n_train is None:
+        if any(count is not None for count in counts):
+            raise ConfigError("--n-val, --n-test and --n-test-reserved need --n-train: a split by position")
+        return FractionSplit(*options.fractions) if options.fractions else FractionSplit()
+    if options.fractions:
+        raise ConfigError("--fractions and --n-train are two split rules; give one of them")
+    n_val = options.n_train // 5 if options.n_val is None else options.n_val
+    n_test = n_val if options.n_test is None else options.n_test
+    return PositionSplit(options.n_train, n_val, n_test, options.n_test_reserved or 0)

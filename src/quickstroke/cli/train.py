@@ -1,0 +1,230 @@
+"""`quickstroke train`."""
+
+import dataclasses
+import signal
+import sys
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import tyro
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from quickstroke import config as configs
+from quickstroke import documents, naming
+from quickstroke.categories import parse_classes
+from quickstroke.cli.common import Json, note, parse, print_json, progress, words
+from quickstroke.config import ModelConfig, TrainConfig
+from quickstroke.documents import ClassSlice, EndLine, EpochLine
+from quickstroke.errors import ConfigError
+
+_COUNTS = ("n_train", "n_val", "n_test", "n_test_reserved")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train a model on a prepared dataset: its split `train`, with `val` choosing the best epoch.
+
+    RUN holds config.json, environment.json, metrics.jsonl, best.model, last.model and last.ckpt. Ctrl-C ends with a
+    checkpoint; the same command with --resume goes on from it.
+    """
+
+    name: Annotated[
+        Positional[str],
+        arg(
+            metavar="NAME",
+            help="a model name such as simple_lay1_sz64 or bilstm_cv1_128_5_lay2_sz128; with --config DOCUMENT the "
+            "heading path of a section will do",
+        ),
+    ]
+    data: Annotated[str, arg(metavar="DIR", help="the prepared dataset")]
+    into: Annotated[str, arg(metavar="RUN", help="the run folder to make")]
+    config: Annotated[
+        str | None,
+        arg(
+            metavar="FILE",
+            help="values for the options below: TOML (n_epochs = 5), or a results document, of which one section's "
+            "configuration block is taken; options given here come first",
+        ),
+    ] = None
+    resume: Annotated[bool, arg(help="go on from the last checkpoint in RUN; without one, start anew")] = False
+    train_classes: Annotated[
+        tuple[str, ...] | None,
+        words("words to train on, in the order of the output layer, or a file with one a line (default: all)"),
+    ] = None
+    n_train: Annotated[int | None, arg(metavar="N", help="checked against what DIR was prepared with")] = None
+    n_val: Annotated[int | None, arg(metavar="N", help="checked likewise")] = None
+    n_test: Annotated[int | None, arg(metavar="N", help="checked likewise")] = None
+    n_test_reserved: Annotated[int | None, arg(metavar="N", help="checked likewise")] = None
+    train: OmitArgPrefixes[TrainConfig] = dataclasses.field(default_factory=TrainConfig)
+    tensorboard: Annotated[bool, arg(help="also write RUN/tensorboard (extra `tensorboard`)")] = False
+    json: Json = False
+
+
+def run(args: Sequence[str]) -> int:
+    """Runs the command."""
+    options = parse(Options, "train", args)
+    name: str = options.name
+    class_slice: ClassSlice | None = None
+    if options.config is not None:
+        # The file's values become the defaults, and the arguments are read again over them.
+        name, defaults, class_slice = _configured(options)
+        options = parse(Options, "train", args, default=defaults)
+        if options.train_classes is not None:
+            class_slice = None
+    naming.parse_name(name)
+    return _train(name, options, class_slice)
+
+
+def _configured(options: Options) -> tuple[str, Options, ClassSlice | None]:
+    """The model name, options with a configuration file's values as defaults, and a document's slice of classes."""
+    path = Path(str(options.config))
+    if path.suffix == ".toml":
+        values = _read_toml(path)
+        name = str(values.pop("name", options.name))
+        if name != options.name:
+            raise ConfigError(f"{path}: is for {name!r}, but {options.name!r} was asked for")
+        classes = values.pop("train_classes", None)
+    else:
+        section = documents.read_document(path).find(options.name)
+        if section.config is None:
+            raise ConfigError(f"{path}: section {' > '.join(section.path)} has no configuration block")
+        name = documents.implied_name(section.config)
+        model_keys = ("hidden_size", "n_layers", "conv1", "conv2", "bidirectional", "train_classes")
+        values = {key.lower(): value for key, value in section.config.items() if key not in model_keys}
+        classes = section.config.get("train_classes")
+    counts = {key: values.pop(key) for key in _COUNTS if key in values}
+    for key, count in counts.items():
+        if type(count) is not int:
+            raise ConfigError(f"{path}: {key} should be a whole number, got {count!r:.60}")
+    class_slice = classes if isinstance(classes, ClassSlice) else None
+    if classes is not None and class_slice is None:
+        if not isinstance(classes, (list, tuple)) or not all(isinstance(word, str) for word in classes):
+            raise ConfigError(f"{path}: train_classes should be a list of words, got {classes!r:.60}")
+        classes = tuple(classes)
+    defaults = dataclasses.replace(
+        options,
+        name=tyro.MISSING,
+        data=tyro.MISSING,
+        into=tyro.MISSING,
+        train_classes=None if class_slice else classes,
+        train=configs.from_json(TrainConfig, values, str(path)),
+        resume=False,
+        tensorboard=False,
+        json=False,
+        **({key: None for key in _COUNTS} | counts),
+    )
+    return name, defaults, class_slice
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+
+
+def _train(name: str, options: Options, class_slice: ClassSlice | None) -> int:
+    from quickstroke import training
+    from quickstroke.dataset import PreparedDataset
+
+    data = PreparedDataset(options.data)
+    training.check_counts(data, {key: getattr(options, key) for key in _COUNTS})
+    classes = None if options.train_classes is None else parse_classes(options.train_classes)
+    if class_slice is not None:
+        classes = class_slice.of(data.classes)
+    model_config = ModelConfig.from_name(name, max_padding=options.train.max_padding)
+
+    stop = _StopOnSignal()
+    board = _Board(Path(options.into)) if options.tensorboard else None
+    with progress("drawings") as bar, stop:
+        task = bar.add_task("", total=None)
+
+        def on_start(state: Any, resumed: bool) -> None:
+            if options.resume:
+                steps = f", step {state.step + 1}" if state.step else ""
+                where = f"epoch {state.epoch + 1}{steps}"
+                note(f"resuming at {where}" if resumed else f"no checkpoint in {options.into} yet: starting anew")
+
+        def on_step(epoch: int, done: int, total: int) -> None:
+            text = f"epoch {epoch + 1}/{options.train.n_epochs}"
+            bar.update(task, description=text, completed=done, total=total)
+
+        def on_epoch(line: dict[str, Any]) -> None:
+            epoch = EpochLine(
+                line["epoch"], options.train.n_epochs, line["loss"], 100 * line["val_top1"], line["seconds"]
+            )
+            bar.console.file.flush()
+            print(documents.format_epoch(epoch), flush=True)
+            bar.reset(task)
+            if board:
+                board.write(line)
+
+        watcher = training.Watcher(on_start, on_step, on_epoch, lambda: stop.asked)
+        try:
+            state = training.train(
+                model_config,
+                options.train,
+                data,
+                options.into,
+                train_classes=classes,
+                resume=options.resume,
+                watcher=watcher,
+            )
+        except training.Interrupted as interrupted:
+            bar.stop()
+            note(f"{interrupted}; the checkpoint is in {options.into}: the same command with --resume goes on")
+            return 130
+    print(documents.format_end(EndLine(state.epoch, 100 * state.best)), flush=True)
+    if options.json:
+        print_json(
+            {
+                "model": name,
+                "run": options.into,
+                "epochs": state.epoch,
+                "best_epoch": state.best_epoch,
+                "best_val_top1": state.best,
+                "metrics": state.metrics,
+            }
+        )
+    return 0
+
+
+class _StopOnSignal:
+    """Turns the first Ctrl-C (or SIGTERM) into a wish to stop; the second interrupts at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> "_StopOnSignal":
+        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        print("stopping after this batch; once more to stop at once", file=sys.stderr, flush=True)
+
+
+class _Board:
+    """TensorBoard's event files of a run."""
+
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def write(self, line: dict[str, Any]) -> None:
+        for key, value in line.items():
+            if key != "epoch":
+                self._writer.add_scalar(key, value, line["epoch"])
+        self._writer.flush()

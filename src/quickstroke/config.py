@@ -1,0 +1,204 @@
+"""Configuration as frozen dataclasses: what a model is, how it is trained, and how both are written as JSON."""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self, TypeVar
+
+from quickstroke import naming
+from quickstroke.errors import ConfigError
+
+Reading = Literal["length-aware", "padded"]
+Recipe = Literal["default", "seed"]
+Device = Literal["auto", "cpu", "cuda"]
+
+N_SEED_CLASSES = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """The shape of a StrokeClassifier and how it reads its points.
+
+    Attributes:
+        n_layers: LSTM layers.
+        hidden_size: hidden units of each LSTM direction.
+        conv1: first convolution over the steps, (n_filters, filter_size), or None.
+        conv2: second convolution, or None; needs `conv1`.
+        bidirectional: whether the LSTM runs in both directions.
+        n_classes: size of the output layer.
+        reading: `length-aware` reads each direction's output at its own end of the drawing; `padded` is the 2020
+            project's: the output at the last of `max_padding` steps, most of which are zeros.
+        max_padding: rows to which a drawing is cut, and to which `padded` reading fills it with zeros.
+    """
+
+    n_layers: int = 1
+    hidden_size: int = 64
+    conv1: tuple[int, int] | None = None
+    conv2: tuple[int, int] | None = None
+    bidirectional: bool = False
+    n_classes: int = N_SEED_CLASSES
+    reading: Reading = "length-aware"
+    max_padding: int = 100
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        positive = {"n_layers": self.n_layers, "hidden_size": self.hidden_size, "n_classes": self.n_classes}
+        for convolution in ("conv1", "conv2"):
+            for key, value in zip(("n_filters", "filter_size"), getattr(self, convolution) or (), strict=False):
+                positive[f"{convolution} {key}"] = value
+        positive["max_padding"] = self.max_padding
+        check_positive(positive)
+        if self.conv2 and not self.conv1:
+            raise ConfigError("conv2 needs conv1")
+        if self.receptive_field > self.max_padding:
+            raise ConfigError(
+                f"the convolutions span {self.receptive_field} steps, more than max_padding = {self.max_padding}"
+            )
+
+    @property
+    def name(self) -> str:
+        """The model name of the 2020 project's convention, as in `naming`."""
+        return naming.format_name(
+            naming.Shape(self.bidirectional, self.conv1, self.conv2, self.n_layers, self.hidden_size)
+        )
+
+    @classmethod
+    def from_name(
+        cls,
+        name: str,
+        *,
+        n_classes: int = N_SEED_CLASSES,
+        reading: Reading = "length-aware",
+        max_padding: int = 100,
+    ) -> Self:
+        """The configuration that a model name stands for; `.name` gives the name back.
+
+        Raises:
+            ModelNameError: the name is malformed; the message says which part is wrong.
+            ConfigError: a value that cannot be, such as convolutions longer than `max_padding`.
+        """
+        shape = naming.parse_name(name)
+        return cls(
+            n_layers=shape.n_layers,
+            hidden_size=shape.hidden_size,
+            conv1=shape.conv1,
+            conv2=shape.conv2,
+            bidirectional=shape.bidirectional,
+            n_classes=n_classes,
+            reading=reading,
+            max_padding=max_padding,
+        )
+
+    @property
+    def receptive_field(self) -> int:
+        """Rows that one output step of the convolutions sees; 1 without them."""
+        return 1 + sum(filter_size - 1 for _, filter_size in filter(None, (self.conv1, self.conv2)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """How a model is trained. The defaults are the 2020 project's configuration.
+
+    Attributes:
+        recipe: `seed` is the 2020 project's: padded reading, fixed-length batches in random order. `default` reads
+            each drawing to its own end, in batches of similar length.
+        n_epochs: passes over the training drawings.
+        batch_size: drawings a step.
+        learning_rate: of Adam, constant.
+        patience: stop after this many epochs without a better validation accuracy; 0 never stops early.
+        max_padding: rows to which each drawing is cut (and padded, with the recipe `seed`).
+        seed: of the initial weights and of the order of the drawings.
+        device: `auto` takes a CUDA device when there is one.
+        deterministic: refuse operations that are not repeatable on the device.
+    """
+
+    recipe: Recipe = "default"
+    n_epochs: int = 10
+    batch_size: int = 256
+    learning_rate: float = 0.001
+    patience: int = 0
+    max_padding: int = 100
+    seed: int = 0
+    device: Device = "auto"
+    deterministic: bool = False
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_positive(
+            {key: getattr(self, key) for key in ("n_epochs", "batch_size", "learning_rate", "max_padding")}
+        )
+        for key in ("patience", "seed"):
+            if getattr(self, key) < 0:
+                raise ConfigError(f"{key} should be 0 or more, got {getattr(self, key)}")
+
+    @property
+    def reading(self) -> Reading:
+        """The reading of the models that this recipe trains."""
+        return "padded" if self.recipe == "seed" else "length-aware"
+
+
+Config = TypeVar("Config", ModelConfig, TrainConfig)
+
+
+def to_json(config: ModelConfig | TrainConfig) -> dict[str, Any]:
+    """A configuration as JSON values; `from_json` reads it back."""
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in dataclasses.asdict(config).items()
+    }
+
+
+def from_json(kind: type[Config], values: Mapping[str, Any], where: str) -> Config:
+    """A configuration from JSON or TOML values; keys that are left out keep their defaults.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type or an impossible value; `where` says whose values they are.
+    """
+    fields = {field.name for field in dataclasses.fields(kind)}
+    for key in values:
+        if key not in fields:
+            raise ConfigError(f"{where}: unknown key {key!r}; expected {', '.join(sorted(fields))}")
+    arguments: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+    }
+    try:
+        return kind(**arguments)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def check_types(config: Any) -> None:
+    """Raises ConfigError when a field of a dataclass has not its declared type; an int passes for a float."""
+    hints = typing.get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if not _fits(value, hints[field.name]):
+            expected = getattr(hints[field.name], "__name__", None) or str(hints[field.name])
+            raise ConfigError(f"{field.name} should be {expected.replace('typing.', '')}, got {value!r:.60}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return value in arguments
+    if origin in (types.UnionType, typing.Union):
+        return any(_fits(value, argument) for argument in arguments)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        if arguments[1:] == (Ellipsis,):
+            return all(_fits(item, arguments[0]) for item in value)
+        return len(value) == len(arguments) and all(map(_fits, value, arguments))
+    if hint is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is hint
+
+
+def check_positive(values: Mapping[str, float]) -> None:
+    """Raises ConfigError naming the first value that is not above 0."""
+    for key, value in values.items():
+        if not value > 0:
+            raise ConfigError(f"{key} should be above 0, got {value}")

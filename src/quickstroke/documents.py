@@ -1,0 +1,562 @@
+"""Results documents: markdown headings, and under each a configuration block and the log of its run.
+
+A configuration block looks like Python and is read through its syntax tree: it assigns literals and a little
+integer arithmetic to known keys. Nothing in it is ever run.
+"""
+
+import ast
+import difflib
+import math
+import operator
+import pprint
+import re
+import textwrap
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from quickstroke.errors import DocumentError
+
+MAX_DOCUMENT_BYTES = 16 * 2**20
+MAX_BLOCK_CHARACTERS = 2**16
+MAX_INTEGER = 2**63
+
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSlice:
+    """The dataset's classes, or a slice of them: what `classes[start:stop:step]` means in a document."""
+
+    start: int | None = None
+    stop: int | None = None
+    step: int | None = None
+
+    def __str__(self) -> str:
+        start, stop, step = ("" if part is None else str(part) for part in (self.start, self.stop, self.step))
+        return f"classes[{start}:{stop}{':' if step else ''}{step}]"
+
+    def of(self, classes: Sequence[str]) -> tuple[str, ...]:
+        """The classes that the slice selects."""
+        return tuple(classes[self.start : self.stop : self.step])
+
+
+@dataclass(frozen=True, slots=True)
+class EpochLine:
+    """One epoch of a log; `validation_accuracy` in percent."""
+
+    epoch: int
+    n_epochs: int
+    loss: float
+    validation_accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndLine:
+    """The closing line of a log: epochs trained, and the best validation accuracy in percent."""
+
+    epoch: int
+    best_validation_accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One run of a document.
+
+    Attributes:
+        path: the headings above it, outermost first.
+        line: first line of its configuration block in the file (of its log where it has none), from 1.
+        config: what the configuration block assigns to known keys, as it is written there (`conv2` is kept
+            where `conv1` is None); lists are tuples. None without such a block.
+        code: text of the configuration block, empty where there is none.
+        log: its epochs, empty for a run that has not logged yet.
+        ended: the closing line, None for a run that has not ended.
+        n_ignored_lines: lines in the log block that are neither, such as progress bars.
+    """
+
+    path: tuple[str, ...]
+    line: int
+    config: Config | None = None
+    code: str = ""
+    log: tuple[EpochLine, ...] = ()
+    ended: EndLine | None = None
+    n_ignored_lines: int = 0
+
+    @property
+    def name(self) -> str | None:
+        """The model name that the configuration implies, None where it does not say enough."""
+        if self.config is None or not self.config.keys() >= _NAMING_KEYS:
+            return None
+        return implied_name(self.config)
+
+    def __str__(self) -> str:
+        headings = " > ".join(self.path) or "(no heading)"
+        return f"{headings} ({self.name + ', ' if self.name else ''}line {self.line})"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A results document; `sections` are its runs in the order of the file."""
+
+    path: Path
+    sections: tuple[Section, ...]
+
+    def find(self, key: str) -> Section:
+        """The one section that `key` means.
+
+        Args:
+            key: the model name that its configuration implies, or its headings in order, separated by `/` or
+                `>`; headings may be left out while one section alone fits. Case does not matter.
+
+        Raises:
+            DocumentError: no section fits, or more than one; the message lists those to choose from.
+        """
+        wanted = _heading_parts(key)
+        for fits in (_is_whole, _is_end, _is_ordered_part):
+            found = [section for section in self.sections if wanted and fits(wanted, section)]
+            if len(found) == 1:
+                return found[0]
+            if found:
+                choices = "; ".join(map(str, found))
+                raise DocumentError(f"{self.path}: {key!r} fits {len(found)} sections, expected one: {choices}")
+        choices = "; ".join(map(str, self.sections))
+        raise DocumentError(f"{self.path}: no section {key!r}, expected one of: {choices}")
+
+
+def read_document(path: Path | str) -> Document:
+    """Reads a results document.
+
+    Every code block under a heading belongs to that heading. A configuration block begins a section, and the
+    log block after it belongs to it; a log block without one before it is a section of its own.
+
+    Raises:
+        DocumentError: the file cannot be read, is no UTF-8 text or larger than 16 MiB, holds no section, or
+            one of its configuration blocks is refused.
+    """
+    path = Path(path)
+    sections: list[Section] = []
+    open_heading = -1  # the heading whose last section still waits for its log
+    for block in _code_blocks(_read_text(path), path):
+        is_log, epochs, ended, n_ignored_lines = _parse_log(block.text)
+        if is_log:
+            if open_heading != block.heading_line:
+                sections.append(Section(block.headings, block.line))
+            sections[-1] = replace(sections[-1], log=epochs, ended=ended, n_ignored_lines=n_ignored_lines)
+            open_heading = -1
+        elif _is_config(block):
+            config = parse_config(block.text, str(path), block.line)
+            sections.append(Section(block.headings, block.line, config, block.text))
+            open_heading = block.heading_line
+    if not sections:
+        raise DocumentError(
+            f"{path}: no results in it; expected headings, under each a fenced block that configures a model "
+            "(`hidden_size = 64` ...), then one with its log (`Epoch: 1/10, loss: ...`)"
+        )
+    return Document(path, tuple(sections))
+
+
+def implied_name(config: Mapping[str, Any]) -> str:
+    """The name of the model that a configuration in the document's spelling describes.
+
+    Raises:
+        DocumentError: `n_layers` or `hidden_size` is missing.
+    """
+    missing = sorted(_NAMING_KEYS - config.keys())
+    if missing:
+        raise DocumentError(f"the configuration implies no model name: {' and '.join(missing)} missing")
+    conv1 = config.get("conv1")
+    conv2 = config.get("conv2") if conv1 else None
+    name = "bilstm" if config.get("bidirectional") else "lstm" if conv1 else "simple"
+    for i, conv in enumerate((conv1, conv2), start=1):
+        if conv:
+            n_filters, filter_size = conv
+            name += f"_cv{i}_{n_filters}_{filter_size}"
+    return f"{name}_lay{config['n_layers']}_sz{config['hidden_size']}"
+
+
+# --- markdown
+
+
+@dataclass(frozen=True, slots=True)
+class _CodeBlock:
+    headings: tuple[str, ...]
+    heading_line: int
+    tag: str
+    line: int
+    text: str
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_DOCUMENT_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise DocumentError(f"{path}: cannot be read as a results document: {error}") from error
+    if len(data) > MAX_DOCUMENT_BYTES:
+        raise DocumentError(f"{path}: larger than {MAX_DOCUMENT_BYTES >> 20} MiB, expected a results document")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DocumentError(f"{path}, byte {error.start}: expected a results document in UTF-8") from error
+    if "\0" in text:
+        raise DocumentError(f"{path}, byte {data.index(0)}: binary, expected a results document")
+    return text
+
+
+# Headings and fences as CommonMark has them (spec.commonmark.org/0.31.2, 4.2 and 4.5).
+_HEADING = re.compile(r" {0,3}(#{1,6})(?=[ \t]|$)")
+_FENCE = re.compile(r" {0,3}(`{3,}+(?!.*`)|~{3,})(.*)")
+
+
+def _code_blocks(text: str, path: Path) -> Iterator[_CodeBlock]:
+    headings: list[tuple[int, str]] = []
+    heading_line = 0
+    # str.splitlines would also split at form feeds and the like, which no editor counts as lines.
+    lines = enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1)
+    for number, line in lines:
+        if heading := _HEADING.match(line):
+            depth = len(heading[1])
+            headings = [
+                *(outer for outer in headings if outer[0] < depth),
+                (depth, _title(line[heading.end() :])),
+            ]
+            heading_line = number
+        elif fence := _FENCE.match(line):
+            content: list[str] = []
+            for _, inner in lines:
+                if _closes(inner, fence[1]):
+                    break
+                content.append(inner)
+            else:
+                raise DocumentError(f"{path}, line {number}: the block that {fence[1]} opens here is not closed")
+            titles = tuple(title for _, title in headings)
+            tag = (fence[2].split() or [""])[0].casefold()
+            yield _CodeBlock(titles, heading_line, tag, number + 1, textwrap.dedent("\n".join(content)))
+
+
+def _title(text: str) -> str:
+    title = text.strip()
+    without_hashes = title.rstrip("#")
+    return title if without_hashes.strip() and without_hashes[-1] not in " \t" else without_hashes.strip()
+
+
+def _closes(line: str, fence: str) -> bool:
+    mark = line.strip()
+    return len(mark) >= len(fence) and not mark.strip(fence[0]) and len(line) - len(line.lstrip(" ")) <= 3
+
+
+def _heading_parts(text: str) -> tuple[str, ...]:
+    parts = (" ".join(part.split()).casefold() for part in re.split("[/>]", text))
+    return tuple(part for part in parts if part)
+
+
+def _is_whole(wanted: tuple[str, ...], section: Section) -> bool:
+    return wanted in (_heading_parts("/".join(section.path)), (section.name,))
+
+
+def _is_end(wanted: tuple[str, ...], section: Section) -> bool:
+    return _heading_parts("/".join(section.path))[-len(wanted) :] == wanted
+
+
+def _is_ordered_part(wanted: tuple[str, ...], section: Section) -> bool:
+    remaining = iter(_heading_parts("/".join(section.path)))
+    return all(part in remaining for part in wanted)
+
+
+# --- logs
+
+_NUMBER = r"([-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:e[-+]?[0-9]+)?|[-+]?inf|nan)"
+_COUNT = r"([0-9]{1,18})"
+_EPOCH = re.compile(
+    rf"Epoch:\s*{_COUNT}\s*/\s*{_COUNT}\s*,\s*loss:\s*{_NUMBER}\s*,"
+    rf"\s*validation accuracy:\s*{_NUMBER}\s*%\s*took:\s*{_NUMBER}\s*seconds",
+    re.IGNORECASE,
+)
+_END = re.compile(
+    rf"Training ended after\s+{_COUNT}\s*!\s*Best validation accuracy:\s*{_NUMBER}\s*%", re.IGNORECASE
+)
+
+
+def _parse_log(text: str) -> tuple[bool, tuple[EpochLine, ...], EndLine | None, int]:
+    """Whether a block is a log, its epochs, its closing line, and how many other lines it has."""
+    epochs: list[EpochLine] = []
+    ended = None
+    n_ignored_lines = 0
+    for line in map(str.strip, text.split("\n")):
+        if match := _EPOCH.fullmatch(line):
+            epoch, n_epochs, loss, accuracy, seconds = match.groups()
+            epochs.append(EpochLine(int(epoch), int(n_epochs), float(loss), float(accuracy), float(seconds)))
+        elif match := _END.fullmatch(line):
+            ended = EndLine(int(match[1]), float(match[2]))
+        elif line:
+            n_ignored_lines += 1
+    return bool(epochs or ended), tuple(epochs), ended, n_ignored_lines
+
+
+def format_epoch(line: EpochLine) -> str:
+    """The log line of an epoch, without a newline."""
+    return (
+        f"Epoch: {line.epoch}/{line.n_epochs}, loss: {line.loss}, "
+        f"validation accuracy: {line.validation_accuracy}% took: {line.seconds} seconds"
+    )
+
+
+def format_end(line: EndLine) -> str:
+    """The closing line of a log, without a newline."""
+    return f"Training ended after {line.epoch} ! Best validation accuracy: {line.best_validation_accuracy}%"
+
+
+# --- configuration blocks
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_INTEGER
+
+
+def _is_number(value: object) -> bool:
+    return _is_integer(value) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _is_class_selection(value: object) -> bool:
+    if isinstance(value, tuple | list):
+        return len(value) > 0 and all(isinstance(word, str) and word.isprintable() for word in value)
+    return isinstance(value, ClassSlice) and value.step != 0
+
+
+def _is_convolution(value: object) -> bool:
+    return value is None or (isinstance(value, tuple | list) and len(value) == 2 and all(map(_is_integer, value)))
+
+
+_INTEGER = ("an integer", _is_integer)
+_CONVOLUTION = ("None or (n_filters, filter_size)", _is_convolution)
+
+# The keys of the seed's document in its order, one group for each of its paragraphs: what each expects.
+_GROUPS: tuple[dict[str, tuple[str, Callable[[object], bool]]], ...] = (
+    {"batch_size": _INTEGER, "learning_rate": ("a number", _is_number)},
+    {
+        "hidden_size": _INTEGER,
+        "n_layers": _INTEGER,
+        "train_classes": ("classes[:], a slice of classes or a list of words", _is_class_selection),
+    },
+    {
+        "conv1": _CONVOLUTION,
+        "conv2": _CONVOLUTION,
+        "bidirectional": ("True or False", lambda value: isinstance(value, bool)),
+    },
+    {
+        "N_train": _INTEGER,
+        "N_val": _INTEGER,
+        "N_test": _INTEGER,
+        "N_test_reserved": _INTEGER,
+        "max_padding": _INTEGER,
+        "n_epochs": _INTEGER,
+    },
+)
+_KEYS = {key: expected for group in _GROUPS for key, expected in group.items()}
+_NAMING_KEYS = {"n_layers", "hidden_size"}
+
+_CONVOLUTION_REMARK = (
+    "# A convolution is (n_filters, filter_size), or None to go without it;\n"
+    "# where conv1 is None there is no conv2 either, whatever it says here"
+)
+
+
+def parse_config(code: str, where: str = "configuration", first_line: int = 1) -> Config:
+    """Evaluates a configuration block.
+
+    Args:
+        code: lines `name = expression`, and comments. An expression is a literal, a tuple or list of
+            literals, an earlier name, `-`, `+`, `*` or `//` of integers, or a slice of `classes`. A name that
+            is no known key may hold a value for a later line.
+        where: the file, for messages.
+        first_line: the line of the file at which `code` begins.
+
+    Returns:
+        The known keys that the block assigns, in its spelling; lists become tuples, `classes[...]` becomes
+        a `ClassSlice`.
+
+    Raises:
+        DocumentError: anything else; the message has the file, the line and the piece.
+    """
+    if len(code) > MAX_BLOCK_CHARACTERS:
+        raise DocumentError(
+            f"{where}, line {first_line}: a configuration block of {len(code)} characters, "
+            f"expected at most {MAX_BLOCK_CHARACTERS}"
+        )
+    try:
+        return _Evaluator(code, where, first_line).run(_syntax_tree(code))
+    except SyntaxError as error:
+        line = first_line + (error.lineno or 1) - 1
+        piece = _excerpt(error.text or "")
+        raise DocumentError(f"{where}, line {line}: {error.msg}, in `{piece}`") from error
+    except (RecursionError, MemoryError) as error:
+        raise DocumentError(f"{where}, line {first_line}: a configuration nested too deeply") from error
+
+
+def format_config(values: Mapping[str, Any]) -> str:
+    """Text of a configuration block, without fences, in the order and spelling of the seed's document.
+
+    Raises:
+        DocumentError: an unknown key or a value of the wrong type.
+    """
+    for key, value in values.items():
+        if key not in _KEYS:
+            raise DocumentError(_unknown_key(key))
+        expected, fits = _KEYS[key]
+        if not fits(value):
+            raise DocumentError(f"{key} must be {expected}, not `{_excerpt(repr(value))}`")
+    paragraphs = []
+    for group in _GROUPS:
+        lines = [f"{key} = {_format_value(key, values)}" for key in group if key in values]
+        if "conv1" in group and lines:
+            lines.insert(0, _CONVOLUTION_REMARK)
+        if lines:
+            paragraphs.append("\n".join(lines))
+    return "\n\n".join(paragraphs)
+
+
+def _format_value(key: str, values: Mapping[str, Any]) -> str:
+    value = values[key]
+    if key == "N_val" and "N_train" in values and value == values["N_train"] // 5:
+        return "N_train // 5"
+    if key == "N_test" and values.get("N_val") == value:
+        return "N_val"
+    if key == "train_classes" and not isinstance(value, ClassSlice):
+        return pprint.pformat(list(value), width=100, compact=True)
+    if isinstance(value, tuple | list):
+        return repr(tuple(value))
+    return str(value)
+
+
+def _is_config(block: _CodeBlock) -> bool:
+    if block.tag in ("python", "python3", "py"):
+        return True
+    if len(block.text) > MAX_BLOCK_CHARACTERS:
+        return False
+    try:
+        statements = _syntax_tree(block.text).body
+    except (SyntaxError, RecursionError, MemoryError):
+        return False
+    return any(_assigned_name(statement) in _KEYS for statement in statements)
+
+
+def _syntax_tree(code: str) -> ast.Module:
+    with warnings.catch_warnings():
+        # Python warns of doubtful literals, such as "\d", on the user's terminal.
+        warnings.simplefilter("ignore")
+        return ast.parse(code)
+
+
+def _assigned_name(statement: ast.stmt) -> str | None:
+    match statement:
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            return name
+    return None
+
+
+def _excerpt(text: str) -> str:
+    line = "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
+    return line if len(line) <= 60 else line[:57] + "..."
+
+
+def _unknown_key(name: str) -> str:
+    by_folded = {key.casefold(): key for key in _KEYS}
+    closest = difflib.get_close_matches(name[:60].casefold(), by_folded, n=1, cutoff=0.0)[0]
+    return f"unknown key `{_excerpt(name)}`, the closest known one is {by_folded[closest]}"
+
+
+_OPERATIONS: dict[type[ast.operator], Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+}
+
+
+class _Evaluator:
+    def __init__(self, code: str, where: str, first_line: int) -> None:
+        self.code, self.where, self.first_line = code, where, first_line
+        self.values: dict[str, Any] = {}
+        self.unread: dict[str, ast.stmt] = {}
+
+    def refusal(self, node: ast.stmt | ast.expr, reason: str) -> DocumentError:
+        return DocumentError(f"{self.where}, line {self.first_line + node.lineno - 1}: {reason}")
+
+    def piece(self, node: ast.stmt | ast.expr) -> str:
+        return _excerpt(ast.get_source_segment(self.code, node) or "")
+
+    def run(self, tree: ast.Module) -> Config:
+        for statement in tree.body:
+            name = _assigned_name(statement)
+            if name is None or not isinstance(statement, ast.Assign):
+                raise self.refusal(statement, f"expected `name = value`, not `{self.piece(statement)}`")
+            if name == "classes":
+                raise self.refusal(statement, "`classes` stands for the dataset's classes and cannot be assigned")
+            value = self.evaluate(statement.value)
+            if name not in _KEYS:
+                self.unread[name] = statement
+            else:
+                expected, fits = _KEYS[name]
+                if not fits(value):
+                    piece = self.piece(statement.value)
+                    raise self.refusal(statement, f"{name} must be {expected}, not `{piece}`")
+            self.values[name] = value
+        for name, statement in self.unread.items():
+            raise self.refusal(statement, _unknown_key(name))
+        return {name: value for name, value in self.values.items() if name in _KEYS}
+
+    def evaluate(self, node: ast.expr) -> Any:
+        match node:
+            case ast.Constant(value=None | bool()):
+                return node.value
+            case ast.Constant(value=int() | float() as number):
+                return self.bounded(node, number)
+            case ast.Constant(value=str() as text) if text.isprintable():
+                return text
+            case ast.Name(id="classes"):
+                return ClassSlice()
+            case ast.Name(id=name):
+                if name not in self.values:
+                    raise self.refusal(node, f"`{_excerpt(name)}` has no value yet")
+                self.unread.pop(name, None)
+                return self.values[name]
+            case ast.Tuple(elts=elements) | ast.List(elts=elements):
+                return tuple(self.element(element) for element in elements)
+            case ast.UnaryOp(op=ast.USub(), operand=operand) if _is_number(number := self.evaluate(operand)):
+                return -number
+            case ast.BinOp(op=op) if type(op) in _OPERATIONS:
+                left, right = self.integer(node.left), self.integer(node.right)
+                if right == 0 and isinstance(op, ast.FloorDiv):
+                    raise self.refusal(node, f"division by zero in `{self.piece(node)}`")
+                return self.bounded(node, _OPERATIONS[type(op)](left, right))
+            case ast.Subscript(value=ast.Name(id="classes"), slice=ast.Slice(lower, upper, step)):
+                bounds = [None if part is None else self.integer(part) for part in (lower, upper, step)]
+                if bounds[2] == 0:
+                    raise self.refusal(node, f"a slice cannot have step 0: `{self.piece(node)}`")
+                return ClassSlice(*bounds)
+        raise self.refusal(
+            node,
+            f"`{self.piece(node)}` is not allowed in a configuration, expected literals, earlier names, "
+            "+ - * // of integers and slices of classes",
+        )
+
+    def integer(self, node: ast.expr) -> int:
+        value = self.evaluate(node)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.refusal(node, f"expected an integer, not `{self.piece(node)}`")
+        return value
+
+    def element(self, node: ast.expr) -> Any:
+        # Tuples of tuples through earlier names could grow exponentially.
+        value = self.evaluate(node)
+        if isinstance(value, tuple | ClassSlice):
+            raise self.refusal(node, f"expected a number or a word inside a list, not `{self.piece(node)}`")
+        return value
+
+    def bounded(self, node: ast.expr, number: float) -> float:
+        if not _is_number(number):
+            raise self.refusal(node, f"a number beyond 2**63 or not finite: `{self.piece(node)}`")
+        return number

@@ -1,0 +1,95 @@
+"""What can go wrong with a user's input, as a tree of exceptions with one root.
+
+    QuickstrokeError
+    ├── FormatError     a drawing file says something its format does not allow
+    ├── CategoryError   a word, or a list of words, that cannot be used
+    ├── DatasetError    a prepared dataset that is missing, damaged or unfit, or cannot be made as asked
+    ├── ModelNameError  a model name outside the convention
+    ├── ConfigError     a configuration value that is unknown, of the wrong type, or contradicts another
+    ├── WeightsError    a model file that cannot be read, or does not fit its name, classes or card
+    ├── RunError        a run folder that cannot be written, resumed or read
+    ├── TrainingError   a training that cannot go on
+    ├── DownloadError   a file that a server does not give, or gives damaged, or that cannot be stored
+    ├── DocumentError   a results document that does not have the expected form
+    └── MissingExtra    a feature whose optional packages are not installed
+
+Every message says what was given, what was expected and where; the command line prints it as one line and
+exits with 2.
+"""
+
+from pathlib import Path
+
+
+class QuickstrokeError(Exception):
+    """Root of everything that quickstroke raises for its user's input."""
+
+
+class FormatError(QuickstrokeError):
+    """A drawing file that breaks its format.
+
+    Attributes:
+        path: the file, or None when the bytes came from memory.
+        offset: where in it, in bytes from its (decompressed) beginning, or None.
+        line: the line, counted from 1, or None.
+        reason: what is wrong and what was expected.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        path: Path | str | None = None,
+        *,
+        offset: int | None = None,
+        line: int | None = None,
+    ) -> None:
+        self.reason, self.path, self.offset, self.line = reason, path, offset, line
+        where = str(path) if path is not None else ""
+        if line is not None:
+            where += f", line {line}"
+        if offset is not None:
+            where += f", byte {offset}"
+        where = where.removeprefix(", ")
+        super().__init__(f"{where}: {reason}" if where else reason)
+
+
+class CategoryError(QuickstrokeError):
+    """A word that is no category of the data or model at hand, or a list that names one twice."""
+
+
+class DatasetError(QuickstrokeError):
+    """A prepared dataset that is missing, damaged, too new, too small or not what was asked for."""
+
+
+class ModelNameError(QuickstrokeError):
+    """A model name outside the convention; the message names the part that is wrong."""
+
+
+class ConfigError(QuickstrokeError):
+    """A configuration with an unknown key, a wrong type, an impossible value or a contradiction."""
+
+
+class WeightsError(QuickstrokeError):
+    """A model file that cannot be read safely, or does not fit its name, its classes or its card."""
+
+
+class RunError(QuickstrokeError):
+    """A run folder that exists already, cannot be resumed, or lacks what was asked of it."""
+
+
+class DownloadError(QuickstrokeError):
+    """A file that a server does not give, or gives damaged, or that cannot be stored."""
+
+
+class DocumentError(QuickstrokeError):
+    """A results document, or a configuration block in it, outside the form it should have."""
+
+
+class TrainingError(QuickstrokeError):
+    """A training that cannot go on, such as a loss that is not finite."""
+
+
+class MissingExtra(QuickstrokeError):
+    """A feature whose optional packages are not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs packages that are not installed: pip install 'quickstroke[{extra}]'")

@@ -1,0 +1,174 @@
+"""How well a model recognises drawings: exact counts over every one of them, by two protocols.
+
+honest     evaluation mode; nothing depends on batches
+published  what the 2020 project did: batch norm in training mode over drawings sorted by label, then file order,
+           so that each batch is normalised by its own one or two classes; no statistics are kept
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from quickstroke import batches
+from quickstroke.batches import Drawings
+from quickstroke.models import StrokeClassifier
+
+Protocol = Literal["honest", "published"]
+
+# Large enough for full speed on a CPU, small enough for 100 steps of a wide model to fit the caches.
+_BATCH_SIZE = 512
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """Metrics of one model over N drawings of K classes; sums over every drawing, divided once.
+
+    Attributes:
+        classes: the K words.
+        indices: int64 (N,), which drawings of the data.
+        labels: int64 (N,), the true class of each.
+        predicted: int64 (N,), the class with the highest logit.
+        probability: float64 (N,), the softmax probability of `predicted`.
+        ranks: int64 (N,), how many classes the model prefers to the true one.
+        loss: mean cross entropy in nats.
+    """
+
+    classes: tuple[str, ...]
+    indices: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    probability: NDArray[np.float64]
+    ranks: NDArray[np.int64]
+    loss: float
+
+    @property
+    def n(self) -> int:
+        """Drawings evaluated."""
+        return len(self.labels)
+
+    def top(self, k: int) -> float:
+        """Fraction of drawings whose class is among the model's first k."""
+        return int((self.ranks < k).sum()) / self.n
+
+    def confusion(self) -> NDArray[np.int64]:
+        """int64 (K, K): drawings of the row's class that were taken for the column's."""
+        n_classes = len(self.classes)
+        counts = np.bincount(self.labels * n_classes + self.predicted, minlength=n_classes**2)
+        return counts.reshape(n_classes, n_classes)
+
+    def per_class(self) -> dict[str, tuple[int, int]]:
+        """For each class, (drawings recognised, drawings)."""
+        confusion = self.confusion()
+        pairs = zip(np.diag(confusion).tolist(), confusion.sum(axis=1).tolist(), strict=True)
+        return dict(zip(self.classes, pairs, strict=True))
+
+
+def evaluate(
+    model: StrokeClassifier,
+    data: Drawings,
+    indices: NDArray[np.int64],
+    classes: Sequence[str],
+    label_map: NDArray[np.int64],
+    *,
+    protocol: Protocol = "honest",
+    batch_size: int = 256,
+    on_batch: Callable[[int], None] = lambda n: None,
+) -> Evaluation:
+    """Scores a model on the drawings `indices` (N,), N at least 1; the model is as before afterwards.
+
+    Args:
+        label_map: the model's label, 0 or more, of each label of the data.
+        batch_size: of the protocol `published`, whose result depends on it; the honest one's does not.
+        on_batch: called with the number of drawings after each batch.
+    """
+    labels = label_map[data.labels[indices]]
+    indices = indices[np.argsort(labels, kind="stable")]
+    labels = np.sort(labels)
+    predicted = np.empty(len(indices), dtype=np.int64)
+    probability = np.empty(len(indices), dtype=np.float64)
+    ranks = np.empty(len(indices), dtype=np.int64)
+    losses = np.empty(len(indices), dtype=np.float64)
+    n_points = data.n_points[indices]
+    everything = np.arange(len(indices))
+    if protocol == "published":
+        order = batches.cut(everything, batch_size)
+    else:
+        order = list(batches.by_length(everything, n_points, _BATCH_SIZE))
+    device = next(model.parameters()).device
+    with _mode(model, protocol), torch.inference_mode():
+        for rows in order:
+            batch = batches.gather(data, indices[rows], label_map, model.config.max_padding)
+            logits = model(torch.from_numpy(batch.points).to(device), torch.from_numpy(batch.lengths).to(device))
+            # Few numbers and exact sums: double precision on the CPU, whatever the model ran in.
+            logits = logits.double().cpu()  # (B, K)
+            truth = torch.from_numpy(batch.labels)  # (B,)
+            predicted[rows], ranks[rows] = _best(logits).numpy(), _ranks(logits, truth).numpy()
+            losses[rows] = F.cross_entropy(logits, truth, reduction="none").numpy()
+            probability[rows] = logits.softmax(1).amax(1).numpy()
+            on_batch(len(rows))
+    return Evaluation(tuple(classes), indices, labels, predicted, probability, ranks, float(losses.mean()))
+
+
+def _best(logits: Tensor) -> Tensor:
+    return logits.argmax(dim=1)
+
+
+def _ranks(logits: Tensor, truth: Tensor) -> Tensor:
+    """Classes before the true one, int64 (B,): those with a higher logit, and equal ones of a lower index."""
+    own = logits.gather(1, truth.unsqueeze(1))  # (B, 1)
+    earlier = torch.arange(logits.shape[1]) < truth.unsqueeze(1)  # (B, K)
+    return ((logits > own) | ((logits == own) & earlier)).sum(1)
+
+
+class _mode:
+    """Puts a model into the mode that a protocol evaluates in, and back, statistics included."""
+
+    def __init__(self, model: StrokeClassifier, protocol: Protocol) -> None:
+        self._model, self._protocol = model, protocol
+
+    def __enter__(self) -> None:
+        self._was_training = self._model.training
+        self._statistics = [buffer.clone() for buffer in self._model.bn.buffers()]
+        self._model.eval()
+        self._model.bn.train(self._protocol == "published")
+
+    def __exit__(self, *_: object) -> None:
+        for buffer, saved in zip(self._model.bn.buffers(), self._statistics, strict=True):
+            buffer.copy_(saved)
+        self._model.train(self._was_training)
+
+
+def reestimate_batchnorm(model: StrokeClassifier, data: Drawings, indices: NDArray[np.int64]) -> None:
+    """Sets batch norm's running mean and unbiased variance to those over all rows of the drawings `indices` (N,).
+
+    The rows are those that the model's reading counts: all `max_padding` of each drawing when it is padded, else the
+    true ones. No label is used.
+    """
+    total, squares, n = np.zeros(3), np.zeros(3), 0
+    for rows in _chunks(data, indices, model):
+        total += rows.sum(axis=0)
+        squares += (rows * rows).sum(axis=0)
+        n += len(rows)
+    if model.config.reading == "padded":
+        n = len(indices) * model.config.max_padding
+    if n == 0:
+        return
+    mean = total / n
+    var = (squares - n * mean * mean) / max(n - 1, 1)
+    cast(Tensor, model.bn.running_mean).copy_(torch.from_numpy(mean))
+    cast(Tensor, model.bn.running_var).copy_(torch.from_numpy(var))
+
+
+def _chunks(data: Drawings, indices: NDArray[np.int64], model: StrokeClassifier) -> Iterator[NDArray[np.float64]]:
+    """The true rows (R, 3) of some drawings at a time; padded rows are zeros and add nothing to a sum."""
+    no_labels = np.zeros(int(data.labels.max(initial=0)) + 1, dtype=np.int64)
+    for part in batches.by_length(indices, data.n_points, 4 * _BATCH_SIZE):
+        batch = batches.gather(data, part, no_labels, model.config.max_padding)
+        true = np.arange(batch.points.shape[1]) < batch.lengths[:, None]
+        yield batch.points[true].astype(np.float64)

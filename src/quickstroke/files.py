@@ -1,0 +1,105 @@
+"""Files as bytes and text: gzip where the name says so, whole under their final name or not at all."""
+
+import gzip
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, BinaryIO, cast
+
+from quickstroke.errors import FormatError
+
+# What zlib and gzip raise for damaged or truncated input.
+_GZIP_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error)
+
+
+class InputFile:
+    """Bytes of a drawing file, decompressed when its name ends in `.gz`; its errors name the file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            raw = path.open("rb")
+        except OSError as error:
+            raise FormatError(f"cannot be opened: {error.strerror}", path) from error
+        self._file = cast(BinaryIO, gzip.GzipFile(fileobj=raw, mode="rb") if path.suffix == ".gz" else raw)
+        self._raw = raw
+
+    def read(self, n_bytes: int) -> bytes:
+        """At most `n_bytes` (fewer only at the end of the file).
+
+        Raises:
+            FormatError: the file cannot be read, or is damaged or truncated gzip.
+        """
+        try:
+            return self._file.read(n_bytes)
+        except _GZIP_ERRORS as error:
+            raise FormatError(f"damaged or truncated gzip file: {error}", self.path) from error
+        except OSError as error:
+            raise FormatError(f"cannot be read: {error.strerror}", self.path) from error
+
+    def lines(self, max_bytes: int) -> Iterator[tuple[int, bytes]]:
+        """Each line with its number, counted from 1.
+
+        Raises:
+            FormatError: as `read`, or a line of more than `max_bytes`.
+        """
+        number = 0
+        while True:
+            try:
+                line = self._file.readline(max_bytes + 1)
+            except _GZIP_ERRORS as error:
+                raise FormatError(f"damaged or truncated gzip file: {error}", self.path) from error
+            except OSError as error:
+                raise FormatError(f"cannot be read: {error.strerror}", self.path) from error
+            if not line:
+                return
+            number += 1
+            if len(line) > max_bytes:
+                raise FormatError(f"a line of more than {max_bytes} bytes", self.path, line=number)
+            yield number, line
+
+    def __enter__(self) -> "InputFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._raw.close()
+
+
+def refuse_html(head: bytes, path: Path) -> None:
+    """Raises FormatError when a file begins as a web page does (a failed download saved as data)."""
+    start = head.lstrip()[:64].lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise FormatError("is a web page or XML, not a drawing file (a failed download?)", path)
+
+
+@contextmanager
+def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
+    """A binary file that appears under `path` only once it is whole and on the disk.
+
+    It compresses when `path` ends in `.gz`, always to the same bytes.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as raw:
+            if path.suffix == ".gz":
+                with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
+                    yield cast(IO[bytes], packed)
+            else:
+                yield raw
+            raw.flush()
+            os.fsync(raw.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Writes UTF-8 text through `atomic_write`."""
+    with atomic_write(path) as file:
+        file.write(text.encode("utf-8"))

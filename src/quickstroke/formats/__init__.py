@@ -1,0 +1,114 @@
+"""Drawing files of every official form: finding them, and reading them as drawings or as blocks of arrays.
+
+| ending | what | word |
+|---|---|---|
+| .bin | official binary, simplified | the file's name |
+| .ndjson | official simplified or raw | in each line |
+| .npz | sketch-rnn | the file's name |
+| .csv | Kaggle's train_simplified | in each row |
+
+Each may be compressed, with `.gz` after its ending (but not .npz, which is an archive already).
+"""
+
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from quickstroke.categories import canonical_word
+from quickstroke.drawing import Drawing
+from quickstroke.errors import FormatError
+from quickstroke.formats import binary, csv, ndjson, npz
+
+ENDINGS = (".bin", ".bin.gz", ".ndjson", ".ndjson.gz", ".npz", ".csv", ".csv.gz")
+
+
+def ending_of(path: Path) -> str | None:
+    """The ending of ENDINGS that a file name has, or None."""
+    name = path.name.lower()
+    return next((ending for ending in ENDINGS if name.endswith(ending)), None)
+
+
+def word_of(path: Path) -> str:
+    """The word that a file's name stands for: `power_outlet.bin` and `power outlet.full.npz` are 'power outlet'."""
+    ending = ending_of(path) or ""
+    stem = path.name[: len(path.name) - len(ending)]
+    return canonical_word(stem.removesuffix(".full"))
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Drawing files in reading order, and files beside them in a folder that have no known ending."""
+
+    files: tuple[Path, ...]
+    ignored: tuple[Path, ...]
+
+
+def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
+    """The drawing files that the sources name: files, folders (not their subfolders) and glob patterns.
+
+    The order is that of the sources; a folder's or pattern's files are sorted by name. A file named twice is
+    read once.
+
+    Raises:
+        FormatError: a source that does not exist, matches nothing, holds no drawing file, or has an unknown ending.
+    """
+    if isinstance(sources, (str, Path)):
+        sources = [sources]
+    files: dict[Path, None] = {}
+    ignored: dict[Path, None] = {}
+    for source in sources:
+        path = Path(source)
+        if path.is_dir():
+            entries = sorted(
+                entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith(".")
+            )
+            found = [entry for entry in entries if ending_of(entry)]
+            ignored.update(dict.fromkeys(entry for entry in entries if not ending_of(entry)))
+            if not found:
+                raise FormatError(f"holds no drawing file; expected {', '.join(ENDINGS)}", path)
+        elif path.exists():
+            if not ending_of(path):
+                raise FormatError(f"has no ending of a drawing format; expected {', '.join(ENDINGS)}", path)
+            found = [path]
+        elif glob.has_magic(str(source)):
+            matches = [Path(match) for match in sorted(glob.glob(str(source), recursive=True))]
+            found = [match for match in matches if match.is_file() and ending_of(match)]
+            ignored.update(dict.fromkeys(match for match in matches if match.is_file() and not ending_of(match)))
+            if not found:
+                raise FormatError("no drawing file matches this pattern", source)
+        else:
+            raise FormatError("no such file or folder", path)
+        files.update(dict.fromkeys(found))
+    return Sources(tuple(files), tuple(ignored))
+
+
+def read_drawings(sources: Sequence[Path | str] | Path | str) -> Iterator[Drawing]:
+    """The drawings of files, folders and glob patterns, one by one, in the order of `find_sources`.
+
+    Raises:
+        FormatError: a source that cannot be found, or a file that breaks its format; with the place.
+    """
+    for path in find_sources(sources).files:
+        yield from read_file(path)
+
+
+def read_file(path: Path | str) -> Iterator[Drawing]:
+    """The drawings of one file, in file order.
+
+    Raises:
+        FormatError: the ending is unknown, or the file breaks its format; with the place.
+    """
+    path = Path(path)
+    match ending_of(path):
+        case ".bin" | ".bin.gz":
+            for block in binary.read_blocks(path, word_of(path)):
+                yield from block.drawings()
+        case ".ndjson" | ".ndjson.gz":
+            yield from ndjson.read(path)
+        case ".npz":
+            yield from npz.read(path, word_of(path))
+        case ".csv" | ".csv.gz":
+            yield from csv.read(path)
+        case _:
+            raise FormatError(f"has no ending of a drawing format; expected {', '.join(ENDINGS)}", path)

@@ -1,0 +1,225 @@
+"""The official binary format: full/binary/<category>.bin.
+
+Little-endian records without a file header (github.com/googlecreativelab/quickdraw-dataset,
+examples/binary_file_parser.py): key_id uint64, countrycode 2 bytes, recognized int8, timestamp uint32 (seconds),
+n_strokes uint16, and for each stroke n_points uint16, n_points x bytes, n_points y bytes. The word is the file's name.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from quickstroke.drawing import Drawing, DrawingBlock
+from quickstroke.errors import FormatError
+from quickstroke.files import InputFile, atomic_write, refuse_html
+
+_HEADER = struct.Struct("<Q2sbIH")
+_CHUNK_BYTES = 16 << 20
+
+# How a scan ended: at the end of a record, inside one (three ways), or at a record that cannot be.
+_WHOLE, _HEADER_CUT, _COUNT_CUT, _POINTS_CUT, _NO_STROKES, _NO_POINTS, _NOT_A_FLAG = range(7)
+
+
+@numba.njit(cache=True, nogil=True)
+def _scan(data: Any) -> tuple[int, int, int, int, int]:
+    """Counts the whole records at the beginning of `data` (uint8).
+
+    Returns:
+        (records, points, position after the last whole record, status, position where the status arose).
+    """
+    size = data.size
+    n_drawings = n_points = position = 0
+    while position < size:
+        at = position
+        if at + 17 > size:
+            return n_drawings, n_points, position, _HEADER_CUT, at
+        if data[at + 10] > 1:
+            return n_drawings, n_points, position, _NOT_A_FLAG, at + 10
+        n_strokes = int(data[at + 15]) | int(data[at + 16]) << 8
+        if n_strokes == 0:
+            return n_drawings, n_points, position, _NO_STROKES, at + 15
+        at += 17
+        n = 0
+        for _ in range(n_strokes):
+            if at + 2 > size:
+                return n_drawings, n_points, position, _COUNT_CUT, at
+            stroke_points = int(data[at]) | int(data[at + 1]) << 8
+            if stroke_points == 0:
+                return n_drawings, n_points, position, _NO_POINTS, at
+            if at + 2 + 2 * stroke_points > size:
+                return n_drawings, n_points, position, _POINTS_CUT, at
+            n += stroke_points
+            at += 2 + 2 * stroke_points
+        n_points += n
+        n_drawings += 1
+        position = at
+    return n_drawings, n_points, position, _WHOLE, position
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill(
+    data: Any,
+    points: Any,
+    pen_up: Any,
+    offsets: Any,
+    key_ids: Any,
+    countries: Any,
+    times: Any,
+    recognized: Any,
+) -> None:
+    """Spreads the records that `_scan` counted over the arrays of a DrawingBlock."""
+    at = p = 0
+    for i in range(key_ids.size):
+        key = np.uint64(0)
+        for b in range(7, -1, -1):
+            key = key << np.uint64(8) | np.uint64(data[at + b])
+        key_ids[i] = key
+        countries[i, 0] = data[at + 8]
+        countries[i, 1] = data[at + 9]
+        recognized[i] = data[at + 10]
+        time = np.uint32(0)
+        for b in range(14, 10, -1):
+            time = time << np.uint32(8) | np.uint32(data[at + b])
+        times[i] = time
+        n_strokes = int(data[at + 15]) | int(data[at + 16]) << 8
+        at += 17
+        offsets[i] = p
+        for _ in range(n_strokes):
+            n = int(data[at]) | int(data[at + 1]) << 8
+            at += 2
+            for k in range(n):
+                points[p + k, 0] = data[at + k]
+                points[p + k, 1] = data[at + n + k]
+                pen_up[p + k] = 0
+            p += n
+            pen_up[p - 1] = 1
+            at += 2 * n
+    offsets[key_ids.size] = p
+
+
+def _error(status: int, data: NDArray[np.uint8], at: int, begin: int, n_before: int, path: Path) -> FormatError:
+    left = data.size - at
+    reason = {
+        _HEADER_CUT: f"truncated: its header needs {_HEADER.size} bytes, {left} are left",
+        _COUNT_CUT: f"truncated: the point count of its next stroke needs 2 bytes, {left} are left",
+        _POINTS_CUT: "truncated, or a wrong count: ",
+        _NO_STROKES: "has no strokes; expected at least one",
+        _NO_POINTS: "has a stroke without points; expected at least one",
+        _NOT_A_FLAG: f"has recognized = {data[at] if left else 0}; expected 0 or 1 (is this a Quick, Draw! binary file?)",
+    }[status]
+    if status == _POINTS_CUT:
+        n = int(data[at]) | int(data[at + 1]) << 8
+        reason += f"a stroke of {n} points needs {2 * n} bytes, {left - 2} are left"
+    return FormatError(f"drawing {n_before + 1} {reason}", path, offset=begin + at)
+
+
+def read_blocks(path: Path, word: str) -> Iterator[DrawingBlock]:
+    """Blocks of about 16 MiB, each record read exactly once.
+
+    Raises:
+        FormatError: a truncated record, a drawing without strokes, a stroke without points, or bytes that are
+            no binary drawing file; with the byte offset.
+    """
+    with InputFile(path) as file:
+        rest, begin, n_before = b"", 0, 0
+        while chunk := file.read(max(_CHUNK_BYTES, len(rest))):
+            if begin == 0 and not rest:
+                refuse_html(chunk, path)
+            data = np.frombuffer(rest + chunk if rest else chunk, dtype=np.uint8)
+            n, n_points, end, status, at = _scan(data)
+            if status > _POINTS_CUT:
+                raise _error(status, data, at, begin, n_before + n, path)
+            if n:
+                yield _block(data, n, n_points, word)
+            rest, begin, n_before = data[end:].tobytes(), begin + end, n_before + n
+        if rest:
+            data = np.frombuffer(rest, dtype=np.uint8)
+            *_, status, at = _scan(data)
+            raise _error(status, data, at, begin, n_before, path)
+
+
+def _block(data: NDArray[np.uint8], n: int, n_points: int, word: str) -> DrawingBlock:
+    block = DrawingBlock(
+        word=word,
+        points=np.empty((n_points, 2), dtype=np.uint8),
+        pen_up=np.empty(n_points, dtype=np.uint8),
+        offsets=np.empty(n + 1, dtype=np.int64),
+        key_ids=np.empty(n, dtype=np.uint64),
+        countrycodes=np.empty((n, 2), dtype=np.uint8),
+        timestamps_s=np.empty(n, dtype=np.uint32),
+        recognized=np.empty(n, dtype=np.uint8),
+    )
+    _fill(
+        data,
+        block.points,
+        block.pen_up,
+        block.offsets,
+        block.key_ids,
+        block.countrycodes,
+        block.timestamps_s,
+        block.recognized,
+    )
+    return block
+
+
+def count(path: Path) -> int:
+    """Number of drawings in a binary file, without unpacking them.
+
+    Raises:
+        FormatError: as `read_blocks`.
+    """
+    return sum(len(block) for block in read_blocks(path, ""))
+
+
+def encode(drawing: Drawing) -> bytes:
+    """One drawing as a binary record; the fraction of a second of its timestamp is dropped.
+
+    Raises:
+        FormatError: the drawing is raw, has no strokes or an empty one, or a value that the format cannot hold.
+    """
+    if not drawing.is_simplified:
+        raise FormatError("the binary format holds simplified drawings only; simplify it first")
+    if not drawing.strokes:
+        raise FormatError("a drawing without strokes cannot be written")
+    country = drawing.countrycode.encode("latin-1", "replace")
+    seconds = drawing.timestamp_us // 1_000_000
+    for what, value, top in (
+        ("key_id", drawing.key_id, 2**64 - 1),
+        ("timestamp in seconds", seconds, 2**32 - 1),
+        ("number of strokes", len(drawing.strokes), 2**16 - 1),
+        ("number of points in a stroke", max(len(stroke) for stroke in drawing.strokes), 2**16 - 1),
+    ):
+        if not 0 <= value <= top:
+            raise FormatError(f"{what} {value} does not fit the binary format (0 to {top})")
+    if len(country) != 2:
+        raise FormatError(f"countrycode {drawing.countrycode!r} does not fit the binary format (two letters)")
+    parts = [_HEADER.pack(drawing.key_id, country, drawing.recognized, seconds, len(drawing.strokes))]
+    for stroke in drawing.strokes:
+        if not len(stroke):
+            raise FormatError("a stroke without points cannot be written")
+        parts.append(struct.pack("<H", len(stroke)) + stroke.T.tobytes())
+    return b"".join(parts)
+
+
+def write(path: Path | str, drawings: Iterable[Drawing]) -> int:
+    """Writes drawings as an official binary file (compressed when the name ends in `.gz`).
+
+    Returns:
+        How many were written.
+
+    Raises:
+        FormatError: a drawing that the format cannot hold; nothing is left under `path` then.
+    """
+    n = 0
+    with atomic_write(path) as file:
+        for n, drawing in enumerate(drawings, start=1):  # noqa: B007
+            try:
+                file.write(encode(drawing))
+            except FormatError as error:
+                raise FormatError(f"drawing {n}: {error.reason}", path) from error
+    return n

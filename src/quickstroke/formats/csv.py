@@ -1,0 +1,73 @@
+"""Kaggle's train_simplified CSV (Quick, Draw! Doodle Recognition Challenge, 2018).
+
+Columns countrycode, drawing (JSON `[[[x..],[y..]],..]`), key_id, recognized, timestamp, word, in any order.
+"""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from quickstroke.drawing import Drawing
+from quickstroke.errors import FormatError
+from quickstroke.files import InputFile, refuse_html
+from quickstroke.formats.ndjson import MAX_LINE_BYTES, drawing_of
+
+_COLUMNS = ("countrycode", "drawing", "key_id", "recognized", "timestamp", "word")
+
+
+def read(path: Path) -> Iterator[Drawing]:
+    """The drawings of one CSV file.
+
+    Raises:
+        FormatError: no header with the needed columns, or a row that is no drawing; with its line.
+    """
+    csv.field_size_limit(MAX_LINE_BYTES)
+    with InputFile(path) as file:
+        last = 0
+
+        def text_lines() -> Iterator[str]:
+            nonlocal last
+            for last, line in file.lines(MAX_LINE_BYTES):
+                try:
+                    yield line.decode("utf-8-sig" if last == 1 else "utf-8")
+                except UnicodeDecodeError as error:
+                    raise FormatError(f"not UTF-8 text ({error.reason})", path, line=last) from error
+
+        rows = csv.reader(text_lines(), strict=True)
+        try:
+            header = next(rows, None)
+            if header is None:
+                raise FormatError("is empty; expected a header line with " + ", ".join(_COLUMNS), path)
+            refuse_html(header[0].encode() if header else b"", path)
+            names = [name.strip() for name in header]
+            missing = [name for name in ("drawing", "word") if name not in names]
+            if missing:
+                raise FormatError(
+                    f"header has no column {', '.join(missing)}; got {','.join(names)!r:.80}", path, line=1
+                )
+            for row in rows:
+                if not row:
+                    continue
+                try:
+                    if len(row) != len(names):
+                        raise FormatError(f"{len(row)} values where the header has {len(names)} columns")
+                    yield drawing_of(_record(dict(zip(names, row, strict=True))))
+                except FormatError as error:
+                    raise FormatError(error.reason, path, line=last) from error
+        except csv.Error as error:
+            raise FormatError(f"not valid CSV ({error})", path, line=last) from error
+
+
+def _record(row: dict[str, str]) -> dict[str, Any]:
+    record: dict[str, Any] = {name: row[name] for name in _COLUMNS if row.get(name)}
+    try:
+        record["drawing"] = json.loads(row["drawing"])
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"'drawing' is not valid JSON ({error})") from error
+    recognized = row.get("recognized", "True")
+    if recognized not in ("True", "False"):
+        raise FormatError(f"'recognized' should be True or False, got {recognized!r:.40}")
+    record["recognized"] = recognized == "True"
+    return record

@@ -1,0 +1,223 @@
+"""The official ndjson formats: full/simplified/<category>.ndjson and full/raw/<category>.ndjson.
+
+One JSON object a line with word, countrycode, timestamp, recognized, key_id and drawing
+(github.com/googlecreativelab/quickdraw-dataset). A simplified stroke is `[[x..], [y..]]`, integers from 0 to 255;
+a raw stroke is `[[x..], [y..], [t..]]`, t in milliseconds. Only `drawing` is needed to recognise one.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from quickstroke.categories import canonical_word
+from quickstroke.drawing import UNKNOWN_COUNTRY, Drawing
+from quickstroke.errors import FormatError
+from quickstroke.files import InputFile, atomic_write, refuse_html
+
+# The longest official raw lines have some 100,000 bytes; this bounds the memory that one line can take.
+MAX_LINE_BYTES = 16 << 20
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def read(path: Path) -> Iterator[Drawing]:
+    """The drawings of one file, simplified or raw; empty lines are passed over.
+
+    Raises:
+        FormatError: a line that is not JSON or not a drawing, a truncated last line; with its number.
+    """
+    with InputFile(path) as file:
+        for number, line in file.lines(MAX_LINE_BYTES):
+            if number == 1:
+                refuse_html(line, path)
+            if not line.strip():
+                continue
+            try:
+                yield parse_line(line)
+            except FormatError as error:
+                cut = "" if line.endswith(b"\n") else "; it is the last line and has no line end: truncated?"
+                raise FormatError(error.reason + cut, path, line=number) from error
+
+
+def parse_line(line: bytes | str) -> Drawing:
+    """One line of an official ndjson file.
+
+    Raises:
+        FormatError: it is not JSON, not an object, or a value is missing, of the wrong type or out of range.
+    """
+    try:
+        record = json.loads(line, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise FormatError(f"not valid JSON ({error.msg} at column {error.colno})") from error
+    except (UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise FormatError(f"not valid JSON ({error})") from error
+    if not isinstance(record, dict):
+        raise FormatError(f"expected a JSON object with a key 'drawing', got {type(record).__name__}")
+    return drawing_of(record)
+
+
+def drawing_of(record: dict[str, Any]) -> Drawing:
+    """A Drawing from the fields of an official JSON object or CSV row.
+
+    Raises:
+        FormatError: a value is missing, of the wrong type or out of range.
+    """
+    if "drawing" not in record:
+        raise FormatError("has no key 'drawing'")
+    strokes, times_ms = parse_strokes(record["drawing"])
+    word = record.get("word", "")
+    country = record.get("countrycode") or UNKNOWN_COUNTRY
+    recognized = record.get("recognized", True)
+    for key, value, kind in (
+        ("word", word, str),
+        ("countrycode", country, str),
+        ("recognized", recognized, bool),
+    ):
+        if not isinstance(value, kind):
+            raise FormatError(f"{key!r} should be a {kind.__name__}, got {value!r:.40}")
+    return Drawing(
+        word=canonical_word(word),
+        strokes=strokes,
+        key_id=_key_id(record.get("key_id", 0)),
+        countrycode=country,
+        timestamp_us=parse_timestamp(record.get("timestamp")),
+        recognized=recognized,
+        times_ms=times_ms,
+    )
+
+
+def parse_strokes(value: Any) -> tuple[list[Any], list[Any] | None]:
+    """Strokes in JSON form, each two rows (simplified) or three (raw), into arrays.
+
+    Returns:
+        (strokes, times_ms): uint8 (n, 2) arrays and None for simplified strokes, float64 (n, 2) and (n,) for raw.
+
+    Raises:
+        FormatError: which stroke is wrong and how.
+    """
+    if not isinstance(value, list):
+        raise FormatError(f"'drawing' should be a list of strokes, got {type(value).__name__}")
+    if not value:
+        raise FormatError("the drawing has no strokes; expected at least one")
+    strokes: list[Any] = []
+    times_ms: list[Any] = []
+    n_rows = len(value[0]) if isinstance(value[0], list) else 0
+    for position, rows in enumerate(value, start=1):
+        if not isinstance(rows, list) or len(rows) not in (2, 3) or not all(isinstance(row, list) for row in rows):
+            raise FormatError(
+                f"stroke {position} should be [[x..],[y..]] or [[x..],[y..],[t..]], got {rows!r:.60}"
+            )
+        if len(rows) != n_rows:
+            raise FormatError(f"stroke {position} has {len(rows)} rows where the first stroke has {n_rows}")
+        if not rows[0]:
+            raise FormatError(f"stroke {position} has no points; expected at least one")
+        if any(len(row) != len(rows[0]) for row in rows):
+            raise FormatError(f"stroke {position} has rows of unequal length: {[len(row) for row in rows]}")
+        array = _numbers(rows, position)
+        if n_rows == 2:
+            if array.min() < 0 or array.max() > 255 or not np.array_equal(array, np.floor(array)):
+                raise FormatError(
+                    f"stroke {position} has two rows (simplified) but a value that is no integer from 0 to 255; "
+                    "raw strokes have a third row of times"
+                )
+            strokes.append(np.ascontiguousarray(array.T.astype(np.uint8)))
+        else:
+            strokes.append(np.ascontiguousarray(array[:2].T))
+            times_ms.append(array[2])
+    return strokes, times_ms or None
+
+
+def _numbers(rows: list[list[Any]], position: int) -> Any:
+    for row in rows:
+        for value in row:
+            if type(value) is not int and type(value) is not float:
+                raise FormatError(f"stroke {position} has a coordinate that is no number: {value!r:.40}")
+    try:
+        array = np.array(rows, dtype=np.float64)
+    except OverflowError as error:
+        raise FormatError(f"stroke {position} has a coordinate too large for a float") from error
+    if not np.isfinite(array).all():
+        raise FormatError(f"stroke {position} has a coordinate that is not finite")
+    return array
+
+
+def _key_id(value: Any) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 20:
+        value = int(value)
+    if type(value) is not int or not 0 <= value < 2**64:
+        raise FormatError(f"'key_id' should be an integer from 0 to 2^64 - 1, got {value!r:.40}")
+    return value
+
+
+def parse_timestamp(value: Any) -> int:
+    """Microseconds since 1970 of `2017-03-01 20:41:36.70725 UTC` (the zone may be left out), 0 for None.
+
+    Raises:
+        FormatError: the text has another form.
+    """
+    if value is None:
+        return 0
+    try:
+        moment = datetime.fromisoformat(value.removesuffix(" UTC")).replace(tzinfo=UTC)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise FormatError(
+            f"'timestamp' should be like '2017-03-01 20:41:36.70725 UTC', got {value!r:.40}"
+        ) from error
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def format_timestamp(timestamp_us: int) -> str:
+    """The official text of a timestamp: no zeros at the end of the fraction."""
+    moment = _EPOCH + timedelta(microseconds=timestamp_us)
+    text = moment.strftime("%Y-%m-%d %H:%M:%S")
+    fraction = f"{moment.microsecond:06d}".rstrip("0")
+    return f"{text}.{fraction} UTC" if fraction else f"{text} UTC"
+
+
+def format_line(drawing: Drawing) -> str:
+    """One line of an official simplified ndjson file, without its line end.
+
+    Raises:
+        FormatError: the drawing is raw, or has no strokes.
+    """
+    if not drawing.is_simplified:
+        raise FormatError("simplified ndjson holds simplified drawings only; simplify it first")
+    if not drawing.strokes:
+        raise FormatError("a drawing without strokes cannot be written")
+    record = {
+        "word": drawing.word,
+        "countrycode": drawing.countrycode,
+        "timestamp": format_timestamp(drawing.timestamp_us),
+        "recognized": drawing.recognized,
+        "key_id": str(drawing.key_id),
+        "drawing": [stroke.T.tolist() for stroke in drawing.strokes],
+    }
+    return json.dumps(record, separators=(",", ":"), ensure_ascii=False)
+
+
+def write(path: Path | str, drawings: Iterable[Drawing]) -> int:
+    """Writes drawings as an official simplified ndjson file (compressed when the name ends in `.gz`).
+
+    Returns:
+        How many were written.
+
+    Raises:
+        FormatError: a drawing that the format cannot hold; nothing is left under `path` then.
+    """
+    n = 0
+    with atomic_write(path) as file:
+        for n, drawing in enumerate(drawings, start=1):
+            try:
+                line = format_line(drawing)
+            except FormatError as error:
+                raise FormatError(f"drawing {n}: {error.reason}", path) from error
+            file.write(line.encode("utf-8") + b"\n")
+    return n
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise FormatError(f"{name} is not a finite number")

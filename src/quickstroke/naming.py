@@ -1,0 +1,101 @@
+"""The model name of the 2020 project and the shape it stands for.
+
+name  = <type>[_cv1_<n_filters>_<filter_size>[_cv2_<n_filters>_<filter_size>]]_lay<n_layers>_sz<hidden_size>
+type  = simple   one direction, no convolution
+      | lstm     one direction, one or two convolutions
+      | bilstm   two directions, with or without convolutions
+"""
+
+import re
+from dataclasses import dataclass
+
+from quickstroke.errors import ModelNameError
+
+TYPES = ("simple", "lstm", "bilstm")
+FORM = "<type>[_cv1_<n_filters>_<filter_size>[_cv2_<n_filters>_<filter_size>]]_lay<n_layers>_sz<hidden_size>"
+
+# Far above any published model; a name beyond it asks for memory rather than for a model.
+MAX_SIZE = 65_536
+MAX_LAYERS = 64
+
+_NUMBER = re.compile(r"[1-9][0-9]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a model name says; a convolution is (n_filters, filter_size)."""
+
+    bidirectional: bool
+    conv1: tuple[int, int] | None
+    conv2: tuple[int, int] | None
+    n_layers: int
+    hidden_size: int
+
+
+def format_name(shape: Shape) -> str:
+    """The name of a shape.
+
+    Raises:
+        ModelNameError: a second convolution without a first: the convention has no name for it.
+    """
+    if shape.conv2 and not shape.conv1:
+        raise ModelNameError("a second convolution needs a first; the naming convention has no name for it")
+    kind = "bilstm" if shape.bidirectional else "lstm" if shape.conv1 else "simple"
+    convolutions = "".join(
+        f"_cv{position}_{n_filters}_{filter_size}"
+        for position, (n_filters, filter_size) in enumerate(filter(None, (shape.conv1, shape.conv2)), start=1)
+    )
+    return f"{kind}{convolutions}_lay{shape.n_layers}_sz{shape.hidden_size}"
+
+
+def parse_name(name: str) -> Shape:
+    """The shape that a name stands for; the inverse of `format_name`.
+
+    Raises:
+        ModelNameError: the name has another form; the message says which part is wrong.
+    """
+    if name.endswith(".model"):
+        raise _wrong(name, "'.model' belongs to the file, not to the name")
+    parts = name.split("_")
+    kind = parts.pop(0)
+    if kind not in TYPES:
+        raise _wrong(name, f"type {kind!r} should be one of {', '.join(TYPES)}")
+    conv1 = _convolution(name, parts, "cv1")
+    conv2 = _convolution(name, parts, "cv2")
+    n_layers = _prefixed(name, parts, "lay", MAX_LAYERS)
+    hidden_size = _prefixed(name, parts, "sz", MAX_SIZE)
+    if parts:
+        raise _wrong(name, f"{'_'.join(parts)!r} stands after the end of the name")
+    if conv2 and not conv1:
+        raise _wrong(name, "'cv2' needs 'cv1' before it")
+    if kind == "simple" and conv1:
+        raise _wrong(name, "type 'simple' has no convolution: with 'cv1' the type is 'lstm' or 'bilstm'")
+    if kind == "lstm" and not conv1:
+        raise _wrong(name, "type 'lstm' needs a convolution ('cv1'): without one the type is 'simple'")
+    return Shape(kind == "bilstm", conv1, conv2, n_layers, hidden_size)
+
+
+def _wrong(name: str, reason: str) -> ModelNameError:
+    return ModelNameError(f"{name!r:.120} is no model name: {reason}; expected {FORM}")
+
+
+def _convolution(name: str, parts: list[str], prefix: str) -> tuple[int, int] | None:
+    if not parts or parts[0] != prefix:
+        return None
+    del parts[0]
+    n_filters = _number(name, parts.pop(0) if parts else "", f"number of filters after {prefix!r}", MAX_SIZE)
+    filter_size = _number(name, parts.pop(0) if parts else "", f"filter size after {prefix!r}", MAX_SIZE)
+    return n_filters, filter_size
+
+
+def _prefixed(name: str, parts: list[str], prefix: str, top: int) -> int:
+    part = parts.pop(0) if parts else ""
+    if not part.startswith(prefix):
+        raise _wrong(name, f"{part!r} stands where '{prefix}<number>' is expected")
+    return _number(name, part.removeprefix(prefix), f"number after {prefix!r}", top)
+
+
+def _number(name: str, text: str, what: str, top: int) -> int:
+    if not _NUMBER.fullmatch(text) or len(text) > 9 or int(text) > top:
+        raise _wrong(name, f"the {what} should be a whole number from 1 to {top}, got {text!r:.40}")
+    return int(text)

@@ -1,0 +1,123 @@
+"""From strokes to ranked words."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from quickstroke import published
+from quickstroke.drawing import Drawing
+from quickstroke.errors import ConfigError, FormatError
+from quickstroke.points import to_points
+from quickstroke.published import LoadedModel
+from quickstroke.simplify import simplify
+
+
+class Guess(NamedTuple):
+    """One word with the probability that the model gives it, 0 to 1."""
+
+    word: str
+    probability: float
+
+
+class Recognizer:
+    """A loaded model that names drawings.
+
+    Attributes:
+        name: the model's name.
+        classes: every word it knows, in the order of its output layer.
+        card: the model's card, or None for a model without one.
+        note: what had to be assumed on loading, empty if nothing.
+    """
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._model = loaded.model
+        self.name, self.classes, self.card, self.note = loaded.name, loaded.classes, loaded.card, loaded.note
+
+    def predict(self, strokes: Sequence[ArrayLike], *, simplified: bool = False, top: int = 5) -> list[Guess]:
+        """The `top` most probable words for one drawing, best first.
+
+        Args:
+            strokes: one array (n, 2) a stroke, x and y with y growing downwards; a third column is ignored.
+            simplified: whether they are in Google's simplified form already: integers from 0 to 255.
+            top: how many words; fewer come back when the model knows fewer.
+
+        Raises:
+            FormatError: no strokes, an empty one, or values that are not finite or out of range.
+            ConfigError: `top` is below 1.
+        """
+        return self.predict_many([strokes], simplified=simplified, top=top)[0]
+
+    def predict_many(
+        self, drawings: Sequence[Sequence[ArrayLike]], *, simplified: bool = False, top: int = 5
+    ) -> list[list[Guess]]:
+        """As `predict`, for many drawings at once.
+
+        Raises:
+            FormatError, ConfigError: as `predict`.
+        """
+        if top < 1:
+            raise ConfigError(f"top should be 1 or more, got {top}")
+        prepare = _check_simplified if simplified else simplify
+        return [
+            [Guess(self.classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]]
+            for row in self.probabilities([prepare(strokes) for strokes in drawings])
+        ]
+
+    def predict_drawing(self, drawing: Drawing, *, top: int = 5) -> list[Guess]:
+        """As `predict`, for a Drawing, raw or simplified.
+
+        Raises:
+            FormatError, ConfigError: as `predict`.
+        """
+        return self.predict(list(drawing.strokes), simplified=drawing.is_simplified, top=top)
+
+    def probabilities(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.float64]:
+        """Softmax probabilities float64 (B, K) of B drawings in simplified form, strokes uint8 (n, 2)."""
+        rows = [to_points(strokes, self._model.config.max_padding) for strokes in drawings]
+        lengths = np.array([len(row) for row in rows], dtype=np.int64)
+        points = np.zeros((len(rows), int(lengths.max(initial=0)), 3), dtype=np.float32)
+        for row, padded in zip(rows, points, strict=True):
+            padded[: len(row)] = row
+        with torch.inference_mode():
+            logits = self._model(torch.from_numpy(points), torch.from_numpy(lengths))
+            probabilities: NDArray[np.float64] = logits.double().softmax(1).numpy()
+            return probabilities
+
+
+def _check_simplified(strokes: Sequence[ArrayLike]) -> list[NDArray[np.uint8]]:
+    if len(strokes) == 0:
+        raise FormatError("the drawing has no strokes; expected at least one")
+    checked = []
+    for position, stroke in enumerate(strokes, start=1):
+        try:
+            array: NDArray[Any] = np.asarray(stroke)
+        except ValueError as error:
+            raise FormatError(f"stroke {position} is no (n, 2) array: {error}") from error
+        if array.ndim != 2 or array.shape[1] not in (2, 3) or not len(array) or array.dtype.kind not in "iuf":
+            raise FormatError(
+                f"stroke {position} should be a (n, 2) array of numbers, n at least 1, got shape {array.shape}"
+            )
+        array = array[:, :2]
+        if not ((array >= 0) & (array <= 255) & (array == np.floor(array))).all():
+            raise FormatError(
+                f"stroke {position} is said to be simplified but has a value that is no integer from 0 to 255"
+            )
+        checked.append(array.astype(np.uint8))
+    return checked
+
+
+def load(path: Path | str | None = None, classes: Sequence[str] | Path | str | None = None) -> Recognizer:
+    """A recognizer from a `.model` file (with its card, or bare as the 2020 project's are) or a run folder.
+
+    Args:
+        path: the file or folder, or the name of a published model; by default the default model.
+        classes: for a bare file, the words in the order of its output layer or the file that lists them.
+
+    Raises:
+        WeightsError, CategoryError, ModelNameError: as `published.load_model`.
+    """
+    return Recognizer(published.load_model(published.find_model(path), classes))

@@ -1,0 +1,233 @@
+"""The run folder: everything a training leaves behind, written so that a kill at any moment loses nothing.
+
+config.json       model name, model, training and data, resolved
+environment.json  versions, machine and command
+metrics.jsonl     one JSON object an epoch
+best.model        state dict of the best validation accuracy so far; last.model: of the last epoch
+last.ckpt         everything that resuming needs; written last, so that it never speaks of what is not there
+"""
+
+import json
+import os
+import platform
+import sys
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from quickstroke import config as configs
+from quickstroke.categories import check_classes
+from quickstroke.config import ModelConfig, TrainConfig
+from quickstroke.dataset import PreparedDataset
+from quickstroke.errors import RunError
+from quickstroke.files import atomic_write, write_text
+
+FORMAT = "quickstroke run"
+VERSION = 1
+CHECKPOINT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """What config.json holds.
+
+    Attributes:
+        model, train: the resolved configurations.
+        classes: the words in the order of the output layer.
+        data: path of the prepared dataset as given, the hash of its manifest, and drawings a split of these classes.
+    """
+
+    model: ModelConfig
+    train: TrainConfig
+    classes: tuple[str, ...]
+    data: dict[str, Any]
+
+
+def describe_data(data: PreparedDataset, classes: tuple[str, ...]) -> dict[str, Any]:
+    """What a run remembers of its dataset: enough to tell whether it is the same, and to say what it was."""
+    by_class = data.manifest["n_by_class"]
+    return {
+        "path": str(data.path),
+        "manifest_sha256": data.manifest_sha256,
+        "split": data.manifest["split"],
+        "n_by_split": {
+            split: sum(by_class[word][split] for word in classes) for split in data.manifest["n_by_split"]
+        },
+    }
+
+
+def write_config(folder: Path, config: RunConfig) -> None:
+    """Writes config.json."""
+    _write_json(
+        folder / "config.json",
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "name": config.model.name,
+            "model": configs.to_json(config.model),
+            "train": configs.to_json(config.train),
+            "classes": list(config.classes),
+            "data": config.data,
+        },
+    )
+
+
+def read_config(folder: Path) -> RunConfig:
+    """Reads config.json.
+
+    Raises:
+        RunError: there is none, or it is damaged, or of a version that this program does not know.
+    """
+    path = folder / "config.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values["format"] != FORMAT or values["version"] != VERSION:
+            raise RunError(f"{path}: {values['format']} version {values['version']}; expected {FORMAT} {VERSION}")
+        return RunConfig(
+            model=configs.from_json(ModelConfig, values["model"], f"{path}: model"),
+            train=configs.from_json(TrainConfig, values["train"], f"{path}: train"),
+            classes=check_classes(values["classes"], str(path)),
+            data=dict(values["data"]),
+        )
+    except OSError as error:
+        raise RunError(f"{folder}: no run there (config.json: {error.strerror})") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{path}: damaged ({type(error).__name__}: {error})") from error
+
+
+def write_environment(folder: Path) -> None:
+    """Writes environment.json: what it takes to run the same again."""
+    packages = ("quickstroke", "torch", "numpy", "numba")
+    _write_json(
+        folder / "environment.json",
+        {
+            "command": ["quickstroke", *sys.argv[1:]],
+            "python": platform.python_version(),
+            "packages": {name: metadata.version(name) for name in packages},
+            "platform": platform.platform(),
+            "processor": platform.processor() or platform.machine(),
+            "n_cpus": os.cpu_count(),
+            "n_threads": torch.get_num_threads(),
+            "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        },
+    )
+
+
+def write_metrics(folder: Path, metrics: list[dict[str, Any]]) -> None:
+    """Writes metrics.jsonl, a line an epoch."""
+    write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in metrics))
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl; empty before the first epoch has ended.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: damaged ({error})") from error
+
+
+def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
+    """Writes a plain state dict on the CPU, whole or not at all."""
+    plain = {key: value.detach().cpu().clone() for key, value in weights.items()}
+    with atomic_write(path) as file:
+        torch.save(plain, file)
+
+
+@dataclass(slots=True)
+class State:
+    """Where a training stands; what last.ckpt holds beside weights and optimizer.
+
+    Attributes:
+        epoch: epochs that have ended.
+        step: steps of the epoch under way.
+        loss_sum: summed training loss of the epoch under way, over its drawings.
+        seconds: spent on the epoch under way.
+        best: best validation accuracy so far, -1 before the first.
+        best_epoch: the epoch, counted from 1, that reached it.
+        metrics: a line an epoch, as in metrics.jsonl.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+    best: float = -1.0
+    best_epoch: int = 0
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+
+
+def save_checkpoint(folder: Path, state: State, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Writes last.ckpt, whole or not at all."""
+    payload = {
+        "version": CHECKPOINT_VERSION,
+        "state": {name: getattr(state, name) for name in State.__slots__},
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "rng": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        payload["cuda_rng"] = torch.cuda.get_rng_state_all()
+    with atomic_write(folder / "last.ckpt") as file:
+        torch.save(payload, file)
+
+
+def load_checkpoint(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> State:
+    """Reads last.ckpt into a model and its optimizer.
+
+    Raises:
+        RunError: it is damaged, newer than this program, or of another model.
+    """
+    path = folder / "last.ckpt"
+    device = next(model.parameters()).device
+    try:
+        payload = torch.load(path, map_location="cpu", weights_only=True)
+        version = payload["version"]
+    except Exception as error:  # torch.load has no common exception for damage
+        raise RunError(f"{path}: damaged checkpoint ({type(error).__name__}); remove it to start anew") from error
+    if version != CHECKPOINT_VERSION:
+        raise RunError(f"{path}: checkpoint version {version}, this program reads version {CHECKPOINT_VERSION}")
+    try:
+        model.load_state_dict(payload["model"])
+        optimizer.load_state_dict(payload["optimizer"])
+        torch.set_rng_state(payload["rng"])
+        if device.type == "cuda" and "cuda_rng" in payload:
+            torch.cuda.set_rng_state_all(payload["cuda_rng"])
+        return State(**payload["state"])
+    except (RuntimeError, KeyError, ValueError, TypeError) as error:
+        first = str(error).splitlines()[0]
+        raise RunError(f"{path}: not a checkpoint of this model ({first})") from error
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    write_text(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+
+
+def check_same(given: RunConfig, stored: RunConfig, folder: Path) -> None:
+    """Raises RunError when a run cannot be resumed with a configuration: only more epochs may be asked for."""
+    pairs: list[tuple[str, Any, Any]] = [
+        ("model name", given.model.name, stored.model.name),
+        ("classes", given.classes, stored.classes),
+        ("manifest_sha256 of the dataset", given.data["manifest_sha256"], stored.data["manifest_sha256"]),
+    ]
+    for ours, theirs in ((given.model, stored.model), (given.train, stored.train)):
+        mine, other = configs.to_json(ours), configs.to_json(theirs)
+        pairs += [(key, mine[key], other[key]) for key in mine if key not in ("n_epochs", "device")]
+    for key, now, then in pairs:
+        if now != then:
+            raise RunError(f"{folder}: was started with {key} = {then!r:.80}, cannot resume with {now!r:.80}")
+    if given.train.n_epochs < stored.train.n_epochs:
+        raise RunError(
+            f"{folder}: was started with n_epochs = {stored.train.n_epochs}, cannot resume with fewer, "
+            f"{given.train.n_epochs}"
+        )

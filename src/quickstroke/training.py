@@ -1,0 +1,263 @@
+"""Training: batch, loss, step, log, save."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from quickstroke import batches, runs
+from quickstroke.categories import check_classes, closest_words
+from quickstroke.config import ModelConfig, TrainConfig
+from quickstroke.dataset import SPLITS, PreparedDataset
+from quickstroke.errors import CategoryError, ConfigError, RunError, TrainingError
+from quickstroke.evaluation import evaluate
+from quickstroke.models import StrokeClassifier
+from quickstroke.runs import RunConfig, State
+
+# A long epoch is saved this often, so that a kill loses minutes; when it is saved changes no result.
+CHECKPOINT_EVERY_S = 300.0
+
+
+class Interrupted(Exception):
+    """The training stopped because it was asked to; its checkpoint is written."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        super().__init__(f"interrupted in epoch {state.epoch + 1}, after {state.step} steps")
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """How a caller follows a training; the library itself prints nothing.
+
+    Attributes:
+        on_start: called once with the state that the training goes on from, and whether it was resumed.
+        on_step: called with (epoch from 0, drawings done, drawings of the epoch).
+        on_epoch: called with the line for metrics.jsonl.
+        should_stop: asked after each batch; when it says yes a checkpoint is written and `Interrupted` raised.
+    """
+
+    on_start: Callable[[State, bool], None] = lambda state, resumed: None
+    on_step: Callable[[int, int, int], None] = lambda epoch, done, total: None
+    on_epoch: Callable[[dict[str, Any]], None] = lambda line: None
+    should_stop: Callable[[], bool] = lambda: False
+
+
+def train(
+    model_config: ModelConfig,
+    config: TrainConfig,
+    data: PreparedDataset,
+    into: Path | str,
+    *,
+    train_classes: Sequence[str] | None = None,
+    resume: bool = False,
+    watcher: Watcher | None = None,
+) -> State:
+    """Trains a model on the split `train` of a dataset, validates it on `val` after each epoch, keeps the best.
+
+    Args:
+        model_config: its reading, max_padding and n_classes are replaced by what `config` and the classes say.
+        into: the run folder to make.
+        train_classes: a subset of the dataset's classes, in the order of the output layer; by default all.
+        resume: go on from the folder's last checkpoint; without one, start anew.
+
+    Returns:
+        The final state.
+
+    Raises:
+        RunError: the folder exists and `resume` is false, or it holds a run with another configuration.
+        CategoryError: a training class that the dataset has not.
+        DatasetError: the dataset has nothing to train or validate on.
+        ConfigError: no such device.
+        TrainingError: the loss is not finite; the weights of the last finite step are kept.
+        Interrupted: `watcher.should_stop` said so.
+    """
+    watcher = watcher or Watcher()
+    folder = Path(into)
+    classes = resolve_classes(data, train_classes)
+    model_config = replace(
+        model_config, n_classes=len(classes), reading=config.reading, max_padding=config.max_padding
+    )
+    run = RunConfig(model_config, config, classes, runs.describe_data(data, classes))
+    label_map = data.label_map(classes)
+    train_indices, val_indices = (select(data, split, label_map) for split in ("train", "val"))
+    device = pick_device(config)
+
+    torch.manual_seed(config.seed)
+    model = StrokeClassifier(model_config).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
+    state, resumed = _open(folder, run, model, optimizer, resume)
+    watcher.on_start(state, resumed)
+    saved_at = time.monotonic()
+
+    while state.epoch < config.n_epochs and not _out_of_patience(state, config):
+        started = time.perf_counter() - state.seconds
+        order = _order(config, data, train_indices, state.epoch)
+        done = sum(map(len, order[: state.step]))
+        model.train()
+        for rows in order[state.step :]:
+            batch = batches.gather(data, rows, label_map, config.max_padding)
+            points, lengths, labels = (torch.from_numpy(array).to(device) for array in batch)
+            loss = F.cross_entropy(model(points, lengths), labels)
+            loss_value = loss.item()
+            if not np.isfinite(loss_value):
+                raise TrainingError(
+                    f"the loss of epoch {state.epoch + 1}, step {state.step + 1} is {loss_value}; the weights before "
+                    f"it are kept in {folder}; try a smaller --learning-rate"
+                )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            state.step += 1
+            state.loss_sum += loss_value * len(rows)
+            done += len(rows)
+            watcher.on_step(state.epoch, done, len(train_indices))
+            if watcher.should_stop() or time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
+                state.seconds = time.perf_counter() - started
+                runs.save_checkpoint(folder, state, model, optimizer)
+                saved_at = time.monotonic()
+                if watcher.should_stop():
+                    raise Interrupted(state)
+
+        train_seconds = time.perf_counter() - started
+        honest = evaluate(model, data, val_indices, classes, label_map)
+        seconds = time.perf_counter() - started
+        published = evaluate(
+            model, data, val_indices, classes, label_map, protocol="published", batch_size=config.batch_size
+        )
+        line = {
+            "epoch": state.epoch + 1,
+            "loss": state.loss_sum / len(train_indices),
+            "val_loss": honest.loss,
+            "val_top1": honest.top(1),
+            "val_top3": honest.top(3),
+            "val_top5": honest.top(5),
+            "val_top1_published_protocol": published.top(1),
+            "seconds": seconds,
+            "train_seconds": train_seconds,
+            "n_train": len(train_indices),
+            "n_val": len(val_indices),
+            "learning_rate": config.learning_rate,
+        }
+        state = State(
+            epoch=state.epoch + 1,
+            best=max(state.best, honest.top(1)),
+            best_epoch=state.epoch + 1 if honest.top(1) > state.best else state.best_epoch,
+            metrics=[*state.metrics, line],
+        )
+        if state.best_epoch == state.epoch:
+            runs.save_weights(folder / "best.model", model.state_dict())
+        runs.save_weights(folder / "last.model", model.state_dict())
+        runs.write_metrics(folder, state.metrics)
+        runs.save_checkpoint(folder, state, model, optimizer)
+        saved_at = time.monotonic()
+        watcher.on_epoch(line)
+    return state
+
+
+def resolve_classes(data: PreparedDataset, train_classes: Sequence[str] | None) -> tuple[str, ...]:
+    """The classes of the output layer, in order.
+
+    Raises:
+        CategoryError: a class twice, or one that the dataset has not.
+    """
+    if train_classes is None:
+        return data.classes
+    classes = check_classes(train_classes, "train_classes")
+    for word in classes:
+        if word not in data.classes:
+            raise CategoryError(
+                f"train_classes: {word!r} is not among the {len(data.classes)} classes of {data.path}"
+                f"{closest_words(word, data.classes)}"
+            )
+    return classes
+
+
+def select(data: PreparedDataset, split: str, label_map: np.ndarray[Any, np.dtype[np.int64]]) -> Any:
+    """Indices int64 (N,) of the drawings of a split whose class is taken.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    indices = data.indices(split)
+    return indices[label_map[data.labels[indices]] >= 0]
+
+
+def check_counts(data: PreparedDataset, counts: dict[str, int | None]) -> None:
+    """Compares counts a class, such as {"n_train": 420}, with those that a dataset was prepared with.
+
+    Raises:
+        ConfigError: it was prepared with another count, or by fractions.
+    """
+    names = {f"n_{'test_reserved' if split == 'reserved' else split}": split for split in SPLITS}
+    for key, asked in counts.items():
+        if asked is None:
+            continue
+        rule = data.manifest["split"]
+        if rule["rule"] != "position":
+            raise ConfigError(
+                f"{key} = {asked} was asked for, but {data.path} was split by {rule['rule']}; prepare it with --n-train"
+            )
+        if rule[key] != asked:
+            raise ConfigError(
+                f"{key} = {asked} was asked for, but {data.path} was prepared with {key} = {rule[key]} "
+                f"({names[key]} drawings a class)"
+            )
+
+
+def pick_device(config: TrainConfig) -> torch.device:
+    """The device that a configuration means.
+
+    Raises:
+        ConfigError: `cuda` where there is none.
+    """
+    available = torch.cuda.is_available()
+    if config.device == "cuda" and not available:
+        raise ConfigError("device 'cuda' was asked for, but PyTorch finds no CUDA device here")
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with it
+        torch.use_deterministic_algorithms(True)
+    return torch.device("cuda" if available and config.device != "cpu" else "cpu")
+
+
+def _order(config: TrainConfig, data: PreparedDataset, indices: Any, epoch: int) -> list[Any]:
+    """The batches of an epoch: a function of the seed and the epoch alone, so that resuming finds the same."""
+    rng = np.random.default_rng([config.seed, epoch])
+    if config.recipe == "seed":
+        return batches.shuffled(indices, config.batch_size, rng)
+    return batches.shuffled_by_length(indices, data.n_points, config.batch_size, rng)
+
+
+def _out_of_patience(state: State, config: TrainConfig) -> bool:
+    return bool(config.patience) and state.epoch - state.best_epoch >= config.patience
+
+
+def _open(
+    folder: Path, run: RunConfig, model: StrokeClassifier, optimizer: torch.optim.Optimizer, resume: bool
+) -> tuple[State, bool]:
+    """Makes the run folder, or takes up the run in it: the state to go on from, and whether it was resumed."""
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder}: is a file; expected a folder for the run")
+    if folder.is_dir() and any(folder.iterdir()):
+        if not resume:
+            raise RunError(f"{folder}: exists already; give --resume to go on with it, or another folder")
+        if (folder / "config.json").exists():
+            runs.check_same(run, runs.read_config(folder), folder)
+        elif (folder / "last.ckpt").exists():
+            raise RunError(f"{folder}: has a checkpoint but no config.json; it is no run of this program")
+        if (folder / "last.ckpt").exists():
+            state = runs.load_checkpoint(folder, model, optimizer)
+            runs.write_config(folder, run)
+            # A kill may have left lines of an epoch that the checkpoint does not know.
+            runs.write_metrics(folder, state.metrics)
+            return state, True
+    folder.mkdir(parents=True, exist_ok=True)
+    runs.write_config(folder, run)
+    runs.write_environment(folder)
+    return State(), False

@@ -1,0 +1,49 @@
+"""What several tests share: the folder of real drawings, and small synthetic ones made here."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from quickstroke.dataset import PositionSplit, PreparedDataset, prepare
+from quickstroke.drawing import Drawing
+from quickstroke.formats import binary
+from quickstroke.synthetic import synthetic_drawings
+
+ROOT = Path(__file__).resolve().parent.parent
+WORDS = ("circle", "house", "star")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real drawings and published weights; the test is skipped where it is absent, but not in CI."""
+    path = Path(os.environ.get("QUICKSTROKE_SHARED", ROOT.parent / "shared"))
+    if not (path / "data").is_dir():
+        message = f"no real drawings at {path}; set QUICKSTROKE_SHARED"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return path
+
+
+@pytest.fixture(scope="session")
+def drawings() -> dict[str, list[Drawing]]:
+    """60 simplified synthetic drawings of each of three words."""
+    return {word: list(synthetic_drawings(60, seed=7, words=(word,))) for word in WORDS}
+
+
+@pytest.fixture(scope="session")
+def binary_folder(drawings: dict[str, list[Drawing]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one official binary file for each of the three words."""
+    folder = tmp_path_factory.mktemp("binary")
+    for word, items in drawings.items():
+        binary.write(folder / f"{word}.bin", items)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dataset(binary_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
+    """A prepared dataset of the three words: 40 drawings each to train on, 10 to validate, 10 to test."""
+    path = tmp_path_factory.mktemp("prepared") / "dataset"
+    prepare(binary_folder, path, split=PositionSplit(40, 10, 10))
+    return PreparedDataset(path)
