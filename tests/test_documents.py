@@ -235,6 +235,46 @@ def test_other_blocks_and_headings_inside_blocks_are_no_sections(read):
     assert [section.path for section in document.sections] == [("A",)]
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import quickstroke as qs\n\nmodel = qs.load('lstm/simple_lay1_sz64.model')\nprint(model.predict(strokes))",
+        "model.fit(\n    n_epochs=10,\n    batch_size=256,\n)",
+        "for hidden_size in (64, 128):\n    train(hidden_size)",
+        "if hidden_size == 64:\n    n_layers == 1",
+        "def train(n_epochs=10): ...",
+        "run.n_epochs = 10",
+        ">>> qs.load()",
+        "$ quickstroke train",
+        "# nothing yet",
+        "",
+        "x = " + "1" * MAX_BLOCK_CHARACTERS,
+    ],
+    ids=lambda code: code[:20],
+)
+def test_a_python_block_without_known_keys_is_an_example(read, code):
+    for tag in ("python", "py", ""):
+        (section,) = read(f"# A\n{fenced(SIMPLE, 'python')}{fenced(code, tag)}{fenced(EPOCH)}").sections
+        assert (section.name, len(section.log)) == ("simple_lay1_sz64", 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("n_epochs += 1", "expected `name = value`"),
+        ("n_epochs: int = 1", "expected `name = value`"),
+        ("n_epochs, x = 1, 2", "expected `name = value`"),
+        ("x = n_epochs = 1", "expected `name = value`"),
+        ("import os\nn_epochs = 1", "line 2: expected `name = value`, not `import os`"),
+        ("n_epochs = = 1", "invalid syntax"),
+        ("n_layers = 1\n>>> n_epochs", "invalid syntax"),
+    ],
+)
+def test_a_python_block_that_tries_a_known_key_is_refused(read, code, reason):
+    with pytest.raises(DocumentError, match=reason):
+        read(fenced(code, "python"))
+
+
 def test_blocks_before_any_heading(read):
     document = read(fenced(SIMPLE) + fenced(EPOCH))
     assert document.find("simple_lay1_sz64").path == ()
@@ -463,7 +503,7 @@ def test_hostile_expressions(read, expression):
 def test_a_block_has_a_largest_size(read):
     comment = "#" * MAX_BLOCK_CHARACTERS
     with pytest.raises(DocumentError, match=r"line 2: a configuration block of 65537 characters"):
-        read(fenced(f"{comment}\n", "python"))
+        read(fenced(f"n_epochs = 1{comment[11:]}", "python"))
     with pytest.raises(DocumentError, match="no results in it"):
         read(fenced(f"n_epochs = 1\n{comment}"))
 

@@ -76,8 +76,6 @@ def shuffled_by_length(
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def by_length(
-    indices: NDArray[np.int64], n_points: NDArray[np.int32], batch_size: int
-) -> Sequence[NDArray[np.int64]]:
+def by_length(indices: NDArray[np.int64], n_points: NDArray[np.int32], batch_size: int) -> Sequence[NDArray[np.int64]]:
     """Indices in order of length, in batches: the least padding, for where the order does not matter."""
     return cut(indices[np.argsort(n_points[indices], kind="stable")], batch_size)

@@ -73,8 +73,9 @@ def canonical_word(name: str) -> str:
 
 def closest_words(name: str, among: Sequence[str] = CATEGORIES) -> str:
     """A hint for an error message, such as `; did you mean 'cat'?`, empty when nothing is near."""
-    near = difflib.get_close_matches(canonical_word(name), among, n=2, cutoff=0.75)
-    return f"; did you mean {' or '.join(repr(word) for word in near)}?" if near else ""
+    folded = {word.casefold(): word for word in among}
+    near = difflib.get_close_matches(canonical_word(name).casefold(), folded, n=3, cutoff=0.7)
+    return f"; did you mean {' or '.join(repr(folded[word]) for word in near)}?" if near else ""
 
 
 def check_classes(names: Iterable[str], where: str) -> tuple[str, ...]:
@@ -83,16 +84,14 @@ def check_classes(names: Iterable[str], where: str) -> tuple[str, ...]:
     Raises:
         CategoryError: no name, an empty name, or the same word twice; `where` says whose list it is.
     """
-    classes: list[str] = []
+    classes: dict[str, int] = {}
     for position, name in enumerate(names, start=1):
         word = canonical_word(name)
         if not word:
             raise CategoryError(f"{where}: class {position} has an empty name")
         if word in classes:
-            raise CategoryError(
-                f"{where}: {word!r} is listed twice, as class {classes.index(word) + 1} and class {position}"
-            )
-        classes.append(word)
+            raise CategoryError(f"{where}: {word!r} is listed twice, as class {classes[word]} and class {position}")
+        classes[word] = position
     if not classes:
         raise CategoryError(f"{where}: no class is listed")
     return tuple(classes)
@@ -113,11 +112,15 @@ def read_classes(path: Path | str) -> tuple[str, ...]:
 
 
 def parse_classes(values: Sequence[str]) -> tuple[str, ...]:
-    """Classes as a command line gives them: one file of words, or the words themselves.
+    """Classes as a command line gives them: one file of words, the words themselves, or `seed100`.
+
+    `seed100` stands for the 2020 project's 100, in the order of its models' output layer.
 
     Raises:
         CategoryError: as `read_classes` and `check_classes`.
     """
+    if list(values) == ["seed100"]:
+        return SEED_CATEGORIES
     if len(values) == 1 and canonical_word(values[0]) not in CATEGORIES:
         path = Path(values[0])
         if path.is_file():

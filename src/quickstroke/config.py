@@ -49,8 +49,11 @@ class ModelConfig:
         for convolution in ("conv1", "conv2"):
             for key, value in zip(("n_filters", "filter_size"), getattr(self, convolution) or (), strict=False):
                 positive[f"{convolution} {key}"] = value
-        positive["max_padding"] = self.max_padding
-        check_positive(positive)
+        check_positive({**positive, "max_padding": self.max_padding})
+        for key, value in positive.items():
+            top = naming.MAX_LAYERS if key == "n_layers" else naming.MAX_SIZE
+            if value > top:
+                raise ConfigError(f"{key} should be at most {top}, got {value}")
         if self.conv2 and not self.conv1:
             raise ConfigError("conv2 needs conv1")
         if self.receptive_field > self.max_padding:
@@ -127,12 +130,12 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        check_positive(
-            {key: getattr(self, key) for key in ("n_epochs", "batch_size", "learning_rate", "max_padding")}
-        )
+        check_positive({key: getattr(self, key) for key in ("n_epochs", "batch_size", "learning_rate", "max_padding")})
         for key in ("patience", "seed"):
             if getattr(self, key) < 0:
                 raise ConfigError(f"{key} should be 0 or more, got {getattr(self, key)}")
+        if self.seed >= 2**64:  # what PyTorch takes
+            raise ConfigError(f"seed should be below 2^64, got {self.seed}")
 
     @property
     def reading(self) -> Reading:
@@ -146,8 +149,7 @@ Config = TypeVar("Config", ModelConfig, TrainConfig)
 def to_json(config: ModelConfig | TrainConfig) -> dict[str, Any]:
     """A configuration as JSON values; `from_json` reads it back."""
     return {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in dataclasses.asdict(config).items()
+        key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(config).items()
     }
 
 
@@ -157,6 +159,8 @@ def from_json(kind: type[Config], values: Mapping[str, Any], where: str) -> Conf
     Raises:
         ConfigError: an unknown key, a wrong type or an impossible value; `where` says whose values they are.
     """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where}: should be an object of keys and values, got {values!r:.60}")
     fields = {field.name for field in dataclasses.fields(kind)}
     for key in values:
         if key not in fields:
@@ -176,8 +180,15 @@ def check_types(config: Any) -> None:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if not _fits(value, hints[field.name]):
-            expected = getattr(hints[field.name], "__name__", None) or str(hints[field.name])
-            raise ConfigError(f"{field.name} should be {expected.replace('typing.', '')}, got {value!r:.60}")
+            raise ConfigError(f"{field.name} should be {_described(hints[field.name])}, got {value!r:.60}")
+
+
+def _described(hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return " or ".join(map(repr, typing.get_args(hint)))
+    if hint is float:
+        return "a finite number"
+    return hint.__name__ if isinstance(hint, type) else str(hint)
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -193,7 +204,7 @@ def _fits(value: Any, hint: Any) -> bool:
             return all(_fits(item, arguments[0]) for item in value)
         return len(value) == len(arguments) and all(map(_fits, value, arguments))
     if hint is float:
-        return type(value) in (int, float) and math.isfinite(value)
+        return type(value) is float and math.isfinite(value) or type(value) is int and abs(value) < 2**1023
     return type(value) is hint
 
 

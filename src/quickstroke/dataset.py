@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from quickstroke import formats
 from quickstroke.categories import CATEGORIES, check_classes, closest_words
-from quickstroke.drawing import Drawing, DrawingBlock
+from quickstroke.drawing import UNKNOWN_COUNTRY, Drawing, DrawingBlock, check_simplified, split_strokes
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, FormatError
 from quickstroke.files import write_text
 from quickstroke.formats import binary
@@ -40,6 +40,12 @@ from quickstroke.simplify import simplify
 FORMAT = "quickstroke prepared dataset"
 VERSION = 1
 SPLITS = ("reserved", "train", "val", "test")
+
+# From so many points on, offsets are uint64.
+_WIDE_POINTS = 2**32
+
+# Files that a source's words are brought to are kept open; an operating system allows few.
+_MAX_OPEN_FILES = 200
 
 _ARRAYS: dict[str, tuple[str, ...]] = {
     "points": ("<u1",),
@@ -176,7 +182,8 @@ def prepare(
         drop_duplicates: leave out drawings whose strokes the class has already.
         on_class: called with (word, classes done, classes in all) after each class.
 
-    A drawing whose key_id the class has already is always left out, so that no drawing is in two splits.
+    A drawing whose key_id the class has already is always left out, and with a split by position also one whose
+    key_id another class has: no drawing is in two splits.
 
     Raises:
         FormatError: a source that is missing or breaks its format.
@@ -205,6 +212,7 @@ def prepare(
         writer = _Writer(work)
         per_class: dict[str, dict[str, int]] = {}
         too_few: list[str] = []
+        placed = np.empty(0, dtype=np.uint64)  # sorted key_ids
         for label, word in enumerate(wanted):
             block = _concatenate(word, by_word[word])
             hashes = _hash_drawings(block)
@@ -215,6 +223,9 @@ def prepare(
             keep = _drop(keep, _first(keys[keep]), "repeated key_id", left_out)
             if drop_duplicates:
                 keep = _drop(keep, _first(hashes[keep]), "duplicate strokes", left_out)
+            if isinstance(split, PositionSplit):
+                # A hash sends a drawing of two classes to one split, its positions in them do not.
+                keep = _drop(keep, ~_among(keys[keep], placed), "key_id of another class", left_out)
             if limit is not None:
                 keep = _drop(keep, np.arange(len(keep)) < limit, "over the limit", left_out)
             key_ids = keys[keep]
@@ -227,6 +238,10 @@ def prepare(
                 left_out["beyond the split counts"] += len(keep) - len(assigned)
                 writer.append(label, block, keep[: len(assigned)], key_ids[: len(assigned)], assigned)
                 per_class[word] = dict(zip(SPLITS, counts.tolist(), strict=True))
+            if isinstance(split, PositionSplit):
+                # Two ascending runs, which a stable sort merges.
+                runs = [placed, np.sort(key_ids[: len(assigned)])]
+                placed = np.sort(np.concatenate(runs), kind="stable")
             on_class(word, label + 1, len(wanted))
         if too_few:
             raise DatasetError("too few drawings: " + "; ".join(too_few))
@@ -256,8 +271,10 @@ def prepare(
             into.rmdir()
         work.chmod(0o755)
         work.rename(into)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(work, ignore_errors=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(into)  # a full disk names no file
         raise
     ignored = tuple(path.name for path in found.ignored)
     return Prepared(into, sum(totals.values()), len(wanted), totals, reasons, ignored)
@@ -275,12 +292,15 @@ def _by_word(
     for position, path in enumerate(files):
         if (formats.ending_of(path) or "").startswith(".bin"):
             word = formats.word_of(path)
+            if not word:
+                raise FormatError("its name gives no word; expected <word>.bin", path)
             if takes is None or word in takes:
                 by_word.setdefault(word, []).append(path)
             else:
                 left_out["other words"] += binary.count(path)
             continue
         spill.mkdir(exist_ok=True)
+        targets: dict[str, Path] = {}
         writers: dict[str, IO[bytes]] = {}
         try:
             for number, drawing in enumerate(formats.read_file(path), start=1):
@@ -289,20 +309,27 @@ def _by_word(
                 if takes is not None and drawing.word not in takes:
                     left_out["other words"] += 1
                     continue
+                if drawing.word not in targets:
+                    targets[drawing.word] = spill / f"{position}-{len(targets)}.bin"
+                    by_word.setdefault(drawing.word, []).append(targets[drawing.word])
                 if drawing.word not in writers:
-                    target = spill / f"{position}-{len(writers)}.bin"
-                    writers[drawing.word] = target.open("wb")
-                    by_word.setdefault(drawing.word, []).append(target)
+                    if len(writers) == _MAX_OPEN_FILES:
+                        writers.pop(next(iter(writers))).close()
+                    writers[drawing.word] = targets[drawing.word].open("ab")
                 try:
-                    writers[drawing.word].write(
-                        binary.encode(dataclasses.replace(drawing, strokes=_simplified_strokes(drawing)))
-                    )
+                    writers[drawing.word].write(binary.encode(_as_prepared(drawing)))
                 except FormatError as error:
                     raise FormatError(f"drawing {number}: {error.reason}", path) from error
         finally:
             for writer in writers.values():
                 writer.close()
     return by_word
+
+
+def _as_prepared(drawing: Drawing) -> Drawing:
+    """The drawing simplified, with what a dataset keeps of it: no country or time that a binary file cannot hold."""
+    strokes = _simplified_strokes(drawing)
+    return dataclasses.replace(drawing, strokes=strokes, countrycode=UNKNOWN_COUNTRY, timestamp_us=0, times_ms=None)
 
 
 def _simplified_strokes(drawing: Drawing) -> list[NDArray[np.uint8]]:
@@ -320,7 +347,7 @@ def _check_found(wanted: Sequence[str], by_word: dict[str, Any]) -> None:
             repr(word) if word in CATEGORIES else f"{word!r} (not a Quick, Draw! category{closest_words(word)})"
             for word in missing
         ]
-        raise CategoryError(f"the sources have no drawings of {', '.join(hints)}; they have {len(by_word)} words")
+        raise CategoryError(f"the sources have no drawings of {', '.join(hints)}; words they have: {len(by_word)}")
 
 
 def _concatenate(word: str, files: Iterable[Path]) -> DrawingBlock:
@@ -341,9 +368,15 @@ def _first(values: NDArray[np.uint64]) -> NDArray[np.bool_]:
     return first
 
 
-def _drop(
-    keep: NDArray[np.int64], mask: NDArray[np.bool_], reason: str, left_out: Counter[str]
-) -> NDArray[np.int64]:
+def _among(values: NDArray[np.uint64], ascending: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Whether each value is one of `ascending`."""
+    if not len(ascending):
+        return np.zeros(len(values), dtype=bool)
+    at = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
+    return np.equal(ascending[at], values)
+
+
+def _drop(keep: NDArray[np.int64], mask: NDArray[np.bool_], reason: str, left_out: Counter[str]) -> NDArray[np.int64]:
     left_out[reason] += len(keep) - int(mask.sum())
     return keep[mask]
 
@@ -364,8 +397,9 @@ class _Writer:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._files = {name: (folder / f"{name}.bin").open("wb") for name in _ARRAYS}
-        self._files["offsets"].write(np.zeros(1, "<u8").tobytes())
+        for name in _ARRAYS:
+            self._write(name, np.empty(0))
+        self._write("offsets", np.zeros(1, "<u8"))
         self._n_points = 0
         self._n = 0
         self._bits = np.empty(0, dtype=np.uint8)  # fewer than eight pen flags that do not fill a byte yet
@@ -397,21 +431,20 @@ class _Writer:
             ("key_ids", key_ids.astype("<u8")),
             ("splits", splits),
         ):
-            self._files[name].write(data.tobytes())
+            self._write(name, data)
         self._n_points += len(points)
         self._n += len(keep)
 
     def finish(self) -> dict[str, dict[str, Any]]:
-        """Closes the files, with everything on the disk, and tells the type, shape and hash of each."""
-        self._files["pen_up"].write(np.packbits(self._bits, bitorder="little").tobytes())
-        for file in self._files.values():
-            file.flush()
-            os.fsync(file.fileno())
-            file.close()
-        wide = self._n_points >= 2**32
+        """Brings everything to the disk and tells the type, shape and hash of each file."""
+        self._write("pen_up", np.packbits(self._bits, bitorder="little"))
+        wide = self._n_points >= _WIDE_POINTS
         if not wide:
             path = self._folder / "offsets.bin"
             np.fromfile(path, "<u8").astype("<u4").tofile(path)
+        for name in _ARRAYS:
+            with (self._folder / f"{name}.bin").open("rb+") as file:
+                os.fsync(file.fileno())
         shapes = {
             "points": (self._n_points, 2),
             "pen_up": ((self._n_points + 7) // 8,),
@@ -427,6 +460,10 @@ class _Writer:
             arrays[name] = {"dtype": dtype, "shape": list(shapes[name]), "sha256": described["sha256"]}
         return arrays
 
+    def _write(self, name: str, data: NDArray[Any]) -> None:
+        with (self._folder / f"{name}.bin").open("ab") as file:
+            file.write(data.tobytes())
+
 
 class PreparedDataset:
     """A prepared dataset on disk, its arrays memory-mapped.
@@ -439,11 +476,11 @@ class PreparedDataset:
     """
 
     def __init__(self, path: Path | str) -> None:
-        """Opens a dataset and checks its manifest and the sizes of its files.
+        """Opens a dataset and checks its manifest, the sizes of its files, and that its offsets and labels can be.
 
         Raises:
-            DatasetError: no dataset there, a damaged manifest, a version this program does not know, or array files
-                whose sizes are not the manifest's.
+            DatasetError: no dataset there, a damaged manifest, a version this program does not know, array files
+                whose sizes are not the manifest's, or whose contents point outside the others.
         """
         self.path = Path(path)
         file = self.path / "manifest.json"
@@ -464,12 +501,17 @@ class PreparedDataset:
                     f"{file}: version {self.manifest['version']}, this program reads version {VERSION}; "
                     "prepare it again, or use a newer quickstroke"
                 )
-            self.classes = tuple(self.manifest["classes"])
+            if not isinstance(self.manifest["classes"], list):
+                raise TypeError("classes should be a list")
+            self.classes = check_classes(self.manifest["classes"], "classes")
             arrays = {name: self._map(name, dtypes) for name, dtypes in _ARRAYS.items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except DatasetError:
+            raise
+        except Exception as error:  # a manifest with any value in any place raises anything
             raise DatasetError(f"{file}: damaged manifest ({type(error).__name__}: {error})") from error
         self.points, self.pen_up, self.offsets = arrays["points"], arrays["pen_up"], arrays["offsets"]
         self.labels, self.key_ids, self.splits = arrays["labels"], arrays["key_ids"], arrays["splits"]
+        self._check_contents()
 
     def _map(self, name: str, dtypes: tuple[str, ...]) -> NDArray[Any]:
         described = self.manifest["arrays"][name]
@@ -481,13 +523,22 @@ class PreparedDataset:
         expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         actual = path.stat().st_size if path.exists() else 0
         if actual != expected:
-            raise DatasetError(
-                f"{path}: has {actual} bytes, its manifest says {expected}; prepare the dataset again"
-            )
+            raise DatasetError(f"{path}: has {actual} bytes, its manifest says {expected}; prepare the dataset again")
         if expected == 0:
             return np.empty(shape, dtype)
         # A plain array over the map: subclass checks of np.memmap cost time in every slice.
         return np.asarray(np.memmap(path, dtype=dtype, mode="r", shape=shape))
+
+    def _check_contents(self) -> None:
+        # What reads the points looks neither left nor right: a wrong offset would have it read other memory.
+        n, n_points = len(self), len(self.points)
+        shapes = [array.shape for array in (self.points, self.pen_up, self.offsets, self.key_ids, self.splits)]
+        if shapes != [(n_points, 2), ((n_points + 7) // 8,), (n + 1,), (n,), (n,)]:
+            raise DatasetError(f"{self.path}: its arrays do not fit each other; prepare the dataset again")
+        if self.offsets[0] != 0 or self.offsets[-1] != n_points or (self.offsets[1:] <= self.offsets[:-1]).any():
+            raise DatasetError(f"{self.path / 'offsets.bin'}: does not ascend from 0 to {n_points}; prepare it again")
+        if n and self.labels.max() >= len(self.classes):
+            raise DatasetError(f"{self.path / 'labels.bin'}: has a label beyond its {len(self.classes)} classes")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -512,12 +563,18 @@ class PreparedDataset:
         return found
 
     def strokes(self, index: int) -> list[NDArray[np.uint8]]:
-        """The strokes, uint8 (n, 2), of one drawing."""
+        """The strokes, uint8 (n, 2), of one drawing.
+
+        Raises:
+            IndexError: `index` is not from 0 to below the number of drawings.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"no drawing {index}: there are {len(self)}")
         begin, end = int(self.offsets[index]), int(self.offsets[index + 1])
         bits = np.unpackbits(self.pen_up[begin >> 3 : (end + 7) >> 3], bitorder="little")
         first = begin - (begin >> 3 << 3)
         pen_up = bits[first : first + end - begin]
-        return np.split(self.points[begin:end], np.flatnonzero(pen_up[:-1]) + 1)
+        return split_strokes(self.points[begin:end], pen_up)
 
     def label_map(self, classes: Sequence[str]) -> NDArray[np.int64]:
         """For each label of this dataset its index in `classes`, or -1 where `classes` lacks the word."""
@@ -533,9 +590,7 @@ class PreparedDataset:
         for name, described in self.manifest["arrays"].items():
             path = self.path / f"{name}.bin"
             if _source(path)["sha256"] != described["sha256"]:
-                raise DatasetError(
-                    f"{path}: its contents are not those that were prepared; prepare the dataset again"
-                )
+                raise DatasetError(f"{path}: its contents are not those that were prepared; prepare the dataset again")
 
 
 def from_drawings(drawings: Iterable[Drawing], classes: Sequence[str]) -> tuple["MemoryDataset", Counter[str]]:
@@ -543,13 +598,18 @@ def from_drawings(drawings: Iterable[Drawing], classes: Sequence[str]) -> tuple[
 
     Returns:
         The dataset, ordered by label, then as given; and how many drawings of each other word were left out.
+
+    Raises:
+        FormatError: a drawing without strokes, or with strokes that are no (n, 2) arrays.
     """
     position = {word: i for i, word in enumerate(classes)}
     left_out: Counter[str] = Counter()
     kept: list[tuple[int, list[NDArray[np.uint8]]]] = []
     for drawing in drawings:
         if drawing.word in position:
-            kept.append((position[drawing.word], _simplified_strokes(drawing)))
+            strokes = _simplified_strokes(drawing)
+            check_simplified(dataclasses.replace(drawing, strokes=strokes))
+            kept.append((position[drawing.word], strokes))
         else:
             left_out[drawing.word] += 1
     kept.sort(key=lambda item: item[0])

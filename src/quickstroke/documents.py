@@ -129,8 +129,9 @@ class Document:
 def read_document(path: Path | str) -> Document:
     """Reads a results document.
 
-    Every code block under a heading belongs to that heading. A configuration block begins a section, and the
-    log block after it belongs to it; a log block without one before it is a section of its own.
+    Every code block under a heading belongs to that heading. A configuration block (one that assigns a known key)
+    begins a section, and the log block after it belongs to it; a log block without one before it is a section of
+    its own. Other blocks, such as an example of use, are passed over.
 
     Raises:
         DocumentError: the file cannot be read, is no UTF-8 text or larger than 16 MiB, holds no section, or
@@ -275,9 +276,7 @@ _EPOCH = re.compile(
     rf"\s*validation accuracy:\s*{_NUMBER}\s*%\s*took:\s*{_NUMBER}\s*seconds",
     re.IGNORECASE,
 )
-_END = re.compile(
-    rf"Training ended after\s+{_COUNT}\s*!\s*Best validation accuracy:\s*{_NUMBER}\s*%", re.IGNORECASE
-)
+_END = re.compile(rf"Training ended after\s+{_COUNT}\s*!\s*Best validation accuracy:\s*{_NUMBER}\s*%", re.IGNORECASE)
 
 
 def _parse_log(text: str) -> tuple[bool, tuple[EpochLine, ...], EndLine | None, int]:
@@ -357,6 +356,7 @@ _GROUPS: tuple[dict[str, tuple[str, Callable[[object], bool]]], ...] = (
 )
 _KEYS = {key: expected for group in _GROUPS for key, expected in group.items()}
 _NAMING_KEYS = {"n_layers", "hidden_size"}
+_ASSIGNMENT = re.compile(rf"^[ \t]*(?:{'|'.join(_KEYS)})[ \t]*=(?!=)", re.MULTILINE)
 
 _CONVOLUTION_REMARK = (
     "# A convolution is (n_filters, filter_size), or None to go without it;\n"
@@ -432,15 +432,15 @@ def _format_value(key: str, values: Mapping[str, Any]) -> str:
 
 
 def _is_config(block: _CodeBlock) -> bool:
-    if block.tag in ("python", "python3", "py"):
-        return True
+    """Whether a block assigns a known key, or was meant to: a Python block that cannot be read, but has such a line."""
+    is_python = block.tag in ("python", "python3", "py")
     if len(block.text) > MAX_BLOCK_CHARACTERS:
-        return False
+        return is_python and bool(_ASSIGNMENT.search(block.text))
     try:
         statements = _syntax_tree(block.text).body
     except (SyntaxError, RecursionError, MemoryError):
-        return False
-    return any(_assigned_name(statement) in _KEYS for statement in statements)
+        return is_python and bool(_ASSIGNMENT.search(block.text))
+    return any(not _KEYS.keys().isdisjoint(_assigned_names(statement)) for statement in statements)
 
 
 def _syntax_tree(code: str) -> ast.Module:
@@ -448,6 +448,14 @@ def _syntax_tree(code: str) -> ast.Module:
         # Python warns of doubtful literals, such as "\d", on the user's terminal.
         warnings.simplefilter("ignore")
         return ast.parse(code)
+
+
+def _assigned_names(statement: ast.stmt) -> set[str]:
+    """The names that an assignment of any form gives a value, whether or not a configuration may have that form."""
+    if not isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        return set()
+    names = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
+    return {name.id for name in names if isinstance(name.ctx, ast.Store)}
 
 
 def _assigned_name(statement: ast.stmt) -> str | None:

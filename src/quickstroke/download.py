@@ -112,9 +112,7 @@ def download(
     if first_bytes is not None and first_bytes < 1:
         raise ConfigError(f"first_bytes={first_bytes}: expected at least 1")
     if first_bytes is not None and kind == "sketchrnn":
-        raise ConfigError(
-            "first_bytes: a sketch-rnn file (.npz) cannot be cut; expected another kind, or all of it"
-        )
+        raise ConfigError("first_bytes: a sketch-rnn file (.npz) cannot be cut; expected another kind, or all of it")
     official = [_official_word(word) for word in words]
     files = []
     for word in dict.fromkeys(official):

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quickstroke.errors import FormatError
+
 Stroke = NDArray[np.uint8] | NDArray[np.float64]
 
 # What the official binary files write where the country is unknown.
@@ -106,6 +108,17 @@ class DrawingBlock:
                 timestamp_us=int(self.timestamps_s[i]) * 1_000_000,
                 recognized=bool(self.recognized[i]),
             )
+
+
+def check_simplified(drawing: Drawing) -> None:
+    """Raises FormatError unless a drawing has strokes, and each of them is uint8 (n, 2) with n at least 1."""
+    if not drawing.strokes:
+        raise FormatError("the drawing has no strokes; expected at least one")
+    if not drawing.is_simplified:
+        raise FormatError("the drawing is raw; simplify it first")
+    for position, stroke in enumerate(drawing.strokes, start=1):
+        if stroke.ndim != 2 or stroke.shape[1] != 2 or not len(stroke):
+            raise FormatError(f"stroke {position} has the shape {stroke.shape}; expected (n, 2) with n at least 1")
 
 
 def split_strokes(points: NDArray[np.uint8], pen_up: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:

@@ -56,6 +56,10 @@ class Evaluation:
         """Fraction of drawings whose class is among the model's first k."""
         return int((self.ranks < k).sum()) / self.n
 
+    def figures(self) -> dict[str, float | int]:
+        """The metrics as they stand in JSON: top1, top3, top5 (fractions), loss and n."""
+        return {"top1": self.top(1), "top3": self.top(3), "top5": self.top(5), "loss": self.loss, "n": self.n}
+
     def confusion(self) -> NDArray[np.int64]:
         """int64 (K, K): drawings of the row's class that were taken for the column's."""
         n_classes = len(self.classes)
@@ -87,9 +91,8 @@ def evaluate(
         batch_size: of the protocol `published`, whose result depends on it; the honest one's does not.
         on_batch: called with the number of drawings after each batch.
     """
+    indices = indices[np.lexsort((indices, label_map[data.labels[indices]]))]
     labels = label_map[data.labels[indices]]
-    indices = indices[np.argsort(labels, kind="stable")]
-    labels = np.sort(labels)
     predicted = np.empty(len(indices), dtype=np.int64)
     probability = np.empty(len(indices), dtype=np.float64)
     ranks = np.empty(len(indices), dtype=np.int64)

@@ -23,8 +23,14 @@ class InputFile:
             raw = path.open("rb")
         except OSError as error:
             raise FormatError(f"cannot be opened: {error.strerror}", path) from error
-        self._file = cast(BinaryIO, gzip.GzipFile(fileobj=raw, mode="rb") if path.suffix == ".gz" else raw)
         self._raw = raw
+        self._file: BinaryIO = raw
+        if path.suffix.lower() == ".gz":
+            self._file = cast(BinaryIO, gzip.GzipFile(fileobj=raw, mode="rb"))
+            # For gzip nothing at all is nothing compressed, which no program writes.
+            if not raw.peek(1):
+                raw.close()
+                raise FormatError("damaged or truncated gzip file: it is empty", path)
 
     def read(self, n_bytes: int) -> bytes:
         """At most `n_bytes` (fewer only at the end of the file).
@@ -86,7 +92,7 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as raw:
-            if path.suffix == ".gz":
+            if path.suffix.lower() == ".gz":
                 with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
                     yield cast(IO[bytes], packed)
             else:
@@ -94,8 +100,10 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
             raw.flush()
             os.fsync(raw.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk names no file
         raise
 
 

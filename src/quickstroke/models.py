@@ -115,11 +115,10 @@ class StrokeClassifier(nn.Module):
 
     def _direction(self, x: Tensor, layer: int, suffix: str) -> Tensor:
         weights = [
-            getattr(self.lstm, f"{key}_l{layer}{suffix}")
-            for key in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            getattr(self.lstm, f"{key}_l{layer}{suffix}") for key in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         ]
         zeros = x.new_zeros(1, len(x), self.config.hidden_size)
-        # torch.lstm is what nn.LSTM calls: (input, state, weights, biases, layers, dropout, train, two-way, batch first).
+        # What nn.LSTM calls: input, state, weights, has biases, layers, dropout, training, two-way, batch first.
         output, _, _ = torch.lstm(x, (zeros, zeros), weights, True, 1, 0.0, self.training, False, True)
         return output  # (B, T, H)
 

@@ -5,23 +5,26 @@ A state dict without a card is read as the 2020 project read its own: name from 
 
 import hashlib
 import json
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
 
 from quickstroke import config as configs
-from quickstroke import points, runs
+from quickstroke import naming, points, runs
 from quickstroke.categories import SEED_CATEGORIES, check_classes, parse_classes
 from quickstroke.config import ModelConfig
-from quickstroke.errors import CategoryError, ModelNameError, QuickstrokeError, WeightsError
+from quickstroke.errors import ConfigError, ModelNameError, QuickstrokeError, WeightsError
 from quickstroke.files import atomic_write, write_text
 from quickstroke.models import StrokeClassifier
 
 FORMAT = "quickstroke model card"
 VERSION = 1
+
+_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +90,14 @@ def load_model(path: Path | str, classes: Any = None) -> LoadedModel:
         run = runs.read_config(path.parent)
         if given is not None and given != run.classes:
             raise WeightsError(f"{path}: the classes given are not those of its run, or not in its order")
-        note = f"{path} is not published yet; read by the configuration of its run"
-        return LoadedModel(_build(run.model, read_weights(path), path), run.classes, None, path, note)
+        return LoadedModel(_build(run.model, read_weights(path), path), run.classes, None, path)
     return _load_bare(path, given)
 
 
 def _load_bare(path: Path, classes: tuple[str, ...] | None) -> LoadedModel:
     try:
         config = ModelConfig.from_name(path.stem, reading="padded")
-    except ModelNameError as error:
+    except (ModelNameError, ConfigError) as error:
         raise ModelNameError(
             f"{path}: has no card ({path.stem}.json), so its name must tell its shape: {error}"
         ) from error
@@ -103,11 +105,9 @@ def _load_bare(path: Path, classes: tuple[str, ...] | None) -> LoadedModel:
     bias = weights.get("linear.bias")
     if bias is None or bias.ndim != 1 or not len(bias):
         raise WeightsError(f"{path}: has no output layer (linear.bias); keys: {', '.join(list(weights)[:6])}")
-    config = ModelConfig.from_name(path.stem, reading="padded", n_classes=len(bias))
+    config = replace(config, n_classes=len(bias))
     model = _build(config, weights, path)
-    note = (
-        f"{path} has no card ({path.stem}.json); read as the 2020 project's: padded to {config.max_padding} steps"
-    )
+    note = f"{path} has no card ({path.stem}.json); read as the 2020 project's: padded to {config.max_padding} steps"
     if classes is None:
         if len(bias) != len(SEED_CATEGORIES):
             raise WeightsError(
@@ -135,26 +135,52 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         WeightsError: it cannot be read, is no state dict, or holds numbers that are not finite.
     """
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:
+            head = file.read(16)
+            # A zip archive, or the pickles of PyTorch before 1.6; its words for anything else are no help.
+            if not head.startswith((b"PK\x03\x04", b"\x80")):
+                raise WeightsError(f"{path}: not a PyTorch file: it {f'begins with {head!r}' if head else 'is empty'}")
+            file.seek(0)
+            weights = _torch_load(file, path)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
-    except (
-        Exception
-    ) as error:  # torch.load raises anything for a damaged file; the cause is told by its first line
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        if "Weights only load failed" in str(error) or "Unsupported" in str(error):
-            raise WeightsError(f"{path}: refused: not a plain state dict of tensors (it may hold code)") from error
-        raise WeightsError(f"{path}: damaged or not a PyTorch file ({first:.120})") from error
     if not isinstance(weights, dict) or not weights:
-        raise WeightsError(f"{path}: holds a {type(weights).__name__}; expected a state dict")
+        what = "an empty dict" if weights == {} else f"a {type(weights).__name__}"
+        raise WeightsError(f"{path}: holds {what}; expected a state dict")
     for key, value in weights.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise WeightsError(f"{path}: {key!r:.60} is a {type(value).__name__}; expected only tensors")
-        if value.layout != torch.strided or value.is_complex() or value.is_quantized:
-            raise WeightsError(f"{path}: {key} is no plain dense tensor")
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise WeightsError(f"{path}: {key} has numbers that are not finite")
+            raise WeightsError(f"{path}: {key!r:.60} is a {type(value).__name__}; expected named tensors only")
+        if not _is_plain(value):
+            raise WeightsError(f"{path}: {key!r:.60} is no plain dense tensor of a type that weights have")
+        if not torch.isfinite(value.float()).all():  # as float32, in which the model computes
+            raise WeightsError(f"{path}: {key!r:.60} has numbers that are not finite")
     return dict(weights)
+
+
+def _torch_load(file: IO[bytes], path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols: such a file is refused or fits
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises anything for a damaged file; the cause is told by its first line
+        if "Weights only load failed" in str(error):
+            raise WeightsError(
+                f"{path}: refused: no plain state dict of tensors; damaged, or it may hold code"
+            ) from error
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise WeightsError(f"{path}: damaged or not a PyTorch file ({first:.120})") from error
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Whether a tensor has all its numbers in memory, in a type that weights have."""
+    return (
+        value.device.type == "cpu"
+        and value.layout == torch.strided
+        and not value.is_nested
+        and value.dtype in _DTYPES
+        # By strides of 0 a few bytes can claim any shape.
+        and value.untyped_storage().nbytes() >= value.numel() * value.element_size()
+    )
 
 
 def _build(config: ModelConfig, weights: dict[str, Tensor], path: Path) -> StrokeClassifier:
@@ -166,15 +192,15 @@ def _build(config: ModelConfig, weights: dict[str, Tensor], path: Path) -> Strok
     actual = {key: tuple(value.shape) for key, value in weights.items()}
     for key in expected.keys() | actual.keys():
         if key not in actual or key not in expected or actual[key] != expected[key]:
-            wrong = [
-                key for key in sorted(expected.keys() | actual.keys()) if actual.get(key) != expected.get(key)
-            ]
+            wrong = [key for key in sorted(expected.keys() | actual.keys()) if actual.get(key) != expected.get(key)]
             first = wrong[0]
             raise WeightsError(
-                f"{path}: the weights do not fit {config.name} with {config.n_classes} classes: {first} is "
+                f"{path}: the weights do not fit {config.name} with {config.n_classes} classes: {first!r:.60} is "
                 f"{actual.get(first, 'missing')}, expected {expected.get(first, 'none')}"
                 + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else "")
             )
+    if (weights["bn.running_var"] < 0).any():
+        raise WeightsError(f"{path}: 'bn.running_var' has a negative variance")
     model = StrokeClassifier(config)
     model.load_state_dict(weights)
     return model.eval()
@@ -189,12 +215,12 @@ def read_card(path: Path) -> dict[str, Any]:
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         kind, version = card["format"], card["version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise WeightsError(f"{path}: damaged card ({type(error).__name__}: {error})") from error
     if kind != FORMAT:
         raise WeightsError(f"{path}: not a model card; expected format {FORMAT!r}, got {kind!r:.60}")
     if version != VERSION:
-        raise WeightsError(f"{path}: card version {version}, this program reads version {VERSION}")
+        raise WeightsError(f"{path}: card version {version!r:.60}, this program reads version {VERSION}")
     return dict(card)
 
 
@@ -204,10 +230,9 @@ def _card_config(card: dict[str, Any], path: Path) -> tuple[ModelConfig, tuple[s
         classes = check_classes(card["classes"], str(path))
         preprocessing = card["preprocessing"]
         name, _ = card["name"], card["sha256"]
+        naming.parse_name(str(name))  # its bounds keep a card from asking for any number of layers
     except (KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{path}: damaged card ({type(error).__name__}: {error})") from error
-    except CategoryError:
-        raise
     except QuickstrokeError as error:
         raise WeightsError(str(error)) from error
     expected = {"name": points.PREPROCESSING, "max_padding": config.max_padding}
@@ -255,9 +280,6 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-DEFAULT_FILE = "default.txt"
-
-
 def model_folders() -> list[Path]:
     """Where published models are looked for: `lstm` here, then those that came with the package."""
     package = Path(__file__).resolve().parent
@@ -265,34 +287,50 @@ def model_folders() -> list[Path]:
     return [Path("lstm"), package / "lstm", package.parent.parent / "lstm"]
 
 
-def list_models() -> list[tuple[Path, dict[str, Any], bool]]:
-    """Published models as (file of weights, card, whether it is the default), the default first.
+@dataclass(frozen=True, slots=True)
+class PublishedModel:
+    """One published file of weights; `card` is None for a bare one, `name` has its set before it, as in `SET/NAME`."""
 
-    Of folders that hold the same model the first counts. A `.model` without a card is not listed.
+    name: str
+    path: Path
+    card: dict[str, Any] | None
+    default: bool
+
+
+def list_models() -> list[PublishedModel]:
+    """The published models, the default first, then by name; of folders that have the same name the first counts.
+
+    The default is, in the first folder that has a model with a card beside its sets, the one whose card states the
+    best accuracy.
 
     Raises:
         WeightsError: a damaged card.
     """
-    default = default_model()
-    found: dict[str, tuple[Path, dict[str, Any], bool]] = {}
+    found: dict[str, PublishedModel] = {}
+    best: tuple[float, str] | None = None
     for folder in model_folders():
-        for card_path in sorted(folder.glob("*.json")) + sorted(folder.glob("*/*.json")):
-            path = card_path.with_suffix(".model")
-            if path.is_file():
-                key = str(path.relative_to(folder).with_suffix(""))
-                found.setdefault(key, (path, read_card(card_path), path == default))
-    return sorted(found.values(), key=lambda item: not item[2])
+        here: list[tuple[float, str]] = []
+        for path in sorted(folder.glob("*.model")) + sorted(folder.glob("*/*.model")):
+            card_path = path.with_suffix(".json")
+            card = read_card(card_path) if card_path.is_file() else None
+            name = path.relative_to(folder).with_suffix("").as_posix()
+            if name not in found:
+                found[name] = PublishedModel(name, path, card, False)
+            if card and path.parent == folder:
+                here.append((-stated_accuracy(card)[1], name))
+        best = best or min(here, default=None)
+    if best:
+        found[best[1]] = replace(found[best[1]], default=True)
+    return sorted(found.values(), key=lambda model: (not model.default, model.name))
 
 
-def default_model() -> Path | None:
-    """The default model: the one that `default.txt` names in the first folder that has it, or None."""
-    for folder in model_folders():
-        pointer = folder / DEFAULT_FILE
-        if pointer.is_file():
-            path = folder / f"{pointer.read_text(encoding='utf-8').strip()}.model"
-            if path.is_file():
-                return path
-    return None
+def stated_accuracy(card: dict[str, Any]) -> tuple[str, float]:
+    """The split and top-1 accuracy of a card's best figure: that of the test split, else of val; ("", 0) without."""
+    figures = card.get("figures") or {}
+    for split in ("test", "val"):
+        if split in figures:
+            return split, float(figures[split]["top1"])
+    return "", 0.0
 
 
 def find_model(model: str | Path | None) -> Path:
@@ -302,12 +340,12 @@ def find_model(model: str | Path | None) -> Path:
         WeightsError: there is none.
     """
     if model is None:
-        path = default_model()
-        if path is None:
+        default = next((published.path for published in list_models() if published.default), None)
+        if default is None:
             raise WeightsError(
                 "no published model found in ./lstm or with the package; train one and publish it, or name one"
             )
-        return path
+        return default
     path = Path(model)
     if path.exists() or path.suffix == ".model":
         return path

@@ -23,7 +23,7 @@ from quickstroke import config as configs
 from quickstroke.categories import check_classes
 from quickstroke.config import ModelConfig, TrainConfig
 from quickstroke.dataset import PreparedDataset
-from quickstroke.errors import RunError
+from quickstroke.errors import CategoryError, ConfigError, RunError, TrainingError
 from quickstroke.files import atomic_write, write_text
 
 FORMAT = "quickstroke run"
@@ -54,9 +54,7 @@ def describe_data(data: PreparedDataset, classes: tuple[str, ...]) -> dict[str, 
         "path": str(data.path),
         "manifest_sha256": data.manifest_sha256,
         "split": data.manifest["split"],
-        "n_by_split": {
-            split: sum(by_class[word][split] for word in classes) for split in data.manifest["n_by_split"]
-        },
+        "n_by_split": {split: sum(by_class[word][split] for word in classes) for split in data.manifest["n_by_split"]},
     }
 
 
@@ -95,7 +93,9 @@ def read_config(folder: Path) -> RunConfig:
         )
     except OSError as error:
         raise RunError(f"{folder}: no run there (config.json: {error.strerror})") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ConfigError, CategoryError) as error:
+        raise RunError(str(error)) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{path}: damaged ({type(error).__name__}: {error})") from error
 
 
@@ -168,7 +168,16 @@ class State:
 
 
 def save_checkpoint(folder: Path, state: State, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Writes last.ckpt, whole or not at all."""
+    """Writes last.ckpt, whole or not at all.
+
+    Raises:
+        TrainingError: the weights are not finite; the checkpoint before them stays.
+    """
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
+        raise TrainingError(
+            f"the weights of epoch {state.epoch + 1} after step {state.step} are not finite; what was good before them "
+            f"is kept in {folder}; try a smaller --learning-rate"
+        )
     payload = {
         "version": CHECKPOINT_VERSION,
         "state": {name: getattr(state, name) for name in State.__slots__},
@@ -204,8 +213,8 @@ def load_checkpoint(folder: Path, model: torch.nn.Module, optimizer: torch.optim
         if device.type == "cuda" and "cuda_rng" in payload:
             torch.cuda.set_rng_state_all(payload["cuda_rng"])
         return State(**payload["state"])
-    except (RuntimeError, KeyError, ValueError, TypeError) as error:
-        first = str(error).splitlines()[0]
+    except Exception as error:  # nor have the parts for what is not theirs
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RunError(f"{path}: not a checkpoint of this model ({first})") from error
 
 

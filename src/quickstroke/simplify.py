@@ -270,9 +270,7 @@ def simplify(strokes: Iterable[ArrayLike]) -> list[NDArray[np.uint8]]:
         at = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])
         stroke = int(np.searchsorted(offsets, at, side="right")) - 1
         x, y = points[at].tolist()
-        raise FormatError(
-            f"strokes[{stroke}][{at - int(offsets[stroke])}] is at ({x}, {y}); expected finite numbers"
-        )
+        raise FormatError(f"strokes[{stroke}][{at - int(offsets[stroke])}] is at ({x}, {y}); expected finite numbers")
     if magnitude > _HUGE:
         points *= 2.0**-10
     kept, ends = _simplify(points, offsets)

@@ -195,9 +195,7 @@ def _fish(hand: _Hand) -> list[PenPath]:
             paths.append(hand.line(tuple(lower), (tip - hand.between(0, 0.15), 0.0), tuple(upper)))
     else:
         paths = [hand.ring(0, 0, 0.75, height)]
-        paths.append(
-            hand.line((0.72, 0.0), (tip, -tail), (tip - hand.between(0, 0.2), 0.0), (tip, tail), (0.72, 0.03))
-        )
+        paths.append(hand.line((0.72, 0.0), (tip, -tail), (tip - hand.between(0, 0.2), 0.0), (tip, tail), (0.72, 0.03)))
     if hand.chance(0.75):
         eye = (-0.42, -0.3 * height)
         paths.append(hand.ring(*eye, 0.06) if hand.chance(0.5) else hand.dot(*eye, 0.02))
@@ -506,9 +504,7 @@ def synthetic_drawings(
     """
     if n_per_word < 0:
         raise ConfigError(f"n_per_word={n_per_word}: expected 0 or more drawings of each word")
-    return _synthetic_drawings(
-        n_per_word, seed, [_checked(word) for word in check_classes(words, "words")], simplified
-    )
+    return _synthetic_drawings(n_per_word, seed, [_checked(word) for word in check_classes(words, "words")], simplified)
 
 
 def _synthetic_drawings(n_per_word: int, seed: int, words: Sequence[str], simplified: bool) -> Iterator[Drawing]:

@@ -1,9 +1,11 @@
 """Training: batch, loss, step, log, save."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from quickstroke import batches, runs
 from quickstroke.categories import check_classes, closest_words
 from quickstroke.config import ModelConfig, TrainConfig
 from quickstroke.dataset import SPLITS, PreparedDataset
-from quickstroke.errors import CategoryError, ConfigError, RunError, TrainingError
+from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError, TrainingError
 from quickstroke.evaluation import evaluate
 from quickstroke.models import StrokeClassifier
 from quickstroke.runs import RunConfig, State
@@ -40,7 +42,8 @@ class Watcher:
         on_start: called once with the state that the training goes on from, and whether it was resumed.
         on_step: called with (epoch from 0, drawings done, drawings of the epoch).
         on_epoch: called with the line for metrics.jsonl.
-        should_stop: asked after each batch; when it says yes a checkpoint is written and `Interrupted` raised.
+        should_stop: asked after each batch, of the validation too; when it says yes a checkpoint is there and
+            `Interrupted` is raised.
     """
 
     on_start: Callable[[State, bool], None] = lambda state, resumed: None
@@ -75,15 +78,13 @@ def train(
         CategoryError: a training class that the dataset has not.
         DatasetError: the dataset has nothing to train or validate on.
         ConfigError: no such device.
-        TrainingError: the loss is not finite; the weights of the last finite step are kept.
+        TrainingError: a loss or a weight is not finite; the checkpoint is of the last state whose weights are.
         Interrupted: `watcher.should_stop` said so.
     """
     watcher = watcher or Watcher()
     folder = Path(into)
     classes = resolve_classes(data, train_classes)
-    model_config = replace(
-        model_config, n_classes=len(classes), reading=config.reading, max_padding=config.max_padding
-    )
+    model_config = replace(model_config, n_classes=len(classes), reading=config.reading, max_padding=config.max_padding)
     run = RunConfig(model_config, config, classes, runs.describe_data(data, classes))
     label_map = data.label_map(classes)
     train_indices, val_indices = (select(data, split, label_map) for split in ("train", "val"))
@@ -104,13 +105,14 @@ def train(
         for rows in order[state.step :]:
             batch = batches.gather(data, rows, label_map, config.max_padding)
             points, lengths, labels = (torch.from_numpy(array).to(device) for array in batch)
+            statistics = [buffer.clone() for buffer in model.buffers()]
             loss = F.cross_entropy(model(points, lengths), labels)
             loss_value = loss.item()
             if not np.isfinite(loss_value):
-                raise TrainingError(
-                    f"the loss of epoch {state.epoch + 1}, step {state.step + 1} is {loss_value}; the weights before "
-                    f"it are kept in {folder}; try a smaller --learning-rate"
-                )
+                for buffer, before in zip(model.buffers(), statistics, strict=True):
+                    buffer.copy_(before)
+                what = f"the loss of epoch {state.epoch + 1}, step {state.step + 1} is {loss_value}"
+                raise _diverged(what, folder, state, model, optimizer)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -118,18 +120,32 @@ def train(
             state.loss_sum += loss_value * len(rows)
             done += len(rows)
             watcher.on_step(state.epoch, done, len(train_indices))
-            if watcher.should_stop() or time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
+            stop = watcher.should_stop()
+            if stop or time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
                 state.seconds = time.perf_counter() - started
                 runs.save_checkpoint(folder, state, model, optimizer)
                 saved_at = time.monotonic()
-                if watcher.should_stop():
-                    raise Interrupted(state)
+            if stop:
+                raise Interrupted(state)
 
-        train_seconds = time.perf_counter() - started
-        honest = evaluate(model, data, val_indices, classes, label_map)
+        train_seconds = state.seconds = time.perf_counter() - started
+        # A validation that is cut short begins again on resuming: its epoch's last step is saved before it.
+        runs.save_checkpoint(folder, state, model, optimizer)
+        check_stop = partial(_check_stop, watcher, state)
+        honest = evaluate(model, data, val_indices, classes, label_map, on_batch=check_stop)
+        if not np.isfinite(honest.loss):
+            what = f"the validation loss of epoch {state.epoch + 1} is {honest.loss}"
+            raise _diverged(what, folder, state, model, optimizer)
         seconds = time.perf_counter() - started
         published = evaluate(
-            model, data, val_indices, classes, label_map, protocol="published", batch_size=config.batch_size
+            model,
+            data,
+            val_indices,
+            classes,
+            label_map,
+            protocol="published",
+            batch_size=config.batch_size,
+            on_batch=check_stop,
         )
         line = {
             "epoch": state.epoch + 1,
@@ -186,7 +202,10 @@ def select(data: PreparedDataset, split: str, label_map: np.ndarray[Any, np.dtyp
         DatasetError: there is none.
     """
     indices = data.indices(split)
-    return indices[label_map[data.labels[indices]] >= 0]
+    taken = indices[label_map[data.labels[indices]] >= 0]
+    if not len(taken):
+        raise DatasetError(f"{data.path}: split {split!r} has no drawing of the classes asked for")
+    return taken
 
 
 def check_counts(data: PreparedDataset, counts: dict[str, int | None]) -> None:
@@ -232,6 +251,20 @@ def _order(config: TrainConfig, data: PreparedDataset, indices: Any, epoch: int)
     if config.recipe == "seed":
         return batches.shuffled(indices, config.batch_size, rng)
     return batches.shuffled_by_length(indices, data.n_points, config.batch_size, rng)
+
+
+def _check_stop(watcher: Watcher, state: State, n: int) -> None:
+    if watcher.should_stop():
+        raise Interrupted(state)
+
+
+def _diverged(
+    what: str, folder: Path, state: State, model: StrokeClassifier, optimizer: torch.optim.Optimizer
+) -> TrainingError:
+    """The error for a loss that is not finite; the state before it is saved, unless its weights are not finite."""
+    with contextlib.suppress(TrainingError):
+        runs.save_checkpoint(folder, state, model, optimizer)
+    return TrainingError(f"{what}; what was good before it is kept in {folder}; try a smaller --learning-rate")
 
 
 def _out_of_patience(state: State, config: TrainConfig) -> bool:

@@ -29,12 +29,7 @@ def words(help_text: str) -> Any:
 
 
 def optional(help_text: str, metavar: str) -> Any:
-    """The annotation of an option that may be None; its help says what that means."""
-    return tyro.conf.arg(help=help_text, metavar=metavar, help_behavior_hint="")
-
-
-def positional(help_text: str, metavar: str) -> Any:
-    """The annotation of arguments of which there may be any number."""
+    """The annotation of an option or argument that may be left out; its help says what that means."""
     return tyro.conf.arg(help=help_text, metavar=metavar, help_behavior_hint="")
 
 

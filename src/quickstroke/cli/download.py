@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Json, parse, print_json, progress
+from quickstroke.cli.common import Json, optional, parse, print_json, progress
 from quickstroke.download import DEFAULT_URL, Kind, download
 from quickstroke.errors import ConfigError
 
@@ -18,12 +18,12 @@ class Options:
     The Quick, Draw! Dataset is made available by Google, Inc. under CC BY 4.0.
     """
 
-    categories: Annotated[Positional[tuple[str, ...]], arg(metavar="CATEGORY...", help="words, or `all`")]
+    categories: Annotated[Positional[tuple[str, ...]], optional("words, or `all`", "CATEGORY...")]
     into: Annotated[str, arg(metavar="DIR", help="folder for the files")]
     kind: Annotated[Kind, arg(help="which of the official formats")] = "binary"
     url: Annotated[str, arg(metavar="URL", help="the bucket, or a mirror with the same folders")] = DEFAULT_URL
     first_bytes: Annotated[
-        int | None, arg(metavar="N", help="only the whole drawings among the first N bytes of each file")
+        int | None, optional("only the whole drawings among the first N bytes of each file", "N")
     ] = None
     json: Json = False
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Json, note, parse, percent, print_json, progress
+from quickstroke.cli.common import Json, note, optional, parse, percent, print_json, progress
 from quickstroke.errors import ConfigError, DatasetError
 
 
@@ -22,19 +22,14 @@ class Options:
         Positional[str],
         arg(metavar="MODEL", help="a .model file, a run folder, or the name of a published model"),
     ]
-    files: Annotated[
-        Positional[tuple[str, ...]], arg(metavar="[FILE...]", help="drawing files, folders or glob patterns")
-    ] = ()
-    data: Annotated[str | None, arg(metavar="DIR", help="a prepared dataset, in place of files")] = None
+    files: Annotated[Positional[tuple[str, ...]], optional("drawing files, folders or glob patterns", "[FILE...]")] = ()
+    data: Annotated[str | None, optional("a prepared dataset, in place of files", "DIR")] = None
     split: Annotated[
         Literal["train", "val", "test", "reserved"], arg(help="which drawings of the prepared dataset")
     ] = "val"
     classes: Annotated[
         str | None,
-        arg(
-            metavar="FILE",
-            help="classes of a model without a card, in the order of its output layer, one a line",
-        ),
+        optional("classes of a model without a card, in the order of its output layer, one a line", "FILE"),
     ] = None
     protocol: Annotated[
         Literal["honest", "published"],
@@ -112,9 +107,7 @@ def run(args: Sequence[str]) -> None:
     if left_out:
         most = ", ".join(f"{word} {n}" for word, n in left_out.most_common(10))
         more = f" and {len(left_out) - 10} more words" if len(left_out) > 10 else ""
-        print(
-            f"left out: {sum(left_out.values()):,} drawings of words that the model does not know ({most}{more})"
-        )
+        print(f"left out: {sum(left_out.values()):,} drawings of words that the model does not know ({most}{more})")
     per_class = result.per_class()
     if options.per_class:
         for word, (right, n) in per_class.items():
@@ -122,11 +115,7 @@ def run(args: Sequence[str]) -> None:
     if options.json:
         values: dict[str, Any] = {
             "model": loaded.name,
-            "top1": result.top(1),
-            "top3": result.top(3),
-            "top5": result.top(5),
-            "loss": result.loss,
-            "n": result.n,
+            **result.figures(),
             "left_out": dict(sorted(left_out.items())),
             "parameters": n_parameters(model),
             "protocol": options.protocol,

@@ -20,23 +20,24 @@ def run(args: Sequence[str]) -> None:
     from quickstroke import published
 
     rows = []
-    for path, card, default in published.list_models():
-        figures = card.get("figures", {})
-        split = next((split for split in ("test", "val") if split in figures), None)
-        accuracy = f"{split} top-1 {percent(figures[split]['top1'])}" if split else "not evaluated"
-        parameters = card.get("parameters", 0)
-        print(
-            f"{'*' if default else ' '} {card['name']}  {len(card['classes'])} classes  {parameters:,} parameters  "
-            f"{accuracy}  {path}"
-        )
+    for model in published.list_models():
+        card = model.card or {}
+        split, top1 = published.stated_accuracy(card)
+        facts = [model.name]
+        if model.card is None:
+            facts.append("no card: read the 2020 project's way")
+        else:
+            facts += [f"{len(card['classes'])} classes", f"{card.get('parameters', 0):,} parameters"]
+            facts.append(f"{split} top-1 {percent(top1)}" if split else "not evaluated")
+        print(f"{'*' if model.default else ' '} {'  '.join(facts)}  {model.path}")
         rows.append(
             {
-                "name": card["name"],
-                "default": default,
-                "path": str(path),
-                "n_classes": len(card["classes"]),
-                "parameters": parameters,
-                "figures": figures,
+                "name": model.name,
+                "default": model.default,
+                "path": str(model.path),
+                "n_classes": len(card["classes"]) if model.card else None,
+                "parameters": card.get("parameters"),
+                "figures": card.get("figures"),
             }
         )
     if not rows:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Json, note, parse, percent, print_json
+from quickstroke.cli.common import Json, note, optional, parse, percent, print_json
 from quickstroke.errors import ConfigError
 
 
@@ -14,28 +14,21 @@ from quickstroke.errors import ConfigError
 class Options:
     """Ranked words for each drawing of some files.
 
-    Files are read by their format; strokes with three rows (x, y, time) are raw and are simplified first.
+    A line has the file, the drawing's number in it, the word it was drawn for in brackets where the file says one, and
+    the guesses. Files are read by their format; strokes with three rows (x, y, time) are raw and are simplified first.
     """
 
-    files: Annotated[
-        Positional[tuple[str, ...]], arg(metavar="FILE...", help="drawing files, folders or glob patterns")
-    ]
+    files: Annotated[Positional[tuple[str, ...]], optional("drawing files, folders or glob patterns", "FILE...")]
     model: Annotated[
         str | None,
-        arg(
-            metavar="MODEL",
-            help="a .model file, a run folder, or the name of a published model (default: the default model)",
-        ),
+        optional("a .model file, a run folder, or the name of a published model (default: the default model)", "MODEL"),
     ] = None
     classes: Annotated[
         str | None,
-        arg(
-            metavar="FILE",
-            help="classes of a model without a card, in the order of its output layer, one a line",
-        ),
+        optional("classes of a model without a card, in the order of its output layer, one a line", "FILE"),
     ] = None
     top: Annotated[int, arg(metavar="N", help="words for each drawing")] = 5
-    limit: Annotated[int | None, arg(metavar="N", help="only the first N drawings of each file")] = None
+    limit: Annotated[int | None, optional("only the first N drawings of each file", "N")] = None
     json: Json = False
 
 
@@ -60,7 +53,8 @@ def run(args: Sequence[str]) -> None:
         for number, drawing in enumerate(islice(formats.read_file(path), options.limit), start=1):
             guesses = model.predict_drawing(drawing, top=options.top)
             ranked = "  ".join(f"{guess.word} {percent(guess.probability)}" for guess in guesses)
-            print(f"{path}:{number}  {ranked}")
+            drawn = f" [{drawing.word}]" if drawing.word else ""
+            print(f"{path}:{number}{drawn}  {ranked}")
             if options.json:
                 drawings.append(
                     {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from quickstroke.categories import parse_classes
-from quickstroke.cli.common import Json, note, parse, print_json, progress, words
+from quickstroke.cli.common import Json, note, optional, parse, print_json, progress, words
 from quickstroke.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,28 +23,24 @@ class Options:
     --n-train, by its position in its class: first the reserved ones, then those to train, validate and test on.
     """
 
-    sources: Annotated[
-        Positional[tuple[str, ...]], arg(metavar="SOURCE...", help="files, folders or glob patterns")
-    ]
+    sources: Annotated[Positional[tuple[str, ...]], optional("files, folders or glob patterns", "SOURCE...")]
     into: Annotated[str, arg(metavar="DIR", help="folder to make; it must not exist yet")]
     classes: Annotated[
         tuple[str, ...] | None,
-        words(
-            "words to take, in the order of their labels, or a file with one a line (default: all found, sorted)"
-        ),
+        words("words to take, in label order, a file with one a line, or `seed100` (default: all found, sorted)"),
     ] = None
     fractions: Annotated[
         tuple[float, float, float] | None,
-        arg(metavar="TRAIN VAL TEST", help="split by a hash of key_id; 0 is allowed (default: 0.8 0.1 0.1)"),
+        optional("split by a hash of key_id; 0 is allowed (default: 0.8 0.1 0.1)", "TRAIN VAL TEST"),
     ] = None
-    n_train: Annotated[int | None, arg(metavar="N", help="split by position: drawings a class to train on")] = None
-    n_val: Annotated[int | None, arg(metavar="N", help="... to validate on (default: n_train // 5)")] = None
-    n_test: Annotated[int | None, arg(metavar="N", help="... to test on (default: n_val)")] = None
+    n_train: Annotated[int | None, optional("split by position: drawings a class to train on", "N")] = None
+    n_val: Annotated[int | None, optional("... to validate on (default: n_train // 5)", "N")] = None
+    n_test: Annotated[int | None, optional("... to test on (default: n_val)", "N")] = None
     n_test_reserved: Annotated[
         int | None,
-        arg(metavar="N", help="... the first of each class, kept from all other splits (default: 0)"),
+        optional("... the first of each class, kept from all other splits (default: 0)", "N"),
     ] = None
-    limit: Annotated[int | None, arg(metavar="N", help="take the first N drawings of each class")] = None
+    limit: Annotated[int | None, optional("take the first N drawings of each class", "N")] = None
     recognized_only: Annotated[bool, arg(help="leave out what the game did not recognise")] = False
     drop_duplicates: Annotated[bool, arg(help="leave out drawings whose strokes their class has already")] = False
     json: Json = False

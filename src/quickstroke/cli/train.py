@@ -16,7 +16,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from quickstroke import config as configs
 from quickstroke import documents, naming
 from quickstroke.categories import parse_classes
-from quickstroke.cli.common import Json, note, parse, print_json, progress, words
+from quickstroke.cli.common import Json, note, optional, parse, print_json, progress, words
 from quickstroke.config import ModelConfig, TrainConfig
 from quickstroke.documents import ClassSlice, EndLine, EpochLine
 from quickstroke.errors import ConfigError
@@ -44,10 +44,10 @@ class Options:
     into: Annotated[str, arg(metavar="RUN", help="the run folder to make")]
     config: Annotated[
         str | None,
-        arg(
-            metavar="FILE",
-            help="values for the options below: TOML (n_epochs = 5), or a results document, of which one section's "
+        optional(
+            "values for the options below: TOML (n_epochs = 5), or a results document, of which one section's "
             "configuration block is taken; options given here come first",
+            "FILE",
         ),
     ] = None
     resume: Annotated[bool, arg(help="go on from the last checkpoint in RUN; without one, start anew")] = False
@@ -55,10 +55,10 @@ class Options:
         tuple[str, ...] | None,
         words("words to train on, in the order of the output layer, or a file with one a line (default: all)"),
     ] = None
-    n_train: Annotated[int | None, arg(metavar="N", help="checked against what DIR was prepared with")] = None
-    n_val: Annotated[int | None, arg(metavar="N", help="checked likewise")] = None
-    n_test: Annotated[int | None, arg(metavar="N", help="checked likewise")] = None
-    n_test_reserved: Annotated[int | None, arg(metavar="N", help="checked likewise")] = None
+    n_train: Annotated[int | None, optional("checked against what DIR was prepared with", "N")] = None
+    n_val: Annotated[int | None, optional("checked likewise", "N")] = None
+    n_test: Annotated[int | None, optional("checked likewise", "N")] = None
+    n_test_reserved: Annotated[int | None, optional("checked likewise", "N")] = None
     train: OmitArgPrefixes[TrainConfig] = dataclasses.field(default_factory=TrainConfig)
     tensorboard: Annotated[bool, arg(help="also write RUN/tensorboard (extra `tensorboard`)")] = False
     json: Json = False
@@ -115,7 +115,7 @@ def _configured(options: Options) -> tuple[str, Options, ClassSlice | None]:
         resume=False,
         tensorboard=False,
         json=False,
-        **({key: None for key in _COUNTS} | counts),
+        **(dict.fromkeys(_COUNTS) | counts),
     )
     return name, defaults, class_slice
 

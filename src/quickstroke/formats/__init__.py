@@ -47,22 +47,22 @@ class Sources:
 def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
     """The drawing files that the sources name: files, folders (not their subfolders) and glob patterns.
 
-    The order is that of the sources; a folder's or pattern's files are sorted by name. A file named twice is
-    read once.
+    The order is that of the sources; a folder's or pattern's files are sorted by name. A file named twice,
+    however it is written, is read once.
 
     Raises:
         FormatError: a source that does not exist, matches nothing, holds no drawing file, or has an unknown ending.
     """
     if isinstance(sources, (str, Path)):
         sources = [sources]
-    files: dict[Path, None] = {}
+    files: dict[Path, Path] = {}
     ignored: dict[Path, None] = {}
     for source in sources:
         path = Path(source)
+        if not str(source):
+            raise FormatError("an empty name is no file or folder")
         if path.is_dir():
-            entries = sorted(
-                entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith(".")
-            )
+            entries = sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
             found = [entry for entry in entries if ending_of(entry)]
             ignored.update(dict.fromkeys(entry for entry in entries if not ending_of(entry)))
             if not found:
@@ -72,15 +72,16 @@ def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
                 raise FormatError(f"has no ending of a drawing format; expected {', '.join(ENDINGS)}", path)
             found = [path]
         elif glob.has_magic(str(source)):
-            matches = [Path(match) for match in sorted(glob.glob(str(source), recursive=True))]
+            matches = [Path(match) for match in sorted(glob.glob(str(source), recursive=True))]  # noqa: PTH207 (takes absolute patterns)
             found = [match for match in matches if match.is_file() and ending_of(match)]
             ignored.update(dict.fromkeys(match for match in matches if match.is_file() and not ending_of(match)))
             if not found:
                 raise FormatError("no drawing file matches this pattern", source)
         else:
             raise FormatError("no such file or folder", path)
-        files.update(dict.fromkeys(found))
-    return Sources(tuple(files), tuple(ignored))
+        for path in found:
+            files.setdefault(path.resolve(), path)
+    return Sources(tuple(files.values()), tuple(ignored))
 
 
 def read_drawings(sources: Sequence[Path | str] | Path | str) -> Iterator[Drawing]:

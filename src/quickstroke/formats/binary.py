@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from quickstroke.drawing import Drawing, DrawingBlock
+from quickstroke.drawing import Drawing, DrawingBlock, check_simplified
 from quickstroke.errors import FormatError
 from quickstroke.files import InputFile, atomic_write, refuse_html
 
@@ -110,7 +110,7 @@ def _error(status: int, data: NDArray[np.uint8], at: int, begin: int, n_before: 
         _POINTS_CUT: "truncated, or a wrong count: ",
         _NO_STROKES: "has no strokes; expected at least one",
         _NO_POINTS: "has a stroke without points; expected at least one",
-        _NOT_A_FLAG: f"has recognized = {data[at] if left else 0}; expected 0 or 1 (is this a Quick, Draw! binary file?)",
+        _NOT_A_FLAG: f"has recognized = {data[at] if left else 0}; expected 0 or 1 (is it a Quick, Draw! binary file?)",
     }[status]
     if status == _POINTS_CUT:
         n = int(data[at]) | int(data[at + 1]) << 8
@@ -132,10 +132,10 @@ def read_blocks(path: Path, word: str) -> Iterator[DrawingBlock]:
                 refuse_html(chunk, path)
             data = np.frombuffer(rest + chunk if rest else chunk, dtype=np.uint8)
             n, n_points, end, status, at = _scan(data)
-            if status > _POINTS_CUT:
-                raise _error(status, data, at, begin, n_before + n, path)
             if n:
                 yield _block(data, n, n_points, word)
+            if status > _POINTS_CUT:
+                raise _error(status, data, at, begin, n_before + n, path)
             rest, begin, n_before = data[end:].tobytes(), begin + end, n_before + n
         if rest:
             data = np.frombuffer(rest, dtype=np.uint8)
@@ -168,7 +168,7 @@ def _block(data: NDArray[np.uint8], n: int, n_points: int, word: str) -> Drawing
 
 
 def count(path: Path) -> int:
-    """Number of drawings in a binary file, without unpacking them.
+    """Number of drawings in a binary file.
 
     Raises:
         FormatError: as `read_blocks`.
@@ -182,11 +182,11 @@ def encode(drawing: Drawing) -> bytes:
     Raises:
         FormatError: the drawing is raw, has no strokes or an empty one, or a value that the format cannot hold.
     """
-    if not drawing.is_simplified:
-        raise FormatError("the binary format holds simplified drawings only; simplify it first")
-    if not drawing.strokes:
-        raise FormatError("a drawing without strokes cannot be written")
-    country = drawing.countrycode.encode("latin-1", "replace")
+    check_simplified(drawing)
+    try:
+        country = drawing.countrycode.encode("latin-1")
+    except UnicodeEncodeError:
+        country = b""
     seconds = drawing.timestamp_us // 1_000_000
     for what, value, top in (
         ("key_id", drawing.key_id, 2**64 - 1),
@@ -200,8 +200,6 @@ def encode(drawing: Drawing) -> bytes:
         raise FormatError(f"countrycode {drawing.countrycode!r} does not fit the binary format (two letters)")
     parts = [_HEADER.pack(drawing.key_id, country, drawing.recognized, seconds, len(drawing.strokes))]
     for stroke in drawing.strokes:
-        if not len(stroke):
-            raise FormatError("a stroke without points cannot be written")
         parts.append(struct.pack("<H", len(stroke)) + stroke.T.tobytes())
     return b"".join(parts)
 
@@ -217,7 +215,7 @@ def write(path: Path | str, drawings: Iterable[Drawing]) -> int:
     """
     n = 0
     with atomic_write(path) as file:
-        for n, drawing in enumerate(drawings, start=1):  # noqa: B007
+        for n, drawing in enumerate(drawings, start=1):
             try:
                 file.write(encode(drawing))
             except FormatError as error:

@@ -36,28 +36,38 @@ def read(path: Path) -> Iterator[Drawing]:
                     raise FormatError(f"not UTF-8 text ({error.reason})", path, line=last) from error
 
         rows = csv.reader(text_lines(), strict=True)
-        try:
-            header = next(rows, None)
-            if header is None:
-                raise FormatError("is empty; expected a header line with " + ", ".join(_COLUMNS), path)
-            refuse_html(header[0].encode() if header else b"", path)
-            names = [name.strip() for name in header]
-            missing = [name for name in ("drawing", "word") if name not in names]
-            if missing:
-                raise FormatError(
-                    f"header has no column {', '.join(missing)}; got {','.join(names)!r:.80}", path, line=1
-                )
-            for row in rows:
-                if not row:
-                    continue
-                try:
+        names: list[str] | None = None
+        while True:
+            first = last + 1  # a quoted value may hold line ends: a row is where it begins
+            try:
+                row = next(rows)
+            except StopIteration:
+                break
+            except csv.Error as error:
+                raise FormatError(f"not valid CSV ({error})", path, line=first) from error
+            try:
+                if names is None:
+                    refuse_html(row[0].encode() if row else b"", path)
+                    names = _header(row)
+                elif row:
                     if len(row) != len(names):
                         raise FormatError(f"{len(row)} values where the header has {len(names)} columns")
                     yield drawing_of(_record(dict(zip(names, row, strict=True))))
-                except FormatError as error:
-                    raise FormatError(error.reason, path, line=last) from error
-        except csv.Error as error:
-            raise FormatError(f"not valid CSV ({error})", path, line=last) from error
+            except FormatError as error:
+                raise FormatError(error.reason, path, line=first) from error
+        if names is None:
+            raise FormatError("is empty; expected a header line with " + ", ".join(_COLUMNS), path)
+
+
+def _header(row: list[str]) -> list[str]:
+    names = [name.strip() for name in row]
+    for name in ("drawing", "word"):
+        if name not in names:
+            raise FormatError(f"header has no column {name!r}; got {','.join(names)!r:.80}")
+    for name in _COLUMNS:
+        if names.count(name) > 1:
+            raise FormatError(f"header has {names.count(name)} columns {name!r}")
+    return names
 
 
 def _record(row: dict[str, str]) -> dict[str, Any]:

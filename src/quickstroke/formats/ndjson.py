@@ -6,6 +6,7 @@ a raw stroke is `[[x..], [y..], [t..]]`, t in milliseconds. Only `drawing` is ne
 """
 
 import json
+import reprlib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from quickstroke.categories import canonical_word
-from quickstroke.drawing import UNKNOWN_COUNTRY, Drawing
+from quickstroke.drawing import UNKNOWN_COUNTRY, Drawing, check_simplified
 from quickstroke.errors import FormatError
 from quickstroke.files import InputFile, atomic_write, refuse_html
 
@@ -50,7 +51,8 @@ def parse_line(line: bytes | str) -> Drawing:
         FormatError: it is not JSON, not an object, or a value is missing, of the wrong type or out of range.
     """
     try:
-        record = json.loads(line, parse_constant=_refuse_constant)
+        text = line.decode("utf-8-sig") if isinstance(line, bytes) else line
+        record = json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         raise FormatError(f"not valid JSON ({error.msg} at column {error.colno})") from error
     except (UnicodeDecodeError, RecursionError, ValueError) as error:
@@ -70,7 +72,8 @@ def drawing_of(record: dict[str, Any]) -> Drawing:
         raise FormatError("has no key 'drawing'")
     strokes, times_ms = parse_strokes(record["drawing"])
     word = record.get("word", "")
-    country = record.get("countrycode") or UNKNOWN_COUNTRY
+    country = record.get("countrycode")
+    country = UNKNOWN_COUNTRY if country is None or country == "" else country
     recognized = record.get("recognized", True)
     for key, value, kind in (
         ("word", word, str),
@@ -78,7 +81,9 @@ def drawing_of(record: dict[str, Any]) -> Drawing:
         ("recognized", recognized, bool),
     ):
         if not isinstance(value, kind):
-            raise FormatError(f"{key!r} should be a {kind.__name__}, got {value!r:.40}")
+            raise FormatError(f"{key!r} should be a {kind.__name__}, got {_shown(value)}")
+        if isinstance(value, str):
+            _check_text(key, value)
     return Drawing(
         word=canonical_word(word),
         strokes=strokes,
@@ -108,9 +113,7 @@ def parse_strokes(value: Any) -> tuple[list[Any], list[Any] | None]:
     n_rows = len(value[0]) if isinstance(value[0], list) else 0
     for position, rows in enumerate(value, start=1):
         if not isinstance(rows, list) or len(rows) not in (2, 3) or not all(isinstance(row, list) for row in rows):
-            raise FormatError(
-                f"stroke {position} should be [[x..],[y..]] or [[x..],[y..],[t..]], got {rows!r:.60}"
-            )
+            raise FormatError(f"stroke {position} should be [[x..],[y..]] or [[x..],[y..],[t..]], got {_shown(rows)}")
         if len(rows) != n_rows:
             raise FormatError(f"stroke {position} has {len(rows)} rows where the first stroke has {n_rows}")
         if not rows[0]:
@@ -135,7 +138,7 @@ def _numbers(rows: list[list[Any]], position: int) -> Any:
     for row in rows:
         for value in row:
             if type(value) is not int and type(value) is not float:
-                raise FormatError(f"stroke {position} has a coordinate that is no number: {value!r:.40}")
+                raise FormatError(f"stroke {position} has a coordinate that is no number: {_shown(value)}")
     try:
         array = np.array(rows, dtype=np.float64)
     except OverflowError as error:
@@ -149,7 +152,7 @@ def _key_id(value: Any) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 20:
         value = int(value)
     if type(value) is not int or not 0 <= value < 2**64:
-        raise FormatError(f"'key_id' should be an integer from 0 to 2^64 - 1, got {value!r:.40}")
+        raise FormatError(f"'key_id' should be an integer from 0 to 2^64 - 1, got {_shown(value)}")
     return value
 
 
@@ -162,18 +165,24 @@ def parse_timestamp(value: Any) -> int:
     if value is None:
         return 0
     try:
-        moment = datetime.fromisoformat(value.removesuffix(" UTC")).replace(tzinfo=UTC)
-    except (ValueError, AttributeError, TypeError) as error:
-        raise FormatError(
-            f"'timestamp' should be like '2017-03-01 20:41:36.70725 UTC', got {value!r:.40}"
-        ) from error
+        moment = datetime.fromisoformat(value.removesuffix(" UTC"))
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, AttributeError, TypeError, OverflowError) as error:
+        raise FormatError(f"'timestamp' should be like '2017-03-01 20:41:36.70725 UTC', got {_shown(value)}") from error
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def format_timestamp(timestamp_us: int) -> str:
-    """The official text of a timestamp: no zeros at the end of the fraction."""
-    moment = _EPOCH + timedelta(microseconds=timestamp_us)
-    text = moment.strftime("%Y-%m-%d %H:%M:%S")
+    """The official text of a timestamp: no zeros at the end of the fraction.
+
+    Raises:
+        FormatError: it is not in the years 1 to 9999.
+    """
+    try:
+        moment = _EPOCH + timedelta(microseconds=timestamp_us)
+    except OverflowError as error:
+        raise FormatError(f"timestamp {timestamp_us} (in microseconds) is not in the years 1 to 9999") from error
+    text = moment.replace(tzinfo=None).isoformat(" ", "seconds")
     fraction = f"{moment.microsecond:06d}".rstrip("0")
     return f"{text}.{fraction} UTC" if fraction else f"{text} UTC"
 
@@ -182,18 +191,17 @@ def format_line(drawing: Drawing) -> str:
     """One line of an official simplified ndjson file, without its line end.
 
     Raises:
-        FormatError: the drawing is raw, or has no strokes.
+        FormatError: the drawing is raw, has no strokes or an empty one, or a value that the format cannot hold.
     """
-    if not drawing.is_simplified:
-        raise FormatError("simplified ndjson holds simplified drawings only; simplify it first")
-    if not drawing.strokes:
-        raise FormatError("a drawing without strokes cannot be written")
+    check_simplified(drawing)
+    _check_text("word", drawing.word)
+    _check_text("countrycode", drawing.countrycode)
     record = {
         "word": drawing.word,
         "countrycode": drawing.countrycode,
         "timestamp": format_timestamp(drawing.timestamp_us),
         "recognized": drawing.recognized,
-        "key_id": str(drawing.key_id),
+        "key_id": str(_key_id(drawing.key_id)),
         "drawing": [stroke.T.tolist() for stroke in drawing.strokes],
     }
     return json.dumps(record, separators=(",", ":"), ensure_ascii=False)
@@ -217,6 +225,17 @@ def write(path: Path | str, drawings: Iterable[Drawing]) -> int:
                 raise FormatError(f"drawing {n}: {error.reason}", path) from error
             file.write(line.encode("utf-8") + b"\n")
     return n
+
+
+def _check_text(key: str, text: str) -> None:
+    # JSON can write one half of a surrogate pair, which UTF-8 cannot.
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise FormatError(f"{key!r} has half a character: {_shown(text)}")
+
+
+def _shown(value: object) -> str:
+    """A value of any size and depth as a few characters."""
+    return " ".join(reprlib.repr(value).split())
 
 
 def _refuse_constant(name: str) -> NoReturn:

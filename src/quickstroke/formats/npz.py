@@ -1,16 +1,18 @@
 """Sketch-RNN's files: sketchrnn/<category>.npz (arxiv.org/abs/1704.03477, appendix; magenta.tensorflow.org/sketch_rnn).
 
 Object arrays `train`, `valid` and `test`; each element is int16 (n, 3) with rows (dx, dy, pen lifted after this
-point), the first row the offset from the first point. The arrays are pickled: the unpickler here admits numpy's
-arrays and dtypes and nothing else, so no code in a file runs. The word is the file's name; key_ids, countries and
-times are not in the format.
+point), the first row the offset from the first point. The arrays are pickled: the unpickler here admits the names
+by which numpy's arrays are written, and what they say is only noted down, so that nothing in a file is run. The word
+is the file's name; key_ids, countries and times are not in the format.
 """
 
+import math
 import pickle
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,31 +21,76 @@ from quickstroke.drawing import Drawing
 from quickstroke.errors import FormatError
 from quickstroke.files import InputFile, refuse_html
 
-# The function that numpy's own pickles name; read off one, since its home has moved between releases.
-_reconstruct = np.empty(0).__reduce__()[0]
 _PARTS = ("train", "valid", "test")
 # One drawing of the format has at most some 3,000 points; this bounds what a file may claim.
 _MAX_ROWS = 1_000_000
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Knows how to rebuild numpy arrays and dtypes and refuses every other name."""
+class _PickledDtype:
+    """What a pickle says of a dtype: a code such as `i2`, and a byte order."""
+
+    def __init__(self, code: Any = "", *_: Any) -> None:
+        self.code, self.order = str(code)[:8], ""
+
+    def __setstate__(self, state: Any) -> None:
+        self.order = str(state[1])[:8]
+
+
+class _PickledArray:
+    """What a pickle says of an array. numpy itself would believe it, and take numbers for pointers if told to."""
+
+    def __init__(self, *_: Any) -> None:
+        self._state: tuple[Any, _PickledDtype, Any, Any] = (None, _PickledDtype(), None, None)
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, fortran, data = state
+        if not isinstance(dtype, _PickledDtype):
+            raise ValueError("an array without a dtype")
+        self._state = shape, dtype, fortran, data
+
+    def items(self) -> list[Any]:
+        """The elements of a list of objects.
+
+        Raises:
+            ValueError: the array is none.
+        """
+        shape, dtype, _, data = self._state
+        if not dtype.code.startswith("O") or not isinstance(data, list) or shape != (len(data),):
+            raise ValueError("expected an array of drawings")
+        return data
+
+    def numbers(self) -> NDArray[Any]:
+        """The numbers of an array of two dimensions.
+
+        Raises:
+            ValueError: the array has another dtype or shape, or not as many numbers as it should.
+        """
+        shape, dtype, fortran, data = self._state
+        if not re.fullmatch("([iu][1248]|f[248])[<>|]", dtype.code + dtype.order):
+            raise ValueError(f"got dtype {dtype.code!r}")
+        if not (isinstance(shape, tuple) and len(shape) == 2 and all(type(n) is int and n >= 0 for n in shape)):
+            raise ValueError("got an array that has not two dimensions")
+        if isinstance(data, str):  # Python 2 wrote bytes so
+            data = data.encode("latin-1")
+        number = np.dtype(dtype.order + dtype.code)
+        if not isinstance(data, bytes) or len(data) != math.prod(shape) * number.itemsize:
+            raise ValueError(f"got an array {shape!r:.40} without its numbers")
+        return np.frombuffer(data, number).reshape(shape, order="F" if fortran else "C")
+
+
+class _Unpickler(pickle.Unpickler):
+    """Knows the names in a pickled array of arrays and refuses every other."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return _reconstruct
-        if module == "numpy" and name in ("ndarray", "dtype"):
-            return getattr(np, name)
-        # Protocol 2 pickles of Python 3 carry bytes as latin-1 text through this function.
-        if (module, name) == ("_codecs", "encode"):
-            return _encode
-        raise pickle.UnpicklingError(f"it names {module}.{name}; only numpy arrays are admitted")
-
-
-def _encode(text: str, encoding: str = "latin-1") -> bytes:
-    if encoding not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError(f"unexpected encoding {encoding!r}")
-    return text.encode("latin-1")
+        match module, name:
+            case ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") | ("numpy", "ndarray"):
+                return _PickledArray
+            case "numpy", "dtype":
+                return _PickledDtype
+            # In pickles of protocol 2, Python 3 writes bytes as latin-1 text, and empty ones as `bytes()`.
+            case ("_codecs", "encode") | ("builtins", "bytes"):
+                return bytes
+        raise pickle.UnpicklingError(f"it names {f'{module}.{name}':.60}; only numpy arrays are admitted")
 
 
 def read(path: Path, word: str) -> Iterator[Drawing]:
@@ -59,14 +106,14 @@ def read(path: Path, word: str) -> Iterator[Drawing]:
         refuse_html(file.read(64), path)
     try:
         archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged archive raises anything
         raise FormatError(f"not an .npz archive, or truncated ({error})", path) from error
     with archive:
         names = [part for part in _PARTS if f"{part}.npy" in archive.namelist()]
         if not names:
             raise FormatError(f"has none of the arrays {', '.join(_PARTS)}; got {archive.namelist()[:5]}", path)
         for part in names:
-            for i, rows in enumerate(_object_array(archive, part, path)):
+            for i, rows in enumerate(_items(archive, part, path)):
                 try:
                     strokes = _strokes(rows)
                 except FormatError as error:
@@ -74,62 +121,55 @@ def read(path: Path, word: str) -> Iterator[Drawing]:
                 yield Drawing(word=word, strokes=strokes)
 
 
-def _object_array(archive: zipfile.ZipFile, part: str, path: Path) -> NDArray[Any]:
+def _items(archive: zipfile.ZipFile, part: str, path: Path) -> list[Any]:
+    """The elements of an object array, as their pickle says them."""
     try:
         with archive.open(f"{part}.npy") as file:
             version = np.lib.format.read_magic(file)
-            read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else _read_header_2
-            shape, _, dtype = read_header(file)
-            if dtype == object:
-                array = _ArrayUnpickler(_Whole(file), encoding="latin1").load()
+            if version == (1, 0):
+                shape, _, dtype = np.lib.format.read_array_header_1_0(file)
             else:
+                shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+            if dtype != object or len(shape) != 1:
                 raise FormatError(
-                    f"array {part!r} should hold one int16 (n, 3) array a drawing, got {dtype}", path
+                    f"array {part!r} should hold one int16 (n, 3) array a drawing, got {dtype} {shape}", path
                 )
+            array = _Unpickler(file, encoding="latin1").load()
+            # At its end the archive compares its checksum.
+            if file.read(1):
+                raise ValueError("bytes follow its pickle")
+        if not isinstance(array, _PickledArray):
+            raise ValueError("its pickle holds no array")
+        items = array.items()
+        if len(items) != shape[0]:
+            raise ValueError(f"{len(items)} drawings where its header says {shape[0]}")
     except FormatError:
         raise
     except pickle.UnpicklingError as error:
         raise FormatError(f"array {part!r} is refused: {error}", path) from error
     except Exception as error:  # a damaged pickle or archive raises anything
-        raise FormatError(
-            f"array {part!r} is damaged or truncated ({type(error).__name__}: {error})", path
-        ) from error
-    if not isinstance(array, np.ndarray) or array.dtype != object or array.ndim != 1 or array.shape != shape:
-        raise FormatError(f"array {part!r} should be a list of drawings of shape {shape}", path)
-    return array
-
-
-def _read_header_2(file: IO[bytes]) -> Any:
-    return np.lib.format.read_array_header_2_0(file)
-
-
-class _Whole:
-    """A zip member for the unpickler, which wants exact reads."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def read(self, n: int) -> bytes:
-        data = self._file.read(n)
-        if len(data) < n:
-            raise EOFError("ends inside the pickle")
-        return data
-
-    def readline(self) -> bytes:
-        return self._file.readline()
+        raise FormatError(f"array {part!r} is damaged or truncated ({type(error).__name__}: {error})", path) from error
+    return items
 
 
 def _strokes(rows: Any) -> list[NDArray[np.uint8]]:
-    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != 3 or rows.dtype.kind not in "iuf":
-        raise FormatError(f"expected int16 (n, 3) rows, got {getattr(rows, 'shape', type(rows).__name__)}")
-    if not 1 <= len(rows) <= _MAX_ROWS:
-        raise FormatError(f"has {len(rows)} rows; expected 1 to {_MAX_ROWS}")
-    values = rows.astype(np.float64)
-    if not np.isfinite(values).all() or not np.isin(values[:, 2], (0, 1)).all():
-        raise FormatError("has a value that is not finite, or a pen flag other than 0 and 1")
-    points = np.concatenate([np.zeros((1, 2)), np.cumsum(values[:, :2], axis=0)])
-    points -= points.min(axis=0)
+    try:
+        if not isinstance(rows, _PickledArray):
+            raise ValueError(f"got {type(rows).__name__}")
+        values = rows.numbers().astype(np.float64)
+    except ValueError as error:
+        raise FormatError(f"expected int16 (n, 3) rows, {error}") from error
+    if values.shape[1] != 3:
+        raise FormatError(f"expected int16 (n, 3) rows, got {values.shape}")
+    if not 1 <= len(values) <= _MAX_ROWS:
+        raise FormatError(f"has {len(values)} rows; expected 1 to {_MAX_ROWS}")
+    # The sum of finite numbers may not be finite.
+    with np.errstate(over="ignore", invalid="ignore"):
+        points = np.concatenate([np.zeros((1, 2)), np.cumsum(values[:, :2], axis=0)])
+        points -= points.min(axis=0)
     longer = points.max()
+    if not np.isfinite(longer) or not np.isin(values[:, 2], (0, 1)).all():
+        raise FormatError("has a value that is not finite, or a pen flag other than 0 and 1")
     if longer > 255:
         points *= 255 / longer
     ends = np.flatnonzero(values[:-1, 2]) + 2

@@ -1,0 +1,95 @@
+# `make demo` and `make test` do everything on a fresh machine; `make help` lists the rest.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Passed to pip, for instance: make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+PIP_FLAGS ?=
+
+.PHONY: help demo test test-slow check format docs golden reproduce sample46 clean
+
+help:
+	@echo "make demo                  make the environment, train on drawings, recognise some"
+	@echo "make test                  install what tests need, check, run the tests"
+	@echo "make test-slow             the tests that train on real drawings for minutes"
+	@echo "make check                 lint, format, types, freshness of the generated documents"
+	@echo "make format                apply the formatter"
+	@echo "make docs                  write the generated documents"
+	@echo "make golden                write the golden files again, after a change that is meant"
+	@echo "make reproduce DATA=DIR    the 2020 document's three configurations at its full counts, on official files"
+	@echo "make sample46 DATA=DIR     the table of six models on the 46 categories of the sample"
+	@echo "make clean                 remove the environment and what the demo made"
+
+# The marker's name tells which extras the environment has; it is made anew when pyproject.toml changes.
+$(BIN)/.torch: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "quickstroke needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_FLAGS) -e '.[torch]'
+	@touch $@
+
+$(BIN)/.dev: pyproject.toml $(BIN)/.torch
+	$(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_FLAGS) -e '.[all,dev]'
+	@touch $@
+
+demo: $(BIN)/.torch
+	$(BIN)/quickstroke demo --into demo
+
+test: check
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(BIN)/.dev
+	$(BIN)/python -m pytest -m slow
+
+check: $(BIN)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python docs/generate.py --check
+
+format: $(BIN)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(BIN)/.dev
+	$(BIN)/python docs/generate.py
+
+golden: $(BIN)/.dev
+	$(BIN)/python tests/test_points.py
+	$(BIN)/python tests/test_training.py
+
+clean:
+	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# --- Experiments: each writes a results document beside its runs -----------------------------------------------------
+
+RUNS ?= runs
+RECIPE ?= seed
+N_EPOCHS ?= 10
+DOCUMENT_MODELS := simple_lay1_sz64 simple_lay1_sz256 simple_lay2_sz64
+FULL_COUNTS := --n-train 20000 --n-val 4000 --n-test 4000 --n-test-reserved 20000
+
+reproduce: $(BIN)/.dev
+	@test -n "$(DATA)" || { echo "give DATA=DIR, a folder of official files of the 100 categories"; exit 2; }
+	test -d $(RUNS)/reproduce/data || \
+	  $(BIN)/quickstroke prepare $(DATA) --into $(RUNS)/reproduce/data --classes seed100 $(FULL_COUNTS)
+	set -e; for name in $(DOCUMENT_MODELS); do \
+	  $(BIN)/quickstroke train $$name --data $(RUNS)/reproduce/data --into $(RUNS)/reproduce/$(RECIPE)/$$name \
+	    --recipe $(RECIPE) --n-epochs $(N_EPOCHS) $(FULL_COUNTS) --resume; \
+	done
+	$(BIN)/quickstroke report $(DOCUMENT_MODELS:%=$(RUNS)/reproduce/$(RECIPE)/%) --into $(RUNS)/reproduce/$(RECIPE)/results.md
+
+SAMPLE_MODELS := $(DOCUMENT_MODELS) lstm_cv1_128_5_lay1_sz64 bilstm_cv1_64_5_cv2_128_3_lay1_sz128 bilstm_lay1_sz128
+
+sample46: $(BIN)/.dev
+	@test -n "$(DATA)" || { echo "give DATA=DIR, the folder of the sample's binary files"; exit 2; }
+	test -d $(RUNS)/sample46/data || \
+	  $(BIN)/quickstroke prepare $(DATA) --into $(RUNS)/sample46/data --classes benchmarks/sample46.txt \
+	    --n-train 420 --n-val 80 --n-test 0
+	set -e; for name in $(SAMPLE_MODELS); do \
+	  $(BIN)/quickstroke train $$name --data $(RUNS)/sample46/data --into $(RUNS)/sample46/seed/$$name \
+	    --recipe seed --n-epochs 5 --resume; \
+	  $(BIN)/quickstroke train $$name --data $(RUNS)/sample46/data --into $(RUNS)/sample46/default/$$name \
+	    --n-epochs 300 --patience 10 --resume; \
+	done
+	$(BIN)/quickstroke report $(SAMPLE_MODELS:%=$(RUNS)/sample46/seed/%) $(SAMPLE_MODELS:%=$(RUNS)/sample46/default/%) \
+	  --into $(RUNS)/sample46/results.md

@@ -1,0 +1,67 @@
+"""`quickstroke report`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from rich.progress import TaskID
+from tyro.conf import Positional, arg
+
+from quickstroke.cli.common import Json, note, optional, parse, percent, print_json, progress
+
+
+@dataclass(frozen=True)
+class Options:
+    """Runs and results documents become one results document with pictures.
+
+    Of a run it has the configuration, the log and the data, and of its best weights honest figures, confusions and
+    mistakes. Sections of documents are carried over with their curves. Pictures go to FILE_files beside FILE.md.
+    """
+
+    sources: Annotated[Positional[tuple[str, ...]], optional("run folders and results documents", "RUN_OR_DOCUMENT...")]
+    into: Annotated[str, arg(metavar="FILE.md", help="the document to write; an earlier one is replaced")]
+    split: Annotated[
+        Literal["auto", "test", "val"],
+        arg(help="drawings to measure on; `auto` takes those to test where the dataset has any"),
+    ] = "auto"
+    data: Annotated[
+        tuple[str, ...],
+        optional("where to look for datasets that are no longer where a run found them", "DIR..."),
+    ] = ()
+    device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where the models run")] = "auto"
+    json: Json = False
+
+
+def run(args: Sequence[str]) -> None:
+    """Runs the command."""
+    options = parse(Options, "report", args)
+
+    from quickstroke import report
+
+    with progress("drawings") as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def on_drawings(source: str, n: int, total: int) -> None:
+            if source not in tasks:
+                tasks[source] = bar.add_task(source, total=total)
+            bar.advance(tasks[source], n)
+
+        results = report.write_report(
+            options.sources,
+            options.into,
+            split=options.split,
+            data=options.data,
+            device=options.device,
+            on_drawings=on_drawings,
+        )
+    sections = [report.figures(result) for result in results]
+    for result, values in zip(results, sections, strict=True):
+        if result.run and not result.run.data:
+            note(f"{result.source}: not measured: {result.run.why_no_data} (--data DIR: where it is now)")
+        measured = (
+            f"{values['split']} top-1 {percent(values['top1'])} of {values['n']:,}" if values["n"] else "not measured"
+        )
+        print(f"{result.title}  {measured}  {result.source}")
+    print(f"wrote {options.into}: {len(sections)} section{'s' * (len(sections) != 1)}")
+    if options.json:
+        print_json({"document": options.into, "sections": sections})

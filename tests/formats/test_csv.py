@@ -1,0 +1,253 @@
+"""Kaggle's CSV, and the line of whatever is wrong in it."""
+
+import csv
+import gzip
+import io
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quickstroke.drawing import Drawing
+from quickstroke.errors import FormatError
+from quickstroke.formats import read_file
+
+COLUMNS = ("countrycode", "drawing", "key_id", "recognized", "timestamp", "word")
+STROKES = "[[[1, 2, 3], [4, 5, 6]], [[7], [8]]]"
+ROW = {
+    "countrycode": "DE",
+    "drawing": STROKES,
+    "key_id": "5201136883597312",
+    "recognized": "False",
+    "timestamp": "2017-03-01 20:41:36.707250",
+    "word": "ice cream",
+}
+
+
+def table(*rows: dict[str, str], columns: tuple[str, ...] = COLUMNS) -> str:
+    """Rows as pandas writes them."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def save(folder: Path, content: str | bytes, name: str = "any.csv") -> Path:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def said(drawing: Drawing) -> tuple[object, ...]:
+    strokes = [stroke.tolist() for stroke in drawing.strokes]
+    return (
+        drawing.word,
+        drawing.key_id,
+        drawing.countrycode,
+        drawing.timestamp_us,
+        drawing.recognized,
+        drawing.is_simplified,
+        strokes,
+    )
+
+
+EXPECTED = (
+    "ice cream",
+    5201136883597312,
+    "DE",
+    1_488_400_896_707_250,
+    False,
+    True,
+    [[[1, 4], [2, 5], [3, 6]], [[7, 8]]],
+)
+
+
+def refusal(path: Path) -> tuple[int, FormatError]:
+    """How many drawings a file gives before it is refused, and the refusal."""
+    n = 0
+    with pytest.raises(FormatError) as caught:
+        for _ in read_file(path):
+            n += 1
+    assert caught.value.path == path
+    return n, caught.value
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("csv_format")
+
+
+def test_row_says_all_of_a_drawing(tmp_path: Path) -> None:
+    assert list(map(said, read_file(save(tmp_path, table(ROW, ROW))))) == [EXPECTED, EXPECTED]
+
+
+@settings(deadline=None)
+@given(st.permutations([*COLUMNS, "", "more"]))
+def test_columns_come_in_any_order_and_with_others(folder: Path, columns: list[str]) -> None:
+    row = {**ROW, "": "0", "more": '"x,\ny"'}
+    path = save(folder, table(row, columns=tuple(columns)))
+    assert list(map(said, read_file(path))) == [EXPECTED]
+
+
+def test_drawing_and_word_are_enough(tmp_path: Path) -> None:
+    (drawing,) = read_file(save(tmp_path, table(ROW, columns=("word", "drawing"))))
+    assert said(drawing)[:5] == ("ice cream", 0, "ZZ", 0, True)
+
+
+def test_empty_values_are_unknown(tmp_path: Path) -> None:
+    (drawing,) = read_file(save(tmp_path, table({**ROW, "countrycode": "", "key_id": "", "timestamp": ""})))
+    assert said(drawing)[:5] == ("ice cream", 0, "ZZ", 0, False)
+
+
+def test_same_drawings_as_in_official_ndjson(shared: Path, tmp_path: Path) -> None:
+    source = shared / "data/quickdraw/simplified/cat.ndjson"
+    rows = []
+    for line in source.read_text().splitlines():
+        record = json.loads(line)
+        record["timestamp"] = record["timestamp"].removesuffix(" UTC")
+        rows.append({key: str(value) for key, value in record.items()})
+    path = save(tmp_path, table(*rows))
+    assert list(map(said, read_file(path))) == list(map(said, read_file(source)))
+
+
+@pytest.mark.parametrize("name", ["any.csv", "any.csv.gz"])
+def test_line_ends_byte_order_marks_and_blank_lines_do_not_matter(name: str, tmp_path: Path) -> None:
+    for text in (
+        table(ROW, ROW),
+        table(ROW, ROW).replace("\n", "\r\n"),
+        "\ufeff" + table(ROW, ROW),
+        table(ROW, ROW).removesuffix("\n"),
+        table(ROW, ROW).replace("\n", "\n\n") + "\r\n\n",
+    ):
+        content = gzip.compress(text.encode()) if name.endswith("gz") else text.encode()
+        assert list(map(said, read_file(save(tmp_path, content, name)))) == [EXPECTED, EXPECTED]
+
+
+def test_header_alone_holds_no_drawing(tmp_path: Path) -> None:
+    assert list(read_file(save(tmp_path, table()))) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf"])
+def test_empty_file_has_no_header(content: bytes, tmp_path: Path) -> None:
+    n, error = refusal(save(tmp_path, content))
+    assert n == 0
+    assert "header" in error.reason
+    assert "drawing" in error.reason
+
+
+@pytest.mark.parametrize("missing", ["drawing", "word"])
+def test_needed_column_that_is_missing_is_named(missing: str, tmp_path: Path) -> None:
+    columns = tuple(column for column in COLUMNS if column != missing)
+    _, error = refusal(save(tmp_path, table(ROW, columns=columns)))
+    assert error.line == 1
+    assert f"no column '{missing}'" in error.reason
+    assert "countrycode" in error.reason
+
+
+def test_column_twice_is_refused(tmp_path: Path) -> None:
+    _, error = refusal(save(tmp_path, f"word,drawing,word\ncat,\"{STROKES}\",dog\n"))
+    assert (error.line, error.reason) == (1, "header has 2 columns 'word'")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"drawing": ""}, "'drawing' is not valid JSON"),
+        ({"drawing": "[[[1,2],[3,4]]"}, "'drawing' is not valid JSON"),
+        ({"drawing": "[" * 100_000}, "'drawing' is not valid JSON"),
+        ({"drawing": "[]"}, "no strokes"),
+        ({"drawing": "{}"}, "should be a list of strokes"),
+        ({"drawing": "[[[1,256],[3,4]]]"}, "no integer from 0 to 255"),
+        ({"drawing": "[[[1,NaN],[3,4]]]"}, "not finite"),
+        ({"drawing": "[[[1],[3,4]]]"}, "unequal length"),
+        ({"key_id": "-1"}, "'key_id'"),
+        ({"key_id": "5.2e15"}, "'key_id'"),
+        ({"key_id": str(2**64)}, "'key_id'"),
+        ({"recognized": ""}, "'recognized' should be True or False"),
+        ({"recognized": "true"}, "'recognized' should be True or False, got 'true'"),
+        ({"recognized": "1"}, "'recognized' should be True or False"),
+        ({"timestamp": "yesterday"}, "'timestamp' should be like"),
+    ],
+)
+def test_wrong_value_is_refused_with_its_line(change: dict[str, str], reason: str, tmp_path: Path) -> None:
+    n, error = refusal(save(tmp_path, table(ROW, ROW, {**ROW, **change}, ROW)))
+    assert (n, error.line) == (2, 4)
+    assert reason in error.reason
+    assert "line 4" in str(error)
+
+
+def test_line_of_a_row_is_where_it_begins(tmp_path: Path) -> None:
+    tall = {**ROW, "drawing": STROKES.replace(", ", ",\n")}
+    height = table(tall).count("\n") - 1
+    assert height > 3
+    n, error = refusal(save(tmp_path, table(tall, tall, {**tall, "key_id": "x"}, tall)))
+    assert (n, error.line) == (2, 2 + 2 * height)
+    assert "'key_id'" in error.reason
+
+
+@pytest.mark.parametrize(("row", "n_values"), [("DE,1,2\n", 3), ("a,b,c,d,e,f,g\n", 7), (" \n", 1)])
+def test_row_with_too_few_or_many_values_is_refused(row: str, n_values: int, tmp_path: Path) -> None:
+    n, error = refusal(save(tmp_path, table(ROW) + row))
+    assert (n, error.line) == (1, 3)
+    assert error.reason == f"{n_values} values where the header has 6 columns"
+
+
+def test_quote_that_does_not_end_is_refused_where_it_begins(tmp_path: Path) -> None:
+    n, error = refusal(save(tmp_path, table(ROW) + 'DE,"[[[1],\n[2]]],\n\n5,True,,cat\n'))
+    assert (n, error.line) == (1, 3)
+    assert "not valid CSV" in error.reason
+
+
+def test_quote_in_a_wrong_place_is_refused(tmp_path: Path) -> None:
+    n, error = refusal(save(tmp_path, table(ROW) + 'DE,"[]"x,5,True,,cat\n' + table(ROW)))
+    assert (n, error.line) == (1, 3)
+    assert "not valid CSV" in error.reason
+
+
+def test_file_cut_anywhere_gives_whole_rows_and_then_the_line(tmp_path: Path) -> None:
+    content = table(ROW, ROW)
+    head, first = len(table()), len(table(ROW))
+    word = len("ice cream\n")
+    for cut in range(1, len(content), 2):
+        path = save(tmp_path, content[:cut])
+        # no end of line is needed, and a word that is cut is a word
+        if cut < head - 1:
+            assert refusal(path)[1].line == 1
+        elif cut in (head - 1, head):
+            assert list(read_file(path)) == []
+        elif first - word <= cut <= first:
+            assert len(list(read_file(path))) == 1
+        elif len(content) - word <= cut:
+            assert len(list(read_file(path))) == 2
+        else:
+            n, error = refusal(path)
+            assert (n, error.line) == ((0, 2) if cut < first else (1, 3))
+
+
+def test_text_that_is_not_utf_8_is_refused_with_its_line(tmp_path: Path) -> None:
+    n, error = refusal(save(tmp_path, (table(ROW) + table(ROW)).encode() + b"caf\xe9\n"))
+    assert n <= 1
+    n, error = refusal(save(tmp_path, table(ROW).encode() + b"caf\xe9\n"))
+    assert (n, error.line, "not UTF-8" in error.reason) == (1, 3, True)
+
+
+def test_web_page_and_truncated_gzip_are_refused(tmp_path: Path) -> None:
+    page = '<!DOCTYPE html PUBLIC "-//W3C//DTD">\n<html lang="en">\n</html>'
+    assert "web page" in refusal(save(tmp_path, page))[1].reason
+    packed = gzip.compress(table(ROW, ROW).encode())[:-5]
+    assert "gzip" in refusal(save(tmp_path, packed, "any.csv.gz"))[1].reason
+
+
+@settings(deadline=None)
+@given(st.text(alphabet='",\n\r[]{}0123.eNaDE \ufeffé\0', max_size=80))
+def test_any_text_under_the_header_is_drawings_or_refused(folder: Path, text: str) -> None:
+    path = save(folder, table(ROW) + text)
+    try:
+        found = list(read_file(path))
+    except FormatError as error:
+        assert (error.line or 0) >= 3
+    else:
+        assert said(found[0]) == EXPECTED

@@ -1,0 +1,144 @@
+"""Which files the names on a command line stand for."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quickstroke.drawing import Drawing
+from quickstroke.errors import FormatError
+from quickstroke.formats import binary, ending_of, find_sources, ndjson, read_drawings, read_file, word_of
+
+ENDINGS = [".bin", ".bin.gz", ".ndjson", ".ndjson.gz", ".npz", ".csv", ".csv.gz"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Files of every format and others; nothing is read from them."""
+    folder = tmp_path / "drawings"
+    (folder / "sub.bin").mkdir(parents=True)
+    for name in ("b.bin", "a.ndjson.gz", "c.csv", "README.md", "a.npy", "d.NPZ", ".hidden.bin", "sub.bin/e.bin"):
+        (folder / name).touch()
+    return folder
+
+
+def found(sources: object) -> list[str]:
+    return [path.name for path in find_sources(sources).files]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_ending_tells_the_format_in_any_case(ending: str) -> None:
+    assert ending_of(Path(f"ice cream{ending}")) == ending
+    assert ending_of(Path(f"x.y/ice_cream{ending.upper()}")) == ending
+    assert word_of(Path(f"x/ice_cream{ending}")) == "ice cream"
+    assert word_of(Path(f"ice_cream{ending.upper()}")) == "ice cream"
+
+
+@pytest.mark.parametrize("name", ["cat", "cat.txt", "cat.gz", "cat.npz.gz", "cat.bin.zip", "bin", "cat.bin.bak"])
+def test_other_endings_are_none(name: str) -> None:
+    assert ending_of(Path(name)) is None
+
+
+def test_word_is_the_name_without_its_ending() -> None:
+    assert word_of(Path("the_eiffel_tower.bin")) == "The Eiffel Tower"
+    assert word_of(Path("cat.full.npz")) == "cat"
+    assert word_of(Path("my.own.word.bin")) == "my.own.word"
+
+
+def test_folder_is_its_files_by_name_without_subfolders(folder: Path) -> None:
+    sources = find_sources(folder)
+    assert [path.name for path in sources.files] == ["a.ndjson.gz", "b.bin", "c.csv", "d.NPZ"]
+    assert [path.name for path in sources.ignored] == ["README.md", "a.npy"]
+    assert all(path.parent == folder for path in sources.files)
+
+
+def test_order_is_that_of_the_sources(folder: Path) -> None:
+    assert found([folder / "c.csv", folder / "b.bin"]) == ["c.csv", "b.bin"]
+    assert found([folder / "c.csv", folder]) == ["c.csv", "a.ndjson.gz", "b.bin", "d.NPZ"]
+
+
+def test_one_source_need_not_be_a_list(folder: Path) -> None:
+    assert found(str(folder / "b.bin")) == found(folder / "b.bin") == found([folder / "b.bin"]) == ["b.bin"]
+
+
+def test_pattern_is_its_matches_by_name(folder: Path) -> None:
+    assert found(f"{folder}/*") == ["a.ndjson.gz", "b.bin", "c.csv", "d.NPZ"]
+    assert found(f"{folder}/[bc].*") == ["b.bin", "c.csv"]
+    assert sorted(found(f"{folder}/**/*.bin")) == ["b.bin", "e.bin"]
+    ignored = find_sources(f"{folder}/*").ignored
+    assert [path.name for path in ignored] == ["README.md", "a.npy"]
+
+
+def test_file_whose_name_looks_like_a_pattern_is_that_file(folder: Path) -> None:
+    (folder / "[b].bin").touch()
+    assert found(folder / "[b].bin") == ["[b].bin"]
+
+
+def test_file_named_twice_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "link.bin").symlink_to(folder / "b.bin")
+    names = ["b.bin", "./b.bin", folder / "b.bin", "sub.bin/../b.bin", "link.bin", "b.*", "*b.bin"]
+    sources = find_sources(names)
+    assert sources.files == (Path("b.bin"),)
+    assert found([*names, "."]) == ["b.bin", "a.ndjson.gz", "c.csv", "d.NPZ"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("absent.bin", "no such file or folder"),
+        ("absent", "no such file or folder"),
+        ("*.absent", "no drawing file matches this pattern"),
+        ("*.md", "no drawing file matches this pattern"),
+        ("sub*", "no drawing file matches this pattern"),
+        ("README.md", "has no ending of a drawing format"),
+        ("empty", "holds no drawing file"),
+        ("others", "holds no drawing file"),
+    ],
+)
+def test_source_that_gives_nothing_is_refused_by_name(name: str, reason: str, folder: Path) -> None:
+    (folder / "empty").mkdir()
+    (folder / "others").mkdir()
+    (folder / "others" / "notes.txt").touch()
+    for sources in (f"{folder}/{name}", [folder / "b.bin", f"{folder}/{name}"]):
+        with pytest.raises(FormatError, match=reason) as caught:
+            find_sources(sources)
+        assert str(caught.value).startswith(f"{folder}/{name}: ")
+
+
+def test_empty_name_is_not_the_working_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    with pytest.raises(FormatError, match="empty name"):
+        find_sources("")
+
+
+def test_no_source_is_no_file() -> None:
+    assert find_sources([]).files == ()
+    assert list(read_drawings([])) == []
+
+
+def test_unknown_ending_is_refused_in_reading(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=r"cat\.txt: has no ending of a drawing format; expected \.bin, "):
+        list(read_file(tmp_path / "cat.txt"))
+
+
+def test_drawings_come_in_the_order_of_their_files(tmp_path: Path) -> None:
+    def drawing(word: str, key_id: int) -> Drawing:
+        return Drawing(word, [np.zeros((1, 2), np.uint8)], key_id=key_id)
+
+    binary.write(tmp_path / "sun.bin", [drawing("", 3), drawing("", 4)])
+    ndjson.write(tmp_path / "all.ndjson", [drawing("cat", 1), drawing("dog", 2)])
+    read = [(drawing.word, drawing.key_id) for drawing in read_drawings(tmp_path)]
+    assert read == [("cat", 1), ("dog", 2), ("sun", 3), ("sun", 4)]
+
+
+def test_sources_are_found_before_anything_is_read(tmp_path: Path) -> None:
+    binary.write(tmp_path / "cat.bin", [Drawing("cat", [np.zeros((1, 2), np.uint8)])])
+    with pytest.raises(FormatError, match="no such file"):
+        next(read_drawings([tmp_path / "cat.bin", tmp_path / "absent.bin"]))
+
+
+def test_unreadable_name_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="no such file or folder"):
+        find_sources(os.path.join(tmp_path, "nul\0.bin"))

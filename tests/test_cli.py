@@ -1,0 +1,398 @@
+"""The commands as a user types them, on synthetic drawings, from files to ranked words."""
+
+import json
+import os
+import pickle
+import re
+import signal
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from quickstroke import cli, documents, formats
+from quickstroke.cli import main
+from quickstroke.dataset import PreparedDataset
+from quickstroke.formats import binary, ndjson
+
+MODEL = "simple_lay1_sz16"
+
+
+class Result:
+    """Exit code, stdout and stderr of a command, and its JSON line."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def json(self):
+        return json.loads(self.out.splitlines()[-1])
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Runs a command line in this process."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def go(*args: object) -> Result:
+        capsys.readouterr()
+        code = main([str(arg) for arg in args])
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return go
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: PreparedDataset, tmp_path_factory) -> Path:
+    """A run of two epochs on the three synthetic words."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert main(["train", MODEL, "--data", str(dataset.path), "--into", str(folder), "--n-epochs", "2"]) == 0
+    return folder
+
+
+def one_line(result: Result, *parts: str) -> None:
+    """A user's mistake: exit code 2, one line on stderr with these parts, no traceback."""
+    assert result.code == 2, result.err
+    lines = [line for line in result.err.splitlines() if line]
+    assert len(lines) == 1, result.err
+    assert lines[0].startswith("quickstroke")
+    for part in parts:
+        assert part in lines[0]
+
+
+def test_usage_lists_every_command(run):
+    result = run("--help")
+    assert result.code == 0
+    for command in cli.COMMANDS:
+        assert re.search(rf"^  {command} ", result.out, re.M)
+    assert run().code == 2
+    assert run("--version").out.startswith("quickstroke ")
+
+
+@pytest.mark.parametrize("command", sorted(cli.COMMANDS))
+def test_every_command_has_help_and_refuses_an_unknown_option(run, command):
+    result = run(command, "--help")
+    assert result.code == 0
+    assert f"usage: quickstroke {command}" in result.out
+    wrong = run(command, "--no-such-option")
+    assert wrong.code == 2
+    assert "Traceback" not in wrong.err
+
+
+def test_unknown_command_names_the_known_ones(run):
+    one_line(run("trian"), "'trian'", "train")
+
+
+def test_five_commands_from_files_to_words(run, binary_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    prepared = run("prepare", binary_folder, "--into", "data", "--fractions", 0.6, 0.2, 0.2, "--json")
+    assert prepared.code == 0
+    assert prepared.json["n"] == 180
+    assert sum(prepared.json["splits"].values()) == 180
+
+    trained = run("train", MODEL, "--data", "data", "--into", "run", "--n-epochs", 3, "--batch-size", 16, "--json")
+    assert trained.code == 0
+    epochs = [line for line in trained.out.splitlines() if line.startswith("Epoch: ")]
+    assert len(epochs) == 3
+    form = r"Epoch: \d/3, loss: \d+\.\d+, validation accuracy: [\d.]+% took: [\d.]+ seconds"
+    assert all(re.fullmatch(form, line) for line in epochs)
+    assert re.search(r"^Training ended after 3 ! Best validation accuracy: [\d.]+%$", trained.out, re.M)
+    assert trained.json["best_val_top1"] == max(line["val_top1"] for line in trained.json["metrics"])
+    assert "\r" not in trained.err  # no bar where stderr is no terminal
+
+    evaluated = run("evaluate", "run", "--data", "data", "--split", "test", "--json")
+    assert evaluated.code == 0
+    keys = {"top1", "top3", "top5", "loss", "n", "left_out", "parameters", "protocol", "model"}
+    assert keys <= evaluated.json.keys()
+    assert evaluated.json["n"] == prepared.json["splits"]["test"]
+    assert evaluated.json["top3"] == evaluated.json["top5"] == 1
+
+    published = run("publish", "run", "--into", "lstm", "--json")
+    assert published.code == 0
+    assert "100 categories" in published.err  # three words do not belong beside the 2020 project's
+    assert published.json["figures"]["test"]["top1"] == evaluated.json["top1"]
+    one_line(run("publish", "run", "--into", "lstm"), "exists already", "--replace")
+    assert run("publish", "run", "--into", "lstm", "--replace").code == 0
+
+    models = run("models", "--json")
+    assert [(row["name"], row["default"]) for row in models.json["models"]] == [(MODEL, True)]
+    assert models.out.startswith(f"* {MODEL}  3 classes")
+
+    predicted = run("predict", binary_folder / "star.bin", "--limit", 4, "--top", 2, "--json")
+    assert predicted.code == 0
+    assert predicted.json["model"] == MODEL
+    assert len(predicted.json["drawings"]) == 4
+    for row in predicted.json["drawings"]:
+        first, second = row["guesses"]
+        assert 1 >= first["probability"] >= second["probability"] >= 0
+        assert row["word"] == "star"
+    again = run("predict", binary_folder / "star.bin", "--limit", 4, "--top", 2, "--model", MODEL, "--json")
+    assert again.json["drawings"] == predicted.json["drawings"]
+
+
+def test_report_and_its_document_as_configuration(run, trained, dataset, tmp_path):
+    document = tmp_path / "results.md"
+    assert run("report", trained, "--into", document).code == 0
+    section = documents.read_document(document).find(MODEL)
+    assert section.config is not None
+    assert section.config["N_train"] == 40
+    again = tmp_path / "again"
+    result = run("train", MODEL, "--config", document, "--data", dataset.path, "--into", again, "--json")
+    assert result.code == 0, result.err
+    first = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert [line["loss"] for line in result.json["metrics"]] == [line["loss"] for line in first]
+
+
+def test_evaluate_files_counts_what_it_leaves_out(run, trained, binary_folder, tmp_path, drawings):
+    binary.write(tmp_path / "zebra.bin", drawings["star"][:5])
+    binary.write(tmp_path / "ant.bin", drawings["star"][:2])
+    result = run("evaluate", trained, binary_folder, tmp_path, "--json")
+    assert result.code == 0
+    assert result.json["n"] == 180
+    assert result.json["left_out"] == {"ant": 2, "zebra": 5}
+    assert "zebra 5" in result.out
+    one_line(run("evaluate", trained, tmp_path), "none of the 7 drawings")
+
+
+def test_evaluate_details(run, trained, dataset):
+    result = run("evaluate", trained, "--data", dataset.path, "--per-class", "--confusion", "--json")
+    assert result.json["n"] == 30
+    assert sum(map(sum, result.json["confusion"])) == 30
+    accuracy = sum(result.json["per_class"].values()) / 3
+    assert accuracy == pytest.approx(result.json["top1"])
+    published = run("evaluate", trained, "--data", dataset.path, "--protocol", "published", "--batch-size", 10, "--json")
+    assert published.json["protocol"] == "published"
+    again = run("evaluate", trained, "--data", dataset.path, "--reestimate-batchnorm", "--json")
+    assert again.json["batchnorm_reestimated"] is True
+
+
+def test_evaluate_needs_one_source_of_drawings(run, trained, dataset, binary_folder):
+    one_line(run("evaluate", trained), "--data")
+    one_line(run("evaluate", trained, binary_folder, "--data", dataset.path), "either")
+    one_line(run("evaluate", trained, "--data", dataset.path, "--split", "reserved"), "reserved", "train 120")
+
+
+def test_raw_and_simplified_files_by_their_format(run, trained, tmp_path, drawings):
+    raw = tmp_path / "raw.ndjson"
+    raw.write_text('{"drawing": [[[0, 500, 500], [0, 0, 500], [0, 100, 200]]]}\n')
+    plain = tmp_path / "plain.ndjson"
+    plain.write_text('{"drawing": [[[0, 255, 255], [0, 0, 255]]]}\n')
+    guesses = [run("predict", path, "--model", trained, "--json").json["drawings"][0]["guesses"] for path in (raw, plain)]
+    assert guesses[0] == guesses[1]
+
+
+def test_toml_configuration_and_precedence(run, dataset, tmp_path):
+    config = tmp_path / "run.toml"
+    config.write_text('n_epochs = 3\nbatch_size = 30\ntrain_classes = ["star", "circle"]\nn_train = 40\n')
+    into = tmp_path / "run"
+    result = run("train", MODEL, "--data", dataset.path, "--into", into, "--config", config, "--n-epochs", 1)
+    assert result.code == 0, result.err
+    stored = json.loads((into / "config.json").read_text())
+    assert stored["train"]["n_epochs"] == 1
+    assert stored["train"]["batch_size"] == 30
+    assert stored["classes"] == ["star", "circle"]
+    assert stored["data"]["n_by_split"]["train"] == 80
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("n_epoch = 3", "unknown key 'n_epoch'"),
+        ('batch_size = "many"', "batch_size should be int"),
+        ("n_train = 41", "n_train = 40"),
+        ("n_epochs = 0", "n_epochs should be above 0"),
+        ("n_epochs = ", "TOML"),
+        ('train_classes = ["star", "star"]', "listed twice"),
+        ('train_classes = ["stra"]', "did you mean 'star'"),
+    ],
+)
+def test_wrong_configuration_is_refused(run, dataset, tmp_path, text, part):
+    config = tmp_path / "run.toml"
+    config.write_text(text)
+    one_line(run("train", MODEL, "--data", dataset.path, "--into", tmp_path / "run", "--config", config), part)
+    assert not (tmp_path / "run").exists()
+
+
+def test_document_section_by_heading_path_and_slices(run, dataset, tmp_path):
+    document = tmp_path / "results.md"
+    block = documents.format_config(
+        {"hidden_size": 8, "n_layers": 1, "batch_size": 32, "n_epochs": 1, "bidirectional": True, "conv1": (4, 3)}
+    )
+    document.write_text(
+        f"# Results\n\n## Two ways\n\n### First\n\n```python\n{block}\n```\n\n### Second\n\n"
+        "```python\nhidden_size = 4\nn_layers = 2\ntrain_classes = classes[:2]\nn_epochs = 1\n```\n"
+    )
+    into = tmp_path / "second"
+    result = run("train", "Two ways/Second", "--config", document, "--data", dataset.path, "--into", into, "--json")
+    assert result.code == 0, result.err
+    assert result.json["model"] == "simple_lay2_sz4"
+    assert json.loads((into / "config.json").read_text())["classes"] == list(dataset.classes[:2])
+    name = "bilstm_cv1_4_3_lay1_sz8"
+    assert run("train", name, "--config", document, "--data", dataset.path, "--into", tmp_path / "first").code == 0
+    one_line(
+        run("train", "simple_lay9_sz9", "--config", document, "--data", dataset.path, "--into", tmp_path / "no"),
+        "Second",
+        name,
+    )
+
+
+def test_train_refuses_an_existing_run_and_resumes_it(run, dataset, tmp_path):
+    into = tmp_path / "run"
+    start = ("train", MODEL, "--data", dataset.path, "--into", into)
+    assert "starting anew" in run(*start, "--n-epochs", 1, "--resume").err
+    one_line(run(*start, "--n-epochs", 2), "--resume")
+    resumed = run(*start, "--n-epochs", 2, "--resume")
+    assert resumed.code == 0
+    assert "resuming at epoch 2" in resumed.err
+    assert resumed.out.startswith("Epoch: 2/2")
+    one_line(run(*start, "--n-epochs", 2, "--resume", "--batch-size", 7), "batch_size = 256")
+
+
+def test_interrupt_leaves_a_checkpoint_and_resumes_to_the_same_weights(dataset, tmp_path):
+    import torch
+
+    def command(into: Path, *more: str) -> list[str]:
+        options = ["--data", str(dataset.path), "--into", str(into), "--n-epochs", "40", "--batch-size", "4"]
+        return [sys.executable, "-m", "quickstroke", "train", MODEL, *options, *more]
+
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    into = tmp_path / "cut"
+    process = subprocess.Popen(command(into), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("Epoch: 1/40")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in err
+    assert "Traceback" not in err
+    assert (into / "last.ckpt").is_file()
+    whole = tmp_path / "whole"
+    for arguments in (command(into, "--resume"), command(whole)):
+        assert subprocess.run(arguments, capture_output=True, env=environment, check=False).returncode == 0
+    for name in ("best.model", "last.model"):
+        cut, full = (torch.load(folder / name, weights_only=True) for folder in (into, whole))
+        assert all(torch.equal(cut[key], full[key]) for key in full)
+
+
+def test_bad_drawing_files(run, tmp_path, binary_folder):
+    whole = (binary_folder / "star.bin").read_bytes()
+    header = struct.pack("<Q2sbIH", 1, b"US", 1, 0, 1)
+    cases = {
+        "truncated.bin": (whole[:-3], "truncated"),
+        "page.bin": (b"<!DOCTYPE html><html></html>", "web page"),
+        "no strokes.bin": (header[:-2] + b"\0\0", "no strokes"),
+        "count.bin": (header + struct.pack("<H", 60_000) + b"ab", "60000 points"),
+        "no points.bin": (header + b"\0\0", "without points"),
+        "empty.ndjson": (b'{"word":"cat","drawing":[]}\n', "line 1"),
+        "half.ndjson": (b'{"word":"cat","drawing":[[[1,2],[3', "truncated"),
+        "notes.txt": (b"", "ending"),
+        "page.npz": (b"<html>", "web page"),
+        "page.csv": (b"<html>", "web page"),
+    }
+    for name, (content, part) in cases.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        for command in (("prepare", path, "--into", tmp_path / "data"), ("evaluate", "x.model", path)):
+            result = run(*command)
+            if command[0] == "prepare":
+                one_line(result, name, part)
+            else:
+                assert result.code == 2
+        assert not (tmp_path / "data").exists()
+    one_line(run("prepare", tmp_path / "nowhere", "--into", tmp_path / "data"), "nowhere", "no such file")
+    assert not [path for path in tmp_path.iterdir() if path.suffix == ".tmp"]
+
+
+def test_bad_classes(run, binary_folder, tmp_path):
+    into = ("--into", tmp_path / "data")
+    one_line(run("prepare", binary_folder, *into, "--classes", "star", "huose"), "'huose'", "did you mean 'house'")
+    one_line(run("prepare", binary_folder, *into, "--classes", "star", "star"), "listed twice")
+    listed = tmp_path / "classes.txt"
+    listed.write_text("star\nhouse\nstar\n")
+    one_line(run("prepare", binary_folder, *into, "--classes", listed), "classes.txt", "class 1 and class 3")
+    one_line(run("prepare", binary_folder, *into, "--classes", tmp_path / "no.txt"), "no.txt")
+    short = run("prepare", binary_folder, *into, "--n-train", 60, "--n-val", 1, "--n-test", 0)
+    one_line(short, "circle has 60", "house has 60", "star has 60", "asked for 61 (60 train + 1 val)")
+    one_line(run("prepare", binary_folder, *into, "--fractions", 0.5, 0.1, 0.1), "add up to 1")
+    one_line(run("prepare", binary_folder, *into, "--n-val", 5), "--n-train")
+    one_line(run("prepare", binary_folder, *into, "--n-train", 5, "--fractions", 0.8, 0.1, 0.1), "two split rules")
+
+
+def test_bad_models(run, binary_folder, tmp_path, trained):
+    marker = tmp_path / "ran"
+
+    class Payload:
+        def __reduce__(self):
+            return (Path.touch, (marker,))
+
+    evil = tmp_path / f"{MODEL}.model"
+    evil.write_bytes(pickle.dumps({"bn.weight": Payload()}))
+    one_line(run("evaluate", evil, binary_folder), "refused")
+    assert not marker.exists()
+    evil.write_bytes(b"<html>")
+    one_line(run("evaluate", evil, binary_folder), "not a PyTorch file")
+    other = tmp_path / "simple_lay1_sz32.model"
+    other.write_bytes((trained / "best.model").read_bytes())
+    one_line(run("predict", binary_folder, "--model", other), "do not fit simple_lay1_sz32")
+    bare = tmp_path / f"{MODEL}.model"
+    bare.write_bytes((trained / "best.model").read_bytes())
+    one_line(run("predict", binary_folder, "--model", bare), "3 outputs")
+    two = tmp_path / "two.txt"
+    two.write_text("star\nhouse\n")
+    one_line(run("predict", binary_folder, "--model", bare, "--classes", two), "3 outputs, but 2 classes")
+    three = tmp_path / "three.txt"
+    three.write_text("circle\nhouse\nstar\n")
+    result = run("predict", binary_folder / "star.bin", "--limit", 1, "--model", bare, "--classes", three)
+    assert result.code == 0
+    assert "no card" in result.err
+    one_line(run("predict", binary_folder, "--model", "no_such_model"), "no_such_model")
+
+
+def test_train_refuses_bad_names_and_folders(run, dataset, tmp_path):
+    into = ("--data", dataset.path, "--into", tmp_path / "run")
+    one_line(run("train", "lstm_lay1_sz64", *into), "needs a convolution")
+    one_line(run("train", "simple_cv1_4_3_lay1_sz64", *into), "no convolution")
+    one_line(run("train", MODEL, "--data", tmp_path / "no", "--into", tmp_path / "run"), "no prepared dataset")
+    one_line(run("train", MODEL, *into, "--n-train", 41), "n_train = 41", "n_train = 40")
+    one_line(run("publish", tmp_path / "no"), "no run there")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_disk_is_one_clear_line(run, monkeypatch, binary_folder, tmp_path):
+    import errno
+
+    from quickstroke import dataset as datasets
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(datasets._Writer, "append", full)
+    one_line(run("prepare", binary_folder, "--into", tmp_path / "data"), "No space left on device", "data")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_demo_offline_teaches_and_recognises(run, monkeypatch, tmp_path):
+    from quickstroke.cli import demo
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, "_N_SYNTHETIC", 30)
+    result = run("demo", "--offline")
+    assert result.code == 0
+    assert "synthetic drawings, made by a program" in result.out
+    assert "real drawings from" not in result.out
+    for command in ("prepare", "train", "evaluate", "publish", "predict"):
+        assert f"\n$ quickstroke {command} " in result.out
+    assert len(re.findall(r"examples\.ndjson:\d+ \[", result.out)) == 12
+    assert run("demo", "--offline").code == 0  # a former demo is replaced
+    (tmp_path / "mine").mkdir()
+    one_line(run("demo", "--offline", "--into", "mine"), "no former demo")
+
+
+def test_written_examples_are_read_again(tmp_path, drawings):
+    path = tmp_path / "star.ndjson.gz"
+    ndjson.write(path, drawings["star"])
+    assert [d.key_id for d in formats.read_drawings(path)] == [d.key_id for d in drawings["star"]]

@@ -1,0 +1,403 @@
+"""Exact metrics, and both protocols against the published weights and their known figures."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quickstroke import batches
+from quickstroke.categories import SEED_CATEGORIES, read_classes
+from quickstroke.config import ModelConfig
+from quickstroke.dataset import FractionSplit, MemoryDataset, PreparedDataset, from_drawings, prepare
+from quickstroke.evaluation import Evaluation, evaluate, reestimate_batchnorm
+from quickstroke.models import StrokeClassifier
+from quickstroke.published import load_model
+
+SEED_MODELS = (
+    "simple_lay1_sz64",
+    "simple_lay1_sz256",
+    "simple_lay2_sz64",
+    "simple_lay2_sz256",
+    "bilstm_lay1_sz64",
+    "lstm_cv1_128_5_lay1_sz64",
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def seed_data(shared: Path, tmp_path_factory) -> PreparedDataset:
+    """The first 40 drawings of each of the 2020 project's 100 classes."""
+    path = tmp_path_factory.mktemp("seed") / "dataset"
+    classes = read_classes(shared / "models" / "seed" / "classes.txt")
+    prepare(
+        shared / "data" / "quickdraw" / "binary", path, classes=classes, split=FractionSplit(0, 0, 1), limit=40
+    )
+    return PreparedDataset(path)
+
+
+@pytest.fixture(scope="module")
+def expected(shared: Path):
+    return json.loads((shared / "expected" / "seed_models.json").read_text())["results"]
+
+
+def small(name="lstm_cv1_4_3_lay1_sz8", reading="length-aware", n_classes=3, seed=0):
+    torch.manual_seed(seed)
+    model = StrokeClassifier(ModelConfig.from_name(name, reading=reading, n_classes=n_classes))
+    with torch.no_grad():  # far from uniform predictions
+        model.linear.weight.mul_(20)
+    return model.eval()
+
+
+def whole(data):
+    return np.arange(len(data))
+
+
+def identity(data):
+    return np.arange(len(data.classes))
+
+
+def same(a: Evaluation, b: Evaluation, tolerance=1e-5):
+    assert a.classes == b.classes
+    for field in ("indices", "labels", "predicted", "ranks"):
+        np.testing.assert_array_equal(getattr(a, field), getattr(b, field), err_msg=field)
+    np.testing.assert_allclose(a.probability, b.probability, rtol=tolerance, atol=tolerance)
+    assert a.loss == pytest.approx(b.loss, rel=tolerance)
+
+
+def direct_logits(model, data, indices):
+    """Logits one drawing at a time, in float64."""
+    rows = []
+    with torch.no_grad():
+        for index in indices:
+            batch = batches.gather(data, np.array([index]), identity(data), model.config.max_padding)
+            rows.append(model(torch.from_numpy(batch.points), torch.from_numpy(batch.lengths)).double())
+    return torch.cat(rows)
+
+
+# --- the published weights and their figures
+
+
+@pytest.mark.parametrize("name", SEED_MODELS)
+def test_published_weights_score_what_is_known_of_them(name, shared: Path, seed_data, expected):
+    known = expected[name]
+    model = load_model(shared / "models" / "seed" / f"{name}.model").model
+    indices, label_map = seed_data.indices("test"), seed_data.label_map(SEED_CATEGORIES)
+    assert len(indices) == 4000
+
+    def accuracy(**options):
+        return 100 * evaluate(model, seed_data, indices, SEED_CATEGORIES, label_map, **options).top(1)
+
+    assert accuracy() == pytest.approx(known["eval_mode"], abs=0.1)
+    sorted_batches = known["train_mode_class_sorted_batches_of_40"]
+    assert accuracy(protocol="published", batch_size=40) == pytest.approx(sorted_batches, abs=0.1)
+    reestimate_batchnorm(model, seed_data, indices)
+    assert accuracy() == pytest.approx(known["batchnorm_reestimated_eval_mode"], abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["simple_lay1_sz64", "lstm_cv1_128_5_lay1_sz64"])
+def test_logits_of_published_weights(name, shared: Path, seed_data, expected):
+    golden = np.array(expected[name]["logits_eval_mode_first_drawing_of_first_10_classes"])
+    model = load_model(shared / "models" / "seed" / f"{name}.model").model
+    firsts = np.searchsorted(seed_data.labels, np.arange(10))
+    np.testing.assert_allclose(direct_logits(model, seed_data, firsts).numpy(), golden, atol=1e-3)
+    assert golden.shape == (10, 100)
+
+
+# --- metrics
+
+
+@pytest.mark.parametrize("reading", ["padded", "length-aware"])
+def test_metrics_are_sums_over_single_drawings(dataset, reading):
+    model = small(reading=reading)
+    indices = whole(dataset)
+    result = evaluate(model, dataset, indices, dataset.classes, identity(dataset))
+    logits = direct_logits(model, dataset, indices)
+    labels = torch.from_numpy(dataset.labels.astype(np.int64))
+    assert result.n == len(dataset) == 180
+    np.testing.assert_array_equal(result.indices, indices)
+    np.testing.assert_array_equal(result.labels, labels)
+    np.testing.assert_array_equal(result.predicted, logits.argmax(1))
+    np.testing.assert_allclose(result.probability, logits.softmax(1).amax(1), rtol=1e-5)
+    order = logits.argsort(dim=1, descending=True)
+    np.testing.assert_array_equal(result.ranks, (order == labels[:, None]).int().argmax(1))
+    assert result.loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-6)
+    for k in (1, 2, 3, 5):
+        hits = [label in row[:k] for label, row in zip(labels.tolist(), order.tolist(), strict=True)]
+        assert result.top(k) == sum(hits) / 180
+    assert 0 < result.top(1) < result.top(2) < result.top(3) == result.top(5) == 1
+
+
+def constant(logits):
+    """A model that answers every drawing with the same logits."""
+    model = small(n_classes=len(logits))
+    with torch.no_grad():
+        model.linear.weight.zero_()
+        model.linear.bias.copy_(torch.tensor(logits, dtype=torch.float32))
+    return model
+
+
+def one_drawing_a_class(n_classes):
+    stroke = np.array([[0, 0], [9, 255]], dtype=np.uint8)
+    return MemoryDataset(tuple(map(str, range(n_classes))), [(i, [stroke]) for i in range(n_classes)])
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(-2, 2), min_size=1, max_size=6))
+def test_among_equal_logits_the_lower_index_comes_first(logits):
+    """Every class gets a rank of its own, so that no top-k counts more than k classes."""
+    data = one_drawing_a_class(len(logits))
+    result = evaluate(constant(logits), data, whole(data), data.classes, identity(data))
+    ranking = np.argsort(-np.array(logits), kind="stable")
+    np.testing.assert_array_equal(result.ranks[ranking], np.arange(len(logits)))
+    assert set(result.predicted.tolist()) == {int(ranking[0])}
+    for k in range(1, 8):
+        assert result.top(k) == min(k, len(logits)) / len(logits)
+
+
+def test_loss_of_even_odds():
+    data = one_drawing_a_class(5)
+    result = evaluate(constant([1.5] * 5), data, whole(data), data.classes, identity(data))
+    assert result.loss == pytest.approx(np.log(5), rel=1e-9)
+    np.testing.assert_allclose(result.probability, 0.2)
+
+
+def test_confusion_and_per_class_are_counts(dataset):
+    result = evaluate(small(), dataset, whole(dataset), dataset.classes, identity(dataset))
+    confusion = result.confusion()
+    assert confusion.shape == (3, 3) and confusion.dtype == np.int64
+    for true in range(3):
+        for taken in range(3):
+            assert confusion[true, taken] == ((result.labels == true) & (result.predicted == taken)).sum()
+    assert confusion.sum(axis=1).tolist() == [60, 60, 60]
+    per_class = result.per_class()
+    assert list(per_class) == list(dataset.classes)
+    assert [n for _, n in per_class.values()] == [60, 60, 60]
+    assert sum(right for right, _ in per_class.values()) / 180 == result.top(1) == np.trace(confusion) / 180
+
+
+def test_a_class_without_drawings_counts_none(dataset):
+    indices = whole(dataset)[dataset.labels != 1]
+    result = evaluate(small(), dataset, indices, dataset.classes, identity(dataset))
+    assert result.per_class()[dataset.classes[1]] == (0, 0)
+    assert result.confusion()[1].tolist() == [0, 0, 0] and result.confusion().sum() == 120
+
+
+def test_classes_of_the_model_in_another_order(dataset):
+    """The model's class of each drawing comes from the label map, not from the dataset's order."""
+    model = small(n_classes=5)
+    classes = ("unseen", "star", "cat", "circle", "house")
+    label_map = dataset.label_map(classes)
+    assert label_map.tolist() == [3, 4, 1]
+    result = evaluate(model, dataset, whole(dataset), classes, label_map)
+    by_index = dict(zip(result.indices.tolist(), result.labels.tolist(), strict=True))
+    assert by_index == {i: int(label_map[label]) for i, label in enumerate(dataset.labels)}
+    logits = direct_logits(model, dataset, result.indices)
+    np.testing.assert_array_equal(result.predicted, logits.argmax(1))
+    assert result.loss == pytest.approx(F.cross_entropy(logits, torch.from_numpy(result.labels)).item(), rel=1e-6)
+
+
+# --- what results do not depend on
+
+
+@pytest.mark.parametrize("reading", ["padded", "length-aware"])
+@pytest.mark.parametrize("protocol", ["honest", "published"])
+def test_the_order_of_indices_makes_no_difference(dataset, protocol, reading):
+    model = small(reading=reading)
+    shuffled = np.random.default_rng(0).permutation(len(dataset))
+    results = [
+        evaluate(model, dataset, indices, dataset.classes, identity(dataset), protocol=protocol, batch_size=25)
+        for indices in (whole(dataset), shuffled, whole(dataset)[::-1])
+    ]
+    same(results[0], results[1])
+    same(results[0], results[2])
+
+
+def test_the_honest_protocol_knows_no_batches(dataset, monkeypatch):
+    model = small()
+    results = []
+    for size in (512, 1, 7):
+        monkeypatch.setattr("quickstroke.evaluation._BATCH_SIZE", size)
+        for batch_size in (3, 256):
+            results.append(
+                evaluate(model, dataset, whole(dataset), dataset.classes, identity(dataset), batch_size=batch_size)
+            )
+    for result in results[1:]:
+        same(results[0], result)
+
+
+def test_the_order_of_the_data_makes_no_difference(drawings):
+    model = small()
+    everything = [drawing for items in drawings.values() for drawing in items]
+    order = np.random.default_rng(1).permutation(len(everything))
+    classes = tuple(drawings)
+    results = []
+    for items in (everything, [everything[i] for i in order]):
+        data, left_out = from_drawings(items, classes)
+        assert not left_out
+        results.append(evaluate(model, data, whole(data), classes, identity(data)))
+    assert results[0].loss == pytest.approx(results[1].loss, rel=1e-6)
+    np.testing.assert_array_equal(results[0].confusion(), results[1].confusion())
+    np.testing.assert_array_equal(np.sort(results[0].ranks), np.sort(results[1].ranks))
+
+
+def test_metrics_of_parts_add_up(dataset):
+    model = small()
+    parts = np.array_split(np.random.default_rng(2).permutation(len(dataset)), 4)
+    scored = [evaluate(model, dataset, part, dataset.classes, identity(dataset)) for part in parts]
+    all_of_it = evaluate(model, dataset, whole(dataset), dataset.classes, identity(dataset))
+    assert sum((part.confusion() for part in scored), np.zeros((3, 3), int)).tolist() == all_of_it.confusion().tolist()
+    assert sum(part.loss * part.n for part in scored) / 180 == pytest.approx(all_of_it.loss, rel=1e-6)
+
+
+# --- the published protocol
+
+
+def test_the_published_protocol_depends_on_batches(dataset):
+    model = small()
+
+    def score(**options):
+        return evaluate(model, dataset, whole(dataset), dataset.classes, identity(dataset), **options)
+
+    published, other = score(protocol="published", batch_size=20), score(protocol="published", batch_size=60)
+    assert published.loss != pytest.approx(other.loss, rel=1e-4)
+    assert published.loss != pytest.approx(score().loss, rel=1e-4)
+
+
+@pytest.mark.parametrize("reading", ["padded", "length-aware"])
+def test_the_published_protocol_is_training_mode_over_sorted_batches(dataset, reading):
+    model = small(reading=reading)
+    indices = np.random.default_rng(3).permutation(len(dataset))
+    result = evaluate(
+        model, dataset, indices, dataset.classes, identity(dataset), protocol="published", batch_size=50
+    )
+    model.train()
+    losses, predicted = [], []
+    for begin in range(0, 180, 50):  # the dataset lies in the order of labels, then files
+        part = np.arange(begin, min(begin + 50, 180))
+        batch = batches.gather(dataset, part, identity(dataset), 100)
+        with torch.no_grad():
+            logits = model(torch.from_numpy(batch.points), torch.from_numpy(batch.lengths)).double()
+        losses.append(F.cross_entropy(logits, torch.from_numpy(batch.labels), reduction="sum").item())
+        predicted.append(logits.argmax(1))
+    assert result.loss == pytest.approx(sum(losses) / 180, rel=1e-6)
+    np.testing.assert_array_equal(result.predicted, torch.cat(predicted))
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("protocol", ["honest", "published"])
+def test_the_model_is_as_it_was(dataset, protocol, training):
+    model = small().train(training)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    evaluate(model, dataset, whole(dataset), dataset.classes, identity(dataset), protocol=protocol, batch_size=16)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert all(module.training is training for module in model.modules())
+    assert not any(buffer.is_inference() for buffer in model.buffers())
+    model.train()
+    batch = batches.gather(dataset, np.arange(8), identity(dataset), 100)
+    F.cross_entropy(
+        model(torch.from_numpy(batch.points), torch.from_numpy(batch.lengths)), torch.from_numpy(batch.labels)
+    ).backward()
+    assert model.linear.weight.grad is not None
+
+
+@pytest.mark.parametrize("protocol", ["honest", "published"])
+def test_the_model_is_as_it_was_after_an_interruption(dataset, protocol):
+    class Stop(Exception):
+        pass
+
+    def stop(n):
+        raise Stop
+
+    model = small().train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(Stop):
+        evaluate(
+            model, dataset, whole(dataset), dataset.classes, identity(dataset), protocol=protocol, on_batch=stop
+        )
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert all(module.training for module in model.modules())
+
+
+def test_every_drawing_is_reported_once(dataset):
+    for protocol, sizes in (("honest", [180]), ("published", [70, 70, 40])):
+        seen = []
+        evaluate(
+            small(),
+            dataset,
+            whole(dataset),
+            dataset.classes,
+            identity(dataset),
+            protocol=protocol,
+            batch_size=70,
+            on_batch=seen.append,
+        )
+        assert seen == sizes
+
+
+# --- batch norm's statistics again
+
+
+@pytest.mark.parametrize("reading", ["padded", "length-aware"])
+def test_reestimated_statistics_are_those_of_all_rows(dataset, reading, monkeypatch):
+    monkeypatch.setattr("quickstroke.evaluation._BATCH_SIZE", 5)  # 20 drawings at a time
+    model = small(reading=reading)
+    before = {key: value.clone() for key, value in model.named_parameters()}
+    indices = np.random.default_rng(4).permutation(len(dataset))[:90]
+    reestimate_batchnorm(model, dataset, indices)
+    batch = batches.gather(dataset, indices, identity(dataset), 100)
+    if reading == "padded":
+        rows = np.zeros((90, 100, 3))
+        rows[:, : batch.points.shape[1]] = batch.points
+        rows = rows.reshape(-1, 3)
+    else:
+        rows = np.concatenate([p[:n] for p, n in zip(batch.points, batch.lengths, strict=True)]).astype(np.float64)
+    np.testing.assert_allclose(model.bn.running_mean, rows.mean(axis=0), rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(model.bn.running_var, rows.var(axis=0, ddof=1), rtol=1e-6)
+    assert all(torch.equal(value, before[key]) for key, value in model.named_parameters())
+
+
+@pytest.mark.parametrize("reading", ["padded", "length-aware"])
+def test_reestimated_statistics_are_what_training_mode_would_use(dataset, reading):
+    """In evaluation mode with them, one batch of everything is normalised as in training mode."""
+    model = small(reading=reading)
+    batch = batches.gather(dataset, whole(dataset), identity(dataset), 100)
+    arrays = torch.from_numpy(batch.points), torch.from_numpy(batch.lengths)
+    with torch.no_grad():
+        expected = small(reading=reading).train()(*arrays)
+        reestimate_batchnorm(model, dataset, whole(dataset))
+        torch.testing.assert_close(model(*arrays), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_rows_beyond_max_padding_do_not_count(dataset):
+    model = StrokeClassifier(replace(small().config, max_padding=6))
+    reestimate_batchnorm(model, dataset, whole(dataset))
+    batch = batches.gather(dataset, whole(dataset), identity(dataset), 6)
+    rows = np.concatenate([p[:n] for p, n in zip(batch.points, batch.lengths, strict=True)])
+    assert batch.lengths.max() == 6
+    np.testing.assert_allclose(model.bn.running_mean, rows.mean(axis=0, dtype=np.float64), rtol=1e-6)
+
+
+def test_dots_alone_leave_the_statistics_or_are_zeros():
+    data = MemoryDataset(("dot",), [(0, [np.array([[7, 7]], dtype=np.uint8)])] * 3)
+    model = small(n_classes=1)
+    reestimate_batchnorm(model, data, whole(data))
+    assert model.bn.running_mean.tolist() == [0, 0, 0] and model.bn.running_var.tolist() == [1, 1, 1]
+    model = small(reading="padded", n_classes=1)
+    reestimate_batchnorm(model, data, whole(data))
+    assert model.bn.running_mean.tolist() == [0, 0, 0] and model.bn.running_var.tolist() == [0, 0, 0]
+    for protocol in ("honest", "published"):
+        result = evaluate(model, data, whole(data), data.classes, identity(data), protocol=protocol)
+        assert (result.n, result.top(1), result.loss) == (3, 1, 0)

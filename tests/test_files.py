@@ -1,0 +1,142 @@
+"""Reading says what is damaged and where; writing leaves a whole file or none."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from quickstroke.errors import FormatError
+from quickstroke.files import InputFile, atomic_write, refuse_html, write_text
+
+TEXT = b"first\nsecond\r\n\nlast"
+
+
+def written(path: Path, content: bytes) -> Path:
+    path.write_bytes(gzip.compress(content, mtime=0) if path.suffix.lower() == ".gz" else content)
+    return path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("name", ["text", "text.gz", "TEXT.GZ"])
+def test_reads_bytes_compressed_or_not(name: str, tmp_path: Path) -> None:
+    path = written(tmp_path / name, TEXT)
+    with InputFile(path) as file:
+        assert [file.read(7), file.read(1000), file.read(1)] == [TEXT[:7], TEXT[7:], b""]
+
+
+@pytest.mark.parametrize("name", ["text", "text.gz"])
+def test_lines_are_counted_from_one(name: str, tmp_path: Path) -> None:
+    with InputFile(written(tmp_path / name, TEXT)) as file:
+        lines = list(file.lines(100))
+    assert lines == [(1, b"first\n"), (2, b"second\r\n"), (3, b"\n"), (4, b"last")]
+
+
+def test_gzip_members_one_after_the_other_are_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "text.gz"
+    path.write_bytes(gzip.compress(b"one") + gzip.compress(b"two"))
+    with InputFile(path) as file:
+        assert file.read(100) == b"onetwo"
+
+
+def test_line_may_have_so_many_bytes_and_no_more(tmp_path: Path) -> None:
+    path = written(tmp_path / "text", b"1234\n12345\n")
+    with InputFile(path) as file:
+        assert next(file.lines(5)) == (1, b"1234\n")
+    with InputFile(path) as file, pytest.raises(FormatError, match="more than 5 bytes") as caught:
+        list(file.lines(5))
+    assert (caught.value.path, caught.value.line) == (path, 2)
+
+
+def test_missing_file_and_folder_are_refused_by_name(tmp_path: Path) -> None:
+    for path in (tmp_path / "absent", tmp_path):
+        with pytest.raises(FormatError, match="cannot be opened") as caught:
+            InputFile(path)
+        assert caught.value.path == path
+
+
+def test_gzip_cut_anywhere_is_called_truncated(tmp_path: Path) -> None:
+    whole = gzip.compress(TEXT * 3, mtime=0)
+    path = tmp_path / "text.gz"
+    for cut in range(len(whole)):
+        path.write_bytes(whole[:cut])
+        for reading in (lambda file: file.read(1 << 20), lambda file: list(file.lines(1 << 20))):
+            with pytest.raises(FormatError, match="damaged or truncated gzip file"), InputFile(path) as file:
+                reading(file)
+
+
+@pytest.mark.parametrize("content", [b"no gzip at all", gzip.compress(TEXT) + b"more", b"\0" * 100])
+def test_what_is_no_gzip_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "text.gz"
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match="damaged or truncated gzip file"), InputFile(path) as file:
+        file.read(1 << 20)
+
+
+def test_flipped_byte_in_gzip_is_found(tmp_path: Path) -> None:
+    whole = bytearray(gzip.compress(TEXT, mtime=0))
+    whole[-6] ^= 1  # of the checksum
+    path = tmp_path / "text.gz"
+    path.write_bytes(whole)
+    with pytest.raises(FormatError, match="damaged or truncated gzip file"), InputFile(path) as file:
+        file.read(1 << 20)
+
+
+@pytest.mark.parametrize(
+    "head", [b"<!DOCTYPE html>", b"\r\n  <html lang=en>", b"<?xml version='1.0'?><Error>", b"<HTML>"]
+)
+def test_web_page_is_refused(head: bytes) -> None:
+    with pytest.raises(FormatError, match=r"^x\.bin: is a web page or XML"):
+        refuse_html(head, Path("x.bin"))
+
+
+@pytest.mark.parametrize("head", [b"", b"{}", b"<", b"html", b"word,drawing\n<html>"])
+def test_other_beginnings_are_no_web_page(head: bytes) -> None:
+    assert refuse_html(head, Path("x.bin")) is None  # type: ignore[func-returns-value]
+
+
+@pytest.mark.parametrize("name", ["out", "out.gz", "OUT.GZ"])
+def test_what_is_written_is_read(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / name
+    with atomic_write(path) as file:
+        file.write(TEXT)
+    with InputFile(path) as read:
+        assert read.read(1000) == TEXT
+    assert names(path.parent) == [name]
+
+
+def test_gzip_holds_no_time_and_no_name(tmp_path: Path) -> None:
+    contents = []
+    for name in ("one.gz", "other.gz"):
+        with atomic_write(tmp_path / name) as file:
+            file.write(TEXT)
+        contents.append((tmp_path / name).read_bytes())
+    assert contents[0] == contents[1]
+    assert contents[0][3:8] == bytes(5)  # flags and time
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("name", ["out", "out.gz"])
+def test_failed_writing_leaves_what_was_there(name: str, failure: type[BaseException], tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"old")
+    with pytest.raises(failure), atomic_write(path) as file:
+        file.write(b"half of the ne")
+        assert path.read_bytes() == b"old"
+        raise failure
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == [name]
+
+
+def test_failed_writing_leaves_nothing_where_nothing_was(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), atomic_write(tmp_path / "out") as file:
+        file.write(b"x")
+        raise ZeroDivisionError
+    assert names(tmp_path) == []
+
+
+def test_text_is_utf_8_with_its_own_line_ends(tmp_path: Path) -> None:
+    write_text(tmp_path / "text", "é\n\r\n")
+    assert (tmp_path / "text").read_bytes() == b"\xc3\xa9\n\r\n"

@@ -1,0 +1,428 @@
+"""The model against plain PyTorch: modules as the 2020 project wired them, and packed sequences."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
+
+from quickstroke.config import ModelConfig
+from quickstroke.models import RowBatchNorm, StrokeClassifier, n_parameters
+
+# Parameters with 100 classes, as the 2020 project's table states them, and by the arithmetic of PyTorch's modules.
+N_PARAMETERS = {
+    "simple_lay1_sz64": 24_170,
+    "simple_lay1_sz256": 292_970,
+    "simple_lay2_sz64": 57_450,
+    "simple_lay2_sz128": 213_098,
+    "simple_lay2_sz256": 819_306,
+    "bilstm_lay1_sz64": 48_234,
+    "bilstm_lay1_sz256": 585_834,
+    "bilstm_lay2_sz64": 147_562,
+    "bilstm_lay2_sz256": None,
+    "lstm_cv1_128_5_lay1_sz64": 58_218,
+    "lstm_cv1_128_5_lay1_sz256": 423_018,
+    "lstm_cv1_128_5_lay2_sz128": 279_146,
+    "bilstm_cv1_256_5_lay2_sz256": None,
+    "bilstm_cv1_128_3_lay2_sz256": None,
+    "bilstm_cv1_256_5_cv2_256_3_lay2_sz256": None,
+}
+SMALL = (
+    "simple_lay1_sz5",
+    "simple_lay2_sz4",
+    "lstm_cv1_6_5_lay1_sz4",
+    "lstm_cv1_6_3_cv2_4_2_lay2_sz3",
+    "bilstm_lay1_sz4",
+    "bilstm_lay2_sz3",
+    "bilstm_cv1_5_4_lay1_sz3",
+    "bilstm_cv1_5_3_cv2_4_2_lay2_sz3",
+)
+MAX_PADDING = 12
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class Seed2020(nn.Module):
+    """The 2020 project's model of plain modules: batch norm, convolutions, LSTM, the output at the last step."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm1d(3)
+        channels = 3
+        self.convolutions = []
+        for name, shape in (("conv1", config.conv1), ("conv2", config.conv2)):
+            if shape:
+                setattr(self, name, nn.Conv1d(channels, shape[0], kernel_size=shape[1]))
+                self.convolutions.append(name)
+                channels = shape[0]
+        self.lstm = nn.LSTM(
+            channels, config.hidden_size, config.n_layers, batch_first=True, bidirectional=config.bidirectional
+        )
+        self.linear = nn.Linear(config.hidden_size * (2 if config.bidirectional else 1), config.n_classes)
+
+    def forward(self, points):
+        x = self.bn(points.transpose(1, 2))
+        for name in self.convolutions:
+            x = getattr(self, name)(x)
+        x, _ = self.lstm(x.transpose(1, 2))
+        return self.linear(x[:, -1])
+
+
+class Packed(Seed2020):
+    """What length-aware reading means: every drawing by itself through the convolutions, then packed sequences."""
+
+    def forward(self, drawings):
+        rows = self.bn(torch.cat(drawings))
+        parts = [part.mT for part in rows.split([len(drawing) for drawing in drawings])]
+        for name in self.convolutions:
+            parts = [getattr(self, name)(part) for part in parts]
+        parts = [part.mT for part in parts]
+        lengths = torch.tensor([len(part) for part in parts])
+        packed = pack_padded_sequence(pad_sequence(parts, batch_first=True), lengths, True, enforce_sorted=False)
+        _, (h, _) = self.lstm(packed)
+        last = h[-2:] if self.lstm.bidirectional else h[-1:]
+        return self.linear(torch.cat(list(last), dim=1))
+
+
+def build(name, reading="length-aware", seed=0, n_classes=4, max_padding=MAX_PADDING):
+    """A small model whose batch norm is not the identity."""
+    torch.manual_seed(seed)
+    model = StrokeClassifier(
+        ModelConfig.from_name(name, reading=reading, n_classes=n_classes, max_padding=max_padding)
+    )
+    with torch.no_grad():
+        model.bn.weight.copy_(torch.tensor([1.5, 0.7, 1.1]))
+        model.bn.bias.copy_(torch.tensor([0.1, -0.4, 0.3]))
+        model.bn.running_mean.copy_(torch.tensor([0.05, -0.1, 0.2]))
+        model.bn.running_var.copy_(torch.tensor([0.5, 0.2, 0.1]))
+    return model
+
+
+def random_drawing(length, rng):
+    return torch.from_numpy(rng.normal(0.02, 0.3, (length, 3)).astype(np.float32))
+
+
+def batch_of(drawings, width=None):
+    """Drawings (n, 3) as points (B, T, 3) and lengths."""
+    lengths = torch.tensor([len(drawing) for drawing in drawings], dtype=torch.int64)
+    points = torch.zeros(len(drawings), int(lengths.max()) if width is None else width, 3)
+    for row, drawing in zip(points, drawings, strict=True):
+        row[: len(drawing)] = drawing
+    return points, lengths
+
+
+def gradients(model, logits, labels):
+    model.zero_grad()
+    F.cross_entropy(logits, labels).backward()
+    return {key: parameter.grad.clone() for key, parameter in model.named_parameters()}
+
+
+def assert_same(ours, theirs, tolerance=1e-5):
+    assert ours.keys() == theirs.keys()
+    for key in ours:
+        torch.testing.assert_close(ours[key], theirs[key], rtol=tolerance, atol=tolerance, msg=lambda m, k=key: k + m)
+
+
+# --- shapes
+
+
+@pytest.mark.parametrize("name", [*N_PARAMETERS, *SMALL])
+@pytest.mark.parametrize("reading", ["padded", "length-aware"])
+def test_state_dict_is_the_2020_projects(name, reading):
+    with torch.device("meta"):
+        config = ModelConfig.from_name(name, reading=reading)
+        ours, theirs = StrokeClassifier(config).state_dict(), Seed2020(config).state_dict()
+    assert list(ours) == list(theirs)
+    assert {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in theirs.items()}
+    assert {key: value.dtype for key, value in ours.items()} == {key: value.dtype for key, value in theirs.items()}
+
+
+def test_keys_of_every_part():
+    keys = set(build("bilstm_cv1_5_3_cv2_4_2_lay2_sz3").state_dict())
+    norm = {f"bn.{key}" for key in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")}
+    lstm = {
+        f"lstm.{kind}_{side}_l{layer}{suffix}"
+        for kind in ("weight", "bias")
+        for side in ("ih", "hh")
+        for layer in (0, 1)
+        for suffix in ("", "_reverse")
+    }
+    rest = {f"{layer}.{kind}" for layer in ("conv1", "conv2", "linear") for kind in ("weight", "bias")}
+    assert keys == norm | lstm | rest
+
+
+def test_state_dicts_of_the_published_files(shared: Path):
+    files = sorted((shared / "models" / "seed").glob("*.model"))
+    assert len(files) == 6
+    for path in files:
+        published = torch.load(path, map_location="cpu", weights_only=True)
+        model = StrokeClassifier(ModelConfig.from_name(path.stem, reading="padded"))
+        assert list(model.state_dict()) == list(published), path.name
+        assert {key: value.shape for key, value in model.state_dict().items()} == {
+            key: value.shape for key, value in published.items()
+        }
+        model.load_state_dict(published, strict=True)
+
+
+@pytest.mark.parametrize(("name", "expected"), N_PARAMETERS.items())
+def test_number_of_parameters(name, expected):
+    config = ModelConfig.from_name(name)
+    with torch.device("meta"):
+        model, reference = StrokeClassifier(config), Seed2020(config)
+    assert n_parameters(model) == sum(p.numel() for p in reference.parameters())
+    assert expected is None or n_parameters(model) == expected
+
+
+def test_both_readings_begin_with_the_weights_of_plain_modules():
+    """The same seed gives the weights that PyTorch's modules, made in the order of the keys, would begin with."""
+    for name in SMALL:
+        config = ModelConfig.from_name(name)
+        for reading in ("padded", "length-aware"):
+            torch.manual_seed(3)
+            ours = StrokeClassifier(ModelConfig.from_name(name, reading=reading)).state_dict()
+            torch.manual_seed(3)
+            theirs = Seed2020(config).state_dict()
+            assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+# --- the padded reading
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", SMALL)
+def test_padded_reading_is_the_2020_projects(name, training):
+    rng = np.random.default_rng(1)
+    drawings = [random_drawing(n, rng) for n in (3, 9, MAX_PADDING, 1, 5)]
+    labels = torch.tensor([0, 3, 1, 2, 2])
+    model = build(name, "padded")
+    reference = Seed2020(model.config)
+    reference.load_state_dict(model.state_dict(), strict=True)
+    model.train(training)
+    reference.train(training)
+    for _ in range(2):  # twice, so that running statistics are updated from other than their first values
+        logits = model(*batch_of(drawings))
+        expected = reference(batch_of(drawings, MAX_PADDING)[0])
+        torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
+        assert_same(gradients(model, logits, labels), gradients(reference, expected, labels))
+    assert_same(dict(model.bn.named_buffers()), dict(reference.bn.named_buffers()), 1e-6)
+    assert int(model.bn.num_batches_tracked) == (2 if training else 0)
+
+
+def test_padded_reading_at_every_width():
+    """How far the batch at hand is padded makes no difference: the model fills it to max_padding."""
+    model = build("lstm_cv1_6_5_lay1_sz4", "padded").eval()
+    drawings = [random_drawing(n, np.random.default_rng(2)) for n in (2, 7)]
+    expected = model(*batch_of(drawings, MAX_PADDING))
+    for width in range(7, MAX_PADDING):
+        torch.testing.assert_close(model(*batch_of(drawings, width)), expected, rtol=1e-6, atol=1e-6)
+
+
+# --- the length-aware reading
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", SMALL)
+def test_length_aware_reading_is_that_of_packed_sequences(name, training):
+    rng = np.random.default_rng(4)
+    shortest = ModelConfig.from_name(name).receptive_field
+    drawings = [random_drawing(n, rng) for n in (shortest + 2, MAX_PADDING, shortest, 9, shortest + 1)]
+    labels = torch.tensor([0, 3, 1, 2, 2])
+    model = build(name)
+    reference = Packed(model.config)
+    reference.load_state_dict(model.state_dict(), strict=True)
+    model.train(training)
+    reference.train(training)
+    for width in (MAX_PADDING, MAX_PADDING + 3):
+        logits, expected = model(*batch_of(drawings, width)), reference(drawings)
+        torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
+        assert_same(gradients(model, logits, labels), gradients(reference, expected, labels))
+    assert_same(dict(model.bn.named_buffers()), dict(reference.bn.named_buffers()), 1e-6)
+
+
+def test_a_bidirectional_layer_sees_the_whole_drawing_in_both_directions():
+    """Every row moves the output, which the padded reading's backward half, one step long, does not achieve."""
+    model = build("bilstm_lay1_sz4").eval()
+    points, lengths = batch_of([random_drawing(6, np.random.default_rng(5))], 8)
+    points.requires_grad_()
+    h = model.config.hidden_size
+    for half in (slice(0, h), slice(h, 2 * h)):
+        features = model._read_ends(model.bn(points), lengths)[0, half]
+        (slope,) = torch.autograd.grad(features.sum(), points)
+        assert (slope[0, :6].abs().sum(dim=1) > 0).all()
+        assert (slope[0, 6:] == 0).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    name=st.sampled_from(SMALL),
+    lengths=st.lists(st.integers(0, MAX_PADDING), min_size=1, max_size=7),
+    padding=st.integers(0, 5),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_length_aware_reading_depends_on_the_drawing_alone(name, lengths, padding, seed):
+    """Not on padding, batch size, batch mates or order."""
+    rng = np.random.default_rng(seed)
+    drawings = [random_drawing(n, rng) for n in lengths]
+    model = build(name).eval()
+    with torch.no_grad():
+        alone = torch.cat([model(*batch_of([drawing])) for drawing in drawings])
+        together = model(*batch_of(drawings, max(lengths) + padding))
+        order = torch.from_numpy(rng.permutation(len(drawings)))
+        shuffled = model(*batch_of([drawings[i] for i in order]))
+    assert torch.isfinite(alone).all()
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(shuffled, alone[order], rtol=1e-5, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    name=st.sampled_from(SMALL),
+    lengths=st.lists(st.integers(0, MAX_PADDING), min_size=1, max_size=7),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_padded_reading_in_evaluation_mode_depends_on_the_drawing_alone(name, lengths, seed):
+    rng = np.random.default_rng(seed)
+    drawings = [random_drawing(n, rng) for n in lengths]
+    model = build(name, "padded").eval()
+    with torch.no_grad():
+        alone = torch.cat([model(*batch_of([drawing])) for drawing in drawings])
+        order = torch.from_numpy(rng.permutation(len(drawings)))
+        together = model(*batch_of([drawings[i] for i in order]))
+    torch.testing.assert_close(together, alone[order], rtol=1e-5, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    name=st.sampled_from(SMALL),
+    lengths=st.lists(st.integers(0, MAX_PADDING), min_size=2, max_size=6),
+    padding=st.integers(1, 5),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_training_does_not_depend_on_padding_or_order(name, lengths, padding, seed):
+    """In training mode batch mates matter, by batch norm; how they lie in the batch does not."""
+    rng = np.random.default_rng(seed)
+    drawings = [random_drawing(n, rng) for n in lengths]
+    labels = torch.from_numpy(rng.integers(0, 4, len(drawings)))
+    order = torch.from_numpy(rng.permutation(len(drawings)))
+    one, other = build(name).train(), build(name).train()
+    a = one(*batch_of(drawings))
+    b = other(*batch_of([drawings[i] for i in order], max(lengths) + padding))
+    torch.testing.assert_close(b, a[order], rtol=1e-4, atol=1e-5)
+    assert_same(gradients(other, b, labels[order]), gradients(one, a, labels), 1e-4)
+    assert_same(dict(other.bn.named_buffers()), dict(one.bn.named_buffers()))
+
+
+@pytest.mark.parametrize("name", [name for name in SMALL if "cv1" in name])
+def test_a_drawing_shorter_than_the_convolutions_is_extended_with_zeros(name):
+    model = build(name).eval()
+    needed = model.config.receptive_field
+    rng = np.random.default_rng(6)
+    for n in range(needed):
+        drawing = random_drawing(n, rng)
+        extended = torch.cat([drawing, torch.zeros(needed - n, 3)])
+        expected = model(*batch_of([extended]))
+        torch.testing.assert_close(model(*batch_of([drawing])), expected, rtol=1e-6, atol=1e-6)
+        with_others = model(*batch_of([random_drawing(MAX_PADDING, rng), drawing]))[1:]
+        torch.testing.assert_close(with_others, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("reading", ["padded", "length-aware"])
+@pytest.mark.parametrize("name", SMALL)
+def test_extreme_lengths(name, reading):
+    model = build(name, reading).eval()
+    dot = model(torch.zeros(1, 0, 3), torch.tensor([0]))
+    assert dot.shape == (1, 4) and torch.isfinite(dot).all()
+    dots = model(torch.zeros(3, 5, 3), torch.tensor([0, 0, 0]))
+    torch.testing.assert_close(dots, dot.expand(3, 4), rtol=1e-5, atol=1e-5)
+    full = [random_drawing(MAX_PADDING, np.random.default_rng(7))]
+    assert torch.isfinite(model(*batch_of(full))).all()
+    long, lengths = batch_of([*full, torch.zeros(0, 3)])
+    torch.testing.assert_close(model(long, lengths)[1:], dot, rtol=1e-5, atol=1e-5)
+
+
+# --- batch norm over true rows
+
+
+def numpy_batch_norm(rows, weight, bias, eps=1e-5):
+    """Batch norm of rows (R, C) in float64 with their own statistics."""
+    mean, var = rows.mean(axis=0), rows.var(axis=0)
+    return (rows - mean) / np.sqrt(var + eps) * weight + bias, mean, var
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    lengths=st.lists(st.integers(0, 9), min_size=1, max_size=6).filter(lambda lengths: sum(lengths) > 1),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_batch_norm_counts_true_rows_only(lengths, seed):
+    rng = np.random.default_rng(seed)
+    bn = build("simple_lay1_sz5").bn
+    old_mean, old_var = bn.running_mean.double().numpy(), bn.running_var.double().numpy()
+    points, n = batch_of([random_drawing(length, rng) for length in lengths], 9)
+    mask = torch.arange(9) < n[:, None]
+    points[~mask] = 77.0  # what stands in the padding must not count
+    out = bn(points, mask).detach().double().numpy()
+    rows = points[mask].double().numpy()
+    expected, mean, var = numpy_batch_norm(rows, bn.weight.tolist(), bn.bias.tolist())
+    np.testing.assert_allclose(out[mask.numpy()], expected, rtol=1e-4, atol=1e-4)
+    unbiased = var * len(rows) / (len(rows) - 1)
+    np.testing.assert_allclose(bn.running_mean.numpy(), 0.9 * old_mean + 0.1 * mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(bn.running_var.numpy(), 0.9 * old_var + 0.1 * unbiased, rtol=1e-5, atol=1e-6)
+    assert int(bn.num_batches_tracked) == 1
+
+
+def test_running_statistics_move_as_torchs_do():
+    torch.manual_seed(8)
+    ours, theirs = RowBatchNorm(3), nn.BatchNorm1d(3)
+    for rows in (4, 1000, 2, 37):
+        x = torch.randn(rows, 3) * torch.tensor([1.0, 5.0, 0.1]) + torch.tensor([0.0, -3.0, 0.2])
+        torch.testing.assert_close(ours(x[None])[0], theirs(x), rtol=1e-4, atol=1e-5)
+    assert_same(dict(ours.named_buffers()), dict(theirs.named_buffers()), 1e-6)
+
+
+def test_a_single_true_row_has_no_variance():
+    bn = RowBatchNorm(3)
+    row = torch.tensor([[[0.5, -0.25, 1.0]]])
+    out = bn(row, torch.ones(1, 1, dtype=torch.bool))
+    torch.testing.assert_close(out, torch.zeros(1, 1, 3))
+    torch.testing.assert_close(bn.running_mean, 0.1 * row[0, 0])
+    torch.testing.assert_close(bn.running_var, torch.full((3,), 0.9))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_batch_of_dots_keeps_the_statistics(name):
+    model = build(name).train()
+    before = {key: value.clone() for key, value in model.bn.named_buffers()}
+    logits = model(torch.zeros(4, 0, 3), torch.zeros(4, dtype=torch.int64))
+    grads = gradients(model, logits, torch.tensor([0, 1, 2, 3]))
+    assert torch.isfinite(logits).all()
+    assert all(torch.isfinite(grad).all() for grad in grads.values())
+    assert all(torch.equal(value, before[key]) for key, value in model.bn.named_buffers())
+
+
+def test_evaluation_mode_keeps_the_statistics():
+    for reading in ("padded", "length-aware"):
+        model = build("simple_lay1_sz5", reading).eval()
+        before = {key: value.clone() for key, value in model.bn.named_buffers()}
+        model(*batch_of([random_drawing(5, np.random.default_rng(9))]))
+        assert all(torch.equal(value, before[key]) for key, value in model.bn.named_buffers())
+
+
+def test_the_two_readings_are_not_the_same():
+    drawing = [random_drawing(5, np.random.default_rng(10))]
+    padded, aware = (build("simple_lay1_sz5", reading).eval() for reading in ("padded", "length-aware"))
+    aware.load_state_dict(padded.state_dict())
+    assert (padded(*batch_of(drawing)) - aware(*batch_of(drawing))).abs().max() > 1e-3
+    full = [random_drawing(MAX_PADDING, np.random.default_rng(11))]
+    torch.testing.assert_close(padded(*batch_of(full)), aware(*batch_of(full)))

@@ -1,0 +1,622 @@
+import dataclasses
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+
+from quickstroke import cli, report, runs
+from quickstroke.config import ModelConfig, TrainConfig
+from quickstroke.dataset import FractionSplit, PreparedDataset, prepare
+from quickstroke.documents import ClassSlice, read_document
+from quickstroke.errors import ConfigError, DatasetError, DocumentError, RunError, WeightsError
+from quickstroke.evaluation import Evaluation, evaluate
+from quickstroke.published import load_model
+from quickstroke.training import train
+
+pytest.importorskip("matplotlib")
+
+LOG = """```
+Epoch: 1/3, loss: 3.5, validation accuracy: 12.25% took: 80.5 seconds
+Epoch: 2/3, loss: 2.5, validation accuracy: 50.75% took: 81.5 seconds
+Training ended after 2 ! Best validation accuracy: 50.75%
+```
+"""
+
+
+def block(**values):
+    values = {"n_layers": 1, "hidden_size": 64, **values}
+    lines = "\n".join(f"{key} = {value!r}" for key, value in values.items())
+    return f"```python\n{lines}\n```\n"
+
+
+def edit_json(path, change):
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("report")
+
+
+@pytest.fixture(scope="module")
+def run(dataset: PreparedDataset, folder: Path) -> Path:
+    """Two epochs of a tiny model, on the dataset that has a test split."""
+    config = TrainConfig(n_epochs=2, batch_size=32, learning_rate=0.01, device="cpu")
+    train(ModelConfig.from_name("simple_lay1_sz4"), config, dataset, folder / "first")
+    return folder / "first"
+
+
+@pytest.fixture(scope="module")
+def seed_run(binary_folder: Path, folder: Path) -> Path:
+    """The same model by the seed's recipe, on two of the words of a dataset without a test split."""
+    prepare(binary_folder, folder / "fractions", split=FractionSplit(0.7, 0.3, 0.0))
+    train(
+        ModelConfig.from_name("simple_lay1_sz4"),
+        TrainConfig(n_epochs=2, batch_size=32, recipe="seed", seed=3, device="cpu"),
+        PreparedDataset(folder / "fractions"),
+        folder / "second",
+        train_classes=("star", "circle"),
+    )
+    return folder / "second"
+
+
+@pytest.fixture(scope="module")
+def written(run: Path, seed_run: Path, folder: Path) -> tuple[Path, list[report.Result]]:
+    into = folder / "out" / "results.md"
+    return into, report.write_report([run, seed_run], into)
+
+
+@pytest.fixture
+def copy(run: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(run, tmp_path / "copy")
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    """Reports on the text of a document."""
+
+    def write_text(text, name="given.md"):
+        (tmp_path / name).write_text(text)
+        results = report.write_report([tmp_path / name], tmp_path / "out.md")
+        return results, (tmp_path / "out.md").read_text()
+
+    return write_text
+
+
+def evaluation(pairs, probability=None, classes=("cat", "dog", "owl")):
+    labels, predicted = (np.array(side, dtype=np.int64) for side in zip(*sorted(pairs), strict=True))
+    probability = np.linspace(0.9, 0.5, len(labels)) if probability is None else np.array(probability)
+    wrong = (labels != predicted).astype(np.int64)
+    return Evaluation(classes, np.arange(len(labels)), labels, predicted, probability, wrong, 1.0)
+
+
+def measured_again(run, data, split):
+    loaded = load_model(run)
+    label_map = data.label_map(loaded.classes)
+    return evaluate(loaded.model, data, data.indices(split), loaded.classes, label_map)
+
+
+# --- a document of runs
+
+
+def test_round_trip(written, run, seed_run):
+    first, second = read_document(written[0]).sections
+    assert first.name == second.name == "simple_lay1_sz4"
+    assert first.config == {
+        "batch_size": 32,
+        "learning_rate": 0.01,
+        "hidden_size": 4,
+        "n_layers": 1,
+        "train_classes": ClassSlice(),
+        "conv1": None,
+        "conv2": None,
+        "bidirectional": False,
+        "N_train": 40,
+        "N_val": 10,
+        "N_test": 10,
+        "N_test_reserved": 0,
+        "max_padding": 100,
+        "n_epochs": 2,
+    }
+    assert second.config is not None
+    assert second.config["train_classes"] == ("star", "circle")
+    assert not any(key.startswith("N_") for key in second.config)
+    for section, source in ((first, run), (second, seed_run)):
+        metrics = runs.read_metrics(source)
+        assert [(line.epoch, line.n_epochs) for line in section.log] == [(1, 2), (2, 2)]
+        assert [line.loss for line in section.log] == [line["loss"] for line in metrics]
+        assert [line.validation_accuracy for line in section.log] == [100 * line["val_top1"] for line in metrics]
+        assert [line.seconds for line in section.log] == [line["seconds"] for line in metrics]
+        assert section.ended is not None
+        assert (section.ended.epoch, section.n_ignored_lines) == (2, 0)
+        assert section.ended.best_validation_accuracy == 100 * max(line["val_top1"] for line in metrics)
+
+
+def test_sections_are_found_by_their_headings(written):
+    into, results = written
+    document = read_document(into)
+    for section, recipe, result in zip(document.sections, ("default", "seed"), results, strict=True):
+        assert section.path == ("Results", "Simple LSTM", "1 layer", f"Size 4, recipe {recipe}")
+        assert document.find(f"Simple LSTM/1 layer/Size 4, recipe {recipe}") is section
+        assert result.path == section.path[1:]
+        assert result.title == f"simple_lay1_sz4, recipe {recipe}"
+
+
+def test_figures_are_those_of_an_evaluation(written, run, dataset):
+    into, results = written
+    expected = measured_again(run, dataset, "test")
+    values = report.figures(results[0])
+    assert (values["split"], values["n"], values["n_classes"]) == ("test", 30, 3)
+    assert {key: values[key] for key in ("top1", "top3", "top5", "loss", "n")} == expected.figures()
+    assert (values["top1_low"], values["top1_high"]) == report.wilson_interval(round(expected.top(1) * 30), 30)
+    best = max(runs.read_metrics(run), key=lambda line: line["val_top1"])
+    assert values["best_val_top1"] == pytest.approx(best["val_top1"])
+    assert values["best_epoch"] == best["epoch"]
+    text = into.read_text()
+    low, high = values["top1_low"], values["top1_high"]
+    assert (
+        f"| test | honest | 30 | **{values['top1']:.2%}** | {low:.2%} to {high:.2%} | {values['top3']:.2%} "
+        f"| {values['top5']:.2%} | {values['loss']:.4f} |"
+    ) in text
+    assert f"| val | honest | 30 | {best['val_top1']:.2%} |" in text
+    assert f"| val | published | 30 | {best['val_top1_published_protocol']:.2%} |" in text
+    assert f"| `simple_lay1_sz4` | default | 3 | {values['parameters']} | 2 |" in text
+    assert f"| test, 30 drawings | {values['top1']:.2%} ({low:.1%} to {high:.1%}) |" in text
+
+
+def test_without_a_test_split_the_val_drawings_are_measured(written, seed_run, folder):
+    into, results = written
+    data = PreparedDataset(folder / "fractions")
+    values = report.figures(results[1])
+    n = sum(data.manifest["n_by_class"][word]["val"] for word in ("star", "circle"))
+    best = max(runs.read_metrics(seed_run), key=lambda line: line["val_top1"])
+    assert (values["split"], values["n"], values["top1"]) == ("val", n, best["val_top1"])
+    assert "The dataset has no test split. The val drawings chose the epoch" in into.read_text()
+
+
+def test_the_split_can_be_chosen(run, seed_run, dataset, tmp_path):
+    report.write_report([run], tmp_path / "val.md", split="val")
+    text = (tmp_path / "val.md").read_text()
+    assert "| test |" not in text
+    assert "\nThe val drawings chose the epoch" in text
+    with pytest.raises(DatasetError, match="no drawing in split 'test'"):
+        report.write_report([seed_run], tmp_path / "test.md", split="test")
+
+
+def test_the_data_are_named_by_their_manifest(written, dataset, folder):
+    text = written[0].read_text()
+    assert (
+        f"Data: `{dataset.path}`, manifest `{dataset.manifest_sha256[:12]}` from 3 source files. Drawings: 120 train, "
+        "30 val, 30 test. Split by position, of each class 40 train, 10 val, 10 test.\n"
+    ) in text
+    assert f"Data: `{folder / 'fractions'}`, manifest `" in text
+    assert "Split by hash of key_id in fractions (train 0.7, val 0.3); classes have different numbers of" in text
+
+
+def test_confusions_in_the_document(written, run, dataset):
+    expected = measured_again(run, dataset, "test")
+    confusion = expected.confusion()
+    section = written[0].read_text().partition("#### Size 4, recipe default")[2].partition("####")[0]
+    pairs = re.findall(r"^\| (\w+) \| (\w+) \| (\d+) \| ([\d.]+)% \|$", section, re.MULTILINE)
+    off_diagonal = confusion.sum() - confusion.trace()
+    assert sum(int(n) for *_, n, _ in pairs) == off_diagonal > 0
+    for word, guess, n, share in pairs:
+        i, j = dataset.classes.index(word), dataset.classes.index(guess)
+        assert int(n) == confusion[i, j]
+        assert float(share) == pytest.approx(100 * confusion[i, j] / confusion[i].sum(), abs=0.005)
+    for word, (right, n) in expected.per_class().items():
+        assert re.search(rf"^\| {word} \| {right} \| {n} \| {right / n:.2%} \|", section, re.MULTILINE)
+
+
+def test_pictures_lie_beside_the_document(written):
+    into, _ = written
+    text = into.read_text()
+    linked = {unquote(link) for link in re.findall(r"!\[.*?\]\((.*?)\)", text)}
+    stems = ("01-simple_lay1_sz4", "02-simple_lay1_sz4")
+    kinds = ("curves.svg", "confusion.png", "mistakes.png")
+    names = {"comparison.svg", *(f"{stem}-{kind}" for stem in stems for kind in kinds)}
+    assert linked == {f"results_files/{name}" for name in names}
+    assert {path.name for path in (into.parent / "results_files").iterdir()} == names
+    for link in linked:
+        start = (into.parent / link).read_bytes()[:100]
+        assert start.startswith(b"\x89PNG" if link.endswith("png") else b"<?xml")
+
+
+def test_the_same_input_gives_the_same_bytes(run, seed_run, tmp_path):
+    def files():
+        report.write_report([run, seed_run], tmp_path / "results.md")
+        return {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    first = files()
+    assert len(first) == 8
+    assert files() == first
+
+
+def test_a_run_that_has_not_ended(copy, tmp_path):
+    edit_json(copy / "config.json", lambda values: values["train"].update(n_epochs=5))
+    report.write_report([copy], tmp_path / "out.md")
+    (section,) = read_document(tmp_path / "out.md").sections
+    assert (len(section.log), section.ended) == (2, None)
+    assert "**It has not ended**: 2 of 5 epochs so far" in (tmp_path / "out.md").read_text()
+
+
+def test_a_run_that_stopped_early(copy, tmp_path):
+    edit_json(copy / "config.json", lambda values: values["train"].update(n_epochs=50, patience=12))
+    line = runs.read_metrics(copy)[0]
+    runs.write_metrics(copy, [line | {"epoch": i, "val_top1": 0.9 - i / 100} for i in range(1, 14)])
+    report.write_report([copy], tmp_path / "out.md")
+    (section,) = read_document(tmp_path / "out.md").sections
+    assert section.ended is not None
+    assert (len(section.log), section.ended.epoch, section.ended.best_validation_accuracy) == (13, 13, 89.0)
+    text = (tmp_path / "out.md").read_text()
+    assert "It stopped after 13 of 50 epochs: none was better than epoch 1 in 12." in text
+    assert "<details><summary>Log of 13 epochs</summary>\n\n```\nEpoch: 1/50," in text
+
+
+# --- runs without their dataset, and runs that cannot be reported
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"path": "/nowhere/data_set"}, "its dataset is gone: nothing at /nowhere/data_set"),
+        ({"manifest_sha256": "0123456789abcdef"}, "this run was trained on 0123456789ab"),
+    ],
+    ids=["gone", "changed"],
+)
+def test_a_run_without_its_dataset(copy, tmp_path, capsys, change, reason):
+    edit_json(copy / "config.json", lambda values: values["data"].update(change))
+    assert cli.main(["report", str(copy), "--into", str(tmp_path / "out.md"), "--json"]) == 0
+    captured = capsys.readouterr()
+    assert f"{copy}: not measured: its dataset is" in captured.err
+    assert reason in captured.err
+    (values,) = json.loads(captured.out.splitlines()[-1])["sections"]
+    assert (values["split"], values["n"], values["top1"], values["epochs"]) == (None, None, None, 2)
+    text = (tmp_path / "out.md").read_text()
+    assert "> **Not measured:** its dataset is" in text
+    assert reason in text
+    assert "| val | honest | 30 |" in text
+    assert "Confusions" not in text
+    assert "| test |" not in text
+    assert {path.name for path in (tmp_path / "out_files").iterdir()} == {
+        "comparison.svg",
+        "01-simple_lay1_sz4-curves.svg",
+    }
+    (section,) = read_document(tmp_path / "out.md").sections
+    assert section.config is not None
+    assert (section.config["train_classes"], section.config["N_train"]) == (("circle", "house", "star"), 40)
+
+
+def test_a_damaged_dataset(copy, dataset, tmp_path):
+    data = shutil.copytree(dataset.path, tmp_path / "data")
+    (data / "labels.bin").write_bytes(b"")
+    edit_json(copy / "config.json", lambda values: values["data"].update(path=str(data)))
+    (result,) = report.write_report([copy], tmp_path / "out.md")
+    assert result.run is not None
+    assert result.run.measured is None
+    assert "its dataset is damaged: " in result.run.why_no_data
+
+
+def test_a_dataset_that_was_moved_is_found(copy, dataset, folder, seed_run, tmp_path):
+    edit_json(copy / "config.json", lambda values: values["data"].update(path="/nowhere"))
+    (result,) = report.write_report([copy], tmp_path / "out.md", data=[folder / "fractions", dataset.path])
+    assert report.figures(result)["n"] == 30
+
+
+def test_a_run_without_epochs(copy, tmp_path):
+    (copy / "metrics.jsonl").unlink()
+    with pytest.raises(RunError, match=r"copy: no epoch of this run has ended yet"):
+        report.write_report([copy], tmp_path / "out.md")
+    assert not (tmp_path / "out.md").exists()
+    assert not (tmp_path / "out_files").exists()
+
+
+def test_a_run_without_weights(copy, tmp_path):
+    (copy / "best.model").unlink()
+    with pytest.raises(WeightsError, match=r"best\.model: no such model file"):
+        report.write_report([copy], tmp_path / "out.md")
+
+
+def test_sources_that_cannot_be_reported(run, tmp_path):
+    into = tmp_path / "out.md"
+    with pytest.raises(ConfigError, match="nothing to report on"):
+        report.write_report([], into)
+    with pytest.raises(RunError, match="missing: no such run folder or results document"):
+        report.write_report([tmp_path / "missing"], into)
+    with pytest.raises(RunError, match="no run there"):
+        report.write_report([tmp_path], into)
+    with pytest.raises(ConfigError, match=r"is a folder; expected the document to write, such as .*results\.md"):
+        report.write_report([run], tmp_path)
+    (tmp_path / "empty.md").write_text("# Results\n")
+    with pytest.raises(DocumentError, match="no results in it"):
+        report.write_report([tmp_path / "empty.md"], into)
+    assert not into.exists()
+
+
+def test_a_source_is_never_overwritten(tmp_path):
+    path = tmp_path / "given.md"
+    path.write_text(f"# A\n{LOG}")
+    with pytest.raises(ConfigError, match="is also a source"):
+        report.write_report([path], tmp_path / ".." / tmp_path.name / "given.md")
+    assert path.read_text() == f"# A\n{LOG}"
+
+
+def test_without_matplotlib(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert cli.main(["report", str(run), "--into", str(tmp_path / "out.md")]) == 2
+    assert "pip install 'quickstroke[report]'" in capsys.readouterr().err
+
+
+def test_documents_need_no_torch(write, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert len(write(f"# A\n{LOG}")[0]) == 1
+
+
+# --- documents as sources
+
+
+def test_the_seed_document(shared, tmp_path):
+    source = shared / "seed" / "results_lstm.md"
+    results = report.write_report([source], tmp_path / "out.md")
+    given, written = read_document(source).sections, read_document(tmp_path / "out.md").sections
+    for section, again in zip(given, written, strict=True):
+        assert (again.path, again.config) == (section.path, section.config)
+        assert (again.log, again.ended) == (section.log, section.ended)
+    values = report.figures(results[0])
+    assert (values["model"], values["best_val_top1"]) == ("simple_lay1_sz64", 0.5508175)
+    assert values["seconds_per_epoch"] == pytest.approx(85.68, abs=0.01)
+    assert (values["recipe"], values["parameters"], values["n"]) == (None, None, None)
+    text = (tmp_path / "out.md").read_text()
+    assert f"from the document `{source}`, section Results > Simple LSTM > 1 layer > Size 64, line 27." in text
+    assert "nothing was measured here" in text
+    assert (tmp_path / "out_files" / "03-simple_lay2_sz64-curves.svg").exists()
+
+
+def test_a_report_of_a_report_has_the_same_sections(written, tmp_path):
+    into, _ = written
+    report.write_report([into], tmp_path / "again.md")
+    given, again = read_document(into).sections, read_document(tmp_path / "again.md").sections
+    for section, other in zip(given, again, strict=True):
+        assert (other.path, other.config, other.log, other.ended) == (
+            section.path,
+            section.config,
+            section.log,
+            section.ended,
+        )
+
+
+@pytest.mark.parametrize(
+    ("values", "headings"),
+    [
+        ({}, ("Simple LSTM", "1 layer", "Size 64")),
+        ({"n_layers": 2, "hidden_size": 256, "conv2": (8, 3)}, ("Simple LSTM", "2 layers", "Size 256")),
+        ({"conv1": (128, 5)}, ("LSTM with convolution (128, 5)", "1 layer", "Size 64")),
+        ({"bidirectional": True}, ("Bidirectional LSTM", "1 layer", "Size 64")),
+        (
+            {"conv1": (256, 5), "conv2": (256, 3), "bidirectional": True},
+            ("Bidirectional LSTM with convolutions (256, 5) and (256, 3)", "1 layer", "Size 64"),
+        ),
+    ],
+)
+def test_headings(write, values, headings):
+    (result,), _ = write(f"# Anything\n{block(**values)}{LOG}")
+    assert result.path == headings
+
+
+def test_sections_are_ordered_by_shape(write):
+    shapes = [
+        {"bidirectional": True},
+        {"conv1": (128, 5)},
+        {"n_layers": 2, "hidden_size": 32},
+        {"hidden_size": 256},
+        {"n_layers": 2, "hidden_size": 16},
+        {},
+    ]
+    results, text = write("".join(f"# {i}\n{block(**shape)}{LOG}" for i, shape in enumerate(shapes)))
+    assert [result.name for result in results] == [
+        "simple_lay1_sz64",
+        "simple_lay1_sz256",
+        "simple_lay2_sz16",
+        "simple_lay2_sz32",
+        "lstm_cv1_128_5_lay1_sz64",
+        "bilstm_lay1_sz64",
+    ]
+    assert text.count("\n## Simple LSTM\n") == text.count("\n### 2 layers\n") == 1
+
+
+def test_sections_without_a_shape_keep_their_headings(write):
+    names = ("a", "b", "c", "d", "e", "f")
+    deep = "".join(f"{'#' * depth} {name}\n" for depth, name in enumerate(names, start=1))
+    results, text = write(f"{LOG}\n# Results\n## Mine | *old*\n{LOG}{block()}{LOG}{deep}{LOG}")
+    assert [result.path for result in results] == [
+        ("Simple LSTM", "1 layer", "Size 64"),
+        ("given.md, line 2",),
+        ("Mine | *old*",),
+        ("a", "b", "c", "d", "e, f"),
+    ]
+    assert r"| Mine \| \*old\*" in text
+    assert len(results[1].log) == 2
+
+
+def test_a_section_without_a_log(write):
+    (result,), text = write(f"# A\n{block()}")
+    assert "curves" not in text
+    assert report.figures(result)["epochs"] == 0
+    assert report.figures(result)["best_val_top1"] is None
+
+
+def test_numbers_that_are_not_finite_are_no_json(write):
+    log = "```\nEpoch: 1/1, loss: nan, validation accuracy: nan% took: inf seconds\n```\n"
+    (result,), _ = write(f"# A\n{log}")
+    json.dumps(report.figures(result), allow_nan=False)
+
+
+def test_other_lines_of_a_log_are_counted(write):
+    _, text = write(f"# A\n{LOG.replace('Training', 'loading' + chr(10) + 'Training')}")
+    assert "1 other lines of its log are left out." in text
+
+
+# --- sections of the same shape
+
+
+def test_runs_and_documents_are_told_apart(run, copy, tmp_path):
+    document = tmp_path / "old.md"
+    document.write_text(f"# A\n{block(hidden_size=4)}{LOG}")
+    results = report.write_report([run, copy, document], tmp_path / "out.md")
+    sizes = ["Size 4, run first", "Size 4, run copy", "Size 4, from old.md"]
+    assert [result.path[-1] for result in results] == sizes
+    written = read_document(tmp_path / "out.md")
+    for size, section in zip(sizes, written.sections, strict=True):
+        assert written.find(size) is section
+    again = report.write_report([tmp_path / "out.md"], tmp_path / "again.md")
+    assert [result.path[-1] for result in again] == sizes
+
+
+def test_a_folder_named_like_its_model_tells_nothing(run, tmp_path):
+    folders = [shutil.copytree(run, tmp_path / name / "simple_lay1_sz4") for name in ("old", "new")]
+    results = report.write_report(folders, tmp_path / "out.md")
+    assert [result.path[-1] for result in results] == ["Size 4, run old", "Size 4, run new"]
+
+
+def test_what_differs_tells_apart(run, copy, tmp_path):
+    edit_json(copy / "config.json", lambda values: values["train"].update(seed=7))
+    results = report.write_report([run, copy], tmp_path / "out.md")
+    assert [result.path[-1] for result in results] == ["Size 4, seed 0", "Size 4, seed 7"]
+
+
+def test_equal_sections_are_numbered(write):
+    section = f"# A\n{block()}{LOG}"
+    results, _ = write(section * 3 + f"# Simple LSTM\n## 1 layer\n### size 64\n{LOG}")
+    assert [result.path[-1] for result in results] == [
+        "Size 64",
+        "Size 64, number 2",
+        "Size 64, number 3",
+        "size 64, number 4",
+    ]
+
+
+# --- writing again
+
+
+def test_pictures_that_are_no_longer_shown_are_removed(run, seed_run, tmp_path):
+    into, files = tmp_path / "out.md", tmp_path / "out_files"
+    report.write_report([run, seed_run], into)
+    for foreign in ("mine.png", "comparison.png", "1-x-curves.svg"):
+        (files / foreign).write_bytes(b"x")
+    report.write_report([seed_run], into)
+    assert {path.name for path in files.iterdir()} == {
+        "comparison.svg",
+        "01-simple_lay1_sz4-curves.svg",
+        "01-simple_lay1_sz4-confusion.png",
+        "01-simple_lay1_sz4-mistakes.png",
+        "mine.png",
+        "comparison.png",
+        "1-x-curves.svg",
+    }
+
+
+def test_names_with_spaces_are_linked(run, tmp_path):
+    report.write_report([run], tmp_path / "my results.md")
+    text = (tmp_path / "my results.md").read_text()
+    assert "](my%20results_files/01-simple_lay1_sz4-curves.svg)" in text
+
+
+# --- mistakes
+
+
+def test_confused_pairs():
+    pairs = [(0, 0)] * 6 + [(0, 1)] * 2 + [(1, 0)] * 3 + [(1, 2)] + [(0, 2)] * 2
+    assert report.confused_pairs(evaluation(pairs)) == [
+        ("dog", "cat", 3, 0.75),
+        ("cat", "dog", 2, 0.2),
+        ("cat", "owl", 2, 0.2),
+        ("dog", "owl", 1, 0.25),
+    ]
+    assert report.confused_pairs(evaluation([(0, 0), (1, 1)])) == []
+
+
+def test_words_by_accuracy():
+    pairs = [(0, 0)] * 3 + [(0, 1)] + [(1, 1)] + [(1, 0)]
+    assert report.words_by_accuracy(evaluation(pairs)) == [
+        ("dog", 1, 2, 0.5),
+        ("cat", 3, 4, 0.75),
+        ("owl", 0, 0, None),
+    ]
+
+
+def test_worst_mistakes():
+    pairs = [(0, 0), (0, 1), (0, 1), (0, 1), (0, 2), (1, 0)]
+    probability = [0.99, 0.5, 0.9, 0.7, 0.8, 0.9]
+    assert report.worst_mistakes(evaluation(pairs, probability)) == [2, 5, 4, 3]
+    many = [(i, (i + j) % 40) for i in range(40) for j in range(1, 30)]
+    rows = report.worst_mistakes(evaluation(many, classes=tuple(map(str, range(40)))))
+    assert rows == list(range(report.N_MISTAKES))
+
+
+def test_the_gallery_shows_the_worst_mistakes(written, run, dataset):
+    from matplotlib.figure import Figure
+
+    expected = measured_again(run, dataset, "test")
+    rows = report.worst_mistakes(expected)
+    figure = Figure()
+    report.draw_mistakes(expected, dataset, rows, figure)
+    for axes, row in zip(figure.axes, rows, strict=False):
+        word, guess = dataset.classes[expected.labels[row]], dataset.classes[expected.predicted[row]]
+        assert word != guess
+        assert axes.get_title() == f"{word} →\n{guess} {expected.probability[row]:.0%}"
+        strokes = dataset.strokes(int(expected.indices[row]))
+        assert len(axes.lines) == len(strokes)
+        for line, stroke in zip(axes.lines, strokes, strict=True):
+            assert np.array_equal(line.get_xydata(), stroke)
+
+
+@pytest.mark.parametrize("n_classes", [1, 3, 30])
+def test_a_confusion_matrix_of_any_size(n_classes, tmp_path):
+    classes = tuple(f"word $ {i}_" for i in range(n_classes))
+    pairs = [(i, j) for i in range(n_classes) for j in (i, i, 0)]
+    with report._picture_style():
+        measured = evaluation(pairs, classes=classes)
+        report._write_picture(tmp_path / "a.png", lambda figure: report.draw_confusion(measured, figure))
+    assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+# https://en.wikipedia.org/wiki/Binomial_proportion_confidence_interval has the formula; values by R's binom.wilson.
+@pytest.mark.parametrize(
+    ("right", "n", "low", "high"),
+    [(8, 10, 0.4901625, 0.9433178), (0, 10, 0.0, 0.2775328), (50, 100, 0.4038315, 0.5961685)],
+)
+def test_wilson_interval(right, n, low, high):
+    assert report.wilson_interval(right, n) == pytest.approx((low, high), abs=1e-6)
+
+
+# --- the command
+
+
+def test_the_command(run, seed_run, tmp_path, capsys):
+    into = tmp_path / "out.md"
+    assert cli.main(["report", str(run), str(seed_run), "--into", str(into), "--device", "cpu", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    *lines, wrote, last = captured.out.splitlines()
+    assert [line.split("  ")[0] for line in lines] == [
+        f"simple_lay1_sz4, recipe {name}" for name in ("default", "seed")
+    ]
+    assert wrote == f"wrote {into}: 2 sections"
+    values = json.loads(last)
+    assert values["document"] == str(into)
+    first, second = values["sections"]
+    assert (first["recipe"], second["recipe"]) == ("default", "seed")
+    assert first["headings"] == ["Simple LSTM", "1 layer", "Size 4, recipe default"]
+    assert first["top1_low"] < first["top1"] < first["top1_high"]
+
+
+def test_results_are_immutable(written):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        written[1][0].path = ()

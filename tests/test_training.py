@@ -1,0 +1,730 @@
+"""Training: it repeats itself bit for bit, goes on from wherever it was cut, learns, and stops when it cannot go on.
+
+`python tests/test_training.py` writes the golden loss curves again, after a change that is meant to change them.
+"""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from quickstroke import batches, runs, training
+from quickstroke.config import ModelConfig, TrainConfig
+from quickstroke.dataset import FractionSplit, PositionSplit, PreparedDataset, prepare
+from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError, TrainingError
+from quickstroke.evaluation import evaluate
+from quickstroke.formats import binary
+from quickstroke.models import StrokeClassifier
+from quickstroke.synthetic import synthetic_drawings
+from quickstroke.training import Interrupted, Watcher, check_counts, train
+
+GOLDEN = Path(__file__).parent / "golden" / "loss_curve.json"
+NAME = "lstm_cv1_4_3_lay1_sz5"
+MODEL = ModelConfig.from_name(NAME)
+RECIPES = ("seed", "default")
+# 120 drawings make 4 steps, the last of them short; validation takes one batch by each protocol.
+CONFIG = TrainConfig(n_epochs=2, batch_size=32, learning_rate=0.01, max_padding=30, device="cpu")
+TIMES = ("seconds", "train_seconds")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def weights_of(path):
+    return torch.load(path, weights_only=True)
+
+
+def assert_equal_weights(one, other):
+    assert one.keys() == other.keys()
+    for key in one:
+        assert torch.equal(one[key], other[key]), key
+
+
+def without_times(metrics):
+    return [{key: value for key, value in line.items() if key not in TIMES} for line in metrics]
+
+
+def assert_same_run(one, other):
+    """Everything that two run folders say, but for times and paths, is equal to the last bit."""
+    for name in ("best.model", "last.model"):
+        assert_equal_weights(weights_of(one / name), weights_of(other / name))
+    assert without_times(runs.read_metrics(one)) == without_times(runs.read_metrics(other))
+    a, b = (torch.load(folder / "last.ckpt", weights_only=True) for folder in (one, other))
+    assert_equal_weights(a["model"], b["model"])
+    assert a["optimizer"]["param_groups"] == b["optimizer"]["param_groups"]
+    for key, values in a["optimizer"]["state"].items():
+        assert_equal_weights(values, b["optimizer"]["state"][key])
+    for state in (a["state"], b["state"]):
+        state["metrics"] = without_times(state["metrics"])
+    assert a["state"] == b["state"]
+    assert runs.read_config(one) == runs.read_config(other)
+
+
+def stop_at(n):
+    """A watcher that asks to stop at the n-th time that it is asked, counted from 1."""
+    asked = iter(range(1, 10**9))
+    return Watcher(should_stop=lambda: next(asked) == n)
+
+
+def count_stops(dataset, config, folder):
+    """How often a whole training asks whether to stop."""
+    asked = []
+    train(MODEL, config, dataset, folder, watcher=Watcher(should_stop=lambda: bool(asked.append(1))))
+    return len(asked)
+
+
+def patch_loss(monkeypatch, change):
+    """Passes the loss of each training step through `change(step, loss)`; validation is as it was."""
+    steps = iter(range(1, 10**9))
+
+    def cross_entropy(logits, labels):
+        return change(next(steps), F.cross_entropy(logits, labels))
+
+    monkeypatch.setattr(training, "F", SimpleNamespace(cross_entropy=cross_entropy))
+
+
+@pytest.fixture(scope="module")
+def finished(dataset, tmp_path_factory):
+    """For each recipe the folder of a training that nothing interrupted."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folders = {recipe: tmp_path_factory.mktemp("run") / recipe for recipe in RECIPES}
+    for recipe, folder in folders.items():
+        train(MODEL, replace(CONFIG, recipe=recipe), dataset, folder)
+    torch.set_num_threads(before)
+    return folders
+
+
+# --- the same command gives the same result
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_training_repeats_itself_bit_for_bit(dataset, finished, tmp_path, recipe):
+    torch.rand(7)  # whatever was drawn before
+    np.random.seed(1)
+    state = train(MODEL, replace(CONFIG, recipe=recipe), dataset, tmp_path / "run")
+    assert_same_run(tmp_path / "run", finished[recipe])
+    assert (state.epoch, state.step) == (2, 0)
+
+
+def test_another_seed_gives_another_result(dataset, finished, tmp_path):
+    train(MODEL, replace(CONFIG, seed=1), dataset, tmp_path / "run")
+    one, other = weights_of(tmp_path / "run" / "last.model"), weights_of(finished["default"] / "last.model")
+    assert not any(torch.equal(one[key], other[key]) for key in one if key != "bn.num_batches_tracked")
+
+
+def test_what_a_run_folder_holds(dataset, finished):
+    for recipe, folder in finished.items():
+        names = ["best.model", "config.json", "environment.json", "last.ckpt", "last.model", "metrics.jsonl"]
+        assert sorted(path.name for path in folder.iterdir()) == names
+        config = runs.read_config(folder)
+        assert config.model == replace(
+            MODEL, n_classes=3, max_padding=30, reading="padded" if recipe == "seed" else "length-aware"
+        )
+        assert config.train == replace(CONFIG, recipe=recipe)
+        assert config.classes == dataset.classes
+        model = StrokeClassifier(config.model)
+        model.load_state_dict(weights_of(folder / "best.model"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_metrics_are_those_of_the_weights(dataset, finished, recipe):
+    folder = finished[recipe]
+    metrics = runs.read_metrics(folder)
+    assert [line["epoch"] for line in metrics] == [1, 2]
+    state = torch.load(folder / "last.ckpt", weights_only=True)["state"]
+    best = max(metrics, key=lambda line: line["val_top1"])
+    assert (state["best"], state["best_epoch"]) == (best["val_top1"], best["epoch"])
+    model = StrokeClassifier(runs.read_config(folder).model)
+    indices, label_map = dataset.indices("val"), dataset.label_map(dataset.classes)
+    for name, line in (("last.model", metrics[-1]), ("best.model", best)):
+        model.load_state_dict(weights_of(folder / name))
+        result = evaluate(model, dataset, indices, dataset.classes, label_map)
+        assert line["val_loss"] == pytest.approx(result.loss, rel=1e-6)
+        assert [line[f"val_top{k}"] for k in (1, 3, 5)] == [result.top(k) for k in (1, 3, 5)]
+        published = evaluate(
+            model, dataset, indices, dataset.classes, label_map, protocol="published", batch_size=32
+        )
+        assert line["val_top1_published_protocol"] == published.top(1)
+        assert (line["n_train"], line["n_val"], line["learning_rate"]) == (120, 30, 0.01)
+
+
+def test_a_watcher_sees_every_step_and_changes_nothing(dataset, finished, tmp_path):
+    seen = []
+    watcher = Watcher(
+        on_start=lambda state, resumed: seen.append(("start", state.epoch, state.step, resumed)),
+        on_step=lambda epoch, done, total: seen.append((epoch, done, total)),
+        on_epoch=lambda line: seen.append(line["epoch"]),
+    )
+    train(MODEL, CONFIG, dataset, tmp_path / "run", watcher=watcher)
+    assert_same_run(tmp_path / "run", finished["default"])
+    assert seen[0] == ("start", 0, 0, False)
+    assert [entry for entry in seen if isinstance(entry, int)] == [1, 2] and seen[5] == 1 and seen[-1] == 2
+    for epoch in (0, 1):
+        done = [entry[1] for entry in seen[1:] if isinstance(entry, tuple) and entry[0] == epoch]
+        assert done == sorted(done) and len(done) == 4 and done[-1] == 120
+    assert all(entry[2] == 120 for entry in seen[1:] if isinstance(entry, tuple))
+
+
+def test_checkpoints_in_between_change_nothing(dataset, finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "CHECKPOINT_EVERY_S", -1.0)
+    saved = []
+    save = runs.save_checkpoint
+    monkeypatch.setattr(
+        runs, "save_checkpoint", lambda *args: (saved.append((args[1].epoch, args[1].step)), save(*args))
+    )
+    train(MODEL, CONFIG, dataset, tmp_path / "run")
+    assert_same_run(tmp_path / "run", finished["default"])
+    after_steps = [(epoch, step) for epoch in (0, 1) for step in (1, 2, 3, 4)]
+    assert sorted(set(saved)) == sorted({*after_steps, (1, 0), (2, 0)})
+
+
+# --- a plain loop over plain modules
+
+
+class Plain(nn.Module):
+    """The model of one convolution by PyTorch's own batch norm and packed sequences."""
+
+    def __init__(self, n_filters, filter_size, hidden_size, n_classes, padded_to):
+        super().__init__()
+        self.bn = nn.BatchNorm1d(3)
+        self.conv1 = nn.Conv1d(3, n_filters, filter_size)
+        self.lstm = nn.LSTM(n_filters, hidden_size, batch_first=True)
+        self.linear = nn.Linear(hidden_size, n_classes)
+        self.padded_to = padded_to
+
+    def forward(self, points, lengths):
+        if self.padded_to:
+            points = F.pad(points, (0, 0, 0, self.padded_to - points.shape[1]))
+            x = self.conv1(self.bn(points.mT)).mT
+            return self.linear(self.lstm(x)[0][:, -1])
+        true = torch.arange(points.shape[1]) < lengths[:, None]
+        normed = points.clone()
+        normed[true] = self.bn(points[true])
+        ends = lengths - self.conv1.kernel_size[0] + 1
+        packed = pack_padded_sequence(self.conv1(normed.mT).mT, ends, batch_first=True, enforce_sorted=False)
+        return self.linear(self.lstm(packed)[1][0][-1])
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_plain_loop_gives_the_same_losses_and_weights(dataset, finished, recipe):
+    indices, labels = dataset.indices("train"), np.arange(3)
+    assert dataset.n_points[indices].min() > MODEL.receptive_field  # so that Plain needs no case for shorter ones
+    torch.manual_seed(CONFIG.seed)
+    model = Plain(4, 3, 5, 3, CONFIG.max_padding if recipe == "seed" else None)
+    optimizer = torch.optim.Adam(model.parameters(), lr=CONFIG.learning_rate)
+    losses = []
+    for epoch in range(CONFIG.n_epochs):
+        rng = np.random.default_rng([CONFIG.seed, epoch])
+        if recipe == "seed":
+            order = batches.shuffled(indices, CONFIG.batch_size, rng)
+        else:
+            order = batches.shuffled_by_length(indices, dataset.n_points, CONFIG.batch_size, rng)
+        total = 0.0
+        for rows in order:
+            points, lengths, truth = map(torch.from_numpy, batches.gather(dataset, rows, labels, CONFIG.max_padding))
+            loss = F.cross_entropy(model(points, lengths), truth)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(rows)
+        losses.append(total / len(indices))
+    ours = weights_of(finished[recipe] / "last.model")
+    assert [line["loss"] for line in runs.read_metrics(finished[recipe])] == pytest.approx(losses, rel=1e-5)
+    assert ours.keys() == model.state_dict().keys()
+    for key, value in model.state_dict().items():
+        torch.testing.assert_close(ours[key], value, rtol=1e-4, atol=1e-4, msg=lambda m, k=key: f"{k}: {m}")
+
+
+# --- resuming
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_run_cut_anywhere_goes_on_to_the_same_end(dataset, finished, tmp_path, recipe):
+    """At every step of every epoch, and at every batch of every validation."""
+    config = replace(CONFIG, recipe=recipe)
+    asks = count_stops(dataset, config, tmp_path / "counted")
+    assert asks == 2 * (4 + 2)
+    for n in range(1, asks + 1):
+        folder = tmp_path / str(n)
+        with pytest.raises(Interrupted, match=r"interrupted in epoch [12], after [1-4] steps") as interrupted:
+            train(MODEL, config, dataset, folder, watcher=stop_at(n))
+        epoch, ask = divmod(n - 1, 6)
+        assert (interrupted.value.state.epoch, interrupted.value.state.step) == (epoch, min(ask + 1, 4))
+        starts = []
+        watcher = Watcher(on_start=lambda state, resumed, to=starts: to.append((state.epoch, state.step, resumed)))
+        state = train(MODEL, config, dataset, folder, resume=True, watcher=watcher)
+        assert starts == [(epoch, min(ask + 1, 4), True)]
+        assert state.epoch == 2
+        assert_same_run(folder, finished[recipe])
+
+
+def test_a_run_cut_again_and_again_comes_to_the_same_end(dataset, finished, tmp_path):
+    folder = tmp_path / "run"
+    for _ in range(30):
+        try:
+            train(MODEL, CONFIG, dataset, folder, resume=True, watcher=stop_at(3))
+        except Interrupted:
+            continue
+        break
+    else:
+        pytest.fail("it never ended")
+    assert_same_run(folder, finished["default"])
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing in the program catches it."""
+
+
+WRITERS = ("write_config", "write_environment", "save_weights", "save_checkpoint", "write_metrics")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_run_killed_at_any_write_goes_on_to_the_same_end(dataset, finished, tmp_path, monkeypatch, writer, when):
+    calls = []
+    write = getattr(runs, writer)
+
+    def killing(at):
+        def wrapped(*args):
+            calls.append(at)
+            if when == "before" and len(calls) == at:
+                raise Killed
+            write(*args)
+            if when == "after" and len(calls) == at:
+                raise Killed
+
+        return wrapped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, writer, killing(None))
+        train(MODEL, CONFIG, dataset, tmp_path / "counted")
+    n_calls = len(calls)
+    assert n_calls >= (1 if writer in ("write_config", "write_environment") else 2)
+    for at in range(1, n_calls + 1):
+        folder = tmp_path / str(at)
+        calls.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(runs, writer, killing(at))
+            with pytest.raises(Killed):
+                train(MODEL, CONFIG, dataset, folder)
+        train(MODEL, CONFIG, dataset, folder, resume=True)
+        assert_same_run(folder, finished["default"])
+
+
+def test_what_a_kill_leaves_half_written_is_no_harm(dataset, finished, tmp_path):
+    """A kill amid a write leaves the temporary file behind, and the file before it whole."""
+    folder = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        train(MODEL, CONFIG, dataset, folder, watcher=stop_at(5))
+    for name in ("last.ckpt", "best.model", "metrics.jsonl", "config.json"):
+        (folder / f".{name}.1234567.tmp").write_bytes(b"half of it")
+    (folder / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n')  # of an epoch without its checkpoint
+    train(MODEL, CONFIG, dataset, folder, resume=True)
+    assert_same_run(folder, finished["default"])
+
+
+def test_resuming_a_finished_run_does_nothing(dataset, finished, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    train(MODEL, CONFIG, dataset, folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    patch_loss(monkeypatch, lambda step, loss: pytest.fail("it trained"))
+    starts = []
+    watcher = Watcher(on_start=lambda state, resumed: starts.append((state.epoch, resumed)))
+    state = train(MODEL, CONFIG, dataset, folder, resume=True, watcher=watcher)
+    assert starts == [(2, True)] and state.epoch == 2
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_more_epochs_go_on_from_the_end(dataset, finished, tmp_path, recipe):
+    config = replace(CONFIG, recipe=recipe)
+    train(MODEL, replace(config, n_epochs=1), dataset, tmp_path / "run")
+    train(MODEL, config, dataset, tmp_path / "run", resume=True)
+    assert_same_run(tmp_path / "run", finished[recipe])
+
+
+def test_resuming_without_a_checkpoint_starts_anew(dataset, finished, tmp_path):
+    for name in ("missing", "empty"):
+        folder = tmp_path / name
+        if name == "empty":
+            folder.mkdir()
+        starts = []
+        watcher = Watcher(on_start=lambda state, resumed, to=starts: to.append((state, resumed)))
+        with pytest.raises(Interrupted):
+            train(
+                MODEL, CONFIG, dataset, folder, resume=True, watcher=replace(watcher, should_stop=lambda: True)
+            )
+        assert [resumed for _, resumed in starts] == [False]
+        (folder / "last.ckpt").unlink()
+        train(MODEL, CONFIG, dataset, folder, resume=True, watcher=watcher)
+        assert [resumed for _, resumed in starts] == [False, False]
+        assert_same_run(folder, finished["default"])
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"batch_size": 16}, "batch_size"),
+        ({"learning_rate": 0.5}, "learning_rate"),
+        ({"recipe": "seed"}, "reading|recipe"),
+        ({"seed": 3}, "seed"),
+        ({"max_padding": 20}, "max_padding"),
+        ({"patience": 4}, "patience"),
+        ({"n_epochs": 1}, "n_epochs"),
+    ],
+)
+def test_other_options_do_not_resume(dataset, finished, change, key):
+    folder = finished["default"]
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(RunError, match=f"was started with ({key}) = "):
+        train(MODEL, replace(CONFIG, **change), dataset, folder, resume=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_another_model_other_classes_or_data_do_not_resume(dataset, finished, binary_folder, tmp_path):
+    folder = finished["default"]
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(RunError, match="model name"):
+        train(ModelConfig.from_name("simple_lay1_sz5"), CONFIG, dataset, folder, resume=True)
+    with pytest.raises(RunError, match="classes"):
+        train(MODEL, CONFIG, dataset, folder, resume=True, train_classes=("star", "house", "circle"))
+    prepare(binary_folder, tmp_path / "other", split=PositionSplit(39, 10, 10))
+    with pytest.raises(RunError, match="dataset"):
+        train(MODEL, CONFIG, PreparedDataset(tmp_path / "other"), folder, resume=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_the_same_dataset_prepared_elsewhere_resumes(dataset, finished, binary_folder, tmp_path):
+    prepare(binary_folder, tmp_path / "moved", split=PositionSplit(40, 10, 10))
+    with pytest.raises(Interrupted):
+        train(MODEL, CONFIG, dataset, tmp_path / "run", watcher=stop_at(3))
+    train(MODEL, CONFIG, PreparedDataset(tmp_path / "moved"), tmp_path / "run", resume=True)
+    assert_equal_weights(weights_of(tmp_path / "run" / "last.model"), weights_of(finished["default"] / "last.model"))
+    assert runs.read_config(tmp_path / "run").data["path"] == str(tmp_path / "moved")
+
+
+def test_an_existing_run_is_not_touched_without_resume(dataset, finished):
+    folder = finished["default"]
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(RunError, match="exists already; give --resume"):
+        train(MODEL, CONFIG, dataset, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_file_is_no_run_folder(dataset, tmp_path):
+    path = tmp_path / "run"
+    path.write_text("precious")
+    for resume in (False, True):
+        with pytest.raises(RunError, match="is a file"):
+            train(MODEL, CONFIG, dataset, path, resume=resume)
+    assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("damage", ["half", "newer", "no config", "damaged config"])
+def test_a_damaged_run_does_not_resume(dataset, tmp_path, damage):
+    folder = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        train(MODEL, CONFIG, dataset, folder, watcher=stop_at(2))
+    path = folder / "last.ckpt"
+    if damage == "half":
+        path.write_bytes(path.read_bytes()[:1000])
+    elif damage == "newer":
+        torch.save(torch.load(path, weights_only=True) | {"version": 2}, path)
+    elif damage == "no config":
+        (folder / "config.json").unlink()
+    else:
+        (folder / "config.json").write_text("{")
+    expected = {
+        "half": "damaged checkpoint",
+        "newer": "version 2",
+        "no config": r"no config\.json",
+        "damaged config": r"config\.json: damaged",
+    }
+    with pytest.raises(RunError, match=expected[damage]):
+        train(MODEL, CONFIG, dataset, folder, resume=True)
+
+
+# --- a loss that is not finite
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("step", [1, 3, 5, 8])
+def test_a_loss_that_is_not_finite_stops_before_the_update(dataset, finished, tmp_path, monkeypatch, step, bad):
+    """The state before that step is kept: with the cause gone, the run goes on to the same end."""
+    folder = tmp_path / "run"
+    epoch, steps = divmod(step - 1, 4)
+    with monkeypatch.context() as patch:
+        patch_loss(patch, lambda now, loss: loss * bad if now == step else loss)
+        with pytest.raises(TrainingError, match=rf"epoch {epoch + 1}, step {steps + 1} is (nan|inf)") as error:
+            train(MODEL, CONFIG, dataset, folder)
+    assert "\n" not in str(error.value) and "--learning-rate" in str(error.value) and str(folder) in str(error.value)
+    state = torch.load(folder / "last.ckpt", weights_only=True)["state"]
+    assert (state["epoch"], state["step"]) == (epoch, steps)
+    with pytest.raises(Interrupted):  # resuming meets exactly the state that an interruption there leaves
+        train(MODEL, CONFIG, dataset, tmp_path / "cut", watcher=stop_at(step + 2 * epoch))
+    train(MODEL, CONFIG, dataset, folder, resume=True)
+    assert_same_run(folder, finished["default"])
+
+
+def test_a_learning_rate_that_is_far_too_large(dataset, tmp_path):
+    """Weights beyond float32 after the first step: no checkpoint, no model and no metrics of them are written."""
+    folder = tmp_path / "run"
+    with pytest.raises(TrainingError, match="epoch 1.*learning-rate"):
+        train(MODEL, replace(CONFIG, learning_rate=1e38), dataset, folder)
+    assert not (folder / "best.model").exists() and not (folder / "metrics.jsonl").exists()
+    if (folder / "last.ckpt").exists():
+        model = torch.load(folder / "last.ckpt", weights_only=True)["model"]
+        assert all(torch.isfinite(value).all() for value in model.values())
+
+
+def test_weights_that_break_in_the_last_step_of_an_epoch(dataset, tmp_path, monkeypatch):
+    """Their loss is never computed in training; they must not reach best.model, metrics or checkpoint."""
+    folder = tmp_path / "run"
+    step = torch.optim.Adam.step
+    calls = []
+
+    def breaking(self, *args, **kwargs):
+        step(self, *args, **kwargs)
+        calls.append(1)
+        if len(calls) == 8:
+            with torch.no_grad():
+                self.param_groups[0]["params"][-1].fill_(float("nan"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.Adam, "step", breaking)
+        with pytest.raises(TrainingError, match="epoch 2 after step 4 are not finite"):
+            train(MODEL, CONFIG, dataset, folder)
+    assert len(runs.read_metrics(folder)) == 1
+    for name in ("best.model", "last.model"):
+        assert all(torch.isfinite(value).all() for value in weights_of(folder / name).values())
+    state = torch.load(folder / "last.ckpt", weights_only=True)["state"]
+    assert (state["epoch"], state["step"]) == (1, 0)
+
+
+def test_a_validation_loss_that_is_not_finite(dataset, finished, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+
+    def bad(*args, **kwargs):
+        return replace(evaluate(*args, **kwargs), loss=float("nan"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "evaluate", bad)
+        with pytest.raises(TrainingError, match="validation loss of epoch 1 is nan"):
+            train(MODEL, CONFIG, dataset, folder)
+    assert not (folder / "best.model").exists() and not (folder / "metrics.jsonl").exists()
+    train(MODEL, CONFIG, dataset, folder, resume=True)
+    assert_same_run(folder, finished["default"])
+
+
+# --- patience
+
+
+def accuracies(monkeypatch, values):
+    """Lets the honest validation of each epoch come out as given, by the ranks of 30 drawings."""
+    epochs = iter(values)
+
+    def scored(*args, **kwargs):
+        result = evaluate(*args, **kwargs)
+        if kwargs.get("protocol") == "published":
+            return result
+        right = next(epochs)
+        return replace(result, ranks=(np.arange(result.n) >= right).astype(np.int64))
+
+    monkeypatch.setattr(training, "evaluate", scored)
+
+
+@pytest.mark.parametrize(
+    ("patience", "right", "epochs", "best_epoch"),
+    [
+        (0, [9, 5, 5, 5, 5, 5], 6, 1),
+        (1, [9, 9, 30, 30, 30, 30], 2, 1),  # as good is not better
+        (2, [9, 8, 10, 10, 9, 30], 5, 3),
+        (2, [1, 2, 3, 4, 5, 6], 6, 6),
+        (2, [0, 0, 0, 1, 1, 1], 3, 1),  # even no drawing right is better than no epoch
+    ],
+)
+def test_patience(dataset, tmp_path, monkeypatch, patience, right, epochs, best_epoch):
+    accuracies(monkeypatch, right)
+    config = replace(CONFIG, n_epochs=6, patience=patience, batch_size=120)
+    kept = {}
+    watcher = Watcher(on_epoch=lambda line: kept.setdefault(line["epoch"], weights_of(tmp_path / "run/last.model")))
+    state = train(MODEL, config, dataset, tmp_path / "run", watcher=watcher)
+    assert (state.epoch, state.best_epoch, state.best) == (epochs, best_epoch, right[best_epoch - 1] / 30)
+    assert_equal_weights(weights_of(tmp_path / "run" / "best.model"), kept[best_epoch])
+    assert_equal_weights(weights_of(tmp_path / "run" / "last.model"), kept[epochs])
+    again = train(MODEL, config, dataset, tmp_path / "run", resume=True)  # patience is remembered
+    assert again.epoch == epochs
+
+
+# --- classes and data
+
+
+def test_a_subset_of_the_classes_in_another_order(dataset, tmp_path):
+    state = train(MODEL, CONFIG, dataset, tmp_path / "run", train_classes=("star", "circle"))
+    config = runs.read_config(tmp_path / "run")
+    assert config.classes == ("star", "circle") and config.model.n_classes == 2
+    assert config.data["n_by_split"]["train"] == 80
+    assert (state.metrics[0]["n_train"], state.metrics[0]["n_val"]) == (80, 20)
+    model = StrokeClassifier(config.model)
+    model.load_state_dict(weights_of(tmp_path / "run" / "last.model"))
+    indices = dataset.indices("val")
+    indices = indices[np.isin(dataset.labels[indices], [0, 2])]
+    result = evaluate(model, dataset, indices, config.classes, np.array([1, -1, 0]))
+    assert result.n == 20 and state.metrics[-1]["val_top1"] == result.top(1)
+
+
+def test_classes_are_written_as_one_likes(dataset, tmp_path):
+    assert training.resolve_classes(dataset, ["Star", "circle"]) == ("star", "circle")
+    assert training.resolve_classes(dataset, None) == ("circle", "house", "star")
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (("circle", "cat"), "'cat' is not among the 3 classes"),
+        (("stars",), "did you mean 'star'"),
+        (("star", "star"), "twice"),
+        ((), "no class"),
+        (("star", ""), "empty"),
+    ],
+)
+def test_classes_that_cannot_be_trained(dataset, tmp_path, classes, message):
+    with pytest.raises(CategoryError, match=message):
+        train(MODEL, CONFIG, dataset, tmp_path / "run", train_classes=classes)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("split", "missing"), [(PositionSplit(0, 10, 0), "train"), (PositionSplit(10, 0, 0), "val")])
+def test_a_dataset_without_training_or_validation_drawings(binary_folder, tmp_path, split, missing):
+    prepare(binary_folder, tmp_path / "data", split=split)
+    with pytest.raises(DatasetError, match=f"no drawing in split '{missing}'"):
+        train(MODEL, CONFIG, PreparedDataset(tmp_path / "data"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_classes_without_validation_drawings(drawings, tmp_path):
+    """Fractions of few drawings may leave a class without any to validate on: a run of that class alone says so."""
+    split = FractionSplit(0.8, 0.2, 0)
+    in_train = split.assign(np.array([drawing.key_id for drawing in drawings["star"]], dtype=np.uint64)) == 1
+    few = drawings | {"star": [drawings["star"][i] for i in np.flatnonzero(in_train)]}
+    (tmp_path / "files").mkdir()
+    for word, items in few.items():
+        binary.write(tmp_path / "files" / f"{word}.bin", items)
+    prepare(tmp_path / "files", tmp_path / "data", split=split)
+    data = PreparedDataset(tmp_path / "data")
+    assert data.manifest["n_by_class"]["star"]["val"] == 0 < data.manifest["n_by_class"]["house"]["val"]
+    state = train(MODEL, replace(CONFIG, n_epochs=1), data, tmp_path / "all")
+    assert 0 <= state.best <= 1 and state.metrics[0]["n_val"] == data.manifest["n_by_split"]["val"]
+    with pytest.raises(DatasetError, match="val"):
+        train(MODEL, CONFIG, data, tmp_path / "star", train_classes=("star",))
+    assert not (tmp_path / "star").exists()
+
+
+def test_counts_are_checked_against_the_dataset(dataset, binary_folder, tmp_path):
+    names = ("n_train", "n_val", "n_test", "n_test_reserved")
+    counts = dict(zip(names, (40, 10, 10, 0), strict=True))
+    assert check_counts(dataset, counts) is None
+    assert check_counts(dataset, dict.fromkeys(names)) is None
+    for key in names:
+        with pytest.raises(ConfigError, match=rf"{key} = 7 was asked for.*prepared with {key} = {counts[key]}"):
+            check_counts(dataset, counts | {key: 7})
+    prepare(binary_folder, tmp_path / "data")
+    with pytest.raises(ConfigError, match="split by hash of key_id"):
+        check_counts(PreparedDataset(tmp_path / "data"), {"n_train": 40, "n_val": None})
+
+
+def test_cuda_where_there_is_none(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="finds no CUDA device"):
+        train(MODEL, replace(CONFIG, device="cuda"), dataset, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    assert training.pick_device(replace(CONFIG, device="auto")) == torch.device("cpu")
+
+
+def test_deterministic_operations_give_the_same_result(dataset, finished, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    try:
+        train(MODEL, replace(CONFIG, deterministic=True), dataset, tmp_path / "run")
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert_equal_weights(weights_of(tmp_path / "run" / "last.model"), weights_of(finished["default"] / "last.model"))
+
+
+# --- it learns
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_both_recipes_learn(dataset, tmp_path, recipe):
+    """Three words tell apart in seconds; a guess is right one time in three."""
+    config = replace(CONFIG, recipe=recipe, n_epochs=30, batch_size=16)
+    state = train(ModelConfig.from_name("simple_lay1_sz16"), config, dataset, tmp_path / "run")
+    losses = [line["loss"] for line in state.metrics]
+    assert losses[-1] < 0.5 * losses[0]
+    assert state.best > 0.75
+    test = dataset.indices("test")
+    model = StrokeClassifier(runs.read_config(tmp_path / "run").model)
+    model.load_state_dict(weights_of(tmp_path / "run" / "best.model"))
+    assert evaluate(model, dataset, test, dataset.classes, np.arange(3)).top(1) > 0.6
+
+
+# --- golden loss curves
+
+
+def golden_curves(folder):
+    """The loss of every step, and validation, of a few epochs by both recipes."""
+    words = ("circle", "house", "star")
+    for word in words:
+        path = folder / "files" / f"{word}.bin"
+        path.parent.mkdir(exist_ok=True)
+        binary.write(path, list(synthetic_drawings(60, seed=7, words=(word,))))
+    prepare(folder / "files", folder / "data", split=PositionSplit(40, 10, 10))
+    data = PreparedDataset(folder / "data")
+    curves = {}
+    for recipe in RECIPES:
+        for name in (NAME, "bilstm_lay2_sz4"):
+            steps = []
+            with pytest.MonkeyPatch.context() as patch:
+                patch_loss(patch, lambda step, loss, to=steps: (to.append(loss.item()), loss)[1])
+                state = train(
+                    ModelConfig.from_name(name), replace(CONFIG, recipe=recipe), data, folder / f"{recipe}_{name}"
+                )
+            curves[f"{recipe} {name}"] = {
+                "loss": [float(f"{loss:.7g}") for loss in steps],
+                "val_loss": [float(f"{line['val_loss']:.7g}") for line in state.metrics],
+            }
+    return curves
+
+
+def test_loss_curves_are_the_golden_ones(tmp_path):
+    golden = json.loads(GOLDEN.read_text())
+    curves = golden_curves(tmp_path)
+    assert curves.keys() == golden.keys() and len(golden) == 4
+    for key, curve in curves.items():
+        assert len(curve["loss"]) == 8
+        assert curve["loss"] == pytest.approx(golden[key]["loss"], rel=1e-4), key
+        assert curve["val_loss"] == pytest.approx(golden[key]["val_loss"], rel=1e-4), key
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as temporary:
+        GOLDEN.parent.mkdir(exist_ok=True)
+        GOLDEN.write_text(json.dumps(golden_curves(Path(temporary)), indent=1) + "\n")
+    print(f"wrote {GOLDEN}", file=sys.stderr)
