@@ -163,7 +163,9 @@ def test_evaluate_details(run, trained, dataset):
     assert sum(map(sum, result.json["confusion"])) == 30
     accuracy = sum(result.json["per_class"].values()) / 3
     assert accuracy == pytest.approx(result.json["top1"])
-    published = run("evaluate", trained, "--data", dataset.path, "--protocol", "published", "--batch-size", 10, "--json")
+    published = run(
+        "evaluate", trained, "--data", dataset.path, "--protocol", "published", "--batch-size", 10, "--json"
+    )
     assert published.json["protocol"] == "published"
     again = run("evaluate", trained, "--data", dataset.path, "--reestimate-batchnorm", "--json")
     assert again.json["batchnorm_reestimated"] is True
@@ -180,7 +182,9 @@ def test_raw_and_simplified_files_by_their_format(run, trained, tmp_path, drawin
     raw.write_text('{"drawing": [[[0, 500, 500], [0, 0, 500], [0, 100, 200]]]}\n')
     plain = tmp_path / "plain.ndjson"
     plain.write_text('{"drawing": [[[0, 255, 255], [0, 0, 255]]]}\n')
-    guesses = [run("predict", path, "--model", trained, "--json").json["drawings"][0]["guesses"] for path in (raw, plain)]
+    guesses = [
+        run("predict", path, "--model", trained, "--json").json["drawings"][0]["guesses"] for path in (raw, plain)
+    ]
     assert guesses[0] == guesses[1]
 
 
@@ -260,7 +264,9 @@ def test_interrupt_leaves_a_checkpoint_and_resumes_to_the_same_weights(dataset, 
 
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     into = tmp_path / "cut"
-    process = subprocess.Popen(command(into), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        command(into), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
     assert process.stdout is not None
     assert process.stdout.readline().startswith("Epoch: 1/40")
     process.send_signal(signal.SIGINT)

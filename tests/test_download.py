@@ -17,7 +17,7 @@ import pytest
 from quickstroke import download as download_module
 from quickstroke.categories import CATEGORIES
 from quickstroke.download import DownloadedFile, download, file_url, reachable
-from quickstroke.errors import DownloadError, CategoryError, ConfigError, QuickstrokeError
+from quickstroke.errors import CategoryError, ConfigError, DownloadError, QuickstrokeError
 
 
 def binary_file(n_drawings: int, key_id: int = 1) -> bytes:
@@ -197,9 +197,7 @@ def test_a_server_without_content_length(bucket: Bucket, get: Getter) -> None:
         (Answer(binary_file(3), with_length=False, headers=[md5_header(b"else")]), "MD5"),
     ],
 )
-def test_tries_again_and_gives_up(
-    bucket: Bucket, get: Getter, tmp_path: Path, broken: Answer, reason: str
-) -> None:
+def test_tries_again_and_gives_up(bucket: Bucket, get: Getter, tmp_path: Path, broken: Answer, reason: str) -> None:
     bucket.put("cat", broken, broken, binary_file(3))
     assert get().path.read_bytes() == binary_file(3)
     assert get.waits == [1, 2]
@@ -221,9 +219,7 @@ def test_a_closed_port_is_tried_again(get: Getter, monkeypatch: pytest.MonkeyPat
         get(n_tries=2)
 
 
-def test_a_broken_connection_is_tried_again(
-    get: Getter, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_broken_connection_is_tried_again(get: Getter, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket.put("cat", binary_file(3))
     opened = download_module._opened
     n_opened = 0
@@ -263,9 +259,7 @@ def test_hashes_in_two_headers_or_of_a_packed_file(bucket: Bucket, get: Getter) 
         Answer(b"\n<!DOCTYPE html><title>Log in to this network</title>" + b" " * 100),
     ],
 )
-def test_refuses_a_web_page(
-    bucket: Bucket, get: Getter, tmp_path: Path, page: Answer, first_bytes: int | None
-) -> None:
+def test_refuses_a_web_page(bucket: Bucket, get: Getter, tmp_path: Path, page: Answer, first_bytes: int | None) -> None:
     bucket.put("cat", page)
     with pytest.raises(DownloadError, match=r"'cat'.*web page"):
         get(first_bytes=first_bytes)
@@ -316,9 +310,7 @@ def test_options_that_cannot_be(get: Getter, options: dict[str, object], reason:
 
 @pytest.mark.parametrize("with_range", [True, False])
 @pytest.mark.parametrize("with_length", [True, False])
-def test_the_beginning_of_a_binary_file(
-    bucket: Bucket, get: Getter, with_range: bool, with_length: bool
-) -> None:
+def test_the_beginning_of_a_binary_file(bucket: Bucket, get: Getter, with_range: bool, with_length: bool) -> None:
     whole = binary_file(20000)
     # The hash is that of the whole file: it must not be held against a part.
     answer = Answer(whole, with_range=with_range, with_length=with_length, headers=[md5_header(whole)])
@@ -356,9 +348,7 @@ def test_a_beginning_is_not_mistaken_for_the_file(bucket: Bucket, get: Getter, t
 
 
 @pytest.mark.parametrize("with_range", [True, False])
-def test_a_beginning_that_is_the_whole_file(
-    bucket: Bucket, get: Getter, tmp_path: Path, with_range: bool
-) -> None:
+def test_a_beginning_that_is_the_whole_file(bucket: Bucket, get: Getter, tmp_path: Path, with_range: bool) -> None:
     whole = binary_file(5)
     bucket.put("cat", Answer(whole, with_range=with_range))
     bucket.put("dog", Answer(whole, with_range=with_range, headers=[md5_header(b"else")]))

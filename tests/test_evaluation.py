@@ -42,9 +42,7 @@ def seed_data(shared: Path, tmp_path_factory) -> PreparedDataset:
     """The first 40 drawings of each of the 2020 project's 100 classes."""
     path = tmp_path_factory.mktemp("seed") / "dataset"
     classes = read_classes(shared / "models" / "seed" / "classes.txt")
-    prepare(
-        shared / "data" / "quickdraw" / "binary", path, classes=classes, split=FractionSplit(0, 0, 1), limit=40
-    )
+    prepare(shared / "data" / "quickdraw" / "binary", path, classes=classes, split=FractionSplit(0, 0, 1), limit=40)
     return PreparedDataset(path)
 
 
@@ -280,9 +278,7 @@ def test_the_published_protocol_depends_on_batches(dataset):
 def test_the_published_protocol_is_training_mode_over_sorted_batches(dataset, reading):
     model = small(reading=reading)
     indices = np.random.default_rng(3).permutation(len(dataset))
-    result = evaluate(
-        model, dataset, indices, dataset.classes, identity(dataset), protocol="published", batch_size=50
-    )
+    result = evaluate(model, dataset, indices, dataset.classes, identity(dataset), protocol="published", batch_size=50)
     model.train()
     losses, predicted = [], []
     for begin in range(0, 180, 50):  # the dataset lies in the order of labels, then files
@@ -324,9 +320,7 @@ def test_the_model_is_as_it_was_after_an_interruption(dataset, protocol):
     model = small().train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(Stop):
-        evaluate(
-            model, dataset, whole(dataset), dataset.classes, identity(dataset), protocol=protocol, on_batch=stop
-        )
+        evaluate(model, dataset, whole(dataset), dataset.classes, identity(dataset), protocol=protocol, on_batch=stop)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert all(module.training for module in model.modules())
 

@@ -98,9 +98,7 @@ class Packed(Seed2020):
 def build(name, reading="length-aware", seed=0, n_classes=4, max_padding=MAX_PADDING):
     """A small model whose batch norm is not the identity."""
     torch.manual_seed(seed)
-    model = StrokeClassifier(
-        ModelConfig.from_name(name, reading=reading, n_classes=n_classes, max_padding=max_padding)
-    )
+    model = StrokeClassifier(ModelConfig.from_name(name, reading=reading, n_classes=n_classes, max_padding=max_padding))
     with torch.no_grad():
         model.bn.weight.copy_(torch.tensor([1.5, 0.7, 1.1]))
         model.bn.bias.copy_(torch.tensor([0.1, -0.4, 0.3]))

@@ -42,7 +42,11 @@ def stepped(steps=2):
         optimizer.zero_grad()
         model(torch.ones(2, 6, 3), torch.tensor([6, 4])).square().sum().backward()
         optimizer.step()
-    return model, optimizer, State(epoch=1, step=2, loss_sum=0.1, seconds=2.5, best=0.5, best_epoch=1, metrics=[{"a": 1}])
+    return (
+        model,
+        optimizer,
+        State(epoch=1, step=2, loss_sum=0.1, seconds=2.5, best=0.5, best_epoch=1, metrics=[{"a": 1}]),
+    )
 
 
 def one_line(error):

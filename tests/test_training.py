@@ -155,9 +155,7 @@ def test_metrics_are_those_of_the_weights(dataset, finished, recipe):
         result = evaluate(model, dataset, indices, dataset.classes, label_map)
         assert line["val_loss"] == pytest.approx(result.loss, rel=1e-6)
         assert [line[f"val_top{k}"] for k in (1, 3, 5)] == [result.top(k) for k in (1, 3, 5)]
-        published = evaluate(
-            model, dataset, indices, dataset.classes, label_map, protocol="published", batch_size=32
-        )
+        published = evaluate(model, dataset, indices, dataset.classes, label_map, protocol="published", batch_size=32)
         assert line["val_top1_published_protocol"] == published.top(1)
         assert (line["n_train"], line["n_val"], line["learning_rate"]) == (120, 30, 0.01)
 
@@ -333,7 +331,10 @@ def test_what_a_kill_leaves_half_written_is_no_harm(dataset, finished, tmp_path)
     for name in ("last.ckpt", "best.model", "metrics.jsonl", "config.json"):
         (folder / f".{name}.1234567.tmp").write_bytes(b"half of it")
     (folder / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n')  # of an epoch without its checkpoint
-    train(MODEL, CONFIG, dataset, folder, resume=True)
+    seen = []
+    watcher = Watcher(on_start=lambda state, resumed: seen.append(len(runs.read_metrics(folder))))
+    train(MODEL, CONFIG, dataset, folder, resume=True, watcher=watcher)
+    assert seen == [0]
     assert_same_run(folder, finished["default"])
 
 
@@ -365,9 +366,7 @@ def test_resuming_without_a_checkpoint_starts_anew(dataset, finished, tmp_path):
         starts = []
         watcher = Watcher(on_start=lambda state, resumed, to=starts: to.append((state, resumed)))
         with pytest.raises(Interrupted):
-            train(
-                MODEL, CONFIG, dataset, folder, resume=True, watcher=replace(watcher, should_stop=lambda: True)
-            )
+            train(MODEL, CONFIG, dataset, folder, resume=True, watcher=replace(watcher, should_stop=lambda: True))
         assert [resumed for _, resumed in starts] == [False]
         (folder / "last.ckpt").unlink()
         train(MODEL, CONFIG, dataset, folder, resume=True, watcher=watcher)
@@ -483,7 +482,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(dataset, finished, tm
 def test_a_learning_rate_that_is_far_too_large(dataset, tmp_path):
     """Weights beyond float32 after the first step: no checkpoint, no model and no metrics of them are written."""
     folder = tmp_path / "run"
-    with pytest.raises(TrainingError, match="epoch 1.*learning-rate"):
+    with pytest.raises(TrainingError, match=r"epoch 1.*learning-rate"):
         train(MODEL, replace(CONFIG, learning_rate=1e38), dataset, folder)
     assert not (folder / "best.model").exists() and not (folder / "metrics.jsonl").exists()
     if (folder / "last.ckpt").exists():

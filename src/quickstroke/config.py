@@ -204,7 +204,7 @@ def _fits(value: Any, hint: Any) -> bool:
             return all(_fits(item, arguments[0]) for item in value)
         return len(value) == len(arguments) and all(map(_fits, value, arguments))
     if hint is float:
-        return type(value) is float and math.isfinite(value) or type(value) is int and abs(value) < 2**1023
+        return (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) < 2**1023)
     return type(value) is hint
 
 

@@ -290,6 +290,8 @@ def _by_word(
     by_word: dict[str, list[Path]] = {}
     takes = None if wanted is None else set(wanted)
     for position, path in enumerate(files):
+        if path.name.encode("utf-8", "replace").decode() != path.name:
+            raise FormatError("its name is no UTF-8 text, which a manifest needs", path)
         if (formats.ending_of(path) or "").startswith(".bin"):
             word = formats.word_of(path)
             if not word:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from quickstroke import config as configs
-from quickstroke import naming, points, runs
+from quickstroke import points, runs
 from quickstroke.categories import SEED_CATEGORIES, check_classes, parse_classes
 from quickstroke.config import ModelConfig
 from quickstroke.errors import ConfigError, ModelNameError, QuickstrokeError, WeightsError
@@ -230,7 +230,6 @@ def _card_config(card: dict[str, Any], path: Path) -> tuple[ModelConfig, tuple[s
         classes = check_classes(card["classes"], str(path))
         preprocessing = card["preprocessing"]
         name, _ = card["name"], card["sha256"]
-        naming.parse_name(str(name))  # its bounds keep a card from asking for any number of layers
     except (KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{path}: damaged card ({type(error).__name__}: {error})") from error
     except QuickstrokeError as error:

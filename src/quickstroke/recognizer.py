@@ -15,6 +15,9 @@ from quickstroke.points import to_points
 from quickstroke.published import LoadedModel
 from quickstroke.simplify import simplify
 
+# Many drawings are read so many at a time, so that memory stays bounded.
+_BATCH_SIZE = 256
+
 
 class Guess(NamedTuple):
     """One word with the probability that the model gives it, 0 to 1."""
@@ -77,6 +80,10 @@ class Recognizer:
 
     def probabilities(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.float64]:
         """Softmax probabilities float64 (B, K) of B drawings in simplified form, strokes uint8 (n, 2)."""
+        parts = [self._probabilities(drawings[i : i + _BATCH_SIZE]) for i in range(0, len(drawings), _BATCH_SIZE)]
+        return np.concatenate([np.empty((0, len(self.classes))), *parts])
+
+    def _probabilities(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.float64]:
         rows = [to_points(strokes, self._model.config.max_padding) for strokes in drawings]
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         points = np.zeros((len(rows), int(lengths.max(initial=0)), 3), dtype=np.float32)
@@ -89,17 +96,21 @@ class Recognizer:
 
 
 def _check_simplified(strokes: Sequence[ArrayLike]) -> list[NDArray[np.uint8]]:
-    if len(strokes) == 0:
+    try:
+        strokes = list(strokes)
+    except TypeError:
+        raise FormatError(f"the drawing is a {type(strokes).__name__}; expected a list of strokes") from None
+    if not strokes:
         raise FormatError("the drawing has no strokes; expected at least one")
     checked = []
     for position, stroke in enumerate(strokes, start=1):
         try:
             array: NDArray[Any] = np.asarray(stroke)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise FormatError(f"stroke {position} is no (n, 2) array: {error}") from error
         if array.ndim != 2 or array.shape[1] not in (2, 3) or not len(array) or array.dtype.kind not in "iuf":
             raise FormatError(
-                f"stroke {position} should be a (n, 2) array of numbers, n at least 1, got shape {array.shape}"
+                f"stroke {position} should be a (n, 2) array of numbers, n at least 1, got {array.dtype} {array.shape}"
             )
         array = array[:, :2]
         if not ((array >= 0) & (array <= 255) & (array == np.floor(array))).all():

@@ -130,7 +130,7 @@ def test_compressed_file_says_the_same_and_is_written_to_the_same_bytes(shared: 
     assert gzip.decompress((tmp_path / "again.bin.gz").read_bytes()) == source.read_bytes()
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(drawings(), max_size=5))
 def test_any_drawing_is_read_as_it_was_written(folder: Path, items: list[Drawing]) -> None:
     path = folder / "a_word.bin"

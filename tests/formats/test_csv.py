@@ -148,7 +148,7 @@ def test_needed_column_that_is_missing_is_named(missing: str, tmp_path: Path) ->
 
 
 def test_column_twice_is_refused(tmp_path: Path) -> None:
-    _, error = refusal(save(tmp_path, f"word,drawing,word\ncat,\"{STROKES}\",dog\n"))
+    _, error = refusal(save(tmp_path, f'word,drawing,word\ncat,"{STROKES}",dog\n'))
     assert (error.line, error.reason) == (1, "header has 2 columns 'word'")
 
 

@@ -1,5 +1,6 @@
 """The official ndjson formats, with every way in which a line can be wrong."""
 
+import dataclasses
 import gzip
 import json
 from pathlib import Path
@@ -110,7 +111,7 @@ def test_drawing_alone_is_enough() -> None:
 def test_real_simplified_files_are_written_to_the_same_bytes(packed: bool, shared: Path, tmp_path: Path) -> None:
     sources = sorted((shared / "data/quickdraw/simplified").glob("*.ndjson"))
     assert len(sources) == 344
-    for source in sources if not packed else sources[:20]:
+    for source in sources[:20] if packed else sources:
         content = source.read_bytes()
         path = source
         if packed:
@@ -158,7 +159,7 @@ def test_real_drawings_are_the_same_in_both_formats(shared: Path) -> None:
     assert n >= 50
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(drawings(), max_size=4))
 def test_any_drawing_is_read_as_it_was_written(folder: Path, items: list[Drawing]) -> None:
     path = folder / "any.ndjson"
@@ -217,9 +218,7 @@ def test_web_page_is_refused(content: bytes, tmp_path: Path) -> None:
     assert "web page" in refusal(save(tmp_path, content))[1].reason
 
 
-def test_line_of_any_length_is_refused_before_it_fills_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_line_of_any_length_is_refused_before_it_fills_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ndjson, "MAX_LINE_BYTES", len(LINE) + 1)
     found, error = refusal(save(tmp_path, f"{LINE}\n{LINE} \n"))
     assert len(found) == 1
@@ -244,7 +243,7 @@ def test_line_of_any_length_is_refused_before_it_fills_memory(
     ],
 )
 def test_what_is_no_json_is_refused(line: str | bytes) -> None:
-    with pytest.raises(FormatError, match="not valid JSON|expected a JSON object"):
+    with pytest.raises(FormatError, match=r"not valid JSON|expected a JSON object"):
         parse_line(line)
 
 
@@ -266,13 +265,13 @@ def test_what_json_does_not_know_is_refused(name: str) -> None:
             parse_line(line)
 
 
-@pytest.mark.parametrize("depth", [*range(20, 1200, 7), 20_000, 1_000_000])
-def test_nesting_of_any_depth_is_refused(depth: int) -> None:
-    nested = "[" * depth + "]" * depth
-    for line in (f'{{"drawing": {nested}}}', f'{{"drawing": [[[1],[2]]], "word": {nested}}}', nested):
-        with pytest.raises(FormatError) as caught:
-            parse_line(line)
-        assert len(str(caught.value)) < 200
+def test_nesting_of_any_depth_is_refused() -> None:
+    for depth in (*range(20, 1100, 9), 20_000, 1_000_000):
+        nested = "[" * depth + "]" * depth
+        for line in (f'{{"drawing": {nested}}}', f'{{"drawing": [[[1],[2]]], "word": {nested}}}', nested):
+            with pytest.raises(FormatError) as caught:
+                parse_line(line)
+            assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize("key", ["word", "countrycode", "recognized", "key_id", "timestamp", "drawing"])
@@ -303,7 +302,8 @@ def test_half_a_character_is_refused_in_reading_and_writing(tmp_path: Path) -> N
     for key in ("word", "countrycode"):
         with pytest.raises(FormatError, match=f"'{key}' has half a character"):
             parse_line(LINE.replace('"cat"' if key == "word" else '"DE"', r'"a\ud800"'))
-        drawing = Drawing(**{"word": "cat", "strokes": [np.zeros((1, 2), np.uint8)], key: "a\ud800"})
+        drawing = Drawing("cat", [np.zeros((1, 2), np.uint8)])
+        drawing = dataclasses.replace(drawing, **{key: "a\ud800"})  # type: ignore[arg-type]
         with pytest.raises(FormatError, match=f"drawing 1: '{key}' has half a character"):
             ndjson.write(tmp_path / "cat.ndjson", [drawing])
     assert list(tmp_path.iterdir()) == []
@@ -360,11 +360,23 @@ def test_timestamp_is_read(text: str, timestamp_us: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "UTC", " UTC", "2017", "2017-13-01 00:00:00 UTC", "2017-02-30 00:00:00 UTC", "2017-03-01 25:00:00 UTC"]
-    + ["01.03.2017 20:41", "1488400896", "2017-03-01 20:41:36 CET", "now", "0001-01-01 00:00:00+05:00"],
+    [
+        "",
+        "UTC",
+        " UTC",
+        "2017",
+        "2017-13-01 00:00:00 UTC",
+        "2017-02-30 00:00:00 UTC",
+        "2017-03-01 25:00:00 UTC",
+        "2017-03-01 20:41:36 CET",
+        "0001-01-01 00:00:00+05:00",
+        "01.03.2017 20:41",
+        "1488400896",
+        "now",
+    ],
 )
 def test_any_other_timestamp_is_refused(text: str) -> None:
-    with pytest.raises(FormatError, match="'timestamp' should be like '2017-03-01 20:41:36.70725 UTC', got"):
+    with pytest.raises(FormatError, match="'timestamp' should be like '2017-03-01 "):
         parse_line(line_with(timestamp=text))
 
 

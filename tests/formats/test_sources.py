@@ -1,7 +1,7 @@
 """Which files the names on a command line stand for."""
 
-import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,8 +23,8 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def found(sources: object) -> list[str]:
-    return [path.name for path in find_sources(sources).files]  # type: ignore[arg-type]
+def found(sources: Any) -> list[str]:
+    return [path.name for path in find_sources(sources).files]
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -78,7 +78,7 @@ def test_file_whose_name_looks_like_a_pattern_is_that_file(folder: Path) -> None
 def test_file_named_twice_is_read_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     (folder / "link.bin").symlink_to(folder / "b.bin")
-    names = ["b.bin", "./b.bin", folder / "b.bin", "sub.bin/../b.bin", "link.bin", "b.*", "*b.bin"]
+    names: list[str | Path] = ["b.bin", "./b.bin", folder / "b.bin", "sub.bin/../b.bin", "link.bin", "b.*", "*b.bin"]
     sources = find_sources(names)
     assert sources.files == (Path("b.bin"),)
     assert found([*names, "."]) == ["b.bin", "a.ndjson.gz", "c.csv", "d.NPZ"]
@@ -101,6 +101,7 @@ def test_source_that_gives_nothing_is_refused_by_name(name: str, reason: str, fo
     (folder / "empty").mkdir()
     (folder / "others").mkdir()
     (folder / "others" / "notes.txt").touch()
+    sources: Any
     for sources in (f"{folder}/{name}", [folder / "b.bin", f"{folder}/{name}"]):
         with pytest.raises(FormatError, match=reason) as caught:
             find_sources(sources)
@@ -141,4 +142,4 @@ def test_sources_are_found_before_anything_is_read(tmp_path: Path) -> None:
 
 def test_unreadable_name_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="no such file or folder"):
-        find_sources(os.path.join(tmp_path, "nul\0.bin"))
+        find_sources(f"{tmp_path}/nul\0.bin")

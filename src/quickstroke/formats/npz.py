@@ -130,7 +130,7 @@ def _items(archive: zipfile.ZipFile, part: str, path: Path) -> list[Any]:
                 shape, _, dtype = np.lib.format.read_array_header_1_0(file)
             else:
                 shape, _, dtype = np.lib.format.read_array_header_2_0(file)
-            if dtype != object or len(shape) != 1:
+            if not dtype.hasobject or dtype.fields or len(shape) != 1:
                 raise FormatError(
                     f"array {part!r} should hold one int16 (n, 3) array a drawing, got {dtype} {shape}", path
                 )

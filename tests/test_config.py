@@ -1,0 +1,199 @@
+"""Configuration: what cannot be is refused by its key, and JSON gives back what was written."""
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quickstroke.config import ModelConfig, TrainConfig, from_json, to_json
+from quickstroke.errors import ConfigError, ModelNameError
+
+convolutions = st.none() | st.tuples(st.integers(1, 65_536), st.integers(1, 50))
+
+
+@st.composite
+def models(draw: st.DrawFn) -> ModelConfig:
+    conv1 = draw(convolutions)
+    return ModelConfig(
+        n_layers=draw(st.integers(1, 64)),
+        hidden_size=draw(st.integers(1, 65_536)),
+        conv1=conv1,
+        conv2=draw(convolutions) if conv1 else None,
+        bidirectional=draw(st.booleans()),
+        n_classes=draw(st.integers(1, 65_536)),
+        reading=draw(st.sampled_from(["length-aware", "padded"])),
+        max_padding=draw(st.integers(99, 10_000)),
+    )
+
+
+@st.composite
+def trainings(draw: st.DrawFn) -> TrainConfig:
+    counts = st.integers(1, 10**9)
+    return TrainConfig(
+        recipe=draw(st.sampled_from(["default", "seed"])),
+        n_epochs=draw(counts),
+        batch_size=draw(counts),
+        learning_rate=draw(st.floats(0, 1e9, exclude_min=True) | counts),
+        patience=draw(st.integers(0, 100)),
+        max_padding=draw(counts),
+        seed=draw(st.integers(0, 2**64 - 1)),
+        device=draw(st.sampled_from(["auto", "cpu", "cuda"])),
+        deterministic=draw(st.booleans()),
+    )
+
+
+@settings(deadline=None)
+@given(models() | trainings())
+def test_json_gives_back_what_was_written(config: ModelConfig | TrainConfig) -> None:
+    values = json.loads(json.dumps(to_json(config)))
+    assert from_json(type(config), values, "here") == config  # type: ignore[type-var]
+    assert set(values) == {field.name for field in dataclasses.fields(config)}
+
+
+@settings(deadline=None)
+@given(models())
+def test_name_gives_back_the_shape(config: ModelConfig) -> None:
+    again = ModelConfig.from_name(
+        config.name, n_classes=config.n_classes, reading=config.reading, max_padding=config.max_padding
+    )
+    assert again == config
+    assert again.name == config.name
+
+
+def test_defaults_are_the_smallest_published_model_and_its_training() -> None:
+    assert ModelConfig() == ModelConfig.from_name("simple_lay1_sz64")
+    assert (ModelConfig().n_classes, ModelConfig().max_padding) == (100, 100)
+    config = TrainConfig()
+    assert (config.batch_size, config.learning_rate, config.n_epochs, config.max_padding) == (256, 0.001, 10, 100)
+
+
+def test_recipe_tells_the_reading() -> None:
+    assert TrainConfig(recipe="seed").reading == "padded"
+    assert TrainConfig(recipe="default").reading == "length-aware"
+
+
+def test_malformed_name_is_refused() -> None:
+    with pytest.raises(ModelNameError, match="type 'gru'"):
+        ModelConfig.from_name("gru_lay1_sz64")
+
+
+@pytest.mark.parametrize(
+    ("conv1", "conv2", "rows"), [(None, None, 1), ((8, 1), None, 1), ((8, 5), None, 5), ((8, 5), (8, 3), 7)]
+)
+def test_receptive_field_is_the_rows_one_step_sees(conv1: Any, conv2: Any, rows: int) -> None:
+    assert ModelConfig(conv1=conv1, conv2=conv2).receptive_field == rows
+    assert ModelConfig(conv1=conv1, conv2=conv2, max_padding=rows).max_padding == rows
+
+
+def test_convolutions_have_to_fit_the_padding() -> None:
+    with pytest.raises(ConfigError, match="the convolutions span 7 steps, more than max_padding = 6"):
+        ModelConfig(conv1=(8, 5), conv2=(8, 3), max_padding=6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "reason"),
+    [
+        (ModelConfig, {"n_layers": 0}, "n_layers should be above 0, got 0"),
+        (ModelConfig, {"n_layers": 65}, "n_layers should be at most 64, got 65"),
+        (ModelConfig, {"hidden_size": -1}, "hidden_size should be above 0"),
+        (ModelConfig, {"hidden_size": 10**9}, "hidden_size should be at most 65536"),
+        (ModelConfig, {"n_classes": 0}, "n_classes should be above 0"),
+        (ModelConfig, {"n_classes": 65_537}, "n_classes should be at most 65536"),
+        (ModelConfig, {"max_padding": 0}, "max_padding should be above 0"),
+        (ModelConfig, {"conv1": (0, 5)}, "conv1 n_filters should be above 0"),
+        (ModelConfig, {"conv1": (8, 0)}, "conv1 filter_size should be above 0"),
+        (ModelConfig, {"conv1": (10**9, 5)}, "conv1 n_filters should be at most 65536"),
+        (ModelConfig, {"conv1": (8, 5), "conv2": (8, -3)}, "conv2 filter_size should be above 0"),
+        (ModelConfig, {"conv2": (8, 5)}, "conv2 needs conv1"),
+        (TrainConfig, {"n_epochs": 0}, "n_epochs should be above 0"),
+        (TrainConfig, {"batch_size": 0}, "batch_size should be above 0"),
+        (TrainConfig, {"learning_rate": 0}, "learning_rate should be above 0"),
+        (TrainConfig, {"learning_rate": -1e-3}, "learning_rate should be above 0"),
+        (TrainConfig, {"max_padding": 0}, "max_padding should be above 0"),
+        (TrainConfig, {"patience": -1}, "patience should be 0 or more"),
+        (TrainConfig, {"seed": -1}, "seed should be 0 or more"),
+        (TrainConfig, {"seed": 2**64}, r"seed should be below 2\^64"),
+    ],
+)
+def test_impossible_value_is_refused_by_its_key(kind: type, changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{reason}"):
+        kind(**changes)
+    with pytest.raises(ConfigError, match=f"^here: {reason}"):
+        from_json(kind, json.loads(json.dumps(changes)), "here")
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value", "expected"),
+    [
+        (ModelConfig, "n_layers", True, "int"),
+        (ModelConfig, "n_layers", 1.0, "int"),
+        (ModelConfig, "n_layers", "1", "int"),
+        (ModelConfig, "n_layers", None, "int"),
+        (ModelConfig, "n_layers", [1], "int"),
+        (ModelConfig, "bidirectional", 1, "bool"),
+        (ModelConfig, "bidirectional", "true", "bool"),
+        (ModelConfig, "bidirectional", None, "bool"),
+        (ModelConfig, "conv1", 5, "tuple[int, int] | None"),
+        (ModelConfig, "conv1", [], "tuple[int, int] | None"),
+        (ModelConfig, "conv1", [8], "tuple[int, int] | None"),
+        (ModelConfig, "conv1", [8, 5, 3], "tuple[int, int] | None"),
+        (ModelConfig, "conv1", [8, True], "tuple[int, int] | None"),
+        (ModelConfig, "conv1", [8, 5.0], "tuple[int, int] | None"),
+        (ModelConfig, "conv1", [[8, 5]], "tuple[int, int] | None"),
+        (ModelConfig, "conv1", "None", "tuple[int, int] | None"),
+        (ModelConfig, "conv1", False, "tuple[int, int] | None"),
+        (ModelConfig, "reading", "Padded", "'length-aware' or 'padded'"),
+        (ModelConfig, "reading", None, "'length-aware' or 'padded'"),
+        (ModelConfig, "reading", ["padded"], "'length-aware' or 'padded'"),
+        (TrainConfig, "recipe", "Seed", "'default' or 'seed'"),
+        (TrainConfig, "recipe", 0, "'default' or 'seed'"),
+        (TrainConfig, "device", "gpu", "'auto' or 'cpu' or 'cuda'"),
+        (TrainConfig, "learning_rate", True, "a finite number"),
+        (TrainConfig, "learning_rate", "0.1", "a finite number"),
+        (TrainConfig, "learning_rate", None, "a finite number"),
+        (TrainConfig, "learning_rate", float("nan"), "a finite number"),
+        (TrainConfig, "learning_rate", float("inf"), "a finite number"),
+        (TrainConfig, "learning_rate", 10**400, "a finite number"),
+        (TrainConfig, "n_epochs", 1e3, "int"),
+        (TrainConfig, "seed", False, "int"),
+        (TrainConfig, "deterministic", 0, "bool"),
+    ],
+)
+def test_wrong_type_is_refused_with_what_was_expected(kind: type, key: str, value: Any, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        from_json(kind, {key: value}, "here")
+    assert str(caught.value).startswith(f"here: {key} should be {expected}, got ")
+    assert len(str(caught.value)) < 200
+
+
+def test_whole_number_passes_for_a_float() -> None:
+    assert TrainConfig(learning_rate=1).learning_rate == 1
+
+
+def test_unknown_key_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"^run\.toml: unknown key 'lr'; expected batch_size, .*learning_rate"):
+        from_json(TrainConfig, {"n_epochs": 5, "lr": 0.1}, "run.toml")
+    # none of the other's keys, none of another case
+    for key in ("hidden_size", "N_epochs", "", "__init__"):
+        with pytest.raises(ConfigError, match="unknown key"):
+            from_json(TrainConfig, {key: 1}, "here")
+
+
+@pytest.mark.parametrize("values", [None, [], [["n_epochs", 5]], "n_epochs", 5, True])
+def test_json_that_is_no_object_is_refused(values: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^here: should be an object of keys and values, got"):
+        from_json(TrainConfig, values, "here")
+
+
+def test_keys_left_out_keep_their_defaults() -> None:
+    assert from_json(TrainConfig, {}, "here") == TrainConfig()
+    assert from_json(ModelConfig, {"conv1": [8, 3]}, "here") == ModelConfig(conv1=(8, 3))
+
+
+def test_configuration_does_not_change() -> None:
+    for config in (ModelConfig(), TrainConfig()):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            config.max_padding = 5  # type: ignore[misc]

@@ -1,0 +1,131 @@
+"""The package as a whole: light to import, complete, and clear about what is missing."""
+
+import importlib
+import json
+import subprocess
+import sys
+
+import pytest
+
+import quickstroke as qs
+
+HEAVY = ("torch", "numba", "matplotlib", "tyro", "rich", "hypothesis")
+
+
+def run_python(code):
+    """What a fresh interpreter prints, read as JSON."""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_importing_is_light():
+    loaded = run_python("import json, sys, quickstroke; print(json.dumps(sorted(sys.modules)))")
+    assert "quickstroke" in loaded
+    assert not set(HEAVY) & set(loaded)
+
+
+def test_light_names_stay_light():
+    code = """
+import json, sys
+import quickstroke as qs
+qs.ModelConfig.from_name("lstm_cv1_128_5_lay1_sz64").name, qs.TrainConfig(), qs.CATEGORIES, qs.Drawing
+print(json.dumps(sorted(sys.modules)))
+"""
+    assert not set(HEAVY) & set(run_python(code))
+
+
+def test_reading_and_simplifying_need_no_torch():
+    """In an environment without PyTorch, what needs it says which extra to install; the rest works."""
+    code = """
+import json, sys
+sys.modules["torch"] = None
+import quickstroke as qs
+answers = {}
+for name in qs.__all__:
+    try:
+        getattr(qs, name)
+        answers[name] = ""
+    except qs.QuickstrokeError as error:
+        answers[name] = str(error)
+print(json.dumps(answers))
+"""
+    answers = run_python(code)
+    missing = {name for name, answer in answers.items() if answer}
+    assert missing == {"Guess", "Recognizer", "StrokeClassifier", "load", "train"}
+    for name in missing:
+        assert f"quickstroke.{name} needs" in answers[name] and "pip install 'quickstroke[torch]'" in answers[name]
+
+
+def test_every_public_name_resolves():
+    assert list(qs.__all__) == sorted(qs.__all__, key=lambda name: (not name.isupper(), name[0].islower(), name))
+    for name in qs.__all__:
+        assert getattr(qs, name) is not None
+    assert set(qs._LAZY) <= set(qs.__all__)
+
+
+def test_lazy_names_are_those_of_their_modules():
+    for name, module in qs._LAZY.items():
+        assert getattr(importlib.import_module(f"quickstroke.{module}"), name) is not None
+    namespace = {}
+    exec("from quickstroke import *", namespace)
+    assert set(qs.__all__) <= set(namespace)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "simplify",
+        pytest.param(
+            "prepare",
+            marks=pytest.mark.xfail(strict=True, reason="importing the module `simplify` hides the function"),
+        ),
+    ],
+)
+def test_names_mean_the_same_in_whatever_order_they_are_used(first):
+    """A lazy name must not turn into the module of the same name once something else has imported that."""
+    code = f"""
+import json
+import quickstroke as qs
+qs.{first}
+print(json.dumps([name for name in qs.__all__ if type(getattr(qs, name)).__name__ == "module"]))
+"""
+    assert run_python(code) == []
+
+
+def test_an_unknown_attribute_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'quickstroke' has no attribute 'recogniser'"):
+        _ = qs.recogniser
+    assert not hasattr(qs, "_hidden")
+
+
+def test_the_version():
+    from importlib import metadata
+
+    assert qs.__version__ == metadata.version("quickstroke")
+    assert [part.isdigit() for part in qs.__version__.split(".")] == [True] * 3
+
+
+def test_every_error_has_the_one_root():
+    from quickstroke import errors
+
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    assert len(kinds) >= 11
+    assert all(issubclass(kind, qs.QuickstrokeError) for kind in kinds)
+    drawn = errors.__doc__ or ""
+    assert all(kind.__name__ in drawn for kind in kinds)
+
+
+def test_the_interface_that_the_text_promises(tmp_path):
+    """Every line of the example in the documentation, on a model without training."""
+    import numpy as np
+
+    from quickstroke.published import LoadedModel, write_model
+
+    config = qs.ModelConfig.from_name("lstm_cv1_8_5_lay1_sz4", n_classes=2)
+    assert config.name == "lstm_cv1_8_5_lay1_sz4"
+    model = qs.StrokeClassifier(config).eval()
+    path = write_model(tmp_path, LoadedModel(model, ("cat", "dog"), None, tmp_path), {})
+    guesses = qs.load(path).predict([np.array([[0, 0], [10.5, 3]])], simplified=False, top=5)
+    assert [guess.word for guess in guesses] in (["cat", "dog"], ["dog", "cat"])
+    assert isinstance(guesses[0], qs.Guess)
