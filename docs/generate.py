@@ -30,8 +30,9 @@ def help_of(args: list[str]) -> str:
 def cli_page() -> str:
     """docs/cli.md."""
     parts = [
-        "# Commands\n\nGenerated from `--help` by `make docs`.\n\nExit codes: 0 done, 2 the input is wrong (one line on "
-        "stderr says what, where and what was expected), 130 interrupted, 1 our fault.\n",
+        "# Commands\n\nGenerated from `--help` by `make docs`.\n\n"
+        "Exit codes: 0 done, 2 the input is wrong (one line on stderr says what, where and what was expected), "
+        "130 interrupted, 1 our fault.\n",
         f"```text\n{help_of([])}\n```\n",
     ]
     parts += [f"## quickstroke {name}\n\n```text\n{help_of([name])}\n```\n" for name in cli.COMMANDS]

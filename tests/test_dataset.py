@@ -23,7 +23,7 @@ from quickstroke.dataset import SPLITS, FractionSplit, PositionSplit, PreparedDa
 from quickstroke.drawing import Drawing
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, FormatError, QuickstrokeError
 from quickstroke.formats import binary, ndjson, read_drawings, read_file
-from quickstroke.simplify import simplify
+from quickstroke.simplification import simplify
 from quickstroke.synthetic import synthetic_drawings
 
 ARRAYS = ("points", "pen_up", "offsets", "labels", "key_ids", "splits")

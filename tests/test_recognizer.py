@@ -16,7 +16,7 @@ from quickstroke.evaluation import evaluate
 from quickstroke.models import StrokeClassifier
 from quickstroke.published import LoadedModel, write_model
 from quickstroke.recognizer import Guess, Recognizer, load
-from quickstroke.simplify import simplify
+from quickstroke.simplification import simplify
 from quickstroke.synthetic import synthetic_drawings
 
 CLASSES = ("circle", "house", "star", "cat", "sun", "fish", "tree")

@@ -76,6 +76,10 @@ def test_config_reads_back(tmp_path):
         ({"model": None}, "config.json"),
         ({"classes": ["cat", "cat"]}, "twice"),
         ({"data": None}, "config.json"),
+        ({"data": {}}, "config.json: damaged"),
+        ({"data": RUN.data | {"path": 3}}, "config.json: damaged"),
+        ({"data": RUN.data | {"split": "position"}}, "config.json: damaged"),
+        ({"data": RUN.data | {"n_by_split": {"train": "many"}}}, "whole numbers"),
     ],
 )
 def test_a_config_that_cannot_be_is_refused(tmp_path, change, message):
@@ -111,7 +115,7 @@ def test_environment_tells_what_ran(tmp_path):
 
 def test_metrics_read_back(tmp_path):
     assert runs.read_metrics(tmp_path) == []
-    lines = [{"epoch": 1, "loss": 0.1 + 0.2}, {"epoch": 2, "loss": 1e-300}]
+    lines = [dict.fromkeys(runs.METRICS, 0.1 + 0.2), dict.fromkeys(runs.METRICS, 1e-300)]
     runs.write_metrics(tmp_path, lines)
     assert runs.read_metrics(tmp_path) == lines
     assert (tmp_path / "metrics.jsonl").read_text().count("\n") == 2
@@ -119,10 +123,24 @@ def test_metrics_read_back(tmp_path):
     assert runs.read_metrics(tmp_path) == lines[:1]
 
 
-def test_damaged_metrics_are_refused(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1}\n{"epo')
-    with pytest.raises(RunError, match=r"metrics\.jsonl: damaged"):
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ('{"epo', "Unterminated string"),
+        ("", "Expecting value"),
+        ("[]", "'epoch'"),
+        ("{}", "'epoch'"),
+        (json.dumps(dict.fromkeys(runs.METRICS, 1) | {"loss": "low"}), "'loss'"),
+        (json.dumps(dict.fromkeys(runs.METRICS, 1) | {"val_top1": float("nan")}), "'val_top1'"),
+        ("[" * 100_000, "recursion"),
+    ],
+)
+def test_damaged_metrics_are_refused(tmp_path, line, what):
+    good = json.dumps(dict.fromkeys(runs.METRICS, 1))
+    (tmp_path / "metrics.jsonl").write_text(f"{good}\n{line}\n{good}\n")
+    with pytest.raises(RunError, match=rf"metrics\.jsonl, line 2: damaged .*{what}") as error:
         runs.read_metrics(tmp_path)
+    assert one_line(error)
 
 
 def test_what_a_run_remembers_of_its_data(dataset):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from quickstroke.formats import read_drawings
     from quickstroke.models import StrokeClassifier
     from quickstroke.recognizer import Guess, Recognizer, load
-    from quickstroke.simplify import simplify
+    from quickstroke.simplification import simplify
     from quickstroke.training import train
 
 _LAZY = {
@@ -29,7 +29,7 @@ _LAZY = {
     "load": "recognizer",
     "prepare": "dataset",
     "read_drawings": "formats",
-    "simplify": "simplify",
+    "simplify": "simplification",
     "train": "training",
 }
 _NEED_TORCH = ("models", "recognizer", "training")

@@ -35,7 +35,7 @@ from quickstroke.drawing import UNKNOWN_COUNTRY, Drawing, DrawingBlock, check_si
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, FormatError
 from quickstroke.files import write_text
 from quickstroke.formats import binary
-from quickstroke.simplify import simplify
+from quickstroke.simplification import simplify
 
 FORMAT = "quickstroke prepared dataset"
 VERSION = 1

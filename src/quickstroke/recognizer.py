@@ -13,7 +13,7 @@ from quickstroke.drawing import Drawing
 from quickstroke.errors import ConfigError, FormatError
 from quickstroke.points import to_points
 from quickstroke.published import LoadedModel
-from quickstroke.simplify import simplify
+from quickstroke.simplification import simplify
 
 # Many drawings are read so many at a time, so that memory stays bounded.
 _BATCH_SIZE = 256

@@ -8,6 +8,7 @@ last.ckpt         everything that resuming needs; written last, so that it never
 """
 
 import json
+import math
 import os
 import platform
 import sys
@@ -29,6 +30,22 @@ from quickstroke.files import atomic_write, write_text
 FORMAT = "quickstroke run"
 VERSION = 1
 CHECKPOINT_VERSION = 1
+
+# What each line of metrics.jsonl has, as numbers.
+METRICS = (
+    "epoch",
+    "loss",
+    "val_loss",
+    "val_top1",
+    "val_top3",
+    "val_top5",
+    "val_top1_published_protocol",
+    "seconds",
+    "train_seconds",
+    "n_train",
+    "n_val",
+    "learning_rate",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +106,7 @@ def read_config(folder: Path) -> RunConfig:
             model=configs.from_json(ModelConfig, values["model"], f"{path}: model"),
             train=configs.from_json(TrainConfig, values["train"], f"{path}: train"),
             classes=check_classes(values["classes"], str(path)),
-            data=dict(values["data"]),
+            data=_data(values["data"]),
         )
     except OSError as error:
         raise RunError(f"{folder}: no run there (config.json: {error.strerror})") from error
@@ -97,6 +114,16 @@ def read_config(folder: Path) -> RunConfig:
         raise RunError(str(error)) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{path}: damaged ({type(error).__name__}: {error})") from error
+
+
+def _data(values: dict[str, Any]) -> dict[str, Any]:
+    """What `describe_data` wrote; KeyError or TypeError where it cannot be that."""
+    texts = values["path"], values["manifest_sha256"], values["split"]["rule"]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"path, manifest_sha256 and split rule should be texts, got {texts!r:.60}")
+    if not all(type(n) is int for n in values["n_by_split"].values()):
+        raise TypeError(f"n_by_split should hold whole numbers, got {values['n_by_split']!r:.60}")
+    return dict(values)
 
 
 def write_environment(folder: Path) -> None:
@@ -132,9 +159,22 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: damaged ({error})") from error
+    return [_metrics_line(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+
+
+def _metrics_line(text: str, where: str) -> dict[str, Any]:
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{where}: damaged ({error})") from error
+    for key in METRICS:
+        value = line.get(key) if isinstance(line, dict) else None
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise RunError(f"{where}: damaged (expected an object with a number for {key!r}, got {text:.60})")
+    return dict(line)
 
 
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:

@@ -508,7 +508,7 @@ def synthetic_drawings(
 
 
 def _synthetic_drawings(n_per_word: int, seed: int, words: Sequence[str], simplified: bool) -> Iterator[Drawing]:
-    from quickstroke.simplify import simplify
+    from quickstroke.simplification import simplify
 
     for word in words:
         for index in range(n_per_word):

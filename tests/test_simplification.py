@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from quickstroke.errors import FormatError
-from quickstroke.simplify import simplify
+from quickstroke.simplification import simplify
 
 Strokes = list[NDArray[np.float64]]
 
