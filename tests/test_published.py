@@ -21,7 +21,7 @@ from quickstroke.categories import SEED_CATEGORIES, read_classes
 from quickstroke.config import ModelConfig, TrainConfig
 from quickstroke.errors import CategoryError, ModelNameError, QuickstrokeError, WeightsError
 from quickstroke.models import StrokeClassifier
-from quickstroke.published import LoadedModel, find_model, list_models, load_model, read_weights, write_model
+from quickstroke.published import LoadedModel, load_model, read_weights, write_model
 from quickstroke.runs import RunConfig
 
 NAME = "simple_lay1_sz4"
@@ -94,14 +94,14 @@ def refused(path, match, kind=WeightsError, **options):
 )
 def test_what_is_written_loads(tmp_path, name, reading):
     model = new_model(name, reading=reading, max_padding=50)
-    path = write_model(tmp_path / "lstm", LoadedModel(model, CLASSES, None, Path("unused")), {"figures": {"n": 3}})
+    path = write_model(tmp_path / "lstm", LoadedModel(model, CLASSES, None, Path("unused")), {"n": 3})
     assert path == tmp_path / "lstm" / f"{name}.model"
     assert sorted(file.name for file in path.parent.iterdir()) == [f"{name}.json", f"{name}.model"]
     loaded = load_model(path)
     assert (loaded.name, loaded.classes, loaded.path, loaded.note) == (name, CLASSES, path, "")
     assert loaded.model.config == model.config and not loaded.model.training
     assert torch.equal(logits(loaded.model), logits(model))
-    assert loaded.card is not None and loaded.card["figures"] == {"n": 3}
+    assert loaded.card is not None and loaded.card["n"] == 3
 
 
 def test_the_file_is_a_plain_state_dict(tmp_path):
@@ -567,7 +567,8 @@ def test_reading_warns_of_nothing(tmp_path, recwarn):
 def run_folder(tmp_path):
     folder = tmp_path / "run"
     model = new_model("lstm_cv1_4_3_lay1_sz3", max_padding=40)
-    config = RunConfig(model.config, TrainConfig(max_padding=40), CLASSES, {"manifest_sha256": "0"})
+    data = {"path": "data", "manifest_sha256": "0", "split": {"rule": "key_id"}, "n_by_split": {"train": 4}}
+    config = RunConfig(model.config, TrainConfig(max_padding=40), CLASSES, data)
     runs.write_config(folder, config)
     runs.save_weights(folder / "best.model", model.state_dict())
     runs.save_weights(folder / "last.model", new_model("lstm_cv1_4_3_lay1_sz3", seed=5).state_dict())
@@ -603,104 +604,6 @@ def test_weights_of_another_run(run_folder):
     runs.save_weights(run_folder / "best.model", new_model().state_dict())
     with pytest.raises(WeightsError, match="do not fit lstm_cv1_4_3_lay1_sz3"):
         load_model(run_folder)
-
-
-# --- finding models
-
-
-@pytest.fixture
-def folders(tmp_path, monkeypatch):
-    """Two folders of published models, the first where the user is, and nothing else."""
-    found = [Path("lstm"), tmp_path / "package" / "lstm"]
-    monkeypatch.setattr(published, "model_folders", lambda: found)
-    monkeypatch.chdir(tmp_path)
-    return found
-
-
-def facts(top1, split="test"):
-    return {"figures": {split: {"top1": top1}}}
-
-
-def test_where_models_are_looked_for(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    here, *packaged = published.model_folders()
-    assert here == Path("lstm") and not here.exists()
-    assert packaged[0] == Path(published.__file__).parent / "lstm"
-    assert all(folder.is_absolute() and folder.name == "lstm" for folder in packaged)
-
-
-def test_nothing_published(folders):
-    assert list_models() == []
-    with pytest.raises(WeightsError, match="no published model found"):
-        find_model(None)
-    with pytest.raises(WeightsError, match=f"{NAME}: neither a .model file, a run folder nor a model published"):
-        find_model(NAME)
-
-
-def test_the_default_is_the_best_of_the_first_folder(folders):
-    publish(folders[0], "simple_lay1_sz3", facts=facts(0.5))
-    best = publish(folders[0], "simple_lay2_sz3", facts=facts(0.7))
-    publish(folders[0], "simple_lay1_sz2", facts=facts(0.6, "val"))
-    publish(folders[0], "simple_lay1_sz1")
-    publish(folders[0] / "animals", "simple_lay1_sz9", facts=facts(0.99))
-    publish(folders[1], "simple_lay1_sz8", facts=facts(0.9))
-    models = list_models()
-    assert [(model.name, model.default) for model in models] == [
-        ("simple_lay2_sz3", True),
-        ("animals/simple_lay1_sz9", False),
-        ("simple_lay1_sz1", False),
-        ("simple_lay1_sz2", False),
-        ("simple_lay1_sz3", False),
-        ("simple_lay1_sz8", False),
-    ]
-    assert find_model(None) == best == models[0].path
-    assert load_model(find_model(None)).name == "simple_lay2_sz3"
-
-
-def test_the_default_comes_with_the_package_where_nothing_is_published_here(folders):
-    best = publish(folders[1], facts=facts(0.9))
-    publish(folders[0] / "animals", "simple_lay1_sz9")  # a set of its own is nobody's default
-    assert find_model(None) == best
-    bare_file = folders[0] / "simple_lay1_sz2.model"
-    bare_file.write_bytes(saved(new_model("simple_lay1_sz2").state_dict()))  # nor is a file without a card
-    assert find_model(None) == best
-    assert [(model.name, model.card is None) for model in list_models()] == [
-        (NAME, False),
-        ("animals/simple_lay1_sz9", False),
-        ("simple_lay1_sz2", True),
-    ]
-
-
-def test_of_two_models_of_one_name_the_first_folder_counts(folders):
-    here, there = publish(folders[0], seed=1, facts=facts(0.1)), publish(folders[1], seed=2, facts=facts(0.9))
-    assert [(model.path, model.default) for model in list_models()] == [(here, True)]
-    assert find_model(NAME) == here
-    shutil.rmtree(folders[0])
-    assert find_model(NAME) == there
-
-
-def test_models_by_name_and_path(folders, tmp_path):
-    path = publish(folders[1] / "animals")
-    assert find_model(f"animals/{NAME}") == path
-    assert find_model(path) == path and find_model(str(path)) == path
-    missing = tmp_path / "missing.model"
-    assert find_model(missing) == missing  # loading it says what is wrong
-    with pytest.raises(WeightsError, match="no such model file"):
-        load_model(find_model(missing))
-    (tmp_path / NAME).mkdir()
-    assert find_model(NAME) == Path(NAME)  # a run folder of that name lies here
-
-
-def test_a_damaged_card_is_told_when_models_are_listed(folders):
-    path = publish(folders[0])
-    path.with_suffix(".json").write_text("{")
-    with pytest.raises(WeightsError, match=rf"{NAME}\.json: damaged card"):
-        list_models()
-
-
-def test_a_card_without_its_weights_is_no_model(folders):
-    publish(folders[0]).unlink()
-    assert list_models() == []
 
 
 def test_a_loaded_model_is_independent_of_the_file(tmp_path):

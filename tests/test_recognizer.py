@@ -98,7 +98,7 @@ def test_what_a_recognizer_tells_of_its_model(tmp_path):
 
 def test_the_default_model_is_loaded(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("quickstroke.published.model_folders", lambda: [tmp_path / "lstm"])
+    monkeypatch.setattr("quickstroke.cards.model_folders", lambda: [tmp_path / "lstm"])
     with pytest.raises(WeightsError, match="no published model"):
         load()
     write_model(tmp_path / "lstm", LoadedModel(new_model(NAMES[0]), CLASSES, None, tmp_path), {})
@@ -208,7 +208,7 @@ def test_the_same_as_evaluation(recognizer, drawings):
     items += synthetic_drawings(2, seed=3, words=("sun",), simplified=False)
     data, left_out = from_drawings(items, CLASSES)
     assert not left_out and len(data) == 26
-    result = evaluate(recognizer._model, data, np.arange(26), CLASSES, np.arange(len(CLASSES)))
+    result = evaluate(recognizer._model.model, data, np.arange(26), CLASSES, np.arange(len(CLASSES)))
     by_label = sorted(items, key=lambda drawing: CLASSES.index(drawing.word))
     for position, drawing in enumerate(by_label):
         guesses = recognizer.predict_drawing(drawing, top=7)

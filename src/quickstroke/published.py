@@ -8,21 +8,20 @@ import json
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from quickstroke import cards, points, runs
 from quickstroke import config as configs
-from quickstroke import points, runs
 from quickstroke.categories import SEED_CATEGORIES, check_classes, parse_classes
 from quickstroke.config import ModelConfig
-from quickstroke.errors import ConfigError, ModelNameError, QuickstrokeError, WeightsError
+from quickstroke.errors import ConfigError, ModelNameError, WeightsError
 from quickstroke.files import atomic_write, write_text
 from quickstroke.models import StrokeClassifier
-
-FORMAT = "quickstroke model card"
-VERSION = 1
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64)
 
@@ -50,6 +49,17 @@ class LoadedModel:
         """The model's name."""
         return self.model.config.name
 
+    @property
+    def max_padding(self) -> int:
+        """Rows to which a drawing is cut."""
+        return self.model.config.max_padding
+
+    def probabilities(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Softmax probabilities (B, K) for points (B, T, 3), zero after each drawing's end, of `lengths` (B,) rows."""
+        with torch.inference_mode():
+            logits = self.model(torch.from_numpy(points), torch.from_numpy(lengths))  # (B, K)
+            return cast(NDArray[np.float64], logits.double().softmax(1).numpy())  # (B, K)
+
 
 def load_model(path: Path | str, classes: Any = None) -> LoadedModel:
     """Loads a `.model` file with its card, a bare one, or the best weights of a run folder.
@@ -74,8 +84,8 @@ def load_model(path: Path | str, classes: Any = None) -> LoadedModel:
     if not path.is_file():
         raise WeightsError(f"{path}: no such model file")
     if card_path.is_file():
-        card = read_card(card_path)
-        config, card_classes = _card_config(card, card_path)
+        card = cards.read_card(card_path)
+        config, card_classes = cards.check_card(card, card_path)
         if path.stem != card["name"]:
             raise WeightsError(f"{path}: its card names it {card['name']!r}")
         digest = _sha256(path)
@@ -206,44 +216,6 @@ def _build(config: ModelConfig, weights: dict[str, Tensor], path: Path) -> Strok
     return model.eval()
 
 
-def read_card(path: Path) -> dict[str, Any]:
-    """A card as parsed JSON, its format and version checked.
-
-    Raises:
-        WeightsError: it is damaged, no card, or newer than this program.
-    """
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        kind, version = card["format"], card["version"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise WeightsError(f"{path}: damaged card ({type(error).__name__}: {error})") from error
-    if kind != FORMAT:
-        raise WeightsError(f"{path}: not a model card; expected format {FORMAT!r}, got {kind!r:.60}")
-    if version != VERSION:
-        raise WeightsError(f"{path}: card version {version!r:.60}, this program reads version {VERSION}")
-    return dict(card)
-
-
-def _card_config(card: dict[str, Any], path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
-    try:
-        config = configs.from_json(ModelConfig, card["config"], f"{path}: config")
-        classes = check_classes(card["classes"], str(path))
-        preprocessing = card["preprocessing"]
-        name, _ = card["name"], card["sha256"]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{path}: damaged card ({type(error).__name__}: {error})") from error
-    except QuickstrokeError as error:
-        raise WeightsError(str(error)) from error
-    expected = {"name": points.PREPROCESSING, "max_padding": config.max_padding}
-    if preprocessing != expected:
-        raise WeightsError(f"{path}: preprocessing {preprocessing!r:.80} is unknown here; expected {expected}")
-    if config.name != name:
-        raise WeightsError(f"{path}: its configuration is that of {config.name!r}, its name {name!r}")
-    if config.n_classes != len(classes):
-        raise WeightsError(f"{path}: lists {len(classes)} classes for {config.n_classes} outputs")
-    return config, classes
-
-
 def write_model(into: Path, loaded: LoadedModel, facts: dict[str, Any]) -> Path:
     """Writes NAME.model and NAME.json into a folder; `facts` are the card's further entries, such as figures.
 
@@ -260,8 +232,8 @@ def write_model(into: Path, loaded: LoadedModel, facts: dict[str, Any]) -> Path:
         torch.save(weights, file)
     staged = path.with_suffix(".model.new")
     card = {
-        "format": FORMAT,
-        "version": VERSION,
+        "format": cards.FORMAT,
+        "version": cards.VERSION,
         "name": loaded.name,
         "sha256": _sha256(staged),
         "config": configs.to_json(config),
@@ -277,79 +249,3 @@ def write_model(into: Path, loaded: LoadedModel, facts: dict[str, Any]) -> Path:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def model_folders() -> list[Path]:
-    """Where published models are looked for: `lstm` here, then those that came with the package."""
-    package = Path(__file__).resolve().parent
-    # An installed package carries them inside; an editable install finds them in its checkout.
-    return [Path("lstm"), package / "lstm", package.parent.parent / "lstm"]
-
-
-@dataclass(frozen=True, slots=True)
-class PublishedModel:
-    """One published file of weights; `card` is None for a bare one, `name` has its set before it, as in `SET/NAME`."""
-
-    name: str
-    path: Path
-    card: dict[str, Any] | None
-    default: bool
-
-
-def list_models() -> list[PublishedModel]:
-    """The published models, the default first, then by name; of folders that have the same name the first counts.
-
-    The default is, in the first folder that has a model with a card beside its sets, the one whose card states the
-    best accuracy.
-
-    Raises:
-        WeightsError: a damaged card.
-    """
-    found: dict[str, PublishedModel] = {}
-    best: tuple[float, str] | None = None
-    for folder in model_folders():
-        here: list[tuple[float, str]] = []
-        for path in sorted(folder.glob("*.model")) + sorted(folder.glob("*/*.model")):
-            card_path = path.with_suffix(".json")
-            card = read_card(card_path) if card_path.is_file() else None
-            name = path.relative_to(folder).with_suffix("").as_posix()
-            if name not in found:
-                found[name] = PublishedModel(name, path, card, False)
-            if card and path.parent == folder:
-                here.append((-stated_accuracy(card)[1], name))
-        best = best or min(here, default=None)
-    if best:
-        found[best[1]] = replace(found[best[1]], default=True)
-    return sorted(found.values(), key=lambda model: (not model.default, model.name))
-
-
-def stated_accuracy(card: dict[str, Any]) -> tuple[str, float]:
-    """The split and top-1 accuracy of a card's best figure: that of the test split, else of val; ("", 0) without."""
-    figures = card.get("figures") or {}
-    for split in ("test", "val"):
-        if split in figures:
-            return split, float(figures[split]["top1"])
-    return "", 0.0
-
-
-def find_model(model: str | Path | None) -> Path:
-    """The model that a user means: a `.model` file, a run folder, a published name (`SET/NAME` too), or the default.
-
-    Raises:
-        WeightsError: there is none.
-    """
-    if model is None:
-        default = next((published.path for published in list_models() if published.default), None)
-        if default is None:
-            raise WeightsError(
-                "no published model found in ./lstm or with the package; train one and publish it, or name one"
-            )
-        return default
-    path = Path(model)
-    if path.exists() or path.suffix == ".model":
-        return path
-    for folder in model_folders():
-        candidate = folder / f"{model}.model"
-        if candidate.is_file():
-            return candidate
-    raise WeightsError(f"{model}: neither a .model file, a run folder nor a model published in ./lstm")

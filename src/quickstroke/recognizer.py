@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
-from quickstroke import published
+from quickstroke import cards
 from quickstroke.drawing import Drawing
 from quickstroke.errors import ConfigError, FormatError
 from quickstroke.points import to_points
-from quickstroke.published import LoadedModel
 from quickstroke.simplification import simplify
 
 # Many drawings are read so many at a time, so that memory stays bounded.
@@ -26,6 +24,30 @@ class Guess(NamedTuple):
     probability: float
 
 
+class Model(Protocol):
+    """What a recognizer runs: `published.LoadedModel`, or one in another format.
+
+    Attributes:
+        name, classes, card, note: as those of `Recognizer`.
+        max_padding: rows to which a drawing is cut.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def card(self) -> dict[str, Any] | None: ...
+    @property
+    def note(self) -> str: ...
+    @property
+    def max_padding(self) -> int: ...
+
+    def probabilities(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Softmax probabilities (B, K) for points (B, T, 3), zero after each drawing's end, of `lengths` (B,) rows."""
+        ...
+
+
 class Recognizer:
     """A loaded model that names drawings.
 
@@ -36,9 +58,9 @@ class Recognizer:
         note: what had to be assumed on loading, empty if nothing.
     """
 
-    def __init__(self, loaded: LoadedModel) -> None:
-        self._model = loaded.model
-        self.name, self.classes, self.card, self.note = loaded.name, loaded.classes, loaded.card, loaded.note
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.name, self.classes, self.card, self.note = model.name, model.classes, model.card, model.note
 
     def predict(self, strokes: Sequence[ArrayLike], *, simplified: bool = False, top: int = 5) -> list[Guess]:
         """The `top` most probable words for one drawing, best first.
@@ -84,15 +106,12 @@ class Recognizer:
         return np.concatenate([np.empty((0, len(self.classes))), *parts])
 
     def _probabilities(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.float64]:
-        rows = [to_points(strokes, self._model.config.max_padding) for strokes in drawings]
+        rows = [to_points(strokes, self._model.max_padding) for strokes in drawings]
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         points = np.zeros((len(rows), int(lengths.max(initial=0)), 3), dtype=np.float32)
         for row, padded in zip(rows, points, strict=True):
             padded[: len(row)] = row
-        with torch.inference_mode():
-            logits = self._model(torch.from_numpy(points), torch.from_numpy(lengths))
-            probabilities: NDArray[np.float64] = logits.double().softmax(1).numpy()
-            return probabilities
+        return self._model.probabilities(points, lengths)
 
 
 def _check_simplified(strokes: Sequence[ArrayLike]) -> list[NDArray[np.uint8]]:
@@ -131,4 +150,7 @@ def load(path: Path | str | None = None, classes: Sequence[str] | Path | str | N
     Raises:
         WeightsError, CategoryError, ModelNameError: as `published.load_model`.
     """
-    return Recognizer(published.load_model(published.find_model(path), classes))
+    path = cards.find_model(path)
+    from quickstroke import published  # needs PyTorch
+
+    return Recognizer(published.load_model(path, classes))

@@ -172,7 +172,7 @@ def _metrics_line(text: str, where: str) -> dict[str, Any]:
         raise RunError(f"{where}: damaged ({error})") from error
     for key in METRICS:
         value = line.get(key) if isinstance(line, dict) else None
-        if type(value) not in (int, float) or not math.isfinite(value):
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
             raise RunError(f"{where}: damaged (expected an object with a number for {key!r}, got {text:.60})")
     return dict(line)
 

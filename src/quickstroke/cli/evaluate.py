@@ -58,7 +58,7 @@ def run(args: Sequence[str]) -> None:
 
     import numpy as np
 
-    from quickstroke import published
+    from quickstroke import cards, published
     from quickstroke.config import TrainConfig
     from quickstroke.dataset import PreparedDataset, from_drawings
     from quickstroke.evaluation import evaluate, reestimate_batchnorm
@@ -66,7 +66,7 @@ def run(args: Sequence[str]) -> None:
     from quickstroke.models import n_parameters
     from quickstroke.training import pick_device
 
-    loaded = published.load_model(published.find_model(options.model), options.classes)
+    loaded = published.load_model(cards.find_model(options.model), options.classes)
     if loaded.note:
         note(loaded.note)
     data: Any

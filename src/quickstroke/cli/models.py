@@ -17,12 +17,12 @@ def run(args: Sequence[str]) -> None:
     """Runs the command."""
     options = parse(Options, "models", args)
 
-    from quickstroke import published
+    from quickstroke import cards
 
     rows = []
-    for model in published.list_models():
+    for model in cards.list_models():
         card = model.card or {}
-        split, top1 = published.stated_accuracy(card)
+        split, top1 = cards.stated_accuracy(card)
         facts = [model.name]
         if model.card is None:
             facts.append("no card: read the 2020 project's way")

@@ -1,0 +1,139 @@
+"""Cards and where published models are: what can be known of a model without PyTorch.
+
+A card is the JSON beside a published file of weights: classes in order, configuration, preprocessing, figures, a hash.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from quickstroke import config as configs
+from quickstroke import points
+from quickstroke.categories import check_classes
+from quickstroke.config import ModelConfig
+from quickstroke.errors import QuickstrokeError, WeightsError
+
+FORMAT = "quickstroke model card"
+VERSION = 1
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """A card as parsed JSON, its format and version checked.
+
+    Raises:
+        WeightsError: it is damaged, no card, or newer than this program.
+    """
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        kind, version = card["format"], card["version"]
+        for figures in card.get("figures", {}).values():
+            float(figures["top1"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise WeightsError(f"{path}: damaged card ({type(error).__name__}: {error})") from error
+    if kind != FORMAT:
+        raise WeightsError(f"{path}: not a model card; expected format {FORMAT!r}, got {kind!r:.60}")
+    if version != VERSION:
+        raise WeightsError(f"{path}: card version {version!r:.60}, this program reads version {VERSION}")
+    return dict(card)
+
+
+def check_card(card: dict[str, Any], path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
+    """The configuration and classes of a card; `path` says whose they are.
+
+    Raises:
+        WeightsError: the card is damaged, contradicts itself, or asks for a preprocessing that this program has not.
+    """
+    try:
+        config = configs.from_json(ModelConfig, card["config"], f"{path}: config")
+        classes = check_classes(card["classes"], str(path))
+        preprocessing = card["preprocessing"]
+        name, _ = card["name"], card["sha256"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path}: damaged card ({type(error).__name__}: {error})") from error
+    except QuickstrokeError as error:
+        raise WeightsError(str(error)) from error
+    expected = {"name": points.PREPROCESSING, "max_padding": config.max_padding}
+    if preprocessing != expected:
+        raise WeightsError(f"{path}: preprocessing {preprocessing!r:.80} is unknown here; expected {expected}")
+    if config.name != name:
+        raise WeightsError(f"{path}: its configuration is that of {config.name!r}, its name {name!r}")
+    if config.n_classes != len(classes):
+        raise WeightsError(f"{path}: lists {len(classes)} classes for {config.n_classes} outputs")
+    return config, classes
+
+
+def model_folders() -> list[Path]:
+    """Where published models are looked for: `lstm` here, then those that came with the package."""
+    package = Path(__file__).resolve().parent
+    # An installed package carries them inside; an editable install finds them in its checkout.
+    return [Path("lstm"), package / "lstm", package.parent.parent / "lstm"]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedModel:
+    """One published file of weights; `card` is None for a bare one, `name` has its set before it, as in `SET/NAME`."""
+
+    name: str
+    path: Path
+    card: dict[str, Any] | None
+    default: bool
+
+
+def list_models() -> list[PublishedModel]:
+    """The published models, the default first, then by name; of folders that have the same name the first counts.
+
+    The default is, in the first folder that has a model with a card beside its sets, the one whose card states the
+    best accuracy.
+
+    Raises:
+        WeightsError: a damaged card.
+    """
+    found: dict[str, PublishedModel] = {}
+    best: tuple[float, str] | None = None
+    for folder in model_folders():
+        here: list[tuple[float, str]] = []
+        for path in sorted(folder.glob("*.model")) + sorted(folder.glob("*/*.model")):
+            card_path = path.with_suffix(".json")
+            card = read_card(card_path) if card_path.is_file() else None
+            name = path.relative_to(folder).with_suffix("").as_posix()
+            if name not in found:
+                found[name] = PublishedModel(name, path, card, False)
+            if card and path.parent == folder:
+                here.append((-stated_accuracy(card)[1], name))
+        best = best or min(here, default=None)
+    if best:
+        found[best[1]] = replace(found[best[1]], default=True)
+    return sorted(found.values(), key=lambda model: (not model.default, model.name))
+
+
+def stated_accuracy(card: dict[str, Any]) -> tuple[str, float]:
+    """The split and top-1 accuracy of a card's best figure: that of the test split, else of val; ("", 0) without."""
+    figures = card.get("figures") or {}
+    for split in ("test", "val"):
+        if split in figures:
+            return split, float(figures[split]["top1"])
+    return "", 0.0
+
+
+def find_model(model: str | Path | None) -> Path:
+    """The model that a user means: a `.model` file, a run folder, a published name (`SET/NAME` too), or the default.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    if model is None:
+        default = next((published.path for published in list_models() if published.default), None)
+        if default is None:
+            raise WeightsError(
+                "no published model found in ./lstm or with the package; train one and publish it, or name one"
+            )
+        return default
+    path = Path(model)
+    if path.exists() or path.suffix == ".model":
+        return path
+    for folder in model_folders():
+        candidate = folder / f"{model}.model"
+        if candidate.is_file():
+            return candidate
+    raise WeightsError(f"{model}: neither a .model file, a run folder nor a model published in ./lstm")

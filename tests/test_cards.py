@@ -1,0 +1,132 @@
+"""Finding published models by their cards: which is meant, which is the default."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from quickstroke import cards
+from quickstroke.cards import find_model, list_models
+from quickstroke.config import ModelConfig
+from quickstroke.errors import WeightsError
+from quickstroke.models import StrokeClassifier
+from quickstroke.published import LoadedModel, load_model, write_model
+
+NAME = "simple_lay1_sz4"
+CLASSES = ("cat", "flying saucer", "star")
+
+
+def new_model(name=NAME, seed=0):
+    torch.manual_seed(seed)
+    return StrokeClassifier(ModelConfig.from_name(name, n_classes=len(CLASSES))).eval()
+
+
+def publish(folder, name=NAME, seed=0, facts=None):
+    return write_model(folder, LoadedModel(new_model(name, seed), CLASSES, None, Path("unused")), facts or {})
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """Two folders of published models, the first where the user is, and nothing else."""
+    found = [Path("lstm"), tmp_path / "package" / "lstm"]
+    monkeypatch.setattr(cards, "model_folders", lambda: found)
+    monkeypatch.chdir(tmp_path)
+    return found
+
+
+def facts(top1, split="test"):
+    return {"figures": {split: {"top1": top1}}}
+
+
+def test_where_models_are_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    here, *packaged = cards.model_folders()
+    assert here == Path("lstm") and not here.exists()
+    assert packaged[0] == Path(cards.__file__).parent / "lstm"
+    assert all(folder.is_absolute() and folder.name == "lstm" for folder in packaged)
+
+
+def test_nothing_published(folders):
+    assert list_models() == []
+    with pytest.raises(WeightsError, match="no published model found"):
+        find_model(None)
+    with pytest.raises(WeightsError, match=f"{NAME}: neither a .model file, a run folder nor a model published"):
+        find_model(NAME)
+
+
+def test_the_default_is_the_best_of_the_first_folder(folders):
+    publish(folders[0], "simple_lay1_sz3", facts=facts(0.5))
+    best = publish(folders[0], "simple_lay2_sz3", facts=facts(0.7))
+    publish(folders[0], "simple_lay1_sz2", facts=facts(0.6, "val"))
+    publish(folders[0], "simple_lay1_sz1")
+    publish(folders[0] / "animals", "simple_lay1_sz9", facts=facts(0.99))
+    publish(folders[1], "simple_lay1_sz8", facts=facts(0.9))
+    models = list_models()
+    assert [(model.name, model.default) for model in models] == [
+        ("simple_lay2_sz3", True),
+        ("animals/simple_lay1_sz9", False),
+        ("simple_lay1_sz1", False),
+        ("simple_lay1_sz2", False),
+        ("simple_lay1_sz3", False),
+        ("simple_lay1_sz8", False),
+    ]
+    assert find_model(None) == best == models[0].path
+    assert load_model(best).name == "simple_lay2_sz3"
+
+
+def test_the_default_comes_with_the_package_where_nothing_is_published_here(folders):
+    best = publish(folders[1], facts=facts(0.9))
+    publish(folders[0] / "animals", "simple_lay1_sz9")  # a set of its own is nobody's default
+    assert find_model(None) == best
+    bare_file = folders[0] / "simple_lay1_sz2.model"
+    torch.save(new_model("simple_lay1_sz2").state_dict(), bare_file)  # nor is a file without a card
+    assert find_model(None) == best
+    assert [(model.name, model.card is None) for model in list_models()] == [
+        (NAME, False),
+        ("animals/simple_lay1_sz9", False),
+        ("simple_lay1_sz2", True),
+    ]
+
+
+def test_of_two_models_of_one_name_the_first_folder_counts(folders):
+    here, there = publish(folders[0], seed=1, facts=facts(0.1)), publish(folders[1], seed=2, facts=facts(0.9))
+    assert [(model.path, model.default) for model in list_models()] == [(here, True)]
+    assert find_model(NAME) == here
+    shutil.rmtree(folders[0])
+    assert find_model(NAME) == there
+
+
+def test_models_by_name_and_path(folders, tmp_path):
+    path = publish(folders[1] / "animals")
+    assert find_model(f"animals/{NAME}") == path
+    assert find_model(path) == path and find_model(str(path)) == path
+    missing = tmp_path / "missing.model"
+    assert find_model(missing) == missing  # loading it says what is wrong
+    with pytest.raises(WeightsError, match="no such model file"):
+        load_model(find_model(missing))
+    (tmp_path / NAME).mkdir()
+    assert find_model(NAME) == Path(NAME)  # a run folder of that name lies here
+
+
+def test_a_damaged_card_is_told_when_models_are_listed(folders):
+    path = publish(folders[0])
+    path.with_suffix(".json").write_text("{")
+    with pytest.raises(WeightsError, match=rf"{NAME}\.json: damaged card"):
+        list_models()
+
+
+def test_a_card_without_its_weights_is_no_model(folders):
+    publish(folders[0]).unlink()
+    assert list_models() == []
+
+
+@pytest.mark.parametrize(
+    "figures", [3, [], {"test": 3}, {"test": {}}, {"val": {"top1": "good"}}, {"val": {"top1": None}}]
+)
+def test_a_card_whose_figures_are_none(folders, figures):
+    path = publish(folders[0], facts={"figures": figures})
+    with pytest.raises(WeightsError, match=rf"{NAME}\.json: damaged card"):
+        list_models()
+    with pytest.raises(WeightsError, match="damaged card"):
+        load_model(path)
