@@ -31,7 +31,7 @@ NAME = "lstm_cv1_4_3_lay1_sz5"
 MODEL = ModelConfig.from_name(NAME)
 RECIPES = ("seed", "default")
 # 120 drawings make 4 steps, the last of them short; validation takes one batch by each protocol.
-CONFIG = TrainConfig(n_epochs=2, batch_size=32, learning_rate=0.01, max_padding=30, device="cpu")
+CONFIG = TrainConfig(n_epochs=2, batch_size=32, learning_rate=0.01, max_padding=30, device="cpu", precision="float32")
 TIMES = ("seconds", "train_seconds")
 
 

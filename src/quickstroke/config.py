@@ -14,6 +14,7 @@ from quickstroke.errors import ConfigError
 Reading = Literal["length-aware", "padded"]
 Recipe = Literal["default", "seed"]
 Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 N_SEED_CLASSES = 100
 
@@ -115,6 +116,8 @@ class TrainConfig:
         max_padding: rows to which each drawing is cut (and padded, with the recipe `seed`).
         seed: of the initial weights and of the order of the drawings.
         device: `auto` takes a CUDA device when there is one.
+        precision: of the matrix products of training; weights, sums and every evaluation are float32. `auto` takes
+            bfloat16 on a processor that multiplies it in hardware.
         deterministic: refuse operations that are not repeatable on the device.
     """
 
@@ -126,6 +129,7 @@ class TrainConfig:
     max_padding: int = 100
     seed: int = 0
     device: Device = "auto"
+    precision: Precision = "auto"
     deterministic: bool = False
 
     def __post_init__(self) -> None:
@@ -134,6 +138,8 @@ class TrainConfig:
         for key in ("patience", "seed"):
             if getattr(self, key) < 0:
                 raise ConfigError(f"{key} should be 0 or more, got {getattr(self, key)}")
+        if self.recipe == "seed" and self.precision == "bfloat16":
+            raise ConfigError("precision 'bfloat16' does not go with the recipe 'seed', which trains in float32")
         if self.seed >= 2**64:  # what PyTorch takes
             raise ConfigError(f"seed should be below 2^64, got {self.seed}")
 

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from llvmlite.binding import get_host_cpu_features
 
 from quickstroke import batches, runs
 from quickstroke.categories import check_classes, closest_words
-from quickstroke.config import ModelConfig, TrainConfig
+from quickstroke.config import ModelConfig, Precision, TrainConfig
 from quickstroke.dataset import SPLITS, PreparedDataset
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError, TrainingError
 from quickstroke.evaluation import evaluate
@@ -84,14 +85,16 @@ def train(
     watcher = watcher or Watcher()
     folder = Path(into)
     classes = resolve_classes(data, train_classes)
+    device = pick_device(config)
+    config = replace(config, precision=pick_precision(config, device))
     model_config = replace(model_config, n_classes=len(classes), reading=config.reading, max_padding=config.max_padding)
     run = RunConfig(model_config, config, classes, runs.describe_data(data, classes))
     label_map = data.label_map(classes)
     train_indices, val_indices = (select(data, split, label_map) for split in ("train", "val"))
-    device = pick_device(config)
 
     torch.manual_seed(config.seed)
     model = StrokeClassifier(model_config).to(device)
+    model.precision = getattr(torch, config.precision)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
     state, resumed = _open(folder, run, model, optimizer, resume)
     watcher.on_start(state, resumed)
@@ -243,6 +246,20 @@ def pick_device(config: TrainConfig) -> torch.device:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with it
         torch.use_deterministic_algorithms(True)
     return torch.device("cuda" if available and config.device != "cpu" else "cpu")
+
+
+def pick_precision(config: TrainConfig, device: torch.device) -> Precision:
+    """The precision that a configuration means on a device: `float32` or `bfloat16`.
+
+    Raises:
+        ConfigError: `bfloat16` on another device than a CPU.
+    """
+    if config.precision == "bfloat16" and device.type != "cpu":
+        raise ConfigError(f"precision 'bfloat16' is for training on a CPU, not on {device.type}")
+    if config.precision != "auto":
+        return config.precision
+    in_hardware = any(get_host_cpu_features().get(feature) for feature in ("avx512bf16", "amx-bf16"))
+    return "bfloat16" if in_hardware and device.type == "cpu" and config.recipe == "default" else "float32"
 
 
 def _order(config: TrainConfig, data: PreparedDataset, indices: Any, epoch: int) -> list[Any]:

@@ -1,0 +1,391 @@
+"""The LSTM of training on a CPU: forward and backward over the true steps of a batch only.
+
+`torch.lstm` is fast forward, but its backward reaches a third of the processor's matrix rate, and padded steps cost as
+much as true ones. Here the steps of a batch lie packed one after the other, each step is one matrix product over the
+drawings that still go on, the gates are one pass of compiled code over what that product left in the cache, and the
+gradient of the weights is one product over all steps.
+
+Dimensions: B batch, S packed rows (the sum of the lengths), C inputs, H hidden units, K = C + H + 1 columns that one
+product reads (input, hidden state, 1 for the bias), rounded up.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_F = np.float32
+_ONE, _TWO = _F(1), _F(2)
+_LOG2_E = _F(np.log2(np.e))
+# Adding it to a float32 of small magnitude rounds that to a whole number, which its low bits then are.
+_ROUND = _F(1.5 * 2**23)
+_BITS_OF_ONE = np.int32(0x3F800000)
+
+
+def _power_of_two() -> list[Any]:
+    """Coefficients of 2^f for f from -1/2 to 1/2, lowest first; the relative error is about 1e-7."""
+    nodes = np.cos(np.pi * (np.arange(4096) + 0.5) / 4096) / 2
+    fit = np.polynomial.Chebyshev.fit(nodes, 2.0**nodes, 5, domain=[-0.5, 0.5])
+    return [_F(c) for c in fit.convert(kind=np.polynomial.Polynomial).coef]
+
+
+_P0, _P1, _P2, _P3, _P4, _P5 = _power_of_two()
+
+# The loops below are written so that LLVM makes vectors of them: from 0 on, over one output array, without branches.
+# "contract" admits fused multiply-add and nothing that would swallow a NaN.
+_jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+
+
+@numba.njit(inline="always")
+def _sigmoid(y: Any) -> Any:
+    """1 / (1 + 2^y): the logistic function of -y / log2(e). The error is about 1e-7."""
+    y = _F(-126) if y < _F(-126) else y
+    y = _F(126) if y > _F(126) else y
+    shifted = _F(y + _ROUND)
+    f = y - (shifted - _ROUND)
+    fraction = _P0 + f * (_P1 + f * (_P2 + f * (_P3 + f * (_P4 + f * _P5))))
+    power = np.int32((_F(shifted).view(np.int32) << np.int32(23)) + _BITS_OF_ONE).view(np.float32)
+    return _ONE / (_ONE + fraction * power)
+
+
+@_jit
+def _activate(a: Any, c_before: Any, c: Any, tanh_c: Any, h: Any) -> None:
+    """Gates i, f, g, o in `a` (4H,) from what they are before activation; cell and hidden state (H,)."""
+    n = len(c)
+    for j in range(2 * n):
+        a[j] = _sigmoid(-_LOG2_E * a[j])
+    for j in range(n):
+        a[2 * n + j] = _TWO * _sigmoid(-_TWO * _LOG2_E * a[2 * n + j]) - _ONE
+    for j in range(n):
+        a[3 * n + j] = _sigmoid(-_LOG2_E * a[3 * n + j])
+    for j in range(n):
+        c[j] = a[n + j] * c_before[j] + a[j] * a[2 * n + j]
+    for j in range(n):
+        tanh_c[j] = _TWO * _sigmoid(-_TWO * _LOG2_E * c[j]) - _ONE
+    for j in range(n):
+        h[j] = a[3 * n + j] * tanh_c[j]
+
+
+@_jit
+def _deactivate(a: Any, dh: Any, tanh_c: Any, dc: Any, c_before: Any, de: Any, dg: Any) -> None:
+    """Gradients of the gates before activation into `a` (4H,), of the cell state before the step into `dc` (H,)."""
+    n = len(dc)
+    for j in range(n):
+        de[j] = dc[j] + dh[j] * a[3 * n + j] * (_ONE - tanh_c[j] * tanh_c[j])
+    for j in range(n):
+        a[3 * n + j] = dh[j] * tanh_c[j] * a[3 * n + j] * (_ONE - a[3 * n + j])
+    for j in range(n):
+        dc[j] = de[j] * a[n + j]
+    for j in range(n):
+        a[n + j] = dc[j] * c_before[j] * (_ONE - a[n + j])
+    for j in range(n):
+        dg[j] = de[j] * a[j] * (_ONE - a[2 * n + j] * a[2 * n + j])
+    for j in range(n):
+        a[j] = de[j] * a[2 * n + j] * a[j] * (_ONE - a[j])
+    for j in range(n):
+        a[2 * n + j] = dg[j]
+
+
+# bfloat16 is the upper half of a float32; numba has no such type, so its bits go as uint16.
+
+
+@numba.njit(inline="always")
+def _rounded(bits: Any) -> Any:
+    """The upper half of a float32's bits, rounded to even. What is not finite stays so, but for a NaN of few bits."""
+    return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
+
+
+@_jit
+def _step_float32(gates: Any, c_before: Any, c: Any, tanh_c: Any, h: Any, h_next: Any) -> None:
+    for r in range(len(c)):
+        row = h[r]
+        _activate(gates[r], c_before[r], c[r], tanh_c[r], row)
+        if r < len(h_next):
+            following = h_next[r]
+            for j in range(len(row)):
+                following[j] = row[j]
+
+
+@_jit
+def _step_bfloat16(product: Any, gates: Any, c_before: Any, c: Any, tanh_c: Any, h: Any, h_next: Any) -> None:
+    bits = gates.view(np.uint32)
+    exact = np.empty(c.shape[1], np.float32)
+    exact_bits = exact.view(np.uint32)
+    for r in range(len(c)):
+        source, target = product[r], bits[r]
+        for j in range(len(source)):
+            target[j] = np.uint32(source[j]) << np.uint32(16)
+        _activate(gates[r], c_before[r], c[r], tanh_c[r], exact)
+        row = h[r]
+        for j in range(len(row)):
+            row[j] = _rounded(exact_bits[j])
+        if r < len(h_next):
+            following = h_next[r]
+            for j in range(len(row)):
+                following[j] = row[j]
+
+
+@_jit
+def _step_back_float32(dh_out: Any, dh_next: Any, gates: Any, c_before: Any, tanh_c: Any, dc: Any) -> None:
+    n = tanh_c.shape[1]
+    de, dg, dh = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
+    for r in range(len(tanh_c)):
+        out = dh_out[r]
+        for j in range(n):
+            dh[j] = out[j]
+        if r < len(dh_next):
+            following = dh_next[r]
+            for j in range(n):
+                dh[j] += following[j]
+        _deactivate(gates[r], dh, tanh_c[r], dc[r], c_before[r], de, dg)
+
+
+@_jit
+def _step_back_bfloat16(
+    dh_out: Any, dh_next: Any, gates: Any, c_before: Any, tanh_c: Any, dc: Any, dgates: Any
+) -> None:
+    n = tanh_c.shape[1]
+    de, dg, dh = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
+    wide = np.empty(n, np.float32)
+    wide_bits = wide.view(np.uint32)
+    bits = gates.view(np.uint32)
+    for r in range(len(tanh_c)):
+        out = dh_out[r]
+        for j in range(n):
+            wide_bits[j] = np.uint32(out[j]) << np.uint32(16)
+        for j in range(n):
+            dh[j] = wide[j]
+        if r < len(dh_next):
+            following = dh_next[r]
+            for j in range(n):
+                wide_bits[j] = np.uint32(following[j]) << np.uint32(16)
+            for j in range(n):
+                dh[j] += wide[j]
+        _deactivate(gates[r], dh, tanh_c[r], dc[r], c_before[r], de, dg)
+        source, target = bits[r], dgates[r]
+        for j in range(len(target)):
+            target[j] = _rounded(source[j])
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """Where the steps of a batch lie when they are packed.
+
+    The batch is dealt into parts, one for each thread. A part has its drawings in order of length, the longest first,
+    and its rows in order of step, so that each step of it is one block of rows.
+
+    Attributes:
+        index: int64 (S,), for each packed row its row in (B * T,).
+        reverse: int64 (S,), for each packed row that of the step as far from the other end of its drawing.
+        last: int64 (B,), the packed row of each drawing's last step.
+        parts: for each part its first row and, for each step, how many drawings have it.
+    """
+
+    index: Tensor
+    reverse: Tensor
+    last: Tensor
+    parts: tuple[tuple[int, tuple[int, ...]], ...]
+
+
+def pack(lengths: Tensor, n_steps: int, n_parts: int) -> Packing:
+    """The packing of B drawings with `lengths` int64 (B,), each from 1 to `n_steps`, in `n_parts` parts."""
+    ends = lengths.numpy()
+    order = np.argsort(-ends, kind="stable")
+    begin = 0
+    indices, reverses, parts = [], [], []
+    last = np.empty(len(ends), dtype=np.int64)
+    for part in range(min(n_parts, len(ends))):
+        drawings = order[part::n_parts]  # dealt, so that parts take the same time
+        own = ends[drawings]
+        steps = np.arange(own[0])
+        sizes = np.searchsorted(-own, -steps, side="left")  # (T,) drawings that have step t
+        starts = begin + np.cumsum(sizes) - sizes  # (T,)
+        step = np.repeat(steps, sizes)  # (S,)
+        rank = np.arange(len(step)) - (starts - begin)[step]  # (S,)
+        indices.append(drawings[rank] * n_steps + step)
+        reverses.append(starts[own[rank] - 1 - step] + rank)
+        last[drawings] = starts[own - 1] + np.arange(len(own))
+        parts.append((begin, tuple(sizes.tolist())))
+        begin += len(step)
+    return Packing(
+        torch.from_numpy(np.concatenate(indices)),
+        torch.from_numpy(np.concatenate(reverses)),
+        torch.from_numpy(last),
+        tuple(parts),
+    )
+
+
+def lstm(x: Tensor, weights: tuple[Tensor, Tensor, Tensor, Tensor], packing: Packing) -> Tensor:
+    """One direction of one layer.
+
+    Args:
+        x: packed (S, C), float32 or bfloat16; that type is the one of the matrix products, sums are in float32.
+        weights: `weight_ih` (4H, C), `weight_hh` (4H, H), `bias_ih` and `bias_hh` (4H,) as `nn.LSTM` has them, float32.
+
+    Returns:
+        The hidden state after each step, packed (S, H), in the type of `x`.
+    """
+    result: Tensor = _Direction.apply(x, *weights, packing)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Direction(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, packing: Packing
+    ) -> Tensor:
+        n_rows, n_inputs = x.shape
+        n_hidden = weight_hh.shape[1]
+        n_columns = -(-(n_inputs + n_hidden + 1) // 4) * 4
+        weight = torch.zeros(4 * n_hidden, n_columns, dtype=x.dtype)  # (4H, K)
+        weight[:, :n_inputs] = weight_ih
+        weight[:, n_inputs : n_inputs + n_hidden] = weight_hh
+        weight[:, n_inputs + n_hidden] = bias_ih + bias_hh
+        buffers = _Buffers()
+        z = buffers.take(n_rows, n_columns, x.dtype)  # (S, K)
+        gates = buffers.take(n_rows, 4 * n_hidden, torch.float32)
+        c = buffers.take(n_rows, n_hidden, torch.float32)
+        tanh_c = buffers.take(n_rows, n_hidden, torch.float32)
+        h = torch.empty(n_rows, n_hidden, dtype=x.dtype)
+        transposed = weight.t().contiguous()
+
+        def run(begin: int, sizes: tuple[int, ...]) -> None:
+            end = begin + sum(sizes)
+            z[begin:end, :n_inputs] = x[begin:end]
+            z[begin:end, n_inputs + n_hidden :] = 0
+            z[begin:end, n_inputs + n_hidden] = 1
+            z[begin : begin + sizes[0], n_inputs : n_inputs + n_hidden] = 0
+            state = _array(z)[:, n_inputs : n_inputs + n_hidden]
+            g, c_all, t, h_all = _array(gates), _array(c), _array(tanh_c), _array(h)
+            product = torch.empty(sizes[0], 4 * n_hidden, dtype=x.dtype)
+            before = np.zeros((sizes[0], n_hidden), dtype=np.float32)
+            for size, n_next in zip(sizes, (*sizes[1:], 0), strict=True):
+                end = begin + size
+                rows, following = slice(begin, end), state[end : end + n_next]
+                if x.dtype == torch.float32:
+                    torch.mm(z[rows], transposed, out=gates[rows])
+                    _step_float32(g[rows], before, c_all[rows], t[rows], h_all[rows], following)
+                else:
+                    torch.mm(z[rows], transposed, out=product[:size])
+                    _step_bfloat16(
+                        _array(product)[:size], g[rows], before, c_all[rows], t[rows], h_all[rows], following
+                    )
+                before = c_all[rows]
+                begin = end
+
+        _in_parts(run, packing)
+        ctx.save_for_backward(weight)
+        ctx.packing, ctx.n_inputs, ctx.buffers, ctx.kept = packing, n_inputs, buffers, (z, gates, c, tanh_c)
+        return h
+
+    @staticmethod
+    def backward(ctx: Any, dh: Tensor) -> tuple[Tensor | None, ...]:
+        (weight,) = ctx.saved_tensors
+        z, gates, c, tanh_c = ctx.kept
+        buffers: _Buffers = ctx.buffers
+        n_inputs, n_hidden, n_columns = ctx.n_inputs, c.shape[1], weight.shape[1]
+        packing: Packing = ctx.packing
+        dh = dh.contiguous()
+        dz = torch.empty(len(z), n_columns, dtype=z.dtype)
+        dgates = gates if z.dtype == torch.float32 else buffers.take(len(z), 4 * n_hidden, z.dtype)
+
+        def run(begin: int, sizes: tuple[int, ...]) -> Tensor:
+            end = begin + sum(sizes)
+            whole = slice(begin, end)
+            dstate = _array(dz)[:, n_inputs : n_inputs + n_hidden]
+            g, c_all, t, dh_all, dg = _array(gates), _array(c), _array(tanh_c), _array(dh), _array(dgates)
+            dc = np.zeros((sizes[0], n_hidden), dtype=np.float32)
+            first = np.zeros((sizes[0], n_hidden), dtype=np.float32)
+            n_next = 0
+            for step in range(len(sizes) - 1, -1, -1):
+                begin = end - sizes[step]
+                rows, following = slice(begin, end), dstate[end : end + n_next]
+                before = c_all[begin - sizes[step - 1] : begin] if step else first
+                if z.dtype == torch.float32:
+                    _step_back_float32(dh_all[rows], following, g[rows], before, t[rows], dc)
+                else:
+                    _step_back_bfloat16(dh_all[rows], following, g[rows], before, t[rows], dc, dg[rows])
+                torch.mm(dgates[rows], weight, out=dz[rows])
+                end, n_next = begin, sizes[step]
+            return torch.mm(dgates[whole].t(), z[whole]).float()  # (4H, K)
+
+        partial = _in_parts(run, packing)
+        dweight = partial[0]
+        for other in partial[1:]:  # in a fixed order, so that the same threads give the same bits
+            dweight += other
+        ctx.kept = None
+        buffers.give_back()
+        dbias = dweight[:, n_inputs + n_hidden]
+        dx = dz[:, :n_inputs] if ctx.needs_input_grad[0] else None
+        return dx, dweight[:, :n_inputs], dweight[:, n_inputs : n_inputs + n_hidden], dbias, dbias, None
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    """The memory of a tensor as an array; bfloat16 as uint16."""
+    return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+# --- Memory: fresh pages cost as much as the arithmetic on them, so that of a step is kept for the next ---------------
+
+_free: list[Tensor] = []
+_MAX_FREE = 32
+
+
+class _Buffers:
+    """Memory of one forward and backward pass, taken from what earlier ones gave back."""
+
+    def __init__(self) -> None:
+        self._taken: list[Tensor] = []
+
+    def take(self, n_rows: int, n_columns: int, dtype: torch.dtype) -> Tensor:
+        """A tensor (n_rows, n_columns) of anything."""
+        n_bytes = n_rows * n_columns * dtype.itemsize
+        fitting = [i for i, memory in enumerate(_free) if n_bytes <= memory.numel() <= 4 * n_bytes]
+        if fitting:
+            memory = _free.pop(min(fitting, key=lambda i: _free[i].numel()))
+        else:
+            memory = torch.empty(n_bytes + n_bytes // 4, dtype=torch.uint8)
+        self._taken.append(memory)
+        return memory[:n_bytes].view(dtype).view(n_rows, n_columns)
+
+    def give_back(self) -> None:
+        """Offers the memory to the next pass; what was taken may not be used any more."""
+        _free.extend(self._taken)
+        del _free[:-_MAX_FREE]
+        self._taken = []
+
+
+# --- Threads: each takes a part of the batch through all its steps ----------------------------------------------------
+
+_pool: ThreadPoolExecutor | None = None
+_pool_lock = threading.Lock()
+
+
+def n_parts() -> int:
+    """How many parts a batch should be dealt into: PyTorch's number of threads."""
+    return torch.get_num_threads()
+
+
+def _in_parts(run: Callable[..., Any], packing: Packing) -> list[Any]:
+    """What `run(first row, sizes)` gives for each part, each on a thread of its own."""
+    if len(packing.parts) == 1:
+        return [run(*packing.parts[0])]
+    global _pool
+    with _pool_lock:
+        if _pool is None:
+            # One thread for the products of each part: the parts are what runs side by side.
+            _pool = ThreadPoolExecutor(os.cpu_count(), "quickstroke-lstm", torch.set_num_threads, (1,))
+
+    def run_here(part: tuple[int, tuple[int, ...]]) -> Any:
+        with torch.no_grad():  # the mode belongs to a thread
+            return run(*part)
+
+    return list(_pool.map(run_here, packing.parts))
