@@ -216,3 +216,22 @@ def test_precision_changes_training_only():
     assert 1e-6 < float((rounded - exact).detach().abs().max()) < 0.02
     with torch.no_grad():
         assert torch.equal(model(points, lengths), without)
+
+
+def test_a_gradient_is_taken_once():
+    layer, points, lengths = problem(3, 4, [5, 2])
+    h, _ = packed(layer, points, lengths)
+    h.sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="can be taken once"):
+        h.sum().backward()
+
+
+def test_memory_that_is_kept_is_bounded(monkeypatch):
+    monkeypatch.setattr(lstm, "_free", [])
+    monkeypatch.setattr(lstm, "_MAX_FREE_BYTES", 50_000)
+    layer, points, lengths = problem(3, 16, [9] * 20)
+    for n_drawings in (20, 3, 11, 20):
+        h, _ = packed(layer, points[:n_drawings], lengths[:n_drawings])
+        h.sum().backward()
+        assert sum(memory.numel() for memory in lstm._free) <= 50_000
+    assert lstm._free

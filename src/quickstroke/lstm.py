@@ -289,6 +289,8 @@ class _Direction(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dh: Tensor) -> tuple[Tensor | None, ...]:
         (weight,) = ctx.saved_tensors
+        if ctx.kept is None:
+            raise RuntimeError("the gradient of an LSTM can be taken once; its memory is in use again")
         z, gates, c, tanh_c = ctx.kept
         buffers: _Buffers = ctx.buffers
         n_inputs, n_hidden, n_columns = ctx.n_inputs, c.shape[1], weight.shape[1]
@@ -336,7 +338,8 @@ def _array(tensor: Tensor) -> NDArray[Any]:
 # --- Memory: fresh pages cost as much as the arithmetic on them, so that of a step is kept for the next ---------------
 
 _free: list[Tensor] = []
-_MAX_FREE = 32
+_MAX_FREE_BYTES = 256 << 20
+_lock = threading.Lock()
 
 
 class _Buffers:
@@ -348,25 +351,26 @@ class _Buffers:
     def take(self, n_rows: int, n_columns: int, dtype: torch.dtype) -> Tensor:
         """A tensor (n_rows, n_columns) of anything."""
         n_bytes = n_rows * n_columns * dtype.itemsize
-        fitting = [i for i, memory in enumerate(_free) if n_bytes <= memory.numel() <= 4 * n_bytes]
-        if fitting:
-            memory = _free.pop(min(fitting, key=lambda i: _free[i].numel()))
-        else:
+        with _lock:
+            fitting = [i for i, memory in enumerate(_free) if n_bytes <= memory.numel() <= 4 * n_bytes]
+            memory = _free.pop(min(fitting, key=lambda i: _free[i].numel())) if fitting else None
+        if memory is None:
             memory = torch.empty(n_bytes + n_bytes // 4, dtype=torch.uint8)
         self._taken.append(memory)
         return memory[:n_bytes].view(dtype).view(n_rows, n_columns)
 
     def give_back(self) -> None:
         """Offers the memory to the next pass; what was taken may not be used any more."""
-        _free.extend(self._taken)
-        del _free[:-_MAX_FREE]
+        with _lock:
+            _free.extend(self._taken)
+            while sum(memory.numel() for memory in _free) > _MAX_FREE_BYTES:
+                del _free[0]  # the one that was unused for longest
         self._taken = []
 
 
 # --- Threads: each takes a part of the batch through all its steps ----------------------------------------------------
 
 _pool: ThreadPoolExecutor | None = None
-_pool_lock = threading.Lock()
 
 
 def n_parts() -> int:
@@ -379,7 +383,7 @@ def _in_parts(run: Callable[..., Any], packing: Packing) -> list[Any]:
     if len(packing.parts) == 1:
         return [run(*packing.parts[0])]
     global _pool
-    with _pool_lock:
+    with _lock:
         if _pool is None:
             # One thread for the products of each part: the parts are what runs side by side.
             _pool = ThreadPoolExecutor(os.cpu_count(), "quickstroke-lstm", torch.set_num_threads, (1,))
