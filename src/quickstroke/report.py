@@ -634,7 +634,8 @@ _DESCRIPTION = """\
 # Description
 
 Each section under *Results* is one training: its configuration, in the form that `quickstroke train NAME --config` \
-takes, and the log of its epochs; `--recipe` and `--seed` are told beside it. A model is named by its shape:
+takes, and the log of its epochs; `--recipe`, `--precision` and `--seed` are told beside it. A model is named by its \
+shape:
 
 - `simple_lay<layers>_sz<size>`: an LSTM with so many layers, each with so many hidden units;
 - `lstm_cv1_<filters>_<width>_lay<layers>_sz<size>`: the same after a convolution over the points with so many filters \
@@ -738,6 +739,7 @@ def _introduction(result: Result) -> str:
     assert result.run
     run, train = result.run, result.run.config.train
     n, best = len(run.metrics), run.best["epoch"]
+    precision = "" if train.precision == "auto" else f", precision `{train.precision}`"  # older runs do not say
     if n >= train.n_epochs:
         state = f"Of its {n} epochs the best is {best}."
     elif run.stopped_early:
@@ -746,7 +748,8 @@ def _introduction(result: Result) -> str:
         state = f"**It has not ended**: {n} of {train.n_epochs} epochs so far, the best is {best}."
     return (
         f"`{result.name}`, {run.n_parameters:,} parameters, {len(run.config.classes)} classes, from the run "
-        f"`{result.source}`. {state} Recipe `{train.recipe}` ({_RECIPES[train.recipe]}), seed {train.seed}.\n"
+        f"`{result.source}`. {state} Recipe `{train.recipe}` ({_RECIPES[train.recipe]}){precision}, "
+        f"seed {train.seed}.\n"
     )
 
 
