@@ -103,6 +103,8 @@ def test_convolutions_have_to_fit_the_padding() -> None:
         (ModelConfig, {"n_classes": 0}, "n_classes should be above 0"),
         (ModelConfig, {"n_classes": 65_537}, "n_classes should be at most 65536"),
         (ModelConfig, {"max_padding": 0}, "max_padding should be above 0"),
+        (ModelConfig, {"max_padding": 10_001}, "max_padding should be at most 10000"),
+        (TrainConfig, {"recipe": "seed", "precision": "bfloat16"}, "precision 'bfloat16' does not go with"),
         (ModelConfig, {"conv1": (0, 5)}, "conv1 n_filters should be above 0"),
         (ModelConfig, {"conv1": (8, 0)}, "conv1 filter_size should be above 0"),
         (ModelConfig, {"conv1": (10**9, 5)}, "conv1 n_filters should be at most 65536"),

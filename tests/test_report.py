@@ -551,6 +551,13 @@ def test_words_by_accuracy():
     ]
 
 
+def test_a_report_without_mistakes_shows_no_drawings(run, tmp_path):
+    report.write_report([run], tmp_path / "results.md", with_mistakes=False)
+    names = sorted(path.name for path in (tmp_path / "results_files").iterdir())
+    assert [name for name in names if name.endswith(".png")] == ["01-simple_lay1_sz4-confusion.png"]
+    assert "mistakes.png" not in (tmp_path / "results.md").read_text()
+
+
 def test_worst_mistakes():
     pairs = [(0, 0), (0, 1), (0, 1), (0, 1), (0, 2), (1, 0)]
     probability = [0.99, 0.5, 0.9, 0.7, 0.8, 0.9]

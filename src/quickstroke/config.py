@@ -17,6 +17,8 @@ Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 N_SEED_CLASSES = 100
+# Far beyond any drawing; a file that asks for more wants memory, not drawings.
+MAX_PADDING = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,8 @@ class ModelConfig:
             top = naming.MAX_LAYERS if key == "n_layers" else naming.MAX_SIZE
             if value > top:
                 raise ConfigError(f"{key} should be at most {top}, got {value}")
+        if self.max_padding > MAX_PADDING:
+            raise ConfigError(f"max_padding should be at most {MAX_PADDING}, got {self.max_padding}")
         if self.conv2 and not self.conv1:
             raise ConfigError("conv2 needs conv1")
         if self.receptive_field > self.max_padding:

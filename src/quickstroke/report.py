@@ -123,6 +123,7 @@ def write_report(
     split: Split = "auto",
     data: Sequence[Path | str] = (),
     device: Device = "auto",
+    with_mistakes: bool = True,
     on_drawings: Callable[[str, int, int], None] = lambda source, n, total: None,
 ) -> list[Result]:
     """Writes a results document and, in `FILE_files` beside it, its pictures; those of an earlier one are replaced.
@@ -132,6 +133,7 @@ def write_report(
         into: the document.
         split: drawings that each run's best weights are measured on; `auto` takes those to test where there are any.
         data: datasets to look among where a run's own is no longer where it was.
+        with_mistakes: whether to show drawings that were mistaken, which are pictures of the dataset's own.
         on_drawings: called with (run, drawings just measured, drawings in all).
 
     Returns:
@@ -164,14 +166,13 @@ def write_report(
         results = arrange(results)
 
         folder = into.with_name(f"{into.stem}_files")
-        pictures = {
-            name: draw for kinds in map(_pictures, itertools.count(1), results) for name, draw in kinds.values()
-        }
+        drawn = [_pictures(number, result, with_mistakes) for number, result in enumerate(results, start=1)]
+        pictures = dict(picture for kinds in drawn for picture in kinds.values())
         if any(result.log for result in results):
             pictures[_COMPARISON] = partial(draw_comparison, results)
         for name, draw in pictures.items():
             _write_picture(folder / name, draw)
-        write_text(into, format_document(results, folder.name))
+        write_text(into, format_document(results, drawn, folder.name))
         for path in folder.glob("*"):
             if _PICTURE_NAME.fullmatch(path.name) and path.name not in pictures:
                 path.unlink()
@@ -481,14 +482,14 @@ def _picture_style() -> Iterator[None]:
         yield
 
 
-def _pictures(number: int, result: Result) -> dict[str, tuple[str, Draw]]:
+def _pictures(number: int, result: Result, with_mistakes: bool) -> dict[str, tuple[str, Draw]]:
     """The pictures of the section `number`, from 1: of each kind its file name and what draws it."""
     draws: dict[str, Draw] = {}
     if result.log:
         draws["curves.svg"] = partial(draw_curves, result)
     if result.run and result.run.measured and result.run.data:
         draws["confusion.png"] = partial(draw_confusion, result.run.measured)
-        if rows := worst_mistakes(result.run.measured):
+        if with_mistakes and (rows := worst_mistakes(result.run.measured)):
             draws["mistakes.png"] = partial(draw_mistakes, result.run.measured, result.run.data, rows)
     stem = f"{number:02}-{result.name or 'section'}"
     return {kind.partition(".")[0]: (f"{stem}-{kind}", draw) for kind, draw in draws.items()}
@@ -657,21 +658,20 @@ _RECIPES = {
 }
 
 
-def format_document(results: Sequence[Result], folder: str) -> str:
-    """The document as markdown; `folder` is where its pictures lie beside it."""
+def format_document(results: Sequence[Result], drawn: Sequence[dict[str, tuple[str, Draw]]], folder: str) -> str:
+    """The document as markdown; `drawn` has the pictures of each section, `folder` is where they lie beside it."""
     parts = [_DESCRIPTION, "# Summary\n", _summary(results)]
     if any(result.log for result in results):
         parts.append(_image("Training curves of all sections", folder, _COMPARISON))
     parts.append("# Results\n")
     above: tuple[str, ...] = ()
-    for number, result in enumerate(results, start=1):
+    for result, kinds in zip(results, drawn, strict=True):
         for depth, heading in enumerate(result.path):
             if result.path[: depth + 1] != above[: depth + 1]:
                 parts.append(f"{'#' * (depth + 2)} {heading}\n")
         above = result.path
         pictures = {
-            kind: _image(f"{kind.capitalize()} of {result.title}", folder, name)
-            for kind, (name, _) in _pictures(number, result).items()
+            kind: _image(f"{kind.capitalize()} of {result.title}", folder, name) for kind, (name, _) in kinds.items()
         }
         parts += _section(result, pictures)
     return "\n".join(parts)

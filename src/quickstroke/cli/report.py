@@ -29,6 +29,9 @@ class Options:
         optional("where to look for datasets that are no longer where a run found them", "DIR..."),
     ] = ()
     device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where the models run")] = "auto"
+    no_mistakes: Annotated[
+        bool, arg(help="show no mistaken drawings: they are pictures of the dataset's own drawings")
+    ] = False
     json: Json = False
 
 
@@ -52,6 +55,7 @@ def run(args: Sequence[str]) -> None:
             split=options.split,
             data=options.data,
             device=options.device,
+            with_mistakes=not options.no_mistakes,
             on_drawings=on_drawings,
         )
     sections = [report.figures(result) for result in results]
