@@ -1,0 +1,146 @@
+"""`quickstroke render`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from quickstroke.cli.common import Json, note, optional, parse, print_json, progress
+from quickstroke.drawing import Drawing
+from quickstroke.errors import ConfigError
+
+_ENDINGS = (".svg", ".png", ".gif", ".npy")
+# By default a picture shows so many drawings, of all files together; browsers and GIFs can move fewer.
+_N_STILL, _N_MOVING = 100, 24
+
+
+@dataclass(frozen=True)
+class Options:
+    """Drawings become a picture, an animated replay, or the 28x28 bitmaps of Google's numpy files.
+
+    OUT is a .svg (with --animate a replay), a .png, a .gif (always a replay) or a .npy. A picture shows the first
+    drawings of each file; without --limit as many as make about 100 of all files together, or 24 in a replay. A replay
+    takes the time that the pen took, where the file has it. A .npy has all drawings, uint8 (N, 784), raw ones
+    simplified.
+    """
+
+    files: Annotated[Positional[tuple[str, ...]], optional("drawing files, folders or glob patterns", "FILE...")]
+    into: Annotated[str, arg(metavar="OUT", help="the file to write; an earlier one is replaced")]
+    animate: Annotated[bool, arg(help="replay how the drawings were drawn")] = False
+    limit: Annotated[int | None, optional("only the first N drawings of each file", "N")] = None
+    size: Annotated[int | None, optional("the side of a drawing in a picture (default: 192)", "PIXELS")] = None
+    columns: Annotated[int | None, optional("drawings in a row (default: 6, or as many as rows)", "N")] = None
+    no_captions: Annotated[bool, arg(help="leave out each drawing's number in its file and its word")] = False
+    model: Annotated[
+        str | None,
+        optional("show the guess of a .model file, a run folder, or a published model in the caption", "MODEL"),
+    ] = None
+    classes: Annotated[
+        str | None,
+        optional("classes of a model without a card, in the order of its output layer, one a line", "FILE"),
+    ] = None
+    json: Json = False
+
+
+def run(args: Sequence[str]) -> None:
+    """Runs the command."""
+    options = parse(Options, "render", args)
+    ending = Path(options.into).suffix.lower()
+    _check(options, ending)
+
+    from quickstroke import formats
+
+    files = formats.find_sources(options.files).files
+    left_out: list[str] = []
+    if ending == ".npy":
+        n = _write_bitmaps(options, files)
+    else:
+        n, left_out = _write_picture(options, ending, files)
+    print(f"wrote {options.into}: {n:,} drawing{'s' * (n != 1)}")
+    if left_out:
+        names = ", ".join(left_out[:5]) + (f" and {len(left_out) - 5} more files" if len(left_out) > 5 else "")
+        print(f"left out: later drawings of {names} (--limit N shows more)")
+    if options.json:
+        print_json({"into": options.into, "n": n, "left_out": left_out})
+
+
+def _check(options: Options, ending: str) -> None:
+    """Raises ConfigError for options that are wrong together, before anything is read."""
+    if not options.files:
+        raise ConfigError("no FILE was given; expected drawing files, folders or glob patterns")
+    if ending not in _ENDINGS:
+        raise ConfigError(f"--into {options.into} should end in {', '.join(_ENDINGS[:-1])} or {_ENDINGS[-1]}")
+    if options.limit is not None and options.limit < 1:
+        raise ConfigError(f"--limit should be 1 or more, got {options.limit}")
+    if options.animate and ending in (".png", ".npy"):
+        raise ConfigError(f"--animate has no effect on a {ending}; expected --into OUT.svg or OUT.gif")
+    of_pictures = {
+        "--size": options.size,
+        "--columns": options.columns,
+        "--no-captions": options.no_captions,
+        "--model": options.model,
+    }
+    for name, value in of_pictures.items():
+        if ending == ".npy" and value not in (None, False):
+            raise ConfigError(f"{name} has no effect on a .npy, which holds bitmaps of 28 x 28 pixels")
+    if options.no_captions and options.model:
+        raise ConfigError("--model has no effect with --no-captions")
+    if options.classes and not options.model:
+        raise ConfigError("--classes has no effect without --model")
+
+
+def _write_bitmaps(options: Options, files: Sequence[Path]) -> int:
+    """Writes a .npy; returns how many drawings it has."""
+    from quickstroke import formats, render
+
+    drawings = (drawing for path in files for drawing in islice(formats.read_file(path), options.limit))
+    with progress("drawings") as bar:
+        return render.write_bitmaps(options.into, bar.track(drawings, description="drawing"))
+
+
+def _write_picture(options: Options, ending: str, files: Sequence[Path]) -> tuple[int, list[str]]:
+    """Writes a picture; returns how many drawings it shows, and the files of which it could have shown more."""
+    from quickstroke import formats, render
+    from quickstroke.files import atomic_write
+
+    model = None
+    if options.model:
+        from quickstroke import recognizer
+
+        model = recognizer.load(options.model, options.classes)
+        if model.note:
+            note(model.note)
+    size = options.size or render.SIZE
+    default = _N_MOVING if options.animate or ending == ".gif" else _N_STILL
+    limit = options.limit or max(default // len(files), 1)
+    drawings: list[Drawing] = []
+    captions: list[str] = []
+    left_out: list[str] = []
+    for path in files:
+        rest = formats.read_file(path)
+        for number, drawing in enumerate(islice(rest, limit), start=1):
+            drawings.append(drawing)
+            captions.append(drawing.word if limit == 1 else f"{number}. {drawing.word}".rstrip())
+            if model:
+                guess = model.predict_drawing(drawing, top=1)[0]
+                captions[-1] += f"\n{guess.word} {guess.probability:.0%}"
+            if len(drawings) * size**2 > render.MAX_PIXELS:
+                raise ConfigError(
+                    f"{len(drawings):,} drawings and more, {size} x {size} pixels each, are too many for one picture; "
+                    "expected a smaller --limit or --size"
+                )
+        if options.limit is None and next(rest, None):
+            left_out.append(str(path))
+    shown = None if options.no_captions else captions
+    if ending == ".svg":
+        svg = render.to_svg(drawings, shown, columns=options.columns, size=size, animate=options.animate)
+        picture = svg.encode()
+    else:
+        draw = render.to_png if ending == ".png" else render.to_gif
+        picture = draw(drawings, shown, columns=options.columns, size=size)
+    with atomic_write(options.into) as file:
+        file.write(picture)
+    return len(drawings), left_out
