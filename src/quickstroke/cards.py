@@ -4,18 +4,22 @@ A card is the JSON beside a published file of weights: classes in order, configu
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from quickstroke import config as configs
 from quickstroke import points
-from quickstroke.categories import check_classes
+from quickstroke.categories import check_classes, parse_classes
 from quickstroke.config import ModelConfig
 from quickstroke.errors import QuickstrokeError, WeightsError
 
 FORMAT = "quickstroke model card"
 VERSION = 1
+
+# Of the files that a recognizer loads.
+SUFFIXES = (".model", ".safetensors", ".onnx")
 
 
 def read_card(path: Path) -> dict[str, Any]:
@@ -25,17 +29,39 @@ def read_card(path: Path) -> dict[str, Any]:
         WeightsError: it is damaged, no card, or newer than this program.
     """
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: damaged card ({type(error).__name__}: {error})") from error
+    return parse_card(text, path)
+
+
+def parse_card(text: str, path: Path) -> dict[str, Any]:
+    """As `read_card`, for a card's text; `path` says whose it is."""
+    try:
+        card = json.loads(text)
         kind, version = card["format"], card["version"]
         for figures in card.get("figures", {}).values():
             float(figures["top1"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{path}: damaged card ({type(error).__name__}: {error})") from error
     if kind != FORMAT:
         raise WeightsError(f"{path}: not a model card; expected format {FORMAT!r}, got {kind!r:.60}")
     if version != VERSION:
         raise WeightsError(f"{path}: card version {version!r:.60}, this program reads version {VERSION}")
     return dict(card)
+
+
+def new_card(config: ModelConfig, classes: Sequence[str], sha256: str) -> dict[str, Any]:
+    """The entries that every card has; `sha256` is of the file of weights."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": config.name,
+        "sha256": sha256,
+        "config": configs.to_json(config),
+        "preprocessing": {"name": points.PREPROCESSING, "max_padding": config.max_padding},
+        "classes": list(classes),
+    }
 
 
 def check_card(card: dict[str, Any], path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
@@ -61,6 +87,15 @@ def check_card(card: dict[str, Any], path: Path) -> tuple[ModelConfig, tuple[str
     if config.n_classes != len(classes):
         raise WeightsError(f"{path}: lists {len(classes)} classes for {config.n_classes} outputs")
     return config, classes
+
+
+def given_classes(classes: Sequence[str] | Path | str | None) -> tuple[str, ...] | None:
+    """Classes as a user gives them with a model: the words, or the file that lists them."""
+    if classes is None:
+        return None
+    if isinstance(classes, (str, Path)):
+        return parse_classes([str(classes)])
+    return check_classes(classes, "classes")
 
 
 def model_folders() -> list[Path]:
@@ -117,7 +152,7 @@ def stated_accuracy(card: dict[str, Any]) -> tuple[str, float]:
 
 
 def find_model(model: str | Path | None) -> Path:
-    """The model that a user means: a `.model` file, a run folder, a published name (`SET/NAME` too), or the default.
+    """The model that a user means: a file, a run folder, a published name (`SET/NAME` too), or the default.
 
     Raises:
         WeightsError: there is none.
@@ -130,7 +165,7 @@ def find_model(model: str | Path | None) -> Path:
             )
         return default
     path = Path(model)
-    if path.exists() or path.suffix == ".model":
+    if path.exists() or path.suffix in SUFFIXES:
         return path
     for folder in model_folders():
         candidate = folder / f"{model}.model"

@@ -1,6 +1,7 @@
 """Published models: NAME.model, a plain state dict, and beside it NAME.json, the card that says how to read it.
 
 A state dict without a card is read as the 2020 project read its own: name from the file, padded reading.
+NAME.safetensors holds both, the card as metadata (github.com/huggingface/safetensors, "Format").
 """
 
 import hashlib
@@ -15,14 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quickstroke import cards, points, runs
-from quickstroke import config as configs
-from quickstroke.categories import SEED_CATEGORIES, check_classes, parse_classes
+from quickstroke import cards, runs
+from quickstroke.categories import SEED_CATEGORIES
 from quickstroke.config import ModelConfig
 from quickstroke.errors import ConfigError, ModelNameError, WeightsError
 from quickstroke.files import atomic_write, write_text
 from quickstroke.models import StrokeClassifier
 
+# In the metadata of a .safetensors file, and in the card there.
+CARD_KEY, HASH_KEY = "quickstroke", "content_sha256"
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64)
 
 
@@ -62,7 +64,7 @@ class LoadedModel:
 
 
 def load_model(path: Path | str, classes: Any = None) -> LoadedModel:
-    """Loads a `.model` file with its card, a bare one, or the best weights of a run folder.
+    """Loads a `.model` file with its card, a bare one, a `.safetensors` file, or the best weights of a run folder.
 
     Args:
         path: the file, or the run folder.
@@ -77,12 +79,16 @@ def load_model(path: Path | str, classes: Any = None) -> LoadedModel:
     path = Path(path)
     if path.is_dir():
         path = path / "best.model"
-    given = _given_classes(classes)
+    given = cards.given_classes(classes)
     card_path = path.with_suffix(".json")
-    if path.suffix != ".model":
+    if path.suffix == ".onnx":
+        raise WeightsError(f"{path}: is not for PyTorch; expected the .model file or the run that it was exported from")
+    if path.suffix not in (".model", ".safetensors"):
         raise WeightsError(f"{path}: not a model; expected a .model file or a run folder")
     if not path.is_file():
         raise WeightsError(f"{path}: no such model file")
+    if path.suffix == ".safetensors":
+        return _load_safetensors(path, given)
     if card_path.is_file():
         card = cards.read_card(card_path)
         config, card_classes = cards.check_card(card, card_path)
@@ -130,12 +136,35 @@ def _load_bare(path: Path, classes: tuple[str, ...] | None) -> LoadedModel:
     return LoadedModel(model, classes, None, path, note)
 
 
-def _given_classes(classes: Any) -> tuple[str, ...] | None:
-    if classes is None:
-        return None
-    if isinstance(classes, (str, Path)):
-        return parse_classes([str(classes)])
-    return check_classes(classes, "classes")
+def _load_safetensors(path: Path, given: tuple[str, ...] | None) -> LoadedModel:
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except Exception as error:  # such as for a type of numbers that PyTorch has not
+        raise WeightsError(f"{path}: damaged or not a safetensors file ({error!s:.120})") from error
+    if CARD_KEY not in metadata:
+        raise WeightsError(f"{path}: has no card; expected a file of `quickstroke export --to safetensors`")
+    card = cards.parse_card(metadata[CARD_KEY], path)
+    config, classes = cards.check_card(card, path)
+    weights = _checked(tensors, path)
+    if card.pop(HASH_KEY, None) != content_hash(card, weights):
+        raise WeightsError(f"{path}: damaged or changed since its export: its hash is not the one that it states")
+    if given is not None and given != classes:
+        raise WeightsError(f"{path}: the classes given are not those of its card, or not in its order")
+    return LoadedModel(_build(config, weights, path), classes, card, path)
+
+
+def content_hash(card: dict[str, Any], weights: dict[str, Tensor]) -> str:
+    """SHA-256 of a card and of dense tensors on the CPU: what a `.safetensors` file states of itself."""
+    digest = hashlib.sha256(json.dumps(card, sort_keys=True).encode())
+    for key in sorted(weights):
+        value = weights[key].contiguous()
+        digest.update(f"\0{key}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -157,6 +186,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not isinstance(weights, dict) or not weights:
         what = "an empty dict" if weights == {} else f"a {type(weights).__name__}"
         raise WeightsError(f"{path}: holds {what}; expected a state dict")
+    return _checked(weights, path)
+
+
+def _checked(weights: dict[Any, Any], path: Path) -> dict[str, Tensor]:
+    """Named, plain and finite tensors; WeightsError where there is anything else."""
     for key, value in weights.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise WeightsError(f"{path}: {key!r:.60} is a {type(value).__name__}; expected named tensors only")
@@ -231,16 +265,7 @@ def write_model(into: Path, loaded: LoadedModel, facts: dict[str, Any]) -> Path:
     with atomic_write(path.with_suffix(".model.new")) as file:
         torch.save(weights, file)
     staged = path.with_suffix(".model.new")
-    card = {
-        "format": cards.FORMAT,
-        "version": cards.VERSION,
-        "name": loaded.name,
-        "sha256": _sha256(staged),
-        "config": configs.to_json(config),
-        "preprocessing": {"name": points.PREPROCESSING, "max_padding": config.max_padding},
-        "classes": list(loaded.classes),
-        **facts,
-    }
+    card = cards.new_card(config, loaded.classes, _sha256(staged)) | facts
     write_text(card_path, json.dumps(card, indent=1, ensure_ascii=False) + "\n")
     staged.replace(path)
     return path

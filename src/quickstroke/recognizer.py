@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from quickstroke import cards
 from quickstroke.drawing import Drawing
-from quickstroke.errors import ConfigError, FormatError
+from quickstroke.errors import ConfigError, FormatError, MissingExtra
 from quickstroke.points import to_points
 from quickstroke.simplification import simplify
 
@@ -141,7 +141,8 @@ def _check_simplified(strokes: Sequence[ArrayLike]) -> list[NDArray[np.uint8]]:
 
 
 def load(path: Path | str | None = None, classes: Sequence[str] | Path | str | None = None) -> Recognizer:
-    """A recognizer from a `.model` file (with its card, or bare as the 2020 project's are) or a run folder.
+    """A recognizer from a `.model` file (with its card, or bare as the 2020 project's are), a run folder, or an
+    exported file, `.onnx` or `.safetensors`.
 
     Args:
         path: the file or folder, or the name of a published model; by default the default model.
@@ -149,8 +150,23 @@ def load(path: Path | str | None = None, classes: Sequence[str] | Path | str | N
 
     Raises:
         WeightsError, CategoryError, ModelNameError: as `published.load_model`.
+        MissingExtra: what runs such a file is not installed: onnxruntime for `.onnx`, else PyTorch.
     """
     path = cards.find_model(path)
-    from quickstroke import published  # needs PyTorch
+    try:
+        return Recognizer(_load(path, classes))
+    except ModuleNotFoundError as error:
+        if error.name not in ("onnxruntime", "safetensors", "torch"):
+            raise
+        extra = {".onnx": "onnx", ".safetensors": "export"}.get(path.suffix, "torch")
+        raise MissingExtra(f"running {path}", extra) from error
 
-    return Recognizer(published.load_model(path, classes))
+
+def _load(path: Path, classes: Sequence[str] | Path | str | None) -> Model:
+    if path.suffix == ".onnx" and not path.is_dir():
+        from quickstroke.onnx_model import OnnxModel
+
+        return OnnxModel.load(path, classes)
+    from quickstroke import published
+
+    return published.load_model(path, classes)

@@ -20,7 +20,25 @@ COMMANDS = {
     "report": "runs or results documents -> a results document with plots",
     "publish": "the best weights of a run -> NAME.model and NAME.json",
     "models": "what is published here, and which is the default",
+    "export": "a model -> ONNX, safetensors, or a folder that recognises in the browser",
+    "serve": "draw on a page and see the guesses change; HTTP API",
+    "render": "drawings -> SVG, PNG, 28x28 bitmaps, animated replays",
     "demo": "all of it in a minute, on real drawings or built-in synthetic ones",
+}
+
+# The extra that brings a module.
+_EXTRAS = {
+    "PIL": "render",
+    "fastapi": "serve",
+    "huggingface_hub": "hub",
+    "matplotlib": "report",
+    "onnx": "export",
+    "onnxruntime": "onnx",
+    "prometheus_client": "serve",
+    "safetensors": "export",
+    "tensorboard": "tensorboard",
+    "torch": "torch",
+    "uvicorn": "serve",
 }
 
 
@@ -54,7 +72,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except QuickstrokeError as error:
         return _fail(command, str(error))
     except ModuleNotFoundError as error:
-        extra = {"torch": "torch", "matplotlib": "report", "tensorboard": "tensorboard"}.get(error.name or "")
+        extra = _EXTRAS.get(error.name or "")
         if extra is None:
             raise
         return _fail(command, str(MissingExtra(f"quickstroke {command}", extra)))

@@ -20,6 +20,11 @@ from rich.text import Text
 
 Options = TypeVar("Options")
 
+# The help of commands that run a model in any of its forms.
+MODEL = (
+    "a .model, .onnx or .safetensors file, a run folder, or the name of a published model (default: the default model)"
+)
+
 Json = Annotated[bool, tyro.conf.arg(help="print one JSON object on one line, the last of stdout")]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Json, note, optional, parse, percent, print_json
+from quickstroke.cli.common import MODEL, Json, note, optional, parse, percent, print_json
 from quickstroke.errors import ConfigError
 
 
@@ -21,7 +21,7 @@ class Options:
     files: Annotated[Positional[tuple[str, ...]], optional("drawing files, folders or glob patterns", "FILE...")]
     model: Annotated[
         str | None,
-        optional("a .model file, a run folder, or the name of a published model (default: the default model)", "MODEL"),
+        optional(MODEL, "MODEL"),
     ] = None
     classes: Annotated[
         str | None,

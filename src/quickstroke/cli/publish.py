@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Json, note, parse, percent, print_json
-from quickstroke.errors import DatasetError, RunError, WeightsError
+from quickstroke.cli.common import Json, note, optional, parse, percent, print_json
+from quickstroke.errors import ConfigError, DatasetError, RunError, WeightsError
 
 if TYPE_CHECKING:
     from quickstroke.published import LoadedModel
@@ -28,6 +28,14 @@ class Options:
     run: Annotated[Positional[str], arg(metavar="RUN", help="the run folder")]
     into: Annotated[str, arg(metavar="DIR", help="the folder of published models")] = "lstm"
     replace: Annotated[bool, arg(help="replace another model of the same name")] = False
+    hub: Annotated[
+        tuple[str, ...] | None,
+        optional(
+            "also make a folder for the Hugging Face Hub, hub/NAME, and upload it when somebody is logged in (default "
+            "of REPO: USER/quickstroke-NAME)",
+            "[REPO]",
+        ),
+    ] = None
     json: Json = False
 
 
@@ -41,6 +49,8 @@ def run(args: Sequence[str]) -> None:
     from quickstroke.models import n_parameters
 
     folder, into = Path(options.run), Path(options.into)
+    if options.hub is not None:
+        _check_hub(options.hub)
     config = runs.read_config(folder)
     metrics = runs.read_metrics(folder)
     if not metrics or not (folder / "best.model").is_file():
@@ -49,6 +59,9 @@ def run(args: Sequence[str]) -> None:
     target = into / f"{loaded.name}.model"
     if target.exists() and not options.replace:
         raise WeightsError(f"{target}: exists already; give --replace to replace it, or another --into")
+    hub_folder = Path("hub") / loaded.name
+    if options.hub is not None and hub_folder.exists() and not options.replace:
+        raise WeightsError(f"{hub_folder}: exists already; give --replace to replace it")
     if into.name == "lstm" and set(loaded.classes) != set(SEED_CATEGORIES):
         note(f"{into} is for the 2020 project's 100 categories; consider --into {into}/SET for these")
     best = max(metrics, key=lambda line: (line["val_top1"], -line["epoch"]))
@@ -69,12 +82,39 @@ def run(args: Sequence[str]) -> None:
         "attribution": "Trained on The Quick, Draw! Dataset, made available by Google, Inc. under CC BY 4.0.",
     }
     path = published.write_model(into, loaded, facts)
-    published.load_model(path)
+    loaded = published.load_model(path)
     figures = ", ".join(f"{split} top-1 {percent(f['top1'])} of {f['n']:,}" for split, f in facts["figures"].items())
     print(f"{path}: {figures}")
     print(f"{path.with_suffix('.json')}: its card")
+    values = {"model": loaded.name, "path": str(path), "figures": facts["figures"]}
+    if options.hub is not None:
+        values["hub"] = _to_hub(loaded, hub_folder, *options.hub)
     if options.json:
-        print_json({"model": loaded.name, "path": str(path), "figures": facts["figures"]})
+        print_json(values)
+
+
+def _check_hub(repos: tuple[str, ...]) -> None:
+    from quickstroke.export import hub
+
+    if len(repos) > 1:
+        raise ConfigError(f"--hub takes one REPO, got {len(repos)}: {' '.join(repos)}")
+    for repo in repos:
+        hub.check_repo(repo)
+
+
+def _to_hub(loaded: "LoadedModel", folder: Path, repo: str | None = None) -> dict[str, str | None]:
+    """Makes the Hub's folder and uploads it; what became of it as JSON values."""
+    from quickstroke.export import hub
+
+    repo = repo or hub.default_repo(loaded.name)
+    hub.write_folder(loaded, folder, repo)
+    print(f"{folder}: {', '.join(hub.FILES)}")
+    if not hub.is_logged_in():
+        note(f"not uploaded: nobody is logged in; `hf auth login`, then `hf upload {repo} {folder}`")
+        return {"folder": str(folder), "url": None}
+    url = hub.push(folder, repo)
+    print(f"uploaded: {url}")
+    return {"folder": str(folder), "url": url}
 
 
 def _figures(config: "RunConfig", loaded: "LoadedModel", best: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,206 @@
+"""`quickstroke export`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from quickstroke.cli.common import Json, note, optional, parse, percent, print_json, progress
+from quickstroke.errors import ConfigError, DatasetError, MissingExtra, WeightsError
+
+if TYPE_CHECKING:
+    from quickstroke.export.onnx import Exported
+    from quickstroke.published import LoadedModel
+
+
+@dataclass(frozen=True)
+class Options:
+    """A model becomes a file that runs without PyTorch, or a folder that recognises in the browser.
+
+    onnx: NAME.onnx with its card inside, for `predict`, `serve` and `quickstroke.load`, which then need onnxruntime and
+    no PyTorch. It is kept only when onnxruntime gives the same probabilities as PyTorch. safetensors: weights and card
+    as NAME.safetensors. web: a folder with the page, the model and onnxruntime-web, for any static host.
+    """
+
+    model: Annotated[
+        Positional[str],
+        arg(metavar="MODEL", help="a .model file, a run folder, or a published model; for `web` also an .onnx file"),
+    ]
+    files: Annotated[
+        Positional[tuple[str, ...]], optional("with --int8: drawing files, folders or glob patterns", "[FILE...]")
+    ] = ()
+    to: Annotated[Literal["onnx", "web", "safetensors"], arg(help="what it becomes")] = "onnx"
+    into: Annotated[
+        str | None,
+        optional("the file or folder (default: NAME.onnx, NAME.safetensors or NAME-web, here)", "PATH"),
+    ] = None
+    replace: Annotated[bool, arg(help="replace an earlier export")] = False
+    classes: Annotated[
+        str | None,
+        optional("classes of a model without a card, in the order of its output layer, one a line", "FILE"),
+    ] = None
+    int8: Annotated[
+        bool,
+        arg(
+            help="weights in 8 bits, a quarter of the size; kept only when they lose at most half a point of top-1 on "
+            "the drawings of --data or FILE, else the weights stay float32"
+        ),
+    ] = False
+    data: Annotated[str | None, optional("with --int8: a prepared dataset, in place of files", "DIR")] = None
+    split: Annotated[
+        Literal["train", "val", "test", "reserved"], arg(help="which drawings of the prepared dataset")
+    ] = "val"
+    ort: Annotated[
+        str | None,
+        optional("for `web`: the npm package onnxruntime-web, downloaded already (default: it is fetched)", "FILE"),
+    ] = None
+    json: Json = False
+
+
+def run(args: Sequence[str]) -> None:
+    """Runs the command."""
+    options = parse(Options, "export", args)
+    _check(options)
+    try:
+        _export(options)
+    except ModuleNotFoundError as error:
+        if error.name not in ("onnx", "safetensors", "torch"):
+            raise
+        raise MissingExtra("quickstroke export", "export") from error
+
+
+def _export(options: Options) -> None:
+    from quickstroke import cards
+
+    path = cards.find_model(options.model)
+    facts: dict[str, Any]
+    if path.suffix == ".onnx":
+        if options.to != "web" or options.int8:
+            raise ConfigError(f"{path}: is exported already; expected the model that it comes from, or --to web")
+        from quickstroke.onnx_model import OnnxModel
+
+        model = OnnxModel.load(path, options.classes)
+        into = _target(options, model.name)
+        facts = _write_web(options, into, path.read_bytes(), model.card)
+    else:
+        from quickstroke import published
+
+        loaded = published.load_model(path, options.classes)
+        if loaded.note:
+            note(loaded.note)
+        into = _target(options, loaded.name)
+        facts = _write_safetensors(loaded, into) if options.to == "safetensors" else _write_onnx(options, loaded, into)
+    if options.json:
+        print_json({"to": options.to, "path": str(into), **facts})
+
+
+def _check(options: Options) -> None:
+    if options.int8 and options.to == "safetensors":
+        raise ConfigError("--int8: .safetensors files keep their weights as they are; expected --to onnx or web")
+    if options.int8 and bool(options.files) == bool(options.data):
+        raise ConfigError("--int8 is measured on drawings: give either drawing files or --data DIR")
+    if (options.files or options.data) and not options.int8:
+        raise ConfigError("drawings are for measuring 8-bit weights; give --int8, too, or no drawings")
+    if options.ort and options.to != "web":
+        raise ConfigError("--ort is for --to web only")
+
+
+def _target(options: Options, name: str) -> Path:
+    """Where the export goes; refused where something is that may not be replaced."""
+    if options.to == "web":
+        from quickstroke.export import web
+
+        into = Path(options.into or f"{name}-web")
+        web.check_free(into, replace=options.replace)
+        return into
+    into = Path(options.into or ".")
+    if into.is_dir():
+        into /= f"{name}.{options.to}"
+    if into.suffix != f".{options.to}":
+        raise ConfigError(f"--into {into}: expected a name that ends in .{options.to}, or a folder that exists")
+    if into.exists() and not options.replace:
+        raise WeightsError(f"{into}: exists already; give --replace to replace it, or another --into")
+    return into
+
+
+def _write_safetensors(loaded: "LoadedModel", into: Path) -> dict[str, Any]:
+    from quickstroke import published
+    from quickstroke.export import safetensors
+
+    safetensors.write(loaded, into)
+    published.load_model(into)
+    n_bytes = into.stat().st_size
+    print(f"{into}: {n_bytes:,} bytes, weights and card of {loaded.name}")
+    return {"model": loaded.name, "bytes": n_bytes}
+
+
+def _write_onnx(options: Options, loaded: "LoadedModel", into: Path) -> dict[str, Any]:
+    from quickstroke.export import onnx
+    from quickstroke.files import atomic_write
+
+    exported = onnx.export(loaded)
+    int8 = None
+    if options.int8:
+        exported, int8 = _quantized(options, loaded, exported)
+    facts: dict[str, Any] = {"max_difference": exported.max_difference, "int8": int8}
+    if options.to == "web":
+        return _write_web(options, into, exported.data, exported.model.card) | facts
+    with atomic_write(into) as file:
+        file.write(exported.data)
+    is_int8 = int8 is not None and int8["kept"]
+    what = "8-bit weights" if is_int8 else f"probabilities within {exported.max_difference:.1g} of PyTorch's"
+    print(f"{into}: {len(exported.data):,} bytes, {what}")
+    return {"model": loaded.name, "bytes": len(exported.data), **facts}
+
+
+def _quantized(options: Options, loaded: "LoadedModel", exported: "Exported") -> tuple["Exported", dict[str, Any]]:
+    """What is to be written, and what 8-bit weights do, in words on stdout and as JSON values."""
+    import numpy as np
+
+    from quickstroke.dataset import PreparedDataset, from_drawings
+    from quickstroke.export import onnx
+    from quickstroke.formats import read_drawings
+    from quickstroke.training import select
+
+    data: Any
+    if options.data:
+        data = PreparedDataset(options.data)
+        label_map = data.label_map(loaded.classes)
+        indices = select(data, options.split, label_map)
+    else:
+        data, _ = from_drawings(read_drawings(options.files), loaded.classes)
+        label_map, indices = np.arange(len(loaded.classes)), np.arange(len(data))
+    if not len(indices):
+        raise DatasetError("no drawing to measure --int8 on is of a word that the model knows")
+    result = onnx.quantize(loaded, exported, data, indices, label_map)
+    n_bytes, n_bytes_float32 = len(result.exported.data), len(exported.data)
+    print(
+        f"int8: {n_bytes:,} bytes, top-1 {percent(result.top1)} of {result.n:,}; float32: {n_bytes_float32:,} bytes, "
+        f"top-1 {percent(result.top1_float32)}; {f'not kept: {result.refusal}' if result.refusal else 'int8 is kept'}"
+    )
+    values = {
+        "kept": not result.refusal,
+        "bytes": n_bytes,
+        "bytes_float32": n_bytes_float32,
+        "top1": result.top1,
+        "top1_float32": result.top1_float32,
+        "n": result.n,
+    }
+    return (exported if result.refusal else result.exported), values
+
+
+def _write_web(options: Options, into: Path, data: bytes, card: dict[str, Any]) -> dict[str, Any]:
+    from quickstroke.export import ort, web
+
+    with progress("bytes") as bar:
+        task = bar.add_task("onnxruntime-web", total=None)
+        files = ort.ort_files(options.ort, on_bytes=lambda n, total: bar.update(task, completed=n, total=total))
+    n_bytes = web.write_folder(into, data, card, files, replace=options.replace)
+    n_bytes_ort = sum(map(len, files.values()))
+    print(
+        f"{into}: {n_bytes:,} bytes, of which the model {len(data):,} and onnxruntime-web {ort.VERSION} {n_bytes_ort:,}"
+    )
+    print(f"any static host serves it; to try it: python3 -m http.server --directory {into}")
+    return {"model": card["name"], "bytes": n_bytes, "model_bytes": len(data), "ort_bytes": n_bytes_ort}

@@ -1,0 +1,25 @@
+"""Trained models in other forms: files that run without PyTorch, a folder that recognises in the browser, the Hub.
+
+onnx.py           StrokeClassifier -> an .onnx file, checked against PyTorch; 8-bit weights
+safetensors.py    weights and card in one .safetensors file
+web.py            a folder for any static host: the page, the model, onnxruntime-web
+ort.py            onnxruntime-web from npm, pinned and verified
+hub.py            a folder for the Hugging Face Hub
+"""
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from quickstroke import cards
+
+if TYPE_CHECKING:
+    from quickstroke.published import LoadedModel
+
+
+def card_of(loaded: "LoadedModel") -> dict[str, Any]:
+    """The model's card, or the entries that every card has for a model without one."""
+    if loaded.card is not None:
+        return dict(loaded.card)
+    with loaded.path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return cards.new_card(loaded.model.config, loaded.classes, digest)

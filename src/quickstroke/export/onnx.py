@@ -1,0 +1,210 @@
+"""A StrokeClassifier as an `.onnx` file, and the proof that it computes the same. Its graph: `onnx_graph.py`."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor
+
+from quickstroke import __version__, batches
+from quickstroke.batches import Drawings
+from quickstroke.errors import WeightsError
+from quickstroke.export import card_of
+from quickstroke.models import StrokeClassifier
+from quickstroke.onnx_graph import VERSION, Constant, graph_of
+from quickstroke.onnx_model import CARD_KEY, OnnxModel, seal
+from quickstroke.published import LoadedModel
+from quickstroke.recognizer import Model
+
+# Old enough for every onnxruntime that is supported, also in browsers, new enough for all operators here.
+_OPSET, _IR_VERSION = 17, 8
+
+# Sums of float32 in another order, and onnxruntime's own approximations of sigmoid and tanh, differ by far less.
+MAX_DIFFERENCE = 1e-4
+# What 8-bit weights may cost, as a fraction of the drawings.
+MAX_LOSS = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """An `.onnx` file in memory.
+
+    Attributes:
+        data: the file.
+        model: the same, loaded.
+        max_difference: largest difference of any probability from PyTorch's, over the drawings of the check.
+    """
+
+    data: bytes
+    model: OnnxModel
+    max_difference: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """What became of 8-bit weights.
+
+    Attributes:
+        exported: the file with them, its figures in its card.
+        top1: fraction of `n` drawings that it recognises.
+        top1_float32: the same, of the file with float32 weights.
+        n: drawings measured.
+        refusal: why they should not be kept; empty if nothing speaks against them.
+    """
+
+    exported: Exported
+    top1: float
+    top1_float32: float
+    n: int
+    refusal: str
+
+
+def export(loaded: LoadedModel) -> Exported:
+    """The `.onnx` file of a model, after onnxruntime gave the same probabilities as PyTorch for it.
+
+    Raises:
+        WeightsError: onnxruntime cannot run it, or gives other probabilities.
+    """
+    exported = _checked(loaded, _write(loaded, card_of(loaded), int8=False))
+    if not exported.max_difference <= MAX_DIFFERENCE:
+        raise WeightsError(
+            f"{loaded.path}: not exported: onnxruntime gives probabilities that differ by up to "
+            f"{exported.max_difference:.2g} from PyTorch's; at most {MAX_DIFFERENCE:g} is accepted"
+        )
+    return exported
+
+
+def quantize(
+    loaded: LoadedModel,
+    exported: Exported,
+    data: Drawings,
+    indices: NDArray[np.int64],
+    label_map: NDArray[np.int64],
+) -> Quantized:
+    """The same with 8-bit weights, measured on the drawings `indices` (N,), N at least 1.
+
+    Weights of the LSTM, the convolutions and the output layer become integers with one scale for each row (for each
+    filter), and float32 again when the file is loaded; what is computed stays float32. onnxruntime's own dynamic
+    quantisation gives files of the same size, but scales what is computed by the largest value in a batch: of the 2020
+    project's models it changed the answer for 1 to 7 of 100 drawings with the drawings that came beside them.
+
+    Args:
+        exported: what `export` gave.
+        label_map: the model's label, 0 or more, of each label of the data.
+    """
+    card = card_of(loaded)
+    figures = card.pop("figures", None)  # they are not these weights'
+    top1_float32 = _top1(exported.model, data, indices, label_map)
+    top1 = _top1(OnnxModel.from_bytes(_write(loaded, card, int8=True), loaded.path), data, indices, label_map)
+    measured = {"weights": "int8", "top1": top1, "top1_float32": top1_float32, "n": len(indices)}
+    card |= {"quantization": measured, "figures_float32": figures or {}}
+    result = _checked(loaded, _write(loaded, card, int8=True))
+    refusal = ""
+    if top1 < top1_float32 - MAX_LOSS:
+        refusal = f"they lose {100 * (top1_float32 - top1):.2f} points, more than {100 * MAX_LOSS:g}"
+    elif len(result.data) >= len(exported.data):
+        refusal = f"the file would have {len(result.data):,} bytes, not fewer than {len(exported.data):,}"
+    return Quantized(result, top1, top1_float32, len(indices), refusal)
+
+
+def _write(loaded: LoadedModel, card: dict[str, Any], *, int8: bool) -> bytes:
+    config = loaded.model.config
+    graph, weights = graph_of(config, int8), _weights(loaded.model)
+    proto = helper.make_model(
+        helper.make_graph(
+            [
+                helper.make_node(node.kind, node.inputs, node.outputs, f"{number}_{node.kind}", **node.attributes)
+                for number, node in enumerate(graph.operators)
+            ],
+            config.name,
+            [
+                helper.make_tensor_value_info("points", TensorProto.FLOAT, ["B", "T", 3]),
+                helper.make_tensor_value_info("lengths", TensorProto.INT64, ["B"]),
+            ],
+            [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["B", config.n_classes])],
+            [
+                numpy_helper.from_array(_array(name, constant, weights), name)
+                for name, constant in graph.constants.items()
+            ],
+        ),
+        opset_imports=[helper.make_opsetid("", _OPSET)],
+        ir_version=_IR_VERSION,
+        producer_name="quickstroke",
+        producer_version=__version__,
+    )
+    helper.set_model_props(proto, {CARD_KEY: json.dumps(card | {"graph": VERSION}, ensure_ascii=False)})
+    return seal(proto.SerializeToString(deterministic=True))
+
+
+def _weights(model: StrokeClassifier) -> dict[str, Tensor]:
+    """The weights by the names of the graph's constants."""
+    weights = {key: value.detach().cpu().float() for key, value in model.state_dict().items()}
+    scale = weights["bn.weight"] * torch.rsqrt(weights["bn.running_var"] + model.bn.eps)
+    weights |= {"bn.scale": scale, "bn.shift": weights["bn.bias"] - weights["bn.running_mean"] * scale}
+    for layer in range(model.config.n_layers):
+        weights |= _lstm(weights, layer, ("", "_reverse") if model.config.bidirectional else ("",))
+    return weights
+
+
+def _lstm(weights: dict[str, Tensor], layer: int, suffixes: tuple[str, ...]) -> dict[str, Tensor]:
+    """W (D, 4H, F), R (D, 4H, H) and B (D, 8H) of ONNX, whose gates are i, o, f, c where PyTorch's are i, f, g, o."""
+
+    def gates(key: str) -> Tensor:
+        i, f, g, o = torch.stack([weights[f"lstm.{key}_l{layer}{suffix}"] for suffix in suffixes]).chunk(4, dim=1)
+        return torch.cat([i, o, f, g], dim=1)
+
+    return {
+        f"lstm{layer}.W": gates("weight_ih"),
+        f"lstm{layer}.R": gates("weight_hh"),
+        f"lstm{layer}.B": torch.cat([gates("bias_ih"), gates("bias_hh")], dim=1),
+    }
+
+
+def _array(name: str, constant: Constant, weights: dict[str, Tensor]) -> NDArray[Any]:
+    """The numbers of a constant of the graph."""
+    if constant.values is not None:
+        return np.array(constant.values, dtype=np.int64).reshape(constant.shape)
+    whole, _, part = name.partition(":")
+    array = weights[whole]
+    if part:
+        # One scale for each row, or filter, by which its largest weight is 127.
+        axes = (1, 2) if whole.startswith("conv") else (-1,)
+        scale = (array.abs().amax(axes, keepdim=True) / 127).clamp(min=torch.finfo(torch.float32).tiny)
+        array = scale if part == "scale" else (array / scale).round().to(torch.int8)
+    assert array.shape == constant.shape, name
+    return array.numpy()
+
+
+def _checked(loaded: LoadedModel, data: bytes) -> Exported:
+    model = OnnxModel.from_bytes(data, loaded.path.with_suffix(".onnx"))
+    return Exported(data, model, _largest_difference(loaded, model))
+
+
+def _largest_difference(loaded: LoadedModel, model: Model) -> float:
+    """The largest difference of any probability over random points of many lengths, in batches of several sizes."""
+    rng = np.random.default_rng(0)
+    field, longest = loaded.model.config.receptive_field, loaded.max_padding
+    largest = 0.0
+    for n_steps in sorted({0, 1, 2, field - 1, field, min(field + 1, longest), longest // 2, longest}):
+        for n in (1, 2, 5, 17):
+            lengths = rng.integers(0, n_steps, n, endpoint=True)
+            lengths[0], lengths[-1] = 0, n_steps
+            points = np.zeros((n, n_steps, 3), dtype=np.float32)
+            for row, length in zip(points, lengths, strict=True):
+                row[:length, :2] = rng.normal(0.0, 0.2, (length, 2)).clip(-1, 1)
+                row[:length, 2] = rng.random(length) < 0.1
+            difference = np.abs(loaded.probabilities(points, lengths) - model.probabilities(points, lengths)).max()
+            largest = max(largest, float(difference)) if np.isfinite(difference) else float("inf")
+    return largest
+
+
+def _top1(model: Model, data: Drawings, indices: NDArray[np.int64], label_map: NDArray[np.int64]) -> float:
+    n_right = 0
+    for rows in batches.by_length(indices, data.n_points, 256):
+        batch = batches.gather(data, rows, label_map, model.max_padding)
+        n_right += int((model.probabilities(batch.points, batch.lengths).argmax(axis=1) == batch.labels).sum())
+    return n_right / len(indices)

@@ -1,0 +1,20 @@
+"""Weights and card in one `.safetensors` file, which `published.load_model` reads."""
+
+import json
+from pathlib import Path
+
+from safetensors.torch import save
+
+from quickstroke.export import card_of
+from quickstroke.files import atomic_write
+from quickstroke.published import CARD_KEY, HASH_KEY, LoadedModel, content_hash
+
+
+def write(loaded: LoadedModel, path: Path) -> None:
+    """Writes a model's state dict with its card in the header's metadata."""
+    weights = {key: value.detach().cpu().clone() for key, value in loaded.model.state_dict().items()}
+    card = card_of(loaded)
+    card[HASH_KEY] = content_hash(card, weights)
+    # One entry of metadata only: the library writes several in any order, and the same model should be the same file.
+    with atomic_write(path) as file:
+        file.write(save(weights, {CARD_KEY: json.dumps(card, ensure_ascii=False)}))

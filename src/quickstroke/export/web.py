@@ -1,0 +1,107 @@
+"""A folder that any static host serves: the page of `quickstroke serve`, recognising in the browser by itself.
+
+What is in it, and what the page expects of it, stands in serve/static/onnx-recognizer.js.
+"""
+
+import json
+import os
+import re
+import shutil
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import onnxruntime  # type: ignore[import-untyped]
+
+from quickstroke.errors import WeightsError
+
+FORMAT = "quickstroke web model"
+VERSION = 1
+
+_STATIC = Path(__file__).parent.parent / "serve" / "static"
+_MODE = re.compile(r'(<meta name="quickstroke-mode" content=")served(">)')
+
+
+def write_folder(into: Path, onnx: bytes, card: dict[str, Any], ort: dict[str, bytes], *, replace: bool) -> int:
+    """Writes the folder, whole or not at all.
+
+    Args:
+        into: the folder; made where it is missing.
+        onnx: the `.onnx` file.
+        card: its card.
+        ort: files of onnxruntime-web by name.
+        replace: whether an earlier export may be replaced.
+
+    Returns:
+        The size of the folder in bytes.
+
+    Raises:
+        WeightsError: `into` holds something else than an earlier export, or one that may not be replaced.
+    """
+    check_free(into, replace=replace)
+    files = {path.name: path.read_bytes() for path in sorted(_STATIC.iterdir()) if path.is_file()}
+    page, n_modes = _MODE.subn(r"\1offline\2", files["index.html"].decode())
+    assert n_modes == 1, "index.html tells its mode in another form"
+    files |= {
+        "index.html": page.encode(),
+        "model.onnx": onnx,
+        "model.json": json.dumps(_description(card), ensure_ascii=False).encode(),
+        **{f"ort/{name}": data for name, data in ort.items()},
+        **_notices(),
+    }
+    into.parent.mkdir(parents=True, exist_ok=True)
+    fresh, old = (into.with_name(f".{into.name}.{os.getpid()}.{kind}") for kind in ("tmp", "old"))
+    try:
+        for name, data in files.items():
+            path = fresh / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        if into.exists():
+            into.replace(old)
+        fresh.replace(into)
+    except BaseException:
+        if old.exists() and not into.exists():
+            old.replace(into)
+        raise
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+    return sum(map(len, files.values()))
+
+
+def check_free(into: Path, *, replace: bool) -> None:
+    """Raises WeightsError when a folder may not be written: nothing but an earlier export is ever replaced."""
+    if not into.exists() or (into.is_dir() and not any(into.iterdir())):
+        return
+    try:
+        is_ours = json.loads((into / "model.json").read_bytes())["format"] == FORMAT
+    except (OSError, ValueError, LookupError, TypeError):
+        is_ours = False
+    if not is_ours:
+        raise WeightsError(f"{into}: exists and is no folder of `quickstroke export`; give another --into")
+    if not replace:
+        raise WeightsError(f"{into}: exists already; give --replace to replace it, or another --into")
+
+
+def _description(card: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": card["name"],
+        "classes": card["classes"],
+        "preprocessing": card["preprocessing"],
+        "reading": card["config"]["reading"],
+        "min_rows": 1,  # the graph pads by itself
+    }
+
+
+def _notices() -> dict[str, bytes]:
+    """Licences that go along with the page and with what onnxruntime is made of."""
+    notices = {}
+    third_party = Path(onnxruntime.__file__).parent / "ThirdPartyNotices.txt"
+    if third_party.is_file():
+        notices["ort/ThirdPartyNotices.txt"] = third_party.read_bytes()
+    licence = metadata.distribution("quickstroke").read_text("licenses/LICENSE")
+    if licence:
+        notices["LICENSE"] = licence.encode()
+    return notices

@@ -1,0 +1,142 @@
+"""The graph of an exported model, as plain values: what `export.onnx` writes, and all that `onnx_model` runs.
+
+Dimensions: B batch, T steps, F filters, H hidden units, D directions (1 or 2), K classes.
+
+    inputs   points   float32 (B, T, 3), zero after each drawing's end; any B, and any T from 0
+             lengths  int64 (B,), true rows of each drawing, 0 for a dot
+    output   probabilities  float32 (B, K)
+
+Padding and both readings of `models.py` are inside. ONNX's LSTM reads each direction at its own end by itself
+(`sequence_lens`), so length-aware reading needs none of the reversing that PyTorch does.
+"""
+
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, NamedTuple
+
+from quickstroke.config import ModelConfig
+from quickstroke.points import N_CHANNELS
+
+# Changes with the operators; a card says with which version its file was written.
+VERSION = 1
+
+# ONNX's numbers of the types that are used (github.com/onnx/onnx, onnx.proto, TensorProto.DataType).
+FLOAT32, INT8, INT32, INT64 = 1, 3, 6, 7
+_ITEM_BYTES = {FLOAT32: 4, INT8: 1, INT64: 8}
+
+
+class Operator(NamedTuple):
+    """One operator with the names of what it reads and writes; attributes are an int, a str or a tuple of ints."""
+
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Any]
+
+
+class Constant(NamedTuple):
+    """A tensor in the file; `values` are those that belong to the graph, None for weights."""
+
+    dtype: int
+    shape: tuple[int, ...]
+    values: tuple[int, ...] | None = None
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes that its numbers take."""
+        return _ITEM_BYTES[self.dtype] * prod(self.shape)
+
+
+@dataclass
+class Graph:
+    """Operators in order, and the constants that they read by name."""
+
+    operators: list[Operator] = field(default_factory=list)
+    constants: dict[str, Constant] = field(default_factory=dict)
+
+    def add(self, kind: str, *inputs: str, into: tuple[str, ...] = (), **attributes: Any) -> str:
+        """Adds an operator and returns the name of its first output."""
+        outputs = into or (f"{kind.lower()}_{len(self.operators)}",)
+        self.operators.append(Operator(kind, inputs, outputs, attributes))
+        return outputs[0]
+
+    def integers(self, name: str, values: int | tuple[int, ...]) -> str:
+        """Adds integers of the graph, one or a row of them."""
+        row = values if isinstance(values, tuple) else (values,)
+        self.constants[name] = Constant(INT64, (len(row),) if isinstance(values, tuple) else (), row)
+        return name
+
+    def floats(self, name: str, *shape: int) -> str:
+        """Adds weights."""
+        self.constants[name] = Constant(FLOAT32, shape)
+        return name
+
+
+def graph_of(config: ModelConfig, int8: bool) -> Graph:
+    """The graph of a model; `int8` stores its matrices in 8 bits."""
+    g = Graph()
+    padded = config.reading == "padded"
+    n_directions = 1 + config.bidirectional
+    n_hidden, width = config.hidden_size, n_directions * config.hidden_size
+
+    def matrix(name: str, *shape: int, scale: tuple[int, ...]) -> str:
+        if not int8:
+            return g.floats(name, *shape)
+        g.constants[f"{name}:int8"] = Constant(INT8, shape)
+        # onnxruntime does this once, when it loads the file.
+        x = g.add("Cast", f"{name}:int8", to=FLOAT32)
+        return g.add("Mul", x, g.floats(f"{name}:scale", *scale))
+
+    # Zeros after the longest drawing: for one that is shorter than the convolutions, or up to `max_padding`.
+    n_more = config.max_padding if padded else config.receptive_field
+    x = g.add("Pad", "points", g.integers("pads", (0, 0, 0, 0, n_more, 0)))  # (B, T, 3)
+    if padded:
+        x = g.add(
+            "Slice", x, g.integers("from", (0,)), g.integers("to", (n_more,)), g.integers("axes", (1,))
+        )  # (B, max_padding, 3)
+    x = g.add("Mul", x, g.floats("bn.scale", N_CHANNELS))
+    x = g.add("Add", x, g.floats("bn.shift", N_CHANNELS))  # (B, T, 3)
+    n_inputs = N_CHANNELS
+    if config.conv1:
+        x = g.add("Transpose", x, perm=(0, 2, 1))  # (B, 3, T)
+        for name, convolution in (("conv1", config.conv1), ("conv2", config.conv2)):
+            if convolution:
+                n_filters, size = convolution
+                kernel = matrix(f"{name}.weight", n_filters, n_inputs, size, scale=(n_filters, 1, 1))
+                x = g.add("Conv", x, kernel, g.floats(f"{name}.bias", n_filters))  # (B, F, T')
+                n_inputs = n_filters
+        x = g.add("Transpose", x, perm=(2, 0, 1))  # (T', B, F)
+    else:
+        x = g.add("Transpose", x, perm=(1, 0, 2))  # (T', B, 3)
+
+    ends = ""  # no `sequence_lens`: all steps
+    if not padded:
+        ends = g.add("Sub", "lengths", g.integers("field", config.receptive_field - 1))
+        ends = g.add("Max", ends, g.integers("one", 1))
+        ends = g.add("Cast", ends, to=INT32)  # (B,) steps of each drawing in x
+    for layer in range(config.n_layers):
+        scale = (n_directions, 4 * n_hidden, 1)
+        steps = g.add(
+            "LSTM",
+            x,
+            matrix(f"lstm{layer}.W", n_directions, 4 * n_hidden, n_inputs, scale=scale),
+            matrix(f"lstm{layer}.R", n_directions, 4 * n_hidden, n_hidden, scale=scale),
+            g.floats(f"lstm{layer}.B", n_directions, 8 * n_hidden),
+            ends,
+            into=(f"steps_{layer}", f"last_{layer}"),  # (T', D, B, H), (D, B, H)
+            direction="bidirectional" if config.bidirectional else "forward",
+            hidden_size=n_hidden,
+        )
+        n_inputs = width
+        if layer < config.n_layers - 1:
+            x = g.add("Transpose", steps, perm=(0, 2, 1, 3))  # (T', B, D, H)
+            x = g.add("Reshape", x, g.integers(f"width_{layer}", (0, 0, width)))  # (T', B, D * H)
+    x = f"last_{layer}"  # (D, B, H)
+    if padded:  # the backward half is read at the last step, too, which is its first
+        x = g.add("Gather", steps, g.integers("last", -1), axis=0)  # (D, B, H)
+    x = g.add("Transpose", x, perm=(1, 0, 2))  # (B, D, H)
+    x = g.add("Reshape", x, g.integers("width", (0, width)))  # (B, D * H)
+    weight = matrix("linear.weight", config.n_classes, width, scale=(config.n_classes, 1))
+    x = g.add("Gemm", x, weight, g.floats("linear.bias", config.n_classes), transB=1)  # (B, K)
+    g.add("Softmax", x, axis=1, into=("probabilities",))  # (B, K)
+    return g

@@ -1,0 +1,264 @@
+"""The ONNX graph: it computes what PyTorch computes, for every shape of model, length and batch."""
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_models import CLASSES, random_model, random_points
+
+from quickstroke import batches, cards, formats
+from quickstroke.categories import SEED_CATEGORIES
+from quickstroke.config import ModelConfig
+from quickstroke.dataset import from_drawings
+from quickstroke.errors import WeightsError
+from quickstroke.export import onnx as export
+from quickstroke.onnx_graph import graph_of
+from quickstroke.onnx_model import OnnxModel
+from quickstroke.published import LoadedModel, load_model
+
+NAMES = (
+    "simple_lay1_sz6",
+    "simple_lay2_sz5",
+    "lstm_cv1_4_3_lay1_sz5",
+    "lstm_cv1_4_5_cv2_3_3_lay2_sz4",
+    "bilstm_lay1_sz4",
+    "bilstm_lay2_sz3",
+    "bilstm_cv1_5_3_cv2_4_4_lay1_sz3",
+    "bilstm_cv1_5_3_cv2_4_4_lay2_sz3",
+)
+READINGS = ("length-aware", "padded")
+
+
+def shapes():
+    """Any small configuration."""
+    convolution = st.tuples(st.integers(1, 5), st.integers(1, 5))
+    return st.builds(
+        lambda conv1, conv2, **options: ModelConfig(conv1=conv1, conv2=conv1 and conv2, n_classes=3, **options),
+        conv1=st.none() | convolution,
+        conv2=st.none() | convolution,
+        n_layers=st.integers(1, 2),
+        hidden_size=st.integers(1, 6),
+        bidirectional=st.booleans(),
+        reading=st.sampled_from(READINGS),
+        max_padding=st.integers(9, 24),
+    )
+
+
+def loaded_model(config, seed=0, path=Path("model.model")):
+    """A model that lies in no file."""
+    return LoadedModel(random_model(config, seed), CLASSES, cards.new_card(config, CLASSES, "0" * 64), path)
+
+
+def close(one, other):
+    np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("reading", READINGS)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_of_mixed_lengths(publish, name, reading):
+    loaded = publish(name, reading=reading, max_padding=30)
+    exported = export.export(loaded)
+    assert exported.max_difference < 1e-5
+    lengths = np.array([30, 0, 1, 2, 3, 4, 5, 6, 7, 17, 0, 29])
+    points = random_points(lengths, 30)
+    probabilities = exported.model.probabilities(points, lengths)
+    close(probabilities, loaded.probabilities(points, lengths))
+    assert probabilities.dtype == np.float64
+    if reading == "length-aware":  # after many zeros a padded reading has forgotten a short drawing
+        assert np.ptp(probabilities, axis=0).min() > 0.01
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    config=shapes(),
+    seed=st.integers(0, 99),
+    lengths=st.lists(st.integers(0, 9), min_size=1, max_size=9),
+    data=st.data(),
+)
+def test_any_model_on_any_batch(config, seed, lengths, data):
+    loaded = loaded_model(config, seed)
+    lengths = np.array(lengths, dtype=np.int64)
+    points = random_points(lengths, data.draw(st.integers(lengths.max(), config.max_padding)), seed)
+    close(export.export(loaded).model.probabilities(points, lengths), loaded.probabilities(points, lengths))
+
+
+@pytest.mark.parametrize("reading", READINGS)
+@pytest.mark.parametrize("name", ["simple_lay1_sz6", "bilstm_cv1_5_3_cv2_4_4_lay2_sz3"])
+@pytest.mark.parametrize("n_steps", [0, 1, 2, 5, 6])
+def test_few_steps_or_none(publish, name, reading, n_steps):
+    """Fewer than the convolutions span, in the smallest batches."""
+    loaded = publish(name, reading=reading)
+    model = export.export(loaded).model
+    for lengths in ([n_steps], [0], [0, n_steps]):
+        points = random_points(np.array(lengths), n_steps)
+        close(model.probabilities(points, np.array(lengths)), loaded.probabilities(points, np.array(lengths)))
+
+
+@pytest.mark.parametrize("reading", READINGS)
+def test_neither_batch_mates_nor_padding_matter(publish, reading):
+    model = export.export(publish("bilstm_cv1_5_3_lay2_sz3", reading=reading, max_padding=30)).model
+    lengths = np.array([7, 0, 30, 2])
+    points = random_points(lengths, 30)
+    together = model.probabilities(points, lengths)
+    for i, length in enumerate(lengths):
+        for n_steps in (length, 30):
+            close(model.probabilities(points[i : i + 1, :n_steps], lengths[i : i + 1])[0], together[i])
+
+
+def test_the_file_is_valid_onnx_with_its_card(publish):
+    loaded = publish("bilstm_cv1_5_3_lay2_sz3", facts={"licence": "MIT", "figures": {"val": {"top1": 0.5}}})
+    exported = export.export(loaded)
+    proto = onnx.load_from_string(exported.data)
+    onnx.checker.check_model(proto, full_check=True)
+    assert [value.name for value in proto.graph.input] == ["points", "lengths"]
+    assert [value.name for value in proto.graph.output] == ["probabilities"]
+    assert exported.model.card == loaded.card | {"graph": 1}
+    assert (exported.model.name, exported.model.classes, exported.model.note) == (loaded.name, CLASSES, "")
+    # Written again by another program, it is the same file.
+    assert proto.SerializeToString(deterministic=True) == exported.data
+
+
+def test_the_same_model_gives_the_same_bytes(publish):
+    assert export.export(publish()).data == export.export(publish()).data
+
+
+def test_a_model_without_a_card_gets_one(publish):
+    loaded = publish(reading="padded")
+    loaded.path.with_suffix(".json").unlink()
+    bare = load_model(loaded.path, CLASSES)
+    card = export.export(bare).model.card
+    assert (card["name"], card["classes"], card["config"]["reading"]) == (bare.name, list(CLASSES), "padded")
+    assert card["sha256"] == loaded.card["sha256"]
+
+
+@pytest.mark.parametrize("mistake", ["gates", "reading"])
+def test_a_graph_that_computes_something_else_is_not_exported(publish, monkeypatch, mistake):
+    loaded = publish("bilstm_lay1_sz4", reading="padded")
+    if mistake == "gates":
+        lstm = export._lstm
+        monkeypatch.setattr(
+            export, "_lstm", lambda *args: {key: value.roll(4, dims=1) for key, value in lstm(*args).items()}
+        )
+    else:
+        other = replace(loaded.model.config, reading="length-aware")
+        monkeypatch.setattr(export, "graph_of", lambda config, int8: graph_of(other, int8))
+        monkeypatch.setattr("quickstroke.onnx_graph.graph_of", export.graph_of)
+    with pytest.raises(WeightsError, match=r"not exported: onnxruntime gives probabilities that differ by up to \d"):
+        export.export(loaded)
+
+
+def test_a_probability_that_is_no_number_is_no_agreement(publish):
+    loaded = publish()
+
+    class Broken:
+        def probabilities(self, points, lengths):
+            return np.full((len(points), 3), np.nan)
+
+    assert export._largest_difference(loaded, Broken()) == np.inf
+
+
+# --- 8-bit weights
+
+
+def measured(loaded, dataset):
+    label_map = dataset.label_map(loaded.classes)
+    return export.quantize(loaded, export.export(loaded), dataset, dataset.indices("val"), label_map)
+
+
+@pytest.mark.parametrize("name", ["simple_lay2_sz32", "bilstm_cv1_16_3_cv2_16_3_lay1_sz32"])
+def test_8_bit_weights(publish, dataset, name, monkeypatch):
+    monkeypatch.setattr(export, "MAX_LOSS", 1.0)  # random weights recognise nothing, so nothing hangs on the figures
+    loaded = publish(name, facts={"figures": {"val": {"top1": 0.5}}, "licence": "MIT"})
+    result = measured(loaded, dataset)
+    assert result.refusal == "" and result.n == 30
+    assert len(result.exported.data) < 0.5 * len(export.export(loaded).data)
+    card = result.exported.model.card
+    assert "figures" not in card and card["figures_float32"] == {"val": {"top1": 0.5}} and card["licence"] == "MIT"
+    assert card["quantization"] == {
+        "weights": "int8",
+        "top1": result.top1,
+        "top1_float32": result.top1_float32,
+        "n": 30,
+    }
+    lengths = np.array([40, 3, 0, 25])
+    points = random_points(lengths, 40)
+    model = result.exported.model
+    together = model.probabilities(points, lengths)
+    assert 1e-7 < np.abs(together - loaded.probabilities(points, lengths)).max() < 0.1
+    for i, length in enumerate(lengths):  # what is computed does not depend on the batch
+        close(model.probabilities(points[i : i + 1, :length], lengths[i : i + 1])[0], together[i])
+
+
+def test_the_figures_of_8_bit_weights_are_those_of_pytorch(publish, dataset):
+    from quickstroke.evaluation import evaluate
+
+    loaded = publish("bilstm_cv1_4_3_lay1_sz5")
+    result = measured(loaded, dataset)
+    indices, label_map = dataset.indices("val"), dataset.label_map(CLASSES)
+    assert result.top1_float32 == evaluate(loaded.model, dataset, indices, CLASSES, label_map).top(1)
+    config = loaded.model.config
+    rounded = random_model(config)
+    with torch.no_grad():
+        for key, weight in rounded.named_parameters():
+            if weight.ndim > 1:
+                axes = (1, 2) if key.startswith("conv") else (1,)
+                scale = weight.abs().amax(axes, keepdim=True) / 127
+                weight.copy_((weight / scale).round() * scale)
+    assert result.top1 == evaluate(rounded, dataset, indices, CLASSES, label_map).top(1)
+
+
+def test_8_bit_weights_that_lose_too_much(publish, dataset, monkeypatch):
+    monkeypatch.setattr(export, "_top1", lambda *_: next(answers))
+    answers = iter([0.80, 0.79])
+    assert measured(publish("simple_lay1_sz32"), dataset).refusal == "they lose 1.00 points, more than 0.5"
+    answers = iter([0.80, 0.796])
+    assert measured(publish("simple_lay1_sz32"), dataset).refusal == ""
+
+
+def test_8_bit_weights_of_a_model_too_small_to_gain(publish, dataset, monkeypatch):
+    monkeypatch.setattr(export, "MAX_LOSS", 1.0)
+    refusal = measured(publish("simple_lay1_sz1"), dataset).refusal
+    assert refusal.startswith("the file would have") and "not fewer than" in refusal
+
+
+def test_weights_of_zero_stay_zero_in_8_bits(publish, dataset):
+    loaded = publish("simple_lay1_sz8")
+    with torch.no_grad():
+        loaded.model.linear.weight.zero_()
+        loaded.model.lstm.weight_hh_l0.zero_()
+    result = measured(loaded, dataset)
+    lengths = np.array([9, 2])
+    points = random_points(lengths, 9)
+    close(result.exported.model.probabilities(points, lengths), loaded.probabilities(points, lengths))
+
+
+# --- the 2020 project's weights on real drawings
+
+
+@pytest.mark.parametrize("name", ["simple_lay1_sz64", "lstm_cv1_128_5_lay1_sz64", "bilstm_lay1_sz64"])
+@pytest.mark.parametrize("reading", READINGS)
+def test_real_weights_on_real_drawings(shared, name, reading):
+    seed = load_model(shared / "models" / "seed" / f"{name}.model")
+    config = replace(seed.model.config, reading=reading)
+    model = type(seed.model)(config).eval()
+    model.load_state_dict(seed.model.state_dict())
+    loaded = LoadedModel(model, seed.classes, None, seed.path)
+    exported = export.export(loaded)
+    folder = shared / "data" / "quickdraw" / "binary"
+    drawings = [drawing for word in SEED_CATEGORIES for drawing in islice(formats.read_file(folder / f"{word}.bin"), 4)]
+    data, _ = from_drawings(drawings, SEED_CATEGORIES)
+    everything, label_map = np.arange(len(data)), np.arange(100)
+    for rows in batches.by_length(everything, data.n_points, 64):
+        batch = batches.gather(data, rows, label_map, config.max_padding)
+        expected = loaded.probabilities(batch.points, batch.lengths)
+        found = exported.model.probabilities(batch.points, batch.lengths)
+        close(found, expected)
+        clear = np.diff(np.sort(expected, axis=1)[:, -2:], axis=1)[:, 0] > 1e-4
+        assert (found.argmax(axis=1) == expected.argmax(axis=1))[clear].all()
+    assert OnnxModel.from_bytes(exported.data, Path("again.onnx")).classes == SEED_CATEGORIES
