@@ -1,0 +1,11 @@
+"""The web server: a page to draw on and an HTTP API, both on one model.
+
+limits.py    what a request may ask for, and how it is refused
+schemas.py   the JSON that goes in and comes out
+bodies.py    bytes from the network -> simplified drawings
+batching.py  drawings of many requests -> one run of the model
+metrics.py   counts for Prometheus
+app.py       the application: routes, headers, errors
+server.py    the socket and uvicorn
+static/      the page
+"""

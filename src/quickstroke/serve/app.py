@@ -1,0 +1,325 @@
+"""The application: the page at `/` and the API under `/api/v1`, both on one recognizer."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from pydantic import BaseModel
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Match, Mount
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from quickstroke import __version__
+from quickstroke.recognizer import Guess, Recognizer
+from quickstroke.serve import schemas
+from quickstroke.serve.batching import Batcher
+from quickstroke.serve.bodies import Bodies, take
+from quickstroke.serve.limits import Limits, Refused
+from quickstroke.serve.metrics import CONTENT_TYPE, Metrics
+
+API = "/api/v1"
+STATIC = Path(__file__).parent / "static"
+
+# Nothing from other hosts. WebAssembly, workers from blobs and pictures as data are the page's own.
+_POLICY = (
+    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; img-src 'self' data: blob:; "
+    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+# How long the rest of a refused body is read and dropped. A client that still sends would otherwise find its
+# connection reset, and not see the answer.
+_LINGER_S = 1.0
+
+_DESCRIPTION = """Pen strokes become words.
+
+Every error is JSON, `{"error": {"code", "message", ...}}`: `code` is for programs, `field` says where in the body, and
+`limit` what was passed. `GET /api/v1/model` tells the limits."""
+
+_log = logging.getLogger(__name__)
+
+
+def create_app(recognizer: Recognizer, limits: Limits | None = None, cors: Sequence[str] = ()) -> FastAPI:
+    """An ASGI application that serves one recognizer.
+
+    Args:
+        recognizer: the model; from here on only the application may use it.
+        limits: what requests may ask for.
+        cors: origins such as `https://example.org` whose pages may use the API, or `*` for all of them.
+    """
+    limits = limits or Limits()
+    service = Service(recognizer, limits)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        recognizer.predict([[(0, 0), (9, 5), (3, 3)]])  # compiles and loads what the first request would wait for
+        yield
+
+    app = FastAPI(
+        title="quickstroke",
+        version=__version__,
+        description=_DESCRIPTION,
+        openapi_url=f"{API}/openapi.json",
+        docs_url=None,  # their scripts come from other hosts
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        exception_handlers={Refused: _refused, HTTPException: _http_error},
+    )
+
+    @app.post(
+        f"{API}/recognize",
+        response_model=schemas.RecognizeAnswer,
+        **_described(schemas.RecognizeRequest, limits, schemas.RECOGNIZE_EXAMPLES, schemas.RECOGNIZE_ANSWER),
+    )
+    async def recognize(request: Request) -> Response:
+        """The most probable words for one drawing."""
+        results, ms = await service.recognize(request, schemas.RecognizeRequest)
+        return JSONResponse({"guesses": _guesses(results[0]), "model": recognizer.name, "ms": ms})
+
+    @app.post(
+        f"{API}/recognize-batch",
+        response_model=schemas.RecognizeBatchAnswer,
+        **_described(schemas.RecognizeBatchRequest, limits, schemas.BATCH_EXAMPLES, schemas.BATCH_ANSWER),
+    )
+    async def recognize_batch(request: Request) -> Response:
+        """The most probable words for each of several drawings."""
+        results, ms = await service.recognize(request, schemas.RecognizeBatchRequest)
+        answers = [{"guesses": _guesses(ranked)} for ranked in results]
+        return JSONResponse({"results": answers, "model": recognizer.name, "ms": ms})
+
+    @app.get(f"{API}/model", response_model=schemas.ModelAnswer)
+    async def model() -> Response:
+        """The model's words and its card, and the limits of a request."""
+        return JSONResponse(
+            {
+                "name": recognizer.name,
+                "classes": list(recognizer.classes),
+                "note": recognizer.note,
+                "card": recognizer.card,
+                "limits": asdict(limits),
+            }
+        )
+
+    @app.get(f"{API}/healthz", response_model=schemas.HealthAnswer)
+    async def healthz() -> Response:
+        """Whether the server answers."""
+        return JSONResponse({"status": "ok", "model": recognizer.name})
+
+    @app.get(
+        f"{API}/metrics",
+        response_class=Response,
+        responses={200: {"description": "Prometheus' text form.", "content": {"text/plain": {}}}},
+    )
+    async def metrics() -> Response:
+        """Requests, drawings, times and batch sizes since the start, for Prometheus."""
+        return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+    app.router.routes.append(_Page("/", StaticFiles(directory=STATIC, html=True), name="page"))
+    app.add_middleware(_Outermost, metrics=service.metrics)
+    if cors:
+        app.add_middleware(_Cors, allow_origins=list(cors), allow_methods=["GET", "POST"])
+    return app
+
+
+class Service:
+    """Requests -> guesses, within limits.
+
+    Attributes:
+        metrics: what was counted.
+    """
+
+    def __init__(self, recognizer: Recognizer, limits: Limits) -> None:
+        self._limits = limits
+        self._n_pending = 0
+        self.metrics = Metrics(lambda: self._n_pending)
+        self._bodies = Bodies(limits)
+        self._batcher = Batcher(recognizer, limits.drawings, self.metrics.batch)
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="quickstroke-simplify")
+
+    async def recognize(
+        self, request: Request, kind: type[schemas.RecognizeRequest | schemas.RecognizeBatchRequest]
+    ) -> tuple[list[list[Guess]], float]:
+        """Guesses for each drawing of a request, and the milliseconds that they took.
+
+        Raises:
+            Refused: the request is wrong, or there is too much to do.
+        """
+        async with self._bodies.read(request) as body:
+            begin = time.monotonic()
+            with self._admitted():
+                try:
+                    async with asyncio.timeout(self._limits.work_s):
+                        asked = await asyncio.get_running_loop().run_in_executor(
+                            self._threads, take, body, kind, self._limits, begin + self._limits.work_s
+                        )
+                        results = await self._batcher.recognize(asked.drawings, asked.top)
+                except TimeoutError:
+                    message = f"the work took longer than {self._limits.work_s:g} seconds"
+                    raise Refused(503, "too_slow", message, limit=self._limits.work_s) from None
+            self.metrics.recognized(len(results))
+            return results, round((time.monotonic() - begin) * 1000, 3)
+
+    @contextmanager
+    def _admitted(self) -> Iterator[None]:
+        if self._n_pending >= self._limits.pending:
+            raise Refused(503, "busy", "too many requests at once; try again", limit=self._limits.pending)
+        self._n_pending += 1
+        try:
+            yield
+        finally:
+            self._n_pending -= 1
+
+
+class _Page(Mount):
+    """Everything outside `/api/`, so that it does not hide the API's own 404 and 405."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return (Match.NONE, {}) if scope["path"].startswith("/api/") else super().matches(scope)
+
+
+class _Outermost:
+    """Headers, counts and the answer to an error of our own, for every request."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begin, status, is_api = time.monotonic(), 0, scope["path"].startswith("/api/")
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers.update(_HEADERS)
+                # The page's files may be kept, but are asked for again each time: they change with the program.
+                headers["Cache-Control"] = "no-store" if is_api else "no-cache"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception:
+            _log.exception("%s %s failed", scope["method"], ascii(scope["path"]))
+            if status:
+                raise
+            answer = _error(500, "internal_error", "the server made a mistake; its log says more")
+            await answer(scope, receive, send_with_headers)
+        finally:
+            other = "none" if is_api else "page"
+            self._metrics.request(getattr(scope.get("route"), "path", other), status, time.monotonic() - begin)
+
+
+class _Cors(CORSMiddleware):
+    """CORS whose refusals are errors like all others."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        response = super().preflight_response(request_headers)
+        if response.status_code < 400:
+            return response
+        headers = {key: value for key, value in response.headers.items() if not key.startswith("content-")}
+        return _error(response.status_code, "cors_refused", bytes(response.body).decode(), headers)
+
+
+class _Farewell(JSONResponse):
+    """The refusal of a body that is still being sent: answered at once, then the rest is dropped."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                while (await receive()).get("more_body", False):
+                    pass
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _guesses(ranked: Sequence[Guess]) -> list[dict[str, Any]]:
+    return [guess._asdict() for guess in ranked]
+
+
+def _error(
+    status: int,
+    code: str,
+    message: str,
+    headers: dict[str, str] | None = None,
+    kind: type[JSONResponse] = JSONResponse,
+    **facts: str | int | float,
+) -> Response:
+    return kind({"error": {"code": code, "message": message, **facts}}, status, headers)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    headers = {"Retry-After": "1"} if error.status == 503 else {}
+    kind = JSONResponse
+    if error.is_reading:
+        headers["Connection"] = "close"
+        kind = _Farewell
+    return _error(error.status, error.code, error.message, headers, kind, **error.facts)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    messages = {
+        404: ("not_found", "there is nothing here"),
+        405: ("method_not_allowed", f"expected {headers.get('Allow', 'another method')}"),
+    }
+    code, message = messages.get(error.status_code, ("http_error", str(error.detail)))
+    return _error(error.status_code, code, message, headers)
+
+
+_REFUSALS = {
+    400: ("The body is no JSON.", "malformed_json", "the body is no valid JSON: Expecting value at character 12"),
+    408: ("The body came too slowly.", "slow_body", "the body did not arrive within 10 seconds"),
+    413: ("The body is too large.", "body_too_large", "the body is larger than 2097152 bytes"),
+    415: ("The body is of another type.", "unsupported_media_type", "the body should be JSON in UTF-8"),
+    422: (
+        "A value is wrong, or there is too much: `invalid_request`, `not_finite`, `invalid_stroke`, `not_simplified`, "
+        "`too_many_strokes`, `too_many_points`, `too_many_drawings`, `too_winding`.",
+        "too_many_points",
+        "strokes: 20001 points, at most 20000 are taken",
+    ),
+    500: ("A mistake of the server.", "internal_error", "the server made a mistake; its log says more"),
+    503: ("Too much to do, `busy` or `too_slow`; try again.", "busy", "too many requests at once; try again"),
+}
+
+
+def _described(kind: type[BaseModel], limits: Limits, examples: dict[str, Any], answer: Any) -> dict[str, Any]:
+    """What OpenAPI says of a route that reads its body itself."""
+    schema = kind.model_json_schema()
+    strokes = schema["properties"].get("strokes")
+    if strokes is None:
+        drawings = schema["properties"]["drawings"]
+        drawings["maxItems"], strokes = limits.drawings, drawings["items"]
+    strokes["maxItems"] = limits.strokes
+    strokes["items"]["items"]["maxItems"] = limits.points  # the sum over the strokes has this limit, too
+    body = {"required": True, "content": {"application/json": {"schema": schema, "examples": examples}}}
+    responses: dict[int, Any] = {200: {"content": {"application/json": {"example": answer}}}}
+    for status, (description, code, message) in _REFUSALS.items():
+        example = {"error": {"code": code, "message": message}}
+        responses[status] = {
+            "model": schemas.ErrorAnswer,
+            "description": description,
+            "content": {"application/json": {"example": example}},
+        }
+    return {"responses": responses, "openapi_extra": {"requestBody": body}}

@@ -1,0 +1,79 @@
+"""Drawings of concurrent requests run through the model together."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quickstroke.recognizer import Guess, Recognizer
+
+Drawing = list[NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    drawings: Sequence[Drawing]
+    top: int
+    future: asyncio.Future[list[list[Guess]]]
+
+
+class Batcher:
+    """One thread that runs the model on whatever is waiting.
+
+    Nothing waits for a batch to fill: a drawing that comes while the model is idle is run at once, and those that come
+    meanwhile are run together next.
+    """
+
+    def __init__(self, recognizer: Recognizer, max_drawings: int, on_batch: Callable[[int], None]) -> None:
+        """
+        Args:
+            recognizer: used by the one thread only.
+            max_drawings: of one run; a job with more is run alone.
+            on_batch: told the number of drawings of each run.
+        """
+        self._recognizer, self._max_drawings, self._on_batch = recognizer, max_drawings, on_batch
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="quickstroke-model")
+        self._waiting: deque[_Job] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    async def recognize(self, drawings: Sequence[Drawing], top: int) -> list[list[Guess]]:
+        """The `top` most probable words for each of some simplified drawings, best first."""
+        job = _Job(drawings, top, asyncio.get_running_loop().create_future())
+        self._waiting.append(job)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+        return await job.future
+
+    async def _run(self) -> None:
+        while batch := self._next_batch():
+            drawings = [drawing for job in batch for drawing in job.drawings]
+            self._on_batch(len(drawings))
+            top = max(job.top for job in batch)
+            try:
+                guesses = await asyncio.get_running_loop().run_in_executor(self._thread, self._predict, drawings, top)
+            except Exception as error:
+                for job in batch:
+                    if not job.future.done():
+                        job.future.set_exception(error)
+                continue
+            for job in batch:
+                own, guesses = guesses[: len(job.drawings)], guesses[len(job.drawings) :]
+                if not job.future.done():
+                    job.future.set_result([ranked[: job.top] for ranked in own])
+
+    def _next_batch(self) -> list[_Job]:
+        batch: list[_Job] = []
+        n = 0
+        while self._waiting and (not batch or n + len(self._waiting[0].drawings) <= self._max_drawings):
+            job = self._waiting.popleft()
+            if not job.future.done():  # its request was given up otherwise
+                batch.append(job)
+                n += len(job.drawings)
+        return batch
+
+    def _predict(self, drawings: Sequence[Drawing], top: int) -> list[list[Guess]]:
+        return self._recognizer.predict_many(drawings, simplified=True, top=top)

@@ -1,0 +1,208 @@
+"""From the bytes of a request to simplified drawings, refusing what is too large, too slow or not as it should be."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from quickstroke.errors import FormatError
+from quickstroke.serve.limits import Limits, Refused
+from quickstroke.serve.schemas import RecognizeBatchRequest, RecognizeRequest
+from quickstroke.simplification import simplify
+
+Drawing = list[NDArray[np.uint8]]
+Kind = TypeVar("Kind", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request asks for.
+
+    Attributes:
+        drawings: in simplified form, strokes uint8 (n, 2).
+        top: how many words for each.
+    """
+
+    drawings: list[Drawing]
+    top: int
+
+
+class Bodies:
+    """Reads bodies, all those held at one time within a common limit."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._held_bytes = 0
+
+    @asynccontextmanager
+    async def read(self, request: Request) -> AsyncIterator[bytearray]:
+        """The body of a request, held while the context lasts.
+
+        Raises:
+            Refused: it is no JSON by its headers, too large, too slow or cut off, or too much is held already.
+        """
+        self._check_headers(request)
+        body = bytearray()
+        try:
+            try:
+                async with asyncio.timeout(self._limits.body_s):
+                    await self._fill(body, request)
+            except TimeoutError:
+                limit_s = self._limits.body_s
+                message = f"the body did not arrive within {limit_s:g} seconds"
+                raise Refused(408, "slow_body", message, is_reading=True, limit=limit_s) from None
+            yield body
+        finally:
+            self._held_bytes -= len(body)
+
+    def _check_headers(self, request: Request) -> None:
+        kind, _, parameters = request.headers.get("content-type", "").partition(";")
+        charset = parameters.replace(" ", "").replace('"', "").lower()
+        if kind.strip().lower() != "application/json" or charset not in ("", "charset=utf-8"):
+            message = "the body should be JSON in UTF-8, with the header Content-Type: application/json"
+            raise Refused(415, "unsupported_media_type", message, is_reading=True)
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise Refused(415, "unsupported_encoding", "the body should not be compressed", is_reading=True)
+        announced = request.headers.get("content-length", "")
+        if announced.isascii() and announced.isdigit() and len(announced) < 20:
+            self._check_size(int(announced))
+
+    def _check_size(self, n_bytes: int, is_reading: bool = True) -> None:
+        limit = self._limits.body_bytes
+        if n_bytes > limit:
+            message = f"the body is larger than {limit} bytes"
+            raise Refused(413, "body_too_large", message, is_reading=is_reading, limit=limit)
+
+    async def _fill(self, body: bytearray, request: Request) -> None:
+        more = True
+        while more:
+            message = await request.receive()
+            if message["type"] != "http.request":
+                raise Refused(400, "incomplete_body", "the body was cut off")
+            chunk, more = message.get("body", b""), message.get("more_body", False)
+            self._check_size(len(body) + len(chunk), is_reading=more)
+            if self._held_bytes + len(chunk) > self._limits.held_bytes:
+                raise Refused(503, "busy", "too many requests at once; try again", is_reading=more)
+            self._held_bytes += len(chunk)
+            body += chunk
+
+
+def take(
+    body: bytes | bytearray,
+    kind: type[RecognizeRequest | RecognizeBatchRequest],
+    limits: Limits,
+    deadline: float,
+) -> Asked:
+    """Parses a body and simplifies its drawings.
+
+    Args:
+        body: the body.
+        kind: what it should be.
+        limits: what it may ask for.
+        deadline: the `time.monotonic()` at which to give up.
+
+    Raises:
+        Refused: which value is wrong and how, or what there is too much of.
+    """
+    request = parse(body, kind)
+    if isinstance(request, RecognizeRequest):
+        drawings, fields = [request.strokes], ["strokes"]
+    else:
+        drawings = request.drawings
+        fields = [f"drawings[{i}]" for i in range(len(drawings))]
+    _check_count("drawings", len(drawings), limits.drawings, "drawings")
+    simplified = []
+    for strokes, field in zip(drawings, fields, strict=True):
+        if time.monotonic() > deadline:
+            raise Refused(503, "too_slow", f"the work took longer than {limits.work_s:g} seconds")
+        simplified.append(_simplified(strokes, field, limits, is_simplified=request.simplified))
+    return Asked(simplified, request.top)
+
+
+def parse(body: bytes | bytearray, kind: type[Kind]) -> Kind:
+    """A body as the request that it should be.
+
+    Raises:
+        Refused: it is no JSON, or not that request.
+    """
+    try:
+        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_unique)
+    except UnicodeDecodeError as error:
+        raise _malformed(f"byte {error.start} is no UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise _malformed(f"{error.msg} at character {error.pos}") from error
+    except RecursionError as error:
+        raise _malformed("it is nested too deeply") from error
+    except ValueError as error:
+        raise _malformed("a number has too many digits") from error
+    if not isinstance(value, dict):
+        raise Refused(422, "invalid_request", "the body should be a JSON object")
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = _field(first["loc"])
+        code = "not_finite" if first["type"] == "finite_number" else "invalid_request"
+        message = first["msg"][0].lower() + first["msg"][1:]
+        raise Refused(422, code, f"{field}: {message}", field=field) from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise _malformed("an object has a key twice")
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise _malformed(f"{name} is no JSON number")
+
+
+def _malformed(reason: str) -> Refused:
+    return Refused(400, "malformed_json", f"the body is no valid JSON: {reason}")
+
+
+def _field(path: Sequence[str | int]) -> str:
+    """`strokes[0][1][3]`; a key of the client's own may be long or no text at all."""
+    names = "".join(f"[{part}]" if isinstance(part, int) else part for part in path)
+    return ascii(names[:80])[1:-1] or "the body"
+
+
+def _check_count(name: str, n: int, limit: int, field: str) -> None:
+    if n > limit:
+        message = f"{field}: {n} {name}, at most {limit} are taken"
+        raise Refused(422, f"too_many_{name}", message, field=field, limit=limit)
+
+
+def _simplified(strokes: list[list[list[float]]], field: str, limits: Limits, *, is_simplified: bool) -> Drawing:
+    _check_count("strokes", len(strokes), limits.strokes, field)
+    _check_count("points", sum(len(rows[0]) for rows in strokes), limits.points, field)
+    arrays = []
+    for i, rows in enumerate(strokes):
+        lengths = [len(row) for row in rows]
+        if len(set(lengths)) > 1:
+            where = f"{field}[{i}]"
+            message = f"{where}: rows of {', '.join(map(str, lengths))} numbers; expected equal lengths"
+            raise Refused(422, "invalid_stroke", message, field=where)
+        arrays.append(np.array(list(zip(*rows[:2], strict=True))))  # (n, 2)
+    if is_simplified:
+        return [_as_bytes(array, f"{field}[{i}]") for i, array in enumerate(arrays)]
+    try:
+        return simplify(arrays)
+    except FormatError as error:  # everything else that it refuses is refused above
+        raise Refused(422, "too_winding", f"{field}: {error}", field=field) from error
+
+
+def _as_bytes(array: NDArray[np.float64], field: str) -> NDArray[np.uint8]:
+    if not ((array >= 0) & (array <= 255) & (array == np.floor(array))).all():
+        message = f"{field}: said to be simplified, but has a number that is no integer from 0 to 255"
+        raise Refused(422, "not_simplified", message, field=field)
+    return array.astype(np.uint8)

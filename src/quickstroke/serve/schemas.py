@@ -1,0 +1,146 @@
+"""The JSON of the API. What goes in is strict: numbers are numbers and finite, and no key is unknown."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field
+
+# FailFast, as a body of a million wrong values would otherwise give a million errors.
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Row = Annotated[list[Number], Field(min_length=1), FailFast()]
+Stroke = Annotated[list[Row], Field(min_length=2, max_length=3), FailFast()]
+Strokes = Annotated[
+    list[Stroke],
+    FailFast(),
+    Field(
+        min_length=1,
+        description="Strokes in the order in which they were drawn, each [[x..], [y..]] or [[x..], [y..], [t..]] with "
+        "rows of equal length; y grows downwards, and times are not looked at.",
+    ),
+]
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    simplified: Annotated[
+        bool,
+        Field(
+            description="Whether the drawing is in Google's simplified form already: integers from 0 to 255. Otherwise "
+            "coordinates are in the pen's own units, and the server simplifies."
+        ),
+    ] = False
+    top: Annotated[
+        int,
+        Field(ge=1, description="How many words; fewer come back when the model knows fewer."),
+        # 5.0 is an integer, too: in JSON, and in JSON Schema.
+        BeforeValidator(lambda value: int(value) if isinstance(value, float) and value.is_integer() else value),
+    ] = 5
+
+
+class RecognizeRequest(_Asked):
+    """One drawing."""
+
+    strokes: Strokes
+
+
+class RecognizeBatchRequest(_Asked):
+    """Several drawings, each as the `strokes` of one."""
+
+    drawings: Annotated[list[Strokes], Field(min_length=1, description="Drawings, each a list of strokes."), FailFast()]
+
+
+class GuessBody(BaseModel):
+    """A word with the probability that the model gives it."""
+
+    word: str
+    probability: Annotated[float, Field(ge=0, le=1)]
+
+
+class Guesses(BaseModel):
+    """Words for one drawing."""
+
+    guesses: Annotated[list[GuessBody], Field(description="The most probable first.")]
+
+
+class _Answered(BaseModel):
+    model: Annotated[str, Field(description="The model's name.")]
+    ms: Annotated[
+        float,
+        Field(ge=0, description="Milliseconds from the end of the request's body to the answer, waiting included."),
+    ]
+
+
+class RecognizeAnswer(Guesses, _Answered):
+    """Words for the drawing."""
+
+
+class RecognizeBatchAnswer(_Answered):
+    """Words for each drawing."""
+
+    results: Annotated[list[Guesses], Field(description="In the order of the drawings.")]
+
+
+class ModelAnswer(BaseModel):
+    """The model behind the API."""
+
+    name: str
+    classes: Annotated[list[str], Field(description="Every word that it knows, in the order of its output layer.")]
+    note: Annotated[str, Field(description="What had to be assumed when it was loaded; mostly empty.")]
+    card: Annotated[
+        dict[str, Any] | None,
+        Field(description="Its card: configuration, preprocessing, figures and more; null for a model without one."),
+    ]
+    limits: Annotated[dict[str, int | float], Field(description="What a request may ask for.")]
+
+
+class HealthAnswer(BaseModel):
+    """The server answers."""
+
+    status: str
+    model: str
+
+
+class ErrorDetail(BaseModel):
+    """What is wrong; further entries depend on `code`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: Annotated[str, Field(description="What is wrong, for programs.")]
+    message: Annotated[str, Field(description="The same for people.")]
+    field: Annotated[str | None, Field(description="Where in the body.")] = None
+    limit: Annotated[float | None, Field(description="The limit that was passed.")] = None
+
+
+class ErrorAnswer(BaseModel):
+    """Every error has this form."""
+
+    error: ErrorDetail
+
+
+# --- examples, shown by OpenAPI
+
+_TRIANGLE = [[[10, 200, 198], [10, 12, 190]], [[198, 12, 10], [190, 188, 10]]]
+_CIRCLE = [[[64, 20, 0, 22, 66, 108, 128, 106, 64], [0, 20, 66, 108, 128, 110, 64, 18, 0]]]
+_PEN = [
+    [[301.5, 304.25, 391, 388.5], [120, 121.75, 117.5, 205], [0, 17, 34, 51]],
+    [[390, 302], [204.5, 121], [602, 619]],
+]
+
+RECOGNIZE_EXAMPLES = {
+    "raw": {"summary": "as the pen gave it, with times", "value": {"strokes": _PEN, "top": 3}},
+    "simplified": {"summary": "as Google publishes drawings", "value": {"strokes": _TRIANGLE, "simplified": True}},
+}
+RECOGNIZE_ANSWER = {
+    "guesses": [{"word": "triangle", "probability": 0.875}, {"word": "tent", "probability": 0.0625}],
+    "model": "simple_lay1_sz64",
+    "ms": 2.625,
+}
+BATCH_EXAMPLES = {"two": {"summary": "two drawings", "value": {"drawings": [_TRIANGLE, _CIRCLE], "top": 1}}}
+BATCH_ANSWER = {
+    "results": [
+        {"guesses": [{"word": "triangle", "probability": 0.875}]},
+        {"guesses": [{"word": "circle", "probability": 0.9375}]},
+    ],
+    "model": "simple_lay1_sz64",
+    "ms": 3.125,
+}

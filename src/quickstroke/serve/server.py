@@ -1,0 +1,143 @@
+"""The socket and uvicorn: bound before the model is loaded, closed when the last request is answered."""
+
+import asyncio
+import gc
+import json
+import logging
+import signal
+import socket
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from quickstroke.errors import ConfigError
+
+# Time for the head of a request to arrive.
+HEAD_S = 10.0
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket; port 0 takes a free one.
+
+    Raises:
+        ConfigError: the port is taken or may not be used, or the host is none of this machine.
+    """
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"--port should be 0 to 65535, got {port}")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, TypeError, UnicodeError) as error:  # the latter two for what can be no host's name
+        # Python adds the address in brackets, which is said here already.
+        reason = str(getattr(error, "strerror", error)).partition(" (while")[0]
+        raise ConfigError(
+            f"cannot listen at {host!r} port {port} ({reason}); choose another with --host or --port, --port 0 takes "
+            "a free one"
+        ) from error
+
+
+def url(sock: socket.socket) -> str:
+    """The address of the page behind a bound socket, as a browser on this machine can open it."""
+    host, port = sock.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+class Server(uvicorn.Server):
+    """uvicorn, quiet, with Ctrl-C and SIGTERM as the normal end."""
+
+    def __init__(self, app: ASGIApp, *, shutdown_s: int = 25, on_ready: Callable[[], None] = lambda: None) -> None:
+        """
+        Args:
+            app: the application.
+            shutdown_s: after a signal, time for the requests that came before it.
+            on_ready: called when requests are answered.
+        """
+        self._on_ready = on_ready
+        config = uvicorn.Config(
+            app,
+            loop="asyncio",
+            http=_Protocol,
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            log_level=logging.ERROR,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=shutdown_s,
+        )
+        super().__init__(config)
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serves until a signal, and returns when the last request is answered.
+
+        Raises:
+            RuntimeError: the application did not start.
+        """
+        # uvicorn raises a signal again when it has shut down, for the handlers that were there before its own.
+        before = {number: signal.signal(number, _ignore) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            super().run(sockets)
+        except SystemExit as error:  # uvicorn's, after it has logged why
+            raise RuntimeError("the application did not start") from error
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        # What is there now stays: looking through it for garbage again and again takes a third of a request's time.
+        gc.collect()
+        gc.freeze()
+        self._on_ready()
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    pass
+
+
+class _Protocol(H11Protocol):
+    """HTTP whose heads have a time limit, and whose errors are JSON like the application's."""
+
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+
+    def _watch_head(self) -> None:
+        """Starts the clock where a head is awaited, stops it where one has come."""
+        if not self._awaits_head():
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_S, self._close_unless_asked)
+
+    def _awaits_head(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _close_unless_asked(self) -> None:
+        self._head_timer = None
+        if self._awaits_head():
+            self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        if self._awaits_head() or not self.cycle.response_started:  # otherwise it would be part of another answer
+            body = json.dumps({"error": {"code": "malformed_http", "message": msg}})
+            head = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\n"
+            self.transport.write(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        self.transport.close()

@@ -1,0 +1,81 @@
+"""A tiny model, and a client that talks to an application in this process."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+import torch
+
+from quickstroke.config import ModelConfig
+from quickstroke.models import StrokeClassifier
+from quickstroke.published import LoadedModel, write_model
+from quickstroke.recognizer import Recognizer, load
+from quickstroke.serve.app import create_app
+
+CLASSES = ("circle", "house", "star", "cat", "sun", "fish", "tree")
+NAME = "simple_lay1_sz8"
+
+
+@pytest.fixture(scope="session")
+def model_file(tmp_path_factory: pytest.TempPathFactory):
+    """An untrained model with a card."""
+    torch.manual_seed(0)
+    model = StrokeClassifier(ModelConfig.from_name(NAME, n_classes=len(CLASSES)))
+    with torch.no_grad():  # far from uniform answers
+        model.linear.weight.mul_(10)
+    folder = tmp_path_factory.mktemp("lstm")
+    return write_model(folder, LoadedModel(model.eval(), CLASSES, None, folder), {"figures": {"val": {"top1": 0.5}}})
+
+
+@pytest.fixture(scope="session")
+def recognizer(model_file) -> Recognizer:
+    return load(model_file)
+
+
+class Client:
+    """Sends requests to an application, one after the other or together."""
+
+    def __init__(self, app) -> None:
+        self.app = app
+        self._runner = asyncio.Runner()
+        self._http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
+
+    def run(self, task):
+        """Runs a coroutine in the loop in which the application runs."""
+        return self._runner.run(task)
+
+    def send(self, method: str, path: str, **options) -> httpx.Response:
+        return self.run(self.sending(method, path, **options))
+
+    async def sending(self, method: str, path: str, **options) -> httpx.Response:
+        return await self._http.request(method, path if path.startswith("/") else f"/api/v1/{path}", **options)
+
+    def get(self, path: str, **options) -> httpx.Response:
+        return self.send("GET", path, **options)
+
+    def post(self, path: str, json=None, **options) -> httpx.Response:
+        return self.send("POST", path, **options if json is None else {**options, "json": json})
+
+    def close(self) -> None:
+        self.run(self._http.aclose())
+        self._runner.close()
+
+
+@pytest.fixture
+def new_client() -> Iterator[Callable[..., Client]]:
+    """Makes clients; arguments are those of `create_app`."""
+    clients = []
+
+    def new(*args, **options) -> Client:
+        clients.append(Client(create_app(*args, **options)))
+        return clients[-1]
+
+    yield new
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def client(new_client, recognizer) -> Client:
+    return new_client(recognizer)

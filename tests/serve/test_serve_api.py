@@ -1,0 +1,297 @@
+"""What the API answers when all is well, and to wrong paths and methods; headers, CORS, metrics."""
+
+import json
+
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from quickstroke import __version__
+from quickstroke.recognizer import Recognizer
+from quickstroke.synthetic import synthetic_drawings
+
+SQUARE = [[[0, 0, 255, 255, 0], [0, 255, 255, 0, 0]], [[100, 150], [100, 160]]]
+
+
+def rows(strokes):
+    """Strokes (n, C) as the API takes them."""
+    return [np.asarray(stroke).T.tolist() for stroke in strokes]
+
+
+def check(guesses, expected):
+    """Guesses of the API are those of a recognizer; run in a batch they may differ in the last bits."""
+    assert [guess["word"] for guess in guesses] == [guess.word for guess in expected]
+    np.testing.assert_allclose(
+        [guess["probability"] for guess in guesses], [guess.probability for guess in expected], rtol=1e-5
+    )
+
+
+# --- recognize
+
+
+@pytest.mark.parametrize("simplified", [True, False])
+def test_guesses_are_those_of_the_recognizer(client, recognizer, simplified):
+    for drawing in synthetic_drawings(2, simplified=simplified):
+        answer = client.post("recognize", {"strokes": rows(drawing.strokes), "simplified": simplified, "top": 7})
+        assert answer.status_code == 200
+        body = answer.json()
+        check(body["guesses"], recognizer.predict(drawing.strokes, simplified=simplified, top=7))
+        assert body.keys() == {"guesses", "model", "ms"}
+        assert body["model"] == recognizer.name and body["ms"] > 0
+
+
+def test_real_drawings(client, recognizer, shared):
+    for path in sorted((shared / "data/quickdraw/raw").glob("*.ndjson")):
+        with path.open(encoding="utf-8") as file:
+            strokes = json.loads(file.readline())["drawing"]  # rows x, y, t
+        expected = recognizer.predict([np.transpose(stroke) for stroke in strokes])
+        check(client.post("recognize", {"strokes": strokes}).json()["guesses"], expected)
+
+
+def test_raw_and_five_words_are_the_default(client, recognizer):
+    body = client.post("recognize", {"strokes": SQUARE}).json()
+    check(body["guesses"], recognizer.predict([np.transpose(stroke) for stroke in SQUARE], top=5))
+    assert (
+        body["guesses"]
+        == client.post("recognize", {"strokes": SQUARE, "simplified": False, "top": 5}).json()["guesses"]
+    )
+
+
+def test_times_are_not_looked_at(client):
+    with_times = [[*stroke, [-3.5] * len(stroke[0])] for stroke in SQUARE]
+    for simplified in (True, False):
+        answers = [
+            client.post("recognize", {"strokes": strokes, "simplified": simplified}).json()["guesses"]
+            for strokes in (SQUARE, with_times, [with_times[0], SQUARE[1]])
+        ]
+        assert answers[0] == answers[1] == answers[2]
+
+
+@pytest.mark.parametrize("top", [1, 6, 7, 8, 3.0, 10**30])
+def test_top(client, recognizer, top):
+    guesses = client.post("recognize", {"strokes": SQUARE, "top": top}).json()["guesses"]
+    assert len(guesses) == min(top, len(recognizer.classes))
+    assert sum(guess["probability"] for guess in guesses) == pytest.approx(1) or top < 7
+
+
+@pytest.mark.parametrize(
+    "strokes",
+    [
+        [[[7], [9]]],
+        [[[-5e300], [1e-300]]],
+        [[[1e308, -1e308], [0, 1]]],
+        [[[2**70, 1], [0, 0.5]]],
+        [[[0, 0], [0, 0]]] * 500,
+        [[list(range(20_000)), [0] * 20_000]],
+    ],
+)
+def test_odd_drawings_are_answered(client, recognizer, strokes):
+    answer = client.post("recognize", {"strokes": strokes})
+    assert answer.status_code == 200
+    check(answer.json()["guesses"], recognizer.predict([np.array(stroke, dtype=float).T for stroke in strokes]))
+
+
+def test_the_content_type_may_name_its_charset(client):
+    content = json.dumps({"strokes": SQUARE})
+    for kind in ("application/json; charset=utf-8", 'Application/JSON;charset="UTF-8"', "application/json;"):
+        assert client.post("recognize", content=content, headers={"Content-Type": kind}).status_code == 200
+
+
+# --- recognize-batch
+
+
+def test_a_batch_has_the_guesses_of_each(client, recognizer):
+    drawings = [drawing.strokes for drawing in synthetic_drawings(1, simplified=False)]
+    answer = client.post("recognize-batch", {"drawings": [rows(strokes) for strokes in drawings], "top": 3})
+    assert answer.status_code == 200
+    body = answer.json()
+    assert body.keys() == {"results", "model", "ms"}
+    assert len(body["results"]) == len(drawings)
+    for result, strokes in zip(body["results"], drawings, strict=True):
+        check(result["guesses"], recognizer.predict(strokes, top=3))
+    one = client.post("recognize-batch", {"drawings": [SQUARE], "simplified": True}).json()["results"]
+    check(one[0]["guesses"], recognizer.predict([np.transpose(stroke) for stroke in SQUARE], simplified=True))
+
+
+# --- the model and the server
+
+
+def test_the_model_and_its_card(client, recognizer):
+    answer = client.get("model")
+    assert answer.status_code == 200
+    body = answer.json()
+    assert body["card"] == recognizer.card
+    assert body["card"]["figures"] == {"val": {"top1": 0.5}}
+    assert (body["name"], tuple(body["classes"]), body["note"]) == (recognizer.name, recognizer.classes, "")
+    assert body["limits"]["points"] == 20_000 and body["limits"]["body_bytes"] == 2 << 20
+
+
+def test_a_model_without_a_card(new_client, recognizer):
+    class Bare:
+        name, classes, card, note, max_padding = "bare", ("a", "b"), None, "assumed", 100
+
+        def probabilities(self, points, lengths):
+            return np.tile([0.25, 0.75], (len(points), 1))
+
+    client = new_client(Recognizer(Bare()))
+    body = client.get("model").json()
+    assert (body["name"], body["classes"], body["card"], body["note"]) == ("bare", ["a", "b"], None, "assumed")
+    guesses = client.post("recognize", {"strokes": SQUARE}).json()["guesses"]
+    assert guesses == [{"word": "b", "probability": 0.75}, {"word": "a", "probability": 0.25}]
+
+
+def test_healthz(client, recognizer):
+    answer = client.get("healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "model": recognizer.name})
+
+
+def test_the_page_and_its_headers(client):
+    page = client.get("/")
+    assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")
+    assert page.headers["cache-control"] == "no-cache"
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert client.get("/", headers={"If-None-Match": page.headers["etag"]}).status_code == 304
+    api = client.get("healthz")
+    assert api.headers["cache-control"] == "no-store" and api.headers["x-content-type-options"] == "nosniff"
+
+
+# --- wrong paths and methods, mistakes of our own
+
+
+@pytest.mark.parametrize(
+    "path", ["nothing", "recognize/", "/api/v2/recognize", "/api/", "/nothing", "/../app.py", "/%2e%2e/app.py", "/docs"]
+)
+def test_nothing_there(client, path):
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert answer.json() == {"error": {"code": "not_found", "message": "there is nothing here"}}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "recognize", "POST"),
+        ("PUT", "recognize-batch", "POST"),
+        ("POST", "model", "GET"),
+        ("DELETE", "metrics", "GET"),
+        ("OPTIONS", "recognize", "POST"),
+    ],
+)
+def test_wrong_methods(client, method, path, allowed):
+    answer = client.send(method, path)
+    assert answer.status_code == 405 and answer.headers["allow"] == allowed
+    assert answer.json() == {"error": {"code": "method_not_allowed", "message": f"expected {allowed}"}}
+    assert client.post("/").status_code == 405
+
+
+def test_a_mistake_of_our_own_is_logged_and_no_more_is_told(new_client, recognizer, monkeypatch, caplog):
+    client = new_client(recognizer)
+
+    def fail(*args, **options):
+        raise ZeroDivisionError("secret")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recognizer, "predict_many", fail)
+        answer = client.post("recognize", {"strokes": SQUARE})
+    assert answer.status_code == 500
+    message = "the server made a mistake; its log says more"
+    assert answer.json() == {"error": {"code": "internal_error", "message": message}}
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "ZeroDivisionError: secret" in caplog.text
+    assert client.post("recognize", {"strokes": SQUARE}).status_code == 200
+
+
+# --- CORS
+
+ORIGIN = "https://draw.example"
+PREFLIGHT = {
+    "Origin": ORIGIN,
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "content-type",
+}
+
+
+def cors_headers(answer):
+    return {name for name in answer.headers if name.startswith("access-control-")}
+
+
+def test_other_pages_may_not_ask_by_default(client):
+    answer = client.post("recognize", {"strokes": SQUARE}, headers={"Origin": ORIGIN})
+    assert answer.status_code == 200 and not cors_headers(answer)
+    preflight = client.send("OPTIONS", "recognize", headers=PREFLIGHT)
+    assert preflight.status_code == 405 and not cors_headers(preflight)
+
+
+def test_pages_of_an_allowed_origin_may_ask(new_client, recognizer):
+    client = new_client(recognizer, cors=[ORIGIN, "http://localhost:3000"])
+    preflight = client.send("OPTIONS", "recognize", headers=PREFLIGHT)
+    assert preflight.status_code == 200
+    assert preflight.headers["access-control-allow-origin"] == ORIGIN
+    assert "content-type" in preflight.headers["access-control-allow-headers"].lower()
+    for answer in (
+        client.post("recognize", {"strokes": SQUARE}, headers={"Origin": ORIGIN}),
+        client.post("recognize", {"strokes": []}, headers={"Origin": ORIGIN}),
+    ):
+        assert answer.headers["access-control-allow-origin"] == ORIGIN
+        assert "access-control-allow-credentials" not in answer.headers
+    other = client.post("recognize", {"strokes": SQUARE}, headers={"Origin": "https://evil.example"})
+    assert "access-control-allow-origin" not in other.headers
+    refused = client.send("OPTIONS", "recognize", headers={**PREFLIGHT, "Origin": "https://evil.example"})
+    assert refused.status_code == 400 and refused.json()["error"]["code"] == "cors_refused"
+    assert "access-control-allow-origin" not in refused.headers
+
+
+def test_all_pages_may_ask(new_client, recognizer):
+    client = new_client(recognizer, cors=["*"])
+    assert client.get("model", headers={"Origin": ORIGIN}).headers["access-control-allow-origin"] == "*"
+    assert client.send("OPTIONS", "recognize", headers=PREFLIGHT).headers["access-control-allow-origin"] == "*"
+
+
+# --- metrics
+
+
+def samples(client):
+    answer = client.get("metrics")
+    assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/plain; version=")
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def test_metrics_count_what_was_asked(client):
+    for _ in range(3):
+        client.post("recognize", {"strokes": SQUARE})
+    client.post("recognize-batch", {"drawings": [SQUARE, SQUARE]})
+    client.post("recognize", {"strokes": []})
+    client.get("/")
+    client.get("/secret-path")
+    client.get("secret-path")
+    found = samples(client)
+
+    def requests(route, status):
+        return found.get(("quickstroke_requests_total", ("route", route), ("status", status)))
+
+    assert requests("/api/v1/recognize", "200") == 3
+    assert requests("/api/v1/recognize", "422") == 1
+    assert requests("/api/v1/recognize-batch", "200") == 1
+    assert (requests("page", "200"), requests("page", "404"), requests("none", "404")) == (1, 1, 1)
+    assert not any("secret" in value for key in found for label in key[1:] for value in label)
+    assert found[("quickstroke_request_seconds_count", ("route", "/api/v1/recognize"))] == 4
+    assert found[("quickstroke_drawings_total",)] == 5
+    assert found[("quickstroke_batch_drawings_count",)] == 4
+    assert found[("quickstroke_batch_drawings_sum",)] == 5
+    assert found[("quickstroke_pending_requests",)] == 0
+
+
+def test_each_application_counts_for_itself(new_client, recognizer):
+    one, other = new_client(recognizer), new_client(recognizer)
+    one.post("recognize", {"strokes": SQUARE})
+    assert samples(one)[("quickstroke_drawings_total",)] == 1
+    assert samples(other)[("quickstroke_drawings_total",)] == 0
+
+
+def test_openapi_tells_the_version(client):
+    assert client.get("openapi.json").json()["info"]["version"] == __version__

@@ -1,0 +1,328 @@
+"""The command as a user runs it: a process with a real socket, its end, and what it refuses to start with."""
+
+import contextlib
+import json
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+import pytest
+
+from quickstroke.cli import main
+from quickstroke.serve import server as server_module
+from quickstroke.serve.app import create_app
+from quickstroke.serve.server import Server, listen, url
+
+ORIGIN = "https://draw.example"
+SQUARE = [[[0, 0, 255, 255, 0], [0, 255, 255, 0, 0]]]
+BODY = json.dumps({"strokes": SQUARE}).encode()
+HEAD = b"POST /api/v1/recognize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
+class Served:
+    """A running `quickstroke serve`."""
+
+    def __init__(self, *args, **env):
+        command = [sys.executable, "-m", "quickstroke", "serve", *map(str, args), "--port", "0"]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **env}
+        )
+        self.line = self.process.stdout.readline().rstrip("\n")
+        found = re.search(r"http://\S+", self.line)
+        assert found, self.process.communicate()
+        self.url = found[0]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.process.kill()  # in case that it has not ended by itself
+        self.process.communicate()
+
+    def connect(self):
+        """A connection whose other side is expected to do something sooner or later."""
+        address = urlsplit(self.url)
+        return socket.create_connection((address.hostname, address.port), timeout=60)
+
+    def end(self):
+        """Exit code, the rest of stdout, and stderr."""
+        out, err = self.process.communicate(timeout=60)
+        return self.process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """A program that writes the address that it should open into a pipe, and the pipe."""
+    folder = tmp_path_factory.mktemp("browser")
+    program, pipe = folder / "browser", folder / "opened"
+    os.mkfifo(pipe)
+    program.write_text(f'#!/bin/sh\nprintf %s "$1" > {pipe}\n')
+    program.chmod(0o755)
+    return program, pipe
+
+
+@pytest.fixture(scope="module")
+def served(model_file, browser):
+    """One server for the tests that leave it as it was; at its end it has said nothing but its address."""
+    with Served(model_file, "--open", "--cors", ORIGIN, BROWSER=f"{browser[0]} %s") as served:
+        yield served
+        served.process.send_signal(signal.SIGINT)
+        assert served.end() == (0, "", "")
+
+
+def read_answer(connection):
+    """Status, headers and JSON of the next answer on a connection, and nothing of what follows."""
+    head, body = b"", b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = connection.recv(1)
+        assert byte, head
+        head += byte
+    status, *lines = head.decode().rstrip().split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines)
+    while missing := int(headers["content-length"]) - len(body):
+        part = connection.recv(missing)
+        assert part, body
+        body += part
+    return int(status.split()[1]), headers, json.loads(body)
+
+
+def is_closed(connection):
+    """Whether the other side closes, rather than sends more."""
+    with contextlib.suppress(ConnectionResetError):
+        return connection.recv(1) == b""
+    return True
+
+
+def content_length(n):
+    return b"Content-Length: %d\r\n" % n
+
+
+# --- a running server
+
+
+def test_the_address_is_printed_and_answers(served, recognizer):
+    port = urlsplit(served.url).port
+    assert served.line == f"{recognizer.name} (7 classes) is served at http://127.0.0.1:{port}/"
+    assert httpx.get(served.url).headers["content-type"].startswith("text/html")
+    answer = httpx.post(f"{served.url}api/v1/recognize", json={"strokes": SQUARE, "top": 7})
+    expected = recognizer.predict([np.transpose(stroke) for stroke in SQUARE], top=7)
+    assert [guess["word"] for guess in answer.json()["guesses"]] == [guess.word for guess in expected]
+    assert httpx.get(f"{served.url}api/v1/model").json()["card"] == recognizer.card
+
+
+def test_the_page_is_opened_in_the_browser(served, browser):
+    pipe = os.open(browser[1], os.O_RDWR)  # waits for nobody, as O_RDONLY would
+    assert select.select([pipe], [], [], 60)[0], "no browser was started"
+    assert os.read(pipe, 1000).decode() == served.url
+    os.close(pipe)
+
+
+def test_pages_of_the_given_origin_may_ask(served):
+    for origin, allowed in ((ORIGIN, ORIGIN), ("https://other.example", None)):
+        answer = httpx.get(f"{served.url}api/v1/healthz", headers={"Origin": origin})
+        assert answer.headers.get("access-control-allow-origin") == allowed
+
+
+def test_one_connection_for_many_requests(served):
+    """Refusals of complete requests keep it, too."""
+    with served.connect() as connection:
+        for body, status in ((BODY, 200), (b"{", 400), (b"{}", 422), (BODY, 200)):
+            connection.sendall(HEAD + content_length(len(body)) + b"\r\n" + body)
+            assert read_answer(connection)[0] == status
+        connection.sendall(3 * (HEAD + content_length(len(BODY)) + b"\r\n" + BODY))  # without waiting for the first
+        assert [read_answer(connection)[0] for _ in range(3)] == [200] * 3
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_sent(served):
+    with served.connect() as connection:
+        connection.sendall(HEAD + content_length(3 << 20) + b"Expect: 100-continue\r\n\r\n")
+        status, headers, body = read_answer(connection)
+        assert (status, headers["connection"], body["error"]["code"]) == (413, "close", "body_too_large")
+        assert is_closed(connection)
+
+
+def test_a_body_that_is_too_large_is_refused_though_its_client_reads_only_when_all_is_sent(served):
+    n = 4 << 20
+    with served.connect() as connection:
+        connection.sendall(HEAD + content_length(n) + b"\r\n" + b" " * n)
+        status, _, body = read_answer(connection)
+    assert (status, body["error"]["code"], body["error"]["limit"]) == (413, "body_too_large", 2 << 20)
+
+
+def test_a_chunked_body_that_is_too_large_is_refused(served):
+    chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+    with served.connect() as connection:
+        connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + 33 * chunk)  # one more than 2 MiB
+        status, headers, body = read_answer(connection)
+        assert (status, headers["connection"], body["error"]["code"]) == (413, "close", "body_too_large")
+        assert is_closed(connection)  # though the body's end never came
+
+
+def test_a_chunked_body_is_read(served):
+    chunks = b"".join(b"%x\r\n%b\r\n" % (1, BODY[i : i + 1]) for i in range(len(BODY)))
+    with served.connect() as connection:
+        connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n")
+        assert read_answer(connection)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\r\n\r\n",
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 100_000,
+        HEAD + b"Content-Length: -1\r\n\r\n",
+        HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nno length\r\n",
+    ],
+)
+def test_what_is_no_http(served, sent):
+    with served.connect() as connection:
+        connection.sendall(sent)
+        status, headers, body = read_answer(connection)
+        assert (status, headers["connection"]) == (400, "close")
+        assert body["error"]["code"] == "malformed_http" and body["error"]["message"]
+        assert is_closed(connection)
+
+
+def test_what_does_not_come_is_not_waited_for(served):
+    """All at once, as each takes the ten seconds that are given to a head or a body."""
+    begun = {
+        "nothing": b"",
+        "half a head": HEAD,
+        "half a body": HEAD + content_length(len(BODY)) + b"\r\n" + BODY[:-1],
+        "a chunk": HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+        "a request and half a head": HEAD + content_length(len(BODY)) + b"\r\n" + BODY + HEAD,
+    }
+    with contextlib.ExitStack() as stack:
+        connections = {name: stack.enter_context(served.connect()) for name in begun}
+        for name, connection in connections.items():
+            connection.sendall(begun[name])
+        assert read_answer(connections["a request and half a head"])[0] == 200
+        for name in ("half a body", "a chunk"):
+            status, headers, body = read_answer(connections[name])
+            assert (status, headers["connection"]) == (408, "close")
+            assert (body["error"]["code"], body["error"]["limit"]) == ("slow_body", 10)
+        assert all(is_closed(connection) for connection in connections.values())
+    assert httpx.get(f"{served.url}api/v1/healthz").status_code == 200
+
+
+def test_clients_that_leave(served):
+    """In the middle of a body, and without waiting for the answer."""
+    for sent in (HEAD + content_length(100) + b"\r\n{", HEAD + content_length(len(BODY)) + b"\r\n" + BODY):
+        for _ in range(5):
+            with served.connect() as connection:
+                connection.sendall(sent)
+    assert httpx.post(f"{served.url}api/v1/recognize", json={"strokes": SQUARE}).status_code == 200
+
+
+# --- its end
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_request_under_way_is_answered_after_the_signal(model_file, number):
+    with Served(model_file) as served, served.connect() as idle, served.connect() as connection:
+        # On a 100 the application has begun with the request.
+        connection.sendall(HEAD + content_length(len(BODY)) + b"Expect: 100-continue\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(BODY[:10])
+        served.process.send_signal(number)
+        assert is_closed(idle)
+        with pytest.raises(ConnectionRefusedError):  # nobody new
+            served.connect()
+        assert served.process.poll() is None
+        connection.sendall(BODY[10:])
+        status, _, body = read_answer(connection)
+        assert status == 200 and len(body["guesses"]) == 5
+        assert is_closed(connection)
+        assert served.end() == (0, "", "")
+
+
+def test_an_application_that_does_not_start_is_our_fault(recognizer, monkeypatch, caplog):
+    def fail(*args, **options):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(recognizer, "predict", fail)
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with listen("127.0.0.1", 0) as sock, pytest.raises(RuntimeError, match="did not start"):
+        Server(create_app(recognizer)).run([sock])
+    assert "ZeroDivisionError" in caplog.text
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+# --- what it does not start with
+
+
+def test_a_port_that_is_taken(model_file):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        command = [sys.executable, "-m", "quickstroke", "serve", model_file, "--port", port]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"quickstroke serve: cannot listen at '127.0.0.1' port {port} (Address already in use); choose another with "
+        "--host or --port, --port 0 takes a free one\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "parts"),
+    [
+        (["--port", "70000"], ["--port should be 0 to 65535, got 70000"]),
+        (["--port", "-1"], ["--port"]),
+        (["--host", "203.0.113.1"], ["cannot listen at '203.0.113.1' port 8000"]),
+        (["--host", "no host"], ["cannot listen at 'no host' port 8000"]),
+        (["--host", "a\0b"], ["cannot listen at"]),
+        (["--cors", "https://draw.example/"], ["--cors https://draw.example/: not an origin", "https://example.org"]),
+        (["--cors", "*", "draw.example"], ["--cors draw.example: not an origin"]),
+        (["--cors", "https://user@draw.example"], ["not an origin"]),
+        (["--cors", "https://Draw.example"], ["not an origin"]),
+        (["--cors", "https://draw.example:port"], ["not an origin"]),
+        (["--cors", "ftp://draw.example"], ["not an origin"]),
+        (["--cors", "null"], ["not an origin"]),
+        (["no.model", "--port", "0"], ["no.model: no such model"]),
+    ],
+)
+def test_mistakes_are_told_in_one_line(capsys, monkeypatch, tmp_path, args, parts):
+    monkeypatch.chdir(tmp_path)
+    assert main(["serve", *args]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and "Traceback" not in captured.err
+    assert all(part in captured.err for part in parts), captured.err
+    assert len(captured.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://draw.example", "http://localhost:3000", "http://[::1]:3000", "https://a.b.example:444", "*"]
+)
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
+def test_what_it_says_at_its_start(capsys, monkeypatch, model_file, recognizer, origin, host):
+    """Without the server itself."""
+    monkeypatch.setattr(server_module.Server, "run", lambda self, sockets: self._on_ready())
+    assert main(["serve", str(model_file), "--port", "0", "--host", host, "--cors", origin]) == 0
+    captured = capsys.readouterr()
+    assert re.fullmatch(rf"{recognizer.name} \(7 classes\) is served at http://127\.0\.0\.1:\d+/\n", captured.out)
+    warning = "0.0.0.0 is reached from other machines, without encryption or password: whoever connects can use it\n"
+    assert captured.err == (warning if host == "0.0.0.0" else "")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_addresses(host):
+    try:
+        sock = listen(host, 0)
+    except Exception:
+        if ":" not in host:
+            raise
+        pytest.skip("no IPv6 here")
+    with sock:
+        address = urlsplit(url(sock))
+        assert address.hostname == host.replace("localhost", "127.0.0.1")
+        assert address.port == sock.getsockname()[1] > 0
