@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Passed to pip, for instance: make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_FLAGS ?=
 
-.PHONY: help demo test test-slow check format docs golden reproduce sample46 clean
+.PHONY: help demo test test-slow browser check format docs golden reproduce sample46 clean
 
 help:
 	@echo "make demo                  make the environment, train on drawings, recognise some"
@@ -34,11 +34,21 @@ $(BIN)/.dev: pyproject.toml $(BIN)/.torch
 demo: $(BIN)/.torch
 	$(BIN)/quickstroke demo --into demo
 
-test: check
+test: check browser
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: $(BIN)/.dev
+test-slow: $(BIN)/.dev browser
 	$(BIN)/python -m pytest -m slow
+
+# The page is tested in Chromium, and as an exported folder with onnxruntime-web. Where one of them is missing and
+# cannot be installed, those tests say so and are skipped.
+browser: $(BIN)/.dev
+	@command -v chromium >/dev/null || test -n "$$QUICKSTROKE_CHROMIUM" || \
+	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } || \
+	  echo "no Chromium here: install it, or set QUICKSTROKE_CHROMIUM, to test the drawing page"
+	@test -n "$$QUICKSTROKE_ORT" || $(BIN)/python -c 'from quickstroke.export.ort import ort_files; ort_files()' || \
+	  echo "onnxruntime-web was not fetched: set QUICKSTROKE_ORT to its npm package to test exported pages"
 
 check: $(BIN)/.dev
 	$(BIN)/ruff check .
@@ -56,6 +66,7 @@ docs: $(BIN)/.dev
 golden: $(BIN)/.dev
 	$(BIN)/python tests/test_points.py
 	$(BIN)/python tests/test_training.py
+	$(BIN)/python tests/page/test_page_preprocessing.py
 
 clean:
 	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

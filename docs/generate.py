@@ -1,4 +1,4 @@
-"""Writes the documents that are generated: docs/cli.md, from the commands' own --help.
+"""Writes what is generated: docs/cli.md, from the commands' own --help, and the examples of the drawing page.
 
 python docs/generate.py            writes them
 python docs/generate.py --check    exits with 1 when one of them is not what would be written
@@ -13,6 +13,8 @@ from pathlib import Path
 # Help texts are drawn for a terminal of this width, whatever the one at hand.
 os.environ["COLUMNS"] = "100"
 os.environ["NO_COLOR"] = "1"
+
+import examples
 
 from quickstroke import cli
 
@@ -40,14 +42,14 @@ def cli_page() -> str:
 
 
 def main() -> int:
-    """Writes or checks the pages."""
-    path, text = FOLDER / "cli.md", cli_page()
-    if "--check" not in sys.argv[1:]:
-        path.write_text(text, encoding="utf-8")
-        return 0
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        print("docs/cli.md is out of date: run `make docs`", file=sys.stderr)
-        return 1
+    """Writes or checks the files."""
+    files = {FOLDER / "cli.md": cli_page(), examples.TARGET: examples.examples_text()}
+    for path, text in files.items():
+        if "--check" not in sys.argv[1:]:
+            path.write_text(text, encoding="utf-8")
+        elif not path.is_file() or path.read_text(encoding="utf-8") != text:
+            print(f"{path} is out of date: run `make docs`", file=sys.stderr)
+            return 1
     return 0
 
 

@@ -1,0 +1,376 @@
+/** The page: which part tells which, and what the user reads. */
+
+import { boundsOf, pathText, placed } from "./geometry.js";
+import { Game, ROUND_MS } from "./game.js";
+import { Guesser } from "./guesser.js";
+import { HttpRecognizer } from "./http-recognizer.js";
+import { KeyPen } from "./key-pen.js";
+import { OnnxRecognizer } from "./onnx-recognizer.js";
+import { Pad } from "./pad.js";
+import { play } from "./replay.js";
+import { download, fileName, ndjsonLine, newKey, svgText } from "./save.js";
+import { simplify } from "./simplify.js";
+import { celebrate } from "./sparks.js";
+import { capitalized, percent, withArticle } from "./words.js";
+
+const N_GUESSES = 5;
+const ANNOUNCE_AFTER_MS = 900;
+const LOAD_RETRY_MS = 1500;
+const PLAY_ICON = "M8 5.5v13l10.5-6.5z";
+const STOP_ICON = "M7 7h10v10H7z";
+
+const $ = (id) => document.getElementById(id);
+const isOffline = document.querySelector('meta[name="quickstroke-mode"]').content === "offline";
+
+/** @type {import("./guesser.js").Recognizer} */
+const recognizer = isOffline ? new OnnxRecognizer() : new HttpRecognizer();
+const pad = new Pad($("pad"));
+const guesser = new Guesser(recognizer, () => pad.strokes, answered, showTrouble);
+
+let model = null;
+let loading = null;
+let game = null;
+let guesses = [];
+let examples = {};
+let playing = null; // aborts the replay that runs
+
+// --- Guesses ----------------------------------------------------------------------------------------------------------
+
+const rows = Array.from({ length: N_GUESSES }, () => {
+  const row = document.createElement("li");
+  for (const name of ["word", "value", "track"]) {
+    const span = document.createElement("span");
+    span.className = name;
+    row.append(span);
+  }
+  row.querySelector(".track").append(document.createElement("span"));
+  $("guesses").append(row);
+  return row;
+});
+
+function answered(answer) {
+  guesses = answer.guesses;
+  rows.forEach((row, i) => {
+    const guess = guesses[i];
+    row.classList.toggle("is-empty", !guess);
+    row.classList.toggle("is-asked", guess !== undefined && guess.word === game?.word);
+    row.querySelector(".word").textContent = guess?.word ?? "";
+    row.querySelector(".value").textContent = guess ? percent(guess.probability) : "";
+    row.querySelector(".track > span").style.transform = `scaleX(${guess?.probability ?? 0})`;
+  });
+  if (answer.model && model && answer.model !== model.name) loadModel();
+  if (!playing) game?.saw(guesses[0]?.word ?? null, performance.now());
+  showStrip();
+  announceSoon();
+}
+
+function showTrouble(message) {
+  if ($("trouble").textContent !== (message ?? "")) $("trouble").textContent = message ?? "";
+  $("guesses").classList.toggle("is-stale", Boolean(message));
+}
+
+// --- What the page says -----------------------------------------------------------------------------------------------
+
+let shownPhase = "";
+
+function showStrip() {
+  const phase = game?.phase ?? "idle";
+  const [headline, subline] = sentences(phase);
+  setText("headline", headline);
+  setText("subline", subline);
+  if (game?.isOn) {
+    const remainingMs = game.remainingMs(performance.now());
+    setText("clock-seconds", String(Math.ceil(remainingMs / 1000)));
+    $("clock-hand").style.strokeDashoffset = String(100 - (100 * remainingMs) / ROUND_MS);
+    $("clock").classList.toggle("is-short", remainingMs <= 5000);
+  }
+  if (phase === shownPhase) return;
+  shownPhase = phase;
+  $("strip").dataset.phase = $("paper").dataset.phase = phase;
+  $("clock").hidden = !game?.isOn;
+  $("stop").hidden = phase === "idle";
+  $("play").textContent = { idle: "Play", ready: "Skip", drawing: "Skip", won: "Next", over: "Next" }[phase];
+  $("play").title = phase === "idle" ? "Twenty seconds for a word, as in the game" : "";
+  $("show").hidden = phase !== "over" || !examples[game.word];
+  setText("show", game?.word ? `Watch ${withArticle(game.word)} being drawn` : "");
+  pad.redraw();
+  if (phase === "won") {
+    const box = boundsOf(pad.strokes);
+    celebrate($("sparks"), pad.toCanvas(box.x + box.width / 2, box.y + box.height / 2));
+  }
+  if (phase === "ready" || phase === "won" || phase === "over") announce(`${headline}. ${subline}`);
+}
+
+function sentences(phase) {
+  const asked = game?.word && withArticle(game.word);
+  const first = guesses[0];
+  switch (phase) {
+    case "ready":
+      return [`Draw ${asked}`, "Twenty seconds, from your first stroke."];
+    case "drawing":
+      return [`Draw ${asked}`, first ? `I see ${list(game.seen.slice(-3))} …` : "…"];
+    case "won":
+      return [`${capitalized(asked)}!`, `Recognised after ${(game.tookMs / 1000).toFixed(1)} s. ${tally()}`];
+    case "over":
+      return [`Time is up: ${asked}`, `${tally()} ${game.seen.length ? `I saw ${list(game.seen.slice(-3))}.` : "I saw nothing."}`];
+    default:
+      if (!first && !pad.isEmpty) return ["Let me see …", ""];
+      if (!first) return ["Draw something", "The guesses change while you draw."];
+      if (first.probability >= 0.75) return [`I see ${withArticle(first.word)}.`, "Quite sure."];
+      if (first.probability >= 0.4) return [`${capitalized(withArticle(first.word))}?`, "It could be."];
+      return [`Maybe ${withArticle(first.word)} …`, "Draw on."];
+  }
+}
+
+const list = (words) => words.map(withArticle).join(", ");
+const tally = () => `${game.nWon} of ${game.nRounds} so far.`;
+
+function setText(id, text) {
+  if ($(id).textContent !== text) $(id).textContent = text;
+}
+
+// For screen readers: what is first, once it has stayed so for a while and the pen rests.
+let announceTimer = 0;
+let announced = "";
+
+function announceSoon() {
+  clearTimeout(announceTimer);
+  const first = guesses[0];
+  if (!first) announced = "";
+  if (!first || pad.isDown || playing || game?.phase === "won" || game?.phase === "over") return;
+  announceTimer = setTimeout(() => {
+    const text = `First guess: ${withArticle(first.word)}, ${percent(first.probability)}.`;
+    if (first.word !== announced) announce(text);
+    announced = first.word;
+  }, ANNOUNCE_AFTER_MS);
+}
+
+function announce(text) {
+  $("announcer").textContent = text;
+}
+
+// --- Drawing ----------------------------------------------------------------------------------------------------------
+
+new KeyPen(pad, $("pad"), $("key-pen"), (isDown) => announce(isDown ? "Pen down." : "Pen up."));
+
+pad.addEventListener("before-pen", () => stopReplay());
+
+pad.addEventListener("pen", () => {
+  if (pad.isDown) game?.begin(performance.now());
+  else announceSoon();
+});
+
+pad.addEventListener("ink", ({ detail: { hasGrown } }) => {
+  if (hasGrown) guesser.changed();
+  else guesser.replaced();
+  showTools();
+  showStrip();
+});
+
+function showTools() {
+  const isEmpty = pad.isEmpty && !playing;
+  $("hint").classList.toggle("is-gone", !isEmpty);
+  $("undo").disabled = !pad.canUndo;
+  for (const id of ["clear", "replay", "save"]) $(id).disabled = isEmpty;
+  $("replay-icon").setAttribute("d", playing ? STOP_ICON : PLAY_ICON);
+  setText("replay-label", playing ? "Stop" : "Replay");
+  const n = pad.strokes.length;
+  $("pad").setAttribute("aria-label", n ? `Drawing with ${n} ${n === 1 ? "stroke" : "strokes"}` : "Empty drawing");
+}
+
+function undo() {
+  stopReplay();
+  pad.undo();
+}
+
+function clear() {
+  if (playing) stopReplay();
+  else pad.clear();
+}
+
+$("undo").addEventListener("click", undo);
+$("clear").addEventListener("click", () => {
+  stopReplay();
+  pad.clear();
+});
+
+document.addEventListener("keydown", (event) => {
+  if ($("save-dialog").open || event.target.closest?.("input")) return;
+  if ((event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z") {
+    event.preventDefault();
+    undo();
+  } else if (event.key === "Escape" || event.key === "Delete") {
+    clear();
+  }
+});
+
+for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) {
+  matchMedia(query).addEventListener("change", () => pad.redraw());
+}
+
+// --- Replays and examples ---------------------------------------------------------------------------------------------
+
+async function replay(strokes) {
+  stopReplay();
+  const controller = (playing = new AbortController());
+  await play(strokes, (shown) => pad.preview(shown), controller.signal);
+  if (playing === controller) stopReplay();
+}
+
+function stopReplay() {
+  if (!playing) return;
+  playing.abort();
+  playing = null;
+  pad.preview(null);
+  announceSoon();
+}
+
+$("replay").addEventListener("click", () => {
+  if (playing) stopReplay();
+  else replay(pad.strokes);
+});
+
+/** Which example of each word is next. */
+const turns = new Map();
+
+function showExample(word) {
+  stopReplay();
+  if (game?.phase !== "over") stopGame();
+  const turn = turns.get(word) ?? 0;
+  turns.set(word, turn + 1);
+  const { width, height } = pad.size;
+  const strokes = placed(examples[word][turn % examples[word].length], 0.7 * width, 0.7 * height);
+  pad.setStrokes(strokes.map(([xs, ys, ts]) => [xs.map((x) => x + 0.15 * width), ys.map((y) => y + 0.15 * height), ts]));
+  replay(pad.strokes);
+}
+
+$("show").addEventListener("click", () => showExample(game.word));
+
+async function loadExamples() {
+  const response = await fetch("examples.json");
+  const all = (await response.json()).drawings;
+  const { classes } = await loaded;
+  examples = Object.fromEntries(classes.filter((word) => all[word]).map((word) => [word, all[word]]));
+  for (const [word, [drawing]] of Object.entries(examples)) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.setAttribute("aria-label", `Watch ${withArticle(word)} being drawn`);
+    button.append(picture(drawing), word);
+    button.addEventListener("click", () => showExample(word));
+    const item = document.createElement("li");
+    item.append(button);
+    $("examples").append(item);
+  }
+  $("examples-card").hidden = !Object.keys(examples).length;
+}
+
+function picture(strokes) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "-6 -6 76 76");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  path.setAttribute("d", placed(strokes, 64, 64).map(pathText).join(""));
+  svg.append(path);
+  return svg;
+}
+
+// --- The game ---------------------------------------------------------------------------------------------------------
+
+let ticking = 0;
+
+function nextRound() {
+  stopReplay();
+  game.next();
+  pad.reset();
+  clearInterval(ticking);
+  ticking = setInterval(() => {
+    game.tick(performance.now());
+    showStrip();
+    if (!game.isOn) clearInterval(ticking);
+  }, 100);
+  shownPhase = "";
+  showStrip();
+}
+
+function stopGame() {
+  if (!game || game.phase === "idle") return;
+  clearInterval(ticking);
+  game.stop();
+  showStrip();
+}
+
+$("play").addEventListener("click", nextRound);
+$("stop").addEventListener("click", () => {
+  stopGame();
+  $("play").focus();
+});
+
+// --- Saving -----------------------------------------------------------------------------------------------------------
+
+$("save").addEventListener("click", () => {
+  stopReplay();
+  // The word that was asked for is what an official file would hold; without one the first guess is a fair proposal.
+  $("save-word").value = game?.word ?? guesses[0]?.word ?? "";
+  const n = simplify(pad.strokes).reduce((sum, [xs]) => sum + xs.length, 0);
+  $("save-facts").textContent = `Data holds the simplified form of the official files: ${n} points, from 0 to 255.`;
+  $("save-dialog").returnValue = "cancel";
+  $("save-dialog").showModal();
+});
+
+$("save-dialog").addEventListener("close", () => {
+  const form = $("save-dialog").returnValue;
+  const word = $("save-word").value.trim();
+  if (form === "svg") download(fileName(word, "svg"), "image/svg+xml", svgText(pad.strokes, word));
+  if (form === "ndjson") {
+    const facts = { word, recognized: guesses[0]?.word === word, key: newKey(), date: new Date() };
+    download(fileName(word, "ndjson"), "application/x-ndjson", `${ndjsonLine(pad.strokes, facts)}\n`);
+  }
+});
+
+// --- Start ------------------------------------------------------------------------------------------------------------
+
+/** Loads the model, or waits for the loading that is under way. */
+function loadModel() {
+  loading ??= loadModelAnew().finally(() => (loading = null));
+  return loading;
+}
+
+async function loadModelAnew() {
+  setText("model", "Loading …");
+  for (;;) {
+    try {
+      model = await recognizer.load();
+      break;
+    } catch (error) {
+      showTrouble(error.message);
+      await new Promise((resolve) => setTimeout(resolve, LOAD_RETRY_MS));
+    }
+  }
+  showTrouble(null);
+  stopGame();
+  game = new Game(model.classes);
+  setText("model", `${model.name}, ${model.classes.length} words`);
+  $("words").replaceChildren(...model.classes.map((word) => new Option(word, word)));
+  $("play").disabled = false;
+  showStrip();
+  guesser.changed();
+  return model;
+}
+
+answered({ guesses: [], model: null });
+showTools();
+const loaded = loadModel();
+loadExamples().catch(() => {}); // the page is whole without examples
+
+// For tests and for the curious: stable.
+window.quickstroke = {
+  ready: loaded.then(() => {}),
+  strokes: () => structuredClone(pad.strokes),
+  guesses: () => structuredClone(guesses),
+  setStrokes(strokes) {
+    stopReplay();
+    pad.setStrokes(strokes);
+  },
+  settled: () => guesser.settled(),
+  latenciesMs: () => guesser.latenciesMs,
+};

@@ -1,0 +1,49 @@
+/** Asks the server that gave this page. */
+
+import { RecognizerError } from "./guesser.js";
+
+const TIMEOUT_MS = 10_000;
+const TOP = 5;
+
+/** @implements {import("./guesser.js").Recognizer} */
+export class HttpRecognizer {
+  // Over a line of 100 ms, answers still come 20 times a second and more.
+  nAtOnce = 3;
+
+  load() {
+    return this.#json("api/v1/model", { cache: "no-store" });
+  }
+
+  recognize(strokes, signal) {
+    const withoutTimes = strokes.map(([xs, ys]) => [xs, ys]);
+    return this.#json(
+      "api/v1/recognize",
+      {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ strokes: withoutTimes, simplified: false, top: TOP }),
+      },
+      signal,
+    );
+  }
+
+  async #json(path, options, ...signals) {
+    const signal = AbortSignal.any([...signals, AbortSignal.timeout(TIMEOUT_MS)]);
+    let response, body;
+    try {
+      response = await fetch(path, { ...options, signal });
+      body = await response.json().catch(() => null);
+    } catch {
+      throw new RecognizerError("The server does not answer. Trying again; your drawing stays.", true);
+    }
+    if (response.ok && body) return body;
+    const reason = body?.error?.message ?? `it answered with status ${response.status}`;
+    const isTransient = response.ok || response.status >= 500 || response.status === 429 || response.status === 408;
+    throw new RecognizerError(
+      isTransient
+        ? `The server cannot guess right now: ${reason}. Trying again; your drawing stays.`
+        : `The server refused this drawing: ${reason}.`,
+      isTransient,
+    );
+  }
+}

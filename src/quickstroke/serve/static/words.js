@@ -1,0 +1,29 @@
+/** Words in sentences. */
+
+// Of the official categories: what has no article, and what there is one of.
+const WITHOUT_ARTICLE = new Set(
+  (
+    "asparagus,binoculars,bread,broccoli,camouflage,drums,eyeglasses,flip flops,grapes,grass,headphones,lightning," +
+    "matches,pants,peas,pliers,rain,rollerskates,scissors,shorts,stairs,stitches,toothpaste,underwear,yoga"
+  ).split(","),
+);
+const UNIQUE = new Set(["moon", "ocean", "sun"]);
+
+/** `a bicycle`, `an apple`, `the sun`, `scissors`, `The Eiffel Tower`. */
+export function withArticle(word) {
+  if (WITHOUT_ARTICLE.has(word) || word.startsWith("The ")) return word;
+  if (UNIQUE.has(word)) return `the ${word}`;
+  return `${/^([aeiou]|hour)/i.test(word) ? "an" : "a"} ${word}`;
+}
+
+/** The text with its first letter large. */
+export function capitalized(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/** A probability as people read it; what is not quite 0 or 1 does not look so. */
+export function percent(probability) {
+  if (probability > 0.99 && probability < 0.9995) return "99%";
+  if (probability > 0 && probability < 0.005) return "<1%";
+  return `${Math.round(100 * probability)}%`;
+}

@@ -1,0 +1,117 @@
+"""Chromium, the page as `quickstroke serve` gives it, and hands that draw on it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hands import Hands, serving
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from quickstroke.config import ModelConfig
+from quickstroke.models import StrokeClassifier
+from quickstroke.published import LoadedModel, write_model
+from quickstroke.recognizer import Recognizer, load
+from quickstroke.serve import app
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+CHROMIUM_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+# Of the shared weights, those with the best accuracy.
+BEST = "simple_lay2_sz256.model"
+
+
+@pytest.fixture(scope="session")
+def static() -> Path:
+    """The folder of the page's files."""
+    return app.STATIC
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """The program `node`; without it the browser alone runs the page's modules."""
+    path = shutil.which("node")
+    if path is None:
+        pytest.skip("no node here; the same runs in Chromium")
+    return path
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = os.environ.get("QUICKSTROKE_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    with sync_playwright() as playwright:
+        path = path or playwright.chromium.executable_path
+        if not Path(path).exists():
+            reason = "no Chromium here: install it, or run `playwright install chromium`"
+            if os.environ.get("CI") == "true":
+                pytest.fail(reason)
+            pytest.skip(reason)
+        browser = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def blank_page(browser: Browser, static: Path) -> Iterator[Page]:
+    """An empty page that can import the page's modules."""
+    with serving(static) as url:
+        page = browser.new_page()
+        page.route("**/blank.html", lambda route: route.fulfill(body="", content_type="text/html"))
+        page.goto(f"{url}blank.html")
+        yield page
+        page.close()
+
+
+@pytest.fixture(scope="session")
+def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The best model at hand: shared weights, else a model that knows nothing."""
+    root = Path(__file__).resolve().parents[2]
+    best = Path(os.environ.get("QUICKSTROKE_SHARED", root.parent / "shared")) / "models" / "seed" / BEST
+    if best.exists():
+        return best
+    folder = tmp_path_factory.mktemp("untrained")
+    torch.manual_seed(1)
+    classes = ("apple", "bicycle", "circle", "face", "square", "star", "sun", "triangle", "The Great Wall of China")
+    config = ModelConfig.from_name("simple_lay1_sz64", n_classes=len(classes))
+    return write_model(folder, LoadedModel(StrokeClassifier(config), classes, None, folder), {})
+
+
+@pytest.fixture(scope="session")
+def recognizer(model_path: Path) -> Recognizer:
+    """What the server runs, in this process."""
+    return load(model_path)
+
+
+@pytest.fixture(scope="session")
+def served(browser: Browser, model_path: Path) -> Iterator[str]:
+    """The address at which `quickstroke serve` serves the page."""
+    command = [sys.executable, "-m", "quickstroke", "serve", str(model_path), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        line = process.stdout.readline()
+        assert " is served at http://" in line, process.stderr.read()
+        yield line.split()[-1]
+        process.terminate()
+        _, errors = process.communicate()
+        assert "Traceback" not in errors
+
+
+@pytest.fixture
+def hands(browser: Browser, served: str) -> Iterator[Hands]:
+    """The served page; afterwards its console was free of errors and no other host was asked."""
+    hands = Hands(browser, served)
+    yield hands
+    hands.close()
+    assert hands.problems == []

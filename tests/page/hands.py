@@ -1,0 +1,181 @@
+"""What people do on the page: open it and draw with a mouse, a finger or a pen."""
+
+import base64
+import http.server
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+from playwright.sync_api import Browser, Page, Route
+
+Rows = list[list[float]]
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The address of a plain web server of a folder, as any host of an exported page would be."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args, directory=str(folder))
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class Hands:
+    """Opens the page and draws on it."""
+
+    def __init__(self, browser: Browser, url: str) -> None:
+        self._browser, self._url = browser, url
+        self._contexts: list[Any] = []
+        self.problems: list[str] = []
+
+    def open(self, *, has_clock: bool = False, before: str = "", url: str | None = None, **options: Any) -> Page:
+        """The page, ready.
+
+        Args:
+            has_clock: whether time stands still but for `page.clock`.
+            before: a script that runs before the page's own.
+            url: another address than that of the server.
+            options: of Playwright's `new_context`.
+        """
+        context = self._browser.new_context(**options)
+        self._contexts.append(context)
+        page = context.new_page()
+        origin = "{0.scheme}://{0.netloc}".format(urlsplit(url or self._url))
+        page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
+        page.on("console", lambda message: self._hear(message.type, message.text))
+        page.on("request", lambda request: self._see(request.url, origin))
+        page.on("requestfailed", lambda request: self._see(request.url, origin))
+        if before:
+            page.add_init_script(before)
+        if has_clock:
+            page.clock.install(time=0)
+        page.goto(url or self._url)
+        page.evaluate("quickstroke.ready")
+        if has_clock:
+            page.clock.pause_at(60_000)
+        return page
+
+    def _hear(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning"):
+            self.problems.append(f"console {kind}: {text}")
+
+    def _see(self, url: str, origin: str) -> None:
+        if not url.startswith((f"{origin}/", f"blob:{origin}/", "data:")):
+            self.problems.append(f"request to {url}")
+
+    def forgive(self, problem: str) -> None:
+        """Drops the errors that a test has made; there has to be one."""
+        left = [each for each in self.problems if not each.startswith(f"console error: {problem}")]
+        assert len(left) < len(self.problems)
+        self.problems = left
+
+    def close(self) -> None:
+        for context in self._contexts:
+            context.close()
+
+    def placed(self, page: Page, strokes: Sequence[Rows]) -> list[list[tuple[float, float]]]:
+        """Strokes in the middle of the canvas, in the window's pixels."""
+        box = page.locator("#pad").bounding_box()
+        assert box is not None
+        xs, ys = ([x for rows in strokes for x in rows[axis]] for axis in (0, 1))
+        extent = max(max(xs) - min(xs), max(ys) - min(ys), 1)
+        scale = 0.8 * min(box["width"], box["height"]) / extent
+        left = box["x"] + box["width"] / 2 - scale * (min(xs) + max(xs)) / 2
+        top = box["y"] + box["height"] / 2 - scale * (min(ys) + max(ys)) / 2
+        return [[(left + scale * x, top + scale * y) for x, y in zip(*rows[:2], strict=True)] for rows in strokes]
+
+    def mouse(self, page: Page, strokes: Sequence[Rows], *, lift: bool = True) -> None:
+        """Draws with the mouse, and lifts it at the end if told so."""
+        for stroke in self.placed(page, strokes):
+            page.mouse.up()
+            page.mouse.move(*stroke[0])
+            page.mouse.down()
+            for x, y in stroke[1:]:
+                page.mouse.move(x, y)
+        if lift:
+            page.mouse.up()
+
+    def touch(self, page: Page, strokes: Sequence[Rows]) -> None:
+        """Draws with a finger."""
+        session = page.context.new_cdp_session(page)
+        for stroke in self.placed(page, strokes):
+            for i, (x, y) in enumerate(stroke):
+                kind = "touchMove" if i else "touchStart"
+                session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+            session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        session.detach()
+
+    def pen(self, page: Page, strokes: Sequence[Rows]) -> None:
+        """Draws with a pen."""
+        session = page.context.new_cdp_session(page)
+        for stroke in self.placed(page, strokes):
+            for kind, places in (
+                ("mousePressed", stroke[:1]),
+                ("mouseMoved", stroke[1:]),
+                ("mouseReleased", stroke[-1:]),
+            ):
+                for x, y in places:
+                    event = {"x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1, "pointerType": "pen"}
+                    session.send("Input.dispatchMouseEvent", {"type": kind, **event})
+        session.detach()
+
+
+def strokes_of(page: Page) -> list[Rows]:
+    """What the page shows."""
+    strokes: list[Rows] = page.evaluate("quickstroke.strokes()")
+    return strokes
+
+
+def answer(page: Page, guesses: Callable[[list[Rows]], dict[str, float]]) -> list[list[Rows]]:
+    """Answers the page's questions instead of the server.
+
+    Args:
+        page: the page.
+        guesses: strokes -> the words' probabilities, best first.
+
+    Returns:
+        The strokes that were asked about, in order; grows while the page asks.
+    """
+    model = page.evaluate("fetch('api/v1/model').then((response) => response.json())")
+    asked: list[list[Rows]] = []
+
+    def handle(route: Route) -> None:
+        strokes = json.loads(route.request.post_data or "")["strokes"]
+        asked.append(strokes)
+        ranked = [{"word": word, "probability": p} for word, p in guesses(strokes).items()]
+        route.fulfill(json={"guesses": ranked, "model": model["name"], "ms": 1.0})
+
+    page.route("**/api/v1/recognize", handle)
+    return asked
+
+
+def pixels(page: Page, x: float, y: float, width: float, height: float) -> NDArray[np.uint8]:
+    """A part of the canvas in its own pixels, (rows, columns, RGBA); the part is in CSS pixels."""
+    script = """async (canvas, [x, y, width, height]) => {
+      // The ink is drawn in the next frame.
+      await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+      const part = [x, y, width, height].map((value) => Math.round((value * canvas.width) / canvas.clientWidth));
+      const copy = new OffscreenCanvas(part[2], part[3]).getContext("2d");
+      copy.drawImage(canvas, ...part, 0, 0, part[2], part[3]);
+      const { data } = copy.getImageData(0, 0, part[2], part[3]);
+      return [part[3], part[2], btoa(Array.from(data, (byte) => String.fromCharCode(byte)).join(""))];
+    }"""
+    n_rows, n_columns, data = page.locator("#pad").evaluate(script, [x, y, width, height])
+    return np.frombuffer(base64.b64decode(data), np.uint8).reshape(n_rows, n_columns, 4)

@@ -1,0 +1,195 @@
+"""What comes out of the page and what it brings along: saved files, replays, examples."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hands import Hands, Rows, answer, strokes_of
+from playwright.sync_api import Page, expect
+
+from quickstroke.categories import CATEGORIES
+from quickstroke.drawing import Drawing
+from quickstroke.formats import ndjson
+from quickstroke.simplification import simplify
+from quickstroke.synthetic import SYNTHETIC_WORDS
+
+TRIANGLE: list[Rows] = [[[10, 60, 120, 190, 200], [10, 11, 12, 11, 190]], [[198, 150, 100, 10], [190, 150, 100, 10]]]
+
+
+def saved(page: Page, form: str, folder: Path, word: str | None = None) -> Path:
+    page.get_by_role("button", name="Save").click()
+    dialog = page.get_by_role("dialog", name="Save the drawing")
+    if word is not None:
+        dialog.get_by_label("What it shows").fill(word)
+    with page.expect_download() as download:
+        dialog.get_by_role("button", name=form).click()
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    expect(dialog).to_be_hidden()
+    return path
+
+
+def saved_drawing(path: Path) -> Drawing:
+    (drawing,) = ndjson.read(path)
+    # Written as our own writer would.
+    assert json.loads(path.read_text()) == json.loads(ndjson.format_line(drawing))
+    assert path.read_text().endswith("}\n")
+    return drawing
+
+
+def test_saved_as_official_ndjson(hands: Hands, tmp_path: Path) -> None:
+    page = hands.open()
+    answer(page, lambda strokes: {"sun": 0.9})
+    hands.mouse(page, TRIANGLE)
+    expect(page.locator("#guesses li").first).to_have_text("sun90%")
+    path = saved(page, "Data", tmp_path)
+    assert path.name == "sun.ndjson"
+    drawing = saved_drawing(path)
+    assert (drawing.word, drawing.recognized, drawing.countrycode) == ("sun", True, "ZZ")
+    assert drawing.key_id >= 1 << 63 and drawing.timestamp_us > 1.7e15
+    raw = [np.array(rows[:2]).T for rows in strokes_of(page)]
+    assert [stroke.tolist() for stroke in drawing.strokes] == [stroke.tolist() for stroke in simplify(raw)]
+    # Another word, and another key each time.
+    other = saved_drawing(saved(page, "Data", tmp_path, word="ice cream"))
+    assert (other.word, other.recognized) == ("ice cream", False)
+    assert other.key_id != drawing.key_id
+
+
+@pytest.mark.parametrize(
+    ("word", "name"), [("", "drawing"), ("The Eiffel Tower", "The-Eiffel-Tower"), ('a/b\\"<é> ', "a-b-e"), ("蛇", "蛇")]
+)
+def test_any_word_makes_a_file(hands: Hands, tmp_path: Path, word: str, name: str) -> None:
+    page = hands.open()
+    page.evaluate("(strokes) => quickstroke.setStrokes(strokes)", TRIANGLE)
+    path = saved(page, "Data", tmp_path, word=word)
+    assert path.name == f"{name}.ndjson"
+    assert saved_drawing(path).word == word.strip()
+    title = ElementTree.parse(saved(page, "Picture", tmp_path, word=word)).find("{http://www.w3.org/2000/svg}title")
+    assert (title.text if title is not None else "") == word.strip()
+
+
+def test_saved_as_svg(hands: Hands, tmp_path: Path) -> None:
+    page = hands.open()
+    hands.mouse(page, [*TRIANGLE, [[100], [100]]])
+    path = saved(page, "Picture", tmp_path, word="tent")
+    assert path.name == "tent.svg"
+    root = ElementTree.parse(path).getroot()
+    paths = root.findall(".//{http://www.w3.org/2000/svg}path")
+    assert len(paths) == 3
+    left, top, width, height = (float(value) for value in root.attrib["viewBox"].split())
+    for element, (xs, ys, *_) in zip(paths, strokes_of(page), strict=True):
+        numbers = [float(value) for value in re.findall(r"-?[\d.]+", element.attrib["d"])]
+        assert numbers[:2] == [xs[0], ys[0]]
+        assert numbers[-2:] == pytest.approx([xs[-1], ys[-1]], abs=0.02)
+        assert all(left < x < left + width for x in xs) and all(top < y < top + height for y in ys)
+
+
+def test_a_dialog_that_is_left_saves_nothing(hands: Hands) -> None:
+    page = hands.open()
+    hands.mouse(page, TRIANGLE)
+    drawn = strokes_of(page)
+    downloads: list[Any] = []
+    page.on("download", lambda download: downloads.append(download))
+    for leave in ("Escape", "Cancel"):
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_role("dialog")).to_be_visible()
+        if leave == "Escape":
+            page.keyboard.press("Escape")
+        else:
+            page.get_by_role("button", name="Cancel").click()
+        expect(page.get_by_role("dialog")).to_be_hidden()
+    assert downloads == []
+    assert strokes_of(page) == drawn
+
+
+def test_a_replay_shows_the_strokes_as_they_came(hands: Hands) -> None:
+    page = hands.open(has_clock=True)
+    answer(page, lambda strokes: {"sun": 0.9})
+    strokes = [[[0, 50, 90], [0, 50, 90], [0, 500, 1000]], [[90, 40], [20, 60], [9000, 9500]]]
+    page.evaluate("(strokes) => quickstroke.setStrokes(strokes)", strokes)
+    page.get_by_role("button", name="Replay").click()
+    counts = []
+    for _ in range(12):
+        page.clock.run_for(200)
+        counts.append([len(rows[0]) for rows in strokes_of(page)])
+    # The pause of eight seconds is cut to a third of one.
+    assert counts[0] == [1] and counts[2] == [2]
+    assert [3] in counts and [3, 1] in counts
+    assert counts[-1] == [3, 2]
+    expect(page.get_by_role("button", name="Replay")).to_be_visible()
+    assert strokes_of(page) == strokes
+
+
+def test_a_replay_can_be_stopped_and_drawn_into(hands: Hands) -> None:
+    page = hands.open(has_clock=True)
+    answer(page, lambda strokes: {"sun": 0.9})
+    strokes = [[[0, 50, 90], [0, 50, 90], [0, 500, 1000]]]
+    page.evaluate("(strokes) => quickstroke.setStrokes(strokes)", strokes)
+    for stop in ("Stop", "Escape"):
+        page.get_by_role("button", name="Replay").click()
+        page.clock.run_for(100)
+        assert [len(rows[0]) for rows in strokes_of(page)] == [1]
+        if stop == "Escape":
+            page.keyboard.press("Escape")
+        else:
+            page.get_by_role("button", name="Stop").click()
+        assert strokes_of(page) == strokes
+    page.get_by_role("button", name="Replay").click()
+    page.clock.run_for(100)
+    hands.mouse(page, [[[5, 9], [5, 9]]])
+    assert [len(rows[0]) for rows in strokes_of(page)] == [3, 2]
+
+
+def test_examples_draw_themselves_stroke_by_stroke(hands: Hands) -> None:
+    page = hands.open(has_clock=True)
+    answer(page, lambda strokes: {"star": 0.9} if len(strokes) > 1 else {"sun": 0.8})
+    examples = page.evaluate("fetch('examples.json').then((answer) => answer.json())")["drawings"]["triangle"]
+    button = page.get_by_role("button", name="Watch a triangle being drawn")
+    button.focus()
+    page.keyboard.press("Enter")
+    n_points = [0]
+    while page.locator("#replay-label").inner_text() == "Stop" or n_points == [0]:
+        page.clock.run_for(250)
+        n_points.append(sum(len(rows[0]) for rows in strokes_of(page)))
+        assert len(n_points) < 60
+    assert n_points == sorted(n_points) and len(set(n_points)) > 5
+    expect(page.locator("#guesses li").first).to_have_text("star90%")
+    shown = strokes_of(page)
+    assert [len(rows[0]) for rows in shown] == [len(rows[0]) for rows in examples[0]]
+    # Scaled alike in x and y, in the middle of the canvas.
+    shown_x, example_x = (np.concatenate([rows[0] for rows in each]) for each in (shown, examples[0]))
+    shown_y, example_y = (np.concatenate([rows[1] for rows in each]) for each in (shown, examples[0]))
+    assert np.ptp(shown_x) / np.ptp(example_x) == pytest.approx(np.ptp(shown_y) / np.ptp(example_y), rel=0.01)
+    width = page.locator("#pad").evaluate("(pad) => pad.clientWidth")
+    assert (shown_x.min() + shown_x.max()) / 2 == pytest.approx(width / 2, abs=1)
+    # The next time it is another one, and undo brings back what was there.
+    button.click()
+    page.clock.fast_forward(10_000)
+    assert [len(rows[0]) for rows in strokes_of(page)] == [len(rows[0]) for rows in examples[1]]
+    page.keyboard.press("Control+z")
+    assert strokes_of(page) == shown
+
+
+def test_examples_are_official_words_drawn_by_a_program(static: Path) -> None:
+    examples = json.loads((static / "examples.json").read_text())["drawings"]
+    assert set(examples) <= set(SYNTHETIC_WORDS) & set(CATEGORIES) | {"circle"}
+    assert len(examples) >= 10
+    for drawings in examples.values():
+        assert len(drawings) == 2
+        for drawing in drawings:
+            times = [t for rows in drawing for t in rows[2]]
+            assert times == sorted(times) and times[0] == 0
+            for rows in drawing:
+                assert len(rows[0]) == len(rows[1]) == len(rows[2]) > 0
+                assert all(0 <= value <= 255 for value in rows[0] + rows[1])
+
+
+def test_only_words_that_the_model_knows_are_shown(hands: Hands) -> None:
+    page = hands.open()
+    classes = page.evaluate("fetch('api/v1/model').then((answer) => answer.json())")["classes"]
+    shown = page.get_by_role("region", name="Watch one being drawn").get_by_role("button").all_inner_texts()
+    assert set(shown) == set(classes) & set(SYNTHETIC_WORDS)

@@ -1,0 +1,181 @@
+"""The guesses keep up with the pen, and trouble passes."""
+
+from contextlib import suppress
+
+from hands import Hands, Rows, answer
+from playwright.sync_api import Error, Page, Route, expect
+
+LINE: list[Rows] = [[[0, 30, 60, 100], [0, 40, 40, 100]]]
+
+
+def test_a_late_answer_never_overwrites_a_newer_one(hands: Hands) -> None:
+    page = hands.open()
+    name = page.evaluate("fetch('api/v1/model').then((response) => response.json())")["name"]
+    held: list[Route] = []
+
+    def handle(route: Route) -> None:
+        if not held:
+            held.append(route)
+        else:
+            route.fulfill(json={"guesses": [{"word": "new", "probability": 0.9}], "model": name, "ms": 1})
+
+    page.route("**/api/v1/recognize", handle)
+    hands.mouse(page, LINE)
+    expect(page.locator("#guesses li").first).to_have_text("new90%")
+    with suppress(Error):  # the page gave the question up
+        held[0].fulfill(json={"guesses": [{"word": "old", "probability": 0.8}], "model": name, "ms": 1})
+    page.wait_for_timeout(100)
+    expect(page.locator("#guesses li").first).to_have_text("new90%")
+    assert page.evaluate("quickstroke.guesses()") == [{"word": "new", "probability": 0.9}]
+
+
+def test_an_answer_about_what_was_cleared_is_not_shown(hands: Hands) -> None:
+    page = hands.open()
+    held: list[Route] = []
+    page.route("**/api/v1/recognize", lambda route: held.append(route))
+    hands.mouse(page, LINE)
+    page.wait_for_function("true")
+    page.get_by_role("button", name="Clear").click()
+    assert held
+    for route in held:
+        with suppress(Error):
+            route.fulfill(json={"guesses": [{"word": "old", "probability": 0.8}], "model": "any", "ms": 1})
+    page.wait_for_timeout(100)
+    expect(page.locator("#headline")).to_have_text("Draw something")
+    assert page.evaluate("quickstroke.guesses()") == []
+
+
+# A guesser with a recognizer that the test answers: `asked` holds the questions, `shown` the answers.
+GUESSER = """
+const { Guesser, RecognizerError } = await import("/guesser.js");
+const asked = [], shown = [], troubles = [];
+let version = 0;
+const recognizer = {
+  nAtOnce: 3,
+  recognize: (strokes) => new Promise((resolve, reject) => asked.push({ strokes, resolve, reject })),
+};
+const guesser = new Guesser(
+  recognizer, () => [version], (answer) => shown.push(answer.guesses), (message) => troubles.push(message),
+);
+const grow = () => { version += 1; guesser.changed(); };
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const reply = async (i) => { asked[i].resolve({ guesses: asked[i].strokes, model: "any" }); await sleep(0); };
+"""
+
+
+def test_answers_out_of_order(blank_page: Page) -> None:
+    """Even from a recognizer that does not give up what it is told to."""
+    script = f"""async () => {{
+      {GUESSER}
+      for (let i = 0; i < 5; i++) {{ grow(); await sleep(40); }}
+      const questions = asked.map(({{ strokes }}) => strokes[0]);
+      await reply(1);
+      await reply(0);
+      await sleep(40);
+      await reply(3);
+      await guesser.settled();
+      await reply(2);
+      return [questions, asked.map(({{ strokes }}) => strokes[0]), shown];
+    }}"""
+    questions, all_questions, shown = blank_page.evaluate(script)
+    assert questions == [1, 2, 3]
+    assert all_questions == [1, 2, 3, 5]
+    assert shown == [[2], [5]]
+
+
+def test_an_answer_about_another_drawing(blank_page: Page) -> None:
+    script = f"""async () => {{
+      {GUESSER}
+      grow();
+      await sleep(40);
+      version = 7;
+      guesser.replaced();
+      await sleep(40);
+      await reply(0);
+      const early = [...shown];
+      await reply(1);
+      return [early, shown];
+    }}"""
+    assert blank_page.evaluate(script) == [[], [[7]]]
+
+
+def test_over_a_slow_line_guesses_come_20_times_a_second(blank_page: Page) -> None:
+    """Simulated: the pen moves every 8 ms for two seconds, and each answer takes 100 ms."""
+    blank_page.clock.install(time=0)
+    blank_page.clock.pause_at(1000)
+    blank_page.evaluate(f"""async () => {{
+      {GUESSER}
+      recognizer.recognize = (strokes) =>
+        new Promise((resolve) => setTimeout(() => resolve({{ guesses: strokes }}), 100));
+      let pens = 0;
+      const pen = setInterval(() => {{ grow(); if (++pens === 250) clearInterval(pen); }}, 8);
+      window.result = () => ({{ shown: shown.flat(), version }});
+    }}""")
+    blank_page.clock.run_for(2000)
+    result = blank_page.evaluate("result()")
+    assert len(result["shown"]) >= 2 * 20
+    assert result["shown"] == sorted(set(result["shown"]))
+    # What is shown is as old as an answer takes, and not older: nothing piles up.
+    assert result["version"] - result["shown"][-1] <= (100 + 100 / 3) / 8 + 2
+    blank_page.clock.run_for(200)
+    assert blank_page.evaluate("result()")["shown"][-1] == 250
+
+
+def test_the_same_version_is_asked_again_after_trouble(blank_page: Page) -> None:
+    script = f"""async () => {{
+      {GUESSER}
+      grow();
+      asked[0].reject(new RecognizerError("away", true));
+      await sleep(20);
+      const before = asked.length;
+      await sleep(700);
+      const after = asked.map(({{ strokes }}) => strokes[0]);
+      await reply(1);
+      await guesser.settled();
+      return {{ before, after, shown, troubles }};
+    }}"""
+    result = blank_page.evaluate(script)
+    assert result == {"before": 1, "after": [1, 1], "shown": [[1]], "troubles": ["away", None]}
+
+
+def test_trouble_is_told_and_passes(hands: Hands) -> None:
+    page = hands.open()
+    page.route("**/api/v1/recognize", lambda route: route.abort())
+    hands.mouse(page, LINE)
+    expect(page.get_by_role("alert")).to_have_text("The server does not answer. Trying again; your drawing stays.")
+    expect(page.locator("#guesses")).to_have_class("guesses is-stale")
+    page.unroute("**/api/v1/recognize")
+    expect(page.get_by_role("alert")).to_have_text("", timeout=20_000)
+    assert len(page.evaluate("quickstroke.settled().then(() => quickstroke.guesses())")) == 5
+    hands.forgive("Failed to load resource: net::ERR_FAILED")
+
+
+def test_what_the_server_refuses_is_told(hands: Hands) -> None:
+    page = hands.open()
+    page.evaluate("quickstroke.setStrokes(Array.from({ length: 501 }, (_, i) => [[i, i], [0, 9]]))")
+    page.evaluate("quickstroke.settled()")
+    expect(page.get_by_role("alert")).to_contain_text("The server refused this drawing: ")
+    expect(page.get_by_role("alert")).to_contain_text("at most 500")
+    assert page.evaluate("quickstroke.guesses()") == []
+    page.get_by_role("button", name="Clear").click()
+    expect(page.get_by_role("alert")).to_have_text("")
+    hands.forgive("Failed to load resource: the server responded with a status of 422")
+
+
+def test_another_model_behind_the_same_address_is_noticed(hands: Hands) -> None:
+    page = hands.open()
+    page.route("**/api/v1/model", lambda route: route.fulfill(json={"name": "another", "classes": ["cup", "sun"]}))
+    page.route(
+        "**/api/v1/recognize",
+        lambda route: route.fulfill(json={"guesses": [{"word": "cup", "probability": 1}], "model": "another"}),
+    )
+    hands.mouse(page, LINE)
+    expect(page.locator("#model")).to_have_text("another, 2 words")
+
+
+def test_questions_hold_the_strokes_without_their_times(hands: Hands) -> None:
+    page = hands.open()
+    asked = answer(page, lambda strokes: {"sun": 1.0})
+    hands.mouse(page, LINE)
+    page.evaluate("quickstroke.settled()")
+    assert asked[-1] == [rows[:2] for rows in page.evaluate("quickstroke.strokes()")]

@@ -1,0 +1,102 @@
+"""On real drawings, the page's first guess is that of `Recognizer.predict`: served, and exported to the browser."""
+
+import json
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hands import Hands, Rows, serving
+from playwright.sync_api import Page
+
+from quickstroke import cli
+from quickstroke.export import ort
+from quickstroke.formats import read_file
+from quickstroke.recognizer import Recognizer
+
+N_DRAWINGS = 200
+
+# Sets each drawing and waits for its guesses.
+GUESS_ALL = """async (drawings) => {
+  const answers = [];
+  for (const strokes of JSON.parse(drawings)) {
+    quickstroke.setStrokes(strokes);
+    await quickstroke.settled();
+    answers.push(quickstroke.guesses());
+  }
+  return answers;
+}"""
+
+
+def real_drawings(shared: Path, recognizer: Recognizer, n: int) -> list[list[Rows]]:
+    """As many of raw/ as of binary/, of words that the model knows, spread over them."""
+    drawings: list[list[Rows]] = []
+    for kind in ("raw", "binary"):
+        paths = [
+            path for path in sorted((shared / "data" / "quickdraw" / kind).iterdir()) if path.stem in recognizer.classes
+        ]
+        per_word = -(-n // 2 // len(paths))
+        found = (drawing for path in paths for drawing in islice(read_file(path), per_word))
+        drawings += [[stroke.T.tolist() for stroke in drawing.strokes] for drawing in islice(found, n // 2)]
+    return drawings
+
+
+def predicted(recognizer: Recognizer, drawings: list[list[Rows]]) -> list[Any]:
+    arrays = [[np.array(rows[:2]).T for rows in strokes] for strokes in drawings]
+    return [recognizer.predict(strokes, simplified=False) for strokes in arrays]
+
+
+def guessed(page: Page, drawings: list[list[Rows]]) -> list[Any]:
+    answers: list[Any] = page.evaluate(GUESS_ALL, json.dumps(drawings))
+    return answers
+
+
+def assert_equal_guesses(page: Page, recognizer: Recognizer, drawings: list[list[Rows]]) -> None:
+    theirs, ours = guessed(page, drawings), predicted(recognizer, drawings)
+    assert len(theirs) == len(ours) == N_DRAWINGS
+    n_equal = sum(mine[0].word == other[0]["word"] for mine, other in zip(ours, theirs, strict=True))
+    assert n_equal >= 0.99 * N_DRAWINGS
+    gaps = [abs(mine[0].probability - other[0]["probability"]) for mine, other in zip(ours, theirs, strict=True)]
+    assert np.quantile(gaps, 0.99) < 1e-3
+
+
+@pytest.fixture(scope="session")
+def exported(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a plain web server of what `quickstroke export --to web` writes."""
+    tarball = Path(os.environ.get("QUICKSTROKE_ORT", ort.cache_folder() / ort.URL.rsplit("/", 1)[-1]))
+    if not tarball.exists():
+        pytest.skip(f"no onnxruntime-web here, and tests fetch nothing: set QUICKSTROKE_ORT to a download of {ort.URL}")
+    folder = tmp_path_factory.mktemp("exported") / "web"
+    cli.main(["export", str(model_path), "--to", "web", "--into", str(folder), "--ort", str(tarball)])
+    with serving(folder) as url:
+        yield url
+
+
+@pytest.fixture(params=["served", "exported"])
+def url(request: pytest.FixtureRequest) -> str:
+    address: str = request.getfixturevalue(request.param)
+    return address
+
+
+def test_first_guesses_on_real_drawings(hands: Hands, url: str, shared: Path, recognizer: Recognizer) -> None:
+    assert_equal_guesses(hands.open(url=url), recognizer, real_drawings(shared, recognizer, N_DRAWINGS))
+
+
+@pytest.mark.parametrize(("tool", "first"), [("mouse", 5), ("touch", 15), ("pen", 25)])
+def test_first_guesses_on_real_drawings_drawn_anew(
+    hands: Hands, url: str, shared: Path, recognizer: Recognizer, tool: str, first: int
+) -> None:
+    drawings = real_drawings(shared, recognizer, N_DRAWINGS)
+    page = hands.open(url=url, has_touch=tool == "touch")
+    for strokes in (drawings[first], drawings[100 + first], drawings[150 + first]):
+        page.keyboard.press("Escape")
+        getattr(hands, tool)(page, strokes)
+        drawn = page.evaluate("quickstroke.strokes()")
+        assert len(drawn) == len(strokes)
+        ours = recognizer.predict([np.array(rows[:2]).T for rows in drawn])
+        theirs = page.evaluate("quickstroke.settled().then(() => quickstroke.guesses())")
+        assert theirs[0]["word"] == ours[0].word
+        assert theirs[0]["probability"] == pytest.approx(ours[0].probability, abs=1e-3)

@@ -1,0 +1,190 @@
+"""The page's preprocessing in JavaScript and Python's are equal in every digit.
+
+`python tests/page/test_page_preprocessing.py` writes the golden file anew: do so only when preprocessing is meant to
+change.
+"""
+
+import json
+import subprocess
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page
+
+from quickstroke.formats import read_file
+from quickstroke.points import to_points
+from quickstroke.simplification import simplify
+from quickstroke.synthetic import synthetic_drawings
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "page.json"
+
+Rows = list[list[float]]
+Computed = list[dict[str, Any]]
+
+# What both engines run: cases of raw strokes -> their simplified form and points.
+COMPUTE = """
+(simplify, toPoints, cases) => cases.map(({ strokes, max_padding }) => {
+  const simplified = simplify(strokes);
+  return { simplified, points: Array.from(toPoints(simplified, max_padding)) };
+})
+"""
+
+
+def raw_drawings() -> dict[str, list[Rows]]:
+    """Synthetic drawings, random strokes, and what nobody draws well; each stroke is two rows."""
+    drawings: dict[str, Any] = {
+        drawing.word: [stroke.T.tolist() for stroke in drawing.strokes]
+        for drawing in synthetic_drawings(1, seed=11, words=("face", "ladder", "star"), simplified=False)
+    }
+    rng = np.random.default_rng(5)
+    drawings["random floats"] = [rng.normal(0, 1e3, (2, n)).tolist() for n in (7, 1, 12)]
+    drawings["random pixels"] = [rng.integers(0, 30, (2, n)).tolist() for n in (20, 2, 9)]
+    drawings["a dot"] = [[[17], [-4]]]
+    drawings["a dot twice"] = [[[17, 17], [4, 4]]]
+    drawings["dots"] = [[[0], [0]], [[0.5], [0.25]], [[0], [0]]]
+    drawings["repeated points"] = [[[5, 5, 5, 80, 80, 5, 5], [9, 9, 9, 9, 9, 30, 30]], [[5, 5], [9, 9]]]
+    drawings["a level line there and back"] = [[[0, 300, 10, 200], [7, 7, 7, 7]]]
+    drawings["an upright line"] = [[[7, 7], [0, 1000]]]
+    drawings["negative"] = [[[-300, -20, -310.5], [-5, -900, -3]], [[-1, -2], [-7, -7]]]
+    drawings["huge"] = [[[-1.5e308, 1.7e308, 0], [1e308, -1.6e308, 3e307]]]
+    drawings["tiny"] = [[[0, 3e-310, 1e-310], [0, 1e-310, 2e-310]]]
+    drawings["far from the origin"] = [[[1e9 + 0.1, 1e9 + 250.7, 1e9 + 3], [2e9, 2e9 + 99.9, 2e9 + 180]]]
+    drawings["halves"] = [[[0, 0.5, 1.5, 2.5, 255], [0, 100.5, 0.5, 60.5, 31.5]]]
+    turns = np.linspace(0, 150, 400)
+    drawings["a spiral beyond max_padding"] = [[(turns * np.cos(turns)).tolist(), (turns * np.sin(turns)).tolist()]]
+    drawings["many strokes"] = [[[x, x + 3.5], [x % 7, 20]] for x in range(0, 130, 2)]
+    return drawings
+
+
+def shortest(value: np.float32) -> float:
+    """The float with the fewest digits that is this one when it is rounded to float32."""
+    return float(str(value))
+
+
+def computed(strokes: list[Rows], max_padding: int) -> dict[str, Any]:
+    simplified = simplify([np.array(rows[:2]).T for rows in strokes])
+    points = to_points(simplified, max_padding)
+    return {
+        "simplified": [stroke.T.tolist() for stroke in simplified],
+        "points": [shortest(value) for value in points.ravel()],
+    }
+
+
+def write_golden() -> None:
+    records = [
+        {"name": name, "max_padding": max_padding, "strokes": strokes, **computed(strokes, max_padding)}
+        for name, strokes in raw_drawings().items()
+        for max_padding in ((100, 10) if name == "star" else (100,))
+    ]
+    lines = ",\n".join(json.dumps(record, separators=(",", ":")) for record in records)
+    GOLDEN.write_text(f"[\n{lines}\n]\n")
+
+
+@pytest.fixture(scope="module")
+def golden() -> Computed:
+    records: Computed = json.loads(GOLDEN.read_text())
+    return records
+
+
+@pytest.fixture(params=["chromium", "node"])
+def compute(request: pytest.FixtureRequest, static: Path, tmp_path: Path) -> Callable[[Computed], Computed]:
+    """Runs the page's modules on cases, in the browser and in Node.js."""
+    if request.param == "chromium":
+        page: Page = request.getfixturevalue("blank_page")
+        # As text: Playwright takes long over large values.
+        script = f"""async (text) => {{
+          const [s, p] = await Promise.all([import("/simplify.js"), import("/points.js")]);
+          return JSON.stringify(({COMPUTE.strip()})(s.simplify, p.toPoints, JSON.parse(text)));
+        }}"""
+        return lambda cases: json.loads(page.evaluate(script, json.dumps(cases)))
+    node: str = request.getfixturevalue("node")
+
+    def run(cases: Computed) -> Computed:
+        for name in ("simplify", "points"):
+            (tmp_path / f"{name}.mjs").write_text((static / f"{name}.js").read_text())
+        (tmp_path / "run.mjs").write_text(
+            'import { readFileSync } from "node:fs";\n'
+            'import { simplify } from "./simplify.mjs";\nimport { toPoints } from "./points.mjs";\n'
+            'const cases = JSON.parse(readFileSync(0, "utf8"));\n'
+            f"console.log(JSON.stringify(({COMPUTE.strip()})(simplify, toPoints, cases)));\n"
+        )
+        done = subprocess.run([node, tmp_path / "run.mjs"], input=json.dumps(cases), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        answers: Computed = json.loads(done.stdout)
+        return answers
+
+    return run
+
+
+def assert_equal(ours: dict[str, Any], theirs: dict[str, Any], name: str) -> None:
+    assert theirs["simplified"] == ours["simplified"], name
+    assert np.array_equal(np.float32(theirs["points"]), np.float32(ours["points"])), name
+
+
+def test_python_gives_the_golden_values(golden: Computed) -> None:
+    for record in golden:
+        assert_equal(record, computed(record["strokes"], record["max_padding"]), record["name"])
+
+
+def test_javascript_gives_the_golden_values(golden: Computed, compute: Callable[[Computed], Computed]) -> None:
+    answers = compute(golden)
+    assert len(answers) == len(golden)
+    for record, answer in zip(golden, answers, strict=True):
+        assert_equal(record, answer, record["name"])
+
+
+def test_golden_values_hold_the_hard_cases(golden: Computed) -> None:
+    assert [record["name"] for record in golden if not record["points"]] == []
+    assert max(len(record["points"]) for record in golden) == 3 * 100
+    assert {len(record["points"]) for record in golden if record["max_padding"] == 10} == {3 * 10}
+    coordinates = [x for record in golden for rows in record["strokes"] for row in rows for x in row]
+    assert min(coordinates) < -1e308 and max(coordinates) > 1e308
+    assert any(0 < x < 1e-300 for x in coordinates)
+
+
+def test_javascript_equals_python_on_real_drawings(shared: Path, compute: Callable[[Computed], Computed]) -> None:
+    folder = shared / "data" / "quickdraw"
+    drawings = [drawing for path in sorted((folder / "raw").iterdir()) for drawing in read_file(path)]
+    drawings += [drawing for path in sorted((folder / "binary").iterdir()) for drawing in islice(read_file(path), 1)]
+    strokes: list[list[Rows]] = [[stroke.T.tolist() for stroke in drawing.strokes] for drawing in drawings]
+    assert len(strokes) > 1000
+    answers = compute([{"strokes": each, "max_padding": 100} for each in strokes])
+    for each, answer in zip(strokes, answers, strict=True):
+        assert_equal(computed(each, 100), answer, "a real drawing")
+
+
+@pytest.mark.parametrize(
+    ("strokes", "message"),
+    [
+        ([], "the drawing has no stroke"),
+        ([[[], []]], "stroke 1 needs as many x as y, at least one"),
+        ([[[1], [2]], [[1, 2], [3]]], "stroke 2 needs as many x as y, at least one"),
+        ([[[1, float("nan")], [2, 3]]], "stroke 1 has NaN; expected finite numbers"),
+    ],
+)
+def test_javascript_refuses_what_is_no_drawing(blank_page: Page, strokes: list[Rows], message: str) -> None:
+    script = """async (strokes) => {
+      const { simplify } = await import("/simplify.js");
+      try { simplify(strokes); } catch (error) { return [error.name, error.message]; }
+    }"""
+    assert blank_page.evaluate(script, strokes) == ["RangeError", message]
+
+
+def test_javascript_gives_up_on_endless_windings(blank_page: Page) -> None:
+    script = """async () => {
+      const { simplify } = await import("/simplify.js");
+      // Round and round a square: every corner of every round stays.
+      const turns = Array.from({ length: 200_000 }, (_, i) => i);
+      const xs = turns.map((i) => Math.floor(i / 2) % 2);
+      const ys = turns.map((i) => Math.floor((i + 1) / 2) % 2);
+      try { simplify([[xs, ys]]); } catch (error) { return error.message; }
+    }"""
+    assert blank_page.evaluate(script) == "the drawing winds so much that simplifying it takes too long"
+
+
+if __name__ == "__main__":
+    write_golden()
