@@ -48,8 +48,9 @@ def node() -> str:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Chromium. While it is there an event loop is running, in which tests of other folders could not run theirs."""
     path = os.environ.get("QUICKSTROKE_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
     with sync_playwright() as playwright:
         path = path or playwright.chromium.executable_path
@@ -94,7 +95,7 @@ def recognizer(model_path: Path) -> Recognizer:
     return load(model_path)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(browser: Browser, model_path: Path) -> Iterator[str]:
     """The address at which `quickstroke serve` serves the page."""
     command = [sys.executable, "-m", "quickstroke", "serve", str(model_path), "--port", "0"]
