@@ -249,11 +249,15 @@ class _Direction(torch.autograd.Function):
         weight[:, :n_inputs] = weight_ih
         weight[:, n_inputs : n_inputs + n_hidden] = weight_hh
         weight[:, n_inputs + n_hidden] = bias_ih + bias_hh
-        buffers = _Buffers()
-        z = buffers.take(n_rows, n_columns, x.dtype)  # (S, K)
-        gates = buffers.take(n_rows, 4 * n_hidden, torch.float32)
-        c = buffers.take(n_rows, n_hidden, torch.float32)
-        tanh_c = buffers.take(n_rows, n_hidden, torch.float32)
+        parts = {  # all but `dgates` are written here and read by the backward pass
+            "z": (n_columns, x.dtype),
+            "gates": (4 * n_hidden, torch.float32),
+            "c": (n_hidden, torch.float32),
+            "tanh_c": (n_hidden, torch.float32),
+            "dgates": (4 * n_hidden if x.dtype == torch.bfloat16 else 0, x.dtype),
+        }
+        arena = _Arena(sum(_n_bytes(n_rows, *part) for part in parts.values()))
+        z, gates, c, tanh_c, dgates = (arena.take(n_rows, *part) for part in parts.values())
         h = torch.empty(n_rows, n_hidden, dtype=x.dtype)
         transposed = weight.t().contiguous()
 
@@ -283,7 +287,7 @@ class _Direction(torch.autograd.Function):
 
         _in_parts(run, packing)
         ctx.save_for_backward(weight)
-        ctx.packing, ctx.n_inputs, ctx.buffers, ctx.kept = packing, n_inputs, buffers, (z, gates, c, tanh_c)
+        ctx.packing, ctx.n_inputs, ctx.arena, ctx.kept = packing, n_inputs, arena, (z, gates, c, tanh_c, dgates)
         return h
 
     @staticmethod
@@ -291,13 +295,13 @@ class _Direction(torch.autograd.Function):
         (weight,) = ctx.saved_tensors
         if ctx.kept is None:
             raise RuntimeError("the gradient of an LSTM can be taken once; its memory is in use again")
-        z, gates, c, tanh_c = ctx.kept
-        buffers: _Buffers = ctx.buffers
+        z, gates, c, tanh_c, dgates = ctx.kept
         n_inputs, n_hidden, n_columns = ctx.n_inputs, c.shape[1], weight.shape[1]
         packing: Packing = ctx.packing
         dh = dh.contiguous()
         dz = torch.empty(len(z), n_columns, dtype=z.dtype)
-        dgates = gates if z.dtype == torch.float32 else buffers.take(len(z), 4 * n_hidden, z.dtype)
+        if z.dtype == torch.float32:
+            dgates = gates
 
         def run(begin: int, sizes: tuple[int, ...]) -> Tensor:
             end = begin + sum(sizes)
@@ -324,7 +328,7 @@ class _Direction(torch.autograd.Function):
         for other in partial[1:]:  # in a fixed order, so that the same threads give the same bits
             dweight += other
         ctx.kept = None
-        buffers.give_back()
+        ctx.arena.give_back()
         dbias = dweight[:, n_inputs + n_hidden]
         dx = dz[:, :n_inputs] if ctx.needs_input_grad[0] else None
         return dx, dweight[:, :n_inputs], dweight[:, n_inputs : n_inputs + n_hidden], dbias, dbias, None
@@ -335,37 +339,41 @@ def _array(tensor: Tensor) -> NDArray[Any]:
     return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
-# --- Memory: fresh pages cost as much as the arithmetic on them, so that of a step is kept for the next ---------------
+# --- Memory: fresh pages cost as much as the arithmetic on them, so that of a pass is kept for the next ---------------
 
-_free: list[Tensor] = []
-_MAX_FREE_BYTES = 256 << 20
 _lock = threading.Lock()
+_free: list[Tensor] = []
 
 
-class _Buffers:
-    """Memory of one forward and backward pass, taken from what earlier ones gave back."""
+class _Arena:
+    """The memory of one forward and backward pass, one block that an earlier pass gave back if it is large enough.
 
-    def __init__(self) -> None:
-        self._taken: list[Tensor] = []
+    There are never more blocks than passes that were open at one time, one for each layer and direction.
+    """
+
+    def __init__(self, n_bytes: int) -> None:
+        with _lock:
+            block = _free.pop() if _free else None
+        if block is None or block.numel() < n_bytes:
+            block = None  # freed before the larger one is taken
+            block = torch.empty(n_bytes + n_bytes // 4, dtype=torch.uint8)
+        self._block, self._used = block, 0
 
     def take(self, n_rows: int, n_columns: int, dtype: torch.dtype) -> Tensor:
         """A tensor (n_rows, n_columns) of anything."""
-        n_bytes = n_rows * n_columns * dtype.itemsize
-        with _lock:
-            fitting = [i for i, memory in enumerate(_free) if n_bytes <= memory.numel() <= 4 * n_bytes]
-            memory = _free.pop(min(fitting, key=lambda i: _free[i].numel())) if fitting else None
-        if memory is None:
-            memory = torch.empty(n_bytes + n_bytes // 4, dtype=torch.uint8)
-        self._taken.append(memory)
-        return memory[:n_bytes].view(dtype).view(n_rows, n_columns)
+        begin = self._used
+        self._used += _n_bytes(n_rows, n_columns, dtype)
+        return self._block[begin : begin + n_rows * n_columns * dtype.itemsize].view(dtype).view(n_rows, n_columns)
 
     def give_back(self) -> None:
         """Offers the memory to the next pass; what was taken may not be used any more."""
         with _lock:
-            _free.extend(self._taken)
-            while sum(memory.numel() for memory in _free) > _MAX_FREE_BYTES:
-                del _free[0]  # the one that was unused for longest
-        self._taken = []
+            _free.append(self._block)
+
+
+def _n_bytes(n_rows: int, n_columns: int, dtype: torch.dtype) -> int:
+    """Memory of a tensor, rounded up so that the next one begins on a cache line."""
+    return -(-n_rows * n_columns * dtype.itemsize // 64) * 64
 
 
 # --- Threads: each takes a part of the batch through all its steps ----------------------------------------------------
