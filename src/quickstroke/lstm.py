@@ -256,8 +256,8 @@ class _Direction(torch.autograd.Function):
             "tanh_c": (n_hidden, torch.float32),
             "dgates": (4 * n_hidden if x.dtype == torch.bfloat16 else 0, x.dtype),
         }
-        arena = _Arena(sum(_n_bytes(n_rows, *part) for part in parts.values()))
-        z, gates, c, tanh_c, dgates = (arena.take(n_rows, *part) for part in parts.values())
+        arena = _Arena(sum(_n_bytes(n_rows + _ROWS, *part) for part in parts.values()))
+        z, gates, c, tanh_c, dgates = (arena.take(n_rows + _ROWS, *part) for part in parts.values())
         h = torch.empty(n_rows, n_hidden, dtype=x.dtype)
         transposed = weight.t().contiguous()
 
@@ -269,7 +269,7 @@ class _Direction(torch.autograd.Function):
             z[begin : begin + sizes[0], n_inputs : n_inputs + n_hidden] = 0
             state = _array(z)[:, n_inputs : n_inputs + n_hidden]
             g, c_all, t, h_all = _array(gates), _array(c), _array(tanh_c), _array(h)
-            product = torch.empty(sizes[0], 4 * n_hidden, dtype=x.dtype)
+            product = torch.empty(_rounded_up(sizes[0]), 4 * n_hidden, dtype=x.dtype)
             before = np.zeros((sizes[0], n_hidden), dtype=np.float32)
             for size, n_next in zip(sizes, (*sizes[1:], 0), strict=True):
                 end = begin + size
@@ -278,7 +278,8 @@ class _Direction(torch.autograd.Function):
                     torch.mm(z[rows], transposed, out=gates[rows])
                     _step_float32(g[rows], before, c_all[rows], t[rows], h_all[rows], following)
                 else:
-                    torch.mm(z[rows], transposed, out=product[:size])
+                    n = _rounded_up(size)
+                    torch.mm(z[begin : begin + n], transposed, out=product[:n])
                     _step_bfloat16(
                         _array(product)[:size], g[rows], before, c_all[rows], t[rows], h_all[rows], following
                     )
@@ -299,13 +300,14 @@ class _Direction(torch.autograd.Function):
         n_inputs, n_hidden, n_columns = ctx.n_inputs, c.shape[1], weight.shape[1]
         packing: Packing = ctx.packing
         dh = dh.contiguous()
-        dz = torch.empty(len(z), n_columns, dtype=z.dtype)
+        dz = torch.empty(len(dh), n_columns, dtype=z.dtype)
         if z.dtype == torch.float32:
             dgates = gates
 
         def run(begin: int, sizes: tuple[int, ...]) -> Tensor:
             end = begin + sum(sizes)
             whole = slice(begin, end)
+            product = torch.empty(_rounded_up(sizes[0]), n_columns, dtype=z.dtype)
             dstate = _array(dz)[:, n_inputs : n_inputs + n_hidden]
             g, c_all, t, dh_all, dg = _array(gates), _array(c), _array(tanh_c), _array(dh), _array(dgates)
             dc = np.zeros((sizes[0], n_hidden), dtype=np.float32)
@@ -317,11 +319,14 @@ class _Direction(torch.autograd.Function):
                 before = c_all[begin - sizes[step - 1] : begin] if step else first
                 if z.dtype == torch.float32:
                     _step_back_float32(dh_all[rows], following, g[rows], before, t[rows], dc)
+                    torch.mm(dgates[rows], weight, out=dz[rows])
                 else:
                     _step_back_bfloat16(dh_all[rows], following, g[rows], before, t[rows], dc, dg[rows])
-                torch.mm(dgates[rows], weight, out=dz[rows])
+                    n = _rounded_up(sizes[step])
+                    torch.mm(dgates[begin : begin + n], weight, out=product[:n])
+                    dz[rows] = product[: sizes[step]]
                 end, n_next = begin, sizes[step]
-            return torch.mm(dgates[whole].t(), z[whole]).float()  # (4H, K)
+            return _product_over_rows(dgates[whole], z[whole])  # (4H, K)
 
         partial = _in_parts(run, packing)
         dweight = partial[0]
@@ -332,6 +337,29 @@ class _Direction(torch.autograd.Function):
         dbias = dweight[:, n_inputs + n_hidden]
         dx = dz[:, :n_inputs] if ctx.needs_input_grad[0] else None
         return dx, dweight[:, :n_inputs], dweight[:, n_inputs : n_inputs + n_hidden], dbias, dbias, None
+
+
+# oneDNN compiles and keeps a kernel for each shape of bfloat16 matrices: few shapes save both. What is computed over
+# rows beyond a step's own is not looked at.
+_ROWS = 32
+_CHUNK_ROWS = 2048
+
+
+def _rounded_up(n_rows: int) -> int:
+    return -(-n_rows // _ROWS) * _ROWS
+
+
+def _product_over_rows(a: Tensor, b: Tensor) -> Tensor:
+    """The float32 product (M, N) of `a` (S, M), transposed, and `b` (S, N)."""
+    if a.dtype == torch.float32:
+        return torch.mm(a.t(), b)
+    total = torch.zeros(a.shape[1], b.shape[1])
+    for begin in range(0, len(a), _CHUNK_ROWS):
+        rows = [matrix[begin : begin + _CHUNK_ROWS] for matrix in (a, b)]
+        missing = _CHUNK_ROWS - len(rows[0])
+        left, right = (torch.nn.functional.pad(matrix, (0, 0, 0, missing)) if missing else matrix for matrix in rows)
+        total += torch.mm(left.t(), right)
+    return total
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
