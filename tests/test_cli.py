@@ -403,3 +403,46 @@ def test_written_examples_are_read_again(tmp_path, drawings):
     path = tmp_path / "star.ndjson.gz"
     ndjson.write(path, drawings["star"])
     assert [d.key_id for d in formats.read_drawings(path)] == [d.key_id for d in drawings["star"]]
+
+
+def test_counts_of_a_file_give_way_to_a_split_in_fractions(run, binary_folder, dataset, tmp_path):
+    data, config = tmp_path / "data", tmp_path / "run.toml"
+    assert run("prepare", binary_folder, "--into", data).code == 0
+    config.write_text("n_epochs = 1\nn_train = 20000\n")
+    result = run("train", MODEL, "--data", data, "--into", tmp_path / "run", "--config", config)
+    assert result.code == 0
+    assert "n_train = 20000 not used" in result.err and str(data) in result.err
+    # A split by position has counts to compare with, and the error says whose they are.
+    asked = ("train", MODEL, "--data", dataset.path, "--into", tmp_path / "other", "--config", config)
+    one_line(run(*asked), "n_train = 20000", "run.toml", "--n-train")
+    assert run(*asked, "--n-train", 40).code == 0
+    one_line(run("train", MODEL, "--data", data, "--into", tmp_path / "third", "--n-train", 40), "n_train = 40")
+
+
+def test_options_without_effect_are_told(run, trained, dataset, binary_folder, tmp_path):
+    files = binary_folder / "star.bin"
+    honest = run("evaluate", trained, "--data", dataset.path, "--batch-size", 7)
+    assert honest.code == 0 and "--batch-size has no effect" in honest.err
+    assert "--split has no effect" in run("evaluate", trained, files, "--split", "test").err
+    both = run("evaluate", trained, files, "--protocol", "published", "--reestimate-batchnorm")
+    assert "--reestimate-batchnorm has no effect" in both.err
+    assert "no effect" not in run("evaluate", trained, "--data", dataset.path, "--split", "test").err
+    into = tmp_path / "patient"
+    patient = run("train", MODEL, "--data", dataset.path, "--into", into, "--n-epochs", 1, "--patience", 5)
+    assert patient.code == 0 and "--patience 5 has no effect in 1 epochs" in patient.err
+
+
+def test_files_without_drawings_are_told(run, trained, tmp_path):
+    empty = tmp_path / "empty.ndjson"
+    empty.write_text("")
+    assert f"{empty}: holds no drawing" in run("predict", empty, "--model", trained).err
+    one_line(run("evaluate", trained, empty), "holds no drawing")
+    (tmp_path / "above").mkdir()
+    (tmp_path / "above" / "below").mkdir()
+    one_line(run("prepare", tmp_path / "above", "--into", tmp_path / "data"), "subfolders are not searched")
+    one_line(run("prepare", "--into", tmp_path / "data"), "no SOURCE was given")
+
+
+def test_a_full_disk_is_told_with_its_file(run, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    one_line(run("publish", trained, "--into", tmp_path / "set"), ".model.new", "No space left on device")

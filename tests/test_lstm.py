@@ -1,6 +1,10 @@
 """The LSTM of training against nn.LSTM: values and gradients, whatever the lengths, parts and precision."""
 
 import itertools
+import os
+import signal
+import threading
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -236,3 +240,29 @@ def test_memory_that_is_kept_is_that_of_the_passes_at_one_time(monkeypatch):
         assert len(lstm._free) == 2
         sizes.append(sum(block.numel() for block in lstm._free))
     assert sizes[0] < sizes[1] == sizes[2] == sizes[3] == sizes[4]
+
+
+def test_threads_of_the_caller_stay_as_they_were():
+    before = torch.get_num_threads()
+    layer, points, lengths = problem(3, 4, [5, 2, 2])
+    packed(layer, points, lengths, n_parts=3)[0].sum().backward()
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert [torch.get_num_threads(), *seen] == [before, before]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_forked_child_goes_on():
+    layer, points, lengths = problem(3, 4, [5, 2, 2])
+    packed(layer, points, lengths, n_parts=2)[0].sum().backward()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of threads, which is what this is about
+        child = os.fork()
+    if not child:
+        # Where it failed, it would wait for threads that the child has not.
+        signal.alarm(60)
+        packed(layer, points, lengths, n_parts=2)[0].sum().backward()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

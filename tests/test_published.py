@@ -16,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quickstroke import published, runs
+from quickstroke import cards, published, runs
 from quickstroke.categories import SEED_CATEGORIES, read_classes
 from quickstroke.config import ModelConfig, TrainConfig
 from quickstroke.errors import CategoryError, ModelNameError, QuickstrokeError, WeightsError
@@ -67,6 +67,8 @@ def change_card(path, change):
         change(card)
     else:
         card = {key: value for key, value in (card | change).items() if value is not None}
+    if "card_sha256" in card and "card_sha256" not in (change if isinstance(change, dict) else ()):
+        card["card_sha256"] = cards.card_hash(card)
     path.write_text(json.dumps(card), encoding="utf-8")
 
 
@@ -287,6 +289,29 @@ def test_a_damaged_card(tmp_path, data):
     path = publish(tmp_path)
     path.with_suffix(".json").write_bytes(data)
     refused(path, "damaged card")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"figures": {"test": {"top1": 0.99}}}, {"classes": ["flying saucer", "cat", "star"]}, {"licence": "none"}],
+)
+def test_a_card_that_was_changed_by_hand(tmp_path, change):
+    path = publish(tmp_path, facts={"figures": {"test": {"top1": 0.4}}})
+    change_card(
+        path.with_suffix(".json"),
+        change | {"card_sha256": json.loads(path.with_suffix(".json").read_text())["card_sha256"]},
+    )
+    refused(path, "was changed since it was written")
+    change_card(path.with_suffix(".json"), {"card_sha256": None})
+    refused(path, "was changed since it was written")
+
+
+def test_whole_numbers_are_no_weights(tmp_path):
+    weights = new_model().state_dict()
+    weights["lstm.weight_hh_l0"] = weights["lstm.weight_hh_l0"].to(torch.int64)
+    path = tmp_path / f"{NAME}.model"
+    torch.save(weights, path)
+    refused(path, "'lstm.weight_hh_l0' holds whole numbers", classes=CLASSES)
 
 
 def test_weights_of_another_shape_under_a_right_hash(tmp_path):

@@ -681,6 +681,38 @@ def test_both_recipes_learn(dataset, tmp_path, recipe):
     assert evaluate(model, dataset, test, dataset.classes, np.arange(3)).top(1) > 0.6
 
 
+# --- resuming elsewhere
+
+
+def test_a_run_keeps_the_precision_that_it_began_with(dataset, tmp_path):
+    """What `auto` means may be another thing where a run is resumed; the run's own choice holds."""
+    config = replace(CONFIG, precision="bfloat16")
+    train(MODEL, config, dataset, tmp_path / "whole")
+    train(MODEL, replace(config, n_epochs=1), dataset, tmp_path / "cut")
+    train(MODEL, replace(config, precision="auto"), dataset, tmp_path / "cut", resume=True)
+    assert runs.read_config(tmp_path / "cut").train.precision == "bfloat16"
+    assert_equal_weights(weights_of(tmp_path / "cut" / "last.model"), weights_of(tmp_path / "whole" / "last.model"))
+
+
+def test_resuming_tells_both_commands_and_removes_what_a_kill_left(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["quickstroke", "train", "first"])
+    train(MODEL, replace(CONFIG, n_epochs=1), dataset, tmp_path / "run")
+    leftover = tmp_path / "run" / ".last.ckpt.99999.tmp"
+    leftover.write_bytes(b"half")
+    monkeypatch.setattr("sys.argv", ["quickstroke", "train", "second"])
+    train(MODEL, CONFIG, dataset, tmp_path / "run", resume=True)
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert environment["command"] == ["quickstroke", "train", "second"]
+    assert environment["earlier_commands"] == [["quickstroke", "train", "first"]]
+    assert not leftover.exists()
+
+
+def test_a_model_too_large_to_train_is_refused_before_memory_is_taken(dataset, tmp_path):
+    with pytest.raises(ConfigError, match=r"simple_lay1_sz60000 would have .* parameters; at most 1,000,000,000"):
+        train(ModelConfig.from_name("simple_lay1_sz60000"), CONFIG, dataset, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 # --- golden loss curves
 
 

@@ -3,6 +3,7 @@
 A card is the JSON beside a published file of weights: classes in order, configuration, preprocessing, figures, a hash.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -49,6 +50,12 @@ def parse_card(text: str, path: Path) -> dict[str, Any]:
     if version != VERSION:
         raise WeightsError(f"{path}: card version {version!r:.60}, this program reads version {VERSION}")
     return dict(card)
+
+
+def card_hash(card: dict[str, Any]) -> str:
+    """SHA-256 of all entries of a card but `card_sha256`, where it is stated."""
+    entries = {key: value for key, value in card.items() if key != "card_sha256"}
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
 
 
 def new_card(config: ModelConfig, classes: Sequence[str], sha256: str) -> dict[str, Any]:

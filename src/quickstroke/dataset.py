@@ -541,6 +541,15 @@ class PreparedDataset:
             raise DatasetError(f"{self.path / 'offsets.bin'}: does not ascend from 0 to {n_points}; prepare it again")
         if n and self.labels.max() >= len(self.classes):
             raise DatasetError(f"{self.path / 'labels.bin'}: has a label beyond its {len(self.classes)} classes")
+        if n and self.splits.max() >= len(SPLITS):
+            raise DatasetError(f"{self.path / 'splits.bin'}: has a split beyond its {len(SPLITS)}")
+        pairs = self.labels.astype(np.int64) * len(SPLITS) + self.splits
+        counted = np.bincount(pairs, minlength=len(self.classes) * len(SPLITS)).reshape(-1, len(SPLITS))
+        told = [[self.manifest["n_by_class"][word][split] for split in SPLITS] for word in self.classes]
+        if counted.tolist() != told:
+            raise DatasetError(
+                f"{self.path}: labels.bin or splits.bin has other counts than the manifest; prepare it again"
+            )
 
     def __len__(self) -> int:
         return len(self.labels)

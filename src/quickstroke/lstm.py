@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 _F = np.float32
 _ONE, _TWO = _F(1), _F(2)
@@ -198,6 +199,7 @@ class Packing:
 def pack(lengths: Tensor, n_steps: int, n_parts: int) -> Packing:
     """The packing of B drawings with `lengths` int64 (B,), each from 1 to `n_steps`, in `n_parts` parts."""
     ends = lengths.numpy()
+    assert len(ends) and ends.min() >= 1 and ends.max() <= n_steps, (ends, n_steps)
     order = np.argsort(-ends, kind="stable")
     begin = 0
     indices, reverses, parts = [], [], []
@@ -227,7 +229,8 @@ def lstm(x: Tensor, weights: tuple[Tensor, Tensor, Tensor, Tensor], packing: Pac
     """One direction of one layer.
 
     Args:
-        x: packed (S, C), float32 or bfloat16; that type is the one of the matrix products, sums are in float32.
+        x: packed (S, C), float32 or bfloat16. The operands and results of the matrix products have that type, the
+            sums inside them and all between them are float32.
         weights: `weight_ih` (4H, C), `weight_hh` (4H, H), `bias_ih` and `bias_hh` (4H,) as `nn.LSTM` has them, float32.
 
     Returns:
@@ -292,6 +295,7 @@ class _Direction(torch.autograd.Function):
         return h
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, dh: Tensor) -> tuple[Tensor | None, ...]:
         (weight,) = ctx.saved_tensors
         if ctx.kept is None:
@@ -409,6 +413,34 @@ def _n_bytes(n_rows: int, n_columns: int, dtype: torch.dtype) -> int:
 _pool: ThreadPoolExecutor | None = None
 
 
+def _new_pool() -> ThreadPoolExecutor:
+    # One thread for the products of each part: the parts are what runs side by side. PyTorch gives a new thread the
+    # number that was set last, so the caller's own is set again once all of these have theirs.
+    n = os.cpu_count() or 1
+    barrier = threading.Barrier(n)
+
+    def begin() -> None:
+        torch.set_num_threads(1)
+        barrier.wait()
+
+    n_threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(n, "quickstroke-lstm")
+    list(pool.map(lambda _: begin(), range(n)))
+    torch.set_num_threads(n_threads)
+    return pool
+
+
+def _forget() -> None:
+    """In a forked child there are no threads, and a lock may be held for ever."""
+    global _pool, _lock
+    _pool, _lock = None, threading.Lock()
+    _free.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_forget)
+
+
 def n_parts() -> int:
     """How many parts a batch should be dealt into: PyTorch's number of threads."""
     return torch.get_num_threads()
@@ -421,8 +453,7 @@ def _in_parts(run: Callable[..., Any], packing: Packing) -> list[Any]:
     global _pool
     with _lock:
         if _pool is None:
-            # One thread for the products of each part: the parts are what runs side by side.
-            _pool = ThreadPoolExecutor(os.cpu_count(), "quickstroke-lstm", torch.set_num_threads, (1,))
+            _pool = _new_pool()
 
     def run_here(part: tuple[int, tuple[int, ...]]) -> Any:
         with torch.no_grad():  # the mode belongs to a thread

@@ -93,7 +93,8 @@ class StrokeClassifier(nn.Module):
         steps = torch.arange(points.shape[1], device=points.device)  # (T,)
         x = self._convolve(self.bn(points, steps < lengths.unsqueeze(1)))  # (B, T', F)
         ends = (lengths - self.config.receptive_field + 1).clamp(min=1)  # (B,) steps of each drawing in x
-        read = self._read_packed if torch.is_grad_enabled() and x.device.type == "cpu" else self._read_ends
+        is_packed = torch.is_grad_enabled() and x.device.type == "cpu" and x.dtype == torch.float32
+        read = self._read_packed if is_packed else self._read_ends
         return cast(Tensor, self.linear(read(x, ends)))  # (B, K)
 
     def _convolve(self, x: Tensor) -> Tensor:

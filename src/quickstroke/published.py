@@ -20,7 +20,7 @@ from quickstroke import cards, runs
 from quickstroke.categories import SEED_CATEGORIES
 from quickstroke.config import ModelConfig
 from quickstroke.errors import ConfigError, ModelNameError, WeightsError
-from quickstroke.files import atomic_write, write_text
+from quickstroke.files import write_text
 from quickstroke.models import StrokeClassifier
 
 # In the metadata of a .safetensors file, and in the card there.
@@ -99,6 +99,8 @@ def load_model(path: Path | str, classes: Any = None) -> LoadedModel:
             raise WeightsError(
                 f"{path}: its hash {digest[:12]}.. is not the one in its card, {str(card['sha256'])[:12]}.."
             )
+        if card.get("card_sha256") != cards.card_hash(card):
+            raise WeightsError(f"{card_path}: was changed since it was written; its hash is not the one that it states")
         if given is not None and given != card_classes:
             raise WeightsError(f"{path}: the classes given are not those of its card, or not in its order")
         return LoadedModel(_build(config, read_weights(path), path), card_classes, card, path)
@@ -243,6 +245,9 @@ def _build(config: ModelConfig, weights: dict[str, Tensor], path: Path) -> Strok
                 f"{actual.get(first, 'missing')}, expected {expected.get(first, 'none')}"
                 + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else "")
             )
+    for key, value in weights.items():
+        if key != counter and not value.is_floating_point():
+            raise WeightsError(f"{path}: {key!r} holds whole numbers ({value.dtype}); expected weights")
     if (weights["bn.running_var"] < 0).any():
         raise WeightsError(f"{path}: 'bn.running_var' has a negative variance")
     model = StrokeClassifier(config)
@@ -262,10 +267,10 @@ def write_model(into: Path, loaded: LoadedModel, facts: dict[str, Any]) -> Path:
     card_path = path.with_suffix(".json")
     # Between the two writes the old card would not fit the new weights; without a card they would be read wrongly.
     # The card goes first: weights whose hash is another are refused until they are there.
-    with atomic_write(path.with_suffix(".model.new")) as file:
-        torch.save(weights, file)
     staged = path.with_suffix(".model.new")
+    runs.save_torch(staged, weights)
     card = cards.new_card(config, loaded.classes, _sha256(staged)) | facts
+    card["card_sha256"] = cards.card_hash(card)
     write_text(card_path, json.dumps(card, indent=1, ensure_ascii=False) + "\n")
     staged.replace(path)
     return path

@@ -84,8 +84,8 @@ class Recognizer:
         Raises:
             FormatError, ConfigError: as `predict`.
         """
-        if top < 1:
-            raise ConfigError(f"top should be 1 or more, got {top}")
+        if not isinstance(top, int) or top < 1:
+            raise ConfigError(f"top should be 1 or more, got {top!r}")
         prepare = _check_simplified if simplified else simplify
         return [
             [Guess(self.classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]]

@@ -7,6 +7,7 @@ best.model        state dict of the best validation accuracy so far; last.model:
 last.ckpt         everything that resuming needs; written last, so that it never speaks of what is not there
 """
 
+import io
 import json
 import math
 import os
@@ -127,12 +128,18 @@ def _data(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_environment(folder: Path) -> None:
-    """Writes environment.json: what it takes to run the same again."""
+    """Writes environment.json: what it takes to run the same again; on resuming, with the commands before this one."""
+    try:
+        before = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+        earlier = [*before.get("earlier_commands", []), before["command"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        earlier = []
     packages = ("quickstroke", "torch", "numpy", "numba")
     _write_json(
         folder / "environment.json",
         {
             "command": ["quickstroke", *sys.argv[1:]],
+            "earlier_commands": earlier,
             "python": platform.python_version(),
             "packages": {name: metadata.version(name) for name in packages},
             "platform": platform.platform(),
@@ -142,6 +149,15 @@ def write_environment(folder: Path) -> None:
             "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
     )
+
+
+def n_threads_before(folder: Path) -> int | None:
+    """PyTorch's threads in the run so far, None where it does not say."""
+    try:
+        n = json.loads((folder / "environment.json").read_text(encoding="utf-8"))["n_threads"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return n if isinstance(n, int) else None
 
 
 def write_metrics(folder: Path, metrics: list[dict[str, Any]]) -> None:
@@ -179,9 +195,16 @@ def _metrics_line(text: str, where: str) -> dict[str, Any]:
 
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
     """Writes a plain state dict on the CPU, whole or not at all."""
-    plain = {key: value.detach().cpu().clone() for key, value in weights.items()}
+    save_torch(path, {key: value.detach().cpu().clone() for key, value in weights.items()})
+
+
+def save_torch(path: Path, value: Any) -> None:
+    """Writes what `torch.load` reads, whole or not at all."""
+    # By way of memory: of a full disk torch.save would say nothing that a user understands.
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
     with atomic_write(path) as file:
-        torch.save(plain, file)
+        file.write(buffer.getbuffer())
 
 
 @dataclass(slots=True)
@@ -227,8 +250,7 @@ def save_checkpoint(folder: Path, state: State, model: torch.nn.Module, optimize
     }
     if torch.cuda.is_available():
         payload["cuda_rng"] = torch.cuda.get_rng_state_all()
-    with atomic_write(folder / "last.ckpt") as file:
-        torch.save(payload, file)
+    save_torch(folder / "last.ckpt", payload)
 
 
 def load_checkpoint(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> State:

@@ -20,11 +20,14 @@ from quickstroke.config import ModelConfig, Precision, TrainConfig
 from quickstroke.dataset import SPLITS, PreparedDataset
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError, TrainingError
 from quickstroke.evaluation import evaluate
-from quickstroke.models import StrokeClassifier
+from quickstroke.models import StrokeClassifier, n_parameters
 from quickstroke.runs import RunConfig, State
 
 # A long epoch is saved this often, so that a kill loses minutes; when it is saved changes no result.
 CHECKPOINT_EVERY_S = 300.0
+
+# Weights, gradients and Adam's two averages of so many take 16 GB.
+MAX_PARAMETERS = 1_000_000_000
 
 
 class Interrupted(Exception):
@@ -86,21 +89,24 @@ def train(
     folder = Path(into)
     classes = resolve_classes(data, train_classes)
     device = pick_device(config)
-    config = replace(config, precision=pick_precision(config, device))
+    config = _resolved(config, device, folder if resume else None)
     model_config = replace(model_config, n_classes=len(classes), reading=config.reading, max_padding=config.max_padding)
     run = RunConfig(model_config, config, classes, runs.describe_data(data, classes))
     label_map = data.label_map(classes)
     train_indices, val_indices = (select(data, split, label_map) for split in ("train", "val"))
 
+    _check_size(model_config)
     torch.manual_seed(config.seed)
     model = StrokeClassifier(model_config).to(device)
     model.precision = getattr(torch, config.precision)
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
     state, resumed = _open(folder, run, model, optimizer, resume)
+    if resumed and not _has_ended(state, config):
+        runs.write_environment(folder)
     watcher.on_start(state, resumed)
     saved_at = time.monotonic()
 
-    while state.epoch < config.n_epochs and not _out_of_patience(state, config):
+    while not _has_ended(state, config):
         started = time.perf_counter() - state.seconds
         order = _order(config, data, train_indices, state.epoch)
         done = sum(map(len, order[: state.step]))
@@ -262,6 +268,20 @@ def pick_precision(config: TrainConfig, device: torch.device) -> Precision:
     return "bfloat16" if in_hardware and device.type == "cpu" and config.recipe == "default" else "float32"
 
 
+def _check_size(model_config: ModelConfig) -> None:
+    with torch.device("meta"):
+        n = n_parameters(StrokeClassifier(model_config))
+    if n > MAX_PARAMETERS:
+        raise ConfigError(f"{model_config.name} would have {n:,} parameters; at most {MAX_PARAMETERS:,} can be trained")
+
+
+def _resolved(config: TrainConfig, device: torch.device, folder: Path | None) -> TrainConfig:
+    """A configuration whose precision is what this machine has, or that of the run in `folder` to go on with."""
+    if config.precision == "auto" and folder and (folder / "config.json").exists():
+        config = replace(config, precision=runs.read_config(folder).train.precision)
+    return replace(config, precision=pick_precision(config, device))
+
+
 def _order(config: TrainConfig, data: PreparedDataset, indices: Any, epoch: int) -> list[Any]:
     """The batches of an epoch: a function of the seed and the epoch alone, so that resuming finds the same."""
     rng = np.random.default_rng([config.seed, epoch])
@@ -284,8 +304,9 @@ def _diverged(
     return TrainingError(f"{what}; what was good before it is kept in {folder}; try a smaller --learning-rate")
 
 
-def _out_of_patience(state: State, config: TrainConfig) -> bool:
-    return bool(config.patience) and state.epoch - state.best_epoch >= config.patience
+def _has_ended(state: State, config: TrainConfig) -> bool:
+    is_out_of_patience = bool(config.patience) and state.epoch - state.best_epoch >= config.patience
+    return state.epoch >= config.n_epochs or is_out_of_patience
 
 
 def _open(
@@ -303,6 +324,8 @@ def _open(
             raise RunError(f"{folder}: has a checkpoint but no config.json; it is no run of this program")
         if (folder / "last.ckpt").exists():
             state = runs.load_checkpoint(folder, model, optimizer)
+            for leftover in folder.glob(".*.tmp"):  # of a kill in the middle of writing
+                leftover.unlink(missing_ok=True)
             runs.write_config(folder, run)
             # A kill may have left lines of an epoch that the checkpoint does not know.
             runs.write_metrics(folder, state.metrics)

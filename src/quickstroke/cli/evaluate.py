@@ -25,8 +25,9 @@ class Options:
     files: Annotated[Positional[tuple[str, ...]], optional("drawing files, folders or glob patterns", "[FILE...]")] = ()
     data: Annotated[str | None, optional("a prepared dataset, in place of files", "DIR")] = None
     split: Annotated[
-        Literal["train", "val", "test", "reserved"], arg(help="which drawings of the prepared dataset")
-    ] = "val"
+        Literal["train", "val", "test", "reserved"] | None,
+        optional("which drawings of the prepared dataset (default: val)", "{train,val,test,reserved}"),
+    ] = None
     classes: Annotated[
         str | None,
         optional("classes of a model without a card, in the order of its output layer, one a line", "FILE"),
@@ -38,7 +39,7 @@ class Options:
             "sorted by label"
         ),
     ] = "honest"
-    batch_size: Annotated[int, arg(metavar="N", help="of the protocol `published`")] = 256
+    batch_size: Annotated[int | None, optional("of the protocol `published` (default: 256)", "N")] = None
     reestimate_batchnorm: Annotated[
         bool, arg(help="first estimate batch norm's statistics again, over the drawings that are evaluated")
     ] = False
@@ -53,8 +54,15 @@ def run(args: Sequence[str]) -> None:
     options = parse(Options, "evaluate", args)
     if bool(options.files) == bool(options.data):
         raise ConfigError("give either drawing files or --data DIR")
-    if options.batch_size < 1:
-        raise ConfigError(f"--batch-size should be 1 or more, got {options.batch_size}")
+    split, batch_size = options.split or "val", 256 if options.batch_size is None else options.batch_size
+    if batch_size < 1:
+        raise ConfigError(f"--batch-size should be 1 or more, got {batch_size}")
+    if options.batch_size is not None and options.protocol == "honest":
+        note("--batch-size has no effect: the honest protocol does not depend on it")
+    if options.split and not options.data:
+        note("--split has no effect without --data: every drawing of the files is taken")
+    if options.reestimate_batchnorm and options.protocol == "published":
+        note("--reestimate-batchnorm has no effect: the published protocol uses the statistics of each batch")
 
     import numpy as np
 
@@ -73,7 +81,7 @@ def run(args: Sequence[str]) -> None:
     if options.data:
         data = PreparedDataset(options.data)
         label_map = data.label_map(loaded.classes)
-        indices = data.indices(options.split)
+        indices = data.indices(split)
         known = label_map[data.labels[indices]] >= 0
         counted = np.bincount(data.labels[indices[~known]], minlength=len(data.classes))
         left_out = Counter({word: int(n) for word, n in zip(data.classes, counted, strict=True) if n})
@@ -82,7 +90,12 @@ def run(args: Sequence[str]) -> None:
         data, left_out = from_drawings(read_drawings(options.files), loaded.classes)
         label_map, indices = np.arange(len(loaded.classes)), np.arange(len(data))
     if not len(indices):
-        raise DatasetError(f"none of the {sum(left_out.values())} drawings is of a word that the model knows")
+        if not left_out:
+            raise DatasetError(f"{options.data or ' '.join(options.files)}: holds no drawing to evaluate on")
+        raise DatasetError(
+            f"none of the {sum(left_out.values())} drawings is of a word that the model knows; they are of "
+            f"{_most(left_out)}"
+        )
     model = loaded.model.to(pick_device(TrainConfig(device=options.device)))
     if options.reestimate_batchnorm:
         reestimate_batchnorm(model, data, indices)
@@ -95,19 +108,19 @@ def run(args: Sequence[str]) -> None:
             loaded.classes,
             label_map,
             protocol=options.protocol,
-            batch_size=options.batch_size,
+            batch_size=batch_size,
             on_batch=lambda n: bar.update(task, advance=n),
         )
-    where = f"{options.data}, split {options.split}" if options.data else " ".join(options.files)
+    where = f"{options.data}, split {split}" if options.data else " ".join(options.files)
     print(f"{loaded.name} on {result.n:,} drawings ({where}), protocol {options.protocol}:")
     print(
         f"top-1 {percent(result.top(1))}  top-3 {percent(result.top(3))}  top-5 {percent(result.top(5))}  "
         f"loss {result.loss:.4f}"
     )
     if left_out:
-        most = ", ".join(f"{word} {n}" for word, n in left_out.most_common(10))
-        more = f" and {len(left_out) - 10} more words" if len(left_out) > 10 else ""
-        print(f"left out: {sum(left_out.values()):,} drawings of words that the model does not know ({most}{more})")
+        print(
+            f"left out: {sum(left_out.values()):,} drawings of words that the model does not know ({_most(left_out)})"
+        )
     per_class = result.per_class()
     if options.per_class:
         for word, (right, n) in per_class.items():
@@ -126,3 +139,9 @@ def run(args: Sequence[str]) -> None:
         if options.confusion:
             values |= {"classes": list(result.classes), "confusion": result.confusion().tolist()}
         print_json(values)
+
+
+def _most(left_out: Counter[str]) -> str:
+    """The words that most drawings were left out of, with how many."""
+    most = ", ".join(f"{word} {n}" for word, n in left_out.most_common(10))
+    return most + (f" and {len(left_out) - 10} more words" if len(left_out) > 10 else "")

@@ -50,6 +50,7 @@ def run(args: Sequence[str]) -> None:
         note(model.note)
     drawings = []
     for path in sources.files:
+        number = 0
         for number, drawing in enumerate(islice(formats.read_file(path), options.limit), start=1):
             guesses = model.predict_drawing(drawing, top=options.top)
             ranked = "  ".join(f"{guess.word} {percent(guess.probability)}" for guess in guesses)
@@ -65,5 +66,7 @@ def run(args: Sequence[str]) -> None:
                         "guesses": [guess._asdict() for guess in guesses],
                     }
                 )
+        if not number:
+            note(f"{path}: holds no drawing")
     if options.json:
         print_json({"model": model.name, "drawings": drawings})

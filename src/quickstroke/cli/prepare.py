@@ -51,6 +51,8 @@ def run(args: Sequence[str]) -> None:
     from quickstroke import dataset
 
     options = parse(Options, "prepare", args)
+    if not options.sources:
+        raise ConfigError("no SOURCE was given; expected drawing files, folders or glob patterns")
     with progress() as bar:
         task = bar.add_task("preparing", total=None)
         prepared = dataset.prepare(

@@ -53,8 +53,10 @@ def run(args: Sequence[str]) -> None:
         _check_hub(options.hub)
     config = runs.read_config(folder)
     metrics = runs.read_metrics(folder)
-    if not metrics or not (folder / "best.model").is_file():
+    if not metrics:
         raise RunError(f"{folder}: no epoch has ended yet, so there is nothing to publish")
+    if not (folder / "best.model").is_file():
+        raise RunError(f"{folder}: its best.model is missing")
     loaded = published.load_model(folder)
     target = into / f"{loaded.name}.model"
     if target.exists() and not options.replace:

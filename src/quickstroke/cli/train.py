@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
@@ -20,6 +20,9 @@ from quickstroke.cli.common import Json, note, optional, parse, print_json, prog
 from quickstroke.config import ModelConfig, TrainConfig
 from quickstroke.documents import ClassSlice, EndLine, EpochLine
 from quickstroke.errors import ConfigError
+
+if TYPE_CHECKING:
+    from quickstroke.dataset import PreparedDataset
 
 _COUNTS = ("n_train", "n_val", "n_test", "n_test_reserved")
 
@@ -69,6 +72,7 @@ def run(args: Sequence[str]) -> int:
     options = parse(Options, "train", args)
     name: str = options.name
     class_slice: ClassSlice | None = None
+    asked = {key: getattr(options, key) for key in _COUNTS}
     if options.config is not None:
         # The file's values become the defaults, and the arguments are read again over them.
         name, defaults, class_slice = _configured(options)
@@ -76,7 +80,7 @@ def run(args: Sequence[str]) -> int:
         if options.train_classes is not None:
             class_slice = None
     naming.parse_name(name)
-    return _train(name, options, class_slice)
+    return _train(name, options, class_slice, asked)
 
 
 def _configured(options: Options) -> tuple[str, Options, ClassSlice | None]:
@@ -128,16 +132,25 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
 
 
-def _train(name: str, options: Options, class_slice: ClassSlice | None) -> int:
-    from quickstroke import training
+def _train(name: str, options: Options, class_slice: ClassSlice | None, asked: dict[str, int | None]) -> int:
+    import torch
+
+    from quickstroke import runs, training
     from quickstroke.dataset import PreparedDataset
 
     data = PreparedDataset(options.data)
-    training.check_counts(data, {key: getattr(options, key) for key in _COUNTS})
+    _check_counts(options, data, asked)
+    if options.train.patience >= options.train.n_epochs:
+        note(f"--patience {options.train.patience} has no effect in {options.train.n_epochs} epochs")
     classes = None if options.train_classes is None else parse_classes(options.train_classes)
     if class_slice is not None:
         classes = class_slice.of(data.classes)
     model_config = ModelConfig.from_name(name, max_padding=options.train.max_padding)
+
+    n_before = runs.n_threads_before(Path(options.into)) if options.resume else None
+    n_threads = torch.get_num_threads()
+    if n_before not in (None, n_threads):
+        note(f"the run has had {n_before} threads, now {n_threads}: weights may differ in their last digits")
 
     stop = _StopOnSignal()
     board = _Board(Path(options.into)) if options.tensorboard else None
@@ -192,6 +205,24 @@ def _train(name: str, options: Options, class_slice: ClassSlice | None) -> int:
             }
         )
     return 0
+
+
+def _check_counts(options: Options, data: "PreparedDataset", asked: dict[str, int | None]) -> None:
+    """Compares the counts of the options with the dataset's; those of a file mean nothing to a split in fractions."""
+    from quickstroke import training
+
+    counts = {key: getattr(options, key) for key in _COUNTS}
+    of_file = {key: n for key, n in counts.items() if n is not None and asked[key] is None}
+    if of_file and data.manifest["split"]["rule"] != "position":
+        told = ", ".join(f"{key} = {n}" for key, n in of_file.items())
+        note(f"{options.config}: {told} not used: {data.path} was split in fractions and keeps its own counts")
+        counts = asked
+    try:
+        training.check_counts(data, counts)
+    except ConfigError as error:
+        if not of_file:
+            raise
+        raise ConfigError(f"{error} (asked for by {options.config}; --n-train and its like override it)") from error
 
 
 class _StopOnSignal:

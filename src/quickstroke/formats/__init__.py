@@ -66,7 +66,11 @@ def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
             found = [entry for entry in entries if ending_of(entry)]
             ignored.update(dict.fromkeys(entry for entry in entries if not ending_of(entry)))
             if not found:
-                raise FormatError(f"holds no drawing file; expected {', '.join(ENDINGS)}", path)
+                raise FormatError(
+                    f"holds no drawing file; expected {', '.join(ENDINGS)} in it (subfolders are not searched: name "
+                    "them, or a pattern such as '**/*.ndjson')",
+                    path,
+                )
         elif path.exists():
             if not ending_of(path):
                 raise FormatError(f"has no ending of a drawing format; expected {', '.join(ENDINGS)}", path)
