@@ -24,7 +24,7 @@ from rich.table import Table
 from torch import nn
 
 import plain_recipe
-from quickstroke import batches, lstm
+from quickstroke import batches, packed_lstm
 from quickstroke.categories import parse_classes
 from quickstroke.config import ModelConfig
 from quickstroke.dataset import PositionSplit, PreparedDataset, prepare
@@ -152,7 +152,7 @@ def main() -> None:
     for row in rows:
         table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()))
     Console(width=160).print(table)
-    facts = {"n_threads": torch.get_num_threads(), "torch": torch.__version__, "parts": lstm.n_parts()}
+    facts = {"n_threads": torch.get_num_threads(), "torch": torch.__version__, "parts": packed_lstm.n_parts()}
     print(json.dumps({**facts, "models": rows}))
 
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quickstroke import lstm
+from quickstroke import packed_lstm
 from quickstroke.config import ModelConfig
 from quickstroke.points import N_CHANNELS
 
@@ -125,13 +125,15 @@ class StrokeClassifier(nn.Module):
 
     def _read_packed(self, x: Tensor, ends: Tensor) -> Tensor:
         """As `_read_ends`, over true steps only, in `precision`, with a faster backward pass than torch.lstm has."""
-        packing = lstm.pack(ends, x.shape[1], lstm.n_parts())
+        packing = packed_lstm.pack(ends, x.shape[1], packed_lstm.n_parts())
         x = x.flatten(0, 1).index_select(0, packing.index).to(self.precision)  # (S, F)
         for layer in range(self.config.n_layers):
-            outputs = [lstm.lstm(x, self._weights(layer, ""), packing)]  # (S, H)
+            outputs = [packed_lstm.lstm(x, self._weights(layer, ""), packing)]  # (S, H)
             if self.config.bidirectional:
                 reversed_x = x.index_select(0, packing.reverse)
-                outputs.append(lstm.lstm(reversed_x, self._weights(layer, "_reverse"), packing))  # (S, H), reversed
+                outputs.append(
+                    packed_lstm.lstm(reversed_x, self._weights(layer, "_reverse"), packing)
+                )  # (S, H), reversed
             if layer < self.config.n_layers - 1:
                 x = torch.cat([outputs[0], *(h.index_select(0, packing.reverse) for h in outputs[1:])], 1)  # (S, D * H)
         return torch.cat([h.index_select(0, packing.last) for h in outputs], 1).float()  # (B, D * H)

@@ -19,7 +19,7 @@ from quickstroke.categories import check_classes, closest_words
 from quickstroke.config import ModelConfig, Precision, TrainConfig
 from quickstroke.dataset import SPLITS, PreparedDataset
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError, TrainingError
-from quickstroke.evaluation import evaluate
+from quickstroke.evaluation import Evaluation, evaluate
 from quickstroke.models import StrokeClassifier, n_parameters
 from quickstroke.runs import RunConfig, State
 
@@ -140,34 +140,17 @@ def train(
         train_seconds = state.seconds = time.perf_counter() - started
         # A validation that is cut short begins again on resuming: its epoch's last step is saved before it.
         runs.save_checkpoint(folder, state, model, optimizer)
-        check_stop = partial(_check_stop, watcher, state)
-        honest = evaluate(model, data, val_indices, classes, label_map, on_batch=check_stop)
+        on_batch = partial(_check_stop, watcher, state)
+        score = partial(evaluate, model, data, val_indices, classes, label_map, on_batch=on_batch)
+        honest = score()
         if not np.isfinite(honest.loss):
             what = f"the validation loss of epoch {state.epoch + 1} is {honest.loss}"
             raise _diverged(what, folder, state, model, optimizer)
         seconds = time.perf_counter() - started
-        published = evaluate(
-            model,
-            data,
-            val_indices,
-            classes,
-            label_map,
-            protocol="published",
-            batch_size=config.batch_size,
-            on_batch=check_stop,
-        )
-        line = {
-            "epoch": state.epoch + 1,
-            "loss": state.loss_sum / len(train_indices),
-            "val_loss": honest.loss,
-            "val_top1": honest.top(1),
-            "val_top3": honest.top(3),
-            "val_top5": honest.top(5),
-            "val_top1_published_protocol": published.top(1),
+        published = score(protocol="published", batch_size=config.batch_size)
+        line = _metrics_line(state, len(train_indices), honest, published) | {
             "seconds": seconds,
             "train_seconds": train_seconds,
-            "n_train": len(train_indices),
-            "n_val": len(val_indices),
             "learning_rate": config.learning_rate,
         }
         state = State(
@@ -288,6 +271,20 @@ def _order(config: TrainConfig, data: PreparedDataset, indices: Any, epoch: int)
     if config.recipe == "seed":
         return batches.shuffled(indices, config.batch_size, rng)
     return batches.shuffled_by_length(indices, data.n_points, config.batch_size, rng)
+
+
+def _metrics_line(state: State, n_train: int, honest: Evaluation, published: Evaluation) -> dict[str, Any]:
+    return {
+        "epoch": state.epoch + 1,
+        "loss": state.loss_sum / n_train,
+        "val_loss": honest.loss,
+        "val_top1": honest.top(1),
+        "val_top3": honest.top(3),
+        "val_top5": honest.top(5),
+        "val_top1_published_protocol": published.top(1),
+        "n_train": n_train,
+        "n_val": honest.n,
+    }
 
 
 def _check_stop(watcher: Watcher, state: State, n: int) -> None:

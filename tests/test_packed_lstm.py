@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from quickstroke import lstm
+from quickstroke import packed_lstm
 from quickstroke.config import ModelConfig
 from quickstroke.models import StrokeClassifier
 
@@ -34,9 +34,9 @@ def reference(layer, points, lengths):
 
 
 def packed(layer, points, lengths, n_parts=1, dtype=torch.float32):
-    packing = lstm.pack(lengths, points.shape[1], n_parts)
+    packing = packed_lstm.pack(lengths, points.shape[1], n_parts)
     weights = (layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0)
-    return lstm.lstm(points.flatten(0, 1)[packing.index].to(dtype), weights, packing), packing
+    return packed_lstm.lstm(points.flatten(0, 1)[packing.index].to(dtype), weights, packing), packing
 
 
 def relative_error(value, expected):
@@ -85,7 +85,7 @@ def test_values_and_gradients_are_those_of_nn_lstm(n_inputs, n_hidden, lengths, 
 def test_a_packing_holds_every_true_step_once(lengths, n_parts):
     lengths = torch.tensor(lengths)
     n_steps = int(lengths.max()) + 3
-    packing = lstm.pack(lengths, n_steps, n_parts)
+    packing = packed_lstm.pack(lengths, n_steps, n_parts)
     true_rows = [i * n_steps + t for i, n in enumerate(lengths.tolist()) for t in range(n)]
     assert sorted(packing.index.tolist()) == true_rows
     drawing, step = packing.index // n_steps, packing.index % n_steps
@@ -152,7 +152,7 @@ def test_a_model_has_the_same_logits_and_gradients_either_way(name, n_threads, m
     points, lengths = torch.randn(9, 30, 3), torch.tensor([30, 30, 17, 12, 5, 2, 1, 0, 29])
     points *= torch.arange(30)[None, :, None] < lengths[:, None, None]
     labels = torch.arange(9) % 5
-    monkeypatch.setattr(lstm, "n_parts", lambda: n_threads)
+    monkeypatch.setattr(packed_lstm, "n_parts", lambda: n_threads)
     results = []
     for is_plain in (False, True):
         if is_plain:
@@ -231,14 +231,14 @@ def test_a_gradient_is_taken_once():
 
 
 def test_memory_that_is_kept_is_that_of_the_passes_at_one_time(monkeypatch):
-    monkeypatch.setattr(lstm, "_free", [])
+    monkeypatch.setattr(packed_lstm, "_free", [])
     layer, points, lengths = problem(3, 16, [9] * 20)
     sizes = []
     for n_drawings in (3, 20, 11, 3, 20):
         passes = [packed(layer, points[:n_drawings], lengths[:n_drawings])[0] for _ in range(2)]
         sum(h.sum() for h in passes).backward()
-        assert len(lstm._free) == 2
-        sizes.append(sum(block.numel() for block in lstm._free))
+        assert len(packed_lstm._free) == 2
+        sizes.append(sum(block.numel() for block in packed_lstm._free))
     assert sizes[0] < sizes[1] == sizes[2] == sizes[3] == sizes[4]
 
 
