@@ -1,5 +1,6 @@
 """The command as a user runs it: a process with a real socket, its end, and what it refuses to start with."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -14,6 +15,8 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from quickstroke.cli import main
 from quickstroke.serve import server as server_module
@@ -326,3 +329,27 @@ def test_addresses(host):
         address = urlsplit(url(sock))
         assert address.hostname == host.replace("localhost", "127.0.0.1")
         assert address.port == sock.getsockname()[1] > 0
+
+
+def test_the_body_of_an_answer_does_not_wait_for_its_head_to_be_acknowledged():
+    async def accepted_socket_option() -> int:
+        config = uvicorn.Config(lambda scope, receive, send: None, loop="asyncio")
+        config.load()
+        protocols = []
+
+        def new_protocol():
+            protocols.append(server_module._Protocol(config, ServerState(), {}))
+            return protocols[-1]
+
+        with server_module.listen("127.0.0.1", 0) as listening:
+            server = await asyncio.get_running_loop().create_server(new_protocol, sock=listening)
+            _, writer = await asyncio.open_connection(*listening.getsockname())
+            while not protocols or protocols[0].transport is None:
+                await asyncio.sleep(0)
+            accepted = protocols[0].transport.get_extra_info("socket")
+            option = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            writer.close()
+            server.close()
+        return option
+
+    assert asyncio.run(accepted_socket_option())
