@@ -252,15 +252,15 @@ class _Direction(torch.autograd.Function):
         weight[:, :n_inputs] = weight_ih
         weight[:, n_inputs : n_inputs + n_hidden] = weight_hh
         weight[:, n_inputs + n_hidden] = bias_ih + bias_hh
-        parts = {  # all but `dgates` are written here and read by the backward pass
+        shapes = {  # columns and type; all but `dgates` are written here and read by the backward pass
             "z": (n_columns, x.dtype),
             "gates": (4 * n_hidden, torch.float32),
             "c": (n_hidden, torch.float32),
             "tanh_c": (n_hidden, torch.float32),
             "dgates": (4 * n_hidden if x.dtype == torch.bfloat16 else 0, x.dtype),
         }
-        arena = _Arena(sum(_n_bytes(n_rows + _ROWS, *part) for part in parts.values()))
-        z, gates, c, tanh_c, dgates = (arena.take(n_rows + _ROWS, *part) for part in parts.values())
+        arena = _Arena(sum(_n_bytes(n_rows + _ROWS, *shape) for shape in shapes.values()))
+        z, gates, c, tanh_c, dgates = (arena.take(n_rows + _ROWS, *shape) for shape in shapes.values())
         h = torch.empty(n_rows, n_hidden, dtype=x.dtype)
         transposed = weight.t().contiguous()
 
