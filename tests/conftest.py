@@ -1,9 +1,11 @@
 """What several tests share: the folder of real drawings, and small synthetic ones made here."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from quickstroke.dataset import PositionSplit, PreparedDataset, prepare
 from quickstroke.drawing import Drawing
@@ -12,6 +14,15 @@ from quickstroke.synthetic import synthetic_drawings
 
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = ("circle", "house", "star")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread, so that sums are made in one order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

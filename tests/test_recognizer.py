@@ -24,12 +24,7 @@ NAMES = ("simple_lay1_sz8", "bilstm_cv1_6_3_lay1_sz5")
 SQUARE = [[[0, 0], [0, 255], [255, 255], [255, 0], [0, 0]], [[100, 100], [150, 160]]]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def new_model(name, reading="length-aware"):

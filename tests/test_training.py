@@ -35,12 +35,7 @@ CONFIG = TrainConfig(n_epochs=2, batch_size=32, learning_rate=0.01, max_padding=
 TIMES = ("seconds", "train_seconds")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def weights_of(path):

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from small_models import CLASSES, random_model
 
 from quickstroke.config import ModelConfig
@@ -13,11 +12,8 @@ from quickstroke.published import LoadedModel, load_model, write_model
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _on_one_thread(one_thread: None) -> None:
+    """For every test here."""
 
 
 @pytest.fixture
