@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from quickstroke.points import N_CHANNELS, fill_points, n_rows
+from quickstroke.points import Preprocessing, fill_points, n_channels, n_rows
 
 # Drawings are put in order of length within pools of so many batches: long enough that a batch is nearly of one
 # length, short enough that what goes together differs from epoch to epoch.
@@ -35,7 +35,7 @@ class Batch(NamedTuple):
     """B drawings as arrays.
 
     Attributes:
-        points: float32 (B, T, 3), zero after each drawing's end.
+        points: float32 (B, T, C), zero after each drawing's end.
         lengths: int64 (B,), true rows of each.
         labels: int64 (B,).
     """
@@ -45,10 +45,16 @@ class Batch(NamedTuple):
     labels: NDArray[np.int64]
 
 
-def gather(data: Drawings, indices: NDArray[np.int64], label_map: NDArray[np.int64], max_padding: int) -> Batch:
+def gather(
+    data: Drawings,
+    indices: NDArray[np.int64],
+    label_map: NDArray[np.int64],
+    max_padding: int,
+    preprocessing: Preprocessing = "seed3",
+) -> Batch:
     """The drawings `indices` (B,), as long as the longest of them; `label_map` gives the label of a data label."""
-    lengths = n_rows(data.n_points[indices], max_padding).astype(np.int64)
-    points = np.zeros((len(indices), int(lengths.max(initial=0)), N_CHANNELS), dtype=np.float32)
+    lengths = n_rows(data.n_points[indices], max_padding, preprocessing).astype(np.int64)
+    points = np.zeros((len(indices), int(lengths.max(initial=0)), n_channels(preprocessing)), dtype=np.float32)
     fill_points(data.points, data.pen_up, data.offsets, indices, points)
     return Batch(points, lengths, label_map[data.labels[indices]])
 
@@ -79,3 +85,24 @@ def shuffled_by_length(
 def by_length(indices: NDArray[np.int64], n_points: NDArray[np.int32], batch_size: int) -> Sequence[NDArray[np.int64]]:
     """Indices in order of length, in batches: the least padding, for where the order does not matter."""
     return cut(indices[np.argsort(n_points[indices], kind="stable")], batch_size)
+
+
+def rebalanced(
+    indices: NDArray[np.int64], labels: NDArray[Any], balance: float, n: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """`n` drawings (to within one), those of rare classes more often and those of frequent ones less, ascending.
+
+    Args:
+        indices: int64 (N,) to take from, ascending.
+        labels: (N,), the class of each of them.
+        balance: a class of m drawings is taken in proportion to m^(1 - balance).
+    """
+    if not len(indices):
+        return indices
+    n_of_class = np.bincount(labels)
+    weights = n_of_class[labels].astype(np.float64) ** -balance
+    expected = weights * (n / weights.sum())
+    # Each drawing as often as expected, rounded up or down at random.
+    position = np.cumsum(expected) + rng.random()
+    times = np.diff(np.floor(position), prepend=np.floor(position[0] - expected[0])).astype(np.int64)
+    return np.repeat(indices, times)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from quickstroke import config as configs
-from quickstroke import points
 from quickstroke.categories import check_classes, parse_classes
 from quickstroke.config import ModelConfig
 from quickstroke.errors import QuickstrokeError, WeightsError
@@ -66,7 +65,7 @@ def new_card(config: ModelConfig, classes: Sequence[str], sha256: str) -> dict[s
         "name": config.name,
         "sha256": sha256,
         "config": configs.to_json(config),
-        "preprocessing": {"name": points.PREPROCESSING, "max_padding": config.max_padding},
+        "preprocessing": {"name": config.preprocessing, "max_padding": config.max_padding},
         "classes": list(classes),
     }
 
@@ -86,7 +85,7 @@ def check_card(card: dict[str, Any], path: Path) -> tuple[ModelConfig, tuple[str
         raise WeightsError(f"{path}: damaged card ({type(error).__name__}: {error})") from error
     except QuickstrokeError as error:
         raise WeightsError(str(error)) from error
-    expected = {"name": points.PREPROCESSING, "max_padding": config.max_padding}
+    expected = {"name": config.preprocessing, "max_padding": config.max_padding}
     if preprocessing != expected:
         raise WeightsError(f"{path}: preprocessing {preprocessing!r:.80} is unknown here; expected {expected}")
     if config.name != name:

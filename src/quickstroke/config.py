@@ -10,9 +10,14 @@ from typing import Any, Literal, Self, TypeVar
 
 from quickstroke import naming
 from quickstroke.errors import ConfigError
+from quickstroke.naming import Convolution
+from quickstroke.points import Preprocessing
 
 Reading = Literal["length-aware", "padded"]
-Recipe = Literal["default", "seed"]
+Readout = Literal["last", "pool"]
+Recipe = Literal["default", "seed", "strong"]
+Schedule = Literal["constant", "cosine"]
+Augment = Literal["none", "strokes"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -28,9 +33,13 @@ class ModelConfig:
     Attributes:
         n_layers: LSTM layers.
         hidden_size: hidden units of each LSTM direction.
-        conv1: first convolution over the steps, (n_filters, filter_size), or None.
+        conv1: first convolution over the steps, (n_filters, filter_size), or None. With readout `pool` also
+            (n_filters, filter_size, stride), to compute every stride-th step only.
         conv2: second convolution, or None; needs `conv1`.
         bidirectional: whether the LSTM runs in both directions.
+        readout: `last` reads each direction's last output. `pool` reads mean, maximum and an attention over all of
+            them, normalises and activates the convolutions, and takes points with positions (`pos5`); it needs two
+            directions and length-aware reading.
         n_classes: size of the output layer.
         reading: `length-aware` reads each direction's output at its own end of the drawing; `padded` is the 2020
             project's: the output at the last of `max_padding` steps, most of which are zeros.
@@ -39,9 +48,10 @@ class ModelConfig:
 
     n_layers: int = 1
     hidden_size: int = 64
-    conv1: tuple[int, int] | None = None
-    conv2: tuple[int, int] | None = None
+    conv1: Convolution | None = None
+    conv2: Convolution | None = None
     bidirectional: bool = False
+    readout: Readout = "last"
     n_classes: int = N_SEED_CLASSES
     reading: Reading = "length-aware"
     max_padding: int = 100
@@ -50,17 +60,24 @@ class ModelConfig:
         check_types(self)
         positive = {"n_layers": self.n_layers, "hidden_size": self.hidden_size, "n_classes": self.n_classes}
         for convolution in ("conv1", "conv2"):
-            for key, value in zip(("n_filters", "filter_size"), getattr(self, convolution) or (), strict=False):
+            keys = ("n_filters", "filter_size", "stride")
+            for key, value in zip(keys, getattr(self, convolution) or (), strict=False):
                 positive[f"{convolution} {key}"] = value
         check_positive({**positive, "max_padding": self.max_padding})
         for key, value in positive.items():
-            top = naming.MAX_LAYERS if key == "n_layers" else naming.MAX_SIZE
+            top = naming.MAX_LAYERS if key in ("n_layers", "conv1 stride", "conv2 stride") else naming.MAX_SIZE
             if value > top:
                 raise ConfigError(f"{key} should be at most {top}, got {value}")
         if self.max_padding > MAX_PADDING:
             raise ConfigError(f"max_padding should be at most {MAX_PADDING}, got {self.max_padding}")
         if self.conv2 and not self.conv1:
             raise ConfigError("conv2 needs conv1")
+        if self.readout == "pool" and not (self.bidirectional and self.reading == "length-aware"):
+            raise ConfigError("readout 'pool' needs bidirectional = true and reading = 'length-aware'")
+        for convolution in ("conv1", "conv2"):
+            value = getattr(self, convolution)
+            if value and len(value) == 3 and (self.readout == "last" or value[2] == 1):
+                raise ConfigError(f"{convolution} = {value}: a stride is not 1, and needs readout 'pool'")
         if self.receptive_field > self.max_padding:
             raise ConfigError(
                 f"the convolutions span {self.receptive_field} steps, more than max_padding = {self.max_padding}"
@@ -70,7 +87,14 @@ class ModelConfig:
     def name(self) -> str:
         """The model name of the 2020 project's convention, as in `naming`."""
         return naming.format_name(
-            naming.Shape(self.bidirectional, self.conv1, self.conv2, self.n_layers, self.hidden_size)
+            naming.Shape(
+                self.bidirectional,
+                self.conv1,
+                self.conv2,
+                self.n_layers,
+                self.hidden_size,
+                self.readout == "pool",
+            )
         )
 
     @classmethod
@@ -95,6 +119,7 @@ class ModelConfig:
             conv1=shape.conv1,
             conv2=shape.conv2,
             bidirectional=shape.bidirectional,
+            readout="pool" if shape.pooled else "last",
             n_classes=n_classes,
             reading=reading,
             max_padding=max_padding,
@@ -102,23 +127,49 @@ class ModelConfig:
 
     @property
     def receptive_field(self) -> int:
-        """Rows that one output step of the convolutions sees; 1 without them."""
-        return 1 + sum(filter_size - 1 for _, filter_size in filter(None, (self.conv1, self.conv2)))
+        """Rows that a drawing needs for one output step of the convolutions; 1 without them, or where they pad."""
+        if self.readout == "pool":
+            return 1
+        return 1 + sum(convolution[1] - 1 for convolution in (self.conv1, self.conv2) if convolution)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The preprocessing of the points that the model reads."""
+        return "pos5" if self.readout == "pool" else "seed3"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """How a model is trained. The defaults are the 2020 project's configuration.
+    """How a model is trained. The defaults are the 2020 project's configuration; `RECIPES` has other values.
 
     Attributes:
         recipe: `seed` is the 2020 project's: padded reading, fixed-length batches in random order. `default` reads
-            each drawing to its own end, in batches of similar length.
+            each drawing to its own end, in batches of similar length. `strong` is what the published models were
+            trained with: it augments, averages and gives most options below a value of its own.
         n_epochs: passes over the training drawings.
         batch_size: drawings a step.
-        learning_rate: of Adam, constant.
+        learning_rate: of Adam, at its highest.
+        schedule: `cosine` lets the learning rate fall to 0 by half a cosine; `constant` keeps it.
+        warmup: fraction of all steps in which the learning rate rises from 0.
+        weight_decay: of AdamW, for matrices only; 0 is Adam.
+        clip_norm: longest gradient, as a norm over all weights; 0 for any length.
+        dropout: fraction of units left out between LSTM layers and before the output layer.
+        label_smoothing: part of a label that is spread over all classes.
+        averaging: decay a step of a running average of the weights, which is what is validated and kept; 0 for none.
+        augment: `strokes` changes drawings anew each time, as in `augmentation`.
+        balance: how far rare classes are seen more often: 0 as they are, 1 all classes alike.
+        pretrained: model or run whose weights a training begins with, where names and shapes are the same; rows of
+            the output layer go by their word.
+        teacher: models whose probabilities are learnt beside the labels.
+        teacher_weight: part of the target that is theirs where the label is known.
+        n_views: views of each drawing that teachers are asked about.
+        teacher_temperature: what the logarithms of the teachers' probabilities are divided by: above 1 the target says
+            more of what else a drawing might be.
+        unlabelled: part of the drawings of an epoch that are training drawings of other classes than the model's, of
+            which it learns what the teachers say.
         patience: stop after this many epochs without a better validation accuracy; 0 never stops early.
         max_padding: rows to which each drawing is cut (and padded, with the recipe `seed`).
-        seed: of the initial weights and of the order of the drawings.
+        seed: of the initial weights, of the order of the drawings and of their augmentation.
         device: `auto` takes a CUDA device when there is one.
         precision: of the matrix products of training; weights, sums and every evaluation are float32. `auto` takes
             bfloat16 on a processor that multiplies it in hardware.
@@ -129,6 +180,21 @@ class TrainConfig:
     n_epochs: int = 10
     batch_size: int = 256
     learning_rate: float = 0.001
+    schedule: Schedule = "constant"
+    warmup: float = 0.0
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0
+    dropout: float = 0.0
+    label_smoothing: float = 0.0
+    averaging: float = 0.0
+    augment: Augment = "none"
+    balance: float = 0.0
+    pretrained: str | None = None
+    teacher: tuple[str, ...] = ()
+    teacher_weight: float = 0.7
+    teacher_temperature: float = 1.0
+    n_views: int = 16
+    unlabelled: float = 0.0
     patience: int = 0
     max_padding: int = 100
     seed: int = 0
@@ -138,10 +204,19 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        check_positive({key: getattr(self, key) for key in ("n_epochs", "batch_size", "learning_rate", "max_padding")})
-        for key in ("patience", "seed"):
+        keys = ("n_epochs", "batch_size", "learning_rate", "teacher_temperature", "n_views", "max_padding")
+        check_positive({key: getattr(self, key) for key in keys})
+        for key in ("patience", "seed", "weight_decay", "clip_norm"):
             if getattr(self, key) < 0:
                 raise ConfigError(f"{key} should be 0 or more, got {getattr(self, key)}")
+        for key in ("warmup", "dropout", "label_smoothing", "averaging", "unlabelled"):
+            if not 0 <= getattr(self, key) < 1:
+                raise ConfigError(f"{key} should be from 0 to below 1, got {getattr(self, key)}")
+        for key in ("balance", "teacher_weight"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise ConfigError(f"{key} should be from 0 to 1, got {getattr(self, key)}")
+        if self.unlabelled and not self.teacher:
+            raise ConfigError("unlabelled needs a teacher: nothing else says what those drawings are")
         if self.recipe == "seed" and self.precision == "bfloat16":
             raise ConfigError("precision 'bfloat16' does not go with the recipe 'seed', which trains in float32")
         if self.seed >= 2**64:  # what PyTorch takes
@@ -151,6 +226,37 @@ class TrainConfig:
     def reading(self) -> Reading:
         """The reading of the models that this recipe trains."""
         return "padded" if self.recipe == "seed" else "length-aware"
+
+
+# What a recipe sets of the options above, unless they are given.
+RECIPES: dict[Recipe, dict[str, Any]] = {
+    "default": {},
+    "seed": {},
+    "strong": {
+        "n_epochs": 60,
+        "batch_size": 512,
+        "learning_rate": 0.003,
+        "schedule": "cosine",
+        "warmup": 0.05,
+        "weight_decay": 0.02,
+        "clip_norm": 1.0,
+        "dropout": 0.2,
+        "label_smoothing": 0.1,
+        "averaging": 0.999,
+        "augment": "strokes",
+        "balance": 0.5,
+        "max_padding": 200,
+    },
+}
+
+
+def recipe(name: Recipe, **values: Any) -> TrainConfig:
+    """The configuration of a recipe, with `values` in place of its own.
+
+    Raises:
+        ConfigError: as TrainConfig.
+    """
+    return TrainConfig(**({"recipe": name} | RECIPES[name] | values))
 
 
 Config = TypeVar("Config", ModelConfig, TrainConfig)

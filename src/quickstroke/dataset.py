@@ -23,13 +23,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, NamedTuple, cast
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from quickstroke import formats
+from quickstroke.batches import Drawings
 from quickstroke.categories import CATEGORIES, check_classes, closest_words
 from quickstroke.drawing import UNKNOWN_COUNTRY, Drawing, DrawingBlock, check_simplified, split_strokes
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, FormatError
@@ -168,6 +169,7 @@ def prepare(
     limit: int | None = None,
     recognized_only: bool = False,
     drop_duplicates: bool = False,
+    held_out: Path | str | None = None,
     on_class: Callable[[str, int, int], None] = lambda word, done, total: None,
 ) -> Prepared:
     """Brings drawing files of any format into one prepared dataset; raw drawings are simplified.
@@ -180,6 +182,8 @@ def prepare(
         limit: take the first so many drawings of each class, counted after everything else that leaves drawings out.
         recognized_only: leave out what the game did not recognise.
         drop_duplicates: leave out drawings whose strokes the class has already.
+        held_out: another prepared dataset, whose drawings of the splits `reserved`, `val` and `test` are left out (by
+            word and key_id), so that what is trained here can be scored there.
         on_class: called with (word, classes done, classes in all) after each class.
 
     A drawing whose key_id the class has already is always left out, and with a split by position also one whose
@@ -197,6 +201,7 @@ def prepare(
         raise ConfigError(f"limit should be 1 or more, got {limit}")
     if into.exists() and (not into.is_dir() or any(into.iterdir())):
         raise DatasetError(f"{into}: exists already; prepare into a new folder, or remove this one first")
+    kept_away = _held_out(held_out) if held_out is not None else {}
     found = formats.find_sources(sources)
     wanted = check_classes(classes, "classes") if classes is not None else None
     into.parent.mkdir(parents=True, exist_ok=True)
@@ -223,6 +228,8 @@ def prepare(
             keep = _drop(keep, _first(keys[keep]), "repeated key_id", left_out)
             if drop_duplicates:
                 keep = _drop(keep, _first(hashes[keep]), "duplicate strokes", left_out)
+            if word in kept_away:
+                keep = _drop(keep, ~_among(keys[keep], kept_away[word]), "held out by another dataset", left_out)
             if isinstance(split, PositionSplit):
                 # A hash sends a drawing of two classes to one split, its positions in them do not.
                 keep = _drop(keep, ~_among(keys[keep], placed), "key_id of another class", left_out)
@@ -262,6 +269,7 @@ def prepare(
                 "limit": limit,
                 "recognized_only": recognized_only,
                 "drop_duplicates": drop_duplicates,
+                **({"held_out": PreparedDataset(held_out).manifest_sha256} if held_out is not None else {}),
             },
             "sources": [_source(path) for path in found.files],
             "arrays": arrays,
@@ -278,6 +286,14 @@ def prepare(
         raise
     ignored = tuple(path.name for path in found.ignored)
     return Prepared(into, sum(totals.values()), len(wanted), totals, reasons, ignored)
+
+
+def _held_out(path: Path | str) -> dict[str, NDArray[np.uint64]]:
+    """For each word of a prepared dataset the ascending key_ids that it does not train on."""
+    data = PreparedDataset(path)
+    away = np.flatnonzero(data.splits != SPLITS.index("train"))
+    labels, keys = data.labels[away], data.key_ids[away]
+    return {word: np.sort(keys[labels == label]) for label, word in enumerate(data.classes)}
 
 
 def _by_word(
@@ -644,3 +660,28 @@ class MemoryDataset:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+def first_points(data: Drawings, indices: NDArray[np.int64], fraction: float) -> "Excerpt":
+    """The drawings `indices` (N,) when so much of them was drawn: a fraction of their points, rounded up.
+
+    The last of these ends a stroke: a program that asks what it is while somebody draws sends the stroke so far.
+    """
+    n_points = np.maximum(np.ceil(data.n_points[indices] * fraction), 1).astype(np.int32)
+    offsets = np.concatenate([[0], np.cumsum(n_points, dtype=np.int64)])
+    begins = data.offsets[indices].astype(np.int64)
+    at = np.repeat(begins - offsets[:-1], n_points) + np.arange(offsets[-1])
+    pen_up = data.pen_up[at >> 3] >> (at & 7).astype(np.uint8) & 1
+    pen_up[offsets[1:] - 1] = 1
+    packed = np.packbits(pen_up, bitorder="little")
+    return Excerpt(data.points[at], packed, offsets.astype(np.uint64), data.labels[indices], n_points)
+
+
+class Excerpt(NamedTuple):
+    """Some drawings, as arrays that a PreparedDataset has."""
+
+    points: NDArray[np.uint8]
+    pen_up: NDArray[np.uint8]
+    offsets: NDArray[Any]
+    labels: NDArray[np.uint16]
+    n_points: NDArray[np.int32]

@@ -171,10 +171,11 @@ def implied_name(config: Mapping[str, Any]) -> str:
     conv1 = config.get("conv1")
     conv2 = config.get("conv2") if conv1 else None
     name = "bilstm" if config.get("bidirectional") else "lstm" if conv1 else "simple"
+    if config.get("readout") == "pool":
+        name = "bipool"
     for i, conv in enumerate((conv1, conv2), start=1):
         if conv:
-            n_filters, filter_size = conv
-            name += f"_cv{i}_{n_filters}_{filter_size}"
+            name += f"_cv{i}_" + "_".join(map(str, conv))
     return f"{name}_lay{config['n_layers']}_sz{config['hidden_size']}"
 
 
@@ -326,11 +327,11 @@ def _is_class_selection(value: object) -> bool:
 
 
 def _is_convolution(value: object) -> bool:
-    return value is None or (isinstance(value, tuple | list) and len(value) == 2 and all(map(_is_integer, value)))
+    return value is None or (isinstance(value, tuple | list) and len(value) in (2, 3) and all(map(_is_integer, value)))
 
 
 _INTEGER = ("an integer", _is_integer)
-_CONVOLUTION = ("None or (n_filters, filter_size)", _is_convolution)
+_CONVOLUTION = ("None, (n_filters, filter_size) or (n_filters, filter_size, stride)", _is_convolution)
 
 # The keys of the seed's document in its order, one group for each of its paragraphs: what each expects.
 _GROUPS: tuple[dict[str, tuple[str, Callable[[object], bool]]], ...] = (
@@ -344,6 +345,7 @@ _GROUPS: tuple[dict[str, tuple[str, Callable[[object], bool]]], ...] = (
         "conv1": _CONVOLUTION,
         "conv2": _CONVOLUTION,
         "bidirectional": ("True or False", lambda value: isinstance(value, bool)),
+        "readout": ("'last' or 'pool'", lambda value: value in ("last", "pool")),
     },
     {
         "N_train": _INTEGER,

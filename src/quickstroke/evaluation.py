@@ -5,6 +5,7 @@ published  what the 2020 project did: batch norm in training mode over drawings 
            so that each batch is normalised by its own one or two classes; no statistics are kept
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -17,12 +18,18 @@ from torch import Tensor
 
 from quickstroke import batches
 from quickstroke.batches import Drawings
+from quickstroke.dataset import first_points
 from quickstroke.models import StrokeClassifier
 
 Protocol = Literal["honest", "published"]
 
 # Large enough for full speed on a CPU, small enough for 100 steps of a wide model to fit the caches.
 _BATCH_SIZE = 512
+
+# Of the calibration error.
+N_BINS = 15
+# Of how much of a drawing `evaluate_partial` takes.
+FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,9 +63,27 @@ class Evaluation:
         """Fraction of drawings whose class is among the model's first k."""
         return int((self.ranks < k).sum()) / self.n
 
+    def balanced(self) -> float:
+        """Top-1 with every class counting alike, however many drawings it has: the mean over those that have any."""
+        return float(np.mean([right / n for right, n in self.per_class().values() if n]))
+
+    def calibration_error(self) -> float:
+        """Expected calibration error of the top guess: 15 bins of equal width (Guo et al., 2017, section 2)."""
+        bins = np.minimum((self.probability * N_BINS).astype(np.int64), N_BINS - 1)
+        gaps = np.bincount(bins, self.probability - (self.ranks == 0), minlength=N_BINS)
+        return float(np.abs(gaps).sum()) / self.n
+
     def figures(self) -> dict[str, float | int]:
-        """The metrics as they stand in JSON: top1, top3, top5 (fractions), loss and n."""
-        return {"top1": self.top(1), "top3": self.top(3), "top5": self.top(5), "loss": self.loss, "n": self.n}
+        """The metrics as they stand in JSON: fractions, loss, and n drawings."""
+        return {
+            "top1": self.top(1),
+            "top3": self.top(3),
+            "top5": self.top(5),
+            "balanced_top1": self.balanced(),
+            "calibration_error": self.calibration_error(),
+            "loss": self.loss,
+            "n": self.n,
+        }
 
     def confusion(self) -> NDArray[np.int64]:
         """int64 (K, K): drawings of the row's class that were taken for the column's."""
@@ -106,7 +131,7 @@ def evaluate(
     device = next(model.parameters()).device
     with _mode(model, protocol), torch.inference_mode():
         for rows in order:
-            batch = batches.gather(data, indices[rows], label_map, model.config.max_padding)
+            batch = batches.gather(data, indices[rows], label_map, model.config.max_padding, model.config.preprocessing)
             logits = model(torch.from_numpy(batch.points).to(device), torch.from_numpy(batch.lengths).to(device))
             # Few numbers and exact sums: double precision on the CPU, whatever the model ran in.
             logits = logits.double().cpu()  # (B, K)
@@ -127,6 +152,52 @@ def _ranks(logits: Tensor, truth: Tensor) -> Tensor:
     own = logits.gather(1, truth.unsqueeze(1))  # (B, 1)
     earlier = torch.arange(logits.shape[1]) < truth.unsqueeze(1)  # (B, K)
     return ((logits > own) | ((logits == own) & earlier)).sum(1)
+
+
+def evaluate_partial(
+    model: StrokeClassifier,
+    data: Drawings,
+    indices: NDArray[np.int64],
+    classes: Sequence[str],
+    label_map: NDArray[np.int64],
+) -> dict[float, Evaluation]:
+    """As `evaluate`, after each of `FRACTIONS` of every drawing's points, rounded up."""
+    return {
+        fraction: evaluate(model, first_points(data, indices, fraction), np.arange(len(indices)), classes, label_map)
+        for fraction in FRACTIONS
+    }
+
+
+def fit_temperature(
+    model: StrokeClassifier, data: Drawings, indices: NDArray[np.int64], label_map: NDArray[np.int64]
+) -> float:
+    """The temperature by which dividing the logits gives the least loss on some drawings, every class counting alike.
+
+    Source: Guo et al., On Calibration of Modern Neural Networks (2017), section 4.2.
+    """
+    device = next(model.parameters()).device
+    logits = torch.empty(len(indices), model.config.n_classes, dtype=torch.float64)
+    config = model.config
+    with _mode(model, "honest"), torch.inference_mode():
+        for rows in batches.by_length(np.arange(len(indices)), data.n_points[indices], _BATCH_SIZE):
+            batch = batches.gather(data, indices[rows], label_map, config.max_padding, config.preprocessing)
+            points, lengths = (torch.from_numpy(array).to(device) for array in batch[:2])
+            logits[torch.from_numpy(rows)] = model(points, lengths).double().cpu()
+    labels = label_map[data.labels[indices]]
+    weights = torch.from_numpy(1.0 / np.bincount(labels)[labels])
+    truth = torch.from_numpy(labels)
+
+    def loss(log_temperature: float) -> float:
+        losses = F.cross_entropy(logits / math.exp(log_temperature), truth, reduction="none")
+        return float((weights * losses).sum() / weights.sum())
+
+    # The loss has one minimum: golden section, between a tenth and ten.
+    low, high = -math.log(10), math.log(10)
+    ratio = (math.sqrt(5) - 1) / 2
+    while high - low > 1e-4:
+        left, right = high - ratio * (high - low), low + ratio * (high - low)
+        low, high = (low, right) if loss(left) < loss(right) else (left, high)
+    return math.exp((low + high) / 2)
 
 
 class _mode:
@@ -153,7 +224,8 @@ def reestimate_batchnorm(model: StrokeClassifier, data: Drawings, indices: NDArr
     The rows are those that the model's reading counts: all `max_padding` of each drawing when it is padded, else the
     true ones. No label is used.
     """
-    total, squares, n = np.zeros(3), np.zeros(3), 0
+    n_channels = model.bn.num_features
+    total, squares, n = np.zeros(n_channels), np.zeros(n_channels), 0
     for rows in _chunks(data, indices, model):
         total += rows.sum(axis=0)
         squares += (rows * rows).sum(axis=0)
@@ -169,9 +241,9 @@ def reestimate_batchnorm(model: StrokeClassifier, data: Drawings, indices: NDArr
 
 
 def _chunks(data: Drawings, indices: NDArray[np.int64], model: StrokeClassifier) -> Iterator[NDArray[np.float64]]:
-    """The true rows (R, 3) of some drawings at a time; padded rows are zeros and add nothing to a sum."""
+    """The true rows (R, C) of some drawings at a time; padded rows are zeros and add nothing to a sum."""
     no_labels = np.zeros(int(data.labels.max(initial=0)) + 1, dtype=np.int64)
     for part in batches.by_length(indices, data.n_points, 4 * _BATCH_SIZE):
-        batch = batches.gather(data, part, no_labels, model.config.max_padding)
+        batch = batches.gather(data, part, no_labels, model.config.max_padding, model.config.preprocessing)
         true = np.arange(batch.points.shape[1]) < batch.lengths[:, None]
         yield batch.points[true].astype(np.float64)

@@ -1,6 +1,7 @@
 """Files as bytes and text: gzip where the name says so, whole under their final name or not at all."""
 
 import gzip
+import hashlib
 import os
 import zlib
 from collections.abc import Iterator
@@ -111,3 +112,9 @@ def write_text(path: Path | str, text: str) -> None:
     """Writes UTF-8 text through `atomic_write`."""
     with atomic_write(path) as file:
         file.write(text.encode("utf-8"))
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

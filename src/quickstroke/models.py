@@ -1,10 +1,11 @@
 """StrokeClassifier: batch norm, convolutions, LSTM and a linear readout over the points of a drawing.
 
-Dimensions: B batch, T steps, C channels (3 at the input), F filters, H hidden units, D directions (1 or 2),
+Dimensions: B batch, T steps, C channels (3 or 5 at the input), F filters, H hidden units, D directions (1 or 2),
 K classes, L layers.
 
 The keys of its state dict are the 2020 project's: `bn.*`, `conv1.*`, `conv2.*`, `lstm.weight_ih_l{k}[_reverse]`
-and so on, `linear.*`. Parameters are its own too; only the way through them depends on `config.reading`:
+and so on, `linear.*`. Parameters are its own too, but for those of readout `pool`
+(`norm1.*`, `norm2.*`, `attention.*`); the way through them depends on `config.reading`:
 
     padded        the points are filled with zeros to `max_padding` steps, everything runs over all of them, and the
                   output at the last step is read; batch norm counts the zeros.
@@ -18,9 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quickstroke import packed_lstm
+from quickstroke import packed_lstm, packed_pool, points
 from quickstroke.config import ModelConfig
-from quickstroke.points import N_CHANNELS
 
 
 class RowBatchNorm(nn.BatchNorm1d):
@@ -48,24 +48,31 @@ class StrokeClassifier(nn.Module):
     """Logits for the classes of `config`, from points as `points.to_points` gives them.
 
     Attributes:
-        precision: float32 or bfloat16, of the LSTM's matrix products where a length-aware model on a CPU is run for
-            its gradients. Without gradients all is float32.
+        precision: float32 or bfloat16, of the matrix products where a length-aware model is trained on a CPU. Without
+            gradients all is float32.
     """
 
     precision = torch.float32
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, dropout: float = 0.0) -> None:
         super().__init__()
         self.config = config
-        self.bn = RowBatchNorm(N_CHANNELS)
-        n_channels = N_CHANNELS
+        pooled = config.readout == "pool"
+        n_channels = points.n_channels(config.preprocessing)
+        self.bn = RowBatchNorm(n_channels)
         self.conv1 = self.conv2 = None
         if config.conv1:
-            self.conv1 = nn.Conv1d(n_channels, *config.conv1)
-            n_channels = config.conv1[0]
+            n_filters, filter_size, stride = (*config.conv1, 1)[:3]
+            self.conv1 = nn.Conv1d(n_channels, n_filters, filter_size, stride)
+            n_channels = n_filters
+            if pooled:
+                self.norm1 = nn.LayerNorm(n_filters)
         if config.conv2:
-            self.conv2 = nn.Conv1d(n_channels, *config.conv2)
-            n_channels = config.conv2[0]
+            n_filters, filter_size, stride = (*config.conv2, 1)[:3]
+            self.conv2 = nn.Conv1d(n_channels, n_filters, filter_size, stride)
+            n_channels = n_filters
+            if pooled:
+                self.norm2 = nn.LayerNorm(n_filters)
         self.lstm = nn.LSTM(
             n_channels,
             config.hidden_size,
@@ -73,29 +80,53 @@ class StrokeClassifier(nn.Module):
             batch_first=True,
             bidirectional=config.bidirectional,
         )
-        self.linear = nn.Linear((1 + config.bidirectional) * config.hidden_size, config.n_classes)
+        width = (1 + config.bidirectional) * config.hidden_size
+        if pooled:
+            self.attention = nn.Linear(width, 1, bias=False)  # the softmax over steps would take it away
+        self.linear = nn.Linear(3 * width if pooled else width, config.n_classes)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, points: Tensor, lengths: Tensor) -> Tensor:
         """Logits float32 (B, K).
 
         Args:
-            points: float32 (B, T, 3), zero after each drawing's end; T at most `max_padding`.
-            lengths: int64 (B,), true rows of each drawing; 0 for a dot.
+            points: float32 (B, T, C), zero after each drawing's end; T at most `max_padding`.
+            lengths: int64 (B,), true rows of each drawing; 0 for a dot by the preprocessing `seed3`.
         """
         if self.config.reading == "padded":
             x = F.pad(points, (0, 0, 0, self.config.max_padding - points.shape[1]))  # (B, max_padding, 3)
             x = self._convolve(self.bn(x))  # (B, T', F)
+            if self.precision == torch.bfloat16 and not self.config.bidirectional and not torch.is_grad_enabled():
+                return cast(Tensor, self.linear(self._last_packed(x, torch.full((len(x),), x.shape[1]))))  # (B, K)
             x, _ = self.lstm(x)  # (B, T', D * H)
             return cast(Tensor, self.linear(x[:, -1]))  # (B, K)
 
         # A drawing shorter than the convolutions is extended with zeros to what one output step sees.
-        points = F.pad(points, (0, 0, 0, max(self.config.receptive_field - points.shape[1], 0)))  # (B, T, 3)
-        steps = torch.arange(points.shape[1], device=points.device)  # (T,)
-        x = self._convolve(self.bn(points, steps < lengths.unsqueeze(1)))  # (B, T', F)
+        points = F.pad(points, (0, 0, 0, max(self.config.receptive_field - points.shape[1], 0)))  # (B, T, C)
+        mask = _mask(lengths, points.shape[1])  # (B, T)
+        is_packed = torch.is_grad_enabled() and points.device.type == "cpu" and points.dtype == torch.float32
+        x = self.bn(points, mask)  # (B, T, C)
+        if self.config.readout == "pool":
+            x = (x * mask.unsqueeze(2)).to(self.precision if is_packed else x.dtype)
+            x, ends = self._convolve_normalized(x, lengths.clamp(min=1))  # (B, T', F), (B,)
+            pooled = self._pool_packed(x, ends) if is_packed else self._pool(self._outputs(x, ends), ends)
+            return cast(Tensor, self.linear(self.dropout(pooled)))  # (B, K)
+        x = self._convolve(x)  # (B, T', F)
         ends = (lengths - self.config.receptive_field + 1).clamp(min=1)  # (B,) steps of each drawing in x
-        is_packed = torch.is_grad_enabled() and x.device.type == "cpu" and x.dtype == torch.float32
-        read = self._read_packed if is_packed else self._read_ends
-        return cast(Tensor, self.linear(read(x, ends)))  # (B, K)
+        if is_packed:
+            return cast(Tensor, self.linear(self.dropout(self._last_packed(x, ends))))  # (B, K)
+        x = self._outputs(x, ends)  # (B, T', D * H)
+        last = x[torch.arange(len(x), device=x.device), ends - 1]  # (B, D * H)
+        if self.config.bidirectional:  # the backward half has read all at the first step
+            n = self.config.hidden_size
+            last = torch.cat([last[:, :n], x[:, 0, n:]], dim=1)  # (B, 2H)
+        return cast(Tensor, self.linear(last))  # (B, K)
+
+    def scale_logits(self, factor: float) -> None:
+        """Multiplies all logits by a number from now on: in the output layer, so that the weights carry it."""
+        with torch.no_grad():
+            self.linear.weight.mul_(factor)
+            self.linear.bias.mul_(factor)
 
     def _convolve(self, x: Tensor) -> Tensor:
         if self.conv1 is None:
@@ -105,38 +136,86 @@ class StrokeClassifier(nn.Module):
             x = self.conv2(x)  # (B, F, T')
         return x.mT  # (B, T', F)
 
-    def _read_ends(self, x: Tensor, ends: Tensor) -> Tensor:
-        """The LSTM's output (B, D * H) at each direction's own end, of x (B, T, F) with `ends` (B,) true steps."""
-        rows = torch.arange(len(x), device=x.device)  # (B,)
+    def _convolve_normalized(self, x: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
+        """Convolutions over x (B, T, C), each output step in the middle of what it sees, normalised and activated.
+
+        Returns:
+            (B, T', F), zero beyond each drawing's end, and its steps (B,).
+        """
+        for convolution, norm in ((self.conv1, "norm1"), (self.conv2, "norm2")):
+            if convolution is None:
+                continue
+            size, stride = convolution.kernel_size[0], convolution.stride[0]
+            weight, bias = convolution.weight.to(x.dtype), cast(Tensor, convolution.bias).to(x.dtype)
+            n_steps = -(-x.shape[1] // stride)
+            x = F.conv1d(x.mT, weight, bias, stride, size // 2).mT[:, :n_steps]  # (B, T', F)
+            x = F.relu(getattr(self, norm)(x))  # (B, T', F)
+            ends = (ends + stride - 1) // stride
+            x = x * _mask(ends, n_steps).unsqueeze(2)  # (B, T', F)
+        return x, ends
+
+    def _pool(self, x: Tensor, ends: Tensor) -> Tensor:
+        """Mean, maximum and attention (B, 3 * D * H) over the true steps `ends` (B,) of x (B, T, D * H)."""
+        mask = _mask(ends, x.shape[1])  # (B, T)
+        scores = self.attention(x).squeeze(2)  # (B, T)
+        attention = scores.masked_fill(~mask, -torch.inf).softmax(1)  # (B, T)
+        weights = torch.stack([mask / ends.unsqueeze(1), attention], dim=1)  # (B, 2, T)
+        mean, attended = torch.bmm(weights, x).unbind(1)  # (B, D * H) each
+        highest = x.masked_fill(~mask.unsqueeze(2), -torch.inf).amax(1)  # (B, D * H)
+        return torch.cat([mean, highest, attended], dim=1)  # (B, 3 * D * H)
+
+    def _outputs(self, x: Tensor, ends: Tensor) -> Tensor:
+        """The last layer's outputs (B, T, D * H) for x (B, T, F) of which `ends` (B,) steps are true."""
         if not self.config.bidirectional:
             x, _ = self.lstm(x)  # (B, T, H)
-            return x[rows, ends - 1]  # (B, H)
+            return x
         # nn.LSTM would begin its backward half in the padding; a packed sequence avoids that but misses the fast
         # CPU path, so each drawing is reversed within its own length instead. Reversing twice gives it back.
+        rows = torch.arange(len(x), device=x.device).unsqueeze(1)  # (B, 1)
         steps = torch.arange(x.shape[1], device=x.device)  # (T,)
         mirrored = ends.unsqueeze(1) - 1 - steps  # (B, T)
-        reverse = torch.where(mirrored < 0, steps, mirrored), rows.unsqueeze(1)  # (B, T), (B, 1)
+        reverse = torch.where(mirrored < 0, steps, mirrored)  # (B, T)
         for layer in range(self.config.n_layers):
             forward = self._direction(x, layer, "")  # (B, T, H)
-            backward = self._direction(x[reverse[1], reverse[0]], layer, "_reverse")  # (B, T, H), reversed
-            if layer < self.config.n_layers - 1:
-                x = torch.cat([forward, backward[reverse[1], reverse[0]]], dim=2)  # (B, T, 2H)
-        return torch.cat([forward[rows, ends - 1], backward[rows, ends - 1]], dim=1)  # (B, 2H)
+            backward = self._direction(x[rows, reverse], layer, "_reverse")  # (B, T, H), reversed
+            x = torch.cat([forward, backward[rows, reverse]], dim=2)  # (B, T, 2H)
+        return x
 
-    def _read_packed(self, x: Tensor, ends: Tensor) -> Tensor:
-        """As `_read_ends`, over true steps only, in `precision`, with a faster backward pass than torch.lstm has."""
+    def _last_packed(self, x: Tensor, ends: Tensor) -> Tensor:
+        """Each direction's output (B, D * H) at its own end, as from `_outputs` but over true steps only."""
         packing = packed_lstm.pack(ends, x.shape[1], packed_lstm.n_parts())
+        outputs = self._run_packed(x, packing)  # (S, H) for each direction
+        return torch.cat([h.index_select(0, packing.last) for h in outputs], 1).float()  # (B, D * H)
+
+    def _pool_packed(self, x: Tensor, ends: Tensor) -> Tensor:
+        """As `_pool` of `_outputs`, over true steps only."""
+        packing = packed_lstm.pack(ends, x.shape[1], packed_lstm.n_parts())
+        forward, backward = self._run_packed(x, packing)  # (S, H) each
+        packed = torch.cat([forward, packed_pool.swap(backward, packing)], 1)  # (S, 2H)
+        return packed_pool.pool(packed, self.attention.weight[0], packing)  # (B, 6H)
+
+    def _run_packed(self, x: Tensor, packing: packed_lstm.Packing) -> list[Tensor]:
+        """The last layer's packed outputs (S, H) of each direction, the backward one's in its own order."""
         x = x.flatten(0, 1).index_select(0, packing.index).to(self.precision)  # (S, F)
         for layer in range(self.config.n_layers):
             outputs = [packed_lstm.lstm(x, self._weights(layer, ""), packing)]  # (S, H)
             if self.config.bidirectional:
-                reversed_x = x.index_select(0, packing.reverse)
+                reversed_x = packed_pool.swap(x, packing)
                 outputs.append(
                     packed_lstm.lstm(reversed_x, self._weights(layer, "_reverse"), packing)
                 )  # (S, H), reversed
             if layer < self.config.n_layers - 1:
-                x = torch.cat([outputs[0], *(h.index_select(0, packing.reverse) for h in outputs[1:])], 1)  # (S, D * H)
-        return torch.cat([h.index_select(0, packing.last) for h in outputs], 1).float()  # (B, D * H)
+                x = torch.cat([outputs[0], *(packed_pool.swap(h, packing) for h in outputs[1:])], 1)  # (S, D * H)
+                x = self._drop_units(x, packing)
+        return outputs
+
+    def _drop_units(self, x: Tensor, packing: packed_lstm.Packing) -> Tensor:
+        """Dropout of packed x (S, D * H) between layers: a drawing keeps or loses a unit in all its steps at once."""
+        if not (self.training and self.dropout.p):
+            return x
+        kept = self.dropout(torch.ones(len(packing.last), x.shape[1])).to(x.dtype)  # (B, D * H)
+        result: Tensor = x * kept.index_select(0, packing.drawing)  # (S, D * H)
+        return result
 
     def _weights(self, layer: int, suffix: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         keys = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -151,6 +230,11 @@ class StrokeClassifier(nn.Module):
             x, (zeros, zeros), self._weights(layer, suffix), True, 1, 0.0, self.training, False, True
         )
         return output  # (B, T, H)
+
+
+def _mask(lengths: Tensor, n_steps: int) -> Tensor:
+    """Which of `n_steps` steps are within `lengths` (B,): bool (B, T)."""
+    return torch.arange(n_steps, device=lengths.device) < lengths.unsqueeze(1)
 
 
 def n_parameters(model: nn.Module) -> int:

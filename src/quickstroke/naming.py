@@ -4,6 +4,10 @@ name  = <type>[_cv1_<n_filters>_<filter_size>[_cv2_<n_filters>_<filter_size>]]_l
 type  = simple   one direction, no convolution
       | lstm     one direction, one or two convolutions
       | bilstm   two directions, with or without convolutions
+      | bipool   two directions, with or without convolutions; every step is read, not the last alone
+
+Type `bipool` is not that project's. Its convolutions may skip steps, which a third number says: cv2_128_5_2 computes
+every second one.
 """
 
 import re
@@ -11,41 +15,51 @@ from dataclasses import dataclass
 
 from quickstroke.errors import ModelNameError
 
-TYPES = ("simple", "lstm", "bilstm")
+TYPES = ("simple", "lstm", "bilstm", "bipool")
 FORM = "<type>[_cv1_<n_filters>_<filter_size>[_cv2_<n_filters>_<filter_size>]]_lay<n_layers>_sz<hidden_size>"
+
+# (n_filters, filter_size), or with the stride as a third where it is not 1.
+Convolution = tuple[int, int] | tuple[int, int, int]
 
 # Far above any published model; a name beyond it asks for memory rather than for a model.
 MAX_SIZE = 65_536
 MAX_LAYERS = 64
+MAX_STRIDE = 64
 
 _NUMBER = re.compile(r"[1-9][0-9]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a model name says; a convolution is (n_filters, filter_size)."""
+    """What a model name says; a convolution is (n_filters, filter_size) or (n_filters, filter_size, stride)."""
 
     bidirectional: bool
-    conv1: tuple[int, int] | None
-    conv2: tuple[int, int] | None
+    conv1: Convolution | None
+    conv2: Convolution | None
     n_layers: int
     hidden_size: int
+    pooled: bool = False
 
 
 def format_name(shape: Shape) -> str:
     """The name of a shape.
 
     Raises:
-        ModelNameError: a second convolution without a first: the convention has no name for it.
+        ModelNameError: the convention has no name for it: a second convolution without a first, a stride without
+            pooling, or pooling in one direction.
     """
+    convolutions = [convolution for convolution in (shape.conv1, shape.conv2) if convolution]
     if shape.conv2 and not shape.conv1:
         raise ModelNameError("a second convolution needs a first; the naming convention has no name for it")
-    kind = "bilstm" if shape.bidirectional else "lstm" if shape.conv1 else "simple"
-    convolutions = "".join(
-        f"_cv{position}_{n_filters}_{filter_size}"
-        for position, (n_filters, filter_size) in enumerate(filter(None, (shape.conv1, shape.conv2)), start=1)
+    if shape.pooled and not shape.bidirectional:
+        raise ModelNameError("pooling needs two directions; the naming convention has no name for it in one")
+    if not shape.pooled and any(len(convolution) == 3 for convolution in convolutions):
+        raise ModelNameError("a stride needs pooling; the naming convention has no name for it without")
+    kind = "bipool" if shape.pooled else "bilstm" if shape.bidirectional else "lstm" if shape.conv1 else "simple"
+    parts = "".join(
+        f"_cv{position}_{'_'.join(map(str, convolution))}" for position, convolution in enumerate(convolutions, start=1)
     )
-    return f"{kind}{convolutions}_lay{shape.n_layers}_sz{shape.hidden_size}"
+    return f"{kind}{parts}_lay{shape.n_layers}_sz{shape.hidden_size}"
 
 
 def parse_name(name: str) -> Shape:
@@ -60,8 +74,9 @@ def parse_name(name: str) -> Shape:
     kind = parts.pop(0)
     if kind not in TYPES:
         raise _wrong(name, f"type {kind!r} should be one of {', '.join(TYPES)}")
-    conv1 = _convolution(name, parts, "cv1")
-    conv2 = _convolution(name, parts, "cv2")
+    pooled = kind == "bipool"
+    conv1 = _convolution(name, parts, "cv1", pooled)
+    conv2 = _convolution(name, parts, "cv2", pooled)
     n_layers = _prefixed(name, parts, "lay", MAX_LAYERS)
     hidden_size = _prefixed(name, parts, "sz", MAX_SIZE)
     if parts:
@@ -72,19 +87,24 @@ def parse_name(name: str) -> Shape:
         raise _wrong(name, "type 'simple' has no convolution: with 'cv1' the type is 'lstm' or 'bilstm'")
     if kind == "lstm" and not conv1:
         raise _wrong(name, "type 'lstm' needs a convolution ('cv1'): without one the type is 'simple'")
-    return Shape(kind == "bilstm", conv1, conv2, n_layers, hidden_size)
+    return Shape(kind in ("bilstm", "bipool"), conv1, conv2, n_layers, hidden_size, pooled)
 
 
 def _wrong(name: str, reason: str) -> ModelNameError:
     return ModelNameError(f"{name!r:.120} is no model name: {reason}; expected {FORM}")
 
 
-def _convolution(name: str, parts: list[str], prefix: str) -> tuple[int, int] | None:
+def _convolution(name: str, parts: list[str], prefix: str, has_stride: bool) -> Convolution | None:
     if not parts or parts[0] != prefix:
         return None
     del parts[0]
     n_filters = _number(name, parts.pop(0) if parts else "", f"number of filters after {prefix!r}", MAX_SIZE)
     filter_size = _number(name, parts.pop(0) if parts else "", f"filter size after {prefix!r}", MAX_SIZE)
+    if has_stride and parts and parts[0].isdigit():
+        stride = _number(name, parts.pop(0), f"stride after {prefix!r}", MAX_STRIDE)
+        if stride == 1:
+            raise _wrong(name, f"the stride 1 after {prefix!r} is left out of a name")
+        return n_filters, filter_size, stride
     return n_filters, filter_size
 
 

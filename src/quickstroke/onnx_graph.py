@@ -1,13 +1,13 @@
 """The graph of an exported model, as plain values: what `export.onnx` writes, and all that `onnx_model` runs.
 
-Dimensions: B batch, T steps, F filters, H hidden units, D directions (1 or 2), K classes.
+Dimensions: B batch, T steps, C channels (3 or 5), F filters, H hidden units, D directions (1 or 2), K classes.
 
-    inputs   points   float32 (B, T, 3), zero after each drawing's end; any B, and any T from 0
+    inputs   points   float32 (B, T, C), zero after each drawing's end; any B, and any T from 0
              lengths  int64 (B,), true rows of each drawing, 0 for a dot
     output   probabilities  float32 (B, K)
 
-Padding and both readings of `models.py` are inside. ONNX's LSTM reads each direction at its own end by itself
-(`sequence_lens`), so length-aware reading needs none of the reversing that PyTorch does.
+Padding, both readings and both readouts of `models.py` are inside. ONNX's LSTM reads each direction at its own end by
+itself (`sequence_lens`), so length-aware reading needs none of the reversing that PyTorch does.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 from quickstroke.config import ModelConfig
-from quickstroke.points import N_CHANNELS
+from quickstroke.points import n_channels
 
 # Changes with the operators; a card says with which version its file was written.
 VERSION = 1
@@ -75,7 +75,7 @@ class Graph:
 def graph_of(config: ModelConfig, int8: bool) -> Graph:
     """The graph of a model; `int8` stores its matrices in 8 bits."""
     g = Graph()
-    padded = config.reading == "padded"
+    padded, pooled = config.reading == "padded", config.readout == "pool"
     n_directions = 1 + config.bidirectional
     n_hidden, width = config.hidden_size, n_directions * config.hidden_size
 
@@ -87,21 +87,55 @@ def graph_of(config: ModelConfig, int8: bool) -> Graph:
         x = g.add("Cast", f"{name}:int8", to=FLOAT32)
         return g.add("Mul", x, g.floats(f"{name}:scale", *scale))
 
+    def drawn(lengths: str, steps: str, name: str) -> str:
+        """Whether each of the steps that `steps` (B, T, F) has is within `lengths` (B,): bool (B, T, 1)."""
+        shape = g.add("Shape", steps)
+        n_steps = g.add("Gather", shape, g.integers(f"{name}_axis", 1), axis=0)
+        numbers = g.add("Range", g.integers(f"{name}_from", 0), n_steps, g.integers(f"{name}_by", 1))  # (T,)
+        column = g.add("Unsqueeze", lengths, g.integers(f"{name}_column", (1,)))  # (B, 1)
+        within = g.add("Less", numbers, column)  # (B, T)
+        return g.add("Unsqueeze", within, g.integers(f"{name}_last", (2,)))  # (B, T, 1)
+
+    def masked(x: str, lengths: str, name: str) -> str:
+        return g.add("Mul", x, g.add("Cast", drawn(lengths, x, name), to=FLOAT32))
+
     # Zeros after the longest drawing: for one that is shorter than the convolutions, or up to `max_padding`.
     n_more = config.max_padding if padded else config.receptive_field
-    x = g.add("Pad", "points", g.integers("pads", (0, 0, 0, 0, n_more, 0)))  # (B, T, 3)
+    n_inputs = n_channels(config.preprocessing)
+    x = g.add("Pad", "points", g.integers("pads", (0, 0, 0, 0, n_more, 0)))  # (B, T, C)
     if padded:
         x = g.add(
             "Slice", x, g.integers("from", (0,)), g.integers("to", (n_more,)), g.integers("axes", (1,))
         )  # (B, max_padding, 3)
-    x = g.add("Mul", x, g.floats("bn.scale", N_CHANNELS))
-    x = g.add("Add", x, g.floats("bn.shift", N_CHANNELS))  # (B, T, 3)
-    n_inputs = N_CHANNELS
-    if config.conv1:
+    x = g.add("Mul", x, g.floats("bn.scale", n_inputs))
+    x = g.add("Add", x, g.floats("bn.shift", n_inputs))  # (B, T, C)
+    if pooled:
+        x = masked(x, "lengths", "input")
+        ends = g.add("Max", "lengths", g.integers("one", 1))  # (B,) steps of each drawing in x
+        for name, convolution in (("1", config.conv1), ("2", config.conv2)):
+            if convolution:
+                n_filters, size, stride = (*convolution, 1)[:3]
+                kernel = matrix(f"conv{name}.weight", n_filters, n_inputs, size, scale=(n_filters, 1, 1))
+                bias = g.floats(f"conv{name}.bias", n_filters)
+                pads = (size // 2, (size - 1) // 2)
+                x = g.add("Transpose", x, perm=(0, 2, 1))  # (B, C, T)
+                x = g.add("Conv", x, kernel, bias, pads=pads, strides=(stride,))  # (B, F, T')
+                x = g.add("Transpose", x, perm=(0, 2, 1))  # (B, T', F)
+                norm = (g.floats(f"norm{name}.weight", n_filters), g.floats(f"norm{name}.bias", n_filters))
+                x = g.add("Relu", g.add("LayerNormalization", x, *norm))
+                n_inputs = n_filters
+                if stride > 1:
+                    ends = g.add("Add", ends, g.integers(f"before_{name}", stride - 1))
+                    ends = g.add("Div", ends, g.integers(f"stride_{name}", stride))
+                x = masked(x, ends, f"steps{name}")
+        true_ends = ends
+        ends = g.add("Cast", ends, to=INT32)
+        x = g.add("Transpose", x, perm=(1, 0, 2))  # (T', B, F)
+    elif config.conv1:
         x = g.add("Transpose", x, perm=(0, 2, 1))  # (B, 3, T)
         for name, convolution in (("conv1", config.conv1), ("conv2", config.conv2)):
             if convolution:
-                n_filters, size = convolution
+                n_filters, size = convolution[:2]
                 kernel = matrix(f"{name}.weight", n_filters, n_inputs, size, scale=(n_filters, 1, 1))
                 x = g.add("Conv", x, kernel, g.floats(f"{name}.bias", n_filters))  # (B, F, T')
                 n_inputs = n_filters
@@ -109,8 +143,9 @@ def graph_of(config: ModelConfig, int8: bool) -> Graph:
     else:
         x = g.add("Transpose", x, perm=(1, 0, 2))  # (T', B, 3)
 
-    ends = ""  # no `sequence_lens`: all steps
-    if not padded:
+    if padded:
+        ends = ""  # no `sequence_lens`: all steps
+    elif not pooled:
         ends = g.add("Sub", "lengths", g.integers("field", config.receptive_field - 1))
         ends = g.add("Max", ends, g.integers("one", 1))
         ends = g.add("Cast", ends, to=INT32)  # (B,) steps of each drawing in x
@@ -128,14 +163,28 @@ def graph_of(config: ModelConfig, int8: bool) -> Graph:
             hidden_size=n_hidden,
         )
         n_inputs = width
-        if layer < config.n_layers - 1:
+        if pooled or layer < config.n_layers - 1:
             x = g.add("Transpose", steps, perm=(0, 2, 1, 3))  # (T', B, D, H)
             x = g.add("Reshape", x, g.integers(f"width_{layer}", (0, 0, width)))  # (T', B, D * H)
-    x = f"last_{layer}"  # (D, B, H)
-    if padded:  # the backward half is read at the last step, too, which is its first
-        x = g.add("Gather", steps, g.integers("last", -1), axis=0)  # (D, B, H)
-    x = g.add("Transpose", x, perm=(1, 0, 2))  # (B, D, H)
-    x = g.add("Reshape", x, g.integers("width", (0, width)))  # (B, D * H)
+    if pooled:
+        x = g.add("Transpose", x, perm=(1, 0, 2))  # (B, T', D * H), 0 beyond each drawing's end
+        is_drawn = drawn(true_ends, x, "pool")
+        lowest = g.add("Cast", g.integers("lowest", -(10**9)), to=FLOAT32)
+        over = g.integers("over_steps", (1,))
+        n_steps = g.add("Unsqueeze", g.add("Cast", true_ends, to=FLOAT32), over)  # (B, 1)
+        mean = g.add("Div", g.add("ReduceSum", x, over, keepdims=0), n_steps)  # (B, D * H)
+        highest = g.add("ReduceMax", g.add("Where", is_drawn, x, lowest), axes=(1,), keepdims=0)  # (B, D * H)
+        scores = g.add("MatMul", x, g.floats("attention.weight", width, 1))  # (B, T', 1)
+        attention = g.add("Softmax", g.add("Where", is_drawn, scores, lowest), axis=1)
+        attended = g.add("ReduceSum", g.add("Mul", x, attention), over, keepdims=0)  # (B, D * H)
+        x = g.add("Concat", mean, highest, attended, axis=1)  # (B, 3 * D * H)
+        width *= 3
+    else:
+        x = f"last_{layer}"  # (D, B, H)
+        if padded:  # the backward half is read at the last step, too, which is its first
+            x = g.add("Gather", steps, g.integers("last", -1), axis=0)  # (D, B, H)
+        x = g.add("Transpose", x, perm=(1, 0, 2))  # (B, D, H)
+        x = g.add("Reshape", x, g.integers("width", (0, width)))  # (B, D * H)
     weight = matrix("linear.weight", config.n_classes, width, scale=(config.n_classes, 1))
     x = g.add("Gemm", x, weight, g.floats("linear.bias", config.n_classes), transB=1)  # (B, K)
     g.add("Softmax", x, axis=1, into=("probabilities",))  # (B, K)

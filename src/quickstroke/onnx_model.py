@@ -21,6 +21,7 @@ from quickstroke import cards, onnx_graph
 from quickstroke.config import ModelConfig
 from quickstroke.errors import WeightsError
 from quickstroke.onnx_graph import Constant, Graph, Operator
+from quickstroke.points import Preprocessing, n_channels
 
 CARD_KEY, HASH_KEY = "quickstroke", "quickstroke_sha256"
 
@@ -55,6 +56,7 @@ class OnnxModel:
         card: the parsed card.
         path: the file.
         max_padding: rows to which a drawing is cut.
+        preprocessing: of the points that it reads.
         note: empty: nothing has to be assumed.
     """
 
@@ -62,6 +64,7 @@ class OnnxModel:
     card: dict[str, Any]
     path: Path
     max_padding: int
+    preprocessing: Preprocessing
     _session: Any = field(repr=False)
     note: str = ""
 
@@ -114,19 +117,20 @@ class OnnxModel:
             session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"], enable_fallback=0)
         except Exception as error:  # onnxruntime's exceptions have no common root
             raise _refused(path, error) from error
-        model = cls(classes, card, path, config.max_padding, session)
+        model = cls(classes, card, path, config.max_padding, config.preprocessing, session)
         model._try()
         return model
 
     def probabilities(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Softmax probabilities (B, K) for points (B, T, 3), zero after each drawing's end, of `lengths` (B,) rows."""
+        """Softmax probabilities (B, K) for points (B, T, C), zero after each drawing's end, of `lengths` (B,) rows."""
         (probabilities,) = self._session.run(["probabilities"], {"points": points, "lengths": lengths})
         return cast(NDArray[np.float64], probabilities.astype(np.float64))  # (B, K)
 
     def _try(self) -> None:
         """Raises WeightsError unless a dot and a short drawing get probabilities of all classes."""
-        points, lengths = np.zeros((2, 3, 3), dtype=np.float32), np.array([0, 3])
-        points[1] = (0.5, -0.5, 0), (0.5, 0.5, 0), (-0.5, 0, 1)
+        n = n_channels(self.preprocessing)
+        points, lengths = np.zeros((2, 3, n), dtype=np.float32), np.array([0, 3])
+        points[1, :, :2], points[1, 2, -1] = [(0.5, -0.5), (0.5, 0.5), (-0.5, 0)], 1
         try:
             result = self.probabilities(points, lengths)
         except Exception as error:

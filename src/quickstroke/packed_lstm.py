@@ -99,7 +99,7 @@ def _deactivate(a: Any, dh: Any, tanh_c: Any, dc: Any, c_before: Any, de: Any, d
 
 
 @numba.njit(inline="always")
-def _rounded(bits: Any) -> Any:
+def rounded_to_bfloat16(bits: Any) -> Any:
     """The upper half of a float32's bits, rounded to even. What is not finite stays so, but for a NaN of few bits."""
     return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
 
@@ -127,7 +127,7 @@ def _step_bfloat16(product: Any, gates: Any, c_before: Any, c: Any, tanh_c: Any,
         _activate(gates[r], c_before[r], c[r], tanh_c[r], exact)
         row = h[r]
         for j in range(len(row)):
-            row[j] = _rounded(exact_bits[j])
+            row[j] = rounded_to_bfloat16(exact_bits[j])
         if r < len(h_next):
             following = h_next[r]
             for j in range(len(row)):
@@ -173,7 +173,7 @@ def _step_back_bfloat16(
         _deactivate(gates[r], dh, tanh_c[r], dc[r], c_before[r], de, dg)
         source, target = bits[r], dgates[r]
         for j in range(len(target)):
-            target[j] = _rounded(source[j])
+            target[j] = rounded_to_bfloat16(source[j])
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,12 +187,14 @@ class Packing:
         index: int64 (S,), for each packed row its row in (B * T,).
         reverse: int64 (S,), for each packed row that of the step as far from the other end of its drawing.
         last: int64 (B,), the packed row of each drawing's last step.
+        drawing: int64 (S,), for each packed row its drawing.
         parts: for each part its first row and, for each step, how many drawings have it.
     """
 
     index: Tensor
     reverse: Tensor
     last: Tensor
+    drawing: Tensor
     parts: tuple[tuple[int, tuple[int, ...]], ...]
 
 
@@ -217,10 +219,12 @@ def pack(lengths: Tensor, n_steps: int, n_parts: int) -> Packing:
         last[drawings] = starts[own - 1] + np.arange(len(own))
         parts.append((begin, tuple(sizes.tolist())))
         begin += len(step)
+    index = np.concatenate(indices)
     return Packing(
-        torch.from_numpy(np.concatenate(indices)),
+        torch.from_numpy(index),
         torch.from_numpy(np.concatenate(reverses)),
         torch.from_numpy(last),
+        torch.from_numpy(index // n_steps),
         tuple(parts),
     )
 
@@ -247,7 +251,8 @@ class _Direction(torch.autograd.Function):
     ) -> Tensor:
         n_rows, n_inputs = x.shape
         n_hidden = weight_hh.shape[1]
-        n_columns = -(-(n_inputs + n_hidden + 1) // 4) * 4
+        # A whole number of the tiles that a processor multiplies bfloat16 in.
+        n_columns = -(-(n_inputs + n_hidden + 1) // _COLUMNS) * _COLUMNS
         weight = torch.zeros(4 * n_hidden, n_columns, dtype=x.dtype)  # (4H, K)
         weight[:, :n_inputs] = weight_ih
         weight[:, n_inputs : n_inputs + n_hidden] = weight_hh
@@ -259,37 +264,49 @@ class _Direction(torch.autograd.Function):
             "tanh_c": (n_hidden, torch.float32),
             "dgates": (4 * n_hidden if x.dtype == torch.bfloat16 else 0, x.dtype),
         }
-        arena = _Arena(sum(_n_bytes(n_rows + _ROWS, *shape) for shape in shapes.values()))
-        z, gates, c, tanh_c, dgates = (arena.take(n_rows + _ROWS, *shape) for shape in shapes.values())
+        needs_grad = any(ctx.needs_input_grad)
+        # Without a backward pass each step writes over the step before the last, in memory that caches hold.
+        kept_rows = n_rows if needs_grad else 2 * sum(sizes[0] for _, sizes in packing.parts)
+        rows_of = {"z": n_rows, "dgates": n_rows if needs_grad else 0}
+        counts = [rows_of.get(name, kept_rows) + _ROWS for name in shapes]
+        arena = _Arena(sum(_n_bytes(n, *shape) for n, shape in zip(counts, shapes.values(), strict=True)))
+        z, gates, c, tanh_c, dgates = (arena.take(n, *shape) for n, shape in zip(counts, shapes.values(), strict=True))
         h = torch.empty(n_rows, n_hidden, dtype=x.dtype)
         transposed = weight.t().contiguous()
 
+        firsts = dict(zip((begin for begin, _ in packing.parts), _starts(packing), strict=True))
+
         def run(begin: int, sizes: tuple[int, ...]) -> None:
             end = begin + sum(sizes)
+            first, odd = firsts[begin], False
             z[begin:end, :n_inputs] = x[begin:end]
             z[begin:end, n_inputs + n_hidden :] = 0
             z[begin:end, n_inputs + n_hidden] = 1
             z[begin : begin + sizes[0], n_inputs : n_inputs + n_hidden] = 0
-            state = _array(z)[:, n_inputs : n_inputs + n_hidden]
-            g, c_all, t, h_all = _array(gates), _array(c), _array(tanh_c), _array(h)
+            state = bits_as_array(z)[:, n_inputs : n_inputs + n_hidden]
+            g, c_all, t, h_all = bits_as_array(gates), bits_as_array(c), bits_as_array(tanh_c), bits_as_array(h)
             product = torch.empty(_rounded_up(sizes[0]), 4 * n_hidden, dtype=x.dtype)
             before = np.zeros((sizes[0], n_hidden), dtype=np.float32)
             for size, n_next in zip(sizes, (*sizes[1:], 0), strict=True):
                 end = begin + size
                 rows, following = slice(begin, end), state[end : end + n_next]
+                kept = rows if needs_grad else slice(first + odd * sizes[0], first + odd * sizes[0] + size)
                 if x.dtype == torch.float32:
-                    torch.mm(z[rows], transposed, out=gates[rows])
-                    _step_float32(g[rows], before, c_all[rows], t[rows], h_all[rows], following)
+                    torch.mm(z[rows], transposed, out=gates[kept])
+                    _step_float32(g[kept], before, c_all[kept], t[kept], h_all[rows], following)
                 else:
                     n = _rounded_up(size)
                     torch.mm(z[begin : begin + n], transposed, out=product[:n])
                     _step_bfloat16(
-                        _array(product)[:size], g[rows], before, c_all[rows], t[rows], h_all[rows], following
+                        bits_as_array(product)[:size], g[kept], before, c_all[kept], t[kept], h_all[rows], following
                     )
-                before = c_all[rows]
+                before, odd = c_all[kept], not odd
                 begin = end
 
         _in_parts(run, packing)
+        if not needs_grad:
+            arena.give_back()
+            return h
         ctx.save_for_backward(weight)
         ctx.packing, ctx.n_inputs, ctx.arena, ctx.kept = packing, n_inputs, arena, (z, gates, c, tanh_c, dgates)
         return h
@@ -312,8 +329,14 @@ class _Direction(torch.autograd.Function):
             end = begin + sum(sizes)
             whole = slice(begin, end)
             product = torch.empty(_rounded_up(sizes[0]), n_columns, dtype=z.dtype)
-            dstate = _array(dz)[:, n_inputs : n_inputs + n_hidden]
-            g, c_all, t, dh_all, dg = _array(gates), _array(c), _array(tanh_c), _array(dh), _array(dgates)
+            dstate = bits_as_array(dz)[:, n_inputs : n_inputs + n_hidden]
+            g, c_all, t, dh_all, dg = (
+                bits_as_array(gates),
+                bits_as_array(c),
+                bits_as_array(tanh_c),
+                bits_as_array(dh),
+                bits_as_array(dgates),
+            )
             dc = np.zeros((sizes[0], n_hidden), dtype=np.float32)
             first = np.zeros((sizes[0], n_hidden), dtype=np.float32)
             n_next = 0
@@ -346,11 +369,18 @@ class _Direction(torch.autograd.Function):
 # oneDNN compiles and keeps a kernel for each shape of bfloat16 matrices: few shapes save both. What is computed over
 # rows beyond a step's own is not looked at.
 _ROWS = 32
+_COLUMNS = 32
 _CHUNK_ROWS = 2048
 
 
 def _rounded_up(n_rows: int) -> int:
     return -(-n_rows // _ROWS) * _ROWS
+
+
+def _starts(packing: Packing) -> list[int]:
+    """Where each part's two steps of memory begin, in rows, when no more are kept."""
+    widths = [2 * sizes[0] for _, sizes in packing.parts]
+    return [sum(widths[:part]) for part in range(len(widths))]
 
 
 def _product_over_rows(a: Tensor, b: Tensor) -> Tensor:
@@ -366,7 +396,7 @@ def _product_over_rows(a: Tensor, b: Tensor) -> Tensor:
     return total
 
 
-def _array(tensor: Tensor) -> NDArray[Any]:
+def bits_as_array(tensor: Tensor) -> NDArray[Any]:
     """The memory of a tensor as an array; bfloat16 as uint16."""
     return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 

@@ -20,8 +20,9 @@ from quickstroke import cards, runs
 from quickstroke.categories import SEED_CATEGORIES
 from quickstroke.config import ModelConfig
 from quickstroke.errors import ConfigError, ModelNameError, WeightsError
-from quickstroke.files import write_text
+from quickstroke.files import sha256_of, write_text
 from quickstroke.models import StrokeClassifier
+from quickstroke.points import Preprocessing
 
 # In the metadata of a .safetensors file, and in the card there.
 CARD_KEY, HASH_KEY = "quickstroke", "content_sha256"
@@ -56,8 +57,13 @@ class LoadedModel:
         """Rows to which a drawing is cut."""
         return self.model.config.max_padding
 
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The preprocessing of the points that it reads."""
+        return self.model.config.preprocessing
+
     def probabilities(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Softmax probabilities (B, K) for points (B, T, 3), zero after each drawing's end, of `lengths` (B,) rows."""
+        """Softmax probabilities (B, K) for points (B, T, C), zero after each drawing's end, of `lengths` (B,) rows."""
         with torch.inference_mode():
             logits = self.model(torch.from_numpy(points), torch.from_numpy(lengths))  # (B, K)
             return cast(NDArray[np.float64], logits.double().softmax(1).numpy())  # (B, K)
@@ -94,7 +100,7 @@ def load_model(path: Path | str, classes: Any = None) -> LoadedModel:
         config, card_classes = cards.check_card(card, card_path)
         if path.stem != card["name"]:
             raise WeightsError(f"{path}: its card names it {card['name']!r}")
-        digest = _sha256(path)
+        digest = sha256_of(path)
         if digest != card["sha256"]:
             raise WeightsError(
                 f"{path}: its hash {digest[:12]}.. is not the one in its card, {str(card['sha256'])[:12]}.."
@@ -269,13 +275,8 @@ def write_model(into: Path, loaded: LoadedModel, facts: dict[str, Any]) -> Path:
     # The card goes first: weights whose hash is another are refused until they are there.
     staged = path.with_suffix(".model.new")
     runs.save_torch(staged, weights)
-    card = cards.new_card(config, loaded.classes, _sha256(staged)) | facts
+    card = cards.new_card(config, loaded.classes, sha256_of(staged)) | facts
     card["card_sha256"] = cards.card_hash(card)
     write_text(card_path, json.dumps(card, indent=1, ensure_ascii=False) + "\n")
     staged.replace(path)
     return path
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from quickstroke import cards
 from quickstroke.drawing import Drawing
 from quickstroke.errors import ConfigError, FormatError, MissingExtra
-from quickstroke.points import to_points
+from quickstroke.points import Preprocessing, n_channels, to_points
 from quickstroke.simplification import simplify
 
 # Many drawings are read so many at a time, so that memory stays bounded.
@@ -30,6 +30,7 @@ class Model(Protocol):
     Attributes:
         name, classes, card, note: as those of `Recognizer`.
         max_padding: rows to which a drawing is cut.
+        preprocessing: of the points that it reads.
     """
 
     @property
@@ -42,9 +43,11 @@ class Model(Protocol):
     def note(self) -> str: ...
     @property
     def max_padding(self) -> int: ...
+    @property
+    def preprocessing(self) -> Preprocessing: ...
 
     def probabilities(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Softmax probabilities (B, K) for points (B, T, 3), zero after each drawing's end, of `lengths` (B,) rows."""
+        """Softmax probabilities (B, K) for points (B, T, C), zero after each drawing's end, of `lengths` (B,) rows."""
         ...
 
 
@@ -106,9 +109,10 @@ class Recognizer:
         return np.concatenate([np.empty((0, len(self.classes))), *parts])
 
     def _probabilities(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.float64]:
-        rows = [to_points(strokes, self._model.max_padding) for strokes in drawings]
+        preprocessing = self._model.preprocessing
+        rows = [to_points(strokes, self._model.max_padding, preprocessing) for strokes in drawings]
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
-        points = np.zeros((len(rows), int(lengths.max(initial=0)), 3), dtype=np.float32)
+        points = np.zeros((len(rows), int(lengths.max(initial=0)), n_channels(preprocessing)), dtype=np.float32)
         for row, padded in zip(rows, points, strict=True):
             padded[: len(row)] = row
         return self._model.probabilities(points, lengths)

@@ -57,6 +57,7 @@ class RunFacts:
         why_no_data: a sentence when `data` is None.
         split: the drawings that `measured` is of.
         measured: `best.model` by the honest protocol, None without `data`.
+        command: that started it, "" where the run does not say.
     """
 
     config: "RunConfig"
@@ -66,6 +67,7 @@ class RunFacts:
     why_no_data: str
     split: str
     measured: "Evaluation | None"
+    command: str = ""
 
     @property
     def best(self) -> dict[str, Any]:
@@ -216,6 +218,7 @@ def read_run(
         why_no_data=why_no_data,
         split=split,
         measured=measured,
+        command=runs.command_of(folder),
     )
     log = tuple(
         EpochLine(line["epoch"], config.train.n_epochs, line["loss"], 100 * line["val_top1"], line["seconds"])
@@ -269,6 +272,7 @@ def _config_of(config: "RunConfig", data: PreparedDataset | None) -> documents.C
     return {
         **{key: getattr(config.train, key) for key in ("batch_size", "learning_rate", "max_padding", "n_epochs")},
         **{key: getattr(config.model, key) for key in ("hidden_size", "n_layers", "conv1", "conv2", "bidirectional")},
+        **({"readout": "pool"} if config.model.readout == "pool" else {}),
         "train_classes": ClassSlice() if data and data.classes == config.classes else config.classes,
         **{key.replace("n_", "N_", 1): n for key, n in split.items() if split["rule"] == "position" and key != "rule"},
     }
@@ -316,10 +320,11 @@ def _shape_key(result: Result) -> tuple[Any, ...]:
     if not result.name or config is None:
         return (True,)
     convolutions = _convolutions(config)
-    return False, bool(config.get("bidirectional")), convolutions, config["n_layers"], config["hidden_size"]
+    kind = bool(config.get("bidirectional")), config.get("readout") == "pool"
+    return False, *kind, convolutions, config["n_layers"], config["hidden_size"]
 
 
-def _convolutions(config: documents.Config) -> tuple[tuple[int, int], ...]:
+def _convolutions(config: documents.Config) -> tuple[tuple[int, ...], ...]:
     conv1, conv2 = config.get("conv1"), config.get("conv2")
     return tuple(filter(None, (conv1, conv1 and conv2)))
 
@@ -332,6 +337,8 @@ def _headings(result: Result) -> tuple[str, ...]:
             kind += " with convolution" + "s" * (len(convolutions) - 1) + " " + " and ".join(map(str, convolutions))
         elif kind == "LSTM":
             kind = "Simple LSTM"
+        if config.get("readout") == "pool":
+            kind += ", pooled over all steps"
         n_layers = config["n_layers"]
         return kind, f"{n_layers} layer" + "s" * (n_layers != 1), f"Size {config['hidden_size']}"
     assert result.section
@@ -641,7 +648,8 @@ shape:
 - `simple_lay<layers>_sz<size>`: an LSTM with so many layers, each with so many hidden units;
 - `lstm_cv1_<filters>_<width>_lay<layers>_sz<size>`: the same after a convolution over the points with so many filters \
 of that width, or, with `_cv2_<filters>_<width>` behind it, after two;
-- `bilstm_...`: the LSTM runs over the drawing in both directions; convolutions are named as above, or absent.
+- `bilstm_...`: the LSTM runs over the drawing in both directions; convolutions are named as above, or absent;
+- `bipool_...`: likewise, and its outputs at all steps are pooled; a third number behind a convolution is its stride.
 
 The weights of `NAME` are in `NAME.model`, a PyTorch state dict.
 
@@ -655,6 +663,7 @@ Intervals are Wilson's, for 95%: what another draw of drawings might change, not
 _RECIPES = {
     "default": "each drawing is read to its own end, in batches of similar length",
     "seed": "the 2020 project's: each drawing is padded with zeros to `max_padding` steps, in batches of random order",
+    "strong": "augmented drawings, a cosine of the learning rate, averaged weights",
 }
 
 
@@ -749,8 +758,25 @@ def _introduction(result: Result) -> str:
     return (
         f"`{result.name}`, {run.n_parameters:,} parameters, {len(run.config.classes)} classes, from the run "
         f"`{result.source}`. {state} Recipe `{train.recipe}` ({_RECIPES[train.recipe]}){precision}, "
-        f"seed {train.seed}.\n"
+        f"seed {train.seed}.\n" + _how(run)
     )
+
+
+def _how(run: RunFacts) -> str:
+    """Command, time and teachers of a training, and what its options differ in from the recipe."""
+    train = run.config.train
+    seconds = sum(line["seconds"] for line in run.metrics)
+    text = f"\nTrained in {seconds / 60:,.0f} minutes" + (f" by `{run.command}`" if run.command else "") + ".\n"
+    if train.pretrained:
+        text += f"\nIt began with the weights of `{train.pretrained}`.\n"
+    if run.config.teachers:
+        names = ", ".join(f"`{teacher['name']}` ({str(teacher['sha256'])[:12]})" for teacher in run.config.teachers)
+        text += (
+            f"\nTeachers: {names}. Of drawings that have one of the words, {train.teacher_weight:.0%} of the target is "
+            f"what they say, the rest is the label; {train.unlabelled:.0%} of the drawings have other words, and there "
+            "all is what they say.\n"
+        )
+    return text
 
 
 def _data(run: RunFacts) -> str:

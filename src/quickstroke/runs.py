@@ -57,12 +57,14 @@ class RunConfig:
         model, train: the resolved configurations.
         classes: the words in the order of the output layer.
         data: path of the prepared dataset as given, the hash of its manifest, and drawings a split of these classes.
+        teachers: name, hash, figures and licence of each teacher.
     """
 
     model: ModelConfig
     train: TrainConfig
     classes: tuple[str, ...]
     data: dict[str, Any]
+    teachers: tuple[dict[str, Any], ...] = ()
 
 
 def describe_data(data: PreparedDataset, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -88,6 +90,7 @@ def write_config(folder: Path, config: RunConfig) -> None:
             "train": configs.to_json(config.train),
             "classes": list(config.classes),
             "data": config.data,
+            **({"teachers": list(config.teachers)} if config.teachers else {}),
         },
     )
 
@@ -108,6 +111,7 @@ def read_config(folder: Path) -> RunConfig:
             train=configs.from_json(TrainConfig, values["train"], f"{path}: train"),
             classes=check_classes(values["classes"], str(path)),
             data=_data(values["data"]),
+            teachers=tuple(dict(teacher) for teacher in values.get("teachers", [])),
         )
     except OSError as error:
         raise RunError(f"{folder}: no run there (config.json: {error.strerror})") from error
@@ -149,6 +153,16 @@ def write_environment(folder: Path) -> None:
             "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
     )
+
+
+def command_of(folder: Path) -> str:
+    """The command that a run was started with, without what resuming added; "" where it does not say."""
+    try:
+        values = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+        first = [*values.get("earlier_commands", []), values["command"]][0]
+        return " ".join(word for word in first if word != "--resume")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ""
 
 
 def n_threads_before(folder: Path) -> int | None:
@@ -230,8 +244,14 @@ class State:
     metrics: list[dict[str, Any]] = field(default_factory=list)
 
 
-def save_checkpoint(folder: Path, state: State, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Writes last.ckpt, whole or not at all.
+def save_checkpoint(
+    folder: Path,
+    state: State,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    averaged: torch.nn.Module | None = None,
+) -> None:
+    """Writes last.ckpt, whole or not at all; `averaged` has the running average of the weights where there is one.
 
     Raises:
         TrainingError: the weights are not finite; the checkpoint before them stays.
@@ -248,13 +268,20 @@ def save_checkpoint(folder: Path, state: State, model: torch.nn.Module, optimize
         "optimizer": optimizer.state_dict(),
         "rng": torch.get_rng_state(),
     }
+    if averaged is not None:
+        payload["averaged"] = averaged.state_dict()
     if torch.cuda.is_available():
         payload["cuda_rng"] = torch.cuda.get_rng_state_all()
     save_torch(folder / "last.ckpt", payload)
 
 
-def load_checkpoint(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> State:
-    """Reads last.ckpt into a model and its optimizer.
+def load_checkpoint(
+    folder: Path,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    averaged: torch.nn.Module | None = None,
+) -> State:
+    """Reads last.ckpt into a model, its optimizer and the running average of its weights.
 
     Raises:
         RunError: it is damaged, newer than this program, or of another model.
@@ -271,6 +298,8 @@ def load_checkpoint(folder: Path, model: torch.nn.Module, optimizer: torch.optim
     try:
         model.load_state_dict(payload["model"])
         optimizer.load_state_dict(payload["optimizer"])
+        if averaged is not None:
+            averaged.load_state_dict(payload["averaged"])
         torch.set_rng_state(payload["rng"])
         if device.type == "cuda" and "cuda_rng" in payload:
             torch.cuda.set_rng_state_all(payload["cuda_rng"])
@@ -290,6 +319,7 @@ def check_same(given: RunConfig, stored: RunConfig, folder: Path) -> None:
         ("model name", given.model.name, stored.model.name),
         ("classes", given.classes, stored.classes),
         ("manifest_sha256 of the dataset", given.data["manifest_sha256"], stored.data["manifest_sha256"]),
+        ("teachers", given.teachers, stored.teachers),
     ]
     for ours, theirs in ((given.model, stored.model), (given.train, stored.train)):
         mine, other = configs.to_json(ours), configs.to_json(theirs)

@@ -1,6 +1,8 @@
 """Training: batch, loss, step, log, save."""
 
 import contextlib
+import copy
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -13,11 +15,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from llvmlite.binding import get_host_cpu_features
+from torch import nn
 
-from quickstroke import batches, runs
+from quickstroke import augmentation, batches, published, runs
+from quickstroke.augmentation import Augmentation
 from quickstroke.categories import check_classes, closest_words
 from quickstroke.config import ModelConfig, Precision, TrainConfig
 from quickstroke.dataset import SPLITS, PreparedDataset
+from quickstroke.distillation import open_targets, seeds_of_view, soften
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError, TrainingError
 from quickstroke.evaluation import Evaluation, evaluate
 from quickstroke.models import StrokeClassifier, n_parameters
@@ -45,6 +50,7 @@ class Watcher:
     Attributes:
         on_start: called once with the state that the training goes on from, and whether it was resumed.
         on_step: called with (epoch from 0, drawings done, drawings of the epoch).
+        on_teacher: called with (epoch from 0, drawings) after each batch that teachers were asked about.
         on_epoch: called with the line for metrics.jsonl.
         should_stop: asked after each batch, of the validation too; when it says yes a checkpoint is there and
             `Interrupted` is raised.
@@ -52,6 +58,7 @@ class Watcher:
 
     on_start: Callable[[State, bool], None] = lambda state, resumed: None
     on_step: Callable[[int, int, int], None] = lambda epoch, done, total: None
+    on_teacher: Callable[[int, int], None] = lambda epoch, n: None
     on_epoch: Callable[[dict[str, Any]], None] = lambda line: None
     should_stop: Callable[[], bool] = lambda: False
 
@@ -63,6 +70,7 @@ def train(
     into: Path | str,
     *,
     train_classes: Sequence[str] | None = None,
+    teacher_cache: Path | str | None = None,
     resume: bool = False,
     watcher: Watcher | None = None,
 ) -> State:
@@ -72,6 +80,7 @@ def train(
         model_config: its reading, max_padding and n_classes are replaced by what `config` and the classes say.
         into: the run folder to make.
         train_classes: a subset of the dataset's classes, in the order of the output layer; by default all.
+        teacher_cache: the folder of what teachers said, which trainings may share; by default one in `into`.
         resume: go on from the folder's last checkpoint; without one, start anew.
 
     Returns:
@@ -91,16 +100,28 @@ def train(
     device = pick_device(config)
     config = _resolved(config, device, folder if resume else None)
     model_config = replace(model_config, n_classes=len(classes), reading=config.reading, max_padding=config.max_padding)
-    run = RunConfig(model_config, config, classes, runs.describe_data(data, classes))
     label_map = data.label_map(classes)
     train_indices, val_indices = (select(data, split, label_map) for split in ("train", "val"))
+    targets = None
+    if config.teacher:
+        if config.unlabelled:
+            train_indices = data.indices("train")
+        precision = getattr(torch, config.precision)
+        cache = Path(teacher_cache) if teacher_cache is not None else folder / "teacher"
+        targets = open_targets(config.teacher, data, train_indices, classes, change_of(config), cache, precision)
+    teachers = tuple(targets.teachers) if targets else ()
+    run = RunConfig(model_config, config, classes, runs.describe_data(data, classes), teachers)
 
     _check_size(model_config)
     torch.manual_seed(config.seed)
-    model = StrokeClassifier(model_config).to(device)
+    model = StrokeClassifier(model_config, config.dropout).to(device)
+    if config.pretrained:
+        begin_with(model, classes, config.pretrained)
     model.precision = getattr(torch, config.precision)
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
-    state, resumed = _open(folder, run, model, optimizer, resume)
+    optimizer = make_optimizer(model, config)
+    averaged = copy.deepcopy(model).requires_grad_(False) if config.averaging else None
+    kept = averaged or model  # what is validated, saved and published
+    state, resumed = _open(folder, run, model, optimizer, averaged, resume)
     if resumed and not _has_ended(state, config):
         runs.write_environment(folder)
     watcher.on_start(state, resumed)
@@ -108,50 +129,63 @@ def train(
 
     while not _has_ended(state, config):
         started = time.perf_counter() - state.seconds
-        order = _order(config, data, train_indices, state.epoch)
-        done = sum(map(len, order[: state.step]))
+        order = _order(config, data, train_indices, label_map, state.epoch)
+        n_train, done = sum(map(len, order)), sum(map(len, order[: state.step]))
+        said = targets.view(state.epoch % config.n_views, partial(_on_teacher, watcher, state)) if targets else None
         model.train()
         for rows in order[state.step :]:
-            batch = batches.gather(data, rows, label_map, config.max_padding)
-            points, lengths, labels = (torch.from_numpy(array).to(device) for array in batch)
+            set_learning_rate(optimizer, config, (state.epoch + done / n_train) / config.n_epochs)
+            points, lengths, labels = _batch(config, model_config, data, rows, label_map, state)
+            goal = torch.from_numpy(labels)  # (B,)
+            if said is not None:
+                own = said[np.searchsorted(train_indices, rows)]
+                goal = soften(
+                    own, labels, config.teacher_weight, config.teacher_temperature, config.label_smoothing
+                )  # (B, K)
+            smoothing = 0.0 if said is not None else config.label_smoothing
             statistics = [buffer.clone() for buffer in model.buffers()]
-            loss = F.cross_entropy(model(points, lengths), labels)
+            logits = model(torch.from_numpy(points).to(device), torch.from_numpy(lengths).to(device))  # (B, K)
+            loss = F.cross_entropy(logits, goal.to(device), label_smoothing=smoothing)
             loss_value = loss.item()
             if not np.isfinite(loss_value):
                 for buffer, before in zip(model.buffers(), statistics, strict=True):
                     buffer.copy_(before)
                 what = f"the loss of epoch {state.epoch + 1}, step {state.step + 1} is {loss_value}"
-                raise _diverged(what, folder, state, model, optimizer)
+                raise _diverged(what, folder, state, model, optimizer, averaged)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            if config.clip_norm:
+                nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
             optimizer.step()
+            if averaged is not None:
+                average(averaged, model, config.averaging, state.epoch * len(order) + state.step)
             state.step += 1
             state.loss_sum += loss_value * len(rows)
             done += len(rows)
-            watcher.on_step(state.epoch, done, len(train_indices))
+            watcher.on_step(state.epoch, done, n_train)
             stop = watcher.should_stop()
             if stop or time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
                 state.seconds = time.perf_counter() - started
-                runs.save_checkpoint(folder, state, model, optimizer)
+                runs.save_checkpoint(folder, state, model, optimizer, averaged)
                 saved_at = time.monotonic()
             if stop:
                 raise Interrupted(state)
 
         train_seconds = state.seconds = time.perf_counter() - started
         # A validation that is cut short begins again on resuming: its epoch's last step is saved before it.
-        runs.save_checkpoint(folder, state, model, optimizer)
+        runs.save_checkpoint(folder, state, model, optimizer, averaged)
         on_batch = partial(_check_stop, watcher, state)
-        score = partial(evaluate, model, data, val_indices, classes, label_map, on_batch=on_batch)
+        score = partial(evaluate, kept, data, val_indices, classes, label_map, on_batch=on_batch)
         honest = score()
         if not np.isfinite(honest.loss):
             what = f"the validation loss of epoch {state.epoch + 1} is {honest.loss}"
-            raise _diverged(what, folder, state, model, optimizer)
+            raise _diverged(what, folder, state, model, optimizer, averaged)
         seconds = time.perf_counter() - started
-        published = score(protocol="published", batch_size=config.batch_size)
-        line = _metrics_line(state, len(train_indices), honest, published) | {
+        as_published = score(protocol="published", batch_size=config.batch_size)
+        line = _metrics_line(state, n_train, honest, as_published) | {
             "seconds": seconds,
             "train_seconds": train_seconds,
-            "learning_rate": config.learning_rate,
+            "learning_rate": optimizer.param_groups[0]["lr"],
         }
         state = State(
             epoch=state.epoch + 1,
@@ -160,10 +194,10 @@ def train(
             metrics=[*state.metrics, line],
         )
         if state.best_epoch == state.epoch:
-            runs.save_weights(folder / "best.model", model.state_dict())
-        runs.save_weights(folder / "last.model", model.state_dict())
+            runs.save_weights(folder / "best.model", kept.state_dict())
+        runs.save_weights(folder / "last.model", kept.state_dict())
         runs.write_metrics(folder, state.metrics)
-        runs.save_checkpoint(folder, state, model, optimizer)
+        runs.save_checkpoint(folder, state, model, optimizer, averaged)
         saved_at = time.monotonic()
         watcher.on_epoch(line)
     return state
@@ -248,7 +282,7 @@ def pick_precision(config: TrainConfig, device: torch.device) -> Precision:
     if config.precision != "auto":
         return config.precision
     in_hardware = any(get_host_cpu_features().get(feature) for feature in ("avx512bf16", "amx-bf16"))
-    return "bfloat16" if in_hardware and device.type == "cpu" and config.recipe == "default" else "float32"
+    return "bfloat16" if in_hardware and device.type == "cpu" and config.recipe != "seed" else "float32"
 
 
 def _check_size(model_config: ModelConfig) -> None:
@@ -265,12 +299,111 @@ def _resolved(config: TrainConfig, device: torch.device, folder: Path | None) ->
     return replace(config, precision=pick_precision(config, device))
 
 
-def _order(config: TrainConfig, data: PreparedDataset, indices: Any, epoch: int) -> list[Any]:
+def _order(config: TrainConfig, data: PreparedDataset, indices: Any, label_map: Any, epoch: int) -> list[Any]:
     """The batches of an epoch: a function of the seed and the epoch alone, so that resuming finds the same."""
     rng = np.random.default_rng([config.seed, epoch])
+    if config.balance or config.unlabelled:
+        labels = data.labels[indices]
+        own = label_map[labels] >= 0
+        n_other = round(config.unlabelled * len(indices))
+        parts = ((own, len(indices) - n_other), (~own, n_other))
+        indices = np.concatenate([batches.rebalanced(indices[k], labels[k], config.balance, n, rng) for k, n in parts])
     if config.recipe == "seed":
         return batches.shuffled(indices, config.batch_size, rng)
     return batches.shuffled_by_length(indices, data.n_points, config.batch_size, rng)
+
+
+def _batch(
+    config: TrainConfig, model_config: ModelConfig, data: PreparedDataset, rows: Any, label_map: Any, state: State
+) -> tuple[Any, Any, Any]:
+    """Points (B, T, C), lengths (B,) and labels (B,), -1 where a drawing is of another class."""
+    if config.augment == "none":
+        batch = batches.gather(data, rows, label_map, config.max_padding, model_config.preprocessing)
+        return batch.points, batch.lengths, batch.labels
+    here = config.seed, state.epoch, state.step
+    positions = np.arange(len(rows))
+    if config.teacher:
+        view_seeds = seeds_of_view(state.epoch % config.n_views, rows)
+    else:
+        view_seeds = augmentation.seeds((*here, 0), positions)
+    stroke_seeds = augmentation.seeds((*here, 1), positions)
+    change = change_of(config)
+    points, lengths = augmentation.gather(
+        data, rows, view_seeds, stroke_seeds, change, config.max_padding, model_config.preprocessing
+    )
+    return points, lengths, label_map[data.labels[rows]]
+
+
+def change_of(config: TrainConfig) -> Augmentation:
+    """The augmentation of a configuration."""
+    return augmentation.STROKES if config.augment == "strokes" else Augmentation()
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Adam, or AdamW with a decay of the matrices alone."""
+    if not config.weight_decay:
+        return torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
+    groups: list[dict[str, Any]] = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, config: TrainConfig, progress: float) -> None:
+    """Sets the learning rate of the moment; `progress` is the part of all epochs that is done, 0 to 1."""
+    factor = 1.0
+    if progress < config.warmup:
+        factor = progress / config.warmup
+    elif config.schedule == "cosine":
+        factor = 0.5 + 0.5 * math.cos(math.pi * (progress - config.warmup) / (1 - config.warmup))
+    for group in optimizer.param_groups:
+        group["lr"] = config.learning_rate * factor
+
+
+@torch.no_grad()
+def average(averaged: nn.Module, model: nn.Module, decay: float, n_steps: int) -> None:
+    """Moves the running average of the weights towards them; early steps weigh more, so that the start is forgotten."""
+    decay = min(decay, (1 + n_steps) / (10 + n_steps))
+    torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), 1 - decay)
+    for buffer, newest in zip(averaged.buffers(), model.buffers(), strict=True):
+        buffer.copy_(newest)
+
+
+def begin_with(model: StrokeClassifier, classes: Sequence[str], path: str) -> list[str]:
+    """Copies the weights of a published model or a run where names and shapes are the same.
+
+    Rows of the output layer go by their word.
+
+    Returns:
+        The names of what was copied, whole or in part.
+
+    Raises:
+        ConfigError: nothing but the output layer would be.
+        WeightsError: the model cannot be loaded.
+    """
+    loaded = published.load_model(path)
+    source = loaded.model.state_dict()
+    copied = []
+    with torch.no_grad():
+        for name, target in model.state_dict().items():
+            if name.startswith("linear."):
+                pairs = [(i, loaded.classes.index(word)) for i, word in enumerate(classes) if word in loaded.classes]
+                if pairs and source[name].shape[1:] == target.shape[1:]:
+                    ours, theirs = map(list, zip(*pairs, strict=True))
+                    target[ours] = source[name][theirs].to(target.device)
+                    copied.append(name)
+            elif name in source and source[name].shape == target.shape:
+                target.copy_(source[name])
+                copied.append(name)
+    if not any(name.startswith("lstm.") for name in copied):
+        raise ConfigError(f"pretrained {path}: {loaded.name} has no layer of the shape that {model.config.name} has")
+    return copied
+
+
+def _on_teacher(watcher: Watcher, state: State, n: int) -> None:
+    watcher.on_teacher(state.epoch, n)
+    if watcher.should_stop():
+        raise Interrupted(state)
 
 
 def _metrics_line(state: State, n_train: int, honest: Evaluation, published: Evaluation) -> dict[str, Any]:
@@ -293,11 +426,16 @@ def _check_stop(watcher: Watcher, state: State, n: int) -> None:
 
 
 def _diverged(
-    what: str, folder: Path, state: State, model: StrokeClassifier, optimizer: torch.optim.Optimizer
+    what: str,
+    folder: Path,
+    state: State,
+    model: StrokeClassifier,
+    optimizer: torch.optim.Optimizer,
+    averaged: StrokeClassifier | None,
 ) -> TrainingError:
     """The error for a loss that is not finite; the state before it is saved, unless its weights are not finite."""
     with contextlib.suppress(TrainingError):
-        runs.save_checkpoint(folder, state, model, optimizer)
+        runs.save_checkpoint(folder, state, model, optimizer, averaged)
     return TrainingError(f"{what}; what was good before it is kept in {folder}; try a smaller --learning-rate")
 
 
@@ -307,7 +445,12 @@ def _has_ended(state: State, config: TrainConfig) -> bool:
 
 
 def _open(
-    folder: Path, run: RunConfig, model: StrokeClassifier, optimizer: torch.optim.Optimizer, resume: bool
+    folder: Path,
+    run: RunConfig,
+    model: StrokeClassifier,
+    optimizer: torch.optim.Optimizer,
+    averaged: StrokeClassifier | None,
+    resume: bool,
 ) -> tuple[State, bool]:
     """Makes the run folder, or takes up the run in it: the state to go on from, and whether it was resumed."""
     if folder.exists() and not folder.is_dir():
@@ -320,7 +463,7 @@ def _open(
         elif (folder / "last.ckpt").exists():
             raise RunError(f"{folder}: has a checkpoint but no config.json; it is no run of this program")
         if (folder / "last.ckpt").exists():
-            state = runs.load_checkpoint(folder, model, optimizer)
+            state = runs.load_checkpoint(folder, model, optimizer, averaged)
             for leftover in folder.glob(".*.tmp"):  # of a kill in the middle of writing
                 leftover.unlink(missing_ok=True)
             runs.write_config(folder, run)

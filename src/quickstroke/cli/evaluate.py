@@ -45,6 +45,9 @@ class Options:
     ] = False
     device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where the model runs")] = "auto"
     per_class: Annotated[bool, arg(help="print (and give in the JSON) each class's accuracy")] = False
+    partial: Annotated[
+        bool, arg(help="also score drawings of which only the first quarter, half and three quarters are there")
+    ] = False
     confusion: Annotated[bool, arg(help="give the confusion matrix in the JSON, a row a true class")] = False
     json: Json = False
 
@@ -61,6 +64,8 @@ def run(args: Sequence[str]) -> None:
         note("--batch-size has no effect: the honest protocol does not depend on it")
     if options.split and not options.data:
         note("--split has no effect without --data: every drawing of the files is taken")
+    if options.partial and options.protocol == "published":
+        raise ConfigError("--partial goes with the protocol `honest` only")
     if options.reestimate_batchnorm and options.protocol == "published":
         note("--reestimate-batchnorm has no effect: the published protocol uses the statistics of each batch")
 
@@ -69,7 +74,7 @@ def run(args: Sequence[str]) -> None:
     from quickstroke import cards, published
     from quickstroke.config import TrainConfig
     from quickstroke.dataset import PreparedDataset, from_drawings
-    from quickstroke.evaluation import evaluate, reestimate_batchnorm
+    from quickstroke.evaluation import evaluate, evaluate_partial, reestimate_batchnorm
     from quickstroke.formats import read_drawings
     from quickstroke.models import n_parameters
     from quickstroke.training import pick_device
@@ -115,8 +120,14 @@ def run(args: Sequence[str]) -> None:
     print(f"{loaded.name} on {result.n:,} drawings ({where}), protocol {options.protocol}:")
     print(
         f"top-1 {percent(result.top(1))}  top-3 {percent(result.top(3))}  top-5 {percent(result.top(5))}  "
-        f"loss {result.loss:.4f}"
+        f"loss {result.loss:.4f}  calibration error {percent(result.calibration_error())}"
     )
+    print(f"top-1 with every class counting alike {percent(result.balanced())}")
+    partial = {}
+    if options.partial:
+        partial = evaluate_partial(model, data, indices, loaded.classes, label_map)
+        told = "  ".join(f"{100 * fraction:g}% {percent(part.top(1))}" for fraction, part in partial.items())
+        print(f"top-1 after so much of the points: {told}")
     if left_out:
         print(
             f"left out: {sum(left_out.values()):,} drawings of words that the model does not know ({_most(left_out)})"
@@ -134,6 +145,8 @@ def run(args: Sequence[str]) -> None:
             "protocol": options.protocol,
             "batchnorm_reestimated": options.reestimate_batchnorm,
         }
+        if options.partial:
+            values["top1_of_points"] = {f"{fraction:g}": part.top(1) for fraction, part in partial.items()}
         if options.per_class:
             values["per_class"] = {word: right / n for word, (right, n) in per_class.items() if n}
         if options.confusion:

@@ -43,6 +43,10 @@ class Options:
     limit: Annotated[int | None, optional("take the first N drawings of each class", "N")] = None
     recognized_only: Annotated[bool, arg(help="leave out what the game did not recognise")] = False
     drop_duplicates: Annotated[bool, arg(help="leave out drawings whose strokes their class has already")] = False
+    held_out: Annotated[
+        str | None,
+        optional("leave out what another prepared dataset does not train on: its splits reserved, val and test", "DIR"),
+    ] = None
     json: Json = False
 
 
@@ -63,6 +67,7 @@ def run(args: Sequence[str]) -> None:
             limit=options.limit,
             recognized_only=options.recognized_only,
             drop_duplicates=options.drop_duplicates,
+            held_out=options.held_out,
             on_class=lambda word, done, total: bar.update(task, description=word, completed=done, total=total),
         )
     if prepared.ignored_files:

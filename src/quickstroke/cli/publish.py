@@ -15,19 +15,26 @@ if TYPE_CHECKING:
     from quickstroke.published import LoadedModel
     from quickstroke.runs import RunConfig
 
+# One temperature is fitted: fewer drawings would rather add noise.
+MIN_CALIBRATION = 200
+
 
 @dataclass(frozen=True)
 class Options:
     """The best weights of a run become NAME.model, a plain state dict, and NAME.json, its card.
 
-    The card holds classes, preprocessing, reading, configuration, data, command, a hash, and honest figures on the
-    splits `val` and `test` of the run's dataset. `lstm/` itself is for the 2020 project's 100 categories; another set
-    of classes has a folder of its own, such as lstm/animals.
+    The card holds classes, preprocessing, reading, configuration, data, teachers, command, a hash, and honest figures
+    on the splits `val` and `test` of the run's dataset, of parts of the drawings, too. `lstm/` itself is for the 2020
+    project's 100 categories; another set of classes has a folder of its own, such as lstm/animals.
     """
 
     run: Annotated[Positional[str], arg(metavar="RUN", help="the run folder")]
     into: Annotated[str, arg(metavar="DIR", help="the folder of published models")] = "lstm"
     replace: Annotated[bool, arg(help="replace another model of the same name")] = False
+    calibrate: Annotated[
+        bool,
+        arg(help="divide the output layer by the temperature that fits the split `val` best; the card tells which"),
+    ] = True
     hub: Annotated[
         tuple[str, ...] | None,
         optional(
@@ -68,27 +75,32 @@ def run(args: Sequence[str]) -> None:
         note(f"{into} is for the 2020 project's 100 categories; consider --into {into}/SET for these")
     best = max(metrics, key=lambda line: (line["val_top1"], -line["epoch"]))
     environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    figures, calibration = _figures(config, loaded, best, options.calibrate)
     facts: dict[str, Any] = {
         "parameters": n_parameters(loaded.model),
-        "figures": _figures(config, loaded, best),
+        "figures": figures,
+        **calibration,
         "training": {
             **configs.to_json(config.train),
             "epochs": len(metrics),
             "best_epoch": best["epoch"],
             "seconds": round(sum(line["seconds"] for line in metrics), 1),
         },
+        **({"teachers": list(config.teachers)} if config.teachers else {}),
         "data": {key: value for key, value in config.data.items() if key != "path"},
-        "command": " ".join(environment["command"]),
+        "command": runs.command_of(folder),
         "packages": environment["packages"],
         "licence": "MIT",
         "attribution": "Trained on The Quick, Draw! Dataset, made available by Google, Inc. under CC BY 4.0.",
     }
     path = published.write_model(into, loaded, facts)
     loaded = published.load_model(path)
-    figures = ", ".join(f"{split} top-1 {percent(f['top1'])} of {f['n']:,}" for split, f in facts["figures"].items())
-    print(f"{path}: {figures}")
+    told = ", ".join(f"{split} top-1 {percent(f['top1'])} of {f['n']:,}" for split, f in figures.items())
+    print(f"{path}: {told}")
+    if calibration:
+        print(_calibration_line(calibration["calibration"]))
     print(f"{path.with_suffix('.json')}: its card")
-    values = {"model": loaded.name, "path": str(path), "figures": facts["figures"]}
+    values = {"model": loaded.name, "path": str(path), "figures": figures, **calibration}
     if options.hub is not None:
         values["hub"] = _to_hub(loaded, hub_folder, *options.hub)
     if options.json:
@@ -119,10 +131,15 @@ def _to_hub(loaded: "LoadedModel", folder: Path, repo: str | None = None) -> dic
     return {"folder": str(folder), "url": url}
 
 
-def _figures(config: "RunConfig", loaded: "LoadedModel", best: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Honest figures by split; from the run's metrics alone where its dataset is gone or another."""
+def _figures(
+    config: "RunConfig", loaded: "LoadedModel", best: dict[str, Any], calibrate: bool
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Honest figures by split, and what the calibration did; the model is calibrated.
+
+    The figures are from the run's metrics alone where its dataset is gone or another.
+    """
     from quickstroke.dataset import PreparedDataset
-    from quickstroke.evaluation import evaluate
+    from quickstroke.evaluation import evaluate, evaluate_partial, fit_temperature
     from quickstroke.training import select
 
     try:
@@ -130,12 +147,32 @@ def _figures(config: "RunConfig", loaded: "LoadedModel", best: dict[str, Any]) -
         if data.manifest_sha256 != config.data["manifest_sha256"]:
             raise DatasetError(f"{data.path}: is another dataset than the run's")
     except DatasetError as error:
-        note(f"the figures are those of the run's own validation: {error}")
+        note(f"not calibrated; the figures are those of the run's own validation: {error}")
         keys = {"top1": "val_top1", "top3": "val_top3", "top5": "val_top5", "loss": "val_loss", "n": "n_val"}
-        return {"val": {key: best[name] for key, name in keys.items()}}
+        return {"val": {key: best[name] for key, name in keys.items()}}, {}
     label_map = data.label_map(loaded.classes)
-    return {
-        split: evaluate(loaded.model, data, select(data, split, label_map), loaded.classes, label_map).figures()
-        for split in ("val", "test")
-        if config.data["n_by_split"][split]
-    }
+    splits = {split: select(data, split, label_map) for split in ("val", "test") if config.data["n_by_split"][split]}
+    before = {s: evaluate(loaded.model, data, rows, loaded.classes, label_map) for s, rows in splits.items()}
+    calibration: dict[str, Any] = {}
+    if calibrate and before["val"].n < MIN_CALIBRATION:
+        note(f"not calibrated: {before['val'].n} drawings to validate on; at least {MIN_CALIBRATION} are needed")
+    elif calibrate:
+        temperature = fit_temperature(loaded.model, data, splits["val"], label_map)
+        loaded.model.scale_logits(1 / temperature)
+        errors = {split: scores.calibration_error() for split, scores in before.items()}
+        calibration = {"calibration": {"temperature": temperature, "split": "val", "error_before": errors}}
+    figures: dict[str, dict[str, Any]] = {}
+    for split, rows in splits.items():
+        partial = evaluate_partial(loaded.model, data, rows, loaded.classes, label_map)
+        figures[split] = partial[1.0].figures()
+        figures[split]["top1_of_points"] = {f"{fraction:g}": scores.top(1) for fraction, scores in partial.items()}
+    if calibration:
+        errors = {split: values["calibration_error"] for split, values in figures.items()}
+        calibration["calibration"]["error_after"] = errors
+    return figures, calibration
+
+
+def _calibration_line(calibration: dict[str, Any]) -> str:
+    before, after = calibration["error_before"], calibration["error_after"]
+    errors = ", ".join(f"{split} {percent(before[split])} -> {percent(after[split])}" for split in after)
+    return f"calibrated with temperature {calibration['temperature']:.3f}; calibration error: {errors}"

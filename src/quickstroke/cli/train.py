@@ -53,6 +53,10 @@ class Options:
             "FILE",
         ),
     ] = None
+    teacher_cache: Annotated[
+        str | None,
+        optional("where what teachers say is kept, for trainings to share (default: RUN/teacher)", "DIR"),
+    ] = None
     resume: Annotated[bool, arg(help="go on from the last checkpoint in RUN; without one, start anew")] = False
     train_classes: Annotated[
         tuple[str, ...] | None,
@@ -73,8 +77,9 @@ def run(args: Sequence[str]) -> int:
     name: str = options.name
     class_slice: ClassSlice | None = None
     asked = {key: getattr(options, key) for key in _COUNTS}
-    if options.config is not None:
-        # The file's values become the defaults, and the arguments are read again over them.
+    recipe_values = configs.RECIPES[options.train.recipe]
+    if options.config is not None or recipe_values:
+        # What the file or the recipe says become the defaults, and the arguments are read again over them.
         name, defaults, class_slice = _configured(options)
         options = parse(Options, "train", args, default=defaults)
         if options.train_classes is not None:
@@ -86,7 +91,12 @@ def run(args: Sequence[str]) -> int:
 def _configured(options: Options) -> tuple[str, Options, ClassSlice | None]:
     """The model name, options with a configuration file's values as defaults, and a document's slice of classes."""
     path = Path(str(options.config))
-    if path.suffix == ".toml":
+    name = options.name
+    values: dict[str, Any] = {}
+    classes = None
+    if options.config is None:
+        pass
+    elif path.suffix == ".toml":
         values = _read_toml(path)
         name = str(values.pop("name", options.name))
         if name != options.name:
@@ -100,6 +110,9 @@ def _configured(options: Options) -> tuple[str, Options, ClassSlice | None]:
         model_keys = ("hidden_size", "n_layers", "conv1", "conv2", "bidirectional", "train_classes")
         values = {key.lower(): value for key, value in section.config.items() if key not in model_keys}
         classes = section.config.get("train_classes")
+    recipe = options.train.recipe if options.train.recipe != "default" else values.get("recipe", "default")
+    if recipe in configs.RECIPES:
+        values = configs.RECIPES[recipe] | values | {"recipe": recipe}
     counts = {key: values.pop(key) for key in _COUNTS if key in values}
     for key, count in counts.items():
         if type(count) is not int:
@@ -167,6 +180,9 @@ def _train(name: str, options: Options, class_slice: ClassSlice | None, asked: d
             text = f"epoch {epoch + 1}/{options.train.n_epochs}"
             bar.update(task, description=text, completed=done, total=total)
 
+        def on_teacher(epoch: int, n: int) -> None:
+            bar.update(task, description=f"asking teachers {epoch + 1}/{options.train.n_epochs}", advance=n)
+
         def on_epoch(line: dict[str, Any]) -> None:
             epoch = EpochLine(
                 line["epoch"], options.train.n_epochs, line["loss"], 100 * line["val_top1"], line["seconds"]
@@ -177,7 +193,7 @@ def _train(name: str, options: Options, class_slice: ClassSlice | None, asked: d
             if board:
                 board.write(line)
 
-        watcher = training.Watcher(on_start, on_step, on_epoch, lambda: stop.asked)
+        watcher = training.Watcher(on_start, on_step, on_teacher, on_epoch, lambda: stop.asked)
         try:
             state = training.train(
                 model_config,
@@ -185,6 +201,7 @@ def _train(name: str, options: Options, class_slice: ClassSlice | None, asked: d
                 data,
                 options.into,
                 train_classes=classes,
+                teacher_cache=options.teacher_cache,
                 resume=options.resume,
                 watcher=watcher,
             )

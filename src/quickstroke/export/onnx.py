@@ -17,6 +17,7 @@ from quickstroke.export import card_of
 from quickstroke.models import StrokeClassifier
 from quickstroke.onnx_graph import VERSION, Constant, graph_of
 from quickstroke.onnx_model import CARD_KEY, OnnxModel, seal
+from quickstroke.points import n_channels
 from quickstroke.published import LoadedModel
 from quickstroke.recognizer import Model
 
@@ -113,6 +114,7 @@ def quantize(
 
 def _write(loaded: LoadedModel, card: dict[str, Any], *, int8: bool) -> bytes:
     config = loaded.model.config
+    n_columns = n_channels(config.preprocessing)
     graph, weights = graph_of(config, int8), _weights(loaded.model)
     proto = helper.make_model(
         helper.make_graph(
@@ -122,7 +124,7 @@ def _write(loaded: LoadedModel, card: dict[str, Any], *, int8: bool) -> bytes:
             ],
             config.name,
             [
-                helper.make_tensor_value_info("points", TensorProto.FLOAT, ["B", "T", 3]),
+                helper.make_tensor_value_info("points", TensorProto.FLOAT, ["B", "T", n_columns]),
                 helper.make_tensor_value_info("lengths", TensorProto.INT64, ["B"]),
             ],
             [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["B", config.n_classes])],
@@ -145,6 +147,8 @@ def _weights(model: StrokeClassifier) -> dict[str, Tensor]:
     weights = {key: value.detach().cpu().float() for key, value in model.state_dict().items()}
     scale = weights["bn.weight"] * torch.rsqrt(weights["bn.running_var"] + model.bn.eps)
     weights |= {"bn.scale": scale, "bn.shift": weights["bn.bias"] - weights["bn.running_mean"] * scale}
+    if model.config.readout == "pool":
+        weights["attention.weight"] = weights["attention.weight"].T  # (D * H, 1)
     for layer in range(model.config.n_layers):
         weights |= _lstm(weights, layer, ("", "_reverse") if model.config.bidirectional else ("",))
     return weights
@@ -193,10 +197,10 @@ def _largest_difference(loaded: LoadedModel, model: Model) -> float:
         for n in (1, 2, 5, 17):
             lengths = rng.integers(0, n_steps, n, endpoint=True)
             lengths[0], lengths[-1] = 0, n_steps
-            points = np.zeros((n, n_steps, 3), dtype=np.float32)
+            points = np.zeros((n, n_steps, n_channels(loaded.preprocessing)), dtype=np.float32)
             for row, length in zip(points, lengths, strict=True):
-                row[:length, :2] = rng.normal(0.0, 0.2, (length, 2)).clip(-1, 1)
-                row[:length, 2] = rng.random(length) < 0.1
+                row[:length, :-1] = rng.normal(0.0, 0.2, (length, row.shape[1] - 1)).clip(-1, 1)
+                row[:length, -1] = rng.random(length) < 0.1
             difference = np.abs(loaded.probabilities(points, lengths) - model.probabilities(points, lengths)).max()
             largest = max(largest, float(difference)) if np.isfinite(difference) else float("inf")
     return largest
@@ -205,6 +209,6 @@ def _largest_difference(loaded: LoadedModel, model: Model) -> float:
 def _top1(model: Model, data: Drawings, indices: NDArray[np.int64], label_map: NDArray[np.int64]) -> float:
     n_right = 0
     for rows in batches.by_length(indices, data.n_points, 256):
-        batch = batches.gather(data, rows, label_map, model.max_padding)
+        batch = batches.gather(data, rows, label_map, model.max_padding, model.preprocessing)
         n_right += int((model.probabilities(batch.points, batch.lengths).argmax(axis=1) == batch.labels).sum())
     return n_right / len(indices)

@@ -4,14 +4,14 @@
  *
  *     index.html      this page, with the content of <meta name="quickstroke-mode"> set to "offline"
  *     *.js, *.css, icon.svg, examples.json    the page's other files, unchanged
- *     model.onnx      inputs  points   float32 (B, T, 3)  rows of points.js, zero after each drawing's end
+ *     model.onnx      inputs  points   float32 (B, T, C)  rows of points.js, zero after each drawing's end
  *                             lengths  int64 (B,)         true rows of each drawing, 0 for a dot
  *                     output  probabilities  float32 (B, K)  softmax over the classes
  *     model.json      {
  *                       "format": "quickstroke web model", "version": 1,
  *                       "name": "simple_lay1_sz64",
  *                       "classes": [K words in the order of the output],
- *                       "preprocessing": {"name": "seed3", "max_padding": 100},
+ *                       "preprocessing": {"name": "seed3" or "pos5", "max_padding": 100},
  *                       "reading": "length-aware" or "padded",
  *                       "min_rows": 1 or more
  *                     }

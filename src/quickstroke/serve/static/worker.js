@@ -1,7 +1,7 @@
 /** The worker of onnx-recognizer.js: strokes in, ranked words out. */
 
 import * as ort from "./ort/ort.wasm.min.mjs";
-import { N_CHANNELS, PREPROCESSING, toPoints } from "./points.js";
+import { N_CHANNELS, toPoints } from "./points.js";
 import { simplify } from "./simplify.js";
 
 // Threads need isolation headers, which plain hosts do not send; one is enough for models of this size.
@@ -16,7 +16,7 @@ let queue = Promise.resolve();
 async function load() {
   const [card, weights] = await Promise.all([fetched("model.json", "json"), fetched("model.onnx", "arrayBuffer")]);
   const { name, max_padding } = card.preprocessing ?? {};
-  if (name !== PREPROCESSING || !max_padding || !card.classes?.length) {
+  if (!Object.hasOwn(N_CHANNELS, name ?? "") || !max_padding || !card.classes?.length) {
     throw new Error("model.json is not one that this page can read");
   }
   session = await ort.InferenceSession.create(weights, { executionProviders: ["wasm"] });
@@ -33,14 +33,15 @@ async function fetched(file, form) {
 
 async function recognize({ strokes, top }) {
   if (!session) throw new Error("the model is still loading");
-  const { max_padding: maxPadding } = model.preprocessing;
-  const points = toPoints(simplify(strokes), maxPadding);
-  const nRows = points.length / N_CHANNELS;
+  const { name, max_padding: maxPadding } = model.preprocessing;
+  const nChannels = N_CHANNELS[name];
+  const points = toPoints(simplify(strokes), maxPadding, name);
+  const nRows = points.length / nChannels;
   const nSteps = Math.max(nRows, model.min_rows ?? 1, 1);
-  const padded = new Float32Array(nSteps * N_CHANNELS);
+  const padded = new Float32Array(nSteps * nChannels);
   padded.set(points);
   const { probabilities } = await session.run({
-    points: new ort.Tensor("float32", padded, [1, nSteps, N_CHANNELS]),
+    points: new ort.Tensor("float32", padded, [1, nSteps, nChannels]),
     lengths: new ort.Tensor("int64", BigInt64Array.of(BigInt(nRows)), [1]),
   });
   const guesses = Array.from(probabilities.data, (probability, i) => ({ word: model.classes[i], probability }));

@@ -1,0 +1,162 @@
+"""Distillation: what one or several teachers say of the drawings that a student learns from.
+
+A teacher is any model whose classes include the student's. Teachers are costly beside a small student, so what they say
+is kept in files, one for each *view* of the drawings (`augmentation`): epoch e of a training sees view e modulo the
+number of views, and two trainings with the same data, teachers and augmentation share the files of one folder.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from quickstroke import augmentation, batches, evaluation, published
+from quickstroke.augmentation import Augmentation
+from quickstroke.dataset import PreparedDataset
+from quickstroke.errors import ConfigError
+from quickstroke.files import atomic_write, sha256_of
+
+# Batch norm's statistics of a padded teacher are estimated again over so many drawings a class: those that the 2020
+# project published are of the last classes that it validated.
+_DRAWINGS_A_CLASS = 50
+_BATCH_SIZE = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What teachers say of the drawings `pool` (N,) of a dataset, for K classes.
+
+    Attributes:
+        teachers: for each one its name, file hash and licence, for the run and the card.
+    """
+
+    models: tuple[published.LoadedModel, ...]
+    teachers: list[dict[str, Any]]
+    data: PreparedDataset
+    pool: NDArray[np.int64]
+    classes: tuple[str, ...]
+    augmentation: Augmentation
+    folder: Path
+
+    def view(self, number: int, on_batch: Callable[[int], None] = lambda n: None) -> NDArray[np.float16]:
+        """Mean probabilities float16 (N, K) of one view of every drawing of the pool, computed where they are missing.
+
+        Args:
+            number: of the view, from 0 on.
+            on_batch: called with the number of drawings after each batch that is computed.
+        """
+        path = self.folder / f"view-{number}.npy"
+        shape = len(self.pool), len(self.classes)
+        try:
+            known = np.load(path, mmap_mode="r")
+            if known.shape == shape and known.dtype == np.float16:
+                return np.asarray(known)
+        except (OSError, ValueError):
+            pass
+        values = np.empty(shape, dtype=np.float16)
+        # Nothing here depends on the order; drawings of one length go together.
+        for rows in batches.by_length(np.arange(len(self.pool)), self.data.n_points[self.pool], _BATCH_SIZE):
+            values[rows] = self._mean(self.pool[rows], number)
+            on_batch(len(rows))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            np.save(file, values)
+        return values
+
+    def _mean(self, indices: NDArray[np.int64], number: int) -> NDArray[np.float64]:
+        view_seeds = seeds_of_view(number, indices)
+        total = np.zeros((len(indices), len(self.classes)))
+        for loaded in self.models:
+            config = loaded.model.config
+            points, lengths = augmentation.gather(
+                self.data, indices, view_seeds, None, self.augmentation, config.max_padding, config.preprocessing
+            )
+            columns = [loaded.classes.index(word) for word in self.classes]
+            with torch.no_grad():
+                logits = loaded.model(torch.from_numpy(points), torch.from_numpy(lengths))  # (B, K of the teacher)
+            total += logits[:, columns].double().softmax(1).numpy()  # (B, K)
+        return total / len(self.models)
+
+
+def seeds_of_view(number: int, indices: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Seeds (B,) of the view of some drawings: the same for every training."""
+    return augmentation.seeds((number,), indices)
+
+
+def open_targets(
+    paths: Sequence[str],
+    data: PreparedDataset,
+    pool: NDArray[np.int64],
+    classes: tuple[str, ...],
+    change: Augmentation,
+    folder: Path,
+    precision: torch.dtype,
+) -> Targets:
+    """Loads teachers; their files are in a folder inside `folder` that is named by all that they depend on.
+
+    Raises:
+        WeightsError, CategoryError, ModelNameError: a teacher that cannot be loaded.
+        ConfigError: one that does not know all of `classes`.
+    """
+    models, facts = [], []
+    label_map = data.label_map(classes)
+    known = pool[label_map[data.labels[pool]] >= 0]
+    for path in map(Path, paths):
+        loaded = published.load_model(path)
+        missing = [word for word in classes if word not in loaded.classes]
+        if missing:
+            raise ConfigError(f"teacher {path}: does not know {len(missing)} of the classes, such as {missing[0]!r}")
+        model = loaded.model.requires_grad_(False)
+        if model.config.reading == "padded":
+            labels = data.labels[known]
+            few = np.concatenate([known[labels == label][:_DRAWINGS_A_CLASS] for label in np.unique(labels)])
+            evaluation.reestimate_batchnorm(model, data, few)
+        model.precision = precision
+        models.append(loaded)
+        file = path / "best.model" if path.is_dir() else path
+        card = loaded.card or {}
+        facts.append(
+            {
+                "name": loaded.name,
+                "file": file.name,
+                "sha256": sha256_of(file),
+                "reading": model.config.reading,
+                "figures": card.get("figures", {}),
+                "licence": card.get("licence", ""),
+            }
+        )
+    key = {
+        "version": 1,
+        "dataset": data.manifest_sha256,
+        "pool": hashlib.sha256(pool.tobytes()).hexdigest(),
+        "classes": list(classes),
+        "teachers": [fact["sha256"] for fact in facts],
+        "augmentation": change.parameters.tolist(),
+    }
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    return Targets(tuple(models), facts, data, pool, classes, change, folder / name)
+
+
+def soften(
+    probabilities: NDArray[Any],
+    labels: NDArray[np.int64],
+    teacher_weight: float,
+    temperature: float,
+    label_smoothing: float,
+) -> Tensor:
+    """Targets float32 (B, K): what teachers say, and where the label (B,) is known, not -1, it beside them."""
+    targets = probabilities.astype(np.float32) ** (1 / temperature)
+    targets /= targets.sum(1, keepdims=True)
+    known = np.flatnonzero(labels >= 0)
+    targets[known] *= teacher_weight
+    n_classes = targets.shape[1]
+    targets[known] += (1 - teacher_weight) * label_smoothing / n_classes
+    targets[known, labels[known]] += (1 - teacher_weight) * (1 - label_smoothing)
+    return torch.from_numpy(targets)

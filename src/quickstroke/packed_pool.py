@@ -1,0 +1,196 @@
+"""Mean, maximum and attention over the steps of each drawing, of packed rows: readout `pool` of training on a CPU.
+
+Dimensions: B batch, S packed rows, C columns.
+"""
+
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numba.extending import overload
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from quickstroke.packed_lstm import Packing, bits_as_array, rounded_to_bfloat16
+
+# As in packed_lstm: the loops over columns are written so that LLVM makes vectors of them.
+_jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
+_F = np.float32
+
+
+def _widen(source: Any, target: Any, bits: Any) -> None:
+    """One row as float32 in `target`, whose memory is `bits` too; bfloat16 comes as uint16."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(_widen)
+def _compiled_widen(source: Any, target: Any, bits: Any) -> Any:
+    def widen(source: Any, target: Any, bits: Any) -> None:
+        for j in range(len(source)):
+            bits[j] = np.uint32(source[j]) << np.uint32(16)
+
+    def copy(source: Any, target: Any, bits: Any) -> None:
+        for j in range(len(source)):
+            target[j] = source[j]
+
+    return widen if source.dtype == numba.uint16 else copy
+
+
+def _narrow(source: Any, bits: Any, target: Any) -> None:
+    """The reverse: one row from float32, whose memory is `bits` too."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(_narrow)
+def _compiled_narrow(source: Any, bits: Any, target: Any) -> Any:
+    def narrow(source: Any, bits: Any, target: Any) -> None:
+        for j in range(len(target)):
+            target[j] = rounded_to_bfloat16(bits[j])
+
+    def copy(source: Any, bits: Any, target: Any) -> None:
+        for j in range(len(target)):
+            target[j] = source[j]
+
+    return narrow if target.dtype == numba.uint16 else copy
+
+
+@_jit
+def _pool(x: Any, weight: Any, drawing: Any, n_rows: Any, out: Any, where: Any, attention: Any) -> None:
+    n = x.shape[1]
+    row = np.empty(n, np.float32)
+    bits = row.view(np.uint32)
+    highest = np.full(len(out), _F(-np.inf), np.float32)
+    total = np.zeros(len(out), np.float32)
+    for r in range(len(x)):
+        b = drawing[r]
+        _widen(x[r], row, bits)
+        score = _F(0)
+        for j in range(n):
+            score += row[j] * weight[j]
+        attention[r] = score
+        highest[b] = max(highest[b], score)
+        mean, top, at = out[b, :n], out[b, n : 2 * n], where[b]
+        for j in range(n):
+            mean[j] += row[j]
+        for j in range(n):
+            at[j] = np.int32(r) if row[j] > top[j] else at[j]
+        for j in range(n):
+            top[j] = max(top[j], row[j])
+    for r in range(len(x)):
+        b = drawing[r]
+        attention[r] = np.exp(attention[r] - highest[b])
+        total[b] += attention[r]
+    for r in range(len(x)):
+        b = drawing[r]
+        attention[r] /= total[b]
+        _widen(x[r], row, bits)
+        attended, share = out[b, 2 * n :], attention[r]
+        for j in range(n):
+            attended[j] += share * row[j]
+    for b in range(len(out)):
+        mean = out[b, :n]
+        for j in range(n):
+            mean[j] /= n_rows[b]
+
+
+@_jit
+def _pool_back(
+    x: Any, weight: Any, drawing: Any, n_rows: Any, out: Any, where: Any, attention: Any, d: Any, dx: Any, dweight: Any
+) -> None:
+    n = x.shape[1]
+    row, gradient = np.empty(n, np.float32), np.empty(n, np.float32)
+    bits = row.view(np.uint32)
+    gradient_bits = gradient.view(np.uint32)
+    along = np.empty(len(out), np.float32)
+    for b in range(len(out)):
+        attended, dattended = out[b, 2 * n :], d[b, 2 * n :]
+        product = _F(0)
+        for j in range(n):
+            product += attended[j] * dattended[j]
+        along[b] = product
+    for r in range(len(x)):
+        b = drawing[r]
+        _widen(x[r], row, bits)
+        dmean, dtop, dattended, at = d[b, :n], d[b, n : 2 * n], d[b, 2 * n :], where[b]
+        product = _F(0)
+        for j in range(n):
+            product += row[j] * dattended[j]
+        share = attention[r]
+        dscore = share * (product - along[b])
+        part = _F(1) / _F(n_rows[b])
+        for j in range(n):
+            gradient[j] = part * dmean[j] + share * dattended[j] + dscore * weight[j]
+        for j in range(n):
+            gradient[j] += dtop[j] if at[j] == np.int32(r) else _F(0)
+        for j in range(n):
+            dweight[j] += dscore * row[j]
+        _narrow(gradient, gradient_bits, dx[r])
+
+
+def pool(x: Tensor, weight: Tensor, packing: Packing) -> Tensor:
+    """Mean, maximum and attention float32 (B, 3 * C) of each drawing's rows.
+
+    Args:
+        x: packed (S, C), float32 or bfloat16.
+        weight: float32 (C,), of the attention's scores: its softmax over a drawing's rows is what they weigh.
+    """
+    result: Tensor = _Pool.apply(x, weight, packing)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Pool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, packing: Packing) -> Tensor:
+        n_drawings, n_columns = len(packing.last), x.shape[1]
+        out = torch.zeros(n_drawings, 3 * n_columns)
+        out[:, n_columns : 2 * n_columns] = -torch.inf
+        where = np.zeros((n_drawings, n_columns), dtype=np.int32)
+        attention = np.empty(len(x), dtype=np.float32)
+        drawing = packing.drawing.numpy()
+        n_rows = np.bincount(drawing, minlength=n_drawings)
+        x = x.contiguous()
+        _pool(bits_as_array(x), weight.numpy(), drawing, n_rows, out.numpy(), where, attention)
+        ctx.save_for_backward(x, weight, out)
+        ctx.kept = drawing, n_rows, where, attention
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, out = ctx.saved_tensors
+        dx, dweight = torch.empty_like(x), torch.zeros_like(weight)
+        drawing, n_rows, where, attention = ctx.kept
+        _pool_back(
+            bits_as_array(x),
+            weight.numpy(),
+            drawing,
+            n_rows,
+            out.numpy(),
+            where,
+            attention,
+            d.contiguous().numpy(),
+            bits_as_array(dx),
+            dweight.numpy(),
+        )
+        return dx, dweight, None
+
+
+def swap(x: Tensor, packing: Packing) -> Tensor:
+    """Packed rows (S, C) with those of each drawing in the opposite order."""
+    result: Tensor = _Swap.apply(x, packing.reverse)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Swap(torch.autograd.Function):
+    """As index_select, whose gradient adds where this, its own inverse, only moves."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, index: Tensor) -> Tensor:
+        ctx.index = index
+        return x.index_select(0, index)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
+        return d.index_select(0, ctx.index), None
