@@ -15,6 +15,7 @@ from quickstroke.dataset import FractionSplit, PreparedDataset, prepare
 from quickstroke.documents import ClassSlice, read_document
 from quickstroke.errors import ConfigError, DatasetError, DocumentError, RunError, WeightsError
 from quickstroke.evaluation import Evaluation, evaluate
+from quickstroke.intervals import wilson_interval
 from quickstroke.published import load_model
 from quickstroke.training import train
 
@@ -155,7 +156,7 @@ def test_figures_are_those_of_an_evaluation(written, run, dataset):
     values = report.figures(results[0])
     assert (values["split"], values["n"], values["n_classes"]) == ("test", 30, 3)
     assert {key: values[key] for key in ("top1", "top3", "top5", "loss", "n")} == expected.figures()
-    assert (values["top1_low"], values["top1_high"]) == report.wilson_interval(round(expected.top(1) * 30), 30)
+    assert (values["top1_low"], values["top1_high"]) == wilson_interval(round(expected.top(1) * 30), 30)
     best = max(runs.read_metrics(run), key=lambda line: line["val_top1"])
     assert values["best_val_top1"] == pytest.approx(best["val_top1"])
     assert values["best_epoch"] == best["epoch"]
@@ -600,7 +601,7 @@ def test_a_confusion_matrix_of_any_size(n_classes, tmp_path):
     [(8, 10, 0.4901625, 0.9433178), (0, 10, 0.0, 0.2775328), (50, 100, 0.4038315, 0.5961685)],
 )
 def test_wilson_interval(right, n, low, high):
-    assert report.wilson_interval(right, n) == pytest.approx((low, high), abs=1e-6)
+    assert wilson_interval(right, n) == pytest.approx((low, high), abs=1e-6)
 
 
 # --- the command

@@ -23,6 +23,9 @@ from quickstroke.config import check_types
 from quickstroke.errors import ConfigError
 from quickstroke.points import Preprocessing, fill_rows, n_channels, unpack
 
+# A part of the longer side.
+_CORNER = 0.05
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
@@ -35,7 +38,8 @@ class Augmentation:
         mirror: probability that left and right are exchanged.
         wave: standard deviation of the height of a wave of about one period over the drawing.
         jitter: standard deviation of each coordinate of each point, at most; a drawing has its own from 0 up to it.
-        drop_points: probability that a point inside a stroke is left out, at most; a drawing has its own.
+        drop_points: probability that a point inside a stroke that is no corner is left out, at most; a drawing has its
+            own.
         drop_stroke: probability that one stroke is left out of a drawing of three or more.
         reorder: probability that the strokes come in random order.
         backwards: probability that a drawing has strokes drawn backwards, each with probability 1/2.
@@ -77,7 +81,7 @@ STROKES = Augmentation(
     mirror=0.25,
     wave=0.015,
     jitter=0.012,
-    drop_points=0.25,
+    drop_points=0.4,
     drop_stroke=0.05,
     reorder=0.1,
     backwards=0.15,
@@ -166,12 +170,19 @@ def _view(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> Any:
         x_low, x_high = min(x_low, x[i]), max(x_high, x[i])
         y_low, y_high = min(y_low, y[i]), max(y_high, y[i])
     side = max(x_high - x_low, y_high - y_low, 1.0)
+    # A point well beside the line of its neighbours is a corner, without which a square were a triangle.
+    largest = (_CORNER * side) ** 2
+    before_x, before_y = x[0], y[0]
     cos, sin = np.cos(turn), np.sin(turn)
     kept = 0
     for i in range(n):
         is_end = pen[i] > 0 or i == 0 or pen[i - 1] > 0
         if _uniform(state) < drop and not is_end:
-            continue
+            line_x, line_y = x[i + 1] - before_x, y[i + 1] - before_y
+            across = (x[i] - before_x) * line_y - (y[i] - before_y) * line_x
+            if across * across < largest * (line_x * line_x + line_y * line_y):
+                continue
+        before_x, before_y = x[i], y[i]
         u = flip * (x[i] - (x_low + x_high) / 2) / side
         v = (y[i] - (y_low + y_high) / 2) / side
         u, v = u * stretch + shear * v, v / stretch

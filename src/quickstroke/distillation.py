@@ -27,6 +27,8 @@ from quickstroke.files import atomic_write, sha256_of
 # project published are of the last classes that it validated.
 _DRAWINGS_A_CLASS = 50
 _BATCH_SIZE = 512
+# Of the views: it changes with what an augmentation does.
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ def open_targets(
             }
         )
     key = {
-        "version": 1,
+        "version": _VERSION,
         "dataset": data.manifest_sha256,
         "pool": hashlib.sha256(pool.tobytes()).hexdigest(),
         "classes": list(classes),

@@ -19,6 +19,7 @@ from torch import Tensor
 from quickstroke import batches
 from quickstroke.batches import Drawings
 from quickstroke.dataset import first_points
+from quickstroke.intervals import wilson_interval
 from quickstroke.models import StrokeClassifier
 
 Protocol = Literal["honest", "published"]
@@ -74,11 +75,14 @@ class Evaluation:
         return float(np.abs(gaps).sum()) / self.n
 
     def figures(self) -> dict[str, float | int]:
-        """The metrics as they stand in JSON: fractions, loss, and n drawings."""
+        """The metrics as they stand in JSON: fractions, with a 95% interval of top1, loss, and n drawings."""
+        low, high = wilson_interval(int((self.ranks == 0).sum()), self.n)
         return {
             "top1": self.top(1),
             "top3": self.top(3),
             "top5": self.top(5),
+            "top1_low": low,
+            "top1_high": high,
             "balanced_top1": self.balanced(),
             "calibration_error": self.calibration_error(),
             "loss": self.loss,

@@ -27,6 +27,7 @@ from quickstroke.dataset import PreparedDataset
 from quickstroke.documents import ClassSlice, EndLine, EpochLine
 from quickstroke.errors import ConfigError, DatasetError, RunError
 from quickstroke.files import atomic_write, write_text
+from quickstroke.intervals import wilson_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -415,14 +416,6 @@ def figures(result: Result) -> dict[str, Any]:
         "top1_low": low,
         "top1_high": high,
     }
-
-
-def wilson_interval(right: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Bounds of the true fraction when `right` of `n` were right (E. B. Wilson, JASA 22, 1927)."""
-    z = statistics.NormalDist().inv_cdf((1 + confidence) / 2)
-    middle = (right + z * z / 2) / (n + z * z)
-    margin = z * math.sqrt(right * (n - right) / n + z * z / 4) / (n + z * z)
-    return max(0.0, middle - margin), min(1.0, middle + margin)
 
 
 def confused_pairs(measured: "Evaluation") -> list[tuple[str, str, int, float]]:

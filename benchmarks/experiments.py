@@ -1,0 +1,186 @@
+"""What does each part of the recommended recipe give? One table, one change a row.
+
+    python benchmarks/experiments.py FOLDER --teachers MODEL... --into runs/experiments
+
+FOLDER has the official binary files. Every row is a training by the command beside it; those that are there already are
+not run again. The table goes to docs/experiments.md: what is measured there is the validation split, and the drawings
+that the published models are scored on are in none of these trainings.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quickstroke.dataset import PreparedDataset
+from quickstroke.intervals import wilson_interval
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "experiments.md"
+WORDS = Path(__file__).resolve().parent / "sample46.txt"
+SMALL = "bipool_cv1_48_5_cv2_64_5_2_lay2_sz48"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training: its folder, what is changed, the model, and options after the common ones."""
+
+    folder: str
+    change: str
+    name: str
+    options: str = ""
+
+
+# 46 categories, labels only.
+LABELS = (
+    Row("all", "the recipe as it is", SMALL),
+    Row("default", "`--recipe default`: no augmentation, no schedule, no average", SMALL, "--recipe default"),
+    Row("last", "type `bilstm`: last step, no norm, no activation, no position", "bilstm_cv1_48_5_cv2_64_5_lay2_sz48"),
+    Row("no-stride", "no stride", "bipool_cv1_48_5_cv2_64_5_lay2_sz48"),
+    Row("no-convolution", "no convolutions", "bipool_lay2_sz48"),
+    Row("one-layer", "one layer of 72 units", "bipool_cv1_48_5_cv2_64_5_2_lay1_sz72"),
+    Row("no-augmentation", "no augmentation", SMALL, "--augment none"),
+    Row("constant", "constant learning rate", SMALL, "--schedule constant"),
+    Row("no-average", "no average of the weights", SMALL, "--averaging 0"),
+    Row("no-smoothing", "no label smoothing", SMALL, "--label-smoothing 0"),
+    Row("no-dropout", "no dropout", SMALL, "--dropout 0"),
+    Row("no-decay", "no weight decay", SMALL, "--weight-decay 0"),
+    Row("batch-128", "batches of 128, learning rate 0.0015", SMALL, "--batch-size 128 --learning-rate 0.0015"),
+)
+# All 345 categories, labels only; what the trainings of the next table begin with.
+PRETRAINED = Row("all345-labels", "", SMALL)
+# 100 categories, with teachers.
+TEACHERS = (
+    Row("labels", "labels alone", SMALL, "--pretrained {pretrained}"),
+    Row("scratch", "labels alone, begun at random", SMALL),
+    Row("both", "labels and teachers", SMALL, "--pretrained {pretrained} --teacher {teachers}"),
+    Row(
+        "others",
+        "also drawings of other categories",
+        SMALL,
+        "--pretrained {pretrained} --teacher {teachers} --unlabelled 0.4",
+    ),
+    Row(
+        "temperature",
+        "the same with temperature 2",
+        SMALL,
+        "--pretrained {pretrained} --teacher {teachers} --unlabelled 0.4 --teacher-temperature 2",
+    ),
+    Row(
+        "teachers-only",
+        "the same without the labels",
+        SMALL,
+        "--pretrained {pretrained} --teacher {teachers} --unlabelled 0.4 --teacher-weight 1",
+    ),
+)
+
+
+def main() -> None:
+    """Runs what is missing and writes the document."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--teachers", nargs="+", default=[], metavar="MODEL")
+    parser.add_argument("--into", type=Path, default=Path("runs/experiments"))
+    parser.add_argument("--only", nargs="*", metavar="ROW", help="rows to run; by default all")
+    parser.add_argument("--n-epochs", type=int, default=20, help="of the trainings with labels only")
+    parser.add_argument("--n-epochs-taught", type=int, default=6, help="of those with teachers")
+    args = parser.parse_args()
+    words, kept, everything = args.into / "sample46", args.into / "kept", args.into / "all345"
+    prepare(args.folder, words, "--classes", str(WORDS), "--n-train", "340", "--n-val", "80", "--n-test", "80")
+    prepare(args.folder, kept, "--classes", str(WORDS), "--n-train", "420", "--n-val", "0", "--n-test", "80")
+    prepare(args.folder, everything, "--fractions", "0.9", "0.05", "0.05", "--held-out", str(kept))
+
+    first = [(row, train(args, row, words, ("--n-epochs", str(args.n_epochs)))) for row in LABELS]
+    second = []
+    if args.teachers:
+        train(args, PRETRAINED, everything, ("--n-epochs", "40"))
+        options: tuple[str, ...] = ("--train-classes", "seed100", "--n-views", "6")
+        options += ("--n-epochs", str(args.n_epochs_taught))
+        options += ("--balance", "0.7", "--teacher-cache", str(args.into / "teacher"))
+        second = [(row, train(args, row, everything, options)) for row in TEACHERS]
+    tables = [table(rows) for rows in (first, second)]
+    DOCUMENT.write_text(document(args, tables, words, everything), encoding="utf-8")
+    print(json.dumps({row.folder: last_line(run) for row, run in first + second}))
+
+
+def prepare(folder: Path, into: Path, *options: str) -> None:
+    """Makes a prepared dataset unless it is there."""
+    if not into.exists():
+        quickstroke("prepare", str(folder), "--into", str(into), *options)
+
+
+def train(args: Any, row: Row, data: Path, options: Sequence[str]) -> Path:
+    """The run of a row, trained to its end if it is asked for."""
+    run: Path = args.into / row.folder
+    own = row.options.format(pretrained=args.into / PRETRAINED.folder, teachers=" ".join(args.teachers)).split()
+    if args.only is None or row.folder in args.only:
+        recipe: tuple[str, ...] = () if "--recipe" in own else ("--recipe", "strong")
+        quickstroke("train", row.name, "--data", str(data), "--into", str(run), "--resume", *recipe, *options, *own)
+    return run
+
+
+def quickstroke(*args: str) -> None:
+    """Runs a command of quickstroke, or ends with it."""
+    print("quickstroke", *args, file=sys.stderr)
+    subprocess.run([sys.executable, "-m", "quickstroke", *args], check=True, stdout=sys.stderr)
+
+
+def last_line(run: Path) -> dict[str, Any]:
+    """The metrics of a run's best epoch, {} where it has none."""
+    path = run / "metrics.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return max(lines, key=lambda line: float(line["val_top1"]), default={})
+
+
+def table(rows: Sequence[tuple[Row, Path]]) -> str:
+    """The markdown table of some trainings, differences against the first."""
+    head = "| change | model | options | val top-1 | 95% interval | against the first | val top-3 | minutes |\n"
+    text = head + "|---|---|---|---:|---:|---:|---:|---:|\n"
+    first = last_line(rows[0][1]).get("val_top1") if rows else None
+    for row, run in rows:
+        line = last_line(run)
+        if not line:
+            continue
+        metrics = [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
+        low, high = wilson_interval(round(line["val_top1"] * line["n_val"]), line["n_val"])
+        against = "" if row is rows[0][0] or first is None else f"{100 * (line['val_top1'] - first):+.1f}"
+        minutes = sum(each["train_seconds"] for each in metrics) / 60
+        options = f"`{row.options}`" if row.options else ""
+        text += (
+            f"| {row.change} | `{row.name}` | {options} | **{line['val_top1']:.1%}** | {low:.1%} to {high:.1%} | "
+            f"{against} | {line['val_top3']:.1%} | {minutes:.1f} |\n"
+        )
+    return text
+
+
+def document(args: Any, tables: Sequence[str], words: Path, everything: Path) -> str:
+    """docs/experiments.md."""
+    n_val = [PreparedDataset(path).manifest["n_by_split"] for path in (words, everything)]
+    return f"""# Experiments
+
+Written by `python benchmarks/experiments.py FOLDER --teachers MODEL...`, which runs what it has not run yet. Each row
+is one training with one seed; the same recipe with another seed may differ by a point. Minutes are those of one busy
+core and say little. The drawings that the published models are scored on are in none of these trainings.
+
+## 46 categories, labels alone
+
+Those of `benchmarks/sample46.txt`: {n_val[0]["train"]:,} drawings to learn from, {n_val[0]["val"]:,} to validate. Each
+training is `quickstroke train MODEL --data sample46 --recipe strong --n-epochs {args.n_epochs}` with the options of its
+row.
+
+{tables[0]}
+## 100 categories, with teachers
+
+{n_val[1]["train"]:,} drawings of all 345 categories, of which the model learns 100; validation on the drawings of
+these. Each training is `quickstroke train MODEL --data all345 --train-classes seed100 --recipe strong --balance 0.7
+--n-epochs {args.n_epochs_taught}` with the options of its row; `{{pretrained}}` is the same model after 40 epochs with
+the labels of all 345 categories, `{{teachers}}` are the 2020 project's `simple_lay2_sz256` and `simple_lay1_sz256`.
+
+{tables[1]}"""
+
+
+if __name__ == "__main__":
+    main()
