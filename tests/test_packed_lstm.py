@@ -1,5 +1,6 @@
 """The LSTM of training against nn.LSTM: values and gradients, whatever the lengths, parts and precision."""
 
+import copy
 import itertools
 import os
 import signal
@@ -80,6 +81,23 @@ def test_values_and_gradients_are_those_of_nn_lstm(n_inputs, n_hidden, lengths, 
         assert relative_error(value, target) < 1e-5
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    n_inputs=st.integers(1, 40),
+    n_hidden=st.integers(1, 40),
+    lengths=st.lists(st.integers(1, 25), min_size=1, max_size=12),
+    n_parts=st.integers(1, 4),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+)
+def test_without_gradients_the_values_are_the_same_to_the_last_bit(n_inputs, n_hidden, lengths, n_parts, dtype):
+    layer, points, lengths = problem(n_inputs, n_hidden, lengths)
+    expected, _ = packed(layer, points, lengths, n_parts, dtype)
+    layer.requires_grad_(False)
+    h, _ = packed(layer, points.detach(), lengths, n_parts, dtype)
+    assert not h.requires_grad
+    assert torch.equal(h, expected)
+
+
 @settings(deadline=None)
 @given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=20), n_parts=st.integers(1, 5))
 def test_a_packing_holds_every_true_step_once(lengths, n_parts):
@@ -90,6 +108,7 @@ def test_a_packing_holds_every_true_step_once(lengths, n_parts):
     assert sorted(packing.index.tolist()) == true_rows
     drawing, step = packing.index // n_steps, packing.index % n_steps
     assert torch.equal(packing.reverse[packing.reverse], torch.arange(len(true_rows)))
+    assert torch.equal(packing.drawing, drawing)
     assert torch.equal(drawing[packing.reverse], drawing)
     assert torch.equal(step[packing.reverse], lengths[drawing] - 1 - step)
     assert torch.equal(drawing[packing.last], torch.arange(len(lengths)))
@@ -146,7 +165,7 @@ def test_saturated_gates(large):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_a_model_has_the_same_logits_and_gradients_either_way(name, n_threads, monkeypatch):
-    """With gradients a model takes this path on a CPU, without them torch.lstm; in training both count alike."""
+    """With gradients a float32 model takes this path on a CPU, one of float64 torch.lstm; in training both count alike."""
     torch.manual_seed(3)
     model = StrokeClassifier(ModelConfig.from_name(name, n_classes=5)).train()
     points, lengths = torch.randn(9, 30, 3), torch.tensor([30, 30, 17, 12, 5, 2, 1, 0, 29])
@@ -154,13 +173,10 @@ def test_a_model_has_the_same_logits_and_gradients_either_way(name, n_threads, m
     labels = torch.arange(9) % 5
     monkeypatch.setattr(packed_lstm, "n_parts", lambda: n_threads)
     results = []
-    for is_plain in (False, True):
-        if is_plain:
-            monkeypatch.setattr(StrokeClassifier, "_read_packed", StrokeClassifier._read_ends)
-        model.zero_grad()
-        logits = model(points, lengths)
+    for either, x in ((model, points), (copy.deepcopy(model).double(), points.double())):
+        logits = either(x, lengths)
         nn.functional.cross_entropy(logits, labels).backward()
-        results.append((logits.detach(), [parameter.grad.clone() for parameter in model.parameters()]))
+        results.append((logits.detach().float(), [parameter.grad.float() for parameter in either.parameters()]))
     (logits, gradients), (plain_logits, plain_gradients) = results
     assert torch.allclose(logits, plain_logits, rtol=1e-5, atol=1e-6)
     scale = max(float(gradient.norm()) for gradient in plain_gradients)
@@ -168,16 +184,15 @@ def test_a_model_has_the_same_logits_and_gradients_either_way(name, n_threads, m
         assert float((gradient - expected).norm()) < 1e-5 * scale
 
 
-def test_training_steps_follow_those_of_torch_lstm(monkeypatch):
+def test_training_steps_follow_those_of_torch_lstm():
     """The same drawings, the same steps: the weights stay together."""
     ends = []
-    for is_plain in (False, True):
+    for dtype in (torch.float32, torch.float64):
         torch.manual_seed(5)
         model = StrokeClassifier(ModelConfig.from_name("bilstm_lay2_sz12", n_classes=4)).train()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
         points, lengths, labels = torch.randn(16, 20, 3), torch.randint(1, 21, (16,)), torch.randint(0, 4, (16,))
-        if is_plain:
-            monkeypatch.setattr(StrokeClassifier, "_read_packed", StrokeClassifier._read_ends)
+        model, points = model.to(dtype), points.to(dtype)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
         losses = []
         for _ in range(20):
             loss = nn.functional.cross_entropy(model(points, lengths), labels)
@@ -190,7 +205,7 @@ def test_training_steps_follow_those_of_torch_lstm(monkeypatch):
     assert losses == pytest.approx(plain_losses, rel=1e-4)
     assert losses[-1] < losses[0]
     for key, value in weights.items():
-        assert torch.allclose(value, plain_weights[key], atol=1e-4), key
+        assert torch.allclose(value, plain_weights[key].to(value.dtype), atol=1e-4), key
 
 
 def test_the_same_parts_give_the_same_bits_whatever_memory_is_reused():
@@ -240,6 +255,29 @@ def test_memory_that_is_kept_is_that_of_the_passes_at_one_time(monkeypatch):
         assert len(packed_lstm._free) == 2
         sizes.append(sum(block.numel() for block in packed_lstm._free))
     assert sizes[0] < sizes[1] == sizes[2] == sizes[3] == sizes[4]
+
+
+def test_without_gradients_two_steps_are_kept(monkeypatch):
+    monkeypatch.setattr(packed_lstm, "_free", [])
+    layer, points, lengths = problem(3, 16, [90] * 20)
+    sizes = []
+    for needs_grad in (False, True):
+        h, _ = packed(layer.requires_grad_(needs_grad), points.detach(), lengths)
+        if needs_grad:
+            h.sum().backward()
+        sizes.append(sum(block.numel() for block in packed_lstm._free))
+    assert 0 < sizes[0] < sizes[1] / 3
+
+
+def test_a_padded_teacher_in_bfloat16_is_near():
+    model = StrokeClassifier(ModelConfig.from_name("lstm_cv1_6_5_lay2_sz9", n_classes=3, reading="padded")).eval()
+    points, lengths = torch.randn(4, 20, 3), torch.tensor([20, 9, 4, 1])
+    with torch.no_grad():
+        exact = model(points, lengths)
+        model.requires_grad_(False).precision = torch.bfloat16
+        rounded = model(points, lengths)
+    assert rounded.dtype == torch.float32
+    assert 1e-6 < float((rounded - exact).abs().max()) < 0.02
 
 
 def test_threads_of_the_caller_stay_as_they_were():

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from quickstroke.batches import gather
 from quickstroke.dataset import MemoryDataset, PreparedDataset
 from quickstroke.formats import read_file
-from quickstroke.points import N_CHANNELS, PREPROCESSING, n_rows, to_points
+from quickstroke.points import PREPROCESSINGS, Preprocessing, n_channels, n_rows, to_points
 from quickstroke.synthetic import synthetic_drawings
 
 GOLDEN = Path(__file__).parent / "golden" / "points.json"
@@ -25,13 +25,16 @@ GOLDEN = Path(__file__).parent / "golden" / "points.json"
 Strokes = list[NDArray[np.uint8]]
 
 
-def plainly(strokes: Strokes, max_padding: int = 100) -> NDArray[np.float64]:
-    """Scaled to the bounding box (a flat side divides by 1), differences, the last point of each stroke marked."""
+def plainly(strokes: Strokes, max_padding: int = 100, preprocessing: Preprocessing = "seed3") -> NDArray[np.float64]:
+    """The definition: `seed3` is scaled side by side and is all differences, `pos5` keeps its shape and has places."""
     points = np.concatenate(strokes).astype(np.float64)
-    sides = points.max(axis=0) - points.min(axis=0)
-    scaled = (points - points.min(axis=0)) / np.where(sides == 0, 1, sides)
+    low, high = points.min(axis=0), points.max(axis=0)
     last = np.concatenate([np.arange(1, len(stroke) + 1) == len(stroke) for stroke in strokes])
-    return np.column_stack([np.diff(scaled, axis=0), last[1:]])[:max_padding]
+    if preprocessing == "seed3":
+        scaled = (points - low) / np.where(high == low, 1, high - low)
+        return np.column_stack([np.diff(scaled, axis=0), last[1:]])[:max_padding]
+    scaled = (points - (low + high) / 2) / max(*(high - low), 1)
+    return np.column_stack([np.diff(scaled, axis=0, prepend=scaled[:1]), scaled, last])[:max_padding]
 
 
 def golden_drawings() -> list[Strokes]:
@@ -46,7 +49,8 @@ def golden_drawings() -> list[Strokes]:
 
 def write_golden() -> None:
     records = [
-        {"drawing": [stroke.T.tolist() for stroke in strokes], "points": to_points(strokes).tolist()}
+        {"drawing": [stroke.T.tolist() for stroke in strokes]}
+        | {name: to_points(strokes, preprocessing=name).tolist() for name in PREPROCESSINGS}
         for strokes in golden_drawings()
     ]
     lines = ",\n".join(json.dumps(record, separators=(",", ":")) for record in records)
@@ -62,39 +66,62 @@ few_places = st.lists(
 )
 long_strokes = st.lists(hnp.arrays(np.uint8, st.tuples(st.integers(40, 70), st.just(2))), min_size=1, max_size=4)
 drawings_of = st.one_of(any_strokes, few_places, long_strokes)
+for_both = pytest.mark.parametrize("preprocessing", PREPROCESSINGS)
 
 
+@for_both
 @settings(deadline=None)
-@given(drawings_of, st.integers(0, 120))
-@example([np.array([[5, 5]], np.uint8)], 100)
-@example([np.array([[5, 5]], np.uint8)] * 3, 100)
-@example([np.array([[0, 9], [255, 9], [0, 9]], np.uint8)], 100)
-@example([np.zeros((101, 2), np.uint8)], 100)
-@example([np.zeros((102, 2), np.uint8)], 100)
-def test_points_are_those_of_the_definition(strokes: Strokes, max_padding: int) -> None:
-    points = to_points(strokes, max_padding)
-    expected = plainly(strokes, max_padding)
+@given(strokes=drawings_of, max_padding=st.integers(0, 120))
+@example(strokes=[np.array([[5, 5]], np.uint8)], max_padding=100)
+@example(strokes=[np.array([[5, 5]], np.uint8)] * 3, max_padding=100)
+@example(strokes=[np.array([[0, 9], [255, 9], [0, 9]], np.uint8)], max_padding=100)
+@example(strokes=[np.zeros((100, 2), np.uint8)], max_padding=100)
+@example(strokes=[np.zeros((101, 2), np.uint8)], max_padding=100)
+@example(strokes=[np.zeros((102, 2), np.uint8)], max_padding=100)
+def test_points_are_those_of_the_definition(
+    preprocessing: Preprocessing, strokes: Strokes, max_padding: int
+) -> None:
+    points = to_points(strokes, max_padding, preprocessing)
+    expected = plainly(strokes, max_padding, preprocessing)
+    n_rows_of = {"seed3": sum(map(len, strokes)) - 1, "pos5": sum(map(len, strokes))}
     assert points.dtype == np.float32
-    assert points.shape == expected.shape == (min(sum(map(len, strokes)) - 1, max_padding), 3)
+    assert points.shape == expected.shape == (min(n_rows_of[preprocessing], max_padding), n_channels(preprocessing))
     np.testing.assert_allclose(points, expected, rtol=0, atol=2e-7)
 
 
 @settings(deadline=None)
+@given(drawings_of)
+def test_places_are_within_half_a_side_and_differences_lead_from_one_to_the_next(strokes: Strokes) -> None:
+    points = to_points(strokes, 1000, "pos5").astype(np.float64)
+    assert np.abs(points[:, 2:4]).max() <= 0.5
+    np.testing.assert_allclose(points[0, 2:4] + np.cumsum(points[:, :2], axis=0), points[:, 2:4], rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(("preprocessing", "same"), [("seed3", True), ("pos5", False)])
+def test_only_places_keep_the_aspect_ratio(preprocessing: Preprocessing, same: bool) -> None:
+    wide = np.array([[0, 0], [200, 50], [100, 20]], np.uint8)
+    assert np.array_equal(
+        to_points([wide], preprocessing=preprocessing), to_points([wide * [1, 2]], preprocessing=preprocessing)
+    ) == same
+
+
+@for_both
+@settings(deadline=None)
 @given(
-    st.lists(st.tuples(st.integers(0, 2), drawings_of), min_size=1, max_size=7),
-    st.data(),
-    st.sampled_from([1, 5, 100, 300]),
+    items=st.lists(st.tuples(st.integers(0, 2), drawings_of), min_size=1, max_size=7),
+    data=st.data(),
+    max_padding=st.sampled_from([1, 5, 100, 300]),
 )
 def test_gathered_points_are_those_of_the_definition(
-    items: list[tuple[int, Strokes]], data: st.DataObject, max_padding: int
+    preprocessing: Preprocessing, items: list[tuple[int, Strokes]], data: st.DataObject, max_padding: int
 ) -> None:
     memory = MemoryDataset(("a", "b", "c"), items)
     order = np.array(data.draw(st.lists(st.integers(0, len(items) - 1), min_size=1, max_size=9)), np.int64)
-    batch = gather(memory, order, np.array([5, -1, 0]), max_padding)
-    rows = [plainly(items[i][1], max_padding) for i in order]
+    batch = gather(memory, order, np.array([5, -1, 0]), max_padding, preprocessing)
+    rows = [plainly(items[i][1], max_padding, preprocessing) for i in order]
     longest = max(map(len, rows))
     assert batch.points.dtype == np.float32
-    assert batch.points.shape == (len(order), longest, N_CHANNELS)
+    assert batch.points.shape == (len(order), longest, n_channels(preprocessing))
     assert batch.lengths.dtype == batch.labels.dtype == np.int64
     assert batch.lengths.tolist() == list(map(len, rows))
     assert batch.labels.tolist() == [(5, -1, 0)[items[i][0]] for i in order]
@@ -103,13 +130,14 @@ def test_gathered_points_are_those_of_the_definition(
         assert not points[len(expected) :].any()
 
 
+@for_both
 @settings(deadline=None)
-@given(drawings_of)
-def test_gathering_and_one_drawing_agree_to_the_last_bit(strokes: Strokes) -> None:
+@given(strokes=drawings_of)
+def test_gathering_and_one_drawing_agree_to_the_last_bit(preprocessing: Preprocessing, strokes: Strokes) -> None:
     before = [np.array([[1, 2]] * 3, np.uint8)]  # the pen bits do not begin at a byte
     memory = MemoryDataset(("a",), [(0, before), (0, strokes)])
-    batch = gather(memory, np.array([1]), np.zeros(1, np.int64), 100)
-    assert np.array_equal(batch.points[0], to_points(strokes))
+    batch = gather(memory, np.array([1]), np.zeros(1, np.int64), 100, preprocessing)
+    assert np.array_equal(batch.points[0], to_points(strokes, 100, preprocessing))
 
 
 def test_gathering_reads_a_prepared_dataset(dataset: PreparedDataset, binary_folder: Path) -> None:
@@ -122,15 +150,22 @@ def test_gathering_reads_a_prepared_dataset(dataset: PreparedDataset, binary_fol
         assert dataset.classes[label] == drawings[i].word
 
 
-def test_no_drawing_is_an_empty_batch(dataset: PreparedDataset) -> None:
-    batch = gather(dataset, np.empty(0, np.int64), np.arange(3), 100)
-    assert batch.points.shape == (0, 0, 3)
+@for_both
+def test_no_drawing_is_an_empty_batch(preprocessing: Preprocessing, dataset: PreparedDataset) -> None:
+    batch = gather(dataset, np.empty(0, np.int64), np.arange(3), 100, preprocessing)
+    assert batch.points.shape == (0, 0, n_channels(preprocessing))
     assert len(batch.lengths) == len(batch.labels) == 0
 
 
 def test_example_worked_by_hand() -> None:
     strokes = [np.array([[10, 50], [30, 50], [20, 90]], np.uint8), np.array([[15, 70]], np.uint8)]
     assert to_points(strokes).tolist() == [[1, 0, 0], [-0.5, 1, 1], [-0.25, -0.5, 1]]
+    assert to_points(strokes, preprocessing="pos5").tolist() == [
+        [0, 0, -0.25, -0.5, 0],
+        [0.5, 0, 0.25, -0.5, 0],
+        [-0.25, 1, 0, 0.5, 1],
+        [-0.125, -0.5, -0.125, 0, 1],
+    ]
 
 
 def test_place_and_order_of_memory_do_not_matter() -> None:
@@ -140,30 +175,39 @@ def test_place_and_order_of_memory_do_not_matter() -> None:
     assert np.array_equal(to_points((stroke, stroke[::-1])), expected)
 
 
-@pytest.mark.parametrize(("n_points", "rows"), [(0, 0), (1, 0), (2, 1), (100, 99), (101, 100), (102, 100)])
-def test_rows_are_one_fewer_than_points_and_no_more_than_asked(n_points: int, rows: int) -> None:
-    assert n_rows(n_points, 100) == rows
-    assert n_rows(np.array([n_points]), 100).tolist() == [rows]
+@pytest.mark.parametrize(
+    ("n_points", "seed3", "pos5"),
+    [(0, 0, 0), (1, 0, 1), (2, 1, 2), (99, 98, 99), (100, 99, 100), (101, 100, 100), (102, 100, 100)],
+)
+def test_rows_are_points_or_one_fewer_and_no_more_than_asked(n_points: int, seed3: int, pos5: int) -> None:
+    assert (n_rows(n_points, 100), n_rows(n_points, 100, "seed3"), n_rows(n_points, 100, "pos5")) == (seed3, seed3, pos5)
+    assert n_rows(np.array([n_points]), 100, "pos5").tolist() == [pos5]
 
 
 def golden_records() -> list[Any]:
     return json.loads(GOLDEN.read_text())  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("record", golden_records(), ids=lambda record: f"{len(record['points'])}-rows")
-def test_golden_points(record: dict[str, Any]) -> None:
+@for_both
+@pytest.mark.parametrize("record", golden_records(), ids=lambda record: f"{len(record['seed3'])}-rows")
+def test_golden_points(preprocessing: Preprocessing, record: dict[str, Any]) -> None:
     strokes = [np.array(rows, np.uint8).T for rows in record["drawing"]]
-    expected = np.array(record["points"], np.float32).reshape(-1, N_CHANNELS)
-    assert np.array_equal(to_points(strokes), expected)
-    np.testing.assert_allclose(expected, plainly(strokes), rtol=0, atol=2e-7)
+    expected = np.array(record[preprocessing], np.float32).reshape(-1, n_channels(preprocessing))
+    assert np.array_equal(to_points(strokes, preprocessing=preprocessing), expected)
+    np.testing.assert_allclose(expected, plainly(strokes, preprocessing=preprocessing), rtol=0, atol=2e-7)
 
 
 def test_golden_file_holds_the_hard_cases() -> None:
-    rows = [len(record["points"]) for record in golden_records()]
-    assert (min(rows), max(rows)) == (0, 100)
-    assert max(sum(len(xs) for xs, _ in record["drawing"]) for record in golden_records()) > 101
-    assert any(len(set(record["drawing"][0][1])) == 1 and len(record["points"]) > 1 for record in golden_records())
-    assert PREPROCESSING == "seed3"
+    records = golden_records()
+    for name, fewest in (("seed3", 0), ("pos5", 1)):
+        rows = [len(record[name]) for record in records]
+        assert (min(rows), max(rows)) == (fewest, 100)
+    assert max(sum(len(xs) for xs, _ in record["drawing"]) for record in records) > 101
+    assert any(len(set(record["drawing"][0][1])) == 1 and len(record["seed3"]) > 1 for record in records)
+
+
+def test_the_preprocessings_are_two() -> None:
+    assert PREPROCESSINGS == ("seed3", "pos5")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from quickstroke.config import ModelConfig
 from quickstroke.models import StrokeClassifier
+from quickstroke.points import Preprocessing, n_channels
 
 CLASSES = ("circle", "house", "star")
 
@@ -17,16 +18,19 @@ def random_model(config: ModelConfig, seed: int = 0) -> StrokeClassifier:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(0.7 * torch.randn(parameter.shape, generator=generator))
-        model.bn.running_mean.copy_(torch.randn(3, generator=generator))
-        model.bn.running_var.copy_(0.1 + torch.rand(3, generator=generator))
+        n = model.bn.num_features
+        model.bn.running_mean.copy_(torch.randn(n, generator=generator))
+        model.bn.running_var.copy_(0.1 + torch.rand(n, generator=generator))
     return model
 
 
-def random_points(lengths: NDArray[np.int64], n_steps: int, seed: int = 0) -> NDArray[np.float32]:
-    """Points (B, T, 3) as drawings have them, zero after each drawing's end."""
+def random_points(
+    lengths: NDArray[np.int64], n_steps: int, seed: int = 0, preprocessing: Preprocessing = "seed3"
+) -> NDArray[np.float32]:
+    """Points (B, T, C) as drawings have them, zero after each drawing's end."""
     rng = np.random.default_rng(seed)
-    points = np.zeros((len(lengths), n_steps, 3), dtype=np.float32)
+    points = np.zeros((len(lengths), n_steps, n_channels(preprocessing)), dtype=np.float32)
     for row, length in zip(points, lengths, strict=True):
-        row[:length, :2] = rng.uniform(-1, 1, (length, 2))
-        row[:length, 2] = rng.integers(0, 2, length)
+        row[:length, :-1] = rng.uniform(-1, 1, (length, row.shape[1] - 1))
+        row[:length, -1] = rng.integers(0, 2, length)
     return points

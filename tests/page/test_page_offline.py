@@ -16,7 +16,7 @@ from hands import Hands, Rows, serving
 from playwright.sync_api import Page, expect
 
 from quickstroke.export import web
-from quickstroke.points import to_points
+from quickstroke.points import Preprocessing, n_channels, to_points
 from quickstroke.simplification import simplify
 
 CLASSES = ["apple", "bicycle", "circle", "face", "square", "star", "sun"]
@@ -95,34 +95,38 @@ def test_recognises_without_a_server(open_offline: Callable[..., Page], hands: H
     assert requests == []
 
 
-@pytest.mark.parametrize(("max_padding", "min_rows"), [(100, 1), (4, 1), (100, 12)])
+@pytest.mark.parametrize(
+    ("preprocessing", "max_padding", "min_rows"),
+    [("seed3", 100, 1), ("seed3", 4, 1), ("seed3", 100, 12), ("pos5", 200, 1), ("pos5", 4, 1), ("pos5", 100, 12)],
+)
 def test_the_model_gets_the_points_of_python(
-    open_offline: Callable[..., Page], hands: Hands, max_padding: int, min_rows: int
+    open_offline: Callable[..., Page], hands: Hands, preprocessing: Preprocessing, max_padding: int, min_rows: int
 ) -> None:
-    page = open_offline(preprocessing={"name": "seed3", "max_padding": max_padding}, min_rows=min_rows)
+    page = open_offline(preprocessing={"name": preprocessing, "max_padding": max_padding}, min_rows=min_rows)
     hands.mouse(page, TRIANGLE)
     assert len(guesses(page)) == 5
     drawn = page.evaluate("quickstroke.strokes()")
-    points = to_points(simplify([np.array(rows[:2]).T for rows in drawn]), max_padding)
+    points = to_points(simplify([np.array(rows[:2]).T for rows in drawn]), max_padding, preprocessing)
     asked = page.evaluate("asked.at(-1)")
-    n_steps = max(len(points), min_rows)
+    n_steps, n_columns = max(len(points), min_rows), n_channels(preprocessing)
     kind, data, dims = asked["points"]
-    assert (kind, dims) == ("float32", [1, n_steps, 3])
-    padded = np.zeros((n_steps, 3), np.float32)
+    assert (kind, dims) == ("float32", [1, n_steps, n_columns])
+    padded = np.zeros((n_steps, n_columns), np.float32)
     padded[: len(points)] = points
-    assert np.array_equal(np.float32(data).reshape(n_steps, 3), padded)
+    assert np.array_equal(np.float32(data).reshape(n_steps, n_columns), padded)
     assert asked["lengths"] == ["int64", [len(points)], [1]]
     assert asked["bytes"] == len(b"12345")
     assert asked["options"] == {"executionProviders": ["wasm"]}
     assert asked["wasm"] == {"numThreads": 1, "wasmPaths": f"{page.url}ort/"}
 
 
-def test_a_dot_has_one_row(open_offline: Callable[..., Page]) -> None:
-    page = open_offline()
+@pytest.mark.parametrize(("preprocessing", "row"), [("seed3", [0, 0, 1]), ("pos5", [0, 0, 0, 0, 1])])
+def test_a_dot_has_one_row(open_offline: Callable[..., Page], preprocessing: str, row: list[int]) -> None:
+    page = open_offline(preprocessing={"name": preprocessing, "max_padding": 100})
     page.evaluate("quickstroke.setStrokes([[[5], [5]]])")
     assert len(guesses(page)) == 5
     assert page.evaluate("[asked.at(-1).points, asked.at(-1).lengths]") == [
-        ["float32", [0, 0, 1], [1, 1, 3]],
+        ["float32", row, [1, 1, len(row)]],
         ["int64", [1], [1]],
     ]
 
@@ -146,8 +150,9 @@ def test_a_missing_file_is_told_and_asked_for_again(hands: Hands, browser: Any, 
         page.close()
 
 
-def test_a_model_of_another_preprocessing_is_refused(browser: Any, tmp_path: Path) -> None:
-    folder = write_offline(tmp_path / "web", preprocessing={"name": "other", "max_padding": 100})
+@pytest.mark.parametrize("name", ["other", "toString", None, 5])
+def test_a_model_of_another_preprocessing_is_refused(browser: Any, tmp_path: Path, name: Any) -> None:
+    folder = write_offline(tmp_path / "web", preprocessing={"name": name, "max_padding": 100})
     with serving(folder) as url:
         page = browser.new_page()
         page.goto(url)

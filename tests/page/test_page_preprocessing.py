@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Page
 
 from quickstroke.formats import read_file
-from quickstroke.points import to_points
+from quickstroke.points import PREPROCESSINGS, n_channels, to_points
 from quickstroke.simplification import simplify
 from quickstroke.synthetic import synthetic_drawings
 
@@ -25,11 +25,12 @@ GOLDEN = Path(__file__).parent.parent / "golden" / "page.json"
 Rows = list[list[float]]
 Computed = list[dict[str, Any]]
 
-# What both engines run: cases of raw strokes -> their simplified form and points.
+# What both engines run: cases of raw strokes -> their simplified form and points, by each preprocessing.
 COMPUTE = """
-(simplify, toPoints, cases) => cases.map(({ strokes, max_padding }) => {
+(simplify, { toPoints, N_CHANNELS }, cases) => cases.map(({ strokes, max_padding }) => {
   const simplified = simplify(strokes);
-  return { simplified, points: Array.from(toPoints(simplified, max_padding)) };
+  const points = (name) => [name, Array.from(toPoints(simplified, max_padding, name))];
+  return { simplified, ...Object.fromEntries(Object.keys(N_CHANNELS).map(points)) };
 })
 """
 
@@ -67,10 +68,9 @@ def shortest(value: np.float32) -> float:
 
 def computed(strokes: list[Rows], max_padding: int) -> dict[str, Any]:
     simplified = simplify([np.array(rows[:2]).T for rows in strokes])
-    points = to_points(simplified, max_padding)
-    return {
-        "simplified": [stroke.T.tolist() for stroke in simplified],
-        "points": [shortest(value) for value in points.ravel()],
+    return {"simplified": [stroke.T.tolist() for stroke in simplified]} | {
+        name: [shortest(value) for value in to_points(simplified, max_padding, name).ravel()]
+        for name in PREPROCESSINGS
     }
 
 
@@ -98,7 +98,7 @@ def compute(request: pytest.FixtureRequest, static: Path, tmp_path: Path) -> Cal
         # As text: Playwright takes long over large values.
         script = f"""async (text) => {{
           const [s, p] = await Promise.all([import("/simplify.js"), import("/points.js")]);
-          return JSON.stringify(({COMPUTE.strip()})(s.simplify, p.toPoints, JSON.parse(text)));
+          return JSON.stringify(({COMPUTE.strip()})(s.simplify, p, JSON.parse(text)));
         }}"""
         return lambda cases: json.loads(page.evaluate(script, json.dumps(cases)))
     node: str = request.getfixturevalue("node")
@@ -108,9 +108,9 @@ def compute(request: pytest.FixtureRequest, static: Path, tmp_path: Path) -> Cal
             (tmp_path / f"{name}.mjs").write_text((static / f"{name}.js").read_text())
         (tmp_path / "run.mjs").write_text(
             'import { readFileSync } from "node:fs";\n'
-            'import { simplify } from "./simplify.mjs";\nimport { toPoints } from "./points.mjs";\n'
+            'import { simplify } from "./simplify.mjs";\nimport * as points from "./points.mjs";\n'
             'const cases = JSON.parse(readFileSync(0, "utf8"));\n'
-            f"console.log(JSON.stringify(({COMPUTE.strip()})(simplify, toPoints, cases)));\n"
+            f"console.log(JSON.stringify(({COMPUTE.strip()})(simplify, points, cases)));\n"
         )
         done = subprocess.run([node, tmp_path / "run.mjs"], input=json.dumps(cases), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
@@ -122,7 +122,8 @@ def compute(request: pytest.FixtureRequest, static: Path, tmp_path: Path) -> Cal
 
 def assert_equal(ours: dict[str, Any], theirs: dict[str, Any], name: str) -> None:
     assert theirs["simplified"] == ours["simplified"], name
-    assert np.array_equal(np.float32(theirs["points"]), np.float32(ours["points"])), name
+    for preprocessing in PREPROCESSINGS:
+        assert np.array_equal(np.float32(theirs[preprocessing]), np.float32(ours[preprocessing])), name
 
 
 def test_python_gives_the_golden_values(golden: Computed) -> None:
@@ -138,9 +139,11 @@ def test_javascript_gives_the_golden_values(golden: Computed, compute: Callable[
 
 
 def test_golden_values_hold_the_hard_cases(golden: Computed) -> None:
-    assert [record["name"] for record in golden if not record["points"]] == []
-    assert max(len(record["points"]) for record in golden) == 3 * 100
-    assert {len(record["points"]) for record in golden if record["max_padding"] == 10} == {3 * 10}
+    for preprocessing in PREPROCESSINGS:
+        n = n_channels(preprocessing)
+        assert [record["name"] for record in golden if not record[preprocessing]] == []
+        assert max(len(record[preprocessing]) for record in golden) == n * 100
+        assert {len(record[preprocessing]) for record in golden if record["max_padding"] == 10} == {n * 10}
     coordinates = [x for record in golden for rows in record["strokes"] for row in rows for x in row]
     assert min(coordinates) < -1e308 and max(coordinates) > 1e308
     assert any(0 < x < 1e-300 for x in coordinates)
@@ -172,6 +175,14 @@ def test_javascript_refuses_what_is_no_drawing(blank_page: Page, strokes: list[R
       try { simplify(strokes); } catch (error) { return [error.name, error.message]; }
     }"""
     assert blank_page.evaluate(script, strokes) == ["RangeError", message]
+
+
+def test_javascript_knows_the_preprocessings_of_python_and_takes_the_first(blank_page: Page) -> None:
+    script = """async () => {
+      const { N_CHANNELS, toPoints } = await import("/points.js");
+      return [N_CHANNELS, Array.from(toPoints([[[0, 255], [0, 51]]]))];
+    }"""
+    assert blank_page.evaluate(script) == [{name: n_channels(name) for name in PREPROCESSINGS}, [1, 1, 1]]
 
 
 def test_javascript_gives_up_on_endless_windings(blank_page: Page) -> None:

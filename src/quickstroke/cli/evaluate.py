@@ -122,9 +122,12 @@ def run(args: Sequence[str]) -> None:
     print(f"{loaded.name} on {result.n:,} drawings ({where}), protocol {options.protocol}:")
     print(
         f"top-1 {percent(result.top(1))} ({low:.1%} to {high:.1%})  top-3 {percent(result.top(3))}  "
-        f"top-5 {percent(result.top(5))}  loss {result.loss:.4f}  calibration error {percent(result.calibration_error())}"
+        f"top-5 {percent(result.top(5))}  loss {result.loss:.4f}"
     )
-    print(f"top-1 with every class counting alike {percent(result.balanced())}")
+    print(
+        f"top-1 with every class counting alike {percent(result.balanced())}  "
+        f"calibration error {percent(result.calibration_error())}"
+    )
     partial = {}
     if options.partial:
         partial = evaluate_partial(model, data, indices, loaded.classes, label_map)
