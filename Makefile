@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Passed to pip, for instance: make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_FLAGS ?=
 
-.PHONY: help demo test test-slow browser check format docs golden reproduce sample46 clean
+.PHONY: help demo test test-slow browser check format docs golden reproduce sample46 bench bench-accuracy clean
 
 help:
 	@echo "make demo                  make the environment, train on drawings, recognise some"
@@ -18,6 +18,8 @@ help:
 	@echo "make golden                write the golden files again, after a change that is meant"
 	@echo "make reproduce DATA=DIR    the 2020 document's three configurations at its full counts, on official files"
 	@echo "make sample46 DATA=DIR     the table of six models on the 46 categories of the sample"
+	@echo "make bench DATA=DIR        speed and memory, into benchmarks/RESULTS.md; RAW=DIR adds raw drawings"
+	@echo "make bench-accuracy DATA=DIR  time to the accuracy of a common baseline, and the memory of training"
 	@echo "make clean                 remove the environment and what the demo made"
 
 # The marker's name tells which extras the environment has; it is made anew when pyproject.toml changes.
@@ -104,3 +106,14 @@ sample46: $(BIN)/.dev
 	done
 	$(BIN)/quickstroke report $(SAMPLE_MODELS:%=$(RUNS)/sample46/seed/%) $(SAMPLE_MODELS:%=$(RUNS)/sample46/default/%) \
 	  --into $(RUNS)/sample46/results.md
+
+# --- Benchmarks: both write benchmarks/RESULTS.md, each its own rows of it --------------------------------------------
+
+bench: $(BIN)/.dev
+	@test -n "$(DATA)" || { echo "give DATA=DIR, a folder of official binary files"; exit 2; }
+	$(BIN)/python benchmarks/results.py $(DATA) $(if $(RAW),--raw $(RAW)) \
+	  --parts reading memory training evaluating guessing
+
+bench-accuracy: $(BIN)/.dev
+	@test -n "$(DATA)" || { echo "give DATA=DIR, a folder of official binary files"; exit 2; }
+	$(BIN)/python benchmarks/results.py $(DATA) --parts accuracy memory

@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,14 @@ def stepper(model: nn.Module, logits: Callable[[Any], torch.Tensor]) -> Callable
     return step
 
 
+def last_by_torch(model: StrokeClassifier, x: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+    """Each direction's output (B, D * H) at its own end, by torch.lstm."""
+    x = model._outputs(x, ends)
+    last = x[torch.arange(len(x)), ends - 1]
+    n = model.config.hidden_size
+    return torch.cat([last[:, :n], x[:, 0, n:]], dim=1) if model.config.bidirectional else last
+
+
 def matrix_rate(config: ModelConfig) -> float:
     """Floating-point operations a second of the products that one step of the last layer makes, in bfloat16."""
     n_columns = config.hidden_size * (1 + (1 + config.bidirectional if config.n_layers > 1 else 0)) + 4
@@ -96,7 +105,7 @@ def measure(name: str, data: PreparedDataset, n_turns: int) -> dict[str, Any]:
     plain = plain_recipe.PlainClassifier(config)
     models = {way: StrokeClassifier(config).train() for way in ("torch.lstm float32", "float32", "bfloat16")}
     models["bfloat16"].precision = torch.bfloat16
-    models["torch.lstm float32"]._read_packed = models["torch.lstm float32"]._read_ends  # type: ignore[method-assign]
+    models["torch.lstm float32"]._last_packed = partial(last_by_torch, models["torch.lstm float32"])  # type: ignore[method-assign]
     steps = {way: stepper(model, lambda batch, model=model: model(*batch)) for way, model in models.items()}
     plain_step = stepper(plain.train(), plain)
 

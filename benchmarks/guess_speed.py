@@ -1,0 +1,123 @@
+"""How long does one guess take: strokes in, ranked words out, on one thread, with the model loaded?
+
+    python benchmarks/guess_speed.py FOLDER... [--models MODEL...]
+
+Each drawing is given to `Recognizer.predict`, in turns with PyTorch (the .model file) and with onnxruntime (the same,
+exported), and, where it is simplified, to the plain recipe's way of doing it (plain_recipe.py: rows of 100 steps, a
+model of that shape). Official files of any format may be given: drawings of raw ones are simplified as part of the
+guess. Milliseconds, median and 99th percentile over the drawings.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import plain_recipe
+import quickstroke
+from quickstroke import cards, formats
+from quickstroke.drawing import Drawing
+from quickstroke.export.onnx import export
+from quickstroke.models import n_parameters
+from quickstroke.published import LoadedModel, load_model
+
+N_WARM = 20
+KINDS = ("simplified", "raw")
+
+
+def some_drawings(sources: list[str], n: int) -> dict[str, list[Drawing]]:
+    """At most `n` drawings of each kind, from all files alike, in random order."""
+    found: dict[str, list[Drawing]] = {kind: [] for kind in KINDS}
+    for source in sources:
+        files = formats.find_sources(source).files
+        per_file = -(-n // len(files))
+        for path in files:
+            for position, drawing in enumerate(formats.read_file(path)):
+                if position == per_file:
+                    break
+                found["simplified" if drawing.is_simplified else "raw"].append(drawing)
+    rng = np.random.default_rng(0)
+    return {kind: [drawings[i] for i in rng.permutation(len(drawings))[:n]] for kind, drawings in found.items()}
+
+
+def plain_guess(loaded: LoadedModel) -> Callable[[Drawing], list[tuple[str, float]]]:
+    """The plain recipe's guess, by a model of the same shape with random weights."""
+    model = plain_recipe.PlainClassifier(loaded.model.config).eval()
+
+    def guess(drawing: Drawing) -> list[tuple[str, float]]:
+        strokes = [(stroke[:, 0].tobytes(), stroke[:, 1].tobytes()) for stroke in drawing.strokes]
+        with torch.no_grad():
+            best = model(plain_recipe.to_rows(strokes)[None])[0].softmax(0).topk(5)
+        return [(loaded.classes[i], p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+
+    return guess
+
+
+def guess_with(recognizer: quickstroke.Recognizer) -> Callable[[Drawing], Any]:
+    """Our guess."""
+    return lambda drawing: recognizer.predict(drawing.strokes, simplified=drawing.is_simplified)
+
+
+def measure(path: Path, drawings: dict[str, list[Drawing]], temporary: Path) -> dict[str, Any]:
+    """Milliseconds of each way for each kind of drawing."""
+    loaded = load_model(path)
+    exported = temporary / f"{loaded.name}.onnx"
+    exported.write_bytes(export(loaded).data)
+    ways = {
+        "torch": guess_with(quickstroke.load(path)),
+        "onnxruntime": guess_with(quickstroke.load(exported)),
+        "plain": plain_guess(loaded),
+    }
+    row: dict[str, Any] = {
+        "name": loaded.name,
+        "parameters": n_parameters(loaded.model),
+        "classes": len(loaded.classes),
+    }
+    for kind, some in drawings.items():
+        taken_ms: dict[str, list[float]] = {way: [] for way in ways if kind == "simplified" or way != "plain"}
+        for position, drawing in enumerate(some[:N_WARM] + some):
+            for way, values in taken_ms.items():
+                started = time.perf_counter()
+                ways[way](drawing)
+                if position >= N_WARM:
+                    values.append(1000 * (time.perf_counter() - started))
+        row[kind] = {
+            way: {"median_ms": float(np.median(values)), "p99_ms": float(np.percentile(values, 99))}
+            for way, values in taken_ms.items()
+            if values
+        }
+    return row
+
+
+def main() -> None:
+    """Prints a table and one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("drawings", nargs="+", metavar="FOLDER", help="official files, simplified or raw")
+    parser.add_argument("--models", nargs="+", type=Path, help=".model files; by default all published ones")
+    parser.add_argument("--n", type=int, default=1000, help="drawings of each kind")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    drawings = some_drawings(options.drawings, options.n)
+    models = options.models or [published.path for published in cards.list_models()]
+    with tempfile.TemporaryDirectory() as temporary:
+        rows = [measure(path, drawings, Path(temporary)) for path in models]
+    table = Table("model", "parameters", "drawings", "way", "median, ms", "p99, ms", title="One guess, one thread")
+    for row in rows:
+        for kind in KINDS:
+            for way, figures in row[kind].items():
+                about = row["name"], f"{row['parameters']:,}", kind, way
+                table.add_row(*about, f"{figures['median_ms']:.3f}", f"{figures['p99_ms']:.3f}")
+    Console(width=140).print(table)
+    print(json.dumps({"n": {kind: len(some) for kind, some in drawings.items()}, "models": rows}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,321 @@
+"""Runs the benchmarks and writes their figures to RESULTS.md, each beside what was asked for.
+
+    python benchmarks/results.py FOLDER [--raw FOLDER] [--parts PART...] [--into benchmarks]
+
+FOLDER has the official binary files, --raw some files of raw drawings. Each part is a script of its own, run by the
+command that the table states; its JSON goes to results.json, from which parts that are not run this time are taken.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from quickstroke import __version__
+from quickstroke.files import write_text
+
+HERE = Path(__file__).resolve().parent
+SAMPLE = "benchmarks/sample46.txt"
+# Of processors; these multiply bfloat16 in hardware.
+FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+PACKAGES = ("torch", "numpy", "numba", "onnxruntime")
+MAX_GUESS_PARAMETERS = 1_000_000
+
+# Edited by hand; the rest of RESULTS.md is written anew each time.
+PROSE = """\
+## Where the remaining time goes
+
+**Reading and preparing.** The reader alone is several times faster than the whole: it goes over each byte twice, once
+to count and once to spread, and that is near what one core can do with records of unknown length. The rest of
+`prepare` is what makes a dataset one can trust: the strokes are hashed, key_ids are sorted to find those that are there
+twice, every file, source and result, gets its SHA-256, and all is brought to the disk before it gets its name. It runs
+on one core; categories are independent until their arrays are written, so a process a core is the next factor of two.
+
+**Training.** An LSTM's steps depend on each other, so a batch is as many small products one after the other as its
+longest drawing has points. With 64 units a step's product is too small to keep the matrix unit busy: the time goes into
+the gates (exponentials, in float32), into moving rows between steps, and into what PyTorch does for each call. With 256
+units most of it is the products. What is lost there are the late steps, of few drawings, the rows that make a product a
+whole number of tiles, and float32 gates that are written once and read once by the backward pass. The next factor of
+two would take the product and the gates of a step in one kernel, the weights kept in registers or tiles from step to
+step, and gates recomputed in place of stored; that is written in C, not in numba. More is won by fewer steps: a
+convolution with a stride in front halves them, which is what the recommended models do.
+
+**Memory.** Most of what a training adds does not depend on the data. Making an optimizer imports PyTorch's compiler
+(`torch._dynamo`, with sympy), which nothing here uses: some 70 MB, the largest part. The compiled kernels, oneDNN's and
+what they compute in are most of the rest. The dataset is memory-mapped; what grows with its size is the order of an
+epoch, the length of each drawing and what checks them.
+
+**Time to accuracy.** The recommended recipe takes augmentation, a cosine schedule and an average of the weights, and a
+model that reads positions and pools over all steps. What remains is the number of epochs: each shorter schedule costs
+accuracy, each longer one time.
+
+**Evaluating.** Drawings come in order of their length, so that few steps are padding, and `torch.lstm`'s forward pass
+is near the processor's float32 rate for wide models. Evaluation stays in float32 so that its results do not depend on
+the machine; bfloat16 would be the next factor of two, and is not taken.
+
+**One guess.** The LSTM's steps, one drawing wide, are products of a matrix and a vector: they read all weights once a
+step. Small models are bound by the calls around them, which is why onnxruntime, with fewer of them, is faster than
+PyTorch; 8-bit weights that stay 8 bits in the product would be the next step for large ones.
+"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One script, with its options; FOLDER and RAW stand for the folders. `small` are options for a trial."""
+
+    script: str
+    options: str
+    small: str
+
+
+PARTS = {
+    "reading": Part("reading_speed.py", "FOLDER", "--n 50 --n-copies 2 --n-turns 1 --n-plain 5"),
+    "memory": Part("training_memory.py", "FOLDER", "--n-train 5000 --n-val 500 --n-steps 5"),
+    "training": Part("training_speed.py", f"FOLDER --classes {SAMPLE}", "--n-turns 1"),
+    "accuracy": Part(
+        "time_to_accuracy.py",
+        "FOLDER",
+        "--n-train 20 --n-val 10 --n-epochs-baseline 1 --n-epochs 2 --batch-size 64 --seeds 0",
+    ),
+    "evaluating": Part("evaluating_speed.py", "FOLDER", "--n 4 --n-turns 1"),
+    "guessing": Part("guess_speed.py", "FOLDER RAW", "--n 20"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: what, what is asked, what is aimed at, and the figure of a part's JSON."""
+
+    what: str
+    least: str
+    aim: str
+    part: str
+    figure: Callable[[dict[str, Any]], str]
+
+
+def times(value: float | None) -> str:
+    """A ratio."""
+    return "not reached" if value is None else f"**{value:.{1 if value < 100 else 0}f} x**"
+
+
+def reading(found: dict[str, Any]) -> str:
+    """Ratios of `prepare` and of the reader alone."""
+    cores = f"{times(found['ratio_read_all_cores'])} with {found['n_cores']} cores"
+    alone = f"reader alone {times(found['ratio_read'])}, {cores}"
+    return f"{times(found['ratio_prepare'])} ({found['prepare_per_s']:,.0f} drawings/s); {alone}"
+
+
+def of_model(name: str, key: str, text: Callable[[float], str]) -> Callable[[dict[str, Any]], str]:
+    """The figure of one model."""
+
+    def figure(found: dict[str, Any]) -> str:
+        row = next((row for row in found["models"] if row["name"] == name), None)
+        return "not measured" if row is None else text(row[key])
+
+    return figure
+
+
+def others(found: dict[str, Any]) -> str:
+    """Training ratios of the models with two directions or a convolution."""
+    kinds = ("bilstm", "bipool", "lstm_cv")
+    rows = [row for row in found["models"] if row["name"].startswith(kinds)]
+    return ", ".join(f"{times(row['ratio bfloat16'])} `{row['name']}`" for row in rows)
+
+
+def accuracy(found: dict[str, Any]) -> str:
+    """Ratio and seconds."""
+    if found["ratio"] is None:
+        return f"{found['target_accuracy']:.1%} was not reached"
+    seconds = f"{found['target_accuracy']:.1%} after {found['baseline_seconds']:.0f} s and {found['seconds']:.1f} s"
+    wall = f"{times(found['ratio_wall'])} counting checkpoints and second scores"
+    return f"{times(found['ratio'])} (`{found['name']}`, {seconds}; {wall})"
+
+
+def evaluating(found: dict[str, Any]) -> str:
+    """The ratio of each model."""
+    return ", ".join(f"{times(row['ratio'])} `{row['name']}`" for row in found["models"])
+
+
+def guessing(found: dict[str, Any]) -> str:
+    """The median of each model that is small enough, for each way of running it."""
+    parts = []
+    for row in found["models"]:
+        if row["parameters"] <= MAX_GUESS_PARAMETERS:
+            by_kind = (
+                f"{kind} {row[kind][way]['median_ms']:.2f} ms by {name}"
+                for way, name in (("onnxruntime", "onnxruntime"), ("torch", "PyTorch"))
+                for kind in ("simplified", "raw")
+                if row[kind]
+            )
+            parts.append(f"`{row['name']}`: {', '.join(by_kind)}")
+    return "; ".join(parts) or "no such model"
+
+
+ROWS = (
+    Row(
+        "read and prepare, drawings a second, one core, warm, against plain",
+        "100 x",
+        "200 x with all cores",
+        "reading",
+        reading,
+    ),
+    Row(
+        "prepared bytes a drawing, against plain's tensors (1,200 bytes)",
+        "1/8",
+        "1/10",
+        "reading",
+        lambda found: f"**1/{found['ratio_bytes']:.1f}** ({found['bytes_a_drawing']:.0f} bytes)",
+    ),
+    Row(
+        "anonymous memory (RssAnon) that training 2,000,000 drawings adds beyond PyTorch",
+        "300 MB",
+        "100 MB",
+        "memory",
+        lambda found: f"**{found['highest_mb']:.0f} MB** ({found['n_train']:,} drawings)",
+    ),
+    *(
+        Row(f"train `{name}`, length-aware, same batch and epochs, against plain", least, aim, "training", figure)
+        for name, least, aim, figure in (
+            (name, least, aim, of_model(name, "ratio bfloat16", times))
+            for name, least, aim in (
+                ("simple_lay1_sz64", "3.5 x", "6 x"),
+                ("simple_lay1_sz256", "4.5 x", "7 x"),
+                ("simple_lay2_sz64", "4.5 x", "7 x"),
+            )
+        )
+    ),
+    Row("train a bidirectional and a convolutional one", "4 x", "7 x", "training", others),
+    Row(
+        "fraction of the machine's own bf16 matrix rate that `simple_lay1_sz256` training reaches, true steps only",
+        "45%",
+        "70%",
+        "training",
+        of_model("simple_lay1_sz256", "fraction", lambda value: f"**{value:.0%}**"),
+    ),
+    Row(
+        "time to the accuracy of the packed baseline after 8 epochs, with the model and recipe we recommend",
+        "1/25",
+        "1/60",
+        "accuracy",
+        accuracy,
+    ),
+    Row("evaluate, drawings a second, against plain", "5 x", "10 x", "evaluating", evaluating),
+    Row(
+        "one guess, strokes in, ranked words out, one thread, model loaded, models up to 1 million parameters",
+        "1 ms median",
+        "0.2 ms",
+        "guessing",
+        guessing,
+    ),
+)
+
+
+def machine() -> dict[str, Any]:
+    """The processor, as far as the system tells, and versions."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    facts = dict(reversed([[word.strip() for word in line.partition(":")[::2]] for line in lines if ":" in line]))
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    flags = [flag for flag in FLAGS if flag in facts.get("flags", "").split()]
+    return {
+        "processor": facts.get("model name", platform.processor()),
+        "cores": n_cores,
+        "flags": flags,
+        "python": platform.python_version(),
+        "quickstroke": __version__,
+        **{package: version(package) for package in PACKAGES},
+    }
+
+
+def run(part: Part, folder: Path, raw: Path | None, small: bool) -> dict[str, Any]:
+    """Runs a script, shows what it prints, and gives its JSON with the command and the machine."""
+    options = [*part.options.split(), *(part.small.split() if small else [])]
+    if raw is None:
+        options = [option for option in options if option != "RAW"]
+    shown = " ".join(["python", f"benchmarks/{part.script}", *options])
+    places = {"FOLDER": str(folder), "RAW": str(raw), SAMPLE: str(HERE / Path(SAMPLE).name)}
+    command = [sys.executable, str(HERE / part.script), *(places.get(option, option) for option in options)]
+    print(f"$ {shown}", file=sys.stderr, flush=True)
+    started = time.perf_counter()
+    last = ""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            last = line.strip() or last
+    if process.returncode:
+        raise SystemExit(f"{shown} ended with {process.returncode}")
+    seconds = round(time.perf_counter() - started, 1)
+    return {"command": shown, "machine": machine(), "seconds": seconds, "found": json.loads(last)}
+
+
+def machines(parts: dict[str, Any]) -> str:
+    """A line for each machine, with its parts where there are several."""
+    groups: dict[str, list[str]] = {}
+    for name, record in parts.items():
+        groups.setdefault(json.dumps(record["machine"]), []).append(name)
+    lines = []
+    for text, names in groups.items():
+        facts = json.loads(text)
+        flags = ", ".join(facts["flags"]) or "none of " + ", ".join(FLAGS)
+        versions = ", ".join(f"{key} {facts[key]}" for key in ("python", "quickstroke", *PACKAGES))
+        which = f"{', '.join(names)}: " if len(groups) > 1 else ""
+        lines.append(f"- {which}{facts['processor']}, {facts['cores']} cores ({flags}); {versions}")
+    return "\n".join(lines)
+
+
+def document(parts: dict[str, Any]) -> str:
+    """RESULTS.md."""
+    table = "| what | at least | aim | measured | command |\n|---|---|---|---|---|\n"
+    for row in ROWS:
+        record = parts.get(row.part)
+        measured, command = (row.figure(record["found"]), record["command"]) if record else ("not measured", "")
+        table += f"| {row.what} | {row.least} | {row.aim} | {measured} | {f'`{command}`' if command else ''} |\n"
+    return f"""# Results
+
+Written by `make bench DATA=FOLDER RAW=FOLDER` and `make bench-accuracy DATA=FOLDER`; FOLDER has the official binary
+files, RAW files of raw drawings. Each command runs ours and what it is compared with in turns and takes medians: only
+ratios of one run count. *Plain* is `benchmarks/plain_recipe.py`, the baseline of time to accuracy is
+`benchmarks/packed_baseline.py`. All figures of the runs are in `results.json`.
+
+{table}
+{machines(parts)}
+
+{PROSE}"""
+
+
+def main() -> None:
+    """Runs parts and writes results.json and RESULTS.md."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", help="folder of official binary files")
+    parser.add_argument("--raw", type=Path, help="folder of files of raw drawings")
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS), help="none to write RESULTS.md only")
+    parser.add_argument("--into", type=Path, default=HERE, help="folder of RESULTS.md and results.json")
+    parser.add_argument("--small", action="store_true", help="a trial in seconds, whose figures say nothing")
+    options = parser.parse_args()
+    if options.parts and options.folder is None:
+        parser.error("give FOLDER, with the official binary files")
+    if options.small and options.into.resolve() == HERE:
+        parser.error("figures of a trial should not stand here: give --into FOLDER")
+    path = options.into / "results.json"
+    parts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for name in options.parts:
+        parts[name] = run(PARTS[name], options.folder, options.raw, options.small)
+        parts = {name: parts[name] for name in PARTS if name in parts}
+        write_text(path, json.dumps(parts, indent=1) + "\n")
+        write_text(options.into / "RESULTS.md", document(parts))
+    if not options.parts:  # the prose may have changed
+        write_text(options.into / "RESULTS.md", document(parts))
+    print(json.dumps({name: record["seconds"] for name, record in parts.items()}))
+
+
+if __name__ == "__main__":
+    main()
