@@ -1,4 +1,5 @@
-"""Writes what is generated: docs/cli.md, from the commands' own --help, and the examples of the drawing page.
+"""Writes what is generated: docs/cli.md, from the commands' own --help, the examples of the drawing page, and the
+README's table of published models, from their cards.
 
 python docs/generate.py            writes them
 python docs/generate.py --check    exits with 1 when one of them is not what would be written
@@ -16,9 +17,13 @@ os.environ["NO_COLOR"] = "1"
 
 import examples
 
-from quickstroke import cli
+from quickstroke import cards, cli
 
 FOLDER = Path(__file__).resolve().parent
+ROOT = FOLDER.parent
+README = ROOT / "README.md"
+# The table of published models stands between these.
+BEGIN, END = "<!-- models: written by docs/generate.py -->", "<!-- end of models -->"
 
 
 def help_of(args: list[str]) -> str:
@@ -41,9 +46,51 @@ def cli_page() -> str:
     return "\n".join(parts)
 
 
+def models_table() -> str:
+    """A markdown table of the published models: what their cards say of the test split."""
+    head = ("model", "words", "parameters", "drawings", "top-1 (95% interval)", "each word alike", "top-3", "top-5")
+    head += ("half drawn", "calibration error")
+    lines = [head, ("---", *["---:"] * (len(head) - 1))]
+    for published in cards.list_models():
+        card = published.card
+        if card is None:
+            continue
+        figures = card["figures"]["test"]
+        percent = {key: f"{100 * value:.1f}%" for key, value in figures.items() if isinstance(value, float)}
+        before = card["calibration"]["error_before"]["test"] if "calibration" in card else None
+        error = (
+            percent["calibration_error"] if before is None else f"{100 * before:.1f}% → {percent['calibration_error']}"
+        )
+        lines.append(
+            (
+                f"`{published.name}`" + ", the default" * published.default,
+                str(len(card["classes"])),
+                f"{card['parameters']:,}",
+                f"{figures['n']:,}",
+                f"**{percent['top1']}** ({percent['top1_low']} to {percent['top1_high']})",
+                percent["balanced_top1"],
+                percent["top3"],
+                percent["top5"],
+                f"{100 * figures['top1_of_points']['0.5']:.1f}%",
+                error + percent["calibration_error"],
+            )
+        )
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def readme() -> str:
+    """The README with its table made anew."""
+    text = README.read_text(encoding="utf-8")
+    before, found, rest = text.partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    assert found and ended, f"README.md has no {BEGIN} and {END}"
+    return f"{before}{BEGIN}\n{models_table()}{END}{after}"
+
+
 def main() -> int:
     """Writes or checks the files."""
-    files = {FOLDER / "cli.md": cli_page(), examples.TARGET: examples.examples_text()}
+    os.chdir(ROOT)  # where lstm/ is found first
+    files = {FOLDER / "cli.md": cli_page(), examples.TARGET: examples.examples_text(), README: readme()}
     for path, text in files.items():
         if "--check" not in sys.argv[1:]:
             path.write_text(text, encoding="utf-8")

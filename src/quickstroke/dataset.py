@@ -220,8 +220,10 @@ def prepare(
         placed = np.empty(0, dtype=np.uint64)  # sorted key_ids
         for label, word in enumerate(wanted):
             block = _concatenate(word, by_word[word])
-            hashes = _hash_drawings(block)
-            keys = np.where(block.key_ids == 0, hashes, block.key_ids)
+            keys = block.key_ids
+            if drop_duplicates or (keys == 0).any():
+                hashes = _hash_drawings(block)
+                keys = np.where(keys == 0, hashes, keys)
             keep = np.arange(len(block))
             if recognized_only:
                 keep = _drop(keep, block.recognized == 1, "not recognized", left_out)

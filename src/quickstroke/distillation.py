@@ -122,18 +122,7 @@ def open_targets(
             evaluation.reestimate_batchnorm(model, data, few)
         model.precision = precision
         models.append(loaded)
-        file = path / "best.model" if path.is_dir() else path
-        card = loaded.card or {}
-        facts.append(
-            {
-                "name": loaded.name,
-                "file": file.name,
-                "sha256": sha256_of(file),
-                "reading": model.config.reading,
-                "figures": card.get("figures", {}),
-                "licence": card.get("licence", ""),
-            }
-        )
+        facts.append(_facts(loaded))
     key = {
         "version": _VERSION,
         "dataset": data.manifest_sha256,
@@ -144,6 +133,23 @@ def open_targets(
     }
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     return Targets(tuple(models), facts, data, pool, classes, change, folder / name)
+
+
+def _facts(loaded: published.LoadedModel) -> dict[str, Any]:
+    """What a run and a card say of a teacher."""
+    card = loaded.card or {}
+    # A bare file comes without a card, but where its licence is beside it that can be said.
+    licence = loaded.path.parent / "LICENSE"
+    beside = licence.read_text(encoding="utf-8", errors="replace").strip() if licence.is_file() else ""
+    trained_on: Any = card.get("data", "")
+    if not card and loaded.model.config.reading == "padded":
+        trained_on = "the 2020 project's drawings: 20,000 of each of its 100 categories of Quick, Draw!"
+    return {
+        "name": loaded.name,
+        "sha256": sha256_of(loaded.path),
+        "licence": card.get("licence") or (beside.splitlines() or [""])[0],
+        "trained_on": trained_on,
+    }
 
 
 def soften(

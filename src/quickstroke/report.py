@@ -763,7 +763,10 @@ def _how(run: RunFacts) -> str:
     if train.pretrained:
         text += f"\nIt began with the weights of `{train.pretrained}`.\n"
     if run.config.teachers:
-        names = ", ".join(f"`{teacher['name']}` ({str(teacher['sha256'])[:12]})" for teacher in run.config.teachers)
+        names = ", ".join(
+            f"`{teacher['name']}` ({str(teacher['sha256'])[:12]}, {teacher['licence'] or 'licence unknown'})"
+            for teacher in run.config.teachers
+        )
         text += (
             f"\nTeachers: {names}. Of drawings that have one of the words, {train.teacher_weight:.0%} of the target is "
             f"what they say, the rest is the label; {train.unlabelled:.0%} of the drawings have other words, and there "

@@ -12,9 +12,14 @@ from quickstroke.cli.common import Json, note, optional, parse, percent, print_j
 from quickstroke.errors import ConfigError, DatasetError, RunError, WeightsError
 
 if TYPE_CHECKING:
+    from quickstroke.dataset import PreparedDataset
     from quickstroke.published import LoadedModel
     from quickstroke.runs import RunConfig
 
+LIMITS = (
+    "Knows {n} words and gives all probability to them, whatever is drawn. Learnt from drawings that players of Quick, "
+    "Draw! made in at most 20 seconds, of which about one in ten to twenty shows something else than its label says."
+)
 # One temperature is fitted: fewer drawings would rather add noise.
 MIN_CALIBRATION = 200
 
@@ -35,6 +40,14 @@ class Options:
         bool,
         arg(help="divide the output layer by the temperature that fits the split `val` best; the card tells which"),
     ] = True
+    test_data: Annotated[
+        str | None,
+        optional(
+            "score the split `test` of this prepared dataset in place of the run's own; none of its drawings may be "
+            "among those that the run learnt from",
+            "DIR",
+        ),
+    ] = None
     hub: Annotated[
         tuple[str, ...] | None,
         optional(
@@ -75,7 +88,7 @@ def run(args: Sequence[str]) -> None:
         note(f"{into} is for the 2020 project's 100 categories; consider --into {into}/SET for these")
     best = max(metrics, key=lambda line: (line["val_top1"], -line["epoch"]))
     environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    figures, calibration = _figures(config, loaded, best, options.calibrate)
+    figures, calibration = _figures(config, loaded, best, options)
     facts: dict[str, Any] = {
         "parameters": n_parameters(loaded.model),
         "figures": figures,
@@ -88,8 +101,10 @@ def run(args: Sequence[str]) -> None:
         },
         **({"teachers": list(config.teachers)} if config.teachers else {}),
         "data": {key: value for key, value in config.data.items() if key != "path"},
+        **_test_data(options.test_data),
         "command": runs.command_of(folder),
         "packages": environment["packages"],
+        "limits": LIMITS.format(n=len(loaded.classes)),
         "licence": "MIT",
         "attribution": "Trained on The Quick, Draw! Dataset, made available by Google, Inc. under CC BY 4.0.",
     }
@@ -132,7 +147,7 @@ def _to_hub(loaded: "LoadedModel", folder: Path, repo: str | None = None) -> dic
 
 
 def _figures(
-    config: "RunConfig", loaded: "LoadedModel", best: dict[str, Any], calibrate: bool
+    config: "RunConfig", loaded: "LoadedModel", best: dict[str, Any], options: Options
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Honest figures by split, and what the calibration did; the model is calibrated.
 
@@ -150,26 +165,65 @@ def _figures(
         note(f"not calibrated; the figures are those of the run's own validation: {error}")
         keys = {"top1": "val_top1", "top3": "val_top3", "top5": "val_top5", "loss": "val_loss", "n": "n_val"}
         return {"val": {key: best[name] for key, name in keys.items()}}, {}
-    label_map = data.label_map(loaded.classes)
-    splits = {split: select(data, split, label_map) for split in ("val", "test") if config.data["n_by_split"][split]}
-    before = {s: evaluate(loaded.model, data, rows, loaded.classes, label_map) for s, rows in splits.items()}
+    tested = data if options.test_data is None else PreparedDataset(options.test_data)
+    if tested is not data:
+        _check_unseen(tested, data, loaded.classes)
+    datasets = {"val": data, "test": tested}
+    if not tested.manifest["n_by_split"]["test"]:
+        del datasets["test"]
+    parts = {}
+    for split, source in datasets.items():
+        label_map = source.label_map(loaded.classes)
+        parts[split] = source, select(source, split, label_map), loaded.classes, label_map
+    before = {split: evaluate(loaded.model, *part) for split, part in parts.items()}
     calibration: dict[str, Any] = {}
-    if calibrate and before["val"].n < MIN_CALIBRATION:
+    if options.calibrate and before["val"].n < MIN_CALIBRATION:
         note(f"not calibrated: {before['val'].n} drawings to validate on; at least {MIN_CALIBRATION} are needed")
-    elif calibrate:
-        temperature = fit_temperature(loaded.model, data, splits["val"], label_map)
+    elif options.calibrate:
+        source, rows, _, label_map = parts["val"]
+        temperature = fit_temperature(loaded.model, source, rows, label_map)
         loaded.model.scale_logits(1 / temperature)
         errors = {split: scores.calibration_error() for split, scores in before.items()}
         calibration = {"calibration": {"temperature": temperature, "split": "val", "error_before": errors}}
     figures: dict[str, dict[str, Any]] = {}
-    for split, rows in splits.items():
-        partial = evaluate_partial(loaded.model, data, rows, loaded.classes, label_map)
+    for split, part in parts.items():
+        partial = evaluate_partial(loaded.model, *part)
         figures[split] = partial[1.0].figures()
         figures[split]["top1_of_points"] = {f"{fraction:g}": scores.top(1) for fraction, scores in partial.items()}
     if calibration:
         errors = {split: values["calibration_error"] for split, values in figures.items()}
         calibration["calibration"]["error_after"] = errors
     return figures, calibration
+
+
+def _check_unseen(tested: "PreparedDataset", data: "PreparedDataset", classes: Sequence[str]) -> None:
+    """Raises DatasetError when a test drawing is among the training drawings of a dataset, by word and key_id."""
+    import numpy as np
+
+    splits = {"test": tested, "train": data}
+    indices = {split: source.indices(split) for split, source in splits.items()}
+    for word in classes:
+        keys = []
+        for split, source in splits.items():
+            rows = indices[split]
+            label = source.classes.index(word) if word in source.classes else -1
+            keys.append(source.key_ids[rows[source.labels[rows] == label]])
+        if n := len(np.intersect1d(*keys)):
+            raise DatasetError(
+                f"{tested.path}: {n} test drawings of {word!r} are among those that the run learnt from; prepare its "
+                f"data with --held-out {tested.path}"
+            )
+
+
+def _test_data(path: str | None) -> dict[str, Any]:
+    """The card's entry on the dataset of the test figures, where it is not the run's own."""
+    from quickstroke.dataset import PreparedDataset
+
+    if path is None:
+        return {}
+    data = PreparedDataset(path)
+    facts = {key: data.manifest[key] for key in ("split", "n_by_split")}
+    return {"test_data": {"manifest_sha256": data.manifest_sha256, **facts}}
 
 
 def _calibration_line(calibration: dict[str, Any]) -> str:
