@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from quickstroke import batches as module
-from quickstroke.batches import by_length, cut, shuffled, shuffled_by_length
+from quickstroke.batches import by_length, cut, rebalanced, shuffled, shuffled_by_length
 
 Batches = list[NDArray[np.int64]]
 
@@ -115,3 +115,46 @@ def test_similar_lengths_take_little_padding() -> None:
     pooled = padding(shuffled_by_length(indices, n_points, 64, rng()), n_points)
     sorted_ = padding(list(by_length(indices, n_points, 64)), n_points)
     assert sorted_ <= pooled < 1.15 < 3 < at_random
+
+
+@settings(deadline=None)
+@given(
+    labels=st.lists(st.integers(0, 5), min_size=1, max_size=120),
+    balance=st.floats(0, 1),
+    n=st.integers(1, 300),
+    seed=st.integers(0, 99),
+)
+def test_rebalancing_takes_each_drawing_as_often_as_it_should(
+    labels: list[int], balance: float, n: int, seed: int
+) -> None:
+    indices, of = 3 * np.arange(len(labels)) + 1, np.array(labels)
+    taken = rebalanced(indices, of, balance, n, rng(seed))
+    assert abs(len(taken) - n) <= 1
+    assert np.array_equal(taken, np.sort(taken)) and set(taken.tolist()) <= set(indices.tolist())
+    in_class = np.bincount(of)
+    shares = np.where(in_class > 0, in_class.clip(min=1).astype(float) ** (1 - balance), 0)
+    expected = n * (shares / shares.sum())[of] / in_class[of]
+    times = np.array([(taken == index).sum() for index in indices])
+    assert (np.abs(times - expected) < 1 + 1e-6).all()
+
+
+@pytest.mark.parametrize(("balance", "counts"), [(0.0, [900, 90, 9]), (1.0, [333, 333, 333]), (0.5, [704, 223, 70])])
+def test_rebalancing_moves_classes_towards_each_other(balance: float, counts: list[int]) -> None:
+    labels = np.repeat([0, 1, 2], [900, 90, 9])
+    taken = rebalanced(np.arange(999), labels, balance, 999, rng())
+    assert np.bincount(labels[taken]) == pytest.approx(counts, abs=2)
+
+
+def test_what_is_rounded_differs_from_epoch_to_epoch() -> None:
+    labels, generator = np.repeat([0, 1], [90, 10]), rng()
+    first, second = (rebalanced(np.arange(100), labels, 0.5, 100, generator) for _ in range(2))
+    assert not np.array_equal(first, second)
+    assert np.array_equal(rebalanced(np.arange(100), labels, 0.5, 100, rng()), first)
+
+
+def test_every_drawing_once_where_nothing_is_rebalanced() -> None:
+    assert rebalanced(np.arange(50), np.arange(50) % 3, 0.0, 50, rng(4)).tolist() == list(range(50))
+
+
+def test_nothing_to_rebalance_is_nothing() -> None:
+    assert len(rebalanced(np.empty(0, np.int64), np.empty(0, np.int64), 0.5, 7, rng())) == 0

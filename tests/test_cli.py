@@ -9,11 +9,14 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from quickstroke import cli, documents, formats
 from quickstroke.cli import main
+from quickstroke.config import RECIPES, recipe, to_json
 from quickstroke.dataset import PreparedDataset
 from quickstroke.formats import binary, ndjson
 
@@ -257,8 +260,6 @@ def test_train_refuses_an_existing_run_and_resumes_it(run, dataset, tmp_path):
 
 
 def test_interrupt_leaves_a_checkpoint_and_resumes_to_the_same_weights(dataset, tmp_path):
-    import torch
-
     def command(into: Path, *more: str) -> list[str]:
         options = ["--data", str(dataset.path), "--into", str(into), "--n-epochs", "40", "--batch-size", "4"]
         return [sys.executable, "-m", "quickstroke", "train", MODEL, *options, *more]
@@ -445,4 +446,161 @@ def test_files_without_drawings_are_told(run, trained, tmp_path):
 
 def test_a_full_disk_is_told_with_its_file(run, trained, tmp_path, monkeypatch):
     monkeypatch.setattr("os.fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    one_line(run("publish", trained, "--into", tmp_path / "set"), ".model.new", "No space left on device")
+    published = run("publish", trained, "--into", tmp_path / "set", "--no-calibrate")
+    one_line(published, ".model.new", "No space left on device")
+
+
+# --- recipe strong, teachers, calibration
+
+POOL_MODEL = "bipool_cv1_4_3_2_lay1_sz5"
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "config.json").read_text())
+
+
+def test_the_recipe_strong_sets_options_unless_they_are_given(run, dataset, tmp_path):
+    start = ("train", POOL_MODEL, "--data", dataset.path, "--recipe", "strong", "--n-epochs", 1, "--device", "cpu")
+    result = run(*start, "--into", tmp_path / "run", "--batch-size", 64, "--json")
+    assert result.code == 0, result.err
+    config = config_of(tmp_path / "run")
+    given = {"n_epochs": 1, "batch_size": 64, "device": "cpu", "precision": config["train"]["precision"]}
+    assert config["train"] == to_json(recipe("strong", **given))
+    assert config["model"]["max_padding"] == RECIPES["strong"]["max_padding"]
+    assert result.json["epochs"] == 1
+
+
+def test_a_file_may_name_the_recipe_and_options_of_it(run, dataset, tmp_path):
+    config = tmp_path / "run.toml"
+    config.write_text('recipe = "strong"\nlearning_rate = 0.01\nn_epochs = 1\n')
+    start = ("train", POOL_MODEL, "--data", dataset.path, "--config", config)
+    assert run(*start, "--into", tmp_path / "run", "--dropout", 0.1).code == 0
+    train = config_of(tmp_path / "run")["train"]
+    expected = RECIPES["strong"] | {"recipe": "strong", "learning_rate": 0.01, "n_epochs": 1, "dropout": 0.1}
+    assert {key: train[key] for key in expected} == expected
+
+
+def test_another_recipe_than_the_files_brings_its_own_options(run, dataset, tmp_path):
+    config = tmp_path / "run.toml"
+    config.write_text('recipe = "strong"\nn_epochs = 1\n')
+    start = ("train", MODEL, "--data", dataset.path, "--config", config)
+    assert run(*start, "--into", tmp_path / "run", "--recipe", "default").code == 0
+    train = config_of(tmp_path / "run")["train"]
+    assert (train["recipe"], train["n_epochs"], train["schedule"], train["augment"]) == (
+        "default",
+        1,
+        "constant",
+        "none",
+    )
+
+
+@pytest.fixture(scope="module")
+def taught(dataset: PreparedDataset, trained: Path, tmp_path_factory) -> Path:
+    """A run of the recipe `strong` with a teacher."""
+    folder = tmp_path_factory.mktemp("runs") / "taught"
+    options = ["--recipe", "strong", "--n-epochs", "2", "--teacher", str(trained), "--n-views", "1"]
+    assert main(["train", POOL_MODEL, "--data", str(dataset.path), "--into", str(folder), *options]) == 0
+    return folder
+
+
+def test_a_teacher_is_named_in_the_run_and_the_card(run, taught, trained, tmp_path):
+    config = config_of(taught)
+    assert config["train"]["teacher"] == [str(trained)]
+    assert [teacher["name"] for teacher in config["teachers"]] == [MODEL]
+    assert len(list((taught / "teacher").rglob("view-*.npy"))) == 1
+    assert run("publish", taught, "--into", tmp_path / "set").code == 0
+    card = json.loads((tmp_path / "set" / f"{POOL_MODEL}.json").read_text())
+    assert card["teachers"] == config["teachers"]
+    assert card["preprocessing"] == {"name": "pos5", "max_padding": 200}
+
+
+def test_a_published_pooled_model_recognises(run, taught, binary_folder, tmp_path):
+    assert run("publish", taught, "--into", tmp_path / "set").code == 0
+    model = tmp_path / "set" / f"{POOL_MODEL}.model"
+    result = run("predict", binary_folder / "star.bin", "--limit", 2, "--model", model, "--json")
+    assert result.code == 0
+    for row in result.json["drawings"]:
+        assert sum(guess["probability"] for guess in row["guesses"]) == pytest.approx(1)
+
+
+def test_trainings_share_a_folder_of_what_teachers_said(run, dataset, trained, tmp_path):
+    cache = tmp_path / "said"
+    for name in ("one", "other"):
+        start = ("train", MODEL, "--data", dataset.path, "--into", tmp_path / name, "--n-epochs", 1)
+        assert run(*start, "--teacher", trained, "--teacher-cache", cache).code == 0
+        assert not (tmp_path / name / "teacher").exists()
+    assert len(list(cache.rglob("view-*.npy"))) == 1
+    one, other = ((tmp_path / name / "metrics.jsonl").read_text() for name in ("one", "other"))
+    assert json.loads(one)["loss"] == json.loads(other)["loss"]
+
+
+def test_bad_teachers_and_weights_to_begin_with(run, dataset, trained, tmp_path):
+    start = ("train", MODEL, "--data", dataset.path, "--into", tmp_path / "run", "--n-epochs", 1)
+    one_line(run(*start, "--teacher", tmp_path / "no.model"), "no.model", "no such model file")
+    one_line(run(*start, "--unlabelled", 0.5), "unlabelled needs a teacher")
+    one_line(run(*start, "--teacher-weight", 2), "teacher_weight should be from 0 to 1")
+    one_line(run(*start, "--pretrained", tmp_path / "no.model"), "no.model")
+    one_line(run("train", "simple_lay1_sz8", *start[2:], "--pretrained", trained), "no layer of the shape")
+    assert not (tmp_path / "run").exists()
+    few = tmp_path / "few"
+    assert run("train", MODEL, *start[2:4], "--into", few, "--n-epochs", 1, "--train-classes", "star").code == 0
+    one_line(run(*start, "--teacher", few), "does not know 2 of the classes, such as 'circle'")
+
+
+def test_a_run_may_begin_with_the_weights_of_another(run, dataset, trained, tmp_path):
+    start = ("train", MODEL, "--data", dataset.path, "--n-epochs", 1)
+    assert run(*start, "--into", tmp_path / "run", "--pretrained", trained).code == 0
+    assert config_of(tmp_path / "run")["train"]["pretrained"] == str(trained)
+
+
+def test_evaluate_tells_how_much_of_a_drawing_is_enough(run, trained, dataset):
+    start = ("evaluate", trained, "--data", dataset.path, "--json")
+    plain, partial = run(*start), run(*start, "--partial")
+    assert partial.code == 0
+    assert list(partial.json["top1_of_points"]) == ["0.25", "0.5", "0.75", "1"]
+    assert partial.json["top1_of_points"]["1"] == partial.json["top1"]
+    assert partial.json.items() >= plain.json.items() and "top1_of_points" not in plain.json
+    assert {"balanced_top1", "calibration_error", "top1_low", "top1_high"} <= plain.json.keys()
+    assert "25% " in partial.out and "calibration error" in plain.out
+    one_line(run(*start, "--partial", "--protocol", "published"), "--partial", "honest")
+
+
+@pytest.mark.parametrize("calibrate", [True, False])
+def test_publishing_calibrates_where_there_are_drawings_enough(run, trained, tmp_path, monkeypatch, calibrate):
+    monkeypatch.setattr("quickstroke.cli.publish.MIN_CALIBRATION", 30)
+    more = () if calibrate else ("--no-calibrate",)
+    result = run("publish", trained, "--into", tmp_path / "set", "--json", *more)
+    assert result.code == 0 and "not calibrated" not in result.err
+    card = json.loads((tmp_path / "set" / f"{MODEL}.json").read_text())
+    assert list(card["figures"]["test"]["top1_of_points"]) == ["0.25", "0.5", "0.75", "1"]
+    weights = [
+        torch.load(path, weights_only=True) for path in (trained / "best.model", tmp_path / f"set/{MODEL}.model")
+    ]
+    assert torch.equal(weights[0]["lstm.weight_ih_l0"], weights[1]["lstm.weight_ih_l0"])
+    scale = weights[1]["linear.weight"] / weights[0]["linear.weight"]
+    if calibrate:
+        said = card["calibration"]
+        assert result.json["calibration"] == said and said["split"] == "val"
+        torch.testing.assert_close(scale, torch.full_like(scale, 1 / said["temperature"]))
+        assert said["temperature"] != pytest.approx(1, abs=1e-3)
+        for split in ("val", "test"):
+            assert said["error_after"][split] == card["figures"][split]["calibration_error"]
+            assert said["error_before"][split] != said["error_after"][split]
+        assert f"calibrated with temperature {said['temperature']:.3f}" in result.out
+    else:
+        assert "calibration" not in card
+        assert torch.equal(weights[0]["linear.weight"], weights[1]["linear.weight"])
+
+
+def test_few_drawings_do_not_calibrate(run, trained, tmp_path):
+    result = run("publish", trained, "--into", tmp_path / "set", "--json")
+    assert result.code == 0
+    assert "not calibrated: 30 drawings to validate on; at least 200 are needed" in result.err
+    assert "calibration" not in result.json
+
+
+def test_what_another_dataset_scores_is_held_out(run, dataset, binary_folder, tmp_path):
+    result = run("prepare", binary_folder, "--into", tmp_path / "all", "--held-out", dataset.path, "--json")
+    assert result.code == 0
+    assert result.json["n"] == 120 and "held out by another dataset" in result.out + result.err
+    one_line(run("prepare", binary_folder, "--into", tmp_path / "no", "--held-out", tmp_path / "none"), "none")

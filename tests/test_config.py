@@ -8,23 +8,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quickstroke.config import ModelConfig, TrainConfig, from_json, to_json
+from quickstroke.config import RECIPES, ModelConfig, Recipe, TrainConfig, from_json, recipe, to_json
 from quickstroke.errors import ConfigError, ModelNameError
 
 convolutions = st.none() | st.tuples(st.integers(1, 65_536), st.integers(1, 50))
+strided = convolutions | st.tuples(st.integers(1, 65_536), st.integers(1, 50), st.integers(2, 64))
+
+
+CONVOLUTION = "tuple[int, int] | tuple[int, int, int] | None"
 
 
 @st.composite
 def models(draw: st.DrawFn) -> ModelConfig:
-    conv1 = draw(convolutions)
+    pooled = draw(st.booleans())
+    conv1 = draw(strided if pooled else convolutions)
     return ModelConfig(
         n_layers=draw(st.integers(1, 64)),
         hidden_size=draw(st.integers(1, 65_536)),
         conv1=conv1,
-        conv2=draw(convolutions) if conv1 else None,
-        bidirectional=draw(st.booleans()),
+        conv2=draw(strided if pooled else convolutions) if conv1 else None,
+        bidirectional=pooled or draw(st.booleans()),
+        readout="pool" if pooled else "last",
         n_classes=draw(st.integers(1, 65_536)),
-        reading=draw(st.sampled_from(["length-aware", "padded"])),
+        reading="length-aware" if pooled else draw(st.sampled_from(["length-aware", "padded"])),
         max_padding=draw(st.integers(99, 10_000)),
     )
 
@@ -32,8 +38,25 @@ def models(draw: st.DrawFn) -> ModelConfig:
 @st.composite
 def trainings(draw: st.DrawFn) -> TrainConfig:
     counts = st.integers(1, 10**9)
+    parts, below_one = st.floats(0, 1), st.floats(0, 1, exclude_max=True)
+    teacher = draw(st.lists(st.text(max_size=9), max_size=3).map(tuple))
     return TrainConfig(
-        recipe=draw(st.sampled_from(["default", "seed"])),
+        recipe=draw(st.sampled_from(["default", "seed", "strong"])),
+        schedule=draw(st.sampled_from(["constant", "cosine"])),
+        warmup=draw(below_one),
+        weight_decay=draw(st.floats(0, 9)),
+        clip_norm=draw(st.floats(0, 9)),
+        dropout=draw(below_one),
+        label_smoothing=draw(below_one),
+        averaging=draw(below_one),
+        augment=draw(st.sampled_from(["none", "strokes"])),
+        balance=draw(parts),
+        pretrained=draw(st.none() | st.text(max_size=9)),
+        teacher=teacher,
+        teacher_weight=draw(parts),
+        teacher_temperature=draw(st.floats(0.1, 9)),
+        n_views=draw(counts),
+        unlabelled=draw(below_one) if teacher else 0.0,
         n_epochs=draw(counts),
         batch_size=draw(counts),
         learning_rate=draw(st.floats(0, 1e9, exclude_min=True) | counts),
@@ -70,9 +93,62 @@ def test_defaults_are_the_smallest_published_model_and_its_training() -> None:
     assert (config.batch_size, config.learning_rate, config.n_epochs, config.max_padding) == (256, 0.001, 10, 100)
 
 
-def test_recipe_tells_the_reading() -> None:
-    assert TrainConfig(recipe="seed").reading == "padded"
-    assert TrainConfig(recipe="default").reading == "length-aware"
+@pytest.mark.parametrize(
+    ("name", "reading"), [("seed", "padded"), ("default", "length-aware"), ("strong", "length-aware")]
+)
+def test_recipe_tells_the_reading(name: Recipe, reading: str) -> None:
+    assert TrainConfig(recipe=name).reading == recipe(name).reading == reading
+
+
+def test_recipes_without_values_of_their_own_are_the_defaults() -> None:
+    assert recipe("default") == TrainConfig()
+    assert recipe("seed") == TrainConfig(recipe="seed")
+
+
+def test_recipe_strong_sets_options_unless_they_are_given() -> None:
+    config = recipe("strong", n_epochs=3, augment="none")
+    assert (config.recipe, config.n_epochs, config.augment) == ("strong", 3, "none")
+    others = RECIPES["strong"].keys() - {"n_epochs", "augment"}
+    assert {key: getattr(config, key) for key in others} == {key: RECIPES["strong"][key] for key in others}
+    # every value is another than the plain one: else it would not have to be there
+    assert all(getattr(TrainConfig(), key) != value for key, value in RECIPES["strong"].items())
+
+
+@pytest.mark.parametrize(("name", "values"), RECIPES.items())
+def test_recipes_hold_known_options(name: Recipe, values: dict[str, Any]) -> None:
+    assert recipe(name) == TrainConfig(recipe=name, **values)
+
+
+def test_unknown_value_of_a_recipe_is_refused() -> None:
+    with pytest.raises(ConfigError, match="warmup should be from 0 to below 1"):
+        recipe("strong", warmup=1.0)
+
+
+@pytest.mark.parametrize(("name", "preprocessing"), [("bipool_lay1_sz4", "pos5"), ("bilstm_lay1_sz4", "seed3")])
+def test_readout_tells_the_preprocessing(name: str, preprocessing: str) -> None:
+    assert ModelConfig.from_name(name).preprocessing == preprocessing
+
+
+def test_convolutions_of_readout_pool_pad_themselves() -> None:
+    config = ModelConfig.from_name("bipool_cv1_8_50_cv2_8_50_2_lay1_sz4", max_padding=3)
+    assert (config.receptive_field, config.conv2) == (1, (8, 50, 2))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"bidirectional": False}, {"reading": "padded"}, {"bidirectional": False, "reading": "padded"}],
+)
+def test_readout_pool_needs_two_directions_and_each_drawings_own_length(changes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"^here: readout 'pool' needs bidirectional = true and reading = 'len"):
+        from_json(ModelConfig, {"readout": "pool", "bidirectional": True} | changes, "here")
+
+
+@pytest.mark.parametrize(("convolution", "readout"), [((8, 5, 2), "last"), ((8, 5, 1), "last"), ((8, 5, 1), "pool")])
+@pytest.mark.parametrize("key", ["conv1", "conv2"])
+def test_stride_is_not_one_and_needs_readout_pool(key: str, convolution: Any, readout: str) -> None:
+    values: dict[str, Any] = {"conv1": (8, 5), "bidirectional": True, "readout": readout, key: convolution}
+    with pytest.raises(ConfigError, match=rf"^{key} = .*: a stride is not 1, and needs readout 'pool'$"):
+        ModelConfig(**values)
 
 
 def test_malformed_name_is_refused() -> None:
@@ -115,6 +191,21 @@ def test_convolutions_have_to_fit_the_padding() -> None:
         (TrainConfig, {"learning_rate": 0}, "learning_rate should be above 0"),
         (TrainConfig, {"learning_rate": -1e-3}, "learning_rate should be above 0"),
         (TrainConfig, {"max_padding": 0}, "max_padding should be above 0"),
+        (TrainConfig, {"teacher_temperature": 0}, "teacher_temperature should be above 0"),
+        (TrainConfig, {"n_views": 0}, "n_views should be above 0"),
+        (TrainConfig, {"weight_decay": -0.1}, "weight_decay should be 0 or more, got -0.1"),
+        (TrainConfig, {"clip_norm": -1}, "clip_norm should be 0 or more"),
+        (TrainConfig, {"warmup": 1}, "warmup should be from 0 to below 1, got 1"),
+        (TrainConfig, {"dropout": 1.0}, "dropout should be from 0 to below 1"),
+        (TrainConfig, {"dropout": -0.1}, "dropout should be from 0 to below 1"),
+        (TrainConfig, {"label_smoothing": 1}, "label_smoothing should be from 0 to below 1"),
+        (TrainConfig, {"averaging": 1}, "averaging should be from 0 to below 1"),
+        (TrainConfig, {"balance": 1.1}, "balance should be from 0 to 1, got 1.1"),
+        (TrainConfig, {"teacher_weight": -0.1}, "teacher_weight should be from 0 to 1"),
+        (TrainConfig, {"unlabelled": 0.5}, "unlabelled needs a teacher"),
+        (TrainConfig, {"unlabelled": 1, "teacher": ("a.model",)}, "unlabelled should be from 0 to below 1"),
+        (ModelConfig, {"conv1": (8, 5, 0)}, "conv1 stride should be above 0"),
+        (ModelConfig, {"conv1": (8, 5, 65)}, "conv1 stride should be at most 64, got 65"),
         (TrainConfig, {"patience": -1}, "patience should be 0 or more"),
         (TrainConfig, {"seed": -1}, "seed should be 0 or more"),
         (TrainConfig, {"seed": 2**64}, r"seed should be below 2\^64"),
@@ -138,20 +229,27 @@ def test_impossible_value_is_refused_by_its_key(kind: type, changes: dict[str, A
         (ModelConfig, "bidirectional", 1, "bool"),
         (ModelConfig, "bidirectional", "true", "bool"),
         (ModelConfig, "bidirectional", None, "bool"),
-        (ModelConfig, "conv1", 5, "tuple[int, int] | None"),
-        (ModelConfig, "conv1", [], "tuple[int, int] | None"),
-        (ModelConfig, "conv1", [8], "tuple[int, int] | None"),
-        (ModelConfig, "conv1", [8, 5, 3], "tuple[int, int] | None"),
-        (ModelConfig, "conv1", [8, True], "tuple[int, int] | None"),
-        (ModelConfig, "conv1", [8, 5.0], "tuple[int, int] | None"),
-        (ModelConfig, "conv1", [[8, 5]], "tuple[int, int] | None"),
-        (ModelConfig, "conv1", "None", "tuple[int, int] | None"),
-        (ModelConfig, "conv1", False, "tuple[int, int] | None"),
+        (ModelConfig, "conv1", 5, CONVOLUTION),
+        (ModelConfig, "conv1", [], CONVOLUTION),
+        (ModelConfig, "conv1", [8], CONVOLUTION),
+        (ModelConfig, "conv1", [8, 5, 3, 1], CONVOLUTION),
+        (ModelConfig, "conv1", [8, True], CONVOLUTION),
+        (ModelConfig, "conv1", [8, 5.0], CONVOLUTION),
+        (ModelConfig, "conv1", [[8, 5]], CONVOLUTION),
+        (ModelConfig, "conv1", "None", CONVOLUTION),
+        (ModelConfig, "conv1", False, CONVOLUTION),
         (ModelConfig, "reading", "Padded", "'length-aware' or 'padded'"),
         (ModelConfig, "reading", None, "'length-aware' or 'padded'"),
         (ModelConfig, "reading", ["padded"], "'length-aware' or 'padded'"),
-        (TrainConfig, "recipe", "Seed", "'default' or 'seed'"),
-        (TrainConfig, "recipe", 0, "'default' or 'seed'"),
+        (TrainConfig, "recipe", "Seed", "'default' or 'seed' or 'strong'"),
+        (TrainConfig, "recipe", 0, "'default' or 'seed' or 'strong'"),
+        (ModelConfig, "readout", "mean", "'last' or 'pool'"),
+        (TrainConfig, "schedule", "linear", "'constant' or 'cosine'"),
+        (TrainConfig, "augment", True, "'none' or 'strokes'"),
+        (TrainConfig, "teacher", "a.model", "tuple[str, ...]"),
+        (TrainConfig, "teacher", [1], "tuple[str, ...]"),
+        (TrainConfig, "pretrained", 1, "str | None"),
+        (TrainConfig, "balance", "0.5", "a finite number"),
         (TrainConfig, "device", "gpu", "'auto' or 'cpu' or 'cuda'"),
         (TrainConfig, "learning_rate", True, "a finite number"),
         (TrainConfig, "learning_rate", "0.1", "a finite number"),
@@ -176,7 +274,7 @@ def test_whole_number_passes_for_a_float() -> None:
 
 
 def test_unknown_key_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"^run\.toml: unknown key 'lr'; expected batch_size, .*learning_rate"):
+    with pytest.raises(ConfigError, match=r"^run\.toml: unknown key 'lr'; expected augment, .*learning_rate"):
         from_json(TrainConfig, {"n_epochs": 5, "lr": 0.1}, "run.toml")
     # none of the other's keys, none of another case
     for key in ("hidden_size", "N_epochs", "", "__init__"):

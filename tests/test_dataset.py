@@ -4,6 +4,7 @@ import dataclasses
 import gzip
 import hashlib
 import json
+import math
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -19,10 +20,20 @@ from numpy.typing import NDArray
 from quickstroke import dataset as module
 from quickstroke.batches import gather
 from quickstroke.categories import CATEGORIES, SEED_CATEGORIES
-from quickstroke.dataset import SPLITS, FractionSplit, PositionSplit, PreparedDataset, from_drawings, prepare
+from quickstroke.dataset import (
+    SPLITS,
+    FractionSplit,
+    MemoryDataset,
+    PositionSplit,
+    PreparedDataset,
+    first_points,
+    from_drawings,
+    prepare,
+)
 from quickstroke.drawing import Drawing
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, FormatError, QuickstrokeError
 from quickstroke.formats import binary, ndjson, read_drawings, read_file
+from quickstroke.points import PREPROCESSINGS
 from quickstroke.simplification import simplify
 from quickstroke.synthetic import synthetic_drawings
 
@@ -845,3 +856,98 @@ def test_drawing_in_memory_that_is_none_is_refused(strokes: list[NDArray[Any]]) 
 def test_drawings_read_are_those_prepared(binary_folder: Path, dataset: PreparedDataset) -> None:
     for i, drawing in enumerate(read_drawings(binary_folder)):
         assert as_lists(dataset.strokes(i)) == as_lists(drawing.strokes)
+
+
+# --- first points
+
+
+def first_points_of(strokes: list[list[Any]], fraction: float) -> list[list[Any]]:
+    left = max(math.ceil(sum(map(len, strokes)) * fraction), 1)
+    first: list[list[Any]] = []
+    for stroke in strokes:
+        if left > 0:
+            first.append(stroke[:left])
+        left -= len(stroke)
+    return first
+
+
+@settings(deadline=None)
+@given(
+    drawn=st.lists(
+        st.lists(st.lists(st.tuples(*[st.integers(0, 255)] * 2), min_size=1, max_size=7), min_size=1, max_size=5),
+        min_size=1,
+        max_size=6,
+    ),
+    fraction=st.sampled_from([0.01, 0.25, 0.5, 0.75, 1.0]),
+    data=st.data(),
+)
+def test_first_points_are_those_of_plain_lists(
+    drawn: list[list[list[Any]]], fraction: float, data: st.DataObject
+) -> None:
+    memory = MemoryDataset(("a",), [(0, [np.array(stroke, np.uint8) for stroke in strokes]) for strokes in drawn])
+    order = np.array(data.draw(st.lists(st.integers(0, len(drawn) - 1), min_size=1, max_size=8)), np.int64)
+    excerpt = first_points(memory, order, fraction)
+    for i, index in enumerate(order):
+        begin, end = int(excerpt.offsets[i]), int(excerpt.offsets[i + 1])
+        expected = first_points_of(drawn[index], fraction)
+        assert excerpt.points[begin:end].tolist() == [list(point) for stroke in expected for point in stroke]
+        assert excerpt.n_points[i] == end - begin
+        ends = [int(excerpt.pen_up[at >> 3]) >> (at & 7) & 1 for at in range(begin, end)]
+        assert ends == [int(at == len(stroke) - 1) for stroke in expected for at in range(len(stroke))]
+
+
+def test_all_points_are_the_drawings_themselves(dataset: PreparedDataset) -> None:
+    order = np.random.default_rng(8).permutation(len(dataset))
+    excerpt = first_points(dataset, order, 1.0)
+    for preprocessing in PREPROCESSINGS:
+        ours = gather(excerpt, np.arange(len(order)), np.arange(3), 50, preprocessing)
+        theirs = gather(dataset, order, np.arange(3), 50, preprocessing)
+        assert np.array_equal(ours.points, theirs.points)
+        assert np.array_equal(ours.lengths, theirs.lengths) and np.array_equal(ours.labels, theirs.labels)
+
+
+# --- held out
+
+
+def by_split(data: PreparedDataset, *splits: str) -> set[tuple[str, int]]:
+    found = np.flatnonzero(np.isin(data.splits, [SPLITS.index(split) for split in splits]))
+    return {(data.classes[data.labels[i]], int(data.key_ids[i])) for i in found}
+
+
+def test_what_another_dataset_does_not_train_on_is_held_out(binary_folder: Path, tmp_path: Path) -> None:
+    prepare(binary_folder, tmp_path / "small", split=PositionSplit(20, 5, 10, n_test_reserved=3), limit=50)
+    done = prepare(
+        binary_folder, tmp_path / "all", split=FractionSplit(0.9, 0.05, 0.05), held_out=str(tmp_path / "small")
+    )
+    small, everything = PreparedDataset(tmp_path / "small"), PreparedDataset(tmp_path / "all")
+    away = by_split(small, "val", "test", "reserved")
+    assert len(away) == 3 * 18
+    assert not by_split(everything, *SPLITS) & away
+    assert by_split(small, "train") <= by_split(everything, *SPLITS)
+    assert len(everything) == 180 - 54
+    assert done.left_out["held out by another dataset"] == 54
+
+
+def test_the_manifest_says_which_dataset_is_held_out(binary_folder: Path, tmp_path: Path) -> None:
+    prepare(binary_folder, tmp_path / "first", split=PositionSplit(40, 10, 10))
+    first = PreparedDataset(tmp_path / "first")
+    prepare(binary_folder, tmp_path / "second", split=FractionSplit(1, 0, 0), held_out=tmp_path / "first")
+    second = PreparedDataset(tmp_path / "second")
+    assert "held_out" not in first.manifest["options"]
+    assert second.manifest["options"]["held_out"] == first.manifest_sha256
+
+
+def test_only_the_word_it_is_of_holds_a_drawing_out(tmp_path: Path) -> None:
+    small = save(tmp_path / "small", star=[dot(key) for key in range(1, 11)])
+    prepare(small, tmp_path / "held", split=PositionSplit(5, 0, 5))
+    both = save(tmp_path / "both", star=[dot(key) for key in range(1, 21)], house=[dot(key) for key in range(1, 21)])
+    prepare(both, tmp_path / "all", split=FractionSplit(1, 0, 0), held_out=tmp_path / "held")
+    data = PreparedDataset(tmp_path / "all")
+    kept = {word: sorted(key for of, key in by_split(data, *SPLITS) if of == word) for word in data.classes}
+    assert kept == {"house": list(range(1, 21)), "star": [*range(1, 6), *range(11, 21)]}
+
+
+def test_held_out_folder_that_is_none_is_refused_before_anything_is_made(binary_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="nowhere"):
+        prepare(binary_folder, tmp_path / "all", split=FractionSplit(1, 0, 0), held_out=tmp_path / "nowhere")
+    assert not (tmp_path / "all").exists()

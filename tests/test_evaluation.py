@@ -1,5 +1,6 @@
 """Exact metrics, and both protocols against the published weights and their known figures."""
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,15 @@ from quickstroke import batches
 from quickstroke.categories import SEED_CATEGORIES, read_classes
 from quickstroke.config import ModelConfig
 from quickstroke.dataset import FractionSplit, MemoryDataset, PreparedDataset, from_drawings, prepare
-from quickstroke.evaluation import Evaluation, evaluate, reestimate_batchnorm
+from quickstroke.evaluation import (
+    FRACTIONS,
+    Evaluation,
+    evaluate,
+    evaluate_partial,
+    fit_temperature,
+    reestimate_batchnorm,
+)
+from quickstroke.intervals import wilson_interval
 from quickstroke.models import StrokeClassifier
 from quickstroke.published import load_model
 
@@ -75,7 +84,8 @@ def direct_logits(model, data, indices):
     rows = []
     with torch.no_grad():
         for index in indices:
-            batch = batches.gather(data, np.array([index]), identity(data), model.config.max_padding)
+            config = model.config
+            batch = batches.gather(data, np.array([index]), identity(data), config.max_padding, config.preprocessing)
             rows.append(model(torch.from_numpy(batch.points), torch.from_numpy(batch.lengths)).double())
     return torch.cat(rows)
 
@@ -112,9 +122,16 @@ def test_logits_of_published_weights(name, shared: Path, seed_data, expected):
 # --- metrics
 
 
-@pytest.mark.parametrize("reading", ["padded", "length-aware"])
-def test_metrics_are_sums_over_single_drawings(dataset, reading):
-    model = small(reading=reading)
+@pytest.mark.parametrize(
+    ("name", "reading"),
+    [
+        ("lstm_cv1_4_3_lay1_sz8", "padded"),
+        ("lstm_cv1_4_3_lay1_sz8", "length-aware"),
+        ("bipool_cv1_4_3_2_lay1_sz8", "length-aware"),
+    ],
+)
+def test_metrics_are_sums_over_single_drawings(dataset, name, reading):
+    model = small(name, reading)
     indices = whole(dataset)
     result = evaluate(model, dataset, indices, dataset.classes, identity(dataset))
     logits = direct_logits(model, dataset, indices)
@@ -179,6 +196,60 @@ def test_confusion_and_per_class_are_counts(dataset):
     assert list(per_class) == list(dataset.classes)
     assert [n for _, n in per_class.values()] == [60, 60, 60]
     assert sum(right for right, _ in per_class.values()) / 180 == result.top(1) == np.trace(confusion) / 180
+
+
+def test_balanced_counts_every_class_alike(dataset):
+    model = small()
+    rare = np.concatenate([np.flatnonzero(dataset.labels == label)[:n] for label, n in enumerate((60, 7))])
+    result = evaluate(model, dataset, rare, dataset.classes, identity(dataset))
+    rates = [right / n for right, n in result.per_class().values() if n]
+    assert len(rates) == 2
+    assert result.balanced() == pytest.approx(sum(rates) / 2)
+    assert result.balanced() != pytest.approx(result.top(1))
+    whole_of_it = evaluate(model, dataset, whole(dataset), dataset.classes, identity(dataset))
+    assert whole_of_it.balanced() == pytest.approx(whole_of_it.top(1))  # classes of one size
+
+
+def scored(probability, is_right):
+    """An evaluation of two classes with these probabilities of the first guess."""
+    ranks = np.where(is_right, 0, 1)
+    zeros = np.zeros(len(ranks), np.int64)
+    return Evaluation(("a", "b"), np.arange(len(ranks)), zeros, ranks, np.array(probability), ranks, 0.0)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60))
+def test_calibration_error_is_its_definition(pairs):
+    """The mean over 15 bins of |accuracy - mean probability|, each bin counting as often as it has drawings."""
+    expected = 0.0
+    for k in range(15):
+        own = [(p, right) for p, right in pairs if k == min(int(p * 15), 14)]
+        if own:
+            gap = np.mean([right for _, right in own]) - np.mean([p for p, _ in own])
+            expected += len(own) / len(pairs) * abs(gap)
+    assert scored(*zip(*pairs, strict=True)).calibration_error() == pytest.approx(expected, abs=1e-9)
+
+
+def test_calibration_error_worked_by_hand():
+    assert scored([1.0, 1.0, 1.0, 1.0], [True] * 4).calibration_error() == 0
+    assert scored([1.0, 1.0, 1.0, 1.0], [False] * 4).calibration_error() == 1
+    assert scored([0.8, 0.8, 0.4, 0.4], [True, False, True, True]).calibration_error() == pytest.approx(0.45)
+
+
+def test_figures_are_the_metrics(dataset):
+    result = evaluate(small(), dataset, whole(dataset), dataset.classes, identity(dataset))
+    low, high = wilson_interval(int(np.trace(result.confusion())), 180)
+    assert result.figures() == {
+        "top1": result.top(1),
+        "top3": result.top(3),
+        "top5": result.top(5),
+        "top1_low": low,
+        "top1_high": high,
+        "balanced_top1": result.balanced(),
+        "calibration_error": result.calibration_error(),
+        "loss": result.loss,
+        "n": 180,
+    }
 
 
 def test_a_class_without_drawings_counts_none(dataset):
@@ -253,6 +324,86 @@ def test_metrics_of_parts_add_up(dataset):
     all_of_it = evaluate(model, dataset, whole(dataset), dataset.classes, identity(dataset))
     assert sum((part.confusion() for part in scored), np.zeros((3, 3), int)).tolist() == all_of_it.confusion().tolist()
     assert sum(part.loss * part.n for part in scored) / 180 == pytest.approx(all_of_it.loss, rel=1e-6)
+
+
+# --- drawings that are not finished, and temperature
+
+
+def test_partial_scores_are_those_of_drawings_cut_by_hand(dataset):
+    model = small("bipool_cv1_4_3_2_lay1_sz8")
+    indices = np.random.default_rng(4).permutation(len(dataset))[:50]
+    scores = evaluate_partial(model, dataset, indices, dataset.classes, identity(dataset))
+    assert tuple(scores) == FRACTIONS == (0.25, 0.5, 0.75, 1.0)
+    for fraction, result in scores.items():
+        items = []
+        for index in indices:
+            label, strokes = int(dataset.labels[index]), []
+            left = int(np.ceil(dataset.n_points[index] * fraction))
+            for stroke in dataset.strokes(int(index)):
+                if left > 0:
+                    strokes.append(stroke[:left])
+                left -= len(stroke)
+            items.append((label, strokes))
+        cut = MemoryDataset(dataset.classes, items)
+        same(result, evaluate(model, cut, whole(cut), dataset.classes, identity(dataset)))
+
+
+def test_the_whole_of_the_points_is_the_whole_score(dataset):
+    model = small()
+    indices = dataset.indices("test")
+    expected = evaluate(model, dataset, indices, dataset.classes, identity(dataset))
+    partial = evaluate_partial(model, dataset, indices, dataset.classes, identity(dataset))
+    assert partial[1.0].figures() == pytest.approx(expected.figures())
+    assert partial[0.25].loss != pytest.approx(expected.loss)
+
+
+@pytest.fixture(scope="module")
+def calibrated():
+    """A model of three classes that it finds equally frequent, and 4000 drawings with labels as likely as it says."""
+    rng = np.random.default_rng(6)
+    strokes = [[rng.integers(0, 256, (5, 2)).astype(np.uint8)] for _ in range(4000)]
+    data = MemoryDataset(("a", "b", "c"), [(0, drawing) for drawing in strokes])
+    batch = batches.gather(data, whole(data), identity(data), 100)
+    model = small("simple_lay1_sz8")
+    with torch.no_grad():
+        logits = model(torch.from_numpy(batch.points), torch.from_numpy(batch.lengths)).double()
+        for _ in range(50):
+            shift = logits.softmax(1).mean(0).log()
+            logits -= shift
+            model.linear.bias -= shift.float()
+    up_to = logits.softmax(1).cumsum(1).numpy()
+    labels = (rng.random((4000, 1)) > up_to[:, :2]).sum(axis=1)
+    return model, MemoryDataset(data.classes, list(zip(labels.tolist(), strokes, strict=True)))
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
+def test_a_known_temperature_is_found(calibrated, temperature):
+    model, data = copy.deepcopy(calibrated[0]), calibrated[1]
+    model.scale_logits(temperature)
+    assert fit_temperature(model, data, whole(data), identity(data)) == pytest.approx(temperature, rel=0.1)
+
+
+def test_the_fitted_temperature_lowers_the_loss_and_changes_no_guess(dataset):
+    model, indices = small("bipool_lay1_sz8"), dataset.indices("train")
+
+    def score():
+        return evaluate(model, dataset, indices, dataset.classes, identity(dataset))
+
+    before = score()
+    temperature = fit_temperature(model, dataset, indices, identity(dataset))
+    model.scale_logits(1 / temperature)
+    after = score()
+    assert after.loss < before.loss
+    np.testing.assert_array_equal(after.predicted, before.predicted)
+    assert fit_temperature(model, dataset, indices, identity(dataset)) == pytest.approx(1, abs=1e-3)
+
+
+def test_every_class_counts_alike_for_the_temperature(dataset):
+    """A class that is there five times over moves nothing."""
+    model, indices = small(), dataset.indices("train")
+    often = np.concatenate([indices, *[indices[dataset.labels[indices] == 0]] * 4])
+    once, again = (fit_temperature(model, dataset, rows, identity(dataset)) for rows in (indices, often))
+    assert again == pytest.approx(once, rel=1e-3)
 
 
 # --- the published protocol

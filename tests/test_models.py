@@ -1,5 +1,6 @@
 """The model against plain PyTorch: modules as the 2020 project wired them, and packed sequences."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
+from quickstroke import packed_lstm
 from quickstroke.config import ModelConfig
 from quickstroke.models import RowBatchNorm, StrokeClassifier, n_parameters
 
@@ -41,6 +43,14 @@ SMALL = (
     "bilstm_lay2_sz3",
     "bilstm_cv1_5_4_lay1_sz3",
     "bilstm_cv1_5_3_cv2_4_2_lay2_sz3",
+)
+POOLED = (
+    "bipool_lay1_sz4",
+    "bipool_lay2_sz3",
+    "bipool_cv1_6_5_lay1_sz4",
+    "bipool_cv1_5_4_2_lay1_sz3",
+    "bipool_cv1_6_3_cv2_4_2_3_lay2_sz3",
+    "bipool_cv1_6_1_2_cv2_4_5_2_lay2_sz3",
 )
 MAX_PADDING = 12
 
@@ -90,26 +100,32 @@ class Packed(Seed2020):
         return self.linear(torch.cat(list(last), dim=1))
 
 
-def build(name, reading="length-aware", seed=0, n_classes=4, max_padding=MAX_PADDING):
+def build(name, reading="length-aware", seed=0, n_classes=4, max_padding=MAX_PADDING, dropout=0.0):
     """A small model whose batch norm is not the identity."""
     torch.manual_seed(seed)
-    model = StrokeClassifier(ModelConfig.from_name(name, reading=reading, n_classes=n_classes, max_padding=max_padding))
+    config = ModelConfig.from_name(name, reading=reading, n_classes=n_classes, max_padding=max_padding)
+    model = StrokeClassifier(config, dropout)
+    n = model.bn.num_features
     with torch.no_grad():
-        model.bn.weight.copy_(torch.tensor([1.5, 0.7, 1.1]))
-        model.bn.bias.copy_(torch.tensor([0.1, -0.4, 0.3]))
-        model.bn.running_mean.copy_(torch.tensor([0.05, -0.1, 0.2]))
-        model.bn.running_var.copy_(torch.tensor([0.5, 0.2, 0.1]))
+        model.bn.weight.copy_(torch.tensor([1.5, 0.7, 1.1, 0.9, 1.2][:n]))
+        model.bn.bias.copy_(torch.tensor([0.1, -0.4, 0.3, -0.2, 0.2][:n]))
+        model.bn.running_mean.copy_(torch.tensor([0.05, -0.1, 0.2, 0.1, -0.3][:n]))
+        model.bn.running_var.copy_(torch.tensor([0.5, 0.2, 0.1, 0.3, 0.4][:n]))
     return model
 
 
-def random_drawing(length, rng):
-    return torch.from_numpy(rng.normal(0.02, 0.3, (length, 3)).astype(np.float32))
+def random_drawing(length, rng, n_columns=3):
+    return torch.from_numpy(rng.normal(0.02, 0.3, (length, n_columns)).astype(np.float32))
+
+
+def random_drawings(model, lengths, rng):
+    return [random_drawing(length, rng, model.bn.num_features) for length in lengths]
 
 
 def batch_of(drawings, width=None):
     """Drawings (n, 3) as points (B, T, 3) and lengths."""
     lengths = torch.tensor([len(drawing) for drawing in drawings], dtype=torch.int64)
-    points = torch.zeros(len(drawings), int(lengths.max()) if width is None else width, 3)
+    points = torch.zeros(len(drawings), int(lengths.max()) if width is None else width, drawings[0].shape[1])
     for row, drawing in zip(points, drawings, strict=True):
         row[: len(drawing)] = drawing
     return points, lengths
@@ -250,15 +266,16 @@ def test_a_bidirectional_layer_sees_the_whole_drawing_in_both_directions():
     points.requires_grad_()
     h = model.config.hidden_size
     for half in (slice(0, h), slice(h, 2 * h)):
-        features = model._read_ends(model.bn(points), lengths)[0, half]
+        model.linear.weight.data.zero_()[:, half] = 1
+        features = model(points, lengths)
         (slope,) = torch.autograd.grad(features.sum(), points)
         assert (slope[0, :6].abs().sum(dim=1) > 0).all()
         assert (slope[0, 6:] == 0).all()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=100)
 @given(
-    name=st.sampled_from(SMALL),
+    name=st.sampled_from(SMALL + POOLED),
     lengths=st.lists(st.integers(0, MAX_PADDING), min_size=1, max_size=7),
     padding=st.integers(0, 5),
     seed=st.integers(0, 2**32 - 1),
@@ -266,8 +283,8 @@ def test_a_bidirectional_layer_sees_the_whole_drawing_in_both_directions():
 def test_length_aware_reading_depends_on_the_drawing_alone(name, lengths, padding, seed):
     """Not on padding, batch size, batch mates or order."""
     rng = np.random.default_rng(seed)
-    drawings = [random_drawing(n, rng) for n in lengths]
     model = build(name).eval()
+    drawings = random_drawings(model, lengths, rng)
     with torch.no_grad():
         alone = torch.cat([model(*batch_of([drawing])) for drawing in drawings])
         together = model(*batch_of(drawings, max(lengths) + padding))
@@ -295,9 +312,9 @@ def test_padded_reading_in_evaluation_mode_depends_on_the_drawing_alone(name, le
     torch.testing.assert_close(together, alone[order], rtol=1e-5, atol=1e-5)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=60)
 @given(
-    name=st.sampled_from(SMALL),
+    name=st.sampled_from(SMALL + POOLED),
     lengths=st.lists(st.integers(0, MAX_PADDING), min_size=2, max_size=6),
     padding=st.integers(1, 5),
     seed=st.integers(0, 2**32 - 1),
@@ -305,10 +322,10 @@ def test_padded_reading_in_evaluation_mode_depends_on_the_drawing_alone(name, le
 def test_training_does_not_depend_on_padding_or_order(name, lengths, padding, seed):
     """In training mode batch mates matter, by batch norm; how they lie in the batch does not."""
     rng = np.random.default_rng(seed)
-    drawings = [random_drawing(n, rng) for n in lengths]
+    one, other = build(name).train(), build(name).train()
+    drawings = random_drawings(one, lengths, rng)
     labels = torch.from_numpy(rng.integers(0, 4, len(drawings)))
     order = torch.from_numpy(rng.permutation(len(drawings)))
-    one, other = build(name).train(), build(name).train()
     a = one(*batch_of(drawings))
     b = other(*batch_of([drawings[i] for i in order], max(lengths) + padding))
     torch.testing.assert_close(b, a[order], rtol=1e-4, atol=1e-5)
@@ -330,18 +347,152 @@ def test_a_drawing_shorter_than_the_convolutions_is_extended_with_zeros(name):
         torch.testing.assert_close(with_others, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("reading", ["padded", "length-aware"])
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    ("name", "reading"),
+    [
+        *[(name, reading) for name in SMALL for reading in ("padded", "length-aware")],
+        *[(name, "length-aware") for name in POOLED],
+    ],
+)
 def test_extreme_lengths(name, reading):
     model = build(name, reading).eval()
-    dot = model(torch.zeros(1, 0, 3), torch.tensor([0]))
+    n = model.bn.num_features
+    dot = model(torch.zeros(1, 0, n), torch.tensor([0]))
     assert dot.shape == (1, 4) and torch.isfinite(dot).all()
-    dots = model(torch.zeros(3, 5, 3), torch.tensor([0, 0, 0]))
+    dots = model(torch.zeros(3, 5, n), torch.tensor([0, 0, 0]))
     torch.testing.assert_close(dots, dot.expand(3, 4), rtol=1e-5, atol=1e-5)
-    full = [random_drawing(MAX_PADDING, np.random.default_rng(7))]
+    full = random_drawings(model, [MAX_PADDING], np.random.default_rng(7))
     assert torch.isfinite(model(*batch_of(full))).all()
-    long, lengths = batch_of([*full, torch.zeros(0, 3)])
+    long, lengths = batch_of([*full, torch.zeros(0, n)])
     torch.testing.assert_close(model(long, lengths)[1:], dot, rtol=1e-5, atol=1e-5)
+
+
+# --- readout pool
+
+
+def pooled_plainly(model, drawing):
+    """The logits (K,) of one drawing (n, 5), without padding, by PyTorch's own modules."""
+    bn = model.bn
+    x = F.batch_norm(drawing, bn.running_mean, bn.running_var, bn.weight, bn.bias, eps=bn.eps)
+    for number, convolution in (("1", model.conv1), ("2", model.conv2)):
+        if convolution:
+            size, stride = convolution.kernel_size[0], convolution.stride[0]
+            n_steps = -(-len(x) // stride)
+            x = F.conv1d(x.mT[None], convolution.weight, convolution.bias, stride, size // 2)[0, :, :n_steps].mT
+            x = getattr(model, f"norm{number}")(x).relu()
+    steps, _ = model.lstm(x[None])
+    attention = model.attention(steps).softmax(1)
+    return model.linear(torch.cat([steps.mean(1), steps.amax(1), (attention * steps).sum(1)], dim=1))[0]
+
+
+@pytest.mark.parametrize("name", POOLED)
+def test_readout_pool_is_its_definition(name):
+    model = build(name).eval()
+    drawings = random_drawings(model, (3, MAX_PADDING, 1, 9, 7), np.random.default_rng(12))
+    expected = torch.stack([pooled_plainly(model, drawing) for drawing in drawings]).detach()
+    torch.testing.assert_close(model(*batch_of(drawings)).detach(), expected, rtol=1e-5, atol=1e-5)
+    with torch.no_grad():
+        torch.testing.assert_close(model(*batch_of(drawings)), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_parts", [1, 2])
+@pytest.mark.parametrize("name", POOLED)
+def test_readout_pool_trains_the_same_packed_or_not(name, n_parts, monkeypatch):
+    """On a CPU a float32 model is packed where there are gradients, one of float64 is not."""
+    monkeypatch.setattr(packed_lstm, "n_parts", lambda: n_parts)
+    model = build(name).train()
+    plain = copy.deepcopy(model).double()
+    points, lengths = batch_of(random_drawings(model, (3, MAX_PADDING, 1, 9, 7, 12), np.random.default_rng(13)), 15)
+    labels = torch.arange(6) % 4
+    logits, expected = model(points, lengths), plain(points.double(), lengths)
+    torch.testing.assert_close(logits, expected.float(), rtol=1e-5, atol=1e-5)
+    wanted = {key: value.float() for key, value in gradients(plain, expected, labels).items()}
+    assert_same(gradients(model, logits, labels), wanted)
+    assert all(value.abs().max() > 0 for value in wanted.values())
+
+
+def test_readout_pool_in_bfloat16_is_near_and_only_where_it_trains():
+    model = build("bipool_cv1_16_5_2_lay2_sz16").eval()
+    batch = batch_of(random_drawings(model, (3, MAX_PADDING, 1, 9), np.random.default_rng(14)))
+    with torch.no_grad():
+        exact = model(*batch)
+        model.precision = torch.bfloat16
+        assert torch.equal(model(*batch), exact)
+    rounded = model(*batch).detach()
+    assert rounded.dtype == torch.float32
+    assert 1e-6 < float((rounded - exact).abs().max()) < 0.03
+
+
+def test_keys_of_readout_pool():
+    keys = set(build("bipool_cv1_6_3_cv2_4_2_3_lay2_sz3").state_dict())
+    others = set(build("bilstm_cv1_6_3_cv2_4_2_lay2_sz3").state_dict())
+    norms = {f"norm{number}.{kind}" for number in (1, 2) for kind in ("weight", "bias")}
+    assert keys == others | norms | {"attention.weight"}
+    assert set(build("bipool_lay1_sz4").state_dict()) == set(build("bilstm_lay1_sz4").state_dict()) | {
+        "attention.weight"
+    }
+
+
+def test_number_of_parameters_of_readout_pool():
+    model = build("bipool_cv1_8_5_cv2_6_3_2_lay2_sz7")
+    parts = {
+        "bn": 2 * 5,
+        "conv1": 8 * (5 * 5 + 1),
+        "norm1": 2 * 8,
+        "conv2": 6 * (8 * 3 + 1),
+        "norm2": 2 * 6,
+        "lstm": 2 * 4 * 7 * (6 + 7 + 2) + 2 * 4 * 7 * (14 + 7 + 2),
+        "attention": 14,
+        "linear": 4 * (3 * 14 + 1),
+    }
+    assert {name: n_parameters(part) for name, part in model.named_children() if name != "dropout"} == parts
+    assert n_parameters(model) == sum(parts.values())
+
+
+def test_readout_pool_sees_every_step():
+    model = build("bipool_cv1_6_3_lay1_sz4").eval()
+    points, lengths = batch_of(random_drawings(model, [6], np.random.default_rng(15)), 8)
+    (slope,) = torch.autograd.grad(model(points.requires_grad_(), lengths).sum(), points)
+    assert (slope[0, :6].abs().sum(dim=1) > 0).all()
+    assert (slope[0, 6:] == 0).all()
+
+
+# --- dropout and temperature
+
+
+@pytest.mark.parametrize("name", ["bipool_cv1_6_3_lay2_sz8", "bilstm_lay2_sz8", "simple_lay1_sz8"])
+def test_dropout_is_of_training_alone(name):
+    model, without = build(name, dropout=0.5), build(name)
+    batch = batch_of(random_drawings(model, (3, 9, 12), np.random.default_rng(16)))
+    assert list(model.state_dict()) == list(without.state_dict())
+    assert torch.equal(model.eval()(*batch), without.eval()(*batch))
+    model.train()
+    torch.manual_seed(1)
+    first, second = model(*batch), model(*batch)
+    torch.manual_seed(1)
+    assert not torch.equal(first, second)
+    assert torch.equal(model(*batch), first)
+
+
+def test_dropout_between_layers_is_one_choice_for_all_steps_of_a_drawing():
+    model = build("bipool_lay2_sz16", dropout=0.5).train()
+    packing = packed_lstm.pack(torch.tensor([5, 3, 4]), 6, 2)
+    dropped = model._drop_units(torch.ones(12, 32), packing)
+    of_drawing = [dropped[packing.drawing == b] for b in range(3)]
+    assert [len(rows) for rows in of_drawing] == [5, 3, 4]
+    assert all(torch.equal(rows, rows[:1].expand_as(rows)) for rows in of_drawing)
+    assert not torch.equal(of_drawing[0][0], of_drawing[1][0])
+    assert set(dropped.flatten().tolist()) == {0.0, 2.0}
+
+
+@pytest.mark.parametrize("name", ["bipool_lay1_sz4", "simple_lay1_sz5"])
+def test_scaled_logits_are_in_the_weights(name):
+    model, again = build(name).eval(), build(name, seed=1).eval()
+    batch = batch_of(random_drawings(model, (3, 9), np.random.default_rng(17)))
+    expected = 0.4 * model(*batch)
+    model.scale_logits(0.4)
+    again.load_state_dict(model.state_dict())
+    torch.testing.assert_close(again(*batch), expected, rtol=1e-5, atol=1e-6)
 
 
 # --- batch norm over true rows
@@ -393,11 +544,11 @@ def test_a_single_true_row_has_no_variance():
     torch.testing.assert_close(bn.running_var, torch.full((3,), 0.9))
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", SMALL + POOLED)
 def test_a_batch_of_dots_keeps_the_statistics(name):
     model = build(name).train()
     before = {key: value.clone() for key, value in model.bn.named_buffers()}
-    logits = model(torch.zeros(4, 0, 3), torch.zeros(4, dtype=torch.int64))
+    logits = model(torch.zeros(4, 0, model.bn.num_features), torch.zeros(4, dtype=torch.int64))
     grads = gradients(model, logits, torch.tensor([0, 1, 2, 3]))
     assert torch.isfinite(logits).all()
     assert all(torch.isfinite(grad).all() for grad in grads.values())

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quickstroke.errors import ModelNameError
-from quickstroke.naming import FORM, MAX_LAYERS, MAX_SIZE, Shape, format_name, parse_name
+from quickstroke.naming import FORM, MAX_LAYERS, MAX_SIZE, MAX_STRIDE, Convolution, Shape, format_name, parse_name
 
 # Every name in the results and the published files of the 2020 project.
 PUBLISHED = {
@@ -29,14 +29,23 @@ PUBLISHED = {
     "lstm_cv1_64_3_cv2_32_7_lay3_sz32": Shape(False, (64, 3), (32, 7), 3, 32),
 }
 
+# Names that are not that project's.
+POOLED = {
+    "bipool_lay1_sz64": Shape(True, None, None, 1, 64, True),
+    "bipool_cv1_64_5_lay2_sz128": Shape(True, (64, 5), None, 2, 128, True),
+    "bipool_cv1_64_5_cv2_128_5_2_lay2_sz128": Shape(True, (64, 5), (128, 5, 2), 2, 128, True),
+    "bipool_cv1_64_5_3_cv2_128_5_lay2_sz128": Shape(True, (64, 5, 3), (128, 5), 2, 128, True),
+}
+
 sizes = st.integers(1, MAX_SIZE)
 convolutions = st.none() | st.tuples(sizes, sizes)
+strided = convolutions | st.tuples(sizes, sizes, st.integers(2, MAX_STRIDE))
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_published_name_and_its_shape(name: str) -> None:
-    assert parse_name(name) == PUBLISHED[name]
-    assert format_name(PUBLISHED[name]) == name
+@pytest.mark.parametrize(("name", "shape"), (PUBLISHED | POOLED).items())
+def test_known_name_and_its_shape(name: str, shape: Shape) -> None:
+    assert parse_name(name) == shape
+    assert format_name(shape) == name
 
 
 @settings(deadline=None)
@@ -49,9 +58,18 @@ def test_every_shape_has_one_name(
 
 
 @settings(deadline=None)
+@given(strided, strided, st.integers(1, MAX_LAYERS), sizes)
+def test_every_pooled_shape_has_one_name(
+    conv1: Convolution | None, conv2: Convolution | None, n_layers: int, hidden_size: int
+) -> None:
+    shape = Shape(True, conv1, conv2 if conv1 else None, n_layers, hidden_size, True)
+    assert parse_name(format_name(shape)) == shape
+
+
+@settings(deadline=None)
 @given(
     st.from_regex(
-        r"[a-z]{0,3}(simple|lstm|bilstm)(_cv[12]_?\d{0,3}_?\d{0,2}){0,3}_?(lay\d{0,3})?_?(sz-?\d{0,6})?.?",
+        r"[a-z]{0,3}(simple|lstm|bilstm|bipool)(_cv[12]_?\d{0,3}_?\d{0,2}(_\d{0,2})?){0,3}_?(lay\d{0,3})?_?(sz-?\d{0,6})?.?",
         fullmatch=True,
     )
 )
@@ -69,10 +87,21 @@ def test_second_convolution_alone_has_no_name() -> None:
         format_name(Shape(False, None, (64, 3), 1, 64))
 
 
+def test_pooling_in_one_direction_has_no_name() -> None:
+    with pytest.raises(ModelNameError, match="pooling needs two directions"):
+        format_name(Shape(False, None, None, 1, 64, True))
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_stride_without_pooling_has_no_name(bidirectional: bool) -> None:
+    with pytest.raises(ModelNameError, match="a stride needs pooling"):
+        format_name(Shape(bidirectional, (64, 5, 2), None, 1, 64))
+
+
 @pytest.mark.parametrize(
     ("name", "part"),
     [
-        ("", "type '' should be one of simple, lstm, bilstm"),
+        ("", "type '' should be one of simple, lstm, bilstm, bipool"),
         ("gru_lay1_sz64", "type 'gru'"),
         ("Simple_lay1_sz64", "type 'Simple'"),
         (" simple_lay1_sz64", "type ' simple'"),
@@ -109,6 +138,12 @@ def test_second_convolution_alone_has_no_name() -> None:
         ("lstm_cv1", "number of filters after 'cv1'"),
         ("lstm_cv1_0_5_lay1_sz64", "number of filters after 'cv1'"),
         ("bilstm_cv1_64_5_cv2_64_0_lay1_sz64", "filter size after 'cv2'"),
+        ("bilstm_cv1_64_5_2_lay1_sz64", "'2' stands where 'lay<number>' is expected"),
+        ("bipool_cv1_64_5_1_lay1_sz64", "the stride 1 after 'cv1' is left out of a name"),
+        ("bipool_cv1_64_5_cv2_64_5_0_lay1_sz64", "stride after 'cv2' should be a whole number from 1 to 64, got '0'"),
+        ("bipool_cv1_64_5_65_lay1_sz64", "stride after 'cv1' should be a whole number from 1 to 64, got '65'"),
+        ("bipool_cv1_64_5_2_2_lay1_sz64", "'2' stands where 'lay<number>' is expected"),
+        ("bipool_cv2_64_5_lay1_sz64", "'cv2' needs 'cv1' before it"),
     ],
 )
 def test_malformed_name_is_refused_with_the_part_that_is_wrong(name: str, part: str) -> None:

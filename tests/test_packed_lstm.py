@@ -165,7 +165,7 @@ def test_saturated_gates(large):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_a_model_has_the_same_logits_and_gradients_either_way(name, n_threads, monkeypatch):
-    """With gradients a float32 model takes this path on a CPU, one of float64 torch.lstm; in training both count alike."""
+    """With gradients a float32 model takes this path on a CPU, one of float64 takes torch.lstm."""
     torch.manual_seed(3)
     model = StrokeClassifier(ModelConfig.from_name(name, n_classes=5)).train()
     points, lengths = torch.randn(9, 30, 3), torch.tensor([30, 30, 17, 12, 5, 2, 1, 0, 29])

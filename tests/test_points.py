@@ -78,9 +78,7 @@ for_both = pytest.mark.parametrize("preprocessing", PREPROCESSINGS)
 @example(strokes=[np.zeros((100, 2), np.uint8)], max_padding=100)
 @example(strokes=[np.zeros((101, 2), np.uint8)], max_padding=100)
 @example(strokes=[np.zeros((102, 2), np.uint8)], max_padding=100)
-def test_points_are_those_of_the_definition(
-    preprocessing: Preprocessing, strokes: Strokes, max_padding: int
-) -> None:
+def test_points_are_those_of_the_definition(preprocessing: Preprocessing, strokes: Strokes, max_padding: int) -> None:
     points = to_points(strokes, max_padding, preprocessing)
     expected = plainly(strokes, max_padding, preprocessing)
     n_rows_of = {"seed3": sum(map(len, strokes)) - 1, "pos5": sum(map(len, strokes))}
@@ -99,10 +97,9 @@ def test_places_are_within_half_a_side_and_differences_lead_from_one_to_the_next
 
 @pytest.mark.parametrize(("preprocessing", "same"), [("seed3", True), ("pos5", False)])
 def test_only_places_keep_the_aspect_ratio(preprocessing: Preprocessing, same: bool) -> None:
-    wide = np.array([[0, 0], [200, 50], [100, 20]], np.uint8)
-    assert np.array_equal(
-        to_points([wide], preprocessing=preprocessing), to_points([wide * [1, 2]], preprocessing=preprocessing)
-    ) == same
+    wide, high = (np.array([[0, 0], [200, y], [100, y // 2]], np.uint8) for y in (50, 100))
+    one, other = (to_points([stroke], preprocessing=preprocessing) for stroke in (wide, high))
+    assert np.array_equal(one, other) == same
 
 
 @for_both
@@ -180,7 +177,11 @@ def test_place_and_order_of_memory_do_not_matter() -> None:
     [(0, 0, 0), (1, 0, 1), (2, 1, 2), (99, 98, 99), (100, 99, 100), (101, 100, 100), (102, 100, 100)],
 )
 def test_rows_are_points_or_one_fewer_and_no_more_than_asked(n_points: int, seed3: int, pos5: int) -> None:
-    assert (n_rows(n_points, 100), n_rows(n_points, 100, "seed3"), n_rows(n_points, 100, "pos5")) == (seed3, seed3, pos5)
+    assert (n_rows(n_points, 100), n_rows(n_points, 100, "seed3"), n_rows(n_points, 100, "pos5")) == (
+        seed3,
+        seed3,
+        pos5,
+    )
     assert n_rows(np.array([n_points]), 100, "pos5").tolist() == [pos5]
 
 

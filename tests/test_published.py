@@ -20,6 +20,7 @@ from quickstroke import cards, published, runs
 from quickstroke.categories import SEED_CATEGORIES, read_classes
 from quickstroke.config import ModelConfig, TrainConfig
 from quickstroke.errors import CategoryError, ModelNameError, QuickstrokeError, WeightsError
+from quickstroke.files import sha256_of
 from quickstroke.models import StrokeClassifier
 from quickstroke.published import LoadedModel, load_model, read_weights, write_model
 from quickstroke.runs import RunConfig
@@ -123,6 +124,7 @@ def test_the_card_says_how_to_read_the_weights(tmp_path):
         "conv1": None,
         "conv2": None,
         "bidirectional": False,
+        "readout": "last",
         "n_classes": 3,
         "reading": "length-aware",
         "max_padding": 100,
@@ -313,7 +315,7 @@ def test_weights_of_another_shape_under_a_right_hash(tmp_path):
     """Someone writes the hash anew: the weights must still fit."""
     path = publish(tmp_path)
     path.write_bytes(saved(new_model("simple_lay1_sz5").state_dict()))
-    change_card(path.with_suffix(".json"), {"sha256": published._sha256(path)})
+    change_card(path.with_suffix(".json"), {"sha256": sha256_of(path)})
     refused(path, f"do not fit {NAME} with 3 classes")
 
 
@@ -563,7 +565,7 @@ def test_no_code_in_a_published_file_runs(tmp_path):
     path = publish(tmp_path)
     marker = tmp_path / "marker"
     path.write_bytes(saved(weights() | {"extra": Touch(marker)}))
-    change_card(path.with_suffix(".json"), {"sha256": published._sha256(path)})
+    change_card(path.with_suffix(".json"), {"sha256": sha256_of(path)})
     refused(path, "refused: no plain state dict")
     assert not marker.exists()
 

@@ -155,7 +155,8 @@ def test_figures_are_those_of_an_evaluation(written, run, dataset):
     expected = measured_again(run, dataset, "test")
     values = report.figures(results[0])
     assert (values["split"], values["n"], values["n_classes"]) == ("test", 30, 3)
-    assert {key: values[key] for key in ("top1", "top3", "top5", "loss", "n")} == expected.figures()
+    names = ("top1", "top3", "top5", "top1_low", "top1_high", "loss", "n")
+    assert {key: values[key] for key in names} == {key: expected.figures()[key] for key in names}
     assert (values["top1_low"], values["top1_high"]) == wilson_interval(round(expected.top(1) * 30), 30)
     best = max(runs.read_metrics(run), key=lambda line: line["val_top1"])
     assert values["best_val_top1"] == pytest.approx(best["val_top1"])

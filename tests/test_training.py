@@ -3,6 +3,8 @@
 `python tests/test_training.py` writes the golden loss curves again, after a change that is meant to change them.
 """
 
+import copy
+import hashlib
 import json
 import sys
 from dataclasses import replace
@@ -16,15 +18,19 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from quickstroke import batches, runs, training
+from quickstroke import augmentation, batches, distillation, runs, training
+from quickstroke.augmentation import Augmentation
 from quickstroke.config import ModelConfig, TrainConfig
+from quickstroke.config import recipe as options_of
 from quickstroke.dataset import FractionSplit, PositionSplit, PreparedDataset, prepare
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError, TrainingError
 from quickstroke.evaluation import evaluate
 from quickstroke.formats import binary
 from quickstroke.models import StrokeClassifier
+from quickstroke.optimizer import Adam
+from quickstroke.published import load_model
 from quickstroke.synthetic import synthetic_drawings
-from quickstroke.training import Interrupted, Watcher, check_counts, train
+from quickstroke.training import Interrupted, Watcher, average, begin_with, check_counts, set_learning_rate, train
 
 GOLDEN = Path(__file__).parent / "golden" / "loss_curve.json"
 NAME = "lstm_cv1_4_3_lay1_sz5"
@@ -59,6 +65,7 @@ def assert_same_run(one, other):
     assert without_times(runs.read_metrics(one)) == without_times(runs.read_metrics(other))
     a, b = (torch.load(folder / "last.ckpt", weights_only=True) for folder in (one, other))
     assert_equal_weights(a["model"], b["model"])
+    assert_equal_weights(a.get("averaged", {}), b.get("averaged", {}))
     assert a["optimizer"]["param_groups"] == b["optimizer"]["param_groups"]
     for key, values in a["optimizer"]["state"].items():
         assert_equal_weights(values, b["optimizer"]["state"][key])
@@ -74,10 +81,10 @@ def stop_at(n):
     return Watcher(should_stop=lambda: next(asked) == n)
 
 
-def count_stops(dataset, config, folder):
+def count_stops(dataset, config, folder, model=MODEL):
     """How often a whole training asks whether to stop."""
     asked = []
-    train(MODEL, config, dataset, folder, watcher=Watcher(should_stop=lambda: bool(asked.append(1))))
+    train(model, config, dataset, folder, watcher=Watcher(should_stop=lambda: bool(asked.append(1))))
     return len(asked)
 
 
@@ -85,8 +92,8 @@ def patch_loss(monkeypatch, change):
     """Passes the loss of each training step through `change(step, loss)`; validation is as it was."""
     steps = iter(range(1, 10**9))
 
-    def cross_entropy(logits, labels):
-        return change(next(steps), F.cross_entropy(logits, labels))
+    def cross_entropy(logits, labels, **options):
+        return change(next(steps), F.cross_entropy(logits, labels, **options))
 
     monkeypatch.setattr(training, "F", SimpleNamespace(cross_entropy=cross_entropy))
 
@@ -488,18 +495,18 @@ def test_a_learning_rate_that_is_far_too_large(dataset, tmp_path):
 def test_weights_that_break_in_the_last_step_of_an_epoch(dataset, tmp_path, monkeypatch):
     """Their loss is never computed in training; they must not reach best.model, metrics or checkpoint."""
     folder = tmp_path / "run"
-    step = torch.optim.Adam.step
+    step = Adam.step
     calls = []
 
-    def breaking(self, *args, **kwargs):
-        step(self, *args, **kwargs)
+    def breaking(self):
+        step(self)
         calls.append(1)
         if len(calls) == 8:
             with torch.no_grad():
-                self.param_groups[0]["params"][-1].fill_(float("nan"))
+                self._parameters[-1].fill_(float("nan"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(torch.optim.Adam, "step", breaking)
+        patch.setattr(Adam, "step", breaking)
         with pytest.raises(TrainingError, match="epoch 2 after step 4 are not finite"):
             train(MODEL, CONFIG, dataset, folder)
     assert len(runs.read_metrics(folder)) == 1
@@ -706,6 +713,338 @@ def test_a_model_too_large_to_train_is_refused_before_memory_is_taken(dataset, t
     with pytest.raises(ConfigError, match=r"simple_lay1_sz60000 would have .* parameters; at most 1,000,000,000"):
         train(ModelConfig.from_name("simple_lay1_sz60000"), CONFIG, dataset, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+# --- recipe strong
+
+# Two layers, so that dropout has its place between them.
+POOL_MODEL = ModelConfig.from_name("bipool_cv1_4_3_2_lay2_sz5")
+
+
+@pytest.fixture(scope="module")
+def strong(finished):
+    """All that the recipe can do, on little: two teachers, one of them padded, two views in three epochs."""
+    return options_of(
+        "strong",
+        n_epochs=3,
+        batch_size=32,
+        max_padding=30,
+        averaging=0.9,
+        teacher=tuple(str(folder) for folder in finished.values()),
+        n_views=2,
+        device="cpu",
+        precision="float32",
+    )
+
+
+@pytest.fixture(scope="module")
+def strong_run(strong, dataset, tmp_path_factory):
+    """Its run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("strong") / "run"
+    train(POOL_MODEL, strong, dataset, folder)
+    return folder
+
+
+def test_the_recipe_strong_repeats_itself_bit_for_bit(dataset, strong, strong_run, tmp_path):
+    torch.rand(7)
+    train(POOL_MODEL, strong, dataset, tmp_path / "run")
+    assert_same_run(tmp_path / "run", strong_run)
+
+
+def test_a_strong_run_cut_anywhere_goes_on_to_the_same_end(dataset, strong, strong_run, tmp_path):
+    """Augmentation, dropout, average, teachers and learning rate are all where they were."""
+    asks = count_stops(dataset, strong, tmp_path / "counted", POOL_MODEL)
+    assert asks > 3 * (4 + 2)  # teachers are asked, too
+    for n in range(1, asks + 1, 2):
+        folder = tmp_path / str(n)
+        with pytest.raises(Interrupted):
+            train(POOL_MODEL, strong, dataset, folder, watcher=stop_at(n))
+        train(POOL_MODEL, strong, dataset, folder, resume=True)
+        assert_same_run(folder, strong_run)
+
+
+def test_stopping_while_teachers_are_asked_leaves_a_checkpoint(dataset, strong, strong_run, tmp_path):
+    with pytest.raises(Interrupted, match="in epoch 1, after 0 steps"):
+        train(POOL_MODEL, strong, dataset, tmp_path / "run", watcher=stop_at(1))
+    assert (tmp_path / "run" / "last.ckpt").is_file()
+    starts = []
+    watcher = Watcher(on_start=lambda state, resumed: starts.append(resumed))
+    train(POOL_MODEL, strong, dataset, tmp_path / "run", resume=True, watcher=watcher)
+    assert starts == [True]
+    assert_same_run(tmp_path / "run", strong_run)
+
+
+def test_trainings_share_what_teachers_said(dataset, strong, strong_run, tmp_path):
+    asked = []
+    watcher = Watcher(on_teacher=lambda epoch, n: asked.append((epoch, n)))
+    for name in ("one", "other"):
+        train(POOL_MODEL, strong, dataset, tmp_path / name, teacher_cache=tmp_path / "cache", watcher=watcher)
+        assert_same_run(tmp_path / name, strong_run)
+    # By the first training alone, and in the epochs that see a new view.
+    assert [sum(n for epoch, n in asked if epoch == k) for k in range(3)] == [120, 120, 0]
+    assert len(list((tmp_path / "cache").rglob("view-*.npy"))) == 2
+
+
+def test_the_run_says_who_its_teachers_are(strong_run, finished):
+    names = [(teacher["name"], teacher["sha256"]) for teacher in runs.read_config(strong_run).teachers]
+    assert names == [(NAME, runs_sha256(folder / "best.model")) for folder in finished.values()]
+
+
+def runs_sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_other_teachers_do_not_resume(dataset, strong, strong_run, finished):
+    with pytest.raises(RunError, match="teacher"):
+        train(POOL_MODEL, replace(strong, teacher=strong.teacher[:1]), dataset, strong_run, resume=True)
+
+
+def test_what_is_validated_and_kept_is_the_average(dataset, strong_run):
+    checkpoint = torch.load(strong_run / "last.ckpt", weights_only=True)
+    kept = weights_of(strong_run / "last.model")
+    assert_equal_weights(kept, checkpoint["averaged"])
+    assert not torch.equal(kept["linear.weight"], checkpoint["model"]["linear.weight"])
+    assert torch.equal(kept["bn.running_mean"], checkpoint["model"]["bn.running_mean"])
+    model = load_model(strong_run / "last.model").model
+    result = evaluate(model, dataset, dataset.indices("val"), dataset.classes, np.arange(3))
+    assert runs.read_metrics(strong_run)[-1]["val_loss"] == pytest.approx(result.loss, rel=1e-6)
+
+
+@pytest.mark.parametrize("option", [{"averaging": 0.9}, {"dropout": 0.3}, {"augment": "strokes"}, {"balance": 0.5}])
+def test_each_option_alone_resumes(dataset, tmp_path, option):
+    config = replace(CONFIG, **option)
+    train(POOL_MODEL, config, dataset, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(POOL_MODEL, config, dataset, tmp_path / "cut", watcher=stop_at(3))
+    train(POOL_MODEL, config, dataset, tmp_path / "cut", resume=True)
+    assert_same_run(tmp_path / "cut", tmp_path / "whole")
+
+
+def test_the_recipe_strong_learns(dataset, tmp_path):
+    options = {"n_epochs": 25, "batch_size": 16, "learning_rate": 0.02, "averaging": 0.9}
+    config = options_of("strong", **options, device="cpu", precision="float32")
+    state = train(ModelConfig.from_name("bipool_cv1_16_5_2_lay1_sz16"), config, dataset, tmp_path / "run")
+    assert state.best > 0.75
+
+
+def test_a_running_average_forgets_its_beginning():
+    torch.manual_seed(0)
+    averaged, model = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+    expected = averaged.weight.detach().clone()
+    for step in range(40):
+        with torch.no_grad():
+            model.weight.copy_(torch.randn(3))
+            model.running_mean.copy_(torch.randn(3))
+        average(averaged, model, 0.6, step)
+        decay = min(0.6, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * model.weight.detach()
+        torch.testing.assert_close(averaged.weight.detach(), expected)
+        assert torch.equal(averaged.running_mean, model.running_mean)  # the statistics are an average already
+
+
+# --- options
+
+
+@pytest.mark.parametrize(
+    ("options", "progress", "factor"),
+    [
+        ({}, [0.0, 0.5, 1.0], [1, 1, 1]),
+        ({"warmup": 0.2}, [0.0, 0.1, 0.2, 0.9], [0, 0.5, 1, 1]),
+        ({"schedule": "cosine"}, [0.0, 0.25, 0.5, 0.75, 1.0], [1, 0.5 + 2**0.5 / 4, 0.5, 0.5 - 2**0.5 / 4, 0]),
+        ({"schedule": "cosine", "warmup": 0.2}, [0.0, 0.1, 0.2, 0.6, 1.0], [0, 0.5, 1, 0.5, 0]),
+    ],
+)
+def test_learning_rate_of_a_schedule(options, progress, factor):
+    config = replace(CONFIG, learning_rate=0.01, **options)
+    optimizer = Adam(nn.Linear(2, 2).parameters(), config.learning_rate)
+    for done, expected in zip(progress, factor, strict=True):
+        set_learning_rate(optimizer, config, done)
+        assert optimizer.learning_rate == pytest.approx(0.01 * expected, abs=1e-12)
+
+
+def test_a_run_follows_its_schedule_from_step_to_step(dataset, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(training, "set_learning_rate", lambda optimizer, config, progress: seen.append(progress))
+    train(MODEL, replace(CONFIG, schedule="cosine"), dataset, tmp_path / "run")
+    assert len(seen) == 8 and seen[0] == 0 and seen[4] == 0.5
+    assert seen == sorted(set(seen)) and seen[-1] < 1
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.2])
+def test_the_optimizer_is_pytorchs_with_a_decay_of_matrices_alone(decay):
+    torch.manual_seed(0)
+    ours, theirs = StrokeClassifier(POOL_MODEL), StrokeClassifier(POOL_MODEL)
+    theirs.load_state_dict(ours.state_dict())
+    parts = [[p for p in theirs.parameters() if (p.ndim > 1) is is_matrix] for is_matrix in (True, False)]
+    groups = [{"params": part, "weight_decay": own} for part, own in zip(parts, (decay, 0.0), strict=True)]
+    expected, optimizer = torch.optim.AdamW(groups, lr=0.1), Adam(ours.parameters(), 0.1, decay)
+    for step in range(5):
+        optimizer.learning_rate = expected.param_groups[0]["lr"] = expected.param_groups[1]["lr"] = 0.1 / (step + 1)
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            mine.grad = torch.randn_like(mine)
+            other.grad = mine.grad.clone()
+        optimizer.step()
+        expected.step()
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
+
+
+def test_an_optimizer_goes_on_where_its_state_was_kept():
+    torch.manual_seed(0)
+    model, again = nn.Linear(3, 2), nn.Linear(3, 2)
+    grads = [[torch.randn_like(parameter) for parameter in model.parameters()] for _ in range(4)]
+
+    def steps(optimizer, of, some):
+        for row in some:
+            for parameter, grad in zip(of.parameters(), row, strict=True):
+                parameter.grad = grad
+            optimizer.step()
+
+    first = Adam(model.parameters(), 0.1, 0.02)
+    steps(first, model, grads[:2])
+    again.load_state_dict(model.state_dict())
+    second = Adam(again.parameters(), 0.1, 0.02)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    steps(first, model, grads[2:])
+    steps(second, again, grads[2:])
+    assert_equal_weights(model.state_dict(), again.state_dict())
+    with pytest.raises(ValueError, match="it is of 2 parameters, not of 1"):
+        Adam([nn.Parameter(torch.zeros(3))], 0.1).load_state_dict(first.state_dict())
+
+
+@pytest.mark.parametrize("longest", [0.0, 0.01])
+def test_gradients_are_no_longer_than_asked(dataset, tmp_path, monkeypatch, longest):
+    norms, step = [], Adam.step
+
+    def measured(self):
+        norms.append(float(torch.cat([parameter.grad.flatten() for parameter in self._parameters]).norm()))
+        step(self)
+
+    monkeypatch.setattr(Adam, "step", measured)
+    train(MODEL, replace(CONFIG, clip_norm=longest, n_epochs=1), dataset, tmp_path / "run")
+    assert len(norms) == 4
+    assert max(norms) > 0.05 if longest == 0 else norms == pytest.approx([0.01] * 4, rel=1e-3)
+
+
+def goals(monkeypatch, dataset, config, folder, **options):
+    """What each step compares the logits with: targets, and the smoothing of labels."""
+    seen = []
+
+    def cross_entropy(logits, goal, label_smoothing=0.0):
+        seen.append((goal, label_smoothing))
+        return F.cross_entropy(logits, goal, label_smoothing=label_smoothing)
+
+    monkeypatch.setattr(training, "F", SimpleNamespace(cross_entropy=cross_entropy))
+    train(MODEL, replace(config, n_epochs=1), dataset, folder, **options)
+    return seen
+
+
+def test_labels_are_smoothed_by_the_loss_or_with_what_teachers_say(dataset, finished, tmp_path, monkeypatch):
+    config = replace(CONFIG, label_smoothing=0.1)
+    for goal, smoothing in goals(monkeypatch, dataset, config, tmp_path / "alone"):
+        assert goal.dtype == torch.int64 and smoothing == 0.1
+    config = replace(config, teacher=(str(finished["default"]),), teacher_weight=0.0)
+    for goal, smoothing in goals(monkeypatch, dataset, config, tmp_path / "taught"):
+        assert smoothing == 0
+        assert sorted({round(value, 5) for value in goal.flatten().tolist()}) == [0.03333, 0.93333]
+
+
+def test_a_part_of_an_epoch_is_of_other_classes(dataset, finished, tmp_path, monkeypatch):
+    """Drawings of `house` are for the teacher alone to say something of."""
+    config = replace(CONFIG, teacher=(str(finished["default"]),), teacher_weight=0.0, unlabelled=0.25)
+    seen = goals(monkeypatch, dataset, config, tmp_path / "run", train_classes=("star", "circle"))
+    rows = torch.cat([goal for goal, _ in seen])
+    assert rows.shape == (120, 2)
+    is_labelled = ((rows == 0) | (rows == 1)).all(1)
+    assert int((~is_labelled).sum()) == pytest.approx(30, abs=1)
+    assert runs.read_metrics(tmp_path / "run")[0]["n_train"] == pytest.approx(120, abs=1)
+
+
+def test_balance_of_classes_in_an_epoch(dataset):
+    indices = np.concatenate([dataset.indices("train")[:44]])  # 40 circles and 4 houses
+    label_map = np.arange(3)
+    for balance, expected in ((0.0, [40, 4]), (1.0, [22, 22])):
+        order = training._order(replace(CONFIG, balance=balance), dataset, indices, label_map, 0)
+        assert np.bincount(dataset.labels[np.concatenate(order)]) == pytest.approx(expected, abs=1)
+
+
+def test_a_student_sees_the_views_that_teachers_were_asked_about(dataset, finished, monkeypatch):
+    monkeypatch.setattr(augmentation, "STROKES", Augmentation(turn=0.3))
+    config = replace(CONFIG, augment="strokes", teacher=(str(finished["default"]),), n_views=2)
+    rows, model_config = dataset.indices("train")[10:40], replace(POOL_MODEL, max_padding=30)
+
+    def seen(epoch):
+        state = SimpleNamespace(epoch=epoch, step=0)
+        return training._batch(config, model_config, dataset, rows, np.arange(3), state)
+
+    for epoch in range(4):
+        points, lengths, labels = seen(epoch)
+        seeds = distillation.seeds_of_view(epoch % 2, rows)
+        asked = augmentation.gather(dataset, rows, seeds, None, Augmentation(turn=0.3), 30, "pos5")
+        np.testing.assert_allclose(points, asked[0], rtol=0, atol=1e-6)
+        assert np.array_equal(lengths, asked[1]) and np.array_equal(labels, dataset.labels[rows])
+    assert not np.allclose(seen(0)[0], seen(1)[0], atol=1e-3)
+
+
+def test_without_teachers_every_epoch_and_step_is_augmented_anew(dataset):
+    config, model_config = replace(CONFIG, augment="strokes"), replace(POOL_MODEL, max_padding=30)
+    rows, seen = dataset.indices("train")[:9], set()
+    for epoch, step in ((0, 0), (0, 1), (1, 0), (16, 0), (0, 0)):
+        state = SimpleNamespace(epoch=epoch, step=step)
+        seen.add(training._batch(config, model_config, dataset, rows, np.arange(3), state)[0].tobytes())
+    assert len(seen) == 4
+
+
+# --- weights to begin with
+
+
+def test_rows_of_the_output_layer_are_copied_by_word(finished):
+    folder = finished["default"]
+    source = weights_of(folder / "best.model")  # circle, house, star
+    model = StrokeClassifier(replace(MODEL, n_classes=4))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    copied = begin_with(model, ("star", "cat", "circle", "dog"), str(folder))
+    weights = model.state_dict()
+    assert set(copied) == set(weights)
+    for key in ("linear.weight", "linear.bias"):
+        assert torch.equal(weights[key][[0, 2]], source[key][[2, 0]])
+        assert torch.equal(weights[key][[1, 3]], before[key][[1, 3]])
+    for key in weights.keys() - {"linear.weight", "linear.bias"}:
+        assert torch.equal(weights[key], source[key]), key
+
+
+def test_what_has_another_shape_is_left_as_it_is(finished):
+    model = StrokeClassifier(ModelConfig.from_name("lstm_cv1_4_5_lay1_sz5", n_classes=3))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    copied = begin_with(model, ("circle", "house", "star"), str(finished["default"]))
+    left = model.state_dict().keys() - set(copied)
+    assert left == {"conv1.weight"}
+    assert torch.equal(model.state_dict()["conv1.weight"], before["conv1.weight"])
+
+
+def test_a_model_without_a_layer_of_the_same_shape_is_refused(dataset, finished, tmp_path):
+    config = replace(CONFIG, pretrained=str(finished["default"]))
+    with pytest.raises(ConfigError, match=r"has no layer of the shape that .*lay1_sz7 has"):
+        train(ModelConfig.from_name("simple_lay1_sz7"), config, dataset, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_begins_with_the_weights_that_it_is_given(dataset, finished, tmp_path):
+    config = replace(CONFIG, pretrained=str(finished["default"]), learning_rate=1e-12)
+    train(MODEL, replace(config, n_epochs=1), dataset, tmp_path / "run")
+    ours, theirs = weights_of(tmp_path / "run" / "last.model"), weights_of(finished["default"] / "best.model")
+    for key in ours:
+        if not key.startswith("bn."):
+            torch.testing.assert_close(ours[key], theirs[key], rtol=0, atol=1e-9)
+
+
+def test_a_run_that_began_with_other_weights_resumes(dataset, finished, tmp_path):
+    config = replace(CONFIG, pretrained=str(finished["default"]))
+    train(MODEL, config, dataset, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(MODEL, config, dataset, tmp_path / "cut", watcher=stop_at(3))
+    train(MODEL, config, dataset, tmp_path / "cut", resume=True)
+    assert_same_run(tmp_path / "cut", tmp_path / "whole")
 
 
 # --- golden loss curves

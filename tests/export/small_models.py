@@ -9,6 +9,7 @@ from quickstroke.models import StrokeClassifier
 from quickstroke.points import Preprocessing, n_channels
 
 CLASSES = ("circle", "house", "star")
+POOLED = ("bipool_lay1_sz4", "bipool_lay2_sz3", "bipool_cv1_5_4_lay1_sz3", "bipool_cv1_5_3_2_cv2_4_4_3_lay2_sz3")
 
 
 def random_model(config: ModelConfig, seed: int = 0) -> StrokeClassifier:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_models import CLASSES, random_model, random_points
+from small_models import CLASSES, POOLED, random_model, random_points
 
 from quickstroke import batches, cards, formats
 from quickstroke.categories import SEED_CATEGORIES
@@ -33,20 +33,30 @@ NAMES = (
     "bilstm_cv1_5_3_cv2_4_4_lay2_sz3",
 )
 READINGS = ("length-aware", "padded")
+NAMES_AND_READINGS = [
+    *[(name, reading) for name in NAMES for reading in READINGS],
+    *[(name, "length-aware") for name in POOLED],
+]
 
 
-def shapes():
+@st.composite
+def shapes(draw):
     """Any small configuration."""
-    convolution = st.tuples(st.integers(1, 5), st.integers(1, 5))
-    return st.builds(
-        lambda conv1, conv2, **options: ModelConfig(conv1=conv1, conv2=conv1 and conv2, n_classes=3, **options),
-        conv1=st.none() | convolution,
-        conv2=st.none() | convolution,
-        n_layers=st.integers(1, 2),
-        hidden_size=st.integers(1, 6),
-        bidirectional=st.booleans(),
-        reading=st.sampled_from(READINGS),
-        max_padding=st.integers(9, 24),
+    pooled = draw(st.booleans())
+    convolution = st.none() | st.tuples(st.integers(1, 5), st.integers(1, 5))
+    if pooled:
+        convolution |= st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(2, 4))
+    conv1, conv2 = draw(convolution), draw(convolution)
+    return ModelConfig(
+        conv1=conv1,
+        conv2=conv1 and conv2,
+        n_classes=3,
+        n_layers=draw(st.integers(1, 2)),
+        hidden_size=draw(st.integers(1, 6)),
+        bidirectional=pooled or draw(st.booleans()),
+        readout="pool" if pooled else "last",
+        reading="length-aware" if pooled else draw(st.sampled_from(READINGS)),
+        max_padding=draw(st.integers(9, 24)),
     )
 
 
@@ -55,18 +65,21 @@ def loaded_model(config, seed=0, path=Path("model.model")):
     return LoadedModel(random_model(config, seed), CLASSES, cards.new_card(config, CLASSES, "0" * 64), path)
 
 
+def points_for(loaded, lengths, n_steps, seed=0):
+    return random_points(np.array(lengths), n_steps, seed, loaded.preprocessing)
+
+
 def close(one, other):
     np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("reading", READINGS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "reading"), NAMES_AND_READINGS)
 def test_a_batch_of_mixed_lengths(publish, name, reading):
     loaded = publish(name, reading=reading, max_padding=30)
     exported = export.export(loaded)
     assert exported.max_difference < 1e-5
     lengths = np.array([30, 0, 1, 2, 3, 4, 5, 6, 7, 17, 0, 29])
-    points = random_points(lengths, 30)
+    points = points_for(loaded, lengths, 30)
     probabilities = exported.model.probabilities(points, lengths)
     close(probabilities, loaded.probabilities(points, lengths))
     assert probabilities.dtype == np.float64
@@ -84,35 +97,46 @@ def test_a_batch_of_mixed_lengths(publish, name, reading):
 def test_any_model_on_any_batch(config, seed, lengths, data):
     loaded = loaded_model(config, seed)
     lengths = np.array(lengths, dtype=np.int64)
-    points = random_points(lengths, data.draw(st.integers(lengths.max(), config.max_padding)), seed)
+    points = points_for(loaded, lengths, data.draw(st.integers(lengths.max(), config.max_padding)), seed)
     close(export.export(loaded).model.probabilities(points, lengths), loaded.probabilities(points, lengths))
 
 
-@pytest.mark.parametrize("reading", READINGS)
-@pytest.mark.parametrize("name", ["simple_lay1_sz6", "bilstm_cv1_5_3_cv2_4_4_lay2_sz3"])
+@pytest.mark.parametrize(
+    ("name", "reading"),
+    [pair for pair in NAMES_AND_READINGS if pair[0] in (NAMES[0], NAMES[-1], *POOLED)],
+)
 @pytest.mark.parametrize("n_steps", [0, 1, 2, 5, 6])
 def test_few_steps_or_none(publish, name, reading, n_steps):
     """Fewer than the convolutions span, in the smallest batches."""
     loaded = publish(name, reading=reading)
     model = export.export(loaded).model
     for lengths in ([n_steps], [0], [0, n_steps]):
-        points = random_points(np.array(lengths), n_steps)
+        points = points_for(loaded, lengths, n_steps)
         close(model.probabilities(points, np.array(lengths)), loaded.probabilities(points, np.array(lengths)))
 
 
-@pytest.mark.parametrize("reading", READINGS)
-def test_neither_batch_mates_nor_padding_matter(publish, reading):
-    model = export.export(publish("bilstm_cv1_5_3_lay2_sz3", reading=reading, max_padding=30)).model
+@pytest.mark.parametrize(
+    ("name", "reading"),
+    [
+        ("bilstm_cv1_5_3_lay2_sz3", "length-aware"),
+        ("bilstm_cv1_5_3_lay2_sz3", "padded"),
+        ("bipool_cv1_5_3_2_lay2_sz3", "length-aware"),
+    ],
+)
+def test_neither_batch_mates_nor_padding_matter(publish, name, reading):
+    loaded = publish(name, reading=reading, max_padding=30)
+    model = export.export(loaded).model
     lengths = np.array([7, 0, 30, 2])
-    points = random_points(lengths, 30)
+    points = points_for(loaded, lengths, 30)
     together = model.probabilities(points, lengths)
     for i, length in enumerate(lengths):
         for n_steps in (length, 30):
             close(model.probabilities(points[i : i + 1, :n_steps], lengths[i : i + 1])[0], together[i])
 
 
-def test_the_file_is_valid_onnx_with_its_card(publish):
-    loaded = publish("bilstm_cv1_5_3_lay2_sz3", facts={"licence": "MIT", "figures": {"val": {"top1": 0.5}}})
+@pytest.mark.parametrize("name", ["bilstm_cv1_5_3_lay2_sz3", "bipool_cv1_5_3_2_lay2_sz3"])
+def test_the_file_is_valid_onnx_with_its_card(publish, name):
+    loaded = publish(name, facts={"licence": "MIT", "figures": {"val": {"top1": 0.5}}})
     exported = export.export(loaded)
     proto = onnx.load_from_string(exported.data)
     onnx.checker.check_model(proto, full_check=True)
@@ -171,7 +195,9 @@ def measured(loaded, dataset):
     return export.quantize(loaded, export.export(loaded), dataset, dataset.indices("val"), label_map)
 
 
-@pytest.mark.parametrize("name", ["simple_lay2_sz32", "bilstm_cv1_16_3_cv2_16_3_lay1_sz32"])
+@pytest.mark.parametrize(
+    "name", ["simple_lay2_sz32", "bilstm_cv1_16_3_cv2_16_3_lay1_sz32", "bipool_cv1_16_3_cv2_16_3_2_lay1_sz32"]
+)
 def test_8_bit_weights(publish, dataset, name, monkeypatch):
     monkeypatch.setattr(export, "MAX_LOSS", 1.0)  # random weights recognise nothing, so nothing hangs on the figures
     loaded = publish(name, facts={"figures": {"val": {"top1": 0.5}}, "licence": "MIT"})
@@ -187,7 +213,7 @@ def test_8_bit_weights(publish, dataset, name, monkeypatch):
         "n": 30,
     }
     lengths = np.array([40, 3, 0, 25])
-    points = random_points(lengths, 40)
+    points = points_for(loaded, lengths, 40)
     model = result.exported.model
     together = model.probabilities(points, lengths)
     assert 1e-7 < np.abs(together - loaded.probabilities(points, lengths)).max() < 0.1
@@ -195,10 +221,11 @@ def test_8_bit_weights(publish, dataset, name, monkeypatch):
         close(model.probabilities(points[i : i + 1, :length], lengths[i : i + 1])[0], together[i])
 
 
-def test_the_figures_of_8_bit_weights_are_those_of_pytorch(publish, dataset):
+@pytest.mark.parametrize("name", ["bilstm_cv1_4_3_lay1_sz5", "bipool_cv1_4_3_2_lay1_sz5"])
+def test_the_figures_of_8_bit_weights_are_those_of_pytorch(publish, dataset, name):
     from quickstroke.evaluation import evaluate
 
-    loaded = publish("bilstm_cv1_4_3_lay1_sz5")
+    loaded = publish(name)
     result = measured(loaded, dataset)
     indices, label_map = dataset.indices("val"), dataset.label_map(CLASSES)
     assert result.top1_float32 == evaluate(loaded.model, dataset, indices, CLASSES, label_map).top(1)
@@ -206,7 +233,7 @@ def test_the_figures_of_8_bit_weights_are_those_of_pytorch(publish, dataset):
     rounded = random_model(config)
     with torch.no_grad():
         for key, weight in rounded.named_parameters():
-            if weight.ndim > 1:
+            if weight.ndim > 1 and key != "attention.weight":
                 axes = (1, 2) if key.startswith("conv") else (1,)
                 scale = weight.abs().amax(axes, keepdim=True) / 127
                 weight.copy_((weight / scale).round() * scale)

@@ -28,7 +28,7 @@ def path(publish, tmp_path):
 
 
 def probabilities(loaded):
-    return loaded.probabilities(random_points(LENGTHS, 20), LENGTHS)
+    return loaded.probabilities(random_points(LENGTHS, 20, preprocessing=loaded.preprocessing), LENGTHS)
 
 
 def rewrite(path, weights=None, card=None, digest=None):
@@ -48,9 +48,16 @@ def refused(path, match):
     assert "\n" not in str(error.value) and str(error.value).startswith(str(path))
 
 
-@pytest.mark.parametrize("reading", ["length-aware", "padded"])
-def test_the_same_model_comes_back(publish, tmp_path, reading):
-    loaded = publish("bilstm_cv1_4_3_lay2_sz4", reading=reading, facts={"figures": {"val": {"top1": 0.5}}, "word": "Ω"})
+@pytest.mark.parametrize(
+    ("name", "reading"),
+    [
+        ("bilstm_cv1_4_3_lay2_sz4", "length-aware"),
+        ("bilstm_cv1_4_3_lay2_sz4", "padded"),
+        ("bipool_cv1_4_3_2_lay2_sz4", "length-aware"),
+    ],
+)
+def test_the_same_model_comes_back(publish, tmp_path, name, reading):
+    loaded = publish(name, reading=reading, facts={"figures": {"val": {"top1": 0.5}}, "word": "Ω"})
     path = tmp_path / "any name.safetensors"
     safetensors.write(loaded, path)
     again = load_model(path)

@@ -79,9 +79,9 @@ def cache(tmp_path, monkeypatch) -> Path:
     return tmp_path / "cache"
 
 
-@pytest.fixture
-def model(publish):
-    loaded = publish("bilstm_cv1_4_3_lay1_sz4", reading="length-aware", max_padding=40)
+@pytest.fixture(params=["bilstm_cv1_4_3_lay1_sz4", "bipool_cv1_4_3_2_lay1_sz4"])
+def model(request, publish):
+    loaded = publish(request.param, reading="length-aware", max_padding=40)
     return loaded, onnx.export(loaded)
 
 
@@ -202,7 +202,7 @@ def test_what_is_in_the_folder(model, tmp_path):
     assert tuple(description) == WEB_JSON
     assert description["format"] == "quickstroke web model" and description["version"] == 1
     assert (description["name"], description["classes"]) == (loaded.name, list(loaded.classes))
-    assert description["preprocessing"] == {"name": "seed3", "max_padding": 40}
+    assert description["preprocessing"] == {"name": loaded.preprocessing, "max_padding": 40}
     assert description["reading"] == "length-aware" and description["min_rows"] == 1
     assert OnnxModel.load(into / "model.onnx").classes == loaded.classes
     assert {path.name: path.read_bytes() for path in (into / "ort").iterdir() if path.name in CONTENTS} == CONTENTS

@@ -120,14 +120,20 @@ def test_the_model_gets_the_points_of_python(
     assert asked["wasm"] == {"numThreads": 1, "wasmPaths": f"{page.url}ort/"}
 
 
-@pytest.mark.parametrize(("preprocessing", "row"), [("seed3", [0, 0, 1]), ("pos5", [0, 0, 0, 0, 1])])
-def test_a_dot_has_one_row(open_offline: Callable[..., Page], preprocessing: str, row: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("preprocessing", "values", "shape"),
+    [("seed3", [0, 0, 1], [1, 3]), ("pos5", [0, 0, 0, 0, 0, 0, 0, 0, 0, 1], [2, 5])],
+)
+def test_a_dot_has_rows(
+    open_offline: Callable[..., Page], preprocessing: str, values: list[int], shape: list[int]
+) -> None:
+    """As many as there are once simplifying has made two points of it."""
     page = open_offline(preprocessing={"name": preprocessing, "max_padding": 100})
     page.evaluate("quickstroke.setStrokes([[[5], [5]]])")
     assert len(guesses(page)) == 5
     assert page.evaluate("[asked.at(-1).points, asked.at(-1).lengths]") == [
-        ["float32", row, [1, 1, len(row)]],
-        ["int64", [1], [1]],
+        ["float32", values, [1, *shape]],
+        ["int64", [shape[0]], [1]],
     ]
 
 

@@ -69,8 +69,7 @@ def shortest(value: np.float32) -> float:
 def computed(strokes: list[Rows], max_padding: int) -> dict[str, Any]:
     simplified = simplify([np.array(rows[:2]).T for rows in strokes])
     return {"simplified": [stroke.T.tolist() for stroke in simplified]} | {
-        name: [shortest(value) for value in to_points(simplified, max_padding, name).ravel()]
-        for name in PREPROCESSINGS
+        name: [shortest(value) for value in to_points(simplified, max_padding, name).ravel()] for name in PREPROCESSINGS
     }
 
 

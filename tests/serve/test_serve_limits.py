@@ -342,7 +342,8 @@ def test_bodies_that_are_cut_off(new_client, recognizer):
 class Gate:
     """A model that waits until it is let go."""
 
-    name, classes, card, note, max_padding = "gate", ("a", "b"), None, "", 100
+    name, classes, card, note = "gate", ("a", "b"), None, ""
+    max_padding, preprocessing = 100, "seed3"
 
     def __init__(self):
         self.entered, self.may_go = threading.Event(), threading.Event()

@@ -1,0 +1,324 @@
+"""Distillation: targets, and what teachers say: the mean of them, by word, kept in files that trainings share."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from quickstroke import augmentation, batches, distillation, evaluation
+from quickstroke.augmentation import STROKES, Augmentation
+from quickstroke.config import ModelConfig
+from quickstroke.dataset import PreparedDataset
+from quickstroke.distillation import Targets, open_targets, seeds_of_view, soften
+from quickstroke.errors import ConfigError
+from quickstroke.files import sha256_of
+from quickstroke.models import StrokeClassifier
+from quickstroke.published import LoadedModel, load_model, write_model
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+Publish = Callable[..., Path]
+OpenTargets = Callable[..., Targets]
+FLAT = Augmentation()
+
+
+@pytest.fixture
+def publish(tmp_path: Path) -> Publish:
+    """Publishes a small model of random weights, far from uniform, in a folder of its own."""
+
+    def go(
+        name: str = "simple_lay1_sz6",
+        classes: tuple[str, ...] = ("circle", "house", "star"),
+        seed: int = 0,
+        facts: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> Path:
+        torch.manual_seed(seed)
+        model = StrokeClassifier(ModelConfig.from_name(name, n_classes=len(classes), **options)).eval()
+        n_columns = model.bn.num_features
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.copy_(0.7 * torch.randn(parameter.shape))
+            model.bn.load_state_dict(model.bn.state_dict() | {"running_var": torch.full((n_columns,), 0.02)})
+            model.linear.weight.mul_(3)
+        folder = tmp_path / f"teacher{len(list(tmp_path.iterdir()))}"
+        return write_model(folder, LoadedModel(model, classes, None, folder), facts or {})
+
+    return go
+
+
+@pytest.fixture
+def opened(dataset: PreparedDataset, tmp_path: Path) -> OpenTargets:
+    """Opens targets for the training drawings of the three words."""
+
+    def go(
+        *paths: Path,
+        classes: tuple[str, ...] = ("circle", "house", "star"),
+        change: Augmentation = FLAT,
+        folder: str = "cache",
+        data: PreparedDataset = dataset,
+        precision: torch.dtype = torch.float32,
+    ) -> Targets:
+        pool = data.indices("train")
+        return open_targets(list(map(str, paths)), data, pool, classes, change, tmp_path / folder, precision)
+
+    return go
+
+
+def probabilities(loaded: LoadedModel, data: PreparedDataset, indices: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What a model says of drawings as they are."""
+    batch = batches.gather(data, indices, np.arange(3), loaded.max_padding, loaded.preprocessing)
+    return loaded.probabilities(batch.points, batch.lengths)
+
+
+def near(ours: Any, theirs: Any) -> bool:
+    """To the rounding of 16 bits."""
+    return np.allclose(ours, theirs, rtol=2e-3, atol=1e-5)
+
+
+def no_asking(n: int) -> None:
+    pytest.fail("a teacher was asked")
+
+
+# --- targets
+
+
+@st.composite
+def said(draw: st.DrawFn) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
+    """Probabilities (B, K) and labels (B,), some of them -1."""
+    n, k = draw(st.integers(1, 6)), draw(st.integers(1, 5))
+    raw = draw(hnp.arrays(np.float64, (n, k), elements=st.floats(0.001, 1)))
+    labels = draw(hnp.arrays(np.int64, n, elements=st.integers(-1, k - 1)))
+    return (raw / raw.sum(1, keepdims=True)).astype(np.float16), labels
+
+
+@settings(deadline=None)
+@given(said=said(), weight=st.floats(0, 1), temperature=st.floats(0.5, 5), smoothing=st.floats(0, 0.9))
+def test_targets_are_a_mixture_of_teacher_and_label(
+    said: tuple[NDArray[np.float16], NDArray[np.int64]], weight: float, temperature: float, smoothing: float
+) -> None:
+    probabilities, labels = said
+    targets = soften(probabilities, labels, weight, temperature, smoothing)
+    assert targets.dtype == torch.float32
+    np.testing.assert_allclose(targets.sum(1), 1, rtol=1e-5)
+    for row, label, target in zip(probabilities.astype(float), labels, targets, strict=True):
+        teacher = row ** (1 / temperature) / (row ** (1 / temperature)).sum()
+        truth = np.eye(len(row))[label] * (1 - smoothing) + smoothing / len(row)
+        expected = teacher if label < 0 else weight * teacher + (1 - weight) * truth
+        np.testing.assert_allclose(target, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_targets_do_not_change_what_teachers_said() -> None:
+    probabilities = np.array([[0.5, 0.5], [0.25, 0.75]], np.float16)
+    before = probabilities.copy()
+    soften(probabilities, np.array([0, -1]), 0.5, 2.0, 0.1)
+    assert np.array_equal(probabilities, before)
+
+
+def test_above_a_temperature_of_one_targets_say_more_of_the_rest() -> None:
+    probabilities, labels = np.array([[0.9, 0.09, 0.01]], np.float16), np.array([-1])
+    sharp, plain, soft = (soften(probabilities, labels, 1.0, t, 0.0)[0].tolist() for t in (0.5, 1.0, 3.0))
+    assert sharp[0] > plain[0] > soft[0] > soft[1] > soft[2] > plain[2] > sharp[2]
+
+
+# --- what teachers say
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("simple_lay1_sz6", {}),
+        ("bilstm_cv1_4_3_lay1_sz5", {"max_padding": 20}),
+        ("bipool_cv1_4_3_2_lay1_sz5", {"max_padding": 30}),
+    ],
+)
+def test_a_teacher_says_what_it_says_of_the_drawings(
+    publish: Publish, opened: OpenTargets, dataset: PreparedDataset, name: str, options: dict[str, Any]
+) -> None:
+    targets = opened(publish(name, **options))
+    values = targets.view(0)
+    assert values.shape == (120, 3) and values.dtype == np.float16
+    assert near(values, probabilities(targets.models[0], dataset, dataset.indices("train")))
+    assert np.ptp(values, axis=0).max() > 0.05
+
+
+def test_several_teachers_say_their_mean(publish: Publish, opened: OpenTargets) -> None:
+    paths = [publish(), publish("bipool_lay1_sz4", seed=1), publish(seed=2)]
+    each = [opened(path).view(0).astype(float) for path in paths]
+    assert near(opened(*paths).view(0), np.mean(each, axis=0))
+
+
+def test_columns_go_by_word_and_other_words_are_left_out(
+    publish: Publish, opened: OpenTargets, dataset: PreparedDataset
+) -> None:
+    path = publish(classes=("cat", "star", "circle", "dog", "house"))
+    targets = opened(path, classes=("circle", "star"))
+    theirs = probabilities(targets.models[0], dataset, dataset.indices("train"))[:, [2, 1]]
+    assert near(targets.view(0), theirs / theirs.sum(1, keepdims=True))
+
+
+def test_a_teacher_that_lacks_classes_is_refused(publish: Publish, opened: OpenTargets) -> None:
+    path = publish(classes=("circle", "cat"))
+    with pytest.raises(ConfigError, match=rf"^teacher {path}: does not know 2 of the classes, such as 'house'$"):
+        opened(publish(), path)
+
+
+def test_a_view_is_the_augmented_drawings_whatever_goes_together(
+    publish: Publish, opened: OpenTargets, dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets = opened(publish(), change=STROKES)
+    pool = dataset.indices("train")
+    points, lengths = augmentation.gather(dataset, pool, seeds_of_view(3, pool), None, STROKES, 100, "seed3")
+    expected = targets.models[0].probabilities(points, lengths)
+    assert near(targets.view(3), expected)
+    monkeypatch.setattr(distillation, "_BATCH_SIZE", 7)
+    assert near(opened(publish(), change=STROKES, folder="again").view(3), expected)
+
+
+def test_views_differ_where_there_is_augmentation(publish: Publish, opened: OpenTargets) -> None:
+    path = publish()
+    plain, augmented = opened(path), opened(path, change=STROKES)
+    assert np.array_equal(plain.view(0), plain.view(1))
+    assert not near(augmented.view(0), augmented.view(1))
+    assert plain.folder != augmented.folder
+
+
+def test_every_drawing_is_asked_about_once(publish: Publish, opened: OpenTargets) -> None:
+    asked: list[int] = []
+    opened(publish()).view(0, asked.append)
+    assert sum(asked) == 120
+
+
+# --- files
+
+
+def test_a_view_is_kept_for_every_training_with_the_same_key(publish: Publish, opened: OpenTargets) -> None:
+    path = publish()
+    first = opened(path).view(2)
+    again = opened(path)
+    assert [file.name for file in again.folder.iterdir()] == ["view-2.npy"]
+    assert np.array_equal(again.view(2, no_asking), first)
+
+
+def test_another_key_has_another_folder(
+    publish: Publish, opened: OpenTargets, binary_folder: Path, tmp_path: Path
+) -> None:
+    from quickstroke.dataset import PositionSplit, prepare
+
+    path, other = publish(), publish(seed=1)
+    prepare(binary_folder, tmp_path / "fewer", split=PositionSplit(30, 10, 10))
+    targets = [
+        opened(path),
+        opened(other),
+        opened(path, other),
+        opened(other, path),
+        opened(path, classes=("house", "circle", "star")),
+        opened(path, change=replace(FLAT, turn=0.1)),
+        opened(path, data=PreparedDataset(tmp_path / "fewer")),
+    ]
+    assert len({each.folder for each in targets}) == len(targets)
+    assert {each.folder.parent for each in targets} == {tmp_path / "cache"}
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "text", "shape", "type", "missing"])
+def test_a_file_that_is_no_such_view_is_computed_again(publish: Publish, opened: OpenTargets, damage: str) -> None:
+    targets = opened(publish())
+    expected = np.array(targets.view(0))
+    path = targets.folder / "view-0.npy"
+    if damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:-10])
+    elif damage == "text":
+        path.write_text("no array")
+    elif damage == "shape":
+        np.save(path, expected[1:])
+    elif damage == "type":
+        np.save(path, expected.astype(np.float32))
+    else:
+        path.unlink()
+    assert np.array_equal(targets.view(0), expected)
+    assert np.array_equal(targets.view(0, no_asking), expected)
+
+
+def test_what_is_interrupted_leaves_no_file(publish: Publish, opened: OpenTargets) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(n: int) -> None:
+        raise Stop
+
+    targets = opened(publish())
+    with pytest.raises(Stop):
+        targets.view(0, stop)
+    assert not targets.folder.exists()
+
+
+# --- teachers
+
+
+def test_teachers_are_named_for_the_run_and_the_card(publish: Publish, opened: OpenTargets) -> None:
+    facts = {"figures": {"val": {"top1": 0.5}}, "licence": "MIT", "data": {"n": 3}}
+    paths = [publish(facts=facts), publish("bipool_lay1_sz4")]
+    assert opened(*paths).teachers == [
+        {"name": "simple_lay1_sz6", "sha256": sha256_of(paths[0]), "licence": "MIT", "trained_on": {"n": 3}},
+        {"name": "bipool_lay1_sz4", "sha256": sha256_of(paths[1]), "licence": "", "trained_on": ""},
+    ]
+
+
+def test_a_bare_file_has_the_licence_that_lies_beside_it(shared: Path, dataset: PreparedDataset) -> None:
+    path = shared / "models" / "seed" / "simple_lay1_sz64.model"
+    (fact,) = open_targets(
+        [str(path)], dataset, dataset.indices("train"), ("circle", "star"), FLAT, Path("unused"), torch.float32
+    ).teachers
+    assert (fact["name"], fact["sha256"]) == ("simple_lay1_sz64", sha256_of(path))
+    assert fact["licence"] == (path.parent / "LICENSE").read_text().strip().splitlines()[0]
+    assert "20,000 of each of its 100 categories" in fact["trained_on"]
+
+
+def test_teachers_take_no_gradient(publish: Publish, opened: OpenTargets) -> None:
+    model = opened(publish()).models[0].model
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert not model.training
+
+
+@pytest.mark.parametrize(("reading", "again"), [("padded", True), ("length-aware", False)])
+def test_only_a_padded_teachers_statistics_are_estimated_again(
+    publish: Publish, opened: OpenTargets, dataset: PreparedDataset, reading: str, again: bool
+) -> None:
+    path = publish(reading=reading)
+    teacher, untouched = opened(path).models[0].model, load_model(path).model
+    if again:
+        evaluation.reestimate_batchnorm(untouched, dataset, dataset.indices("train"))
+    torch.testing.assert_close(dict(teacher.named_buffers()), dict(untouched.named_buffers()))
+
+
+def test_statistics_are_of_a_few_drawings_of_each_known_class(
+    publish: Publish, opened: OpenTargets, dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distillation, "_DRAWINGS_A_CLASS", 4)
+    seen: list[Any] = []
+    monkeypatch.setattr(evaluation, "reestimate_batchnorm", lambda model, data, indices: seen.append(indices))
+    opened(publish(reading="padded"), classes=("star", "circle"))
+    (indices,) = seen
+    pool = dataset.indices("train")
+    expected = [pool[dataset.labels[pool] == label][:4] for label in (0, 2)]
+    assert sorted(indices.tolist()) == sorted(np.concatenate(expected).tolist())
+
+
+def test_a_padded_teacher_in_bfloat16_says_nearly_the_same(publish: Publish, opened: OpenTargets) -> None:
+    path = publish(reading="padded", max_padding=20)
+    exact, rounded = (
+        opened(path, folder=str(precision), precision=precision).view(0)
+        for precision in (torch.float32, torch.bfloat16)
+    )
+    assert not np.array_equal(exact, rounded)
+    assert np.abs(exact.astype(float) - rounded).max() < 0.1
