@@ -1,7 +1,7 @@
 """Augmentation: each change alone is what it says, and all together depend on nothing but their seeds."""
 
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 
 from quickstroke import batches
 from quickstroke.augmentation import STROKES, Augmentation, gather, seeds
+from quickstroke.config import Preprocessing
 from quickstroke.dataset import MemoryDataset, PreparedDataset
 from quickstroke.errors import ConfigError
-from quickstroke.points import PREPROCESSINGS, Preprocessing, to_points
+from quickstroke.points import to_points
 
 Strokes = list[NDArray[np.uint8]]
 Points = NDArray[np.float32]
 
 NAMES = tuple(field.name for field in fields(Augmentation))
-VIEW = ("turn", "shear", "stretch", "mirror", "wave", "jitter", "drop_points")
+VIEW = ("turn", "shear", "stretch", "wave", "jitter")
+PREPROCESSINGS = get_args(Preprocessing)
 # A stroke from corner to corner: the bounding box is the same whatever happens inside it.
 DIAGONAL = np.array([[0, 0], [255, 255]], np.uint8)
 
@@ -254,7 +256,7 @@ def test_only_points_inside_strokes_are_left_out(strokes: Strokes, part: float, 
 
 def test_points_are_left_out_at_most_as_often_as_asked() -> None:
     stroke = np.array([[k % 256, k // 4] for k in range(402)], np.uint8)
-    kept = [len(changed([stroke], seed * 7919, drop_points=0.5)) - 2 for seed in range(200)]
+    kept = [len(changed([stroke], seed * 7919, drop_points=0.5)) - 2 for seed in range(200)]  # no corner but one
     assert min(kept) > 400 * 0.4 and max(kept) > 380
     assert np.mean(kept) == pytest.approx(300, rel=0.05)
 
@@ -370,3 +372,11 @@ def test_parameters_are_the_values_in_order() -> None:
     assert Augmentation(**dict(zip(NAMES, values, strict=True))).parameters.tolist() == values
     assert not Augmentation().parameters.any()
     assert STROKES.parameters.all()
+    assert Augmentation(**dict(zip(NAMES, values, strict=True))).of_view == values[: len(VIEW)]
+    assert NAMES[: len(VIEW)] == VIEW
+
+
+def test_a_corner_is_never_left_out() -> None:
+    square = np.array([[0, 0], [100, 2], [200, 0], [200, 200], [0, 200], [0, 0]], np.uint8)
+    sizes = {len(changed([square], seed * 7919, drop_points=1.0)) for seed in range(100)}
+    assert sizes == {5, 6}  # without the point in the middle of a side, or with it

@@ -1,5 +1,6 @@
 """Distillation: targets, and what teachers say: the mean of them, by word, kept in files that trainings share."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from quickstroke import augmentation, batches, distillation, evaluation
 from quickstroke.augmentation import STROKES, Augmentation
 from quickstroke.config import ModelConfig
 from quickstroke.dataset import PreparedDataset
-from quickstroke.distillation import Targets, open_targets, seeds_of_view, soften
+from quickstroke.distillation import Targets, open_targets, seeds_of_views, soften
 from quickstroke.errors import ConfigError
 from quickstroke.files import sha256_of
 from quickstroke.models import StrokeClassifier
@@ -28,6 +29,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 Publish = Callable[..., Path]
 OpenTargets = Callable[..., Targets]
 FLAT = Augmentation()
+# The training drawings of `dataset`: 40 of each word, followed by those of its other splits.
+POOL = np.concatenate([np.arange(40) + 60 * word for word in range(3)])
+DIGEST = hashlib.sha256(POOL.tobytes()).hexdigest()[:16]
 
 
 @pytest.fixture
@@ -67,8 +71,7 @@ def opened(dataset: PreparedDataset, tmp_path: Path) -> OpenTargets:
         data: PreparedDataset = dataset,
         precision: torch.dtype = torch.float32,
     ) -> Targets:
-        pool = data.indices("train")
-        return open_targets(list(map(str, paths)), data, pool, classes, change, tmp_path / folder, precision)
+        return open_targets(list(map(str, paths)), data, classes, change, tmp_path / folder, precision)
 
     return go
 
@@ -144,7 +147,7 @@ def test_a_teacher_says_what_it_says_of_the_drawings(
     publish: Publish, opened: OpenTargets, dataset: PreparedDataset, name: str, options: dict[str, Any]
 ) -> None:
     targets = opened(publish(name, **options))
-    values = targets.view(0)
+    values = targets.of(0, POOL)
     assert values.shape == (120, 3) and values.dtype == np.float16
     assert near(values, probabilities(targets.models[0], dataset, dataset.indices("train")))
     assert np.ptp(values, axis=0).max() > 0.05
@@ -152,8 +155,8 @@ def test_a_teacher_says_what_it_says_of_the_drawings(
 
 def test_several_teachers_say_their_mean(publish: Publish, opened: OpenTargets) -> None:
     paths = [publish(), publish("bipool_lay1_sz4", seed=1), publish(seed=2)]
-    each = [opened(path).view(0).astype(float) for path in paths]
-    assert near(opened(*paths).view(0), np.mean(each, axis=0))
+    each = [opened(path).of(0, POOL).astype(float) for path in paths]
+    assert near(opened(*paths).of(0, POOL), np.mean(each, axis=0))
 
 
 def test_columns_go_by_word_and_other_words_are_left_out(
@@ -162,7 +165,7 @@ def test_columns_go_by_word_and_other_words_are_left_out(
     path = publish(classes=("cat", "star", "circle", "dog", "house"))
     targets = opened(path, classes=("circle", "star"))
     theirs = probabilities(targets.models[0], dataset, dataset.indices("train"))[:, [2, 1]]
-    assert near(targets.view(0), theirs / theirs.sum(1, keepdims=True))
+    assert near(targets.of(0, POOL), theirs / theirs.sum(1, keepdims=True))
 
 
 def test_a_teacher_that_lacks_classes_is_refused(publish: Publish, opened: OpenTargets) -> None:
@@ -176,24 +179,32 @@ def test_a_view_is_the_augmented_drawings_whatever_goes_together(
 ) -> None:
     targets = opened(publish(), change=STROKES)
     pool = dataset.indices("train")
-    points, lengths = augmentation.gather(dataset, pool, seeds_of_view(3, pool), None, STROKES, 100, "seed3")
+    points, lengths = augmentation.gather(dataset, pool, seeds_of_views(3, 120), None, STROKES, 100, "seed3")
     expected = targets.models[0].probabilities(points, lengths)
-    assert near(targets.view(3), expected)
+    assert near(targets.of(3, POOL), expected)
     monkeypatch.setattr(distillation, "_BATCH_SIZE", 7)
-    assert near(opened(publish(), change=STROKES, folder="again").view(3), expected)
+    assert near(opened(publish(), change=STROKES, folder="again").of(3, POOL), expected)
 
 
 def test_views_differ_where_there_is_augmentation(publish: Publish, opened: OpenTargets) -> None:
     path = publish()
     plain, augmented = opened(path), opened(path, change=STROKES)
-    assert np.array_equal(plain.view(0), plain.view(1))
-    assert not near(augmented.view(0), augmented.view(1))
+    assert np.array_equal(plain.of(0, POOL), plain.of(1, POOL))
+    assert not near(augmented.of(0, POOL), augmented.of(1, POOL))
     assert plain.folder != augmented.folder
+
+
+def test_a_drawing_that_comes_twice_has_two_views(publish: Publish, opened: OpenTargets) -> None:
+    twice = np.repeat(POOL[:5], 2)
+    values = opened(publish(), change=STROKES).of(0, twice)
+    assert not any(near(values[k], values[k + 1]) for k in range(0, 10, 2))
+    plain = opened(publish()).of(0, twice)
+    assert np.array_equal(plain[::2], plain[1::2])
 
 
 def test_every_drawing_is_asked_about_once(publish: Publish, opened: OpenTargets) -> None:
     asked: list[int] = []
-    opened(publish()).view(0, asked.append)
+    opened(publish()).of(0, POOL, asked.append)
     assert sum(asked) == 120
 
 
@@ -202,10 +213,12 @@ def test_every_drawing_is_asked_about_once(publish: Publish, opened: OpenTargets
 
 def test_a_view_is_kept_for_every_training_with_the_same_key(publish: Publish, opened: OpenTargets) -> None:
     path = publish()
-    first = opened(path).view(2)
+    first = opened(path).of(2, POOL)
     again = opened(path)
-    assert [file.name for file in again.folder.iterdir()] == ["view-2.npy"]
-    assert np.array_equal(again.view(2, no_asking), first)
+    assert [file.name for file in again.folder.iterdir()] == [f"2-{DIGEST}.npy"]
+    assert np.array_equal(again.of(2, POOL, no_asking), first)
+    assert again.of(2, POOL[1:]).shape == (119, 3)
+    assert len(list(again.folder.iterdir())) == 2
 
 
 def test_another_key_has_another_folder(
@@ -231,8 +244,8 @@ def test_another_key_has_another_folder(
 @pytest.mark.parametrize("damage", ["empty", "cut", "text", "shape", "type", "missing"])
 def test_a_file_that_is_no_such_view_is_computed_again(publish: Publish, opened: OpenTargets, damage: str) -> None:
     targets = opened(publish())
-    expected = np.array(targets.view(0))
-    path = targets.folder / "view-0.npy"
+    expected = np.array(targets.of(0, POOL))
+    path = targets.folder / f"0-{DIGEST}.npy"
     if damage == "empty":
         path.write_bytes(b"")
     elif damage == "cut":
@@ -245,8 +258,8 @@ def test_a_file_that_is_no_such_view_is_computed_again(publish: Publish, opened:
         np.save(path, expected.astype(np.float32))
     else:
         path.unlink()
-    assert np.array_equal(targets.view(0), expected)
-    assert np.array_equal(targets.view(0, no_asking), expected)
+    assert np.array_equal(targets.of(0, POOL), expected)
+    assert np.array_equal(targets.of(0, POOL, no_asking), expected)
 
 
 def test_what_is_interrupted_leaves_no_file(publish: Publish, opened: OpenTargets) -> None:
@@ -258,7 +271,7 @@ def test_what_is_interrupted_leaves_no_file(publish: Publish, opened: OpenTarget
 
     targets = opened(publish())
     with pytest.raises(Stop):
-        targets.view(0, stop)
+        targets.of(0, POOL, stop)
     assert not targets.folder.exists()
 
 
@@ -276,9 +289,7 @@ def test_teachers_are_named_for_the_run_and_the_card(publish: Publish, opened: O
 
 def test_a_bare_file_has_the_licence_that_lies_beside_it(shared: Path, dataset: PreparedDataset) -> None:
     path = shared / "models" / "seed" / "simple_lay1_sz64.model"
-    (fact,) = open_targets(
-        [str(path)], dataset, dataset.indices("train"), ("circle", "star"), FLAT, Path("unused"), torch.float32
-    ).teachers
+    (fact,) = open_targets([str(path)], dataset, ("circle", "star"), FLAT, Path("unused"), torch.float32).teachers
     assert (fact["name"], fact["sha256"]) == ("simple_lay1_sz64", sha256_of(path))
     assert fact["licence"] == (path.parent / "LICENSE").read_text().strip().splitlines()[0]
     assert "20,000 of each of its 100 categories" in fact["trained_on"]
@@ -317,7 +328,7 @@ def test_statistics_are_of_a_few_drawings_of_each_known_class(
 def test_a_padded_teacher_in_bfloat16_says_nearly_the_same(publish: Publish, opened: OpenTargets) -> None:
     path = publish(reading="padded", max_padding=20)
     exact, rounded = (
-        opened(path, folder=str(precision), precision=precision).view(0)
+        opened(path, folder=str(precision), precision=precision).of(0, POOL)
         for precision in (torch.float32, torch.bfloat16)
     )
     assert not np.array_equal(exact, rounded)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
 from quickstroke import cards
 from quickstroke.categories import SEED_CATEGORIES, parse_classes
 from quickstroke.dataset import FractionSplit, PositionSplit, PreparedDataset, prepare
@@ -17,6 +16,7 @@ BASE = "bipool_cv1_64_5_cv2_128_5_2_lay2_sz144"
 SMALL = "bipool_cv1_48_5_cv2_64_5_2_lay2_sz48"
 NAMES = (BASE, SMALL, "simple_lay1_sz256", "simple_lay1_sz64", "simple_lay2_sz64")
 SETS = (f"sample46/{BASE}", f"sample46/{SMALL}")
+ROOT = Path(__file__).resolve().parent.parent
 LSTM = ROOT / "lstm"
 SAMPLE46 = ROOT / "benchmarks" / "sample46.txt"
 

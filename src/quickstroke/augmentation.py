@@ -1,14 +1,14 @@
 """Augmentation: the drawings of a batch as other hands, pens and moments would have left them.
 
-What happens to a drawing comes in two stages, each a function of its own seed. Its *view* changes shape and points, and
-is what a teacher sees as well:
+What happens to a drawing comes in two stages, each a function of its own seed. Its *view* has another shape, and is
+what a teacher sees as well:
 
-    turned, sheared, stretched, mirrored, bent by a slow wave, each point moved a little, some points left out
+    turned, sheared, stretched, bent by a slow wave, each point moved a little
 
-Then the student alone sees another way of drawing it, which a teacher that reads strokes in order might not know:
+Then the student alone sees another way of drawing it, by which a teacher that reads strokes in order is misled:
 
-    strokes in another order, drawn backwards, one left out, long lines given a point in the middle, and the drawing
-    unfinished: its first points only
+    left and right exchanged, points left out, strokes in another order, drawn backwards, one left out, long lines given
+    a point in the middle, and the drawing unfinished: its first points only
 """
 
 from dataclasses import dataclass, fields
@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quickstroke.batches import Drawings
-from quickstroke.config import check_types
+from quickstroke.config import Preprocessing, check_types
 from quickstroke.errors import ConfigError
-from quickstroke.points import Preprocessing, fill_rows, n_channels, unpack
+from quickstroke.points import fill_rows, n_channels, unpack
 
 # A part of the longer side.
 _CORNER = 0.05
@@ -35,9 +35,9 @@ class Augmentation:
         turn: standard deviation of the angle, in radians.
         shear: standard deviation of the shear.
         stretch: standard deviation of the logarithm of width over height.
-        mirror: probability that left and right are exchanged.
         wave: standard deviation of the height of a wave of about one period over the drawing.
         jitter: standard deviation of each coordinate of each point, at most; a drawing has its own from 0 up to it.
+        mirror: probability that left and right are exchanged.
         drop_points: probability that a point inside a stroke that is no corner is left out, at most; a drawing has its
             own.
         drop_stroke: probability that one stroke is left out of a drawing of three or more.
@@ -50,9 +50,9 @@ class Augmentation:
     turn: float = 0.0
     shear: float = 0.0
     stretch: float = 0.0
-    mirror: float = 0.0
     wave: float = 0.0
     jitter: float = 0.0
+    mirror: float = 0.0
     drop_points: float = 0.0
     drop_stroke: float = 0.0
     reorder: float = 0.0
@@ -68,6 +68,11 @@ class Augmentation:
                 raise ConfigError(f"augmentation {field.name} should be from 0 to 1, got {value}")
 
     @property
+    def of_view(self) -> list[float]:
+        """The values that a view depends on."""
+        return [self.turn, self.shear, self.stretch, self.wave, self.jitter]
+
+    @property
     def parameters(self) -> NDArray[np.float64]:
         """The values in order, for compiled code."""
         return np.array([getattr(self, field.name) for field in fields(self)], dtype=np.float64)
@@ -77,10 +82,10 @@ class Augmentation:
 STROKES = Augmentation(
     turn=0.12,
     shear=0.1,
-    stretch=0.12,
-    mirror=0.25,
+    stretch=0.18,
     wave=0.015,
     jitter=0.012,
+    mirror=0.25,
     drop_points=0.4,
     drop_stroke=0.05,
     reorder=0.1,
@@ -157,40 +162,53 @@ def _normal(state: Any) -> Any:
 
 
 @numba.njit(cache=True, nogil=True)
-def _view(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> Any:
-    """Changes the first `n` points in place and returns how many are left."""
+def _view(x: Any, y: Any, n: Any, state: Any, p: Any) -> None:
+    """Moves the first `n` points."""
     turn, shear, stretch = p[0] * _normal(state), p[1] * _normal(state), np.exp(0.5 * p[2] * _normal(state))
-    flip = -1.0 if _uniform(state) < p[3] else 1.0
-    height_x, height_y = p[4] * _normal(state), p[4] * _normal(state)
+    height_x, height_y = p[3] * _normal(state), p[3] * _normal(state)
     phase_x, phase_y = 2 * np.pi * _uniform(state), 2 * np.pi * _uniform(state)
     frequency_x, frequency_y = 0.5 + _uniform(state), 0.5 + _uniform(state)
-    jitter, drop = p[5] * _uniform(state), p[6] * _uniform(state)
+    jitter = p[4] * _uniform(state)
     x_low, x_high, y_low, y_high = x[0], x[0], y[0], y[0]
     for i in range(1, n):
         x_low, x_high = min(x_low, x[i]), max(x_high, x[i])
         y_low, y_high = min(y_low, y[i]), max(y_high, y[i])
     side = max(x_high - x_low, y_high - y_low, 1.0)
-    # A point well beside the line of its neighbours is a corner, without which a square were a triangle.
-    largest = (_CORNER * side) ** 2
-    before_x, before_y = x[0], y[0]
     cos, sin = np.cos(turn), np.sin(turn)
-    kept = 0
     for i in range(n):
-        is_end = pen[i] > 0 or i == 0 or pen[i - 1] > 0
-        if _uniform(state) < drop and not is_end:
-            line_x, line_y = x[i + 1] - before_x, y[i + 1] - before_y
-            across = (x[i] - before_x) * line_y - (y[i] - before_y) * line_x
-            if across * across < largest * (line_x * line_x + line_y * line_y):
-                continue
-        before_x, before_y = x[i], y[i]
-        u = flip * (x[i] - (x_low + x_high) / 2) / side
+        u = (x[i] - (x_low + x_high) / 2) / side
         v = (y[i] - (y_low + y_high) / 2) / side
         u, v = u * stretch + shear * v, v / stretch
         u, v = cos * u - sin * v, sin * u + cos * v
         bent_u = u + height_x * np.sin(2 * np.pi * frequency_x * v + phase_x) + jitter * _normal(state)
         bent_v = v + height_y * np.sin(2 * np.pi * frequency_y * u + phase_y) + jitter * _normal(state)
         # Sides of about 255, as simplified drawings have: what has a size of its own is a dot's side of 1.
-        x[kept], y[kept], pen[kept] = side * bent_u, side * bent_v, pen[i]
+        x[i], y[i] = side * bent_u, side * bent_v
+
+
+@numba.njit(cache=True, nogil=True)
+def _thin(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> Any:
+    """Leaves points out and perhaps exchanges left and right, in place; returns how many points are left."""
+    flip = -1.0 if _uniform(state) < p[5] else 1.0
+    drop = p[6] * _uniform(state)
+    x_low, x_high, y_low, y_high = x[0], x[0], y[0], y[0]
+    for i in range(1, n):
+        x_low, x_high = min(x_low, x[i]), max(x_high, x[i])
+        y_low, y_high = min(y_low, y[i]), max(y_high, y[i])
+    # A point well beside the line of its neighbours is a corner, without which a square were a triangle.
+    largest = (_CORNER * max(x_high - x_low, y_high - y_low, 1.0)) ** 2
+    before_x, before_y = x[0], y[0]
+    was_end = True
+    kept = 0
+    for i in range(n):
+        is_end = pen[i] > 0
+        if _uniform(state) < drop and not (is_end or was_end):
+            line_x, line_y = x[i + 1] - before_x, y[i + 1] - before_y
+            across = (x[i] - before_x) * line_y - (y[i] - before_y) * line_x
+            if across * across < largest * (line_x * line_x + line_y * line_y):
+                continue
+        before_x, before_y, was_end = x[i], y[i], is_end
+        x[kept], y[kept], pen[kept] = flip * x[i], y[i], pen[i]
         kept += 1
     return kept
 
@@ -263,9 +281,11 @@ def _fill_augmented(
         begin, end = np.int64(offsets[indices[b]]), np.int64(offsets[indices[b] + 1])
         unpack(points, pen_bits, begin, end, x, y, pen)
         state[0] = view_seeds[b]
-        n = _view(x, y, pen, end - begin, state, parameters)
+        n = end - begin
+        _view(x, y, n, state, parameters)
         if with_strokes:
             state[0] = stroke_seeds[b]
+            n = _thin(x, y, pen, n, state, parameters)
             n = _restroke(x, y, pen, n, state, parameters, x2, y2, pen2, order)
             lengths[b] = fill_rows(x2[:n], y2[:n], pen2[:n], out[b])
         else:

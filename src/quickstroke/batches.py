@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from quickstroke.points import Preprocessing, fill_points, n_channels, n_rows
+from quickstroke.config import Preprocessing
+from quickstroke.points import fill_points, n_channels, n_rows
 
 # Drawings are put in order of length within pools of so many batches: long enough that a batch is nearly of one
 # length, short enough that what goes together differs from epoch to epoch.

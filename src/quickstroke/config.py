@@ -11,13 +11,13 @@ from typing import Any, Literal, Self, TypeVar
 from quickstroke import naming
 from quickstroke.errors import ConfigError
 from quickstroke.naming import Convolution
-from quickstroke.points import Preprocessing
 
 Reading = Literal["length-aware", "padded"]
 Readout = Literal["last", "pool"]
+Preprocessing = Literal["seed3", "pos5"]
 Recipe = Literal["default", "seed", "strong"]
 Schedule = Literal["constant", "cosine"]
-Augment = Literal["none", "strokes"]
+Augment = Literal["none", "view", "strokes"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -156,13 +156,14 @@ class TrainConfig:
         dropout: fraction of units left out between LSTM layers and before the output layer.
         label_smoothing: part of a label that is spread over all classes.
         averaging: decay a step of a running average of the weights, which is what is validated and kept; 0 for none.
-        augment: `strokes` changes drawings anew each time, as in `augmentation`.
+        augment: `view` changes the shape of drawings anew each time, `strokes` also how they are drawn and how much of
+            them is there, as in `augmentation`.
         balance: how far rare classes are seen more often: 0 as they are, 1 all classes alike.
         pretrained: model or run whose weights a training begins with, where names and shapes are the same; rows of
             the output layer go by their word.
         teacher: models whose probabilities are learnt beside the labels.
         teacher_weight: part of the target that is theirs where the label is known.
-        n_views: views of each drawing that teachers are asked about.
+        n_views: epochs for which teachers are asked about new views of the drawings; later ones see these again.
         teacher_temperature: what the logarithms of the teachers' probabilities are divided by: above 1 the target says
             more of what else a drawing might be.
         unlabelled: part of the drawings of an epoch that are training drawings of other classes than the model's, of

@@ -1,8 +1,9 @@
 """Distillation: what one or several teachers say of the drawings that a student learns from.
 
 A teacher is any model whose classes include the student's. Teachers are costly beside a small student, so what they say
-is kept in files, one for each *view* of the drawings (`augmentation`): epoch e of a training sees view e modulo the
-number of views, and two trainings with the same data, teachers and augmentation share the files of one folder.
+of a *view* (`augmentation`) of each drawing of an epoch is kept in a file: epoch e of a training sees the drawings and
+views of number e modulo `n_views`, and trainings with the same data, teachers, augmentation and balance share the files
+of one folder.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quickstroke import augmentation, batches, evaluation, published
+from quickstroke import config as configs
 from quickstroke.augmentation import Augmentation
 from quickstroke.dataset import PreparedDataset
 from quickstroke.errors import ConfigError
@@ -28,12 +30,12 @@ from quickstroke.files import atomic_write, sha256_of
 _DRAWINGS_A_CLASS = 50
 _BATCH_SIZE = 512
 # Of the views: it changes with what an augmentation does.
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What teachers say of the drawings `pool` (N,) of a dataset, for K classes.
+    """What teachers say of drawings of a dataset, for K classes.
 
     Attributes:
         teachers: for each one its name, file hash and licence, for the run and the card.
@@ -42,38 +44,40 @@ class Targets:
     models: tuple[published.LoadedModel, ...]
     teachers: list[dict[str, Any]]
     data: PreparedDataset
-    pool: NDArray[np.int64]
     classes: tuple[str, ...]
     augmentation: Augmentation
     folder: Path
 
-    def view(self, number: int, on_batch: Callable[[int], None] = lambda n: None) -> NDArray[np.float16]:
-        """Mean probabilities float16 (N, K) of one view of every drawing of the pool, computed where they are missing.
+    def of(
+        self, number: int, drawings: NDArray[np.int64], on_batch: Callable[[int], None] = lambda n: None
+    ) -> NDArray[np.float16]:
+        """Mean probabilities float16 (N, K) of views of some drawings, computed where no file has them.
 
         Args:
-            number: of the view, from 0 on.
+            number: of the views, from 0 on.
+            drawings: int64 (N,), any of them more than once, each time in a view of its own.
             on_batch: called with the number of drawings after each batch that is computed.
         """
-        path = self.folder / f"view-{number}.npy"
-        shape = len(self.pool), len(self.classes)
+        path = self.folder / f"{number}-{hashlib.sha256(drawings.tobytes()).hexdigest()[:16]}.npy"
+        shape = len(drawings), len(self.classes)
         try:
             known = np.load(path, mmap_mode="r")
             if known.shape == shape and known.dtype == np.float16:
                 return np.asarray(known)
-        except (OSError, ValueError):
+        except (OSError, ValueError, EOFError):
             pass
+        view_seeds = seeds_of_views(number, len(drawings))
         values = np.empty(shape, dtype=np.float16)
         # Nothing here depends on the order; drawings of one length go together.
-        for rows in batches.by_length(np.arange(len(self.pool)), self.data.n_points[self.pool], _BATCH_SIZE):
-            values[rows] = self._mean(self.pool[rows], number)
+        for rows in batches.by_length(np.arange(len(drawings)), self.data.n_points[drawings], _BATCH_SIZE):
+            values[rows] = self._mean(drawings[rows], view_seeds[rows])
             on_batch(len(rows))
         self.folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
             np.save(file, values)
         return values
 
-    def _mean(self, indices: NDArray[np.int64], number: int) -> NDArray[np.float64]:
-        view_seeds = seeds_of_view(number, indices)
+    def _mean(self, indices: NDArray[np.int64], view_seeds: NDArray[np.uint64]) -> NDArray[np.float64]:
         total = np.zeros((len(indices), len(self.classes)))
         for loaded in self.models:
             config = loaded.model.config
@@ -87,15 +91,14 @@ class Targets:
         return total / len(self.models)
 
 
-def seeds_of_view(number: int, indices: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Seeds (B,) of the view of some drawings: the same for every training."""
-    return augmentation.seeds((number,), indices)
+def seeds_of_views(number: int, n: int) -> NDArray[np.uint64]:
+    """Seeds (n,) of the views of `n` drawings: the same for every training."""
+    return augmentation.seeds((number,), np.arange(n))
 
 
 def open_targets(
     paths: Sequence[str],
     data: PreparedDataset,
-    pool: NDArray[np.int64],
     classes: tuple[str, ...],
     change: Augmentation,
     folder: Path,
@@ -109,7 +112,8 @@ def open_targets(
     """
     models, facts = [], []
     label_map = data.label_map(classes)
-    known = pool[label_map[data.labels[pool]] >= 0]
+    trained = data.indices("train")
+    known = trained[label_map[data.labels[trained]] >= 0]
     for path in map(Path, paths):
         loaded = published.load_model(path)
         missing = [word for word in classes if word not in loaded.classes]
@@ -126,13 +130,16 @@ def open_targets(
     key = {
         "version": _VERSION,
         "dataset": data.manifest_sha256,
-        "pool": hashlib.sha256(pool.tobytes()).hexdigest(),
         "classes": list(classes),
-        "teachers": [fact["sha256"] for fact in facts],
-        "augmentation": change.parameters.tolist(),
+        "teachers": [
+            [fact["sha256"], configs.to_json(loaded.model.config), list(loaded.classes)]
+            for fact, loaded in zip(facts, models, strict=True)
+        ],
+        "precision": str(precision),
+        "augmentation": change.of_view,
     }
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    return Targets(tuple(models), facts, data, pool, classes, change, folder / name)
+    return Targets(tuple(models), facts, data, classes, change, folder / name)
 
 
 def _facts(loaded: published.LoadedModel) -> dict[str, Any]:

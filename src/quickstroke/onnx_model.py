@@ -18,10 +18,10 @@ import onnxruntime  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from quickstroke import cards, onnx_graph
-from quickstroke.config import ModelConfig
+from quickstroke.config import ModelConfig, Preprocessing
 from quickstroke.errors import WeightsError
 from quickstroke.onnx_graph import Constant, Graph, Operator
-from quickstroke.points import Preprocessing, n_channels
+from quickstroke.points import n_channels
 
 CARD_KEY, HASH_KEY = "quickstroke", "quickstroke_sha256"
 

@@ -13,14 +13,13 @@ Both are cut to `max_padding` rows.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-Preprocessing = Literal["seed3", "pos5"]
-PREPROCESSINGS: tuple[Preprocessing, ...] = get_args(Preprocessing)
+from quickstroke.config import Preprocessing
 
 
 def n_channels(preprocessing: Preprocessing) -> int:

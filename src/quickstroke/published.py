@@ -18,11 +18,10 @@ from torch import Tensor
 
 from quickstroke import cards, runs
 from quickstroke.categories import SEED_CATEGORIES
-from quickstroke.config import ModelConfig
+from quickstroke.config import ModelConfig, Preprocessing
 from quickstroke.errors import ConfigError, ModelNameError, WeightsError
 from quickstroke.files import sha256_of, write_text
 from quickstroke.models import StrokeClassifier
-from quickstroke.points import Preprocessing
 
 # In the metadata of a .safetensors file, and in the card there.
 CARD_KEY, HASH_KEY = "quickstroke", "content_sha256"

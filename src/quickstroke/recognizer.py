@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quickstroke import cards
+from quickstroke.config import Preprocessing
 from quickstroke.drawing import Drawing
 from quickstroke.errors import ConfigError, FormatError, MissingExtra
-from quickstroke.points import Preprocessing, n_channels, to_points
+from quickstroke.points import n_channels, to_points
 from quickstroke.simplification import simplify
 
 # Many drawings are read so many at a time, so that memory stays bounded.

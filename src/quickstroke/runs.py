@@ -27,6 +27,7 @@ from quickstroke.config import ModelConfig, TrainConfig
 from quickstroke.dataset import PreparedDataset
 from quickstroke.errors import CategoryError, ConfigError, RunError, TrainingError
 from quickstroke.files import atomic_write, write_text
+from quickstroke.optimizer import Adam
 
 FORMAT = "quickstroke run"
 VERSION = 1
@@ -248,7 +249,7 @@ def save_checkpoint(
     folder: Path,
     state: State,
     model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Adam,
     averaged: torch.nn.Module | None = None,
 ) -> None:
     """Writes last.ckpt, whole or not at all; `averaged` has the running average of the weights where there is one.
@@ -278,7 +279,7 @@ def save_checkpoint(
 def load_checkpoint(
     folder: Path,
     model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Adam,
     averaged: torch.nn.Module | None = None,
 ) -> State:
     """Reads last.ckpt into a model, its optimizer and the running average of its weights.

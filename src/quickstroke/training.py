@@ -22,10 +22,11 @@ from quickstroke.augmentation import Augmentation
 from quickstroke.categories import check_classes, closest_words
 from quickstroke.config import ModelConfig, Precision, TrainConfig
 from quickstroke.dataset import SPLITS, PreparedDataset
-from quickstroke.distillation import open_targets, seeds_of_view, soften
+from quickstroke.distillation import open_targets, seeds_of_views, soften
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError, TrainingError
 from quickstroke.evaluation import Evaluation, evaluate
 from quickstroke.models import StrokeClassifier, n_parameters
+from quickstroke.optimizer import Adam
 from quickstroke.runs import RunConfig, State
 
 # A long epoch is saved this often, so that a kill loses minutes; when it is saved changes no result.
@@ -108,17 +109,17 @@ def train(
             train_indices = data.indices("train")
         precision = getattr(torch, config.precision)
         cache = Path(teacher_cache) if teacher_cache is not None else folder / "teacher"
-        targets = open_targets(config.teacher, data, train_indices, classes, change_of(config), cache, precision)
+        targets = open_targets(config.teacher, data, classes, change_of(config), cache, precision)
     teachers = tuple(targets.teachers) if targets else ()
     run = RunConfig(model_config, config, classes, runs.describe_data(data, classes), teachers)
 
     _check_size(model_config)
     torch.manual_seed(config.seed)
     model = StrokeClassifier(model_config, config.dropout).to(device)
-    if config.pretrained:
+    if config.pretrained and not (resume and (folder / "last.ckpt").exists()):
         begin_with(model, classes, config.pretrained)
     model.precision = getattr(torch, config.precision)
-    optimizer = make_optimizer(model, config)
+    optimizer = Adam(model.parameters(), config.learning_rate, config.weight_decay)
     averaged = copy.deepcopy(model).requires_grad_(False) if config.averaging else None
     kept = averaged or model  # what is validated, saved and published
     state, resumed = _open(folder, run, model, optimizer, averaged, resume)
@@ -129,18 +130,22 @@ def train(
 
     while not _has_ended(state, config):
         started = time.perf_counter() - state.seconds
-        order = _order(config, data, train_indices, label_map, state.epoch)
-        n_train, done = sum(map(len, order)), sum(map(len, order[: state.step]))
-        said = targets.view(state.epoch % config.n_views, partial(_on_teacher, watcher, state)) if targets else None
+        drawings = _drawings(config, data, train_indices, label_map, state.epoch)
+        order = _order(config, data.n_points[drawings], state.epoch)
+        n_train, done = len(drawings), sum(map(len, order[: state.step]))
+
+        save = partial(runs.save_checkpoint, folder, state, model, optimizer, averaged)
+        said = None
+        if targets:
+            said = targets.of(state.epoch % config.n_views, drawings, partial(_on_teacher, watcher, state, save))
         model.train()
         for rows in order[state.step :]:
             set_learning_rate(optimizer, config, (state.epoch + done / n_train) / config.n_epochs)
-            points, lengths, labels = _batch(config, model_config, data, rows, label_map, state)
+            points, lengths, labels = _batch(config, model_config, data, drawings, rows, label_map, state)
             goal = torch.from_numpy(labels)  # (B,)
             if said is not None:
-                own = said[np.searchsorted(train_indices, rows)]
                 goal = soften(
-                    own, labels, config.teacher_weight, config.teacher_temperature, config.label_smoothing
+                    said[rows], labels, config.teacher_weight, config.teacher_temperature, config.label_smoothing
                 )  # (B, K)
             smoothing = 0.0 if said is not None else config.label_smoothing
             statistics = [buffer.clone() for buffer in model.buffers()]
@@ -152,7 +157,7 @@ def train(
                     buffer.copy_(before)
                 what = f"the loss of epoch {state.epoch + 1}, step {state.step + 1} is {loss_value}"
                 raise _diverged(what, folder, state, model, optimizer, averaged)
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             if config.clip_norm:
                 nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
@@ -185,7 +190,7 @@ def train(
         line = _metrics_line(state, n_train, honest, as_published) | {
             "seconds": seconds,
             "train_seconds": train_seconds,
-            "learning_rate": optimizer.param_groups[0]["lr"],
+            "learning_rate": optimizer.learning_rate,
         }
         state = State(
             epoch=state.epoch + 1,
@@ -299,65 +304,74 @@ def _resolved(config: TrainConfig, device: torch.device, folder: Path | None) ->
     return replace(config, precision=pick_precision(config, device))
 
 
-def _order(config: TrainConfig, data: PreparedDataset, indices: Any, label_map: Any, epoch: int) -> list[Any]:
-    """The batches of an epoch: a function of the seed and the epoch alone, so that resuming finds the same."""
+def _drawings(config: TrainConfig, data: PreparedDataset, indices: Any, label_map: Any, epoch: int) -> Any:
+    """The drawings int64 (N,) of an epoch, ascending, some more than once: a function of seed and epoch alone.
+
+    With teachers not of the seed either, so that trainings share what these say.
+    """
+    if not (config.balance or config.unlabelled):
+        return indices
+    rng = np.random.default_rng([epoch % config.n_views] if config.teacher else [config.seed, epoch, 1])
+    labels = data.labels[indices]
+    own = label_map[labels] >= 0
+    n_other = round(config.unlabelled * len(indices))
+    parts = ((own, len(indices) - n_other), (~own, n_other))
+    taken = [batches.rebalanced(indices[part], labels[part], config.balance, n, rng) for part, n in parts]
+    return np.sort(np.concatenate(taken))
+
+
+def _order(config: TrainConfig, n_points: Any, epoch: int) -> list[Any]:
+    """The batches of an epoch, as places among its drawings: a function of seed and epoch alone.
+
+    So resuming finds the same.
+    """
     rng = np.random.default_rng([config.seed, epoch])
-    if config.balance or config.unlabelled:
-        labels = data.labels[indices]
-        own = label_map[labels] >= 0
-        n_other = round(config.unlabelled * len(indices))
-        parts = ((own, len(indices) - n_other), (~own, n_other))
-        indices = np.concatenate([batches.rebalanced(indices[k], labels[k], config.balance, n, rng) for k, n in parts])
+    places = np.arange(len(n_points))
     if config.recipe == "seed":
-        return batches.shuffled(indices, config.batch_size, rng)
-    return batches.shuffled_by_length(indices, data.n_points, config.batch_size, rng)
+        return batches.shuffled(places, config.batch_size, rng)
+    return batches.shuffled_by_length(places, n_points, config.batch_size, rng)
 
 
 def _batch(
-    config: TrainConfig, model_config: ModelConfig, data: PreparedDataset, rows: Any, label_map: Any, state: State
+    config: TrainConfig,
+    model_config: ModelConfig,
+    data: PreparedDataset,
+    drawings: Any,
+    places: Any,
+    label_map: Any,
+    state: State,
 ) -> tuple[Any, Any, Any]:
     """Points (B, T, C), lengths (B,) and labels (B,), -1 where a drawing is of another class."""
+    rows = drawings[places]
     if config.augment == "none":
         batch = batches.gather(data, rows, label_map, config.max_padding, model_config.preprocessing)
         return batch.points, batch.lengths, batch.labels
     here = config.seed, state.epoch, state.step
-    positions = np.arange(len(rows))
+    own = np.arange(len(rows))
     if config.teacher:
-        view_seeds = seeds_of_view(state.epoch % config.n_views, rows)
+        view_seeds = seeds_of_views(state.epoch % config.n_views, len(drawings))[places]
     else:
-        view_seeds = augmentation.seeds((*here, 0), positions)
-    stroke_seeds = augmentation.seeds((*here, 1), positions)
-    change = change_of(config)
+        view_seeds = augmentation.seeds((*here, 0), own)
+    stroke_seeds = augmentation.seeds((*here, 1), own) if config.augment == "strokes" else None
     points, lengths = augmentation.gather(
-        data, rows, view_seeds, stroke_seeds, change, config.max_padding, model_config.preprocessing
+        data, rows, view_seeds, stroke_seeds, change_of(config), config.max_padding, model_config.preprocessing
     )
     return points, lengths, label_map[data.labels[rows]]
 
 
 def change_of(config: TrainConfig) -> Augmentation:
     """The augmentation of a configuration."""
-    return augmentation.STROKES if config.augment == "strokes" else Augmentation()
+    return Augmentation() if config.augment == "none" else augmentation.STROKES
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Adam, or AdamW with a decay of the matrices alone."""
-    if not config.weight_decay:
-        return torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-    groups: list[dict[str, Any]] = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-
-
-def set_learning_rate(optimizer: torch.optim.Optimizer, config: TrainConfig, progress: float) -> None:
+def set_learning_rate(optimizer: Adam, config: TrainConfig, progress: float) -> None:
     """Sets the learning rate of the moment; `progress` is the part of all epochs that is done, 0 to 1."""
     factor = 1.0
     if progress < config.warmup:
         factor = progress / config.warmup
     elif config.schedule == "cosine":
         factor = 0.5 + 0.5 * math.cos(math.pi * (progress - config.warmup) / (1 - config.warmup))
-    for group in optimizer.param_groups:
-        group["lr"] = config.learning_rate * factor
+    optimizer.learning_rate = config.learning_rate * factor
 
 
 @torch.no_grad()
@@ -400,9 +414,10 @@ def begin_with(model: StrokeClassifier, classes: Sequence[str], path: str) -> li
     return copied
 
 
-def _on_teacher(watcher: Watcher, state: State, n: int) -> None:
+def _on_teacher(watcher: Watcher, state: State, save: Callable[[], None], n: int) -> None:
     watcher.on_teacher(state.epoch, n)
     if watcher.should_stop():
+        save()
         raise Interrupted(state)
 
 
@@ -430,7 +445,7 @@ def _diverged(
     folder: Path,
     state: State,
     model: StrokeClassifier,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Adam,
     averaged: StrokeClassifier | None,
 ) -> TrainingError:
     """The error for a loss that is not finite; the state before it is saved, unless its weights are not finite."""
@@ -448,7 +463,7 @@ def _open(
     folder: Path,
     run: RunConfig,
     model: StrokeClassifier,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Adam,
     averaged: StrokeClassifier | None,
     resume: bool,
 ) -> tuple[State, bool]:

@@ -80,7 +80,7 @@ def run(args: Sequence[str]) -> int:
     recipe_values = configs.RECIPES[options.train.recipe]
     if options.config is not None or recipe_values:
         # What the file or the recipe says become the defaults, and the arguments are read again over them.
-        name, defaults, class_slice = _configured(options)
+        name, defaults, class_slice = _configured(options, args)
         options = parse(Options, "train", args, default=defaults)
         if options.train_classes is not None:
             class_slice = None
@@ -88,7 +88,7 @@ def run(args: Sequence[str]) -> int:
     return _train(name, options, class_slice, asked)
 
 
-def _configured(options: Options) -> tuple[str, Options, ClassSlice | None]:
+def _configured(options: Options, args: Sequence[str]) -> tuple[str, Options, ClassSlice | None]:
     """The model name, options with a configuration file's values as defaults, and a document's slice of classes."""
     path = Path(str(options.config))
     name = options.name
@@ -110,7 +110,8 @@ def _configured(options: Options) -> tuple[str, Options, ClassSlice | None]:
         model_keys = ("hidden_size", "n_layers", "conv1", "conv2", "bidirectional", "train_classes")
         values = {key.lower(): value for key, value in section.config.items() if key not in model_keys}
         classes = section.config.get("train_classes")
-    recipe = options.train.recipe if options.train.recipe != "default" else values.get("recipe", "default")
+    is_asked = any(word.split("=")[0] == "--recipe" for word in args)
+    recipe = options.train.recipe if is_asked else values.get("recipe", "default")
     if recipe in configs.RECIPES:
         values = configs.RECIPES[recipe] | values | {"recipe": recipe}
     counts = {key: values.pop(key) for key in _COUNTS if key in values}
