@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Passed to pip, for instance: make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_FLAGS ?=
 
-.PHONY: help demo test test-slow browser check format docs golden reproduce sample46 bench bench-accuracy clean
+.PHONY: help demo test test-slow browser check format docs golden reproduce sample46 published bench bench-accuracy clean
 
 help:
 	@echo "make demo                  make the environment, train on drawings, recognise some"
@@ -18,6 +18,7 @@ help:
 	@echo "make golden                write the golden files again, after a change that is meant"
 	@echo "make reproduce DATA=DIR    the 2020 document's three configurations at its full counts, on official files"
 	@echo "make sample46 DATA=DIR     the table of six models on the 46 categories of the sample"
+	@echo "make published DATA=DIR TEACHERS=DIR  train and publish the models in lstm/ again (hours)"
 	@echo "make bench DATA=DIR        speed and memory, into benchmarks/RESULTS.md; RAW=DIR adds raw drawings"
 	@echo "make bench-accuracy DATA=DIR  time to the accuracy of a common baseline, and the memory of training"
 	@echo "make clean                 remove the environment and what the demo made"
@@ -106,6 +107,14 @@ sample46: $(BIN)/.dev
 	done
 	$(BIN)/quickstroke report $(SAMPLE_MODELS:%=$(RUNS)/sample46/seed/%) $(SAMPLE_MODELS:%=$(RUNS)/sample46/default/%) \
 	  --into $(RUNS)/sample46/results.md
+
+# The models in lstm/.
+published: $(BIN)/.dev
+	@test -n "$(DATA)" -a -n "$(TEACHERS)" || \
+	  { echo "give DATA=DIR, the sample's binary files, and TEACHERS=DIR, the 2020 project's weights"; exit 2; }
+	mkdir -p $(RUNS)/published
+	cd $(RUNS)/published && PATH="$(abspath $(BIN)):$$PATH" \
+	  $(abspath lstm/train.sh) $(abspath $(DATA)) $(abspath $(TEACHERS)) $(abspath lstm)
 
 # --- Benchmarks: both write benchmarks/RESULTS.md, each its own rows of it --------------------------------------------
 

@@ -49,7 +49,7 @@ def cli_page() -> str:
 def models_table() -> str:
     """A markdown table of the published models: what their cards say of the test split."""
     head = ("model", "words", "parameters", "drawings", "top-1 (95% interval)", "each word alike", "top-3", "top-5")
-    head += ("half drawn", "calibration error")
+    head += ("after 25, 50, 75% of the points", "calibration error")
     lines = [head, ("---", *["---:"] * (len(head) - 1))]
     for published in cards.list_models():
         card = published.card
@@ -71,7 +71,7 @@ def models_table() -> str:
                 percent["balanced_top1"],
                 percent["top3"],
                 percent["top5"],
-                f"{100 * figures['top1_of_points']['0.5']:.1f}%",
+                ", ".join(f"{100 * value:.1f}%" for value in list(figures["top1_of_points"].values())[:-1]),
                 error + percent["calibration_error"],
             )
         )

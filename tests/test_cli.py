@@ -604,3 +604,20 @@ def test_what_another_dataset_scores_is_held_out(run, dataset, binary_folder, tm
     assert result.code == 0
     assert result.json["n"] == 120 and "held out by another dataset" in result.out + result.err
     one_line(run("prepare", binary_folder, "--into", tmp_path / "no", "--held-out", tmp_path / "none"), "none")
+
+
+def test_publishing_scores_another_datasets_test_split_unless_it_was_learnt_from(run, trained, binary_folder, tmp_path):
+    kept = tmp_path / "kept"
+    assert run("prepare", binary_folder, "--into", kept, "--n-train", 50, "--n-val", 0, "--n-test", 10).code == 0
+    published = run("publish", trained, "--into", tmp_path / "set", "--test-data", kept, "--json")
+    assert published.code == 0 and published.json["figures"]["test"]["n"] == 30
+    card = json.loads((tmp_path / "set" / f"{MODEL}.json").read_text())
+    assert card["test_data"]["manifest_sha256"] != card["data"]["manifest_sha256"]
+    evaluated = run("evaluate", tmp_path / "set" / f"{MODEL}.model", "--data", kept, "--split", "test", "--json")
+    assert evaluated.json["top1"] == card["figures"]["test"]["top1"]
+
+    seen = tmp_path / "seen"
+    assert run("prepare", binary_folder, "--into", seen, "--n-train", 30, "--n-val", 0, "--n-test", 10).code == 0
+    refused = run("publish", trained, "--into", tmp_path / "other", "--test-data", seen)
+    one_line(refused, "10 test drawings of 'circle'", "learnt from", "--held-out")
+    assert not (tmp_path / "other").exists()

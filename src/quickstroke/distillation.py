@@ -85,9 +85,10 @@ class Targets:
                 self.data, indices, view_seeds, None, self.augmentation, config.max_padding, config.preprocessing
             )
             columns = [loaded.classes.index(word) for word in self.classes]
+            device = next(loaded.model.parameters()).device
             with torch.no_grad():
-                logits = loaded.model(torch.from_numpy(points), torch.from_numpy(lengths))  # (B, K of the teacher)
-            total += logits[:, columns].double().softmax(1).numpy()  # (B, K)
+                logits = loaded.model(torch.from_numpy(points).to(device), torch.from_numpy(lengths).to(device))
+            total += logits.cpu()[:, columns].double().softmax(1).numpy()  # (B, K)
         return total / len(self.models)
 
 
@@ -103,6 +104,7 @@ def open_targets(
     change: Augmentation,
     folder: Path,
     precision: torch.dtype,
+    device: torch.device | None = None,
 ) -> Targets:
     """Loads teachers; their files are in a folder inside `folder` that is named by all that they depend on.
 
@@ -119,7 +121,7 @@ def open_targets(
         missing = [word for word in classes if word not in loaded.classes]
         if missing:
             raise ConfigError(f"teacher {path}: does not know {len(missing)} of the classes, such as {missing[0]!r}")
-        model = loaded.model.requires_grad_(False)
+        model = loaded.model.requires_grad_(False).to(device or torch.device("cpu"))
         if model.config.reading == "padded":
             labels = data.labels[known]
             few = np.concatenate([known[labels == label][:_DRAWINGS_A_CLASS] for label in np.unique(labels)])

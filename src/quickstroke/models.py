@@ -48,8 +48,8 @@ class StrokeClassifier(nn.Module):
     """Logits for the classes of `config`, from points as `points.to_points` gives them.
 
     Attributes:
-        precision: float32 or bfloat16, of the matrix products where a length-aware model is trained on a CPU. Without
-            gradients all is float32.
+        precision: float32 or bfloat16, of the matrix products where a length-aware model is trained on a CPU, and
+            where a padded one is asked there as a teacher. Whatever else is done is float32.
     """
 
     precision = torch.float32
@@ -120,7 +120,7 @@ class StrokeClassifier(nn.Module):
         if self.config.bidirectional:  # the backward half has read all at the first step
             n = self.config.hidden_size
             last = torch.cat([last[:, :n], x[:, 0, n:]], dim=1)  # (B, 2H)
-        return cast(Tensor, self.linear(last))  # (B, K)
+        return cast(Tensor, self.linear(self.dropout(last)))  # (B, K)
 
     def scale_logits(self, factor: float) -> None:
         """Multiplies all logits by a number from now on: in the output layer, so that the weights carry it."""
@@ -179,6 +179,9 @@ class StrokeClassifier(nn.Module):
             forward = self._direction(x, layer, "")  # (B, T, H)
             backward = self._direction(x[rows, reverse], layer, "_reverse")  # (B, T, H), reversed
             x = torch.cat([forward, backward[rows, reverse]], dim=2)  # (B, T, 2H)
+            if self.training and layer < self.config.n_layers - 1:
+                # A drawing keeps or loses a unit in all its steps at once.
+                x = x * self.dropout(x.new_ones(len(x), 1, x.shape[2]))  # (B, T, 2H)
         return x
 
     def _last_packed(self, x: Tensor, ends: Tensor) -> Tensor:
@@ -210,7 +213,7 @@ class StrokeClassifier(nn.Module):
         return outputs
 
     def _drop_units(self, x: Tensor, packing: packed_lstm.Packing) -> Tensor:
-        """Dropout of packed x (S, D * H) between layers: a drawing keeps or loses a unit in all its steps at once."""
+        """Dropout of packed x (S, D * H) between layers, as in `_outputs`."""
         if not (self.training and self.dropout.p):
             return x
         kept = self.dropout(torch.ones(len(packing.last), x.shape[1])).to(x.dtype)  # (B, D * H)

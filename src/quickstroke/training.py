@@ -109,7 +109,7 @@ def train(
             train_indices = data.indices("train")
         precision = getattr(torch, config.precision)
         cache = Path(teacher_cache) if teacher_cache is not None else folder / "teacher"
-        targets = open_targets(config.teacher, data, classes, change_of(config), cache, precision)
+        targets = open_targets(config.teacher, data, classes, change_of(config), cache, precision, device)
     teachers = tuple(targets.teachers) if targets else ()
     run = RunConfig(model_config, config, classes, runs.describe_data(data, classes), teachers)
 

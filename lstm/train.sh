@@ -1,0 +1,45 @@
+#!/bin/sh
+# Trains and publishes the models in this folder again, in the working folder; hours on two cores, resumable.
+#
+#     lstm/train.sh BINARY TEACHERS PUBLISHED
+#
+# BINARY     the sample's official binary files
+# TEACHERS   the folder of the 2020 project's weights
+# PUBLISHED  the folder to publish into: this one
+set -e
+here=$(cd "$(dirname "$0")" && pwd)
+base=bipool_cv1_64_5_cv2_128_5_2_lay2_sz144
+small=bipool_cv1_48_5_cv2_64_5_2_lay2_sz48
+ln -sfn "$1" binary
+ln -sfn "$2" seed
+cp "$here/../benchmarks/sample46.txt" .
+
+# The last 80 of the first 500 drawings of 46 categories are for the final score of their models alone.
+test -d sample46 || quickstroke prepare binary --into sample46 --classes sample46.txt --n-train 420 --n-val 0 --n-test 80
+test -d all345 || quickstroke prepare binary --into all345 --fractions 0.9 0.05 0.05 --held-out sample46
+
+# All 345 categories, labels alone: what the others begin with.
+quickstroke train $base --data all345 --into pre_base --recipe strong --n-epochs 30 --resume
+quickstroke train $small --data all345 --into pre_small --recipe strong --n-epochs 40 --resume
+
+# 46 categories, labels alone.
+labels="--data all345 --train-classes sample46.txt --recipe strong --balance 0.7 --n-epochs 8 --resume"
+quickstroke train $base $labels --into runs/sample46/$base --pretrained pre_base --learning-rate 0.0015
+quickstroke train $small $labels --into runs/sample46/$small --pretrained pre_small --dropout 0.1
+
+# 100 categories, labels and teachers.
+taught="--data all345 --train-classes seed100 --recipe strong --unlabelled 0.3 --balance 0.8 --n-views 12
+  --teacher seed/simple_lay2_sz256.model seed/simple_lay1_sz256.model --teacher-cache runs/teacher --resume"
+simple="--augment view --dropout 0 --label-smoothing 0 --learning-rate 0.005"
+quickstroke train $base $taught --into runs/$base --n-epochs 40 --pretrained pre_base --learning-rate 0.002
+quickstroke train $small $taught --into runs/$small --n-epochs 40 --pretrained pre_small --dropout 0.1 --label-smoothing 0.05
+quickstroke train simple_lay1_sz64 $taught --into runs/simple_lay1_sz64 --n-epochs 50 $simple
+quickstroke train simple_lay2_sz64 $taught --into runs/simple_lay2_sz64 --n-epochs 30 $simple
+quickstroke train simple_lay1_sz256 $taught --into runs/simple_lay1_sz256 --n-epochs 15 --augment view --dropout 0.1
+
+hundred="runs/$base runs/$small runs/simple_lay1_sz64 runs/simple_lay2_sz64 runs/simple_lay1_sz256"
+sample46="runs/sample46/$base runs/sample46/$small"
+for run in $hundred; do quickstroke publish $run --into "$3" --replace; done
+for run in $sample46; do quickstroke publish $run --into "$3/sample46" --test-data sample46 --replace; done
+quickstroke report $hundred --into "$3/results.md"
+quickstroke report $sample46 --into "$3/sample46/results.md"
