@@ -19,8 +19,9 @@ test -d sample46 || quickstroke prepare binary --into sample46 --classes sample4
 test -d all345 || quickstroke prepare binary --into all345 --fractions 0.9 0.05 0.05 --held-out sample46
 
 # All 345 categories, labels alone: what the others begin with.
-quickstroke train $base --data all345 --into pre_base --recipe strong --n-epochs 30 --resume
-quickstroke train $small --data all345 --into pre_small --recipe strong --n-epochs 40 --resume
+words345="--data all345 --recipe strong --initialization uniform --resume"
+quickstroke train $base $words345 --into pre_base --n-epochs 30
+quickstroke train $small $words345 --into pre_small --n-epochs 40
 
 # 46 categories, labels alone.
 labels="--data all345 --train-classes sample46.txt --recipe strong --balance 0.7 --n-epochs 8 --resume"
@@ -30,12 +31,15 @@ quickstroke train $small $labels --into runs/sample46/$small --pretrained pre_sm
 # 100 categories, labels and teachers.
 taught="--data all345 --train-classes seed100 --recipe strong --unlabelled 0.3 --balance 0.8 --n-views 12
   --teacher seed/simple_lay2_sz256.model seed/simple_lay1_sz256.model --teacher-cache runs/teacher --resume"
-simple="--augment view --dropout 0 --label-smoothing 0 --learning-rate 0.005"
+often="--augment view --batch-size 128 --clip-norm 0.3"
+small_lstm="$often --learning-rate 0.008 --dropout 0 --label-smoothing 0"
 quickstroke train $base $taught --into runs/$base --n-epochs 40 --pretrained pre_base --learning-rate 0.002
-quickstroke train $small $taught --into runs/$small --n-epochs 40 --pretrained pre_small --dropout 0.1 --label-smoothing 0.05
-quickstroke train simple_lay1_sz64 $taught --into runs/simple_lay1_sz64 --n-epochs 50 $simple
-quickstroke train simple_lay2_sz64 $taught --into runs/simple_lay2_sz64 --n-epochs 30 $simple
-quickstroke train simple_lay1_sz256 $taught --into runs/simple_lay1_sz256 --n-epochs 15 --augment view --dropout 0.1
+quickstroke train $small $taught --into runs/$small --n-epochs 36 --pretrained pre_small --dropout 0.1 \
+  --label-smoothing 0.05 --batch-size 256
+quickstroke train simple_lay1_sz64 $taught --into runs/simple_lay1_sz64 --n-epochs 60 $small_lstm
+quickstroke train simple_lay2_sz64 $taught --into runs/simple_lay2_sz64 --n-epochs 30 $small_lstm
+quickstroke train simple_lay1_sz256 $taught --into runs/simple_lay1_sz256 --n-epochs 14 $often --learning-rate 0.004 \
+  --dropout 0.1
 
 hundred="runs/$base runs/$small runs/simple_lay1_sz64 runs/simple_lay2_sz64 runs/simple_lay1_sz256"
 sample46="runs/sample46/$base runs/sample46/$small"

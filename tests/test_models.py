@@ -570,3 +570,18 @@ def test_the_two_readings_are_not_the_same():
     assert (padded(*batch_of(drawing)) - aware(*batch_of(drawing))).abs().max() > 1e-3
     full = [random_drawing(MAX_PADDING, np.random.default_rng(11))]
     torch.testing.assert_close(padded(*batch_of(full)), aware(*batch_of(full)))
+
+
+@pytest.mark.parametrize("name", ["simple_lay2_sz5", "bipool_cv1_4_3_lay1_sz6"])
+def test_orthogonal_beginning(name: str) -> None:
+    model = StrokeClassifier(ModelConfig.from_name(name, n_classes=4))
+    n = model.config.hidden_size
+    model.initialize_orthogonally()
+    for key, value in model.lstm.named_parameters():
+        if key.startswith("weight_hh"):
+            for gate in value.chunk(4):
+                torch.testing.assert_close(gate @ gate.T, torch.eye(n), rtol=0, atol=1e-5)
+        elif key.startswith("bias_ih"):
+            assert value.tolist() == [0.0] * n + [1.0] * n + [0.0] * 2 * n
+        elif key.startswith("bias_hh"):
+            assert not value.any()

@@ -18,6 +18,7 @@ Preprocessing = Literal["seed3", "pos5"]
 Recipe = Literal["default", "seed", "strong"]
 Schedule = Literal["constant", "cosine"]
 Augment = Literal["none", "view", "strokes"]
+Initialization = Literal["uniform", "orthogonal"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -149,6 +150,8 @@ class TrainConfig:
         n_epochs: passes over the training drawings.
         batch_size: drawings a step.
         learning_rate: of Adam, at its highest.
+        initialization: of the LSTM. `uniform` is PyTorch's; `orthogonal` begins with orthogonal recurrent weights and
+            forget gates that are open, which a long drawing needs.
         schedule: `cosine` lets the learning rate fall to 0 by half a cosine; `constant` keeps it.
         warmup: fraction of all steps in which the learning rate rises from 0.
         weight_decay: of AdamW, for matrices only; 0 is Adam.
@@ -181,6 +184,7 @@ class TrainConfig:
     n_epochs: int = 10
     batch_size: int = 256
     learning_rate: float = 0.001
+    initialization: Initialization = "uniform"
     schedule: Schedule = "constant"
     warmup: float = 0.0
     weight_decay: float = 0.0
@@ -237,6 +241,7 @@ RECIPES: dict[Recipe, dict[str, Any]] = {
         "n_epochs": 60,
         "batch_size": 512,
         "learning_rate": 0.003,
+        "initialization": "orthogonal",
         "schedule": "cosine",
         "warmup": 0.05,
         "weight_decay": 0.02,

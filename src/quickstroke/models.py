@@ -122,6 +122,24 @@ class StrokeClassifier(nn.Module):
             last = torch.cat([last[:, :n], x[:, 0, n:]], dim=1)  # (B, 2H)
         return cast(Tensor, self.linear(self.dropout(last)))  # (B, K)
 
+    def initialize_orthogonally(self) -> None:
+        """Begins the LSTM with orthogonal recurrent matrices and open forget gates.
+
+        Source: Jozefowicz et al., An Empirical Exploration of Recurrent Network Architectures (2015), on the bias of 1.
+        """
+        n = self.config.hidden_size
+        with torch.no_grad():
+            for name, parameter in self.lstm.named_parameters():
+                if name.startswith("weight_hh"):
+                    for gate in parameter.chunk(4):
+                        nn.init.orthogonal_(gate)
+                elif name.startswith("weight_ih"):
+                    nn.init.xavier_uniform_(parameter)
+                else:
+                    parameter.zero_()
+                    if name.startswith("bias_ih"):
+                        parameter[n : 2 * n] = 1.0  # the gates are i, f, g, o
+
     def scale_logits(self, factor: float) -> None:
         """Multiplies all logits by a number from now on: in the output layer, so that the weights carry it."""
         with torch.no_grad():

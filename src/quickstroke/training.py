@@ -116,6 +116,8 @@ def train(
     _check_size(model_config)
     torch.manual_seed(config.seed)
     model = StrokeClassifier(model_config, config.dropout).to(device)
+    if config.initialization == "orthogonal":
+        model.initialize_orthogonally()
     if config.pretrained and not (resume and (folder / "last.ckpt").exists()):
         begin_with(model, classes, config.pretrained)
     model.precision = getattr(torch, config.precision)
