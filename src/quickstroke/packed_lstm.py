@@ -104,76 +104,127 @@ def rounded_to_bfloat16(bits: Any) -> Any:
     return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
 
 
+# Whole arrays and places in them go into the steps below: views made in Python would take longer than short steps do.
+
+
 @_jit
-def _step_float32(gates: Any, c_before: Any, c: Any, tanh_c: Any, h: Any, h_next: Any) -> None:
-    for r in range(len(c)):
-        row = h[r]
-        _activate(gates[r], c_before[r], c[r], tanh_c[r], row)
-        if r < len(h_next):
-            following = h_next[r]
+def _step_float32(
+    gates: Any, c: Any, tanh_c: Any, h: Any, state: Any, at: Any, kept: Any, before: Any, size: Any, n_next: Any
+) -> None:
+    """One step of `size` drawings, whose rows begin at `at`, in what is kept at `kept`, at `before` a step earlier.
+
+    The first step has no `before`: it is negative. The hidden states go to `h`, and for the `n_next` drawings that go
+    on to `state`, the rows after.
+    """
+    zeros = np.zeros(c.shape[1], np.float32)
+    for r in range(size):
+        row = h[at + r]
+        c_before = c[before + r] if before >= 0 else zeros
+        _activate(gates[kept + r], c_before, c[kept + r], tanh_c[kept + r], row)
+        if r < n_next:
+            following = state[at + size + r]
             for j in range(len(row)):
                 following[j] = row[j]
 
 
 @_jit
-def _step_bfloat16(product: Any, gates: Any, c_before: Any, c: Any, tanh_c: Any, h: Any, h_next: Any) -> None:
+def _step_bfloat16(
+    product: Any,
+    gates: Any,
+    c: Any,
+    tanh_c: Any,
+    h: Any,
+    state: Any,
+    at: Any,
+    kept: Any,
+    before: Any,
+    size: Any,
+    n_next: Any,
+) -> None:
+    """As `_step_float32`, from the rows of `product`."""
     bits = gates.view(np.uint32)
     exact = np.empty(c.shape[1], np.float32)
     exact_bits = exact.view(np.uint32)
-    for r in range(len(c)):
-        source, target = product[r], bits[r]
+    zeros = np.zeros(c.shape[1], np.float32)
+    for r in range(size):
+        source, target = product[r], bits[kept + r]
         for j in range(len(source)):
             target[j] = np.uint32(source[j]) << np.uint32(16)
-        _activate(gates[r], c_before[r], c[r], tanh_c[r], exact)
-        row = h[r]
+        c_before = c[before + r] if before >= 0 else zeros
+        _activate(gates[kept + r], c_before, c[kept + r], tanh_c[kept + r], exact)
+        row = h[at + r]
         for j in range(len(row)):
             row[j] = rounded_to_bfloat16(exact_bits[j])
-        if r < len(h_next):
-            following = h_next[r]
+        if r < n_next:
+            following = state[at + size + r]
             for j in range(len(row)):
                 following[j] = row[j]
 
 
 @_jit
-def _step_back_float32(dh_out: Any, dh_next: Any, gates: Any, c_before: Any, tanh_c: Any, dc: Any) -> None:
+def _step_back_float32(
+    dh_out: Any, dstate: Any, gates: Any, c: Any, tanh_c: Any, dc: Any, at: Any, before: Any, size: Any, n_next: Any
+) -> None:
     n = tanh_c.shape[1]
     de, dg, dh = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
-    for r in range(len(tanh_c)):
-        out = dh_out[r]
+    zeros = np.zeros(n, np.float32)
+    for r in range(size):
+        out = dh_out[at + r]
         for j in range(n):
             dh[j] = out[j]
-        if r < len(dh_next):
-            following = dh_next[r]
+        if r < n_next:
+            following = dstate[at + size + r]
             for j in range(n):
                 dh[j] += following[j]
-        _deactivate(gates[r], dh, tanh_c[r], dc[r], c_before[r], de, dg)
+        c_before = c[before + r] if before >= 0 else zeros
+        _deactivate(gates[at + r], dh, tanh_c[at + r], dc[r], c_before, de, dg)
 
 
 @_jit
 def _step_back_bfloat16(
-    dh_out: Any, dh_next: Any, gates: Any, c_before: Any, tanh_c: Any, dc: Any, dgates: Any
+    dh_out: Any,
+    dstate: Any,
+    gates: Any,
+    c: Any,
+    tanh_c: Any,
+    dc: Any,
+    dgates: Any,
+    at: Any,
+    before: Any,
+    size: Any,
+    n_next: Any,
 ) -> None:
     n = tanh_c.shape[1]
     de, dg, dh = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
+    zeros = np.zeros(n, np.float32)
     wide = np.empty(n, np.float32)
     wide_bits = wide.view(np.uint32)
     bits = gates.view(np.uint32)
-    for r in range(len(tanh_c)):
-        out = dh_out[r]
+    for r in range(size):
+        out = dh_out[at + r]
         for j in range(n):
             wide_bits[j] = np.uint32(out[j]) << np.uint32(16)
         for j in range(n):
             dh[j] = wide[j]
-        if r < len(dh_next):
-            following = dh_next[r]
+        if r < n_next:
+            following = dstate[at + size + r]
             for j in range(n):
                 wide_bits[j] = np.uint32(following[j]) << np.uint32(16)
             for j in range(n):
                 dh[j] += wide[j]
-        _deactivate(gates[r], dh, tanh_c[r], dc[r], c_before[r], de, dg)
-        source, target = bits[r], dgates[r]
+        c_before = c[before + r] if before >= 0 else zeros
+        _deactivate(gates[at + r], dh, tanh_c[at + r], dc[r], c_before, de, dg)
+        source, target = bits[at + r], dgates[at + r]
         for j in range(len(target)):
             target[j] = rounded_to_bfloat16(source[j])
+
+
+@_jit
+def _copy_rows(source: Any, target: Any, at: Any, size: Any) -> None:
+    for r in range(size):
+        row, out = source[r], target[at + r]
+        for j in range(len(row)):
+            out[j] = row[j]
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,22 +383,19 @@ class _Direction(torch.autograd.Function):
             state = bits_as_array(z)[:, n_inputs : n_inputs + n_hidden]
             g, c_all, t, h_all = bits_as_array(gates), bits_as_array(c), bits_as_array(tanh_c), bits_as_array(h)
             product = torch.empty(_rounded_up(sizes[0]), 4 * n_hidden, dtype=x.dtype)
-            before = np.zeros((sizes[0], n_hidden), dtype=np.float32)
+            product_bits, heads = bits_as_array(product), _Heads(product)
+            before = -1
             for size, n_next in zip(sizes, (*sizes[1:], 0), strict=True):
-                end = begin + size
-                rows, following = slice(begin, end), state[end : end + n_next]
-                kept = rows if needs_grad else slice(first + odd * sizes[0], first + odd * sizes[0] + size)
+                kept = begin if needs_grad else first + odd * sizes[0]
                 if x.dtype == torch.float32:
-                    torch.mm(z[rows], transposed, out=gates[kept])
-                    _step_float32(g[kept], before, c_all[kept], t[kept], h_all[rows], following)
+                    torch.mm(z.narrow(0, begin, size), transposed, out=gates.narrow(0, kept, size))
+                    _step_float32(g, c_all, t, h_all, state, begin, kept, before, size, n_next)
                 else:
                     n = _rounded_up(size)
-                    torch.mm(z[begin : begin + n], transposed, out=product[:n])
-                    _step_bfloat16(
-                        bits_as_array(product)[:size], g[kept], before, c_all[kept], t[kept], h_all[rows], following
-                    )
-                before, odd = c_all[kept], not odd
-                begin = end
+                    torch.mm(z.narrow(0, begin, n), transposed, out=heads.of(n))
+                    _step_bfloat16(product_bits, g, c_all, t, h_all, state, begin, kept, before, size, n_next)
+                before, odd = kept, not odd
+                begin += size
 
         _in_parts(run, packing)
         if not needs_grad:
@@ -375,30 +423,25 @@ class _Direction(torch.autograd.Function):
             end = begin + sum(sizes)
             whole = slice(begin, end)
             product = torch.empty(_rounded_up(sizes[0]), n_columns, dtype=z.dtype)
-            dstate = bits_as_array(dz)[:, n_inputs : n_inputs + n_hidden]
-            g, c_all, t, dh_all, dg = (
-                bits_as_array(gates),
-                bits_as_array(c),
-                bits_as_array(tanh_c),
-                bits_as_array(dh),
-                bits_as_array(dgates),
-            )
+            product_bits, heads, dz_bits = bits_as_array(product), _Heads(product), bits_as_array(dz)
+            dstate = dz_bits[:, n_inputs : n_inputs + n_hidden]
+            dh_all, dg = bits_as_array(dh), bits_as_array(dgates)
+            g, c_all, t = bits_as_array(gates), bits_as_array(c), bits_as_array(tanh_c)
             dc = np.zeros((sizes[0], n_hidden), dtype=np.float32)
-            first = np.zeros((sizes[0], n_hidden), dtype=np.float32)
             n_next = 0
             for step in range(len(sizes) - 1, -1, -1):
-                begin = end - sizes[step]
-                rows, following = slice(begin, end), dstate[end : end + n_next]
-                before = c_all[begin - sizes[step - 1] : begin] if step else first
+                size = sizes[step]
+                begin = end - size
+                before = begin - sizes[step - 1] if step else -1
                 if z.dtype == torch.float32:
-                    _step_back_float32(dh_all[rows], following, g[rows], before, t[rows], dc)
-                    torch.mm(dgates[rows], weight, out=dz[rows])
+                    _step_back_float32(dh_all, dstate, g, c_all, t, dc, begin, before, size, n_next)
+                    torch.mm(dgates.narrow(0, begin, size), weight, out=dz.narrow(0, begin, size))
                 else:
-                    _step_back_bfloat16(dh_all[rows], following, g[rows], before, t[rows], dc, dg[rows])
-                    n = _rounded_up(sizes[step])
-                    torch.mm(dgates[begin : begin + n], weight, out=product[:n])
-                    dz[rows] = product[: sizes[step]]
-                end, n_next = begin, sizes[step]
+                    _step_back_bfloat16(dh_all, dstate, g, c_all, t, dc, dg, begin, before, size, n_next)
+                    n = _rounded_up(size)
+                    torch.mm(dgates.narrow(0, begin, n), weight, out=heads.of(n))
+                    _copy_rows(product_bits, dz_bits, begin, size)
+                end, n_next = begin, size
             return _product_over_rows(dgates[whole], z[whole])  # (4H, K)
 
         partial = _in_parts(run, packing)
@@ -421,6 +464,20 @@ _CHUNK_ROWS = 2048
 
 def _rounded_up(n_rows: int) -> int:
     return -(-n_rows // _ROWS) * _ROWS
+
+
+class _Heads:
+    """The first rows of a matrix, each view made once."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        self._matrix, self._views = matrix, dict[int, Tensor]()
+
+    def of(self, n_rows: int) -> Tensor:
+        """The first `n_rows` rows."""
+        view = self._views.get(n_rows)
+        if view is None:
+            view = self._views[n_rows] = self._matrix.narrow(0, 0, n_rows)
+        return view
 
 
 def _starts(packing: Packing) -> list[int]:
