@@ -21,7 +21,7 @@ Strokes = list[NDArray[np.uint8]]
 Points = NDArray[np.float32]
 
 NAMES = tuple(field.name for field in fields(Augmentation))
-VIEW = ("turn", "shear", "stretch", "wave", "jitter")
+VIEW = ("turn", "shear", "stretch", "loosen", "wave", "jitter")
 PREPROCESSINGS = get_args(Preprocessing)
 # A stroke from corner to corner: the bounding box is the same whatever happens inside it.
 DIAGONAL = np.array([[0, 0], [255, 255]], np.uint8)
@@ -222,6 +222,20 @@ def test_stretch_is_the_deviation_of_the_logarithm_of_width_over_height() -> Non
 
 
 @pytest.mark.parametrize("seed", range(9))
+def test_loosened_strokes_keep_their_shapes(seed: int) -> None:
+    strokes = [HOUSE[0], np.array([[40, 120], [90, 200], [120, 130], [60, 110]], np.uint8)]
+    new, old = placed(changed(strokes, seed, loosen=0.1)), places(strokes)
+    sizes = []
+    for ours, theirs in zip(new, old, strict=True):
+        ours, theirs = ours - ours.mean(axis=0), theirs - theirs.mean(axis=0)
+        matrix = np.linalg.lstsq(theirs, ours, rcond=None)[0]
+        np.testing.assert_allclose(theirs @ matrix, ours, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(matrix.T @ matrix, np.eye(2) * np.linalg.det(matrix), rtol=0, atol=1e-4)
+        sizes.append(np.linalg.det(matrix))
+    assert abs(np.log(sizes[0] / sizes[1])) > 1e-3
+
+
+@pytest.mark.parametrize("seed", range(9))
 def test_a_wave_bends_places_not_points(seed: int) -> None:
     line = np.column_stack([np.arange(0, 256, 5), np.arange(0, 256, 5)]).astype(np.uint8)
     points = changed([line, line], seed, wave=0.05)
@@ -368,7 +382,7 @@ def test_impossible_value_is_refused_by_its_key(name: str, value: Any) -> None:
 
 
 def test_parameters_are_the_values_in_order() -> None:
-    values = [round(0.01 * k, 2) for k in range(1, 13)]
+    values = [round(0.01 * k, 2) for k in range(1, 14)]
     assert Augmentation(**dict(zip(NAMES, values, strict=True))).parameters.tolist() == values
     assert not Augmentation().parameters.any()
     assert STROKES.parameters.all()

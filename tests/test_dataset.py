@@ -9,7 +9,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from quickstroke import dataset as module
 from quickstroke.batches import gather
 from quickstroke.categories import CATEGORIES, SEED_CATEGORIES
+from quickstroke.config import Preprocessing
 from quickstroke.dataset import (
     SPLITS,
     FractionSplit,
@@ -33,9 +34,10 @@ from quickstroke.dataset import (
 from quickstroke.drawing import Drawing
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, FormatError, QuickstrokeError
 from quickstroke.formats import binary, ndjson, read_drawings, read_file
-from quickstroke.points import PREPROCESSINGS
 from quickstroke.simplification import simplify
 from quickstroke.synthetic import synthetic_drawings
+
+PREPROCESSINGS = get_args(Preprocessing)
 
 ARRAYS = ("points", "pen_up", "offsets", "labels", "key_ids", "splits")
 ALL_TRAIN = FractionSplit(1, 0, 0)

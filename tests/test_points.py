@@ -5,7 +5,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,10 +15,13 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from quickstroke.batches import gather
+from quickstroke.config import Preprocessing
 from quickstroke.dataset import MemoryDataset, PreparedDataset
 from quickstroke.formats import read_file
-from quickstroke.points import PREPROCESSINGS, Preprocessing, n_channels, n_rows, to_points
+from quickstroke.points import n_channels, n_rows, to_points
 from quickstroke.synthetic import synthetic_drawings
+
+PREPROCESSINGS = get_args(Preprocessing)
 
 GOLDEN = Path(__file__).parent / "golden" / "points.json"
 

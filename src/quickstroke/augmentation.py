@@ -3,7 +3,8 @@
 What happens to a drawing comes in two stages, each a function of its own seed. Its *view* has another shape, and is
 what a teacher sees as well:
 
-    turned, sheared, stretched, bent by a slow wave, each point moved a little
+    turned, sheared, stretched, each stroke a little apart from the others, bent by a slow wave, each point moved a
+    little
 
 Then the student alone sees another way of drawing it, by which a teacher that reads strokes in order is misled:
 
@@ -35,6 +36,8 @@ class Augmentation:
         turn: standard deviation of the angle, in radians.
         shear: standard deviation of the shear.
         stretch: standard deviation of the logarithm of width over height.
+        loosen: standard deviation of the logarithm of each stroke's own size, of its own turn in radians, and of three
+            times its own shift.
         wave: standard deviation of the height of a wave of about one period over the drawing.
         jitter: standard deviation of each coordinate of each point, at most; a drawing has its own from 0 up to it.
         mirror: probability that left and right are exchanged.
@@ -50,6 +53,7 @@ class Augmentation:
     turn: float = 0.0
     shear: float = 0.0
     stretch: float = 0.0
+    loosen: float = 0.0
     wave: float = 0.0
     jitter: float = 0.0
     mirror: float = 0.0
@@ -70,7 +74,7 @@ class Augmentation:
     @property
     def of_view(self) -> list[float]:
         """The values that a view depends on."""
-        return [self.turn, self.shear, self.stretch, self.wave, self.jitter]
+        return [self.turn, self.shear, self.stretch, self.loosen, self.wave, self.jitter]
 
     @property
     def parameters(self) -> NDArray[np.float64]:
@@ -83,6 +87,7 @@ STROKES = Augmentation(
     turn=0.12,
     shear=0.1,
     stretch=0.18,
+    loosen=0.1,
     wave=0.015,
     jitter=0.012,
     mirror=0.25,
@@ -162,35 +167,49 @@ def _normal(state: Any) -> Any:
 
 
 @numba.njit(cache=True, nogil=True)
-def _view(x: Any, y: Any, n: Any, state: Any, p: Any) -> None:
+def _view(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> None:
     """Moves the first `n` points."""
     turn, shear, stretch = p[0] * _normal(state), p[1] * _normal(state), np.exp(0.5 * p[2] * _normal(state))
-    height_x, height_y = p[3] * _normal(state), p[3] * _normal(state)
+    height_x, height_y = p[4] * _normal(state), p[4] * _normal(state)
     phase_x, phase_y = 2 * np.pi * _uniform(state), 2 * np.pi * _uniform(state)
     frequency_x, frequency_y = 0.5 + _uniform(state), 0.5 + _uniform(state)
-    jitter = p[4] * _uniform(state)
+    jitter = p[5] * _uniform(state)
     x_low, x_high, y_low, y_high = x[0], x[0], y[0], y[0]
     for i in range(1, n):
         x_low, x_high = min(x_low, x[i]), max(x_high, x[i])
         y_low, y_high = min(y_low, y[i]), max(y_high, y[i])
     side = max(x_high - x_low, y_high - y_low, 1.0)
     cos, sin = np.cos(turn), np.sin(turn)
-    for i in range(n):
-        u = (x[i] - (x_low + x_high) / 2) / side
-        v = (y[i] - (y_low + y_high) / 2) / side
-        u, v = u * stretch + shear * v, v / stretch
-        u, v = cos * u - sin * v, sin * u + cos * v
-        bent_u = u + height_x * np.sin(2 * np.pi * frequency_x * v + phase_x) + jitter * _normal(state)
-        bent_v = v + height_y * np.sin(2 * np.pi * frequency_y * u + phase_y) + jitter * _normal(state)
-        # Sides of about 255, as simplified drawings have: what has a size of its own is a dot's side of 1.
-        x[i], y[i] = side * bent_u, side * bent_v
+    begin = 0
+    while begin < n:
+        end = begin  # the stroke's last point, and its middle
+        middle_x, middle_y = x[begin], y[begin]
+        while pen[end] == 0:
+            end += 1
+            middle_x += x[end]
+            middle_y += y[end]
+        middle_x, middle_y = middle_x / (end - begin + 1), middle_y / (end - begin + 1)
+        size, own_turn = np.exp(p[3] * _normal(state)), p[3] * _normal(state)
+        shift_x, shift_y = p[3] / 3 * _normal(state), p[3] / 3 * _normal(state)
+        own_cos, own_sin = size * np.cos(own_turn), size * np.sin(own_turn)
+        for i in range(begin, end + 1):
+            from_x, from_y = x[i] - middle_x, y[i] - middle_y
+            u = (middle_x + own_cos * from_x - own_sin * from_y - (x_low + x_high) / 2) / side + shift_x
+            v = (middle_y + own_sin * from_x + own_cos * from_y - (y_low + y_high) / 2) / side + shift_y
+            u, v = u * stretch + shear * v, v / stretch
+            u, v = cos * u - sin * v, sin * u + cos * v
+            bent_u = u + height_x * np.sin(2 * np.pi * frequency_x * v + phase_x) + jitter * _normal(state)
+            bent_v = v + height_y * np.sin(2 * np.pi * frequency_y * u + phase_y) + jitter * _normal(state)
+            # Sides of about 255, as simplified drawings have: what has a size of its own is a dot's side of 1.
+            x[i], y[i] = side * bent_u, side * bent_v
+        begin = end + 1
 
 
 @numba.njit(cache=True, nogil=True)
 def _thin(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> Any:
     """Leaves points out and perhaps exchanges left and right, in place; returns how many points are left."""
-    flip = -1.0 if _uniform(state) < p[5] else 1.0
-    drop = p[6] * _uniform(state)
+    flip = -1.0 if _uniform(state) < p[6] else 1.0
+    drop = p[7] * _uniform(state)
     x_low, x_high, y_low, y_high = x[0], x[0], y[0], y[0]
     for i in range(1, n):
         x_low, x_high = min(x_low, x[i]), max(x_high, x[i])
@@ -221,15 +240,15 @@ def _restroke(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any, x2: Any, y2:
         n_strokes += pen[i] > 0
     for k in range(n_strokes):
         order[k] = k
-    if _uniform(state) < p[8]:
+    if _uniform(state) < p[9]:
         for k in range(n_strokes - 1, 0, -1):
             other = int(_uniform(state) * (k + 1))
             order[k], order[other] = order[other], order[k]
     dropped = -1
-    if _uniform(state) < p[7] and n_strokes >= 3:
+    if _uniform(state) < p[8] and n_strokes >= 3:
         dropped = int(_uniform(state) * n_strokes)
-    has_backwards = _uniform(state) < p[9]
-    middle = p[10] * _uniform(state)
+    has_backwards = _uniform(state) < p[10]
+    middle = p[11] * _uniform(state)
     n_out = 0
     for k in range(n_strokes):
         if order[k] == dropped:
@@ -251,7 +270,7 @@ def _restroke(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any, x2: Any, y2:
             x2[n_out], y2[n_out], pen2[n_out] = x[i], y[i], 0
             n_out += 1
         pen2[n_out - 1] = 1
-    if _uniform(state) < p[11]:
+    if _uniform(state) < p[12]:
         n_out = max(int(np.ceil(n_out * (0.2 + 0.8 * _uniform(state)))), 1)
         # The pen may be on the paper still: then the last point is no end of a stroke, but a reader that is given
         # strokes so far takes it for one.
@@ -282,7 +301,7 @@ def _fill_augmented(
         unpack(points, pen_bits, begin, end, x, y, pen)
         state[0] = view_seeds[b]
         n = end - begin
-        _view(x, y, n, state, parameters)
+        _view(x, y, pen, n, state, parameters)
         if with_strokes:
             state[0] = stroke_seeds[b]
             n = _thin(x, y, pen, n, state, parameters)

@@ -30,7 +30,7 @@ from quickstroke.files import atomic_write, sha256_of
 _DRAWINGS_A_CLASS = 50
 _BATCH_SIZE = 512
 # Of the views: it changes with what an augmentation does.
-_VERSION = 3
+_VERSION = 4
 
 
 @dataclass(frozen=True, slots=True)

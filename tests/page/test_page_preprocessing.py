@@ -9,16 +9,19 @@ import subprocess
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from playwright.sync_api import Page
 
+from quickstroke.config import Preprocessing
 from quickstroke.formats import read_file
-from quickstroke.points import PREPROCESSINGS, n_channels, to_points
+from quickstroke.points import n_channels, to_points
 from quickstroke.simplification import simplify
 from quickstroke.synthetic import synthetic_drawings
+
+PREPROCESSINGS = get_args(Preprocessing)
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "page.json"
 
