@@ -58,19 +58,19 @@ TEACHERS = (
         "others",
         "also drawings of other categories",
         SMALL,
-        "--pretrained {pretrained} --teacher {teachers} --unlabelled 0.3",
+        "--pretrained {pretrained} --teacher {teachers} --unlabelled 0.45",
     ),
     Row(
         "temperature",
         "the same with temperature 2",
         SMALL,
-        "--pretrained {pretrained} --teacher {teachers} --unlabelled 0.3 --teacher-temperature 2",
+        "--pretrained {pretrained} --teacher {teachers} --unlabelled 0.45 --teacher-temperature 2",
     ),
     Row(
         "teachers-only",
         "the same without the labels",
         SMALL,
-        "--pretrained {pretrained} --teacher {teachers} --unlabelled 0.3 --teacher-weight 1",
+        "--pretrained {pretrained} --teacher {teachers} --unlabelled 0.45 --teacher-weight 1",
     ),
 )
 
@@ -82,8 +82,8 @@ def main() -> None:
     parser.add_argument("--teachers", nargs="+", default=[], metavar="MODEL")
     parser.add_argument("--into", type=Path, default=Path("runs/experiments"))
     parser.add_argument("--only", nargs="*", metavar="ROW", help="rows to run; by default all")
-    parser.add_argument("--n-epochs", type=int, default=10, help="of the trainings with labels only")
-    parser.add_argument("--n-epochs-taught", type=int, default=3, help="of those with teachers")
+    parser.add_argument("--n-epochs", type=int, default=8, help="of the trainings with labels only")
+    parser.add_argument("--n-epochs-taught", type=int, default=2, help="of those with teachers")
     args = parser.parse_args()
     words, kept, everything = args.into / "sample46", args.into / "kept", args.into / "all345"
     prepare(args.folder, words, "--classes", str(WORDS), "--n-train", "340", "--n-val", "80", "--n-test", "80")
@@ -96,7 +96,7 @@ def main() -> None:
         train(args, PRETRAINED, everything, ("--n-epochs", "40"))
         options: tuple[str, ...] = ("--train-classes", "seed100", "--n-views", "12")
         options += ("--n-epochs", str(args.n_epochs_taught))
-        options += ("--balance", "0.8", "--teacher-cache", str(args.into / "teacher"))
+        options += ("--balance", "0.4", "--teacher-cache", str(args.into / "teacher"))
         second = [(row, train(args, row, everything, options)) for row in TEACHERS]
     tables = [table(rows) for rows in (first, second)]
     DOCUMENT.write_text(document(args, tables, words, everything), encoding="utf-8")
@@ -172,7 +172,7 @@ row.
 ## 100 categories, with teachers
 
 {n_val[1]["train"]:,} drawings of all 345 categories, of which the model learns 100; validation on the drawings of
-these. Each training is `quickstroke train MODEL --data all345 --train-classes seed100 --recipe strong --balance 0.8
+these. Each training is `quickstroke train MODEL --data all345 --train-classes seed100 --recipe strong --balance 0.4
 --n-epochs {args.n_epochs_taught}` with the options of its row; `{{pretrained}}` is the same model after 40 epochs with
 the labels of all 345 categories, `{{teachers}}` are the 2020 project's `simple_lay2_sz256` and `simple_lay1_sz256`.
 

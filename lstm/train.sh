@@ -24,21 +24,21 @@ quickstroke train $base $words345 --into pre_base --n-epochs 30
 quickstroke train $small $words345 --into pre_small --n-epochs 40
 
 # 46 categories, labels alone.
-labels="--data all345 --train-classes sample46.txt --recipe strong --balance 0.7 --n-epochs 8 --resume"
+labels="--data all345 --train-classes sample46.txt --recipe strong --balance 0.7 --n-epochs 7 --resume"
 quickstroke train $base $labels --into runs/sample46/$base --pretrained pre_base --learning-rate 0.0015
 quickstroke train $small $labels --into runs/sample46/$small --pretrained pre_small --dropout 0.1
 
 # 100 categories, labels and teachers.
-taught="--data all345 --train-classes seed100 --recipe strong --unlabelled 0.3 --balance 0.8 --n-views 12
+taught="--data all345 --train-classes seed100 --recipe strong --unlabelled 0.45 --balance 0.4 --n-views 12
   --teacher seed/simple_lay2_sz256.model seed/simple_lay1_sz256.model --teacher-cache runs/teacher --resume"
 often="--augment view --batch-size 128 --clip-norm 0.3"
-small_lstm="$often --learning-rate 0.008 --dropout 0 --label-smoothing 0"
-quickstroke train $base $taught --into runs/$base --n-epochs 40 --pretrained pre_base --learning-rate 0.002
-quickstroke train $small $taught --into runs/$small --n-epochs 36 --pretrained pre_small --dropout 0.1 \
+small_lstm="$often --learning-rate 0.006 --dropout 0 --label-smoothing 0"
+quickstroke train $base $taught --into runs/$base --n-epochs 26 --pretrained pre_base --learning-rate 0.002
+quickstroke train $small $taught --into runs/$small --n-epochs 22 --pretrained pre_small --dropout 0.1 \
   --label-smoothing 0.05 --batch-size 256
-quickstroke train simple_lay1_sz64 $taught --into runs/simple_lay1_sz64 --n-epochs 60 $small_lstm
-quickstroke train simple_lay2_sz64 $taught --into runs/simple_lay2_sz64 --n-epochs 30 $small_lstm
-quickstroke train simple_lay1_sz256 $taught --into runs/simple_lay1_sz256 --n-epochs 14 $often --learning-rate 0.004 \
+quickstroke train simple_lay1_sz64 $taught --into runs/simple_lay1_sz64 --n-epochs 36 $small_lstm
+quickstroke train simple_lay2_sz64 $taught --into runs/simple_lay2_sz64 --n-epochs 24 $small_lstm
+quickstroke train simple_lay1_sz256 $taught --into runs/simple_lay1_sz256 --n-epochs 10 $often --learning-rate 0.004 \
   --dropout 0.1
 
 hundred="runs/$base runs/$small runs/simple_lay1_sz64 runs/simple_lay2_sz64 runs/simple_lay1_sz256"

@@ -586,7 +586,7 @@ def test_publishing_calibrates_where_there_are_drawings_enough(run, trained, tmp
         for split in ("val", "test"):
             assert said["error_after"][split] == card["figures"][split]["calibration_error"]
             assert said["error_before"][split] != said["error_after"][split]
-        assert f"calibrated with temperature {said['temperature']:.3f}" in result.out
+        assert f"calibrated with temperature {said['temperature']:.3f} and prior 0.000" in result.out
     else:
         assert "calibration" not in card
         assert torch.equal(weights[0]["linear.weight"], weights[1]["linear.weight"])

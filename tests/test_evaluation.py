@@ -21,7 +21,7 @@ from quickstroke.evaluation import (
     Evaluation,
     evaluate,
     evaluate_partial,
-    fit_temperature,
+    fit_calibration,
     reestimate_batchnorm,
 )
 from quickstroke.intervals import wilson_interval
@@ -379,8 +379,21 @@ def calibrated():
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
 def test_a_known_temperature_is_found(calibrated, temperature):
     model, data = copy.deepcopy(calibrated[0]), calibrated[1]
-    model.scale_logits(temperature)
-    assert fit_temperature(model, data, whole(data), identity(data)) == pytest.approx(temperature, rel=0.1)
+    model.adjust_logits(temperature, torch.zeros(3))
+    fitted = fit_calibration(model, data, whole(data), identity(data), np.array([5, 5, 5]))
+    assert fitted.temperature == pytest.approx(temperature, rel=0.1)
+    assert fitted.prior == 0
+
+
+@pytest.mark.parametrize("prior", [0.0, 0.4, 1.0])
+def test_a_known_preference_for_large_classes_is_found(calibrated, prior):
+    model, data = copy.deepcopy(calibrated[0]), calibrated[1]
+    n_trained = np.array([10, 100, 3000])
+    # Drawings of each class as often as the model finds them: what is added here is all the preference there is.
+    model.adjust_logits(1.0, torch.from_numpy(prior * np.log(n_trained)))
+    fitted = fit_calibration(model, data, whole(data), identity(data), n_trained)
+    assert fitted.prior == pytest.approx(prior, abs=0.1)
+    assert fitted.temperature == pytest.approx(1, rel=0.1)
 
 
 def test_the_fitted_temperature_lowers_the_loss_and_changes_no_guess(dataset):
@@ -390,20 +403,23 @@ def test_the_fitted_temperature_lowers_the_loss_and_changes_no_guess(dataset):
         return evaluate(model, dataset, indices, dataset.classes, identity(dataset))
 
     before = score()
-    temperature = fit_temperature(model, dataset, indices, identity(dataset))
-    model.scale_logits(1 / temperature)
+    fitted = fit_calibration(model, dataset, indices, identity(dataset), np.array([40, 40, 40]))
+    model.adjust_logits(1 / fitted.temperature, torch.zeros(3))
     after = score()
     assert after.loss < before.loss
     np.testing.assert_array_equal(after.predicted, before.predicted)
-    assert fit_temperature(model, dataset, indices, identity(dataset)) == pytest.approx(1, abs=1e-3)
+    again = fit_calibration(model, dataset, indices, identity(dataset), np.array([40, 40, 40]))
+    assert again.temperature == pytest.approx(1, abs=2e-3)
 
 
 def test_every_class_counts_alike_for_the_temperature(dataset):
     """A class that is there five times over moves nothing."""
     model, indices = small(), dataset.indices("train")
     often = np.concatenate([indices, *[indices[dataset.labels[indices] == 0]] * 4])
-    once, again = (fit_temperature(model, dataset, rows, identity(dataset)) for rows in (indices, often))
-    assert again == pytest.approx(once, rel=1e-3)
+    counts = np.array([200, 40, 40])
+    once, again = (fit_calibration(model, dataset, rows, identity(dataset), counts) for rows in (indices, often))
+    assert again.temperature == pytest.approx(once.temperature, rel=2e-3)
+    assert again.prior == pytest.approx(once.prior, abs=2e-3)
 
 
 # --- the published protocol

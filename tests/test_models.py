@@ -486,11 +486,12 @@ def test_dropout_between_layers_is_one_choice_for_all_steps_of_a_drawing():
 
 
 @pytest.mark.parametrize("name", ["bipool_lay1_sz4", "simple_lay1_sz5"])
-def test_scaled_logits_are_in_the_weights(name):
+def test_adjusted_logits_are_in_the_weights(name):
     model, again = build(name).eval(), build(name, seed=1).eval()
     batch = batch_of(random_drawings(model, (3, 9), np.random.default_rng(17)))
-    expected = 0.4 * model(*batch)
-    model.scale_logits(0.4)
+    shift = torch.randn(model.config.n_classes)
+    expected = 0.4 * model(*batch) + shift
+    model.adjust_logits(0.4, shift)
     again.load_state_dict(model.state_dict())
     torch.testing.assert_close(again(*batch), expected, rtol=1e-5, atol=1e-6)
 

@@ -8,6 +8,7 @@ published  what the 2020 project did: batch norm in training mode over drawings 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, cast
 
 import numpy as np
@@ -172,12 +173,31 @@ def evaluate_partial(
     }
 
 
-def fit_temperature(
-    model: StrokeClassifier, data: Drawings, indices: NDArray[np.int64], label_map: NDArray[np.int64]
-) -> float:
-    """The temperature by which dividing the logits gives the least loss on some drawings, every class counting alike.
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How logits become probabilities that can be trusted where every class is as likely as any other.
 
-    Source: Guo et al., On Calibration of Modern Neural Networks (2017), section 4.2.
+    Attributes:
+        temperature: the logits are divided by it (Guo et al., On Calibration of Modern Neural Networks, 2017).
+        prior: so many times the logarithm of how many drawings a class was trained on is taken away (Menon et al.,
+            Long-tail Learning via Logit Adjustment, 2021).
+    """
+
+    temperature: float
+    prior: float
+
+
+def fit_calibration(
+    model: StrokeClassifier,
+    data: Drawings,
+    indices: NDArray[np.int64],
+    label_map: NDArray[np.int64],
+    n_trained: NDArray[np.int64],
+) -> Calibration:
+    """The calibration with the least loss on the drawings `indices` (N,), every class counting alike.
+
+    Args:
+        n_trained: int64 (K,), drawings that each class was trained on.
     """
     device = next(model.parameters()).device
     logits = torch.empty(len(indices), model.config.n_classes, dtype=torch.float64)
@@ -189,19 +209,28 @@ def fit_temperature(
             logits[torch.from_numpy(rows)] = model(points, lengths).double().cpu()
     labels = label_map[data.labels[indices]]
     weights = torch.from_numpy(1.0 / np.bincount(labels)[labels])
-    truth = torch.from_numpy(labels)
+    truth, log_counts = torch.from_numpy(labels), torch.from_numpy(np.log(np.maximum(n_trained, 1)))
 
-    def loss(log_temperature: float) -> float:
-        losses = F.cross_entropy(logits / math.exp(log_temperature), truth, reduction="none")
+    def loss(log_temperature: float, prior: float) -> float:
+        losses = F.cross_entropy(logits / math.exp(log_temperature) - prior * log_counts, truth, reduction="none")
         return float((weights * losses).sum() / weights.sum())
 
-    # The loss has one minimum: golden section, between a tenth and ten.
-    low, high = -math.log(10), math.log(10)
+    # The loss has one minimum, in one value with the other given, too.
+    log_temperature = prior = 0.0
+    for _ in range(8):
+        log_temperature = _lowest(partial(loss, prior=prior), -math.log(10), math.log(10))
+        if len(set(n_trained.tolist())) > 1:
+            prior = _lowest(partial(loss, log_temperature), 0.0, 2.0)
+    return Calibration(math.exp(log_temperature), prior)
+
+
+def _lowest(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function of one minimum is lowest, by golden section to 1/1000."""
     ratio = (math.sqrt(5) - 1) / 2
-    while high - low > 1e-4:
+    while high - low > 1e-3:
         left, right = high - ratio * (high - low), low + ratio * (high - low)
-        low, high = (low, right) if loss(left) < loss(right) else (left, high)
-    return math.exp((low + high) / 2)
+        low, high = (low, right) if function(left) < function(right) else (left, high)
+    return (low + high) / 2
 
 
 class _mode:

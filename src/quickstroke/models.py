@@ -140,11 +140,11 @@ class StrokeClassifier(nn.Module):
                     if name.startswith("bias_ih"):
                         parameter[n : 2 * n] = 1.0  # the gates are i, f, g, o
 
-    def scale_logits(self, factor: float) -> None:
-        """Multiplies all logits by a number from now on: in the output layer, so that the weights carry it."""
+    def adjust_logits(self, factor: float, shift: Tensor) -> None:
+        """Multiplies all logits by a number and adds `shift` (K,), in the output layer: the weights carry it."""
         with torch.no_grad():
             self.linear.weight.mul_(factor)
-            self.linear.bias.mul_(factor)
+            self.linear.bias.mul_(factor).add_(shift)
 
     def _convolve(self, x: Tensor) -> Tensor:
         if self.conv1 is None:

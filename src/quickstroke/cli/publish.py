@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,7 +38,10 @@ class Options:
     replace: Annotated[bool, arg(help="replace another model of the same name")] = False
     calibrate: Annotated[
         bool,
-        arg(help="divide the output layer by the temperature that fits the split `val` best; the card tells which"),
+        arg(
+            help="fit the output layer's temperature and its preference for classes of many drawings to the split "
+            "`val`, every class counting alike; the card tells how"
+        ),
     ] = True
     test_data: Annotated[
         str | None,
@@ -153,8 +156,11 @@ def _figures(
 
     The figures are from the run's metrics alone where its dataset is gone or another.
     """
+    import numpy as np
+    import torch
+
     from quickstroke.dataset import PreparedDataset
-    from quickstroke.evaluation import evaluate, evaluate_partial, fit_temperature
+    from quickstroke.evaluation import evaluate, evaluate_partial, fit_calibration
     from quickstroke.training import select
 
     try:
@@ -181,10 +187,12 @@ def _figures(
         note(f"not calibrated: {before['val'].n} drawings to validate on; at least {MIN_CALIBRATION} are needed")
     elif options.calibrate:
         source, rows, _, label_map = parts["val"]
-        temperature = fit_temperature(loaded.model, source, rows, label_map)
-        loaded.model.scale_logits(1 / temperature)
+        n_trained = _n_trained(data, loaded.classes)
+        fitted = fit_calibration(loaded.model, source, rows, label_map, n_trained)
+        shift = -fitted.prior * np.log(np.maximum(n_trained, 1) / n_trained.mean())
+        loaded.model.adjust_logits(1 / fitted.temperature, torch.from_numpy(shift))
         errors = {split: scores.calibration_error() for split, scores in before.items()}
-        calibration = {"calibration": {"temperature": temperature, "split": "val", "error_before": errors}}
+        calibration = {"calibration": {**asdict(fitted), "split": "val", "error_before": errors}}
     figures: dict[str, dict[str, Any]] = {}
     for split, part in parts.items():
         partial = evaluate_partial(loaded.model, *part)
@@ -194,6 +202,14 @@ def _figures(
         errors = {split: values["calibration_error"] for split, values in figures.items()}
         calibration["calibration"]["error_after"] = errors
     return figures, calibration
+
+
+def _n_trained(data: "PreparedDataset", classes: Sequence[str]) -> Any:
+    """Training drawings of each class, int64 (K,)."""
+    import numpy as np
+
+    by_class = data.manifest["n_by_class"]
+    return np.array([by_class[word]["train"] for word in classes], dtype=np.int64)
 
 
 def _check_unseen(tested: "PreparedDataset", data: "PreparedDataset", classes: Sequence[str]) -> None:
@@ -229,4 +245,7 @@ def _test_data(path: str | None) -> dict[str, Any]:
 def _calibration_line(calibration: dict[str, Any]) -> str:
     before, after = calibration["error_before"], calibration["error_after"]
     errors = ", ".join(f"{split} {percent(before[split])} -> {percent(after[split])}" for split in after)
-    return f"calibrated with temperature {calibration['temperature']:.3f}; calibration error: {errors}"
+    return (
+        f"calibrated with temperature {calibration['temperature']:.3f} and prior {calibration['prior']:.3f}; "
+        f"calibration error: {errors}"
+    )
