@@ -5,10 +5,8 @@ published  what the 2020 project did: batch norm in training mode over drawings 
            so that each batch is normalised by its own one or two classes; no statistics are kept
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, cast
 
 import numpy as np
@@ -209,28 +207,33 @@ def fit_calibration(
             logits[torch.from_numpy(rows)] = model(points, lengths).double().cpu()
     labels = label_map[data.labels[indices]]
     weights = torch.from_numpy(1.0 / np.bincount(labels)[labels])
-    truth, log_counts = torch.from_numpy(labels), torch.from_numpy(np.log(np.maximum(n_trained, 1)))
+    weights = weights / weights.sum()
+    log_counts = torch.from_numpy(np.log(np.maximum(n_trained, 1) / n_trained.mean()))
+    # Adjusted logits are linear in what is fitted, scale * logits - prior * log_counts, so the loss is convex in it.
+    features = torch.stack([logits, -log_counts.expand_as(logits)], dim=2)  # (N, K, 2)
+    of_truth = features[torch.arange(len(labels)), torch.from_numpy(labels)]  # (N, 2)
+    is_even = bool((log_counts == 0).all())
+    if is_even:
+        features, of_truth = features[..., :1], of_truth[..., :1]
+    fitted = torch.tensor([1.0, 0.0], dtype=torch.float64)[: features.shape[2]]
 
-    def loss(log_temperature: float, prior: float) -> float:
-        losses = F.cross_entropy(logits / math.exp(log_temperature) - prior * log_counts, truth, reduction="none")
-        return float((weights * losses).sum() / weights.sum())
+    def loss(values: Tensor) -> Tensor:
+        return (weights * ((features @ values).logsumexp(1) - of_truth @ values)).sum()
 
-    # The loss has one minimum, in one value with the other given, too.
-    log_temperature = prior = 0.0
-    for _ in range(8):
-        log_temperature = _lowest(partial(loss, prior=prior), -math.log(10), math.log(10))
-        if len(set(n_trained.tolist())) > 1:
-            prior = _lowest(partial(loss, log_temperature), 0.0, 2.0)
-    return Calibration(math.exp(log_temperature), prior)
-
-
-def _lowest(function: Callable[[float], float], low: float, high: float) -> float:
-    """Where a function of one minimum is lowest, by golden section to 1/1000."""
-    ratio = (math.sqrt(5) - 1) / 2
-    while high - low > 1e-3:
-        left, right = high - ratio * (high - low), low + ratio * (high - low)
-        low, high = (low, right) if function(left) < function(right) else (left, high)
-    return (low + high) / 2
+    for _ in range(100):
+        p = (features @ fitted).softmax(1)  # (N, K)
+        mean = torch.einsum("nk,nkf->nf", p, features)
+        gradient = weights @ (mean - of_truth)
+        centred = features - mean.unsqueeze(1)
+        curvature = torch.einsum("n,nk,nkf,nkg->fg", weights, p, centred, centred)
+        step = torch.linalg.lstsq(curvature, gradient).solution
+        while loss(fitted - step) > loss(fitted) and step.abs().max() > 1e-9:
+            step = step / 2
+        fitted = fitted - step
+        fitted[0] = fitted[0].clamp(min=1e-3)
+        if step.abs().max() < 1e-6:
+            break
+    return Calibration(1 / float(fitted[0]), 0.0 if is_even else float(fitted[1]))
 
 
 class _mode:
