@@ -24,7 +24,7 @@ from quickstroke.config import ModelConfig, TrainConfig
 from quickstroke.config import recipe as options_of
 from quickstroke.dataset import FractionSplit, PositionSplit, PreparedDataset, prepare
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError, TrainingError
-from quickstroke.evaluation import evaluate
+from quickstroke.evaluation import evaluate, reestimate_batchnorm
 from quickstroke.formats import binary
 from quickstroke.models import StrokeClassifier
 from quickstroke.optimizer import Adam
@@ -1097,3 +1097,15 @@ if __name__ == "__main__":
         GOLDEN.parent.mkdir(exist_ok=True)
         GOLDEN.write_text(json.dumps(golden_curves(Path(temporary)), indent=1) + "\n")
     print(f"wrote {GOLDEN}", file=sys.stderr)
+
+
+def test_fixed_normalization_is_that_of_all_training_drawings(dataset, tmp_path):
+    config = replace(CONFIG, normalization="fixed")
+    train(POOL_MODEL, config, dataset, tmp_path / "run")
+    expected = StrokeClassifier(replace(POOL_MODEL, n_classes=3, max_padding=30))
+    reestimate_batchnorm(expected, dataset, dataset.indices("train"))
+    weights = weights_of(tmp_path / "run" / "last.model")
+    for key in ("running_mean", "running_var"):
+        assert torch.equal(weights[f"bn.{key}"], expected.bn.state_dict()[key])
+    train(POOL_MODEL, CONFIG, dataset, tmp_path / "batch")
+    assert not torch.equal(weights_of(tmp_path / "batch" / "last.model")["bn.running_mean"], expected.bn.running_mean)

@@ -19,6 +19,7 @@ Recipe = Literal["default", "seed", "strong"]
 Schedule = Literal["constant", "cosine"]
 Augment = Literal["none", "view", "strokes"]
 Initialization = Literal["uniform", "orthogonal"]
+Normalization = Literal["batch", "fixed"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -152,6 +153,8 @@ class TrainConfig:
         learning_rate: of Adam, at its highest.
         initialization: of the LSTM. `uniform` is PyTorch's; `orthogonal` begins with orthogonal recurrent weights and
             forget gates that are open, which a long drawing needs.
+        normalization: of the points. `batch` takes each batch's own statistics, as batch norm does, which differ
+            from batch to batch with the length of its drawings; `fixed` those of all training drawings, from the start.
         schedule: `cosine` lets the learning rate fall to 0 by half a cosine; `constant` keeps it.
         warmup: fraction of all steps in which the learning rate rises from 0.
         weight_decay: of AdamW, for matrices only; 0 is Adam.
@@ -185,6 +188,7 @@ class TrainConfig:
     batch_size: int = 256
     learning_rate: float = 0.001
     initialization: Initialization = "uniform"
+    normalization: Normalization = "batch"
     schedule: Schedule = "constant"
     warmup: float = 0.0
     weight_decay: float = 0.0
@@ -242,6 +246,7 @@ RECIPES: dict[Recipe, dict[str, Any]] = {
         "batch_size": 512,
         "learning_rate": 0.003,
         "initialization": "orthogonal",
+        "normalization": "fixed",
         "schedule": "cosine",
         "warmup": 0.05,
         "weight_decay": 0.02,

@@ -24,7 +24,7 @@ from quickstroke.config import ModelConfig, Precision, TrainConfig
 from quickstroke.dataset import SPLITS, PreparedDataset
 from quickstroke.distillation import open_targets, seeds_of_views, soften
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError, TrainingError
-from quickstroke.evaluation import Evaluation, evaluate
+from quickstroke.evaluation import Evaluation, evaluate, reestimate_batchnorm
 from quickstroke.models import StrokeClassifier, n_parameters
 from quickstroke.optimizer import Adam
 from quickstroke.runs import RunConfig, State
@@ -118,8 +118,11 @@ def train(
     model = StrokeClassifier(model_config, config.dropout).to(device)
     if config.initialization == "orthogonal":
         model.initialize_orthogonally()
-    if config.pretrained and not (resume and (folder / "last.ckpt").exists()):
-        begin_with(model, classes, config.pretrained)
+    if not (resume and (folder / "last.ckpt").exists()):
+        if config.pretrained:
+            begin_with(model, classes, config.pretrained)
+        if config.normalization == "fixed":
+            reestimate_batchnorm(model, data, train_indices)
     model.precision = getattr(torch, config.precision)
     optimizer = Adam(model.parameters(), config.learning_rate, config.weight_decay)
     averaged = copy.deepcopy(model).requires_grad_(False) if config.averaging else None
@@ -141,6 +144,7 @@ def train(
         if targets:
             said = targets.of(state.epoch % config.n_views, drawings, partial(_on_teacher, watcher, state, save))
         model.train()
+        model.bn.train(config.normalization == "batch")
         for rows in order[state.step :]:
             set_learning_rate(optimizer, config, (state.epoch + done / n_train) / config.n_epochs)
             points, lengths, labels = _batch(config, model_config, data, drawings, rows, label_map, state)
