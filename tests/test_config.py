@@ -245,7 +245,7 @@ def test_impossible_value_is_refused_by_its_key(kind: type, changes: dict[str, A
         (TrainConfig, "recipe", 0, "'default' or 'seed' or 'strong'"),
         (ModelConfig, "readout", "mean", "'last' or 'pool'"),
         (TrainConfig, "schedule", "linear", "'constant' or 'cosine'"),
-        (TrainConfig, "augment", True, "'none' or 'strokes'"),
+        (TrainConfig, "augment", True, "'none' or 'view' or 'strokes'"),
         (TrainConfig, "teacher", "a.model", "tuple[str, ...]"),
         (TrainConfig, "teacher", [1], "tuple[str, ...]"),
         (TrainConfig, "pretrained", 1, "str | None"),
