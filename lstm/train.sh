@@ -46,7 +46,7 @@ quickstroke train $small $taught --into runs/$small --n-epochs 8 --pretrained st
   --label-smoothing 0.05 --batch-size 256 --learning-rate 0.002
 quickstroke train simple_lay1_sz64 $taught --into runs/simple_lay1_sz64 --n-epochs 10 $plain --learning-rate 0.003 \
   --pretrained stage1/simple_lay1_sz64
-quickstroke train simple_lay2_sz64 $taught --into runs/simple_lay2_sz64 --n-epochs 14 $plain --learning-rate 0.006
+quickstroke train simple_lay2_sz64 $taught --into runs/simple_lay2_sz64 --n-epochs 8 $plain --learning-rate 0.006
 quickstroke train simple_lay1_sz256 $taught --into runs/simple_lay1_sz256 --n-epochs 7 $often --dropout 0.1 \
   --learning-rate 0.004
 
