@@ -58,9 +58,7 @@ def models_table() -> str:
         figures = card["figures"]["test"]
         percent = {key: f"{100 * value:.1f}%" for key, value in figures.items() if isinstance(value, float)}
         before = card["calibration"]["error_before"]["test"] if "calibration" in card else None
-        error = (
-            percent["calibration_error"] if before is None else f"{100 * before:.1f}% → {percent['calibration_error']}"
-        )
+        error = "" if before is None else f"{100 * before:.1f}% → "
         lines.append(
             (
                 f"`{published.name}`" + ", the default" * published.default,
