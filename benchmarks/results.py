@@ -48,10 +48,10 @@ two would take the product and the gates of a step in one kernel, the weights ke
 step, and gates recomputed in place of stored; that is written in C, not in numba. More is won by fewer steps: a
 convolution with a stride in front halves them, which is what the recommended models do.
 
-**Memory.** Most of what a training adds does not depend on the data: the compiled kernels, oneDNN's and what they compute
-in. PyTorch's own optimizers would import its compiler (`torch._dynamo`, with sympy), some 70 MB; `optimizer.py` calls the
-same arithmetic without. The dataset is memory-mapped; what grows with its size is the order of an epoch, the length of
-each drawing and what checks them.
+**Memory.** Most of what a training adds does not depend on the data: the compiled kernels, oneDNN's and what they
+compute in. PyTorch's own optimizers would import its compiler (`torch._dynamo`, with sympy), some 70 MB; `optimizer.py`
+calls the same arithmetic without. The dataset is memory-mapped; what grows with its size is the order of an epoch, the
+length of each drawing and what checks them.
 
 **Time to accuracy.** The recommended recipe takes augmentation, a cosine schedule and an average of the weights, and a
 model that reads positions and pools over all steps. What remains is the number of epochs: each shorter schedule costs
