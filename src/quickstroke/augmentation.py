@@ -82,7 +82,7 @@ class Augmentation:
         return np.array([getattr(self, field.name) for field in fields(self)], dtype=np.float64)
 
 
-# What the published models were trained with; chosen by eye so that people still name the drawings.
+# What the recipe `strong` does; chosen by eye, so that people still name the drawings.
 STROKES = Augmentation(
     turn=0.12,
     shear=0.1,

@@ -34,7 +34,7 @@ from quickstroke.batches import Drawings
 from quickstroke.categories import CATEGORIES, check_classes, closest_words
 from quickstroke.drawing import UNKNOWN_COUNTRY, Drawing, DrawingBlock, check_simplified, split_strokes
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, FormatError
-from quickstroke.files import write_text
+from quickstroke.files import sha256_of, write_text
 from quickstroke.formats import binary
 from quickstroke.simplification import simplify
 
@@ -407,9 +407,7 @@ def _split_to_json(split: FractionSplit | PositionSplit) -> dict[str, Any]:
 
 
 def _source(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"name": path.name, "bytes": path.stat().st_size, "sha256": digest}
+    return {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 class _Writer:

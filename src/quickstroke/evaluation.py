@@ -131,19 +131,25 @@ def evaluate(
         order = batches.cut(everything, batch_size)
     else:
         order = list(batches.by_length(everything, n_points, _BATCH_SIZE))
-    device = next(model.parameters()).device
     with _mode(model, protocol), torch.inference_mode():
         for rows in order:
-            batch = batches.gather(data, indices[rows], label_map, model.config.max_padding, model.config.preprocessing)
-            logits = model(torch.from_numpy(batch.points).to(device), torch.from_numpy(batch.lengths).to(device))
-            # Few numbers and exact sums: double precision on the CPU, whatever the model ran in.
-            logits = logits.double().cpu()  # (B, K)
-            truth = torch.from_numpy(batch.labels)  # (B,)
+            logits, truth = _logits(model, data, indices[rows], label_map)  # (B, K), (B,)
             predicted[rows], ranks[rows] = _best(logits).numpy(), _ranks(logits, truth).numpy()
             losses[rows] = F.cross_entropy(logits, truth, reduction="none").numpy()
             probability[rows] = logits.softmax(1).amax(1).numpy()
             on_batch(len(rows))
     return Evaluation(tuple(classes), indices, labels, predicted, probability, ranks, float(losses.mean()))
+
+
+def _logits(
+    model: StrokeClassifier, data: Drawings, indices: NDArray[np.int64], label_map: NDArray[np.int64]
+) -> tuple[Tensor, Tensor]:
+    """Logits (B, K) and labels int64 (B,) of the drawings `indices` (B,)."""
+    config, device = model.config, next(model.parameters()).device
+    batch = batches.gather(data, indices, label_map, config.max_padding, config.preprocessing)
+    logits = model(torch.from_numpy(batch.points).to(device), torch.from_numpy(batch.lengths).to(device))
+    # Few numbers and exact sums: double precision on the CPU, whatever the model ran in.
+    return logits.double().cpu(), torch.from_numpy(batch.labels)
 
 
 def _best(logits: Tensor) -> Tensor:
@@ -197,14 +203,10 @@ def fit_calibration(
     Args:
         n_trained: int64 (K,), drawings that each class was trained on.
     """
-    device = next(model.parameters()).device
     logits = torch.empty(len(indices), model.config.n_classes, dtype=torch.float64)
-    config = model.config
     with _mode(model, "honest"), torch.inference_mode():
         for rows in batches.by_length(np.arange(len(indices)), data.n_points[indices], _BATCH_SIZE):
-            batch = batches.gather(data, indices[rows], label_map, config.max_padding, config.preprocessing)
-            points, lengths = (torch.from_numpy(array).to(device) for array in batch[:2])
-            logits[torch.from_numpy(rows)] = model(points, lengths).double().cpu()
+            logits[torch.from_numpy(rows)], _ = _logits(model, data, indices[rows], label_map)
     labels = label_map[data.labels[indices]]
     weights = torch.from_numpy(1.0 / np.bincount(labels)[labels])
     weights = weights / weights.sum()

@@ -7,10 +7,10 @@ ort.py            onnxruntime-web from npm, pinned and verified
 hub.py            a folder for the Hugging Face Hub
 """
 
-import hashlib
 from typing import TYPE_CHECKING, Any
 
 from quickstroke import cards
+from quickstroke.files import sha256_of
 
 if TYPE_CHECKING:
     from quickstroke.published import LoadedModel
@@ -20,6 +20,4 @@ def card_of(loaded: "LoadedModel") -> dict[str, Any]:
     """The model's card, or the entries that every card has for a model without one."""
     if loaded.card is not None:
         return dict(loaded.card)
-    with loaded.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return cards.new_card(loaded.model.config, loaded.classes, digest)
+    return cards.new_card(loaded.model.config, loaded.classes, sha256_of(loaded.path))
