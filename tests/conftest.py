@@ -16,9 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 WORDS = ("circle", "house", "star")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """PyTorch on one thread, so that sums are made in one order."""
+    """PyTorch on one thread for a file's tests and what they share, so that sums are made in one order."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from quickstroke import batches
-from quickstroke.augmentation import STROKES, Augmentation, gather, seeds
+from quickstroke.augmentation import STROKES, Augmentation, gather, kin, seeds
 from quickstroke.config import Preprocessing
 from quickstroke.dataset import MemoryDataset, PreparedDataset
 from quickstroke.errors import ConfigError
@@ -21,7 +21,7 @@ Strokes = list[NDArray[np.uint8]]
 Points = NDArray[np.float32]
 
 NAMES = tuple(field.name for field in fields(Augmentation))
-VIEW = ("turn", "shear", "stretch", "loosen", "wave", "jitter")
+VIEW = ("blend", "turn", "shear", "stretch", "loosen", "wave", "jitter")
 PREPROCESSINGS = get_args(Preprocessing)
 # A stroke from corner to corner: the bounding box is the same whatever happens inside it.
 DIAGONAL = np.array([[0, 0], [255, 255]], np.uint8)
@@ -275,6 +275,90 @@ def test_points_are_left_out_at_most_as_often_as_asked() -> None:
     assert np.mean(kept) == pytest.approx(300, rel=0.05)
 
 
+# --- blended with another drawing
+
+
+def blended(strokes: Strokes, other: Strokes, seed: int) -> list[Any]:
+    """The places of a drawing that is blended with another one, stroke by stroke."""
+    data, own = memory(strokes, other), np.array([seed], np.uint64)
+    whom = kin(data, np.array([1]), np.array([0]))
+    points, _ = gather(data, np.array([0]), own, None, Augmentation(blend=1.0), 1000, "pos5", whom)
+    return placed(points[0])
+
+
+@settings(deadline=None)
+@given(stroke=hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.just(2))), seed=any_seed)
+def test_blended_with_itself_a_drawing_stays(stroke: NDArray[np.uint8], seed: int) -> None:
+    assert near(blended([stroke], [stroke], seed)[0], places([stroke])[0])
+    assert near(np.concatenate(blended(HOUSE, HOUSE, seed)), np.concatenate(places(HOUSE)))
+
+
+@settings(deadline=None)
+@given(one=any_strokes, other=any_strokes, seed=any_seed)
+def test_blending_keeps_how_many_strokes_and_points_there_are(one: Strokes, other: Strokes, seed: int) -> None:
+    new = blended(one, other, seed)
+    assert list(map(len, new)) == list(map(len, one)) and np.isfinite(np.concatenate(new)).all()
+
+
+SQUARE = np.array([[0, 0], [200, 0], [200, 200], [0, 200], [0, 0]], np.uint8)
+BEND = np.array([[20, 20], [90, 40], [180, 160]], np.uint8)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_blending_minds_neither_direction_nor_order_nor_where_a_closed_stroke_begins(seed: int) -> None:
+    elsewhere = np.roll(SQUARE[:-1], 2, axis=0)
+    elsewhere = np.concatenate([elsewhere, elsewhere[:1]])
+    for other in (
+        [SQUARE[::-1], BEND],
+        [SQUARE, BEND[::-1]],
+        [BEND, SQUARE],
+        [elsewhere, BEND],
+        [elsewhere[::-1], BEND],
+    ):
+        assert near(np.concatenate(blended([SQUARE, BEND], other, seed)), np.concatenate(places([SQUARE, BEND])))
+
+
+def test_each_point_goes_at_most_half_of_the_way_all_of_them_alike() -> None:
+    # Side by side in a box of the same middle and size: heights alone differ.
+    line, hill = ([DIAGONAL, np.array([[0, y], [100, y], [200, y]], np.uint8)] for y in (80, 180))
+    parts = []
+    for seed in range(300):
+        new = blended(line, hill, seed * 7919)
+        assert near(new[0], places(line)[0])
+        moved = (new[1][:, 1] - places(line)[1][:, 1]) * 255 / 100
+        assert np.allclose(moved, moved[0], atol=1e-4) and near(new[1][:, 0], places(line)[1][:, 0])
+        parts.append(moved[0])
+    assert 0 <= min(parts) < 0.05 and 0.45 < max(parts) <= 0.5
+    assert np.mean(parts) == pytest.approx(0.25, abs=0.03)
+
+
+def test_so_many_are_blended() -> None:
+    data, whom = memory([SQUARE, BEND], [BEND, BEND + 40]), None
+    same = places([SQUARE, BEND])
+    whom = kin(data, np.array([1]), np.array([0]))
+    often = 0
+    for seed in range(500):
+        own = np.array([seed * 7919], np.uint64)
+        points, _ = gather(data, np.array([0]), own, None, Augmentation(blend=0.3), 1000, "pos5", whom)
+        often += not near(np.concatenate(placed(points[0])), np.concatenate(same))
+    assert often / 500 == pytest.approx(0.3, abs=0.07)
+
+
+def test_kin_are_drawings_of_ones_own_class_and_for_unknown_classes_all(dataset: PreparedDataset) -> None:
+    trained = dataset.indices("train")
+    order, begins, ends = kin(dataset, trained, np.array([1, -1, 0]))
+    for label in (0, 2):
+        own = order[begins[label] : ends[label]]
+        assert sorted(own) == trained[dataset.labels[trained] == label].tolist()
+    assert sorted(order[begins[1] : ends[1]]) == trained.tolist()
+
+
+def test_without_kin_nothing_is_blended(dataset: PreparedDataset) -> None:
+    indices, own = np.arange(40), words(40, 1)
+    plain = gather(dataset, indices, own, None, Augmentation(), 100, "pos5")[0]
+    assert np.array_equal(gather(dataset, indices, own, None, Augmentation(blend=1.0), 100, "pos5")[0], plain)
+
+
 # --- each change alone: of strokes
 
 
@@ -382,7 +466,7 @@ def test_impossible_value_is_refused_by_its_key(name: str, value: Any) -> None:
 
 
 def test_parameters_are_the_values_in_order() -> None:
-    values = [round(0.01 * k, 2) for k in range(1, 14)]
+    values = [round(0.01 * k, 2) for k in range(1, 15)]
     assert Augmentation(**dict(zip(NAMES, values, strict=True))).parameters.tolist() == values
     assert not Augmentation().parameters.any()
     assert STROKES.parameters.all()

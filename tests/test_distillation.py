@@ -179,7 +179,8 @@ def test_a_view_is_the_augmented_drawings_whatever_goes_together(
 ) -> None:
     targets = opened(publish(), change=STROKES)
     pool = dataset.indices("train")
-    points, lengths = augmentation.gather(dataset, pool, seeds_of_views(3, 120), None, STROKES, 100, "seed3")
+    whom = augmentation.kin(dataset, pool, np.arange(3))
+    points, lengths = augmentation.gather(dataset, pool, seeds_of_views(3, 120), None, STROKES, 100, "seed3", whom)
     expected = targets.models[0].probabilities(points, lengths)
     assert near(targets.of(3, POOL), expected)
     monkeypatch.setattr(distillation, "_BATCH_SIZE", 7)

@@ -969,20 +969,21 @@ def test_balance_of_classes_in_an_epoch(dataset):
 
 
 def test_a_student_sees_the_views_that_teachers_were_asked_about(dataset, finished, monkeypatch):
-    monkeypatch.setattr(augmentation, "STROKES", Augmentation(turn=0.3))
+    monkeypatch.setattr(augmentation, "STROKES", Augmentation(blend=0.5, turn=0.3))
     config = replace(CONFIG, augment="strokes", teacher=(str(finished["default"]),), n_views=2)
     drawings, model_config = dataset.indices("train"), replace(POOL_MODEL, max_padding=30)
     places = np.arange(40, 10, -1)
     rows = drawings[places]
+    kin = augmentation.kin(dataset, drawings, np.arange(3))
 
     def seen(epoch):
         state = SimpleNamespace(epoch=epoch, step=0)
-        return training._batch(config, model_config, dataset, drawings, places, np.arange(3), state)
+        return training._batch(config, model_config, dataset, drawings, places, np.arange(3), kin, state)
 
     for epoch in range(4):
         points, lengths, labels = seen(epoch)
         seeds = distillation.seeds_of_views(epoch % 2, len(drawings))[places]
-        asked = augmentation.gather(dataset, rows, seeds, None, Augmentation(turn=0.3), 30, "pos5")
+        asked = augmentation.gather(dataset, rows, seeds, None, augmentation.STROKES, 30, "pos5", kin)
         np.testing.assert_allclose(points, asked[0], rtol=0, atol=1e-6)
         assert np.array_equal(lengths, asked[1]) and np.array_equal(labels, dataset.labels[rows])
     assert not np.allclose(seen(0)[0], seen(1)[0], atol=1e-3)
@@ -991,11 +992,12 @@ def test_a_student_sees_the_views_that_teachers_were_asked_about(dataset, finish
 def test_without_teachers_every_epoch_and_step_is_augmented_anew(dataset):
     config, model_config = replace(CONFIG, augment="strokes"), replace(POOL_MODEL, max_padding=30)
     drawings, seen = dataset.indices("train")[:9], set()
+    label_map = np.arange(3)
+    kin = augmentation.kin(dataset, drawings, label_map)
     for epoch, step in ((0, 0), (0, 1), (1, 0), (16, 0), (0, 0)):
         state = SimpleNamespace(epoch=epoch, step=step)
-        seen.add(
-            training._batch(config, model_config, dataset, drawings, np.arange(9), np.arange(3), state)[0].tobytes()
-        )
+        points = training._batch(config, model_config, dataset, drawings, np.arange(9), label_map, kin, state)[0]
+        seen.add(points.tobytes())
     assert len(seen) == 4
 
 

@@ -3,8 +3,8 @@
 What happens to a drawing comes in two stages, each a function of its own seed. Its *view* has another shape, and is
 what a teacher sees as well:
 
-    turned, sheared, stretched, each stroke a little apart from the others, bent by a slow wave, each point moved a
-    little
+    blended with another drawing of the same category, turned, sheared, stretched, each stroke a little apart from the
+    others, bent by a slow wave, each point moved a little
 
 Then the student alone sees another way of drawing it, by which a teacher that reads strokes in order is misled:
 
@@ -13,7 +13,7 @@ Then the student alone sees another way of drawing it, by which a teacher that r
 """
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -26,6 +26,10 @@ from quickstroke.points import fill_rows, n_channels, unpack
 
 # A part of the longer side.
 _CORNER = 0.05
+# A stroke whose ends are closer than this part of its length is closed: it may as well begin anywhere.
+_CLOSED = 0.15
+_N_BEGINNINGS = 8
+_FARTHEST_BLEND = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +37,7 @@ class Augmentation:
     """How far drawings are changed. Lengths are fractions of a drawing's longer side; 0 leaves a change out.
 
     Attributes:
+        blend: probability that each stroke goes up to half of the way to the most similar one of another drawing.
         turn: standard deviation of the angle, in radians.
         shear: standard deviation of the shear.
         stretch: standard deviation of the logarithm of width over height.
@@ -50,6 +55,7 @@ class Augmentation:
         unfinished: probability that only a first part of the points is there, from 1/5 of them on.
     """
 
+    blend: float = 0.0
     turn: float = 0.0
     shear: float = 0.0
     stretch: float = 0.0
@@ -74,7 +80,7 @@ class Augmentation:
     @property
     def of_view(self) -> list[float]:
         """The values that a view depends on."""
-        return [self.turn, self.shear, self.stretch, self.loosen, self.wave, self.jitter]
+        return [self.blend, self.turn, self.shear, self.stretch, self.loosen, self.wave, self.jitter]
 
     @property
     def parameters(self) -> NDArray[np.float64]:
@@ -84,6 +90,7 @@ class Augmentation:
 
 # What the recipe `strong` does; chosen by eye, so that people still name the drawings.
 STROKES = Augmentation(
+    blend=0.5,
     turn=0.12,
     shear=0.1,
     stretch=0.18,
@@ -100,6 +107,34 @@ STROKES = Augmentation(
 )
 
 
+class Kin(NamedTuple):
+    """Which other drawing one may be blended with.
+
+    Attributes:
+        order: int64 (N,), drawings.
+        begins, ends: int64 (K,): those for a drawing of data label k are `order[begins[k] : ends[k]]`.
+    """
+
+    order: NDArray[np.int64]
+    begins: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+
+def kin(data: Drawings, indices: NDArray[np.int64], label_map: NDArray[np.int64]) -> Kin:
+    """For a drawing of a class that `label_map` knows the drawings of `indices` of its class, for others all of them.
+
+    A drawing that has no label for a model stands for nothing but itself: blended with whatever else it is only
+    another drawing of which teachers say what they see.
+    """
+    labels = data.labels[indices]
+    sizes = np.bincount(labels, minlength=len(label_map))
+    ends = np.cumsum(sizes)
+    begins = ends - sizes
+    unknown = label_map < 0
+    begins[unknown], ends[unknown] = 0, len(indices)
+    return Kin(indices[np.argsort(labels, kind="stable")], begins, ends)
+
+
 def gather(
     data: Drawings,
     indices: NDArray[np.int64],
@@ -108,6 +143,7 @@ def gather(
     augmentation: Augmentation,
     max_padding: int,
     preprocessing: Preprocessing,
+    kin: Kin | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Augmented points float32 (B, T, C), zero after each drawing's end, and their true rows int64 (B,).
 
@@ -115,8 +151,10 @@ def gather(
         indices: int64 (B,), which drawings.
         view_seeds: (B,), of each one's view.
         stroke_seeds: (B,), of what the student alone sees; None leaves that out.
+        kin: whom each is blended with; None blends none.
     """
     longest = 2 * int(data.n_points[indices].max(initial=1))
+    others = np.empty(0, np.int64)
     out = np.zeros((len(indices), min(longest, max_padding), n_channels(preprocessing)), dtype=np.float32)
     lengths = np.empty(len(indices), dtype=np.int64)
     _fill_augmented(
@@ -124,6 +162,8 @@ def gather(
         data.pen_up,
         data.offsets,
         indices,
+        data.labels,
+        *(kin or Kin(others, others, others)),
         view_seeds,
         view_seeds if stroke_seeds is None else stroke_seeds,
         stroke_seeds is not None,
@@ -166,19 +206,114 @@ def _normal(state: Any) -> Any:
     return (total - 2.0) * np.sqrt(3.0)
 
 
+@numba.njit(inline="always")
+def _box(x: Any, y: Any, begin: Any, end: Any) -> Any:
+    """Middle and size of the points from `begin` to before `end`: x, y, width, height."""
+    x_low, x_high, y_low, y_high = x[begin], x[begin], y[begin], y[begin]
+    for i in range(begin + 1, end):
+        x_low, x_high = min(x_low, x[i]), max(x_high, x[i])
+        y_low, y_high = min(y_low, y[i]), max(y_high, y[i])
+    return (x_low + x_high) / 2, (y_low + y_high) / 2, x_high - x_low, y_high - y_low
+
+
+@numba.njit(inline="always")
+def _end(pen: Any, begin: Any) -> Any:
+    """One behind the last point of the stroke that begins at `begin`."""
+    end = begin
+    while pen[end] == 0:
+        end += 1
+    return end + 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _measure(x: Any, y: Any, begin: Any, end: Any, along: Any) -> Any:
+    """Writes how far each point of a stroke is along it, from 0 to 1, and returns its length."""
+    along[begin] = 0.0
+    for i in range(begin + 1, end):
+        along[i] = along[i - 1] + np.hypot(x[i] - x[i - 1], y[i] - y[i - 1])
+    length = along[end - 1]
+    for i in range(begin, end):
+        along[i] /= max(length, 1e-9)
+    return length
+
+
+@numba.njit(cache=True, nogil=True)
+def _point_at(x: Any, y: Any, begin: Any, end: Any, along: Any, part: Any) -> Any:
+    """The point that is so far along a measured stroke."""
+    i = begin + 1
+    while i < end - 1 and along[i] < part:
+        i += 1
+    if i >= end:
+        return x[begin], y[begin]
+    between = min(max((part - along[i - 1]) / max(along[i] - along[i - 1], 1e-9), 0.0), 1.0)
+    return x[i - 1] + between * (x[i] - x[i - 1]), y[i - 1] + between * (y[i] - y[i - 1])
+
+
+@numba.njit(cache=True, nogil=True)
+def _blend(x: Any, y: Any, pen: Any, n: Any, x3: Any, y3: Any, pen3: Any, n3: Any, state: Any) -> None:
+    """Moves the first `n` points towards those of another drawing of `n3` points, by the same part for all."""
+    weight = _FARTHEST_BLEND * _uniform(state)
+    along, along3 = np.empty(n), np.empty(n3)
+    middle_x, middle_y, _, _ = _box(x, y, 0, n)
+    middle3_x, middle3_y, _, _ = _box(x3, y3, 0, n3)
+    for i in range(n3):
+        x3[i] += middle_x - middle3_x
+        y3[i] += middle_y - middle3_y
+
+    begin = 0
+    while begin < n:
+        end = _end(pen, begin)
+        box_x, box_y, width, height = _box(x, y, begin, end)
+        closest, begin3, end3 = np.inf, 0, 0
+        other = 0
+        while other < n3:
+            other_end = _end(pen3, other)
+            other_x, other_y, other_width, other_height = _box(x3, y3, other, other_end)
+            distance = (box_x - other_x) ** 2 + (box_y - other_y) ** 2
+            distance += (width - other_width) ** 2 + (height - other_height) ** 2
+            if distance < closest:
+                closest, begin3, end3 = distance, other, other_end
+            other = other_end
+
+        # The same way along both, from wherever the two are most alike.
+        _measure(x, y, begin, end, along)
+        length3 = _measure(x3, y3, begin3, end3, along3)
+        is_closed = np.hypot(x3[begin3] - x3[end3 - 1], y3[begin3] - y3[end3 - 1]) < _CLOSED * length3
+        closest, best_turn, best_sign = np.inf, 0, 1.0
+        for turn in range(_N_BEGINNINGS if is_closed else 1):
+            for sign in (1.0, -1.0):
+                distance = 0.0
+                for i in range(begin, end):
+                    other_x, other_y = _point_at(x3, y3, begin3, end3, along3, _part(along[i], turn, sign))
+                    distance += (x[i] - other_x) ** 2 + (y[i] - other_y) ** 2
+                if distance < closest:
+                    closest, best_turn, best_sign = distance, turn, sign
+        for i in range(begin, end):
+            other_x, other_y = _point_at(x3, y3, begin3, end3, along3, _part(along[i], best_turn, best_sign))
+            x[i] += weight * (other_x - x[i])
+            y[i] += weight * (other_y - y[i])
+        begin = end
+
+
+@numba.njit(inline="always")
+def _part(part: Any, turn: Any, sign: Any) -> Any:
+    """How far along another stroke a point belongs that is so far along its own."""
+    if turn == 0:
+        return part if sign > 0 else 1.0 - part
+    part = turn / _N_BEGINNINGS + sign * part
+    return part - np.floor(part)
+
+
 @numba.njit(cache=True, nogil=True)
 def _view(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> None:
     """Moves the first `n` points."""
-    turn, shear, stretch = p[0] * _normal(state), p[1] * _normal(state), np.exp(0.5 * p[2] * _normal(state))
-    height_x, height_y = p[4] * _normal(state), p[4] * _normal(state)
+    turn, shear, stretch = p[1] * _normal(state), p[2] * _normal(state), np.exp(0.5 * p[3] * _normal(state))
+    height_x, height_y = p[5] * _normal(state), p[5] * _normal(state)
     phase_x, phase_y = 2 * np.pi * _uniform(state), 2 * np.pi * _uniform(state)
     frequency_x, frequency_y = 0.5 + _uniform(state), 0.5 + _uniform(state)
-    jitter = p[5] * _uniform(state)
-    x_low, x_high, y_low, y_high = x[0], x[0], y[0], y[0]
-    for i in range(1, n):
-        x_low, x_high = min(x_low, x[i]), max(x_high, x[i])
-        y_low, y_high = min(y_low, y[i]), max(y_high, y[i])
-    side = max(x_high - x_low, y_high - y_low, 1.0)
+    jitter = p[6] * _uniform(state)
+    center_x, center_y, width, height = _box(x, y, 0, n)
+    side = max(width, height, 1.0)
     cos, sin = np.cos(turn), np.sin(turn)
     begin = 0
     while begin < n:
@@ -189,13 +324,13 @@ def _view(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> None:
             middle_x += x[end]
             middle_y += y[end]
         middle_x, middle_y = middle_x / (end - begin + 1), middle_y / (end - begin + 1)
-        size, own_turn = np.exp(p[3] * _normal(state)), p[3] * _normal(state)
-        shift_x, shift_y = p[3] / 3 * _normal(state), p[3] / 3 * _normal(state)
+        size, own_turn = np.exp(p[4] * _normal(state)), p[4] * _normal(state)
+        shift_x, shift_y = p[4] / 3 * _normal(state), p[4] / 3 * _normal(state)
         own_cos, own_sin = size * np.cos(own_turn), size * np.sin(own_turn)
         for i in range(begin, end + 1):
             from_x, from_y = x[i] - middle_x, y[i] - middle_y
-            u = (middle_x + own_cos * from_x - own_sin * from_y - (x_low + x_high) / 2) / side + shift_x
-            v = (middle_y + own_sin * from_x + own_cos * from_y - (y_low + y_high) / 2) / side + shift_y
+            u = (middle_x + own_cos * from_x - own_sin * from_y - center_x) / side + shift_x
+            v = (middle_y + own_sin * from_x + own_cos * from_y - center_y) / side + shift_y
             u, v = u * stretch + shear * v, v / stretch
             u, v = cos * u - sin * v, sin * u + cos * v
             bent_u = u + height_x * np.sin(2 * np.pi * frequency_x * v + phase_x) + jitter * _normal(state)
@@ -208,14 +343,11 @@ def _view(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> None:
 @numba.njit(cache=True, nogil=True)
 def _thin(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> Any:
     """Leaves points out and perhaps exchanges left and right, in place; returns how many points are left."""
-    flip = -1.0 if _uniform(state) < p[6] else 1.0
-    drop = p[7] * _uniform(state)
-    x_low, x_high, y_low, y_high = x[0], x[0], y[0], y[0]
-    for i in range(1, n):
-        x_low, x_high = min(x_low, x[i]), max(x_high, x[i])
-        y_low, y_high = min(y_low, y[i]), max(y_high, y[i])
+    flip = -1.0 if _uniform(state) < p[7] else 1.0
+    drop = p[8] * _uniform(state)
+    _, _, width, height = _box(x, y, 0, n)
     # A point well beside the line of its neighbours is a corner, without which a square were a triangle.
-    largest = (_CORNER * max(x_high - x_low, y_high - y_low, 1.0)) ** 2
+    largest = (_CORNER * max(width, height, 1.0)) ** 2
     before_x, before_y = x[0], y[0]
     was_end = True
     kept = 0
@@ -240,15 +372,15 @@ def _restroke(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any, x2: Any, y2:
         n_strokes += pen[i] > 0
     for k in range(n_strokes):
         order[k] = k
-    if _uniform(state) < p[9]:
+    if _uniform(state) < p[10]:
         for k in range(n_strokes - 1, 0, -1):
             other = int(_uniform(state) * (k + 1))
             order[k], order[other] = order[other], order[k]
     dropped = -1
-    if _uniform(state) < p[8] and n_strokes >= 3:
+    if _uniform(state) < p[9] and n_strokes >= 3:
         dropped = int(_uniform(state) * n_strokes)
-    has_backwards = _uniform(state) < p[10]
-    middle = p[11] * _uniform(state)
+    has_backwards = _uniform(state) < p[11]
+    middle = p[12] * _uniform(state)
     n_out = 0
     for k in range(n_strokes):
         if order[k] == dropped:
@@ -270,7 +402,7 @@ def _restroke(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any, x2: Any, y2:
             x2[n_out], y2[n_out], pen2[n_out] = x[i], y[i], 0
             n_out += 1
         pen2[n_out - 1] = 1
-    if _uniform(state) < p[12]:
+    if _uniform(state) < p[13]:
         n_out = max(int(np.ceil(n_out * (0.2 + 0.8 * _uniform(state)))), 1)
         # The pen may be on the paper still: then the last point is no end of a stroke, but a reader that is given
         # strokes so far takes it for one.
@@ -284,6 +416,10 @@ def _fill_augmented(
     pen_bits: Any,
     offsets: Any,
     indices: Any,
+    labels: Any,
+    kin: Any,
+    kin_begins: Any,
+    kin_ends: Any,
     view_seeds: Any,
     stroke_seeds: Any,
     with_strokes: Any,
@@ -294,6 +430,7 @@ def _fill_augmented(
 ) -> None:
     x, y, pen = np.empty(longest), np.empty(longest), np.empty(longest)
     x2, y2, pen2 = np.empty(longest), np.empty(longest), np.empty(longest)
+    x3, y3, pen3 = np.empty(longest), np.empty(longest), np.empty(longest)
     order = np.empty(longest, np.int64)
     state = np.empty(1, np.uint64)
     for b in range(indices.size):
@@ -301,6 +438,14 @@ def _fill_augmented(
         unpack(points, pen_bits, begin, end, x, y, pen)
         state[0] = view_seeds[b]
         n = end - begin
+        if kin.size and _uniform(state) < parameters[0]:
+            first, last = kin_begins[labels[indices[b]]], kin_ends[labels[indices[b]]]
+            other = kin[first + int(_uniform(state) * (last - first))]
+            begin, end = np.int64(offsets[other]), np.int64(offsets[other + 1])
+            if end - begin > x3.size:
+                x3, y3, pen3 = np.empty(end - begin), np.empty(end - begin), np.empty(end - begin)
+            unpack(points, pen_bits, begin, end, x3, y3, pen3)
+            _blend(x, y, pen, n, x3, y3, pen3, end - begin, state)
         _view(x, y, pen, n, state, parameters)
         if with_strokes:
             state[0] = stroke_seeds[b]

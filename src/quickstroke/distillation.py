@@ -20,7 +20,7 @@ from torch import Tensor
 
 from quickstroke import augmentation, batches, evaluation, published
 from quickstroke import config as configs
-from quickstroke.augmentation import Augmentation
+from quickstroke.augmentation import Augmentation, Kin
 from quickstroke.dataset import PreparedDataset
 from quickstroke.errors import ConfigError
 from quickstroke.files import atomic_write, sha256_of
@@ -30,7 +30,7 @@ from quickstroke.files import atomic_write, sha256_of
 _DRAWINGS_A_CLASS = 50
 _BATCH_SIZE = 512
 # Of the views: it changes with what an augmentation does.
-_VERSION = 4
+_VERSION = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class Targets:
     data: PreparedDataset
     classes: tuple[str, ...]
     augmentation: Augmentation
+    kin: Kin
     folder: Path
 
     def of(
@@ -82,7 +83,14 @@ class Targets:
         for loaded in self.models:
             config = loaded.model.config
             points, lengths = augmentation.gather(
-                self.data, indices, view_seeds, None, self.augmentation, config.max_padding, config.preprocessing
+                self.data,
+                indices,
+                view_seeds,
+                None,
+                self.augmentation,
+                config.max_padding,
+                config.preprocessing,
+                self.kin,
             )
             columns = [loaded.classes.index(word) for word in self.classes]
             device = next(loaded.model.parameters()).device
@@ -141,7 +149,8 @@ def open_targets(
         "augmentation": change.of_view,
     }
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    return Targets(tuple(models), facts, data, classes, change, folder / name)
+    kin = augmentation.kin(data, trained, label_map)
+    return Targets(tuple(models), facts, data, classes, change, kin, folder / name)
 
 
 def _facts(loaded: published.LoadedModel) -> dict[str, Any]:

@@ -111,6 +111,7 @@ def train(
         cache = Path(teacher_cache) if teacher_cache is not None else folder / "teacher"
         targets = open_targets(config.teacher, data, classes, change_of(config), cache, precision, device)
     teachers = tuple(targets.teachers) if targets else ()
+    kin = augmentation.kin(data, data.indices("train"), label_map)
     run = RunConfig(model_config, config, classes, runs.describe_data(data, classes), teachers)
 
     _check_size(model_config)
@@ -147,7 +148,7 @@ def train(
         model.bn.train(config.normalization == "batch")
         for rows in order[state.step :]:
             set_learning_rate(optimizer, config, (state.epoch + done / n_train) / config.n_epochs)
-            points, lengths, labels = _batch(config, model_config, data, drawings, rows, label_map, state)
+            points, lengths, labels = _batch(config, model_config, data, drawings, rows, label_map, kin, state)
             goal = torch.from_numpy(labels)  # (B,)
             if said is not None:
                 goal = soften(
@@ -345,6 +346,7 @@ def _batch(
     drawings: Any,
     places: Any,
     label_map: Any,
+    kin: augmentation.Kin,
     state: State,
 ) -> tuple[Any, Any, Any]:
     """Points (B, T, C), lengths (B,) and labels (B,), -1 where a drawing is of another class."""
@@ -360,7 +362,7 @@ def _batch(
         view_seeds = augmentation.seeds((*here, 0), own)
     stroke_seeds = augmentation.seeds((*here, 1), own) if config.augment == "strokes" else None
     points, lengths = augmentation.gather(
-        data, rows, view_seeds, stroke_seeds, change_of(config), config.max_padding, model_config.preprocessing
+        data, rows, view_seeds, stroke_seeds, change_of(config), config.max_padding, model_config.preprocessing, kin
     )
     return points, lengths, label_map[data.labels[rows]]
 
