@@ -103,7 +103,7 @@ STROKES = Augmentation(
     reorder=0.1,
     backwards=0.15,
     midpoints=0.25,
-    unfinished=0.25,
+    unfinished=0.35,
 )
 
 
