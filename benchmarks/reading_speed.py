@@ -4,9 +4,9 @@
 
 In turns, on one core, from files that the operating system holds in memory: `quickstroke.dataset.prepare` from files to
 a dataset on disk, its reader alone, and what the plain recipe does (plain_recipe.py: `struct`, one padded float32
-tensor a drawing), the last on the first drawings of the same files. The reader is also given all cores, a thread a
-file. A figure is the median over the turns. Official files hold some 100,000 drawings each: smaller ones are first
-repeated with jitter (jittered_copies.py), --n-copies times.
+tensor a drawing), the last on the first drawings of the same files. `prepare` is also given all cores. A figure is the
+median over the turns. Official files hold some 100,000 drawings each: smaller ones are first repeated with jitter
+(jittered_copies.py), --n-copies times.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import os
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -32,6 +32,7 @@ from jittered_copies import jittered
 from quickstroke import formats
 from quickstroke.categories import parse_classes
 from quickstroke.dataset import PreparedDataset, prepare
+from quickstroke.files import n_cores
 from quickstroke.formats import binary
 from training_speed import timed
 
@@ -77,12 +78,6 @@ def read_all(paths: Sequence[Path]) -> None:
         read_file(path)
 
 
-def read_in_threads(paths: Sequence[Path], n_threads: int) -> None:
-    """Reads all files, so many at a time."""
-    with ThreadPoolExecutor(n_threads) as pool:
-        list(pool.map(read_file, paths))
-
-
 def main() -> None:
     """Prints a table and one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -101,7 +96,6 @@ def main() -> None:
         paths = [source / f"{word}.bin" for word in words]
         n_drawings = sum(map(read_file, paths))
         n_plain = min(options.n_plain, n_drawings // len(words))
-        n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         n_prepared = 0
 
         def prepare_anew() -> None:
@@ -114,11 +108,11 @@ def main() -> None:
             "prepare": (prepare_anew, n_drawings),
             "read": (lambda: read_all(paths), n_drawings),
         }
-        rates: dict[str, list[float]] = {way: [] for way in (*ways, "read_all_cores")}
+        rates: dict[str, list[float]] = {way: [] for way in (*ways, "prepare_all_cores")}
         for turn in range(options.n_turns + 1):
             with one_core():
                 taken = {way: n / timed(function) for way, (function, n) in ways.items()}
-            taken["read_all_cores"] = n_drawings / timed(lambda: read_in_threads(paths, n_cores))
+            taken["prepare_all_cores"] = n_drawings / timed(prepare_anew)
             if turn:  # the first turn compiles and brings the files into memory
                 for way, rate in taken.items():
                     rates[way].append(rate)
@@ -130,8 +124,8 @@ def main() -> None:
     names = {
         "plain": "plain recipe, one core",
         "prepare": "read and prepare, one core",
+        "prepare_all_cores": f"read and prepare, {n_cores()} cores",
         "read": "reader alone, one core",
-        "read_all_cores": f"reader alone, {n_cores} cores",
     }
     table = Table("", "drawings/s", "ratio", title=f"Reading {n_drawings:,} drawings of {n_points:.1f} points")
     for way, name in names.items():
@@ -143,7 +137,7 @@ def main() -> None:
     result = {
         "n_drawings": n_drawings,
         "points_a_drawing": n_points,
-        "n_cores": n_cores,
+        "n_cores": n_cores(),
         **{f"{way}_per_s": rate for way, rate in medians.items()},
         **{f"ratio_{way}": medians[way] / medians["plain"] for way in names if way != "plain"},
         "bytes_a_drawing": n_bytes,

@@ -8,7 +8,6 @@ command that the table states; its JSON goes to results.json, from which parts t
 
 import argparse
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from quickstroke import __version__
-from quickstroke.files import write_text
+from quickstroke.files import n_cores, write_text
 
 HERE = Path(__file__).resolve().parent
 SAMPLE = "benchmarks/sample46.txt"
@@ -35,9 +34,9 @@ PROSE = """\
 
 **Reading and preparing.** The reader alone is several times faster than the whole: it goes over each byte twice, once
 to count and once to spread, and that is near what one core can do with records of unknown length. The rest of
-`prepare` is what makes a dataset one can trust: the strokes are hashed, key_ids are sorted to find those that are there
-twice, every file, source and result, gets its SHA-256, and all is brought to the disk before it gets its name. It runs
-on one core; categories are independent until their arrays are written, so a process a core is the next factor of two.
+`prepare` is what makes a dataset one can trust: key_ids are sorted to find those that are there twice, every file,
+source and result, gets its SHA-256, and all is brought to the disk before it gets its name. Threads read ahead and
+hash, one writes; hashing a file while it is written, not after, would be the next step.
 
 **Training.** An LSTM's steps depend on each other, so a batch is as many small products one after the other as its
 longest drawing has points. With 64 units a step's product is too small to keep the matrix unit busy: the time goes into
@@ -108,9 +107,9 @@ def times(value: float | None) -> str:
 
 def reading(found: dict[str, Any]) -> str:
     """Ratios of `prepare` and of the reader alone."""
-    cores = f"{times(found['ratio_read_all_cores'])} with {found['n_cores']} cores"
-    alone = f"reader alone {times(found['ratio_read'])}, {cores}"
-    return f"{times(found['ratio_prepare'])} ({found['prepare_per_s']:,.0f} drawings/s); {alone}"
+    cores = f"{times(found['ratio_prepare_all_cores'])} with {found['n_cores']} cores"
+    one = f"{times(found['ratio_prepare'])} ({found['prepare_per_s']:,.0f} drawings/s)"
+    return f"{one}; {cores}; reader alone {times(found['ratio_read'])}"
 
 
 def of_model(name: str, key: str, text: Callable[[float], str]) -> Callable[[dict[str, Any]], str]:
@@ -223,11 +222,10 @@ def machine() -> dict[str, Any]:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     facts = dict(reversed([[word.strip() for word in line.partition(":")[::2]] for line in lines if ":" in line]))
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     flags = [flag for flag in FLAGS if flag in facts.get("flags", "").split()]
     return {
         "processor": facts.get("model name", platform.processor()),
-        "cores": n_cores,
+        "cores": n_cores(),
         "flags": flags,
         "python": platform.python_version(),
         "quickstroke": __version__,

@@ -1,4 +1,4 @@
-"""Files as bytes and text: gzip where the name says so, whole under their final name or not at all."""
+"""Files as bytes and text: gzip where the name says so, whole under their final name or not at all; and cores."""
 
 import gzip
 import hashlib
@@ -118,3 +118,8 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def n_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
