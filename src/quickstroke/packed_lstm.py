@@ -3,22 +3,27 @@
 `torch.lstm` is fast forward, but its backward reaches a third of the processor's matrix rate, and padded steps cost as
 much as true ones. Here the steps of a batch lie packed one after the other, each step is one matrix product over the
 drawings that still go on, the gates are one pass of compiled code over what that product left in the cache, and the
-gradient of the weights is one product over all steps.
+gradient of the weights is one product over all steps. Where PyTorch brings Intel's MKL, compiled code calls its
+products and goes through all steps without Python; elsewhere Python calls PyTorch's for each step.
 
 Dimensions: B batch, S packed rows (the sum of the lengths), C inputs, H hidden units, K = C + H + 1 columns that one
 product reads (input, hidden state, 1 for the bias), rounded up.
 """
 
+import ctypes
 import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import llvmlite.binding
 import numba
 import numpy as np
 import torch
+from numba.extending import overload
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -99,16 +104,52 @@ def _deactivate(a: Any, dh: Any, tanh_c: Any, dc: Any, c_before: Any, de: Any, d
 
 
 @numba.njit(inline="always")
-def rounded_to_bfloat16(bits: Any) -> Any:
+def _rounded_to_bfloat16(bits: Any) -> Any:
     """The upper half of a float32's bits, rounded to even. What is not finite stays so, but for a NaN of few bits."""
     return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
+
+
+def widen(source: Any, target: Any, bits: Any) -> None:
+    """One row as float32 in `target`, whose memory is `bits` (uint32) too; bfloat16 comes as uint16."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(widen)
+def _compiled_widen(source: Any, target: Any, bits: Any) -> Any:
+    def of_bfloat16(source: Any, target: Any, bits: Any) -> None:
+        for j in range(len(source)):
+            bits[j] = np.uint32(source[j]) << np.uint32(16)
+
+    def of_float32(source: Any, target: Any, bits: Any) -> None:
+        for j in range(len(source)):
+            target[j] = source[j]
+
+    return of_bfloat16 if source.dtype == numba.uint16 else of_float32
+
+
+def narrow(source: Any, bits: Any, target: Any) -> None:
+    """The reverse: one row from float32, whose memory is `bits` too."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(narrow)
+def _compiled_narrow(source: Any, bits: Any, target: Any) -> Any:
+    def to_bfloat16(source: Any, bits: Any, target: Any) -> None:
+        for j in range(len(target)):
+            target[j] = _rounded_to_bfloat16(bits[j])
+
+    def to_float32(source: Any, bits: Any, target: Any) -> None:
+        for j in range(len(target)):
+            target[j] = source[j]
+
+    return to_bfloat16 if target.dtype == numba.uint16 else to_float32
 
 
 # Whole arrays and places in them go into the steps below: views made in Python would take longer than short steps do.
 
 
 @_jit
-def _step_float32(
+def _step(
     gates: Any, c: Any, tanh_c: Any, h: Any, state: Any, at: Any, kept: Any, before: Any, size: Any, n_next: Any
 ) -> None:
     """One step of `size` drawings, whose rows begin at `at`, in what is kept at `kept`, at `before` a step earlier.
@@ -116,72 +157,19 @@ def _step_float32(
     The first step has no `before`: it is negative. The hidden states go to `h`, and for the `n_next` drawings that go
     on to `state`, the rows after.
     """
-    zeros = np.zeros(c.shape[1], np.float32)
-    for r in range(size):
-        row = h[at + r]
-        c_before = c[before + r] if before >= 0 else zeros
-        _activate(gates[kept + r], c_before, c[kept + r], tanh_c[kept + r], row)
-        if r < n_next:
-            following = state[at + size + r]
-            for j in range(len(row)):
-                following[j] = row[j]
-
-
-@_jit
-def _step_bfloat16(
-    product: Any,
-    gates: Any,
-    c: Any,
-    tanh_c: Any,
-    h: Any,
-    state: Any,
-    at: Any,
-    kept: Any,
-    before: Any,
-    size: Any,
-    n_next: Any,
-) -> None:
-    """As `_step_float32`, from the rows of `product`."""
-    bits = gates.view(np.uint32)
     exact = np.empty(c.shape[1], np.float32)
-    exact_bits = exact.view(np.uint32)
+    bits = exact.view(np.uint32)
     zeros = np.zeros(c.shape[1], np.float32)
     for r in range(size):
-        source, target = product[r], bits[kept + r]
-        for j in range(len(source)):
-            target[j] = np.uint32(source[j]) << np.uint32(16)
         c_before = c[before + r] if before >= 0 else zeros
         _activate(gates[kept + r], c_before, c[kept + r], tanh_c[kept + r], exact)
-        row = h[at + r]
-        for j in range(len(row)):
-            row[j] = rounded_to_bfloat16(exact_bits[j])
+        narrow(exact, bits, h[at + r])
         if r < n_next:
-            following = state[at + size + r]
-            for j in range(len(row)):
-                following[j] = row[j]
+            narrow(exact, bits, state[at + size + r])
 
 
 @_jit
-def _step_back_float32(
-    dh_out: Any, dstate: Any, gates: Any, c: Any, tanh_c: Any, dc: Any, at: Any, before: Any, size: Any, n_next: Any
-) -> None:
-    n = tanh_c.shape[1]
-    de, dg, dh = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
-    zeros = np.zeros(n, np.float32)
-    for r in range(size):
-        out = dh_out[at + r]
-        for j in range(n):
-            dh[j] = out[j]
-        if r < n_next:
-            following = dstate[at + size + r]
-            for j in range(n):
-                dh[j] += following[j]
-        c_before = c[before + r] if before >= 0 else zeros
-        _deactivate(gates[at + r], dh, tanh_c[at + r], dc[r], c_before, de, dg)
-
-
-@_jit
-def _step_back_bfloat16(
+def _step_back(
     dh_out: Any,
     dstate: Any,
     gates: Any,
@@ -194,37 +182,145 @@ def _step_back_bfloat16(
     size: Any,
     n_next: Any,
 ) -> None:
+    """Gradients of the gates into `dgates`, which may be `gates`; the first `n_next` rows of `dstate` are of the step
+    after."""
     n = tanh_c.shape[1]
     de, dg, dh = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
+    dh_bits = dh.view(np.uint32)
     zeros = np.zeros(n, np.float32)
-    wide = np.empty(n, np.float32)
-    wide_bits = wide.view(np.uint32)
-    bits = gates.view(np.uint32)
+    gate_bits = gates.view(np.uint32)
     for r in range(size):
-        out = dh_out[at + r]
-        for j in range(n):
-            wide_bits[j] = np.uint32(out[j]) << np.uint32(16)
-        for j in range(n):
-            dh[j] = wide[j]
+        widen(dh_out[at + r], dh, dh_bits)
         if r < n_next:
-            following = dstate[at + size + r]
+            following = dstate[r]
             for j in range(n):
-                wide_bits[j] = np.uint32(following[j]) << np.uint32(16)
-            for j in range(n):
-                dh[j] += wide[j]
+                dh[j] += following[j]
         c_before = c[before + r] if before >= 0 else zeros
         _deactivate(gates[at + r], dh, tanh_c[at + r], dc[r], c_before, de, dg)
-        source, target = bits[at + r], dgates[at + r]
-        for j in range(len(target)):
-            target[j] = rounded_to_bfloat16(source[j])
+        narrow(gates[at + r], gate_bits[at + r], dgates[at + r])
 
 
 @_jit
-def _copy_rows(source: Any, target: Any, at: Any, size: Any) -> None:
+def _widen_rows(source: Any, target: Any, at: Any, size: Any) -> None:
+    """The first `size` rows of `source` as float32 rows of `target` from `at` on."""
+    bits = target.view(np.uint32)
     for r in range(size):
-        row, out = source[r], target[at + r]
-        for j in range(len(row)):
-            out[j] = row[j]
+        widen(source[r], target[at + r], bits[at + r])
+
+
+@_jit
+def _narrow_rows(source: Any, target: Any, at: Any, size: Any) -> None:
+    """The reverse."""
+    bits = source.view(np.uint32)
+    for r in range(size):
+        narrow(source[r], bits[r], target[at + r])
+
+
+# --- Products of MKL --------------------------------------------------------------------------------------------------
+
+
+def _find_products() -> bool:
+    """Makes MKL's products, by their Fortran names, known to compiled code; whether there are any worth calling."""
+    # On AMD's processors MKL does not use what they can do; PyTorch's products of bfloat16 are oneDNN's, which do.
+    if llvmlite.binding.get_host_cpu_name().startswith("znver"):
+        return False
+    try:
+        library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
+        for name in ("sgemm", "gemm_bf16bf16f32"):
+            address = ctypes.cast(getattr(library, f"{name}_"), ctypes.c_void_p).value
+            llvmlite.binding.add_symbol(f"quickstroke_{name}", address)
+        # In the threads of this module products are no further divided.
+        _one_thread_each.append(library.MKL_Set_Num_Threads_Local)
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
+_one_thread_each: list[Callable[[int], Any]] = []
+_HAS_PRODUCTS = _find_products()
+# Fortran takes every argument by its address.
+_OF_PRODUCT = numba.void(*13 * [numba.uintp])
+_sgemm = numba.types.ExternalFunction("quickstroke_sgemm", _OF_PRODUCT)
+_gemm_bfloat16 = numba.types.ExternalFunction("quickstroke_gemm_bf16bf16f32", _OF_PRODUCT)
+
+
+def _gemm(a: Any, b: Any, out: Any, transposed: Any, sizes: Any, factors: Any) -> None:
+    raise NotImplementedError("for compiled code")
+
+
+@overload(_gemm)
+def _compiled_gemm(a: Any, b: Any, out: Any, transposed: Any, sizes: Any, factors: Any) -> Any:
+    function = _gemm_bfloat16 if a.dtype == numba.uint16 else _sgemm
+
+    def gemm(a: Any, b: Any, out: Any, transposed: Any, sizes: Any, factors: Any) -> None:
+        # Fortran's matrices go column by column, so that it sees all of these transposed: out' = b' a'.
+        sizes[0], sizes[1], sizes[2] = out.shape[1], out.shape[0], b.shape[0]
+        sizes[3], sizes[4], sizes[5] = b.strides[0] // b.itemsize, a.strides[0] // a.itemsize, out.shape[1]
+        letters = factors.ctypes.data + np.uintp(8)
+        size = sizes.ctypes.data
+        function(
+            letters,
+            letters + np.uintp(4 if transposed else 0),
+            size,
+            size + np.uintp(4),
+            size + np.uintp(8),
+            factors.ctypes.data,
+            b.ctypes.data,
+            size + np.uintp(12),
+            a.ctypes.data,
+            size + np.uintp(16),
+            factors.ctypes.data + np.uintp(4),
+            out.ctypes.data,
+            size + np.uintp(20),
+        )
+
+    return gemm
+
+
+@_jit
+def _multiply(a: Any, b: Any, out: Any, transposed: Any) -> None:
+    """`out` = a b, or a' b where `a` is `transposed`; rows of numbers side by side, `out` float32 and without gaps."""
+    sizes = np.empty(6, np.int32)
+    factors = np.array([1.0, 0.0, 0.0, 0.0], np.float32)  # and two letters, N and T, in the last two
+    letters = factors.view(np.uint8)
+    letters[8], letters[12] = 78, 84
+    _gemm(a, b, out, transposed, sizes, factors)
+
+
+@_jit
+def _forward(
+    z: Any, weight: Any, n_inputs: Any, gates: Any, c: Any, tanh_c: Any, h: Any, sizes: Any, begin: Any, first: Any
+) -> None:
+    """All steps of a part; where `first` is not negative only two are kept, from that row on."""
+    state = z[:, n_inputs : n_inputs + h.shape[1]]
+    before, is_odd = -1, False
+    for step in range(len(sizes)):
+        size = sizes[step]
+        n_next = sizes[step + 1] if step + 1 < len(sizes) else 0
+        kept = begin if first < 0 else first + is_odd * sizes[0]
+        _multiply(z[begin : begin + size], weight, gates[kept : kept + size], False)
+        _step(gates, c, tanh_c, h, state, begin, kept, before, size, n_next)
+        before, is_odd = kept, not is_odd
+        begin += size
+
+
+@_jit
+def _backward(
+    dh: Any, dz: Any, weight: Any, n_inputs: Any, gates: Any, c: Any, tanh_c: Any, dgates: Any, sizes: Any, end: Any
+) -> None:
+    n = c.shape[1]
+    dc = np.zeros((sizes[0], n), np.float32)
+    product = np.empty((sizes[0], weight.shape[1]), np.float32)
+    dstate = product[:, n_inputs : n_inputs + n]
+    n_next = 0
+    for step in range(len(sizes) - 1, -1, -1):
+        size = sizes[step]
+        begin = end - size
+        before = begin - sizes[step - 1] if step else -1
+        _step_back(dh, dstate, gates, c, tanh_c, dc, dgates, begin, before, size, n_next)
+        _multiply(dgates[begin:end], weight, product[:size], False)
+        _narrow_rows(product, dz, begin, size)
+        end, n_next = begin, size
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,26 +471,28 @@ class _Direction(torch.autograd.Function):
 
         def run(begin: int, sizes: tuple[int, ...]) -> None:
             end = begin + sum(sizes)
-            first, odd = firsts[begin], False
+            first, is_odd = -1 if needs_grad else firsts[begin], False
             z[begin:end, :n_inputs] = x[begin:end]
             z[begin:end, n_inputs + n_hidden :] = 0
             z[begin:end, n_inputs + n_hidden] = 1
             z[begin : begin + sizes[0], n_inputs : n_inputs + n_hidden] = 0
-            state = bits_as_array(z)[:, n_inputs : n_inputs + n_hidden]
             g, c_all, t, h_all = bits_as_array(gates), bits_as_array(c), bits_as_array(tanh_c), bits_as_array(h)
+            z_all = bits_as_array(z)
+            if _HAS_PRODUCTS:
+                steps = np.array(sizes)
+                _forward(z_all, bits_as_array(transposed), n_inputs, g, c_all, t, h_all, steps, begin, first)
+                return
+            state = z_all[:, n_inputs : n_inputs + n_hidden]
             product = torch.empty(_rounded_up(sizes[0]), 4 * n_hidden, dtype=x.dtype)
             product_bits, heads = bits_as_array(product), _Heads(product)
             before = -1
             for size, n_next in zip(sizes, (*sizes[1:], 0), strict=True):
-                kept = begin if needs_grad else first + odd * sizes[0]
-                if x.dtype == torch.float32:
-                    torch.mm(z.narrow(0, begin, size), transposed, out=gates.narrow(0, kept, size))
-                    _step_float32(g, c_all, t, h_all, state, begin, kept, before, size, n_next)
-                else:
-                    n = _rounded_up(size)
-                    torch.mm(z.narrow(0, begin, n), transposed, out=heads.of(n))
-                    _step_bfloat16(product_bits, g, c_all, t, h_all, state, begin, kept, before, size, n_next)
-                before, odd = kept, not odd
+                kept = begin if first < 0 else first + is_odd * sizes[0]
+                n = _rounded_up(size)
+                torch.mm(z.narrow(0, begin, n), transposed, out=heads.of(n))
+                _widen_rows(product_bits, g, kept, size)
+                _step(g, c_all, t, h_all, state, begin, kept, before, size, n_next)
+                before, is_odd = kept, not is_odd
                 begin += size
 
         _in_parts(run, packing)
@@ -422,25 +520,29 @@ class _Direction(torch.autograd.Function):
         def run(begin: int, sizes: tuple[int, ...]) -> Tensor:
             end = begin + sum(sizes)
             whole = slice(begin, end)
-            product = torch.empty(_rounded_up(sizes[0]), n_columns, dtype=z.dtype)
-            product_bits, heads, dz_bits = bits_as_array(product), _Heads(product), bits_as_array(dz)
-            dstate = dz_bits[:, n_inputs : n_inputs + n_hidden]
-            dh_all, dg = bits_as_array(dh), bits_as_array(dgates)
+            dh_all, dg, dz_all = bits_as_array(dh), bits_as_array(dgates), bits_as_array(dz)
             g, c_all, t = bits_as_array(gates), bits_as_array(c), bits_as_array(tanh_c)
+            if _HAS_PRODUCTS:
+                steps = np.array(sizes)
+                _backward(dh_all, dz_all, bits_as_array(weight), n_inputs, g, c_all, t, dg, steps, end)
+                dweight = torch.empty(4 * n_hidden, n_columns)
+                _multiply(dg[whole], bits_as_array(z)[whole], dweight.numpy(), True)
+                return dweight
+            product = torch.empty(_rounded_up(sizes[0]), n_columns, dtype=z.dtype)
+            product_bits, heads = bits_as_array(product), _Heads(product)
+            exact = np.empty((sizes[0], n_columns), dtype=np.float32)
+            dstate = exact[:, n_inputs : n_inputs + n_hidden]
             dc = np.zeros((sizes[0], n_hidden), dtype=np.float32)
             n_next = 0
             for step in range(len(sizes) - 1, -1, -1):
                 size = sizes[step]
                 begin = end - size
                 before = begin - sizes[step - 1] if step else -1
-                if z.dtype == torch.float32:
-                    _step_back_float32(dh_all, dstate, g, c_all, t, dc, begin, before, size, n_next)
-                    torch.mm(dgates.narrow(0, begin, size), weight, out=dz.narrow(0, begin, size))
-                else:
-                    _step_back_bfloat16(dh_all, dstate, g, c_all, t, dc, dg, begin, before, size, n_next)
-                    n = _rounded_up(size)
-                    torch.mm(dgates.narrow(0, begin, n), weight, out=heads.of(n))
-                    _copy_rows(product_bits, dz_bits, begin, size)
+                _step_back(dh_all, dstate, g, c_all, t, dc, dg, begin, before, size, n_next)
+                n = _rounded_up(size)
+                torch.mm(dgates.narrow(0, begin, n), weight, out=heads.of(n))
+                _widen_rows(product_bits, exact, 0, size)
+                _narrow_rows(exact, dz_all, begin, size)
                 end, n_next = begin, size
             return _product_over_rows(dgates[whole], z[whole])  # (4H, K)
 
@@ -554,6 +656,8 @@ def _new_pool() -> ThreadPoolExecutor:
 
     def begin() -> None:
         torch.set_num_threads(1)
+        for set_number in _one_thread_each:
+            set_number(1)
         barrier.wait()
 
     n_threads = torch.get_num_threads()

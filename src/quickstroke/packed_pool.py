@@ -8,51 +8,14 @@ from typing import Any
 import numba
 import numpy as np
 import torch
-from numba.extending import overload
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from quickstroke.packed_lstm import Packing, bits_as_array, rounded_to_bfloat16
+from quickstroke.packed_lstm import Packing, bits_as_array, narrow, widen
 
 # As in packed_lstm: the loops over columns are written so that LLVM makes vectors of them.
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
 _F = np.float32
-
-
-def _widen(source: Any, target: Any, bits: Any) -> None:
-    """One row as float32 in `target`, whose memory is `bits` too; bfloat16 comes as uint16."""
-    raise NotImplementedError("for compiled code")
-
-
-@overload(_widen)
-def _compiled_widen(source: Any, target: Any, bits: Any) -> Any:
-    def widen(source: Any, target: Any, bits: Any) -> None:
-        for j in range(len(source)):
-            bits[j] = np.uint32(source[j]) << np.uint32(16)
-
-    def copy(source: Any, target: Any, bits: Any) -> None:
-        for j in range(len(source)):
-            target[j] = source[j]
-
-    return widen if source.dtype == numba.uint16 else copy
-
-
-def _narrow(source: Any, bits: Any, target: Any) -> None:
-    """The reverse: one row from float32, whose memory is `bits` too."""
-    raise NotImplementedError("for compiled code")
-
-
-@overload(_narrow)
-def _compiled_narrow(source: Any, bits: Any, target: Any) -> Any:
-    def narrow(source: Any, bits: Any, target: Any) -> None:
-        for j in range(len(target)):
-            target[j] = rounded_to_bfloat16(bits[j])
-
-    def copy(source: Any, bits: Any, target: Any) -> None:
-        for j in range(len(target)):
-            target[j] = source[j]
-
-    return narrow if target.dtype == numba.uint16 else copy
 
 
 @_jit
@@ -64,7 +27,7 @@ def _pool(x: Any, weight: Any, drawing: Any, n_rows: Any, out: Any, where: Any, 
     total = np.zeros(len(out), np.float32)
     for r in range(len(x)):
         b = drawing[r]
-        _widen(x[r], row, bits)
+        widen(x[r], row, bits)
         score = _F(0)
         for j in range(n):
             score += row[j] * weight[j]
@@ -84,7 +47,7 @@ def _pool(x: Any, weight: Any, drawing: Any, n_rows: Any, out: Any, where: Any, 
     for r in range(len(x)):
         b = drawing[r]
         attention[r] /= total[b]
-        _widen(x[r], row, bits)
+        widen(x[r], row, bits)
         attended, share = out[b, 2 * n :], attention[r]
         for j in range(n):
             attended[j] += share * row[j]
@@ -111,7 +74,7 @@ def _pool_back(
         along[b] = product
     for r in range(len(x)):
         b = drawing[r]
-        _widen(x[r], row, bits)
+        widen(x[r], row, bits)
         dmean, dtop, dattended, at = d[b, :n], d[b, n : 2 * n], d[b, 2 * n :], where[b]
         product = _F(0)
         for j in range(n):
@@ -125,7 +88,7 @@ def _pool_back(
             gradient[j] += dtop[j] if at[j] == np.int32(r) else _F(0)
         for j in range(n):
             dweight[j] += dscore * row[j]
-        _narrow(gradient, gradient_bits, dx[r])
+        narrow(gradient, gradient_bits, dx[r])
 
 
 def pool(x: Tensor, weight: Tensor, packing: Packing) -> Tensor:
