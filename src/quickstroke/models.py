@@ -15,11 +15,12 @@ and so on, `linear.*`. Parameters are its own too, but for those of readout `poo
 
 from typing import cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quickstroke import packed_lstm, packed_pool, points
+from quickstroke import packed_conv, packed_lstm, packed_pool, points
 from quickstroke.config import ModelConfig
 
 
@@ -107,9 +108,7 @@ class StrokeClassifier(nn.Module):
         is_packed = torch.is_grad_enabled() and points.device.type == "cpu" and points.dtype == torch.float32
         x = self.bn(points, mask)  # (B, T, C)
         if self.config.readout == "pool":
-            x = (x * mask.unsqueeze(2)).to(self.precision if is_packed else x.dtype)
-            x, ends = self._convolve_normalized(x, lengths.clamp(min=1))  # (B, T', F), (B,)
-            pooled = self._pool_packed(x, ends) if is_packed else self._pool(self._outputs(x, ends), ends)
+            pooled = self._pool_packed(x, lengths) if is_packed else self._pool(*self._pooled_steps(x, mask, lengths))
             return cast(Tensor, self.linear(self.dropout(pooled)))  # (B, K)
         x = self._convolve(x)  # (B, T', F)
         ends = (lengths - self.config.receptive_field + 1).clamp(min=1)  # (B,) steps of each drawing in x
@@ -205,19 +204,40 @@ class StrokeClassifier(nn.Module):
     def _last_packed(self, x: Tensor, ends: Tensor) -> Tensor:
         """Each direction's output (B, D * H) at its own end, as from `_outputs` but over true steps only."""
         packing = packed_lstm.pack(ends, x.shape[1], packed_lstm.n_parts())
+        x = x.flatten(0, 1).index_select(0, packing.index).to(self.precision)  # (S, F)
         outputs = self._run_packed(x, packing)  # (S, H) for each direction
         return torch.cat([h.index_select(0, packing.last) for h in outputs], 1).float()  # (B, D * H)
 
-    def _pool_packed(self, x: Tensor, ends: Tensor) -> Tensor:
-        """As `_pool` of `_outputs`, over true steps only."""
-        packing = packed_lstm.pack(ends, x.shape[1], packed_lstm.n_parts())
+    def _pooled_steps(self, x: Tensor, mask: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """What readout `pool` pools of points (B, T, C): outputs (B, T', D * H), and how many of each are true (B,)."""
+        x, ends = self._convolve_normalized(x * mask.unsqueeze(2), lengths.clamp(min=1))  # (B, T', F), (B,)
+        return self._outputs(x, ends), ends
+
+    def _pool_packed(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """As `_pool` of `_pooled_steps`, over true steps only."""
+        n_parts, n_steps = packed_lstm.n_parts(), x.shape[1]
+        ends = lengths.clamp(min=1)  # (B,)
+        if packed_lstm.HAS_PRODUCTS:
+            x = x.flatten(0, 1)[_mask(ends, n_steps).flatten()].to(self.precision)  # (R, C)
+            starts = np.concatenate([[0], np.cumsum(ends.numpy())])
+            for convolution, norm in ((self.conv1, "norm1"), (self.conv2, "norm2")):
+                if convolution is not None:
+                    x, starts = packed_conv.convolve(x, starts, convolution, getattr(self, norm), n_parts)  # (S, F)
+            ends = torch.from_numpy(np.diff(starts))
+            packing = packed_lstm.pack(ends, int(ends.max()), n_parts)
+            first = torch.from_numpy(starts[:-1]) - torch.arange(len(ends)) * int(ends.max())  # (B,)
+            x = packed_pool.permute(x, packing.index + first.index_select(0, packing.drawing))  # (S, F)
+        else:
+            x = (x * _mask(lengths, n_steps).unsqueeze(2)).to(self.precision)
+            x, ends = self._convolve_normalized(x, ends)  # (B, T', F), (B,)
+            packing = packed_lstm.pack(ends, x.shape[1], n_parts)
+            x = x.flatten(0, 1).index_select(0, packing.index)  # (S, F)
         forward, backward = self._run_packed(x, packing)  # (S, H) each
         packed = torch.cat([forward, packed_pool.swap(backward, packing)], 1)  # (S, 2H)
         return packed_pool.pool(packed, self.attention.weight[0], packing)  # (B, 6H)
 
     def _run_packed(self, x: Tensor, packing: packed_lstm.Packing) -> list[Tensor]:
-        """The last layer's packed outputs (S, H) of each direction, the backward one's in its own order."""
-        x = x.flatten(0, 1).index_select(0, packing.index).to(self.precision)  # (S, F)
+        """The last layer's packed outputs (S, H) of each direction, the backward one's in its own order; x (S, F)."""
         for layer in range(self.config.n_layers):
             outputs = [packed_lstm.lstm(x, self._weights(layer, ""), packing)]  # (S, H)
             if self.config.bidirectional:

@@ -11,9 +11,10 @@ product reads (input, hidden state, 1 for the bias), rounded up.
 """
 
 import ctypes
+import itertools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -237,7 +238,7 @@ def _find_products() -> bool:
 
 
 _one_thread_each: list[Callable[[int], Any]] = []
-_HAS_PRODUCTS = _find_products()
+HAS_PRODUCTS = _find_products()
 # Fortran takes every argument by its address.
 _OF_PRODUCT = numba.void(*13 * [numba.uintp])
 _sgemm = numba.types.ExternalFunction("quickstroke_sgemm", _OF_PRODUCT)
@@ -278,10 +279,13 @@ def _compiled_gemm(a: Any, b: Any, out: Any, transposed: Any, sizes: Any, factor
 
 
 @_jit
-def _multiply(a: Any, b: Any, out: Any, transposed: Any) -> None:
-    """`out` = a b, or a' b where `a` is `transposed`; rows of numbers side by side, `out` float32 and without gaps."""
+def multiply(a: Any, b: Any, out: Any, transposed: Any, adds: Any) -> None:
+    """`out` = a b, or a' b where `a` is `transposed`, or that added to `out`.
+
+    Rows are of numbers side by side, `out` is float32 and without gaps; for compiled code, and where HAS_PRODUCTS.
+    """
     sizes = np.empty(6, np.int32)
-    factors = np.array([1.0, 0.0, 0.0, 0.0], np.float32)  # and two letters, N and T, in the last two
+    factors = np.array([1.0, 1.0 if adds else 0.0, 0.0, 0.0], np.float32)  # and two letters, N and T, in the last two
     letters = factors.view(np.uint8)
     letters[8], letters[12] = 78, 84
     _gemm(a, b, out, transposed, sizes, factors)
@@ -298,7 +302,7 @@ def _forward(
         size = sizes[step]
         n_next = sizes[step + 1] if step + 1 < len(sizes) else 0
         kept = begin if first < 0 else first + is_odd * sizes[0]
-        _multiply(z[begin : begin + size], weight, gates[kept : kept + size], False)
+        multiply(z[begin : begin + size], weight, gates[kept : kept + size], False, False)
         _step(gates, c, tanh_c, h, state, begin, kept, before, size, n_next)
         before, is_odd = kept, not is_odd
         begin += size
@@ -318,7 +322,7 @@ def _backward(
         begin = end - size
         before = begin - sizes[step - 1] if step else -1
         _step_back(dh, dstate, gates, c, tanh_c, dc, dgates, begin, before, size, n_next)
-        _multiply(dgates[begin:end], weight, product[:size], False)
+        multiply(dgates[begin:end], weight, product[:size], False, False)
         _narrow_rows(product, dz, begin, size)
         end, n_next = begin, size
 
@@ -478,7 +482,7 @@ class _Direction(torch.autograd.Function):
             z[begin : begin + sizes[0], n_inputs : n_inputs + n_hidden] = 0
             g, c_all, t, h_all = bits_as_array(gates), bits_as_array(c), bits_as_array(tanh_c), bits_as_array(h)
             z_all = bits_as_array(z)
-            if _HAS_PRODUCTS:
+            if HAS_PRODUCTS:
                 steps = np.array(sizes)
                 _forward(z_all, bits_as_array(transposed), n_inputs, g, c_all, t, h_all, steps, begin, first)
                 return
@@ -522,11 +526,11 @@ class _Direction(torch.autograd.Function):
             whole = slice(begin, end)
             dh_all, dg, dz_all = bits_as_array(dh), bits_as_array(dgates), bits_as_array(dz)
             g, c_all, t = bits_as_array(gates), bits_as_array(c), bits_as_array(tanh_c)
-            if _HAS_PRODUCTS:
+            if HAS_PRODUCTS:
                 steps = np.array(sizes)
                 _backward(dh_all, dz_all, bits_as_array(weight), n_inputs, g, c_all, t, dg, steps, end)
                 dweight = torch.empty(4 * n_hidden, n_columns)
-                _multiply(dg[whole], bits_as_array(z)[whole], dweight.numpy(), True)
+                multiply(dg[whole], bits_as_array(z)[whole], dweight.numpy(), True, False)
                 return dweight
             product = torch.empty(_rounded_up(sizes[0]), n_columns, dtype=z.dtype)
             product_bits, heads = bits_as_array(product), _Heads(product)
@@ -685,15 +689,31 @@ def n_parts() -> int:
 
 def _in_parts(run: Callable[..., Any], packing: Packing) -> list[Any]:
     """What `run(first row, sizes)` gives for each part, each on a thread of its own."""
-    if len(packing.parts) == 1:
-        return [run(*packing.parts[0])]
+    return in_threads(run, packing.parts)
+
+
+def shares(starts: NDArray[np.int64], n_parts: int) -> list[tuple[int, int]]:
+    """Drawings dealt into at most `n_parts` neighbourhoods of about as many rows: (first, one behind the last) of each.
+
+    Args:
+        starts: int64 (B + 1,), where each drawing's rows begin, and their number.
+    """
+    bounds = np.searchsorted(starts, starts[-1] * np.arange(1, n_parts) / n_parts)
+    ends = [0, *bounds.tolist(), len(starts) - 1]
+    return [(first, last) for first, last in itertools.pairwise(ends) if first < last]
+
+
+def in_threads(run: Callable[..., Any], parts: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """What `run(*part)` gives for each part, each on a thread of its own."""
+    if len(parts) == 1:
+        return [run(*parts[0])]
     global _pool
     with _lock:
         if _pool is None:
             _pool = _new_pool()
 
-    def run_here(part: tuple[int, tuple[int, ...]]) -> Any:
+    def run_here(part: tuple[Any, ...]) -> Any:
         with torch.no_grad():  # the mode belongs to a thread
             return run(*part)
 
-    return list(_pool.map(run_here, packing.parts))
+    return list(_pool.map(run_here, parts))

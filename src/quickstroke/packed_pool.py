@@ -141,19 +141,27 @@ class _Pool(torch.autograd.Function):
 
 def swap(x: Tensor, packing: Packing) -> Tensor:
     """Packed rows (S, C) with those of each drawing in the opposite order."""
-    result: Tensor = _Swap.apply(x, packing.reverse)  # type: ignore[no-untyped-call]
+    return permute(x, packing.reverse, packing.reverse)
+
+
+def permute(x: Tensor, index: Tensor, inverse: Tensor | None = None) -> Tensor:
+    """The rows `index` (S,) of x (S, C), each of them once."""
+    if inverse is None:
+        inverse = torch.empty_like(index)
+        inverse[index] = torch.arange(len(index))
+    result: Tensor = _Permute.apply(x, index, inverse)  # type: ignore[no-untyped-call]
     return result
 
 
-class _Swap(torch.autograd.Function):
-    """As index_select, whose gradient adds where this, its own inverse, only moves."""
+class _Permute(torch.autograd.Function):
+    """As index_select, whose gradient adds where this only moves."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, index: Tensor) -> Tensor:
-        ctx.index = index
+    def forward(ctx: Any, x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
+        ctx.inverse = inverse
         return x.index_select(0, index)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
-        return d.index_select(0, ctx.index), None
+        return d.index_select(0, ctx.inverse), None, None
