@@ -82,7 +82,7 @@ PARTS = {
     "accuracy": Part(
         "time_to_accuracy.py",
         "FOLDER",
-        "--n-train 20 --n-val 10 --n-epochs-baseline 1 --n-epochs 2 --batch-size 64 --seeds 0",
+        "--n-train 20 --n-val 10 --n-epochs-baseline 1 --seeds 0",
     ),
     "evaluating": Part("evaluating_speed.py", "FOLDER", "--n 4 --n-turns 1"),
     "guessing": Part("guess_speed.py", "FOLDER RAW", "--n 20"),

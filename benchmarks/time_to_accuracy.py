@@ -30,7 +30,7 @@ from quickstroke.dataset import PositionSplit, PreparedDataset, prepare
 from quickstroke.models import StrokeClassifier, n_parameters
 from quickstroke.training import Watcher, train
 
-NAME = "bipool_cv1_48_5_cv2_64_5_2_lay2_sz48"
+NAME = "bipool_cv1_48_5_2_cv2_96_5_2_lay1_sz64"
 
 
 class Point(NamedTuple):
@@ -80,16 +80,12 @@ def main() -> None:
     parser.add_argument("--n-val", type=int, default=80, help="drawings a category")
     parser.add_argument("--n-epochs-baseline", type=int, default=8)
     parser.add_argument("--name", default=NAME, help="our model")
-    parser.add_argument("--recipe", default="strong")
-    parser.add_argument("--n-epochs", type=int, default=6, help="of ours: the length of its schedule")
-    parser.add_argument("--batch-size", type=int, default=256)
-    parser.add_argument("--learning-rate", type=float, default=0.004)
-    parser.add_argument(
-        "--set", nargs="*", default=[], metavar="KEY=VALUE", help="more of TrainConfig, such as dropout=0.0"
-    )
+    parser.add_argument("--recipe", default="quick")
+    parser.add_argument("--n-epochs", type=int, default=2, help="of ours: the length of its schedule")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="of TrainConfig, such as dropout=0.1")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="one training of ours for each")
     options = parser.parse_args()
-    given = {"batch_size": options.batch_size, "learning_rate": options.learning_rate}
+    given: dict[str, Any] = {}
     for text in options.set:
         key, _, value = text.partition("=")
         try:

@@ -41,7 +41,7 @@ def trainings(draw: st.DrawFn) -> TrainConfig:
     parts, below_one = st.floats(0, 1), st.floats(0, 1, exclude_max=True)
     teacher = draw(st.lists(st.text(max_size=9), max_size=3).map(tuple))
     return TrainConfig(
-        recipe=draw(st.sampled_from(["default", "seed", "strong"])),
+        recipe=draw(st.sampled_from(["default", "seed", "quick", "strong"])),
         schedule=draw(st.sampled_from(["constant", "cosine"])),
         warmup=draw(below_one),
         weight_decay=draw(st.floats(0, 9)),
@@ -94,7 +94,8 @@ def test_defaults_are_the_smallest_published_model_and_its_training() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "reading"), [("seed", "padded"), ("default", "length-aware"), ("strong", "length-aware")]
+    ("name", "reading"),
+    [("seed", "padded"), ("default", "length-aware"), ("quick", "length-aware"), ("strong", "length-aware")],
 )
 def test_recipe_tells_the_reading(name: Recipe, reading: str) -> None:
     assert TrainConfig(recipe=name).reading == recipe(name).reading == reading
@@ -241,8 +242,8 @@ def test_impossible_value_is_refused_by_its_key(kind: type, changes: dict[str, A
         (ModelConfig, "reading", "Padded", "'length-aware' or 'padded'"),
         (ModelConfig, "reading", None, "'length-aware' or 'padded'"),
         (ModelConfig, "reading", ["padded"], "'length-aware' or 'padded'"),
-        (TrainConfig, "recipe", "Seed", "'default' or 'seed' or 'strong'"),
-        (TrainConfig, "recipe", 0, "'default' or 'seed' or 'strong'"),
+        (TrainConfig, "recipe", "Seed", "'default' or 'seed' or 'quick' or 'strong'"),
+        (TrainConfig, "recipe", 0, "'default' or 'seed' or 'quick' or 'strong'"),
         (ModelConfig, "readout", "mean", "'last' or 'pool'"),
         (TrainConfig, "schedule", "linear", "'constant' or 'cosine'"),
         (TrainConfig, "augment", True, "'none' or 'view' or 'strokes'"),

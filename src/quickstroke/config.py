@@ -15,7 +15,7 @@ from quickstroke.naming import Convolution
 Reading = Literal["length-aware", "padded"]
 Readout = Literal["last", "pool"]
 Preprocessing = Literal["seed3", "pos5"]
-Recipe = Literal["default", "seed", "strong"]
+Recipe = Literal["default", "seed", "quick", "strong"]
 Schedule = Literal["constant", "cosine"]
 Augment = Literal["none", "view", "strokes"]
 Initialization = Literal["uniform", "orthogonal"]
@@ -146,8 +146,9 @@ class TrainConfig:
 
     Attributes:
         recipe: `seed` is the 2020 project's: padded reading, fixed-length batches in random order. `default` reads
-            each drawing to its own end, in batches of similar length. `strong` is what the published models were
-            trained with: it augments, averages and gives most options below a value of its own.
+            each drawing to its own end, in batches of similar length. `quick` gets far in a few epochs. `strong`
+            augments and averages, and is what the published models were trained with. Both give options below values
+            of their own.
         n_epochs: passes over the training drawings.
         batch_size: drawings a step.
         learning_rate: of Adam, at its highest.
@@ -241,6 +242,18 @@ class TrainConfig:
 RECIPES: dict[Recipe, dict[str, Any]] = {
     "default": {},
     "seed": {},
+    "quick": {
+        "n_epochs": 4,
+        "batch_size": 64,
+        "learning_rate": 0.006,
+        "initialization": "orthogonal",
+        "normalization": "fixed",
+        "schedule": "cosine",
+        "warmup": 0.1,
+        "weight_decay": 0.01,
+        "clip_norm": 1.0,
+        "max_padding": 200,
+    },
     "strong": {
         "n_epochs": 60,
         "batch_size": 512,

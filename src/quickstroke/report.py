@@ -656,6 +656,7 @@ Intervals are Wilson's, for 95%: what another draw of drawings might change, not
 _RECIPES = {
     "default": "each drawing is read to its own end, in batches of similar length",
     "seed": "the 2020 project's: each drawing is padded with zeros to `max_padding` steps, in batches of random order",
+    "quick": "a cosine of the learning rate over few epochs of small batches",
     "strong": "augmented drawings, a cosine of the learning rate, averaged weights",
 }
 

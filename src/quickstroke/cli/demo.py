@@ -14,7 +14,7 @@ from quickstroke.errors import QuickstrokeError
 
 # Marks a folder that the demo made, and may make again.
 _MARK = ".quickstroke-demo"
-_MODEL = "bilstm_cv1_32_5_lay1_sz64"
+_MODEL = "bipool_cv1_48_5_2_cv2_96_5_2_lay1_sz64"
 # About 2,000 drawings a category, 3.6 MB in all.
 _FIRST_BYTES = 300_000
 _N_SYNTHETIC = 300
@@ -56,8 +56,7 @@ def run(args: Sequence[str]) -> int:
     n_epochs = "4" if real else "12"
     for command in (
         ["prepare", drawings, "--into", data],
-        ["train", _MODEL, "--data", data, "--into", training, "--n-epochs", n_epochs, "--batch-size", "64",
-         "--learning-rate", "0.003"],
+        ["train", _MODEL, "--data", data, "--into", training, "--recipe", "quick", "--n-epochs", n_epochs],
         ["evaluate", training, "--data", data, "--split", "test"],
         ["publish", training, "--into", folder / "lstm" / "demo"],
     ):  # fmt: skip
