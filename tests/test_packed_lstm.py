@@ -316,14 +316,3 @@ def test_a_forked_child_goes_on():
         packed(layer, points, lengths, n_parts=2)[0].sum().backward()
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-@pytest.mark.parametrize("n_hidden", [1, 3, 16, 33])
-@pytest.mark.parametrize("n_steps", [1, 2, 40])
-def test_a_single_drawing_is_read_as_nn_lstm_reads_it(n_hidden: int, n_steps: int) -> None:
-    torch.manual_seed(n_hidden)
-    reference = nn.LSTM(5, n_hidden, batch_first=True).requires_grad_(False)
-    x = torch.randn(n_steps, 5)
-    weights = tuple(reference.parameters())
-    with torch.no_grad():
-        torch.testing.assert_close(packed_lstm.lstm_of_one(x, weights), reference(x[None])[0][0], rtol=1e-5, atol=1e-6)

@@ -265,8 +265,6 @@ class StrokeClassifier(nn.Module):
         )
 
     def _direction(self, x: Tensor, layer: int, suffix: str) -> Tensor:
-        if len(x) == 1 and not torch.is_grad_enabled() and x.device.type == "cpu" and x.dtype == torch.float32:
-            return packed_lstm.lstm_of_one(x[0], self._weights(layer, suffix)).unsqueeze(0)  # (1, T, H)
         zeros = x.new_zeros(1, len(x), self.config.hidden_size)
         # As nn.LSTM calls it: input, state, weights; has biases, layers, dropout, training, two-way, batch first.
         output, _, _ = torch.lstm(

@@ -30,7 +30,7 @@ _COLUMNS = 32  # a whole number of the tiles that a processor multiplies bfloat1
 
 
 @_jit
-def _columns(x: Any, begin: Any, end: Any, stride: Any, width: Any, out: Any) -> None:
+def columns_of(x: Any, begin: Any, end: Any, stride: Any, width: Any, out: Any) -> None:
     """What each output step sees of one drawing, the rows `begin` to `end` of `x`: its rows of `out` (S, K)."""
     n_channels = x.shape[1]
     flat = x.reshape(x.size)
@@ -48,7 +48,7 @@ def _columns(x: Any, begin: Any, end: Any, stride: Any, width: Any, out: Any) ->
 
 @_jit
 def _add_columns(columns: Any, begin: Any, end: Any, stride: Any, width: Any, dx: Any) -> None:
-    """The gradient of what `_columns` gave, added up in the drawing's rows of `dx`, the first one at 0."""
+    """The gradient of what `columns_of` gave, added up in the drawing's rows of `dx`, the first one at 0."""
     n_channels = dx.shape[1]
     flat = dx.reshape(dx.size)
     for s in range(len(columns)):
@@ -62,7 +62,7 @@ def _add_columns(columns: Any, begin: Any, end: Any, stride: Any, width: Any, dx
 
 
 @_jit
-def _normalize(
+def normalize(
     rows: Any, begin: Any, end: Any, bias: Any, scale: Any, shift: Any, mean: Any, deviation: Any, y: Any
 ) -> None:
     """Adds the bias to `rows`, and writes them normalised, scaled, shifted and activated to `y`."""
@@ -102,7 +102,7 @@ def _normalize_back(
     dscale: Any,
     dshift: Any,
 ) -> None:
-    """Gradients of `_normalize`; those of rows from `begin` on go to `drows` from 0 on."""
+    """Gradients of `normalize`; those of rows from `begin` on go to `drows` from 0 on."""
     n = rows.shape[1]
     given, exact = np.empty(n, np.float32), np.empty(n, np.float32)
     given_bits, bits = given.view(np.uint32), exact.view(np.uint32)
@@ -161,9 +161,9 @@ def _forward(
         begin_row, end_row = out_starts[first], out_starts[end]
         for b in range(first, end):
             own = columns[out_starts[b] - begin_row : out_starts[b + 1] - begin_row]
-            _columns(x, starts[b], starts[b + 1], stride, width, own)
+            columns_of(x, starts[b], starts[b + 1], stride, width, own)
         multiply(columns[: end_row - begin_row], weight, rows[begin_row:end_row], False, False)
-        _normalize(rows, begin_row, end_row, bias, scale, shift, mean, deviation, y)
+        normalize(rows, begin_row, end_row, bias, scale, shift, mean, deviation, y)
         first = end
 
 
@@ -203,7 +203,7 @@ def _backward(
         _normalize_back(rows, begin_row, end_row, scale, shift, mean, deviation, dy, drows, dbias, dscale, dshift)
         for b in range(first, end):
             own = columns[out_starts[b] - begin_row : out_starts[b + 1] - begin_row]
-            _columns(x, starts[b], starts[b + 1], stride, width, own)
+            columns_of(x, starts[b], starts[b + 1], stride, width, own)
         multiply(columns[:n], drows[:n], dweight, True, True)
         if len(dx):
             multiply(drows[:n], transposed, dcolumns[:n], False, False)

@@ -64,7 +64,7 @@ def _sigmoid(y: Any) -> Any:
 
 
 @_jit
-def _activate(a: Any, c_before: Any, c: Any, tanh_c: Any, h: Any) -> None:
+def activate(a: Any, c_before: Any, c: Any, tanh_c: Any, h: Any) -> None:
     """Gates i, f, g, o in `a` (4H,) from what they are before activation; cell and hidden state (H,)."""
     n = len(c)
     for j in range(2 * n):
@@ -163,7 +163,7 @@ def _step(
     zeros = np.zeros(c.shape[1], np.float32)
     for r in range(size):
         c_before = c[before + r] if before >= 0 else zeros
-        _activate(gates[kept + r], c_before, c[kept + r], tanh_c[kept + r], exact)
+        activate(gates[kept + r], c_before, c[kept + r], tanh_c[kept + r], exact)
         narrow(exact, bits, h[at + r])
         if r < n_next:
             narrow(exact, bits, state[at + size + r])
@@ -393,52 +393,6 @@ def lstm(x: Tensor, weights: tuple[Tensor, Tensor, Tensor, Tensor], packing: Pac
     """
     result: Tensor = _Direction.apply(x, *weights, packing)  # type: ignore[no-untyped-call]
     return result
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
-def _recur(gates: Any, weight: Any, h: Any) -> None:
-    """Hidden states into `h` (T, H), from what the input gives the gates (T, 4H) and `weight_hh` (4H, H)."""
-    n = h.shape[1]
-    before = np.zeros(n, np.float32)
-    c, c_next, tanh_c = np.zeros(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
-    for t in range(len(h)):
-        a = gates[t]
-        if t:
-            # Four rows at a time: the processor adds up each of them while it waits for the others.
-            for j in range(0, 4 * n, 4):
-                w0, w1, w2, w3 = weight[j], weight[j + 1], weight[j + 2], weight[j + 3]
-                s0, s1, s2, s3 = _F(0), _F(0), _F(0), _F(0)
-                for k in range(n):
-                    s0 += w0[k] * before[k]
-                    s1 += w1[k] * before[k]
-                    s2 += w2[k] * before[k]
-                    s3 += w3[k] * before[k]
-                a[j] += s0
-                a[j + 1] += s1
-                a[j + 2] += s2
-                a[j + 3] += s3
-        _activate(a, c, c_next, tanh_c, h[t])
-        c, c_next = c_next, c
-        before = h[t]
-
-
-def lstm_of_one(x: Tensor, weights: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
-    """One direction of one layer over a single drawing, without gradients.
-
-    `torch.lstm` prepares so much for each call that this takes a third of the time.
-
-    Args:
-        x: float32 (T, C), T at least 1.
-        weights: as for `lstm`.
-
-    Returns:
-        The hidden state float32 (T, H) after each step.
-    """
-    weight_ih, weight_hh, bias_ih, bias_hh = weights
-    gates = torch.addmm(bias_ih + bias_hh, x, weight_ih.t())  # (T, 4H)
-    h = torch.empty(len(x), weight_hh.shape[1])
-    _recur(gates.numpy(), weight_hh.detach().contiguous().numpy(), h.numpy())
-    return h
 
 
 class _Direction(torch.autograd.Function):

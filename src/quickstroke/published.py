@@ -8,6 +8,7 @@ import hashlib
 import json
 import warnings
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -22,13 +23,14 @@ from quickstroke.config import ModelConfig, Preprocessing
 from quickstroke.errors import ConfigError, ModelNameError, WeightsError
 from quickstroke.files import sha256_of, write_text
 from quickstroke.models import StrokeClassifier
+from quickstroke.single import SingleReader
 
 # In the metadata of a .safetensors file, and in the card there.
 CARD_KEY, HASH_KEY = "quickstroke", "content_sha256"
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LoadedModel:
     """A model in evaluation mode with what belongs to it.
 
@@ -61,11 +63,19 @@ class LoadedModel:
         """The preprocessing of the points that it reads."""
         return self.model.config.preprocessing
 
+    @cached_property
+    def _single(self) -> SingleReader:
+        return SingleReader(self.model)
+
     def probabilities(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
         """Softmax probabilities (B, K) for points (B, T, C), zero after each drawing's end, of `lengths` (B,) rows."""
+        if len(points) == 1:
+            logits = self._single.logits(points[0, : lengths[0]]).astype(np.float64)  # (K,)
+            values = np.exp(logits - logits.max())
+            return cast(NDArray[np.float64], values[None] / values.sum())  # (1, K)
         with torch.inference_mode():
-            logits = self.model(torch.from_numpy(points), torch.from_numpy(lengths))  # (B, K)
-            return cast(NDArray[np.float64], logits.double().softmax(1).numpy())  # (B, K)
+            of_all = self.model(torch.from_numpy(points), torch.from_numpy(lengths))  # (B, K)
+            return cast(NDArray[np.float64], of_all.double().softmax(1).numpy())  # (B, K)
 
 
 def load_model(path: Path | str, classes: Any = None) -> LoadedModel:
