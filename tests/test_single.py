@@ -88,10 +88,12 @@ def test_a_loaded_model_gives_the_same_probabilities_alone_and_in_company(tmp_pa
     loaded = published.LoadedModel(model, tuple("abcdefghi"), None, tmp_path)
     points = drawing(model, 30).numpy()
     alone = loaded.probabilities(points, np.array([25]))
-    together = loaded.probabilities(np.concatenate([points, points]), np.array([25, 30]))
     assert alone.shape == (1, 9) and alone.dtype == np.float64 and alone.sum() == pytest.approx(1)
-    np.testing.assert_allclose(alone[0], together[0], rtol=1e-4)
-    assert not np.allclose(together[0], together[1], rtol=1e-4)  # rows beyond a drawing's end are not read
+    for n in (2, 40):
+        together = loaded.probabilities(np.repeat(points, n, axis=0), np.array([25, 30] * (n // 2)))
+        assert together.shape == (n, 9) and together.dtype == np.float64
+        np.testing.assert_allclose(together[::2], np.repeat(alone, n // 2, axis=0), rtol=1e-4)
+        assert not np.allclose(together[0], together[1], rtol=1e-4)  # rows beyond a drawing's end are not read
 
 
 def test_the_weights_are_copies() -> None:

@@ -27,6 +27,8 @@ from quickstroke.single import SingleReader
 
 # In the metadata of a .safetensors file, and in the card there.
 CARD_KEY, HASH_KEY = "quickstroke", "content_sha256"
+# So many drawings are read sooner one after the other than by PyTorch together.
+_FEW = 8
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64)
 
 
@@ -69,10 +71,11 @@ class LoadedModel:
 
     def probabilities(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
         """Softmax probabilities (B, K) for points (B, T, C), zero after each drawing's end, of `lengths` (B,) rows."""
-        if len(points) == 1:
-            logits = self._single.logits(points[0, : lengths[0]]).astype(np.float64)  # (K,)
-            values = np.exp(logits - logits.max())
-            return cast(NDArray[np.float64], values[None] / values.sum())  # (1, K)
+        if 0 < len(points) <= _FEW:
+            alone = [self._single.logits(own[:n]) for own, n in zip(points, lengths, strict=True)]
+            logits = np.array(alone, np.float64)  # (B, K)
+            values = np.exp(logits - logits.max(1, keepdims=True))
+            return cast(NDArray[np.float64], values / values.sum(1, keepdims=True))
         with torch.inference_mode():
             of_all = self.model(torch.from_numpy(points), torch.from_numpy(lengths))  # (B, K)
             return cast(NDArray[np.float64], of_all.double().softmax(1).numpy())  # (B, K)

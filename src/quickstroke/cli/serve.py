@@ -66,6 +66,8 @@ def run(args: Sequence[str]) -> None:
         if "torch" in sys.modules:
             # A drawing is too small to be worth several threads, which would also take the cores from the network.
             sys.modules["torch"].set_num_threads(1)
+        # What is compiled at first use, on a fresh installation for seconds, is compiled before somebody waits for it.
+        model.predict([[(0, 0), (255, 0), (255, 255)]])
         url = server.url(sock)
 
         def ready() -> None:
