@@ -84,6 +84,7 @@ PARTS = {
         "FOLDER",
         "--n-train 20 --n-val 10 --n-epochs-baseline 1 --seeds 0",
     ),
+    "same": Part("same_accuracy.py", "FOLDER", "--n-train 20 --n-val 10 --n-epochs 1 --seeds 0"),
     "evaluating": Part("evaluating_speed.py", "FOLDER", "--n 4 --n-turns 1"),
     "guessing": Part("guess_speed.py", "FOLDER RAW", "--n 20"),
 }
@@ -136,6 +137,13 @@ def accuracy(found: dict[str, Any]) -> str:
     seconds = f"{found['target_accuracy']:.1%} after {found['baseline_seconds']:.0f} s and {found['seconds']:.1f} s"
     wall = f"{times(found['ratio_wall'])} counting checkpoints and second scores"
     return f"{times(found['ratio'])} (`{found['name']}`, {seconds}; {wall})"
+
+
+def same(found: dict[str, Any]) -> str:
+    """The difference in accuracy, and each way's."""
+    ours, theirs = (found["means"][way] for way in ("ours", "torch"))
+    of = f"`{found['name']}`, {found['n_epochs']} epochs, means of {len(found['seeds'])} seeds"
+    return f"**{100 * found['difference']:+.1f} points** ({ours:.1%} and {theirs:.1%}; {of})"
 
 
 def evaluating(found: dict[str, Any]) -> str:
@@ -205,6 +213,13 @@ ROWS = (
         "1/60",
         "accuracy",
         accuracy,
+    ),
+    Row(
+        "validation accuracy of the fast path against float32 `nn.LSTM`, batch 256, length-aware, the same epochs",
+        "-1 point",
+        "",
+        "same",
+        same,
     ),
     Row("evaluate, drawings a second, against plain", "5 x", "10 x", "evaluating", evaluating),
     Row(
