@@ -75,11 +75,12 @@ def test_padded_models_see_their_padding(name: str, n_steps: int) -> None:
     torch.testing.assert_close(torch.from_numpy(logits), expected, rtol=1e-5, atol=2e-6)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if "pool" not in name])
-def test_a_dot_without_a_row_is_read_as_the_model_reads_it(name: str) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_a_drawing_without_a_row_is_read_as_the_model_reads_it(name: str) -> None:
     model = model_of(name)
-    expected = model(torch.zeros(1, 0, 3), torch.tensor([0]))[0]
-    logits = single.SingleReader(model).logits(np.zeros((0, 3), np.float32))
+    points = drawing(model, 0)
+    expected = model(points, torch.tensor([0]))[0]
+    logits = single.SingleReader(model).logits(points[0].numpy())
     torch.testing.assert_close(torch.from_numpy(logits), expected, rtol=1e-5, atol=2e-6)
 
 

@@ -178,6 +178,8 @@ class SingleReader:
         x = np.zeros((n_steps, points.shape[1]), np.float32)
         x[: len(points)] = points
         x = x * self._scale + self._shift
+        if self._attention is not None:
+            x[len(points) :] = 0.0
         convolve = _convolve if self._attention is None else _convolve_normalized
         for convolution in self._convolutions:
             x = convolve(x, *convolution)
