@@ -29,17 +29,6 @@ NAMES = (
 )
 
 
-@pytest.fixture(scope="module", params=["products of MKL", "products of PyTorch"], autouse=True)
-def products(request):
-    """Both ways through the steps; the first where PyTorch brings MKL."""
-    is_of_mkl = request.param == "products of MKL"
-    if is_of_mkl and not packed_lstm.HAS_PRODUCTS:
-        pytest.skip("this PyTorch brings no MKL, or this processor does not profit from it")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(packed_lstm, "HAS_PRODUCTS", is_of_mkl)
-        yield
-
-
 def reference(layer, points, lengths):
     """The outputs of nn.LSTM, each drawing run by itself at its own length."""
     return [layer(row[None, :length])[0][0] for row, length in zip(points, lengths.tolist(), strict=True)]

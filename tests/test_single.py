@@ -1,6 +1,5 @@
 """One drawing at a time against the same model in PyTorch."""
 
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -40,22 +39,8 @@ def drawing(model: StrokeClassifier, n_steps: int) -> torch.Tensor:
     return torch.randn(1, n_steps, len(model.bn.weight))
 
 
-@pytest.fixture(scope="module", params=["products of MKL", "products of its own"])
-def products(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Compiled anew with each kind of product; the first where PyTorch brings MKL."""
-    is_of_mkl = request.param == "products of MKL"
-    if is_of_mkl and single._multiply is not single._multiply_by_mkl:
-        pytest.skip("this PyTorch brings no MKL, or it is not used here")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(single, "_multiply", single._multiply_by_mkl if is_of_mkl else single._multiply_here)
-        for name in ("_convolve", "_convolve_normalized", "_layer"):
-            monkeypatch.setattr(single, name, single.numba.njit(getattr(single, name).py_func))
-        yield
-
-
 @pytest.mark.parametrize("n_steps", [1, 2, 9, 40])
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.usefixtures("products")
 def test_logits_are_those_of_the_model(name: str, n_steps: int) -> None:
     model = model_of(name, max_padding=40)
     points = drawing(model, n_steps)

@@ -217,21 +217,16 @@ class StrokeClassifier(nn.Module):
         """As `_pool` of `_pooled_steps`, over true steps only."""
         n_parts, n_steps = packed_lstm.n_parts(), x.shape[1]
         ends = lengths.clamp(min=1)  # (B,)
-        if packed_lstm.HAS_PRODUCTS:
-            x = x.flatten(0, 1)[_mask(ends, n_steps).flatten()].to(self.precision)  # (R, C)
-            starts = np.concatenate([[0], np.cumsum(ends.numpy())])
-            for convolution, norm in ((self.conv1, "norm1"), (self.conv2, "norm2")):
-                if convolution is not None:
-                    x, starts = packed_conv.convolve(x, starts, convolution, getattr(self, norm), n_parts)  # (S, F)
-            ends = torch.from_numpy(np.diff(starts))
-            packing = packed_lstm.pack(ends, int(ends.max()), n_parts)
-            first = torch.from_numpy(starts[:-1]) - torch.arange(len(ends)) * int(ends.max())  # (B,)
-            x = packed_pool.permute(x, packing.index + first.index_select(0, packing.drawing))  # (S, F)
-        else:
-            x = (x * _mask(lengths, n_steps).unsqueeze(2)).to(self.precision)
-            x, ends = self._convolve_normalized(x, ends)  # (B, T', F), (B,)
-            packing = packed_lstm.pack(ends, x.shape[1], n_parts)
-            x = x.flatten(0, 1).index_select(0, packing.index)  # (S, F)
+        x = x * _mask(lengths, n_steps).unsqueeze(2)  # for a drawing without a row
+        x = x.flatten(0, 1)[_mask(ends, n_steps).flatten()].to(self.precision)  # (R, C)
+        starts = np.concatenate([[0], np.cumsum(ends.numpy())])
+        for convolution, norm in ((self.conv1, "norm1"), (self.conv2, "norm2")):
+            if convolution is not None:
+                x, starts = packed_conv.convolve(x, starts, convolution, getattr(self, norm), n_parts)  # (S, F)
+        ends = torch.from_numpy(np.diff(starts))
+        packing = packed_lstm.pack(ends, int(ends.max()), n_parts)
+        first = torch.from_numpy(starts[:-1]) - torch.arange(len(ends)) * int(ends.max())  # (B,)
+        x = packed_pool.permute(x, packing.index + first.index_select(0, packing.drawing))  # (S, F)
         forward, backward = self._run_packed(x, packing)  # (S, H) each
         packed = torch.cat([forward, packed_pool.swap(backward, packing)], 1)  # (S, 2H)
         return packed_pool.pool(packed, self.attention.weight[0], packing)  # (B, 6H)

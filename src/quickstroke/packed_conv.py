@@ -1,7 +1,7 @@
 """Convolutions of training on a CPU, normalised and activated, over the true steps of a batch only.
 
 The rows of a batch lie drawing after drawing. What an output step sees is one piece of memory, so that a convolution is
-a copy, a matrix product (`packed_lstm.multiply`) and one pass for bias, layer norm and activation. The type of the
+a copy, a matrix product and one pass for bias, layer norm and activation. The type of the
 products is that of the input, float32 or bfloat16; all between them is float32.
 
 Dimensions: B drawings, R input rows, S output rows, C channels, F filters, W steps that a filter sees, K = W * C
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from quickstroke import packed_lstm
-from quickstroke.packed_lstm import bits_as_array, multiply, narrow, widen
+from quickstroke import packed_lstm, products
+from quickstroke.packed_lstm import bits_as_array, narrow, widen
 
 # As in packed_lstm, but sums may be taken in any order, so that loops over columns become vectors.
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
@@ -156,13 +156,14 @@ def _forward(
     """The drawings `first` to `last`, of which each has the rows from its start to the next one's."""
     longest = np.max(out_starts[first + 1 : last + 1] - out_starts[first:last])
     columns = np.empty((max(longest, _N_TOGETHER), len(weight)), x.dtype)
+    laid = products.lay_out(weight)
     while first < last:
         end = _group(out_starts, first, last)
         begin_row, end_row = out_starts[first], out_starts[end]
         for b in range(first, end):
             own = columns[out_starts[b] - begin_row : out_starts[b + 1] - begin_row]
             columns_of(x, starts[b], starts[b + 1], stride, width, own)
-        multiply(columns[: end_row - begin_row], weight, rows[begin_row:end_row], False, False)
+        products.multiply(columns[: end_row - begin_row], laid, rows[begin_row:end_row], False)
         normalize(rows, begin_row, end_row, bias, scale, shift, mean, deviation, y)
         first = end
 
@@ -191,6 +192,7 @@ def _backward(
 ) -> None:
     """As `_forward`; `transposed` is the weight (F, K), `dx` may have no rows where nobody asks for it."""
     n_columns = transposed.shape[1]
+    laid = products.lay_out(transposed)
     longest = max(np.max(out_starts[first + 1 : last + 1] - out_starts[first:last]), _N_TOGETHER)
     columns, dcolumns = np.empty((longest, n_columns), x.dtype), np.empty((longest, n_columns), np.float32)
     drows = np.empty((longest, rows.shape[1]), x.dtype)
@@ -204,9 +206,9 @@ def _backward(
         for b in range(first, end):
             own = columns[out_starts[b] - begin_row : out_starts[b + 1] - begin_row]
             columns_of(x, starts[b], starts[b + 1], stride, width, own)
-        multiply(columns[:n], drows[:n], dweight, True, True)
+        products.multiply_transposed(columns[:n], drows[:n], dweight, True)
         if len(dx):
-            multiply(drows[:n], transposed, dcolumns[:n], False, False)
+            products.multiply(drows[:n], laid, dcolumns[:n], False)
             for b in range(first, end):
                 own = dcolumns[out_starts[b] - begin_row : out_starts[b + 1] - begin_row]
                 exact[: starts[b + 1] - starts[b]] = 0

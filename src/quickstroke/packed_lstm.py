@@ -3,24 +3,20 @@
 `torch.lstm` is fast forward, but its backward reaches a third of the processor's matrix rate, and padded steps cost as
 much as true ones. Here the steps of a batch lie packed one after the other, each step is one matrix product over the
 drawings that still go on, the gates are one pass of compiled code over what that product left in the cache, and the
-gradient of the weights is one product over all steps. Where PyTorch brings Intel's MKL, compiled code calls its
-products and goes through all steps without Python; elsewhere Python calls PyTorch's for each step.
+gradient of the weights is one product over all steps. Compiled code goes through all steps without Python.
 
 Dimensions: B batch, S packed rows (the sum of the lengths), C inputs, H hidden units, K = C + H + 1 columns that one
 product reads (input, hidden state, 1 for the bias), rounded up.
 """
 
-import ctypes
 import itertools
 import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import llvmlite.binding
 import numba
 import numpy as np
 import torch
@@ -28,6 +24,8 @@ from numba.extending import overload
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from quickstroke import products
 
 _F = np.float32
 _ONE, _TWO = _F(1), _F(2)
@@ -202,93 +200,11 @@ def _step_back(
 
 
 @_jit
-def _widen_rows(source: Any, target: Any, at: Any, size: Any) -> None:
-    """The first `size` rows of `source` as float32 rows of `target` from `at` on."""
-    bits = target.view(np.uint32)
-    for r in range(size):
-        widen(source[r], target[at + r], bits[at + r])
-
-
-@_jit
 def _narrow_rows(source: Any, target: Any, at: Any, size: Any) -> None:
-    """The reverse."""
+    """The first `size` rows of float32 into rows of `target` from `at` on."""
     bits = source.view(np.uint32)
     for r in range(size):
         narrow(source[r], bits[r], target[at + r])
-
-
-# --- Products of MKL --------------------------------------------------------------------------------------------------
-
-
-def _find_products() -> bool:
-    """Makes MKL's products, by their Fortran names, known to compiled code; whether there are any worth calling."""
-    # On AMD's processors MKL does not use what they can do; PyTorch's products of bfloat16 are oneDNN's, which do.
-    if llvmlite.binding.get_host_cpu_name().startswith("znver"):
-        return False
-    try:
-        library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
-        for name in ("sgemm", "gemm_bf16bf16f32"):
-            address = ctypes.cast(getattr(library, f"{name}_"), ctypes.c_void_p).value
-            llvmlite.binding.add_symbol(f"quickstroke_{name}", address)
-        # In the threads of this module products are no further divided.
-        _one_thread_each.append(library.MKL_Set_Num_Threads_Local)
-    except (OSError, AttributeError):
-        return False
-    return True
-
-
-_one_thread_each: list[Callable[[int], Any]] = []
-HAS_PRODUCTS = _find_products()
-# Fortran takes every argument by its address.
-_OF_PRODUCT = numba.void(*13 * [numba.uintp])
-_sgemm = numba.types.ExternalFunction("quickstroke_sgemm", _OF_PRODUCT)
-_gemm_bfloat16 = numba.types.ExternalFunction("quickstroke_gemm_bf16bf16f32", _OF_PRODUCT)
-
-
-def _gemm(a: Any, b: Any, out: Any, transposed: Any, sizes: Any, factors: Any) -> None:
-    raise NotImplementedError("for compiled code")
-
-
-@overload(_gemm)
-def _compiled_gemm(a: Any, b: Any, out: Any, transposed: Any, sizes: Any, factors: Any) -> Any:
-    function = _gemm_bfloat16 if a.dtype == numba.uint16 else _sgemm
-
-    def gemm(a: Any, b: Any, out: Any, transposed: Any, sizes: Any, factors: Any) -> None:
-        # Fortran's matrices go column by column, so that it sees all of these transposed: out' = b' a'.
-        sizes[0], sizes[1], sizes[2] = out.shape[1], out.shape[0], b.shape[0]
-        sizes[3], sizes[4], sizes[5] = b.strides[0] // b.itemsize, a.strides[0] // a.itemsize, out.shape[1]
-        letters = factors.ctypes.data + np.uintp(8)
-        size = sizes.ctypes.data
-        function(
-            letters,
-            letters + np.uintp(4 if transposed else 0),
-            size,
-            size + np.uintp(4),
-            size + np.uintp(8),
-            factors.ctypes.data,
-            b.ctypes.data,
-            size + np.uintp(12),
-            a.ctypes.data,
-            size + np.uintp(16),
-            factors.ctypes.data + np.uintp(4),
-            out.ctypes.data,
-            size + np.uintp(20),
-        )
-
-    return gemm
-
-
-@_jit
-def multiply(a: Any, b: Any, out: Any, transposed: Any, adds: Any) -> None:
-    """`out` = a b, or a' b where `a` is `transposed`, or that added to `out`.
-
-    Rows are of numbers side by side, `out` is float32 and without gaps; for compiled code, and where HAS_PRODUCTS.
-    """
-    sizes = np.empty(6, np.int32)
-    factors = np.array([1.0, 1.0 if adds else 0.0, 0.0, 0.0], np.float32)  # and two letters, N and T, in the last two
-    letters = factors.view(np.uint8)
-    letters[8], letters[12] = 78, 84
-    _gemm(a, b, out, transposed, sizes, factors)
 
 
 @_jit
@@ -296,13 +212,14 @@ def _forward(
     z: Any, weight: Any, n_inputs: Any, gates: Any, c: Any, tanh_c: Any, h: Any, sizes: Any, begin: Any, first: Any
 ) -> None:
     """All steps of a part; where `first` is not negative only two are kept, from that row on."""
+    laid = products.lay_out(weight)
     state = z[:, n_inputs : n_inputs + h.shape[1]]
     before, is_odd = -1, False
     for step in range(len(sizes)):
         size = sizes[step]
         n_next = sizes[step + 1] if step + 1 < len(sizes) else 0
         kept = begin if first < 0 else first + is_odd * sizes[0]
-        multiply(z[begin : begin + size], weight, gates[kept : kept + size], False, False)
+        products.multiply(z[begin : begin + size], laid, gates[kept : kept + size], False)
         _step(gates, c, tanh_c, h, state, begin, kept, before, size, n_next)
         before, is_odd = kept, not is_odd
         begin += size
@@ -313,6 +230,7 @@ def _backward(
     dh: Any, dz: Any, weight: Any, n_inputs: Any, gates: Any, c: Any, tanh_c: Any, dgates: Any, sizes: Any, end: Any
 ) -> None:
     n = c.shape[1]
+    laid = products.lay_out(weight)
     dc = np.zeros((sizes[0], n), np.float32)
     product = np.empty((sizes[0], weight.shape[1]), np.float32)
     dstate = product[:, n_inputs : n_inputs + n]
@@ -322,7 +240,7 @@ def _backward(
         begin = end - size
         before = begin - sizes[step - 1] if step else -1
         _step_back(dh, dstate, gates, c, tanh_c, dc, dgates, begin, before, size, n_next)
-        multiply(dgates[begin:end], weight, product[:size], False, False)
+        products.multiply(dgates[begin:end], laid, product[:size], False)
         _narrow_rows(product, dz, begin, size)
         end, n_next = begin, size
 
@@ -419,7 +337,7 @@ class _Direction(torch.autograd.Function):
         # Without a backward pass each step writes over the step before the last, in memory that caches hold.
         kept_rows = n_rows if needs_grad else 2 * sum(sizes[0] for _, sizes in packing.parts)
         rows_of = {"z": n_rows, "dgates": n_rows if needs_grad else 0}
-        counts = [rows_of.get(name, kept_rows) + _ROWS for name in shapes]
+        counts = [rows_of.get(name, kept_rows) for name in shapes]
         arena = _Arena(sum(_n_bytes(n, *shape) for n, shape in zip(counts, shapes.values(), strict=True)))
         z, gates, c, tanh_c, dgates = (arena.take(n, *shape) for n, shape in zip(counts, shapes.values(), strict=True))
         h = torch.empty(n_rows, n_hidden, dtype=x.dtype)
@@ -429,29 +347,14 @@ class _Direction(torch.autograd.Function):
 
         def run(begin: int, sizes: tuple[int, ...]) -> None:
             end = begin + sum(sizes)
-            first, is_odd = -1 if needs_grad else firsts[begin], False
+            first = -1 if needs_grad else firsts[begin]
             z[begin:end, :n_inputs] = x[begin:end]
             z[begin:end, n_inputs + n_hidden :] = 0
             z[begin:end, n_inputs + n_hidden] = 1
             z[begin : begin + sizes[0], n_inputs : n_inputs + n_hidden] = 0
             g, c_all, t, h_all = bits_as_array(gates), bits_as_array(c), bits_as_array(tanh_c), bits_as_array(h)
             z_all = bits_as_array(z)
-            if HAS_PRODUCTS:
-                steps = np.array(sizes)
-                _forward(z_all, bits_as_array(transposed), n_inputs, g, c_all, t, h_all, steps, begin, first)
-                return
-            state = z_all[:, n_inputs : n_inputs + n_hidden]
-            product = torch.empty(_rounded_up(sizes[0]), 4 * n_hidden, dtype=x.dtype)
-            product_bits, heads = bits_as_array(product), _Heads(product)
-            before = -1
-            for size, n_next in zip(sizes, (*sizes[1:], 0), strict=True):
-                kept = begin if first < 0 else first + is_odd * sizes[0]
-                n = _rounded_up(size)
-                torch.mm(z.narrow(0, begin, n), transposed, out=heads.of(n))
-                _widen_rows(product_bits, g, kept, size)
-                _step(g, c_all, t, h_all, state, begin, kept, before, size, n_next)
-                before, is_odd = kept, not is_odd
-                begin += size
+            _forward(z_all, bits_as_array(transposed), n_inputs, g, c_all, t, h_all, np.array(sizes), begin, first)
 
         _in_parts(run, packing)
         if not needs_grad:
@@ -480,29 +383,10 @@ class _Direction(torch.autograd.Function):
             whole = slice(begin, end)
             dh_all, dg, dz_all = bits_as_array(dh), bits_as_array(dgates), bits_as_array(dz)
             g, c_all, t = bits_as_array(gates), bits_as_array(c), bits_as_array(tanh_c)
-            if HAS_PRODUCTS:
-                steps = np.array(sizes)
-                _backward(dh_all, dz_all, bits_as_array(weight), n_inputs, g, c_all, t, dg, steps, end)
-                dweight = torch.empty(4 * n_hidden, n_columns)
-                multiply(dg[whole], bits_as_array(z)[whole], dweight.numpy(), True, False)
-                return dweight
-            product = torch.empty(_rounded_up(sizes[0]), n_columns, dtype=z.dtype)
-            product_bits, heads = bits_as_array(product), _Heads(product)
-            exact = np.empty((sizes[0], n_columns), dtype=np.float32)
-            dstate = exact[:, n_inputs : n_inputs + n_hidden]
-            dc = np.zeros((sizes[0], n_hidden), dtype=np.float32)
-            n_next = 0
-            for step in range(len(sizes) - 1, -1, -1):
-                size = sizes[step]
-                begin = end - size
-                before = begin - sizes[step - 1] if step else -1
-                _step_back(dh_all, dstate, g, c_all, t, dc, dg, begin, before, size, n_next)
-                n = _rounded_up(size)
-                torch.mm(dgates.narrow(0, begin, n), weight, out=heads.of(n))
-                _widen_rows(product_bits, exact, 0, size)
-                _narrow_rows(exact, dz_all, begin, size)
-                end, n_next = begin, size
-            return _product_over_rows(dgates[whole], z[whole])  # (4H, K)
+            _backward(dh_all, dz_all, bits_as_array(weight), n_inputs, g, c_all, t, dg, np.array(sizes), end)
+            dweight = torch.empty(4 * n_hidden, n_columns)
+            products.multiply_transposed(dg[whole], bits_as_array(z)[whole], dweight.numpy(), False)
+            return dweight
 
         partial = _in_parts(run, packing)
         dweight = partial[0]
@@ -515,48 +399,13 @@ class _Direction(torch.autograd.Function):
         return dx, dweight[:, :n_inputs], dweight[:, n_inputs : n_inputs + n_hidden], dbias, dbias, None
 
 
-# oneDNN compiles and keeps a kernel for each shape of bfloat16 matrices: few shapes save both. What is computed over
-# rows beyond a step's own is not looked at.
-_ROWS = 32
 _COLUMNS = 32
-_CHUNK_ROWS = 2048
-
-
-def _rounded_up(n_rows: int) -> int:
-    return -(-n_rows // _ROWS) * _ROWS
-
-
-class _Heads:
-    """The first rows of a matrix, each view made once."""
-
-    def __init__(self, matrix: Tensor) -> None:
-        self._matrix, self._views = matrix, dict[int, Tensor]()
-
-    def of(self, n_rows: int) -> Tensor:
-        """The first `n_rows` rows."""
-        view = self._views.get(n_rows)
-        if view is None:
-            view = self._views[n_rows] = self._matrix.narrow(0, 0, n_rows)
-        return view
 
 
 def _starts(packing: Packing) -> list[int]:
     """Where each part's two steps of memory begin, in rows, when no more are kept."""
     widths = [2 * sizes[0] for _, sizes in packing.parts]
     return [sum(widths[:part]) for part in range(len(widths))]
-
-
-def _product_over_rows(a: Tensor, b: Tensor) -> Tensor:
-    """The float32 product (M, N) of `a` (S, M), transposed, and `b` (S, N)."""
-    if a.dtype == torch.float32:
-        return torch.mm(a.t(), b)
-    total = torch.zeros(a.shape[1], b.shape[1])
-    for begin in range(0, len(a), _CHUNK_ROWS):
-        rows = [matrix[begin : begin + _CHUNK_ROWS] for matrix in (a, b)]
-        missing = _CHUNK_ROWS - len(rows[0])
-        left, right = (torch.nn.functional.pad(matrix, (0, 0, 0, missing)) if missing else matrix for matrix in rows)
-        total += torch.mm(left.t(), right)
-    return total
 
 
 def bits_as_array(tensor: Tensor) -> NDArray[Any]:
@@ -614,7 +463,7 @@ def _new_pool() -> ThreadPoolExecutor:
 
     def begin() -> None:
         torch.set_num_threads(1)
-        for set_number in _one_thread_each:
+        for set_number in products.one_thread_each:
             set_number(1)
         barrier.wait()
 

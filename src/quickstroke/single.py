@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quickstroke import packed_lstm
+from quickstroke import products
 from quickstroke.models import StrokeClassifier
 from quickstroke.packed_conv import columns_of, normalize
 from quickstroke.packed_lstm import activate
@@ -24,21 +24,6 @@ _F = np.float32
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
 
 Array = NDArray[np.float32]
-
-
-@_jit
-def _multiply_here(a: Any, b: Any, out: Any) -> None:
-    out[:] = 0
-    for i in range(len(a)):
-        _add_rows(a[i], b, out[i])
-
-
-@_jit
-def _multiply_by_mkl(a: Any, b: Any, out: Any) -> None:
-    packed_lstm.multiply(a, b, out, False, False)
-
-
-_multiply = _multiply_by_mkl if packed_lstm.HAS_PRODUCTS else _multiply_here
 
 
 @_jit
@@ -61,37 +46,39 @@ def _add_rows(factors: Any, rows: Any, out: Any) -> None:
 
 
 @_jit
-def _convolve(x: Any, matrix: Any, bias: Any, width: Any) -> Any:
+def _convolve(x: Any, laid: Any, n_columns: Any, bias: Any, width: Any) -> Any:
     """A convolution (T - width + 1, F) without padding or activation, as types without readout `pool` have it."""
     n_steps, n_channels = len(x) - width + 1, x.shape[1]
-    columns = np.zeros((n_steps, len(matrix)), np.float32)
+    columns = np.zeros((n_steps, n_columns), np.float32)
     flat = x.reshape(x.size)
     for s in range(n_steps):
         columns[s, : width * n_channels] = flat[s * n_channels : (s + width) * n_channels]
     out = np.empty((n_steps, len(bias)), np.float32)
-    _multiply(columns, matrix, out)
+    products.multiply(columns, laid, out, False)
     return out + bias
 
 
 @_jit
-def _convolve_normalized(x: Any, matrix: Any, bias: Any, scale: Any, shift: Any, stride: Any, width: Any) -> Any:
+def _convolve_normalized(
+    x: Any, laid: Any, n_columns: Any, bias: Any, scale: Any, shift: Any, stride: Any, width: Any
+) -> Any:
     """A convolution, layer norm and ReLU (T / stride, F), each step in the middle of what it sees."""
     n_steps = (len(x) + stride - 1) // stride
-    columns = np.empty((n_steps, len(matrix)), np.float32)
+    columns = np.empty((n_steps, n_columns), np.float32)
     columns_of(x, 0, len(x), stride, width, columns)
     rows, y = np.empty((n_steps, len(bias)), np.float32), np.empty((n_steps, len(bias)), np.float32)
-    _multiply(columns, matrix, rows)
+    products.multiply(columns, laid, rows, False)
     unused = np.empty(n_steps, np.float32)
     normalize(rows, 0, n_steps, bias, scale, shift, unused, unused, y)
     return y
 
 
 @_jit
-def _layer(x: Any, weight_ih: Any, bias: Any, weight_hh: Any) -> Any:
-    """Hidden states (T, D * H) from x (T, F), `weight_ih` (F, D * 4H), `bias` (D * 4H,) and `weight_hh` (D, H, 4H)."""
+def _layer(x: Any, laid: Any, bias: Any, weight_hh: Any) -> Any:
+    """Hidden states (T, D * H) of x (T, F), laid out weights (F, D * 4H), `bias` (D * 4H,), `weight_hh` (D, H, 4H)."""
     n_directions, n, _ = weight_hh.shape
     gates = np.empty((len(x), len(bias)), np.float32)
-    _multiply(x, weight_ih, gates)
+    products.multiply(x, laid, gates, False)
     out = np.empty((len(x), n_directions * n), np.float32)
     h, tanh_c = np.empty(n, np.float32), np.empty(n, np.float32)
     for direction in range(n_directions):
@@ -153,7 +140,8 @@ class SingleReader:
                 continue
             n_filters, n_channels, width = convolution.weight.shape
             matrix = convolution.weight.permute(2, 1, 0).reshape(width * n_channels, n_filters)  # (W * C, F)
-            arrays: tuple[Any, ...] = _array(matrix), _array(cast(Tensor, convolution.bias))
+            laid = products.lay_out(_array(matrix))
+            arrays: tuple[Any, ...] = laid, len(matrix), _array(cast(Tensor, convolution.bias))
             if config.readout == "pool":
                 own = getattr(model, norm)
                 arrays += _array(own.weight), _array(own.bias), convolution.stride[0]
@@ -167,7 +155,7 @@ class SingleReader:
             ]
             weight_ih, bias = torch.cat(weights[0]).t(), torch.cat(weights[2]) + torch.cat(weights[3])
             weight_hh = torch.stack([weight.t() for weight in weights[1]])  # (D, H, 4H)
-            self._layers.append((_array(weight_ih), _array(bias), _array(weight_hh)))
+            self._layers.append((products.lay_out(_array(weight_ih)), _array(bias), _array(weight_hh)))
         self._attention = _array(model.attention.weight[0]) if config.readout == "pool" else None
         self._linear = _array(model.linear.weight.t()), _array(model.linear.bias)
 
