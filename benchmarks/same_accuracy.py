@@ -38,7 +38,7 @@ def by_torch() -> Iterator[None]:
     ours = StrokeClassifier._last_packed
 
     def last(model: StrokeClassifier, x: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
-        outputs, _ = model.lstm(x)  # (B, T, H)
+        outputs, _ = model.lstm(model._convolve(x))  # (B, T, H)
         return outputs[torch.arange(len(x)), ends - 1]
 
     setattr(StrokeClassifier, ours.__name__, last)

@@ -2,10 +2,11 @@
 
     python benchmarks/training_speed.py FOLDER --classes benchmarks/sample46.txt
 
-For each model, batches of the same 256 drawings are taken in turns by the plain recipe (plain_recipe.py: 100 padded
-steps, float32), by the length-aware reading in float32 with torch.lstm, and by ours in float32 and bfloat16. A figure
-is the median over the turns; ratios are of figures of one run. The matrix rate is that of products of the shapes of the
-model's steps, in bfloat16, in the same run; the fraction counts the arithmetic of true steps only.
+For each model, batches of 256 drawings are taken by the plain recipe (plain_recipe.py: 100 padded steps, float32), by
+the length-aware reading in float32 with torch.lstm, and by ours in float32 and bfloat16, each in a process of its own,
+ten steps of each in turn. A figure is the mean over all steps; ratios are of figures of one run. The matrix rate is
+that of products of the shapes of the model's steps, in bfloat16, in the same run; the fraction counts the arithmetic of
+true steps only.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,11 +27,12 @@ from rich.table import Table
 from torch import nn
 
 import plain_recipe
-from quickstroke import batches, packed_lstm
+from apart import Apart
+from quickstroke import batches
 from quickstroke.categories import parse_classes
 from quickstroke.config import ModelConfig
 from quickstroke.dataset import PositionSplit, PreparedDataset, prepare
-from quickstroke.models import StrokeClassifier
+from quickstroke.models import StrokeClassifier, threads_for
 
 NAMES = (
     "simple_lay1_sz64",
@@ -39,6 +42,8 @@ NAMES = (
     "lstm_cv1_128_5_lay1_sz64",
 )
 N_TRAIN = 420
+# Of a turn.
+N_STEPS = 10
 
 
 def timed(function: Callable[[], Any]) -> float:
@@ -64,7 +69,7 @@ def stepper(model: nn.Module, logits: Callable[[Any], torch.Tensor]) -> Callable
 
 def last_by_torch(model: StrokeClassifier, x: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
     """Each direction's output (B, D * H) at its own end, by torch.lstm."""
-    x = model._outputs(x, ends)
+    x = model._outputs(model._convolve(x), ends)
     last = x[torch.arange(len(x)), ends - 1]
     n = model.config.hidden_size
     return torch.cat([last[:, :n], x[:, 0, n:]], dim=1) if model.config.bidirectional else last
@@ -89,7 +94,7 @@ def matrix_rate(config: ModelConfig) -> float:
 def operations(config: ModelConfig, lengths: np.ndarray) -> float:
     """Operations of the LSTM's products, forward and twice that backward, over true steps."""
     ends = np.maximum(lengths - config.receptive_field + 1, 1).sum()
-    n_inputs = (config.conv2 or config.conv1 or (3, 0))[0]
+    n_inputs = 3 * config.receptive_field  # of linear convolutions the LSTM reads what they see
     total = 0.0
     for _ in range(config.n_layers):
         directions = 1 + config.bidirectional
@@ -98,48 +103,79 @@ def operations(config: ModelConfig, lengths: np.ndarray) -> float:
     return total
 
 
-def measure(name: str, data: PreparedDataset, n_turns: int) -> dict[str, Any]:
-    """Seconds a drawing of each way, and ratios."""
-    torch.manual_seed(0)
-    config = ModelConfig.from_name(name, n_classes=len(data.classes))
-    plain = plain_recipe.PlainClassifier(config)
-    models = {way: StrokeClassifier(config).train() for way in ("torch.lstm float32", "float32", "bfloat16")}
-    models["bfloat16"].precision = torch.bfloat16
-    models["torch.lstm float32"]._last_packed = partial(last_by_torch, models["torch.lstm float32"])  # type: ignore[method-assign]
-    steps = {way: stepper(model, lambda batch, model=model: model(*batch)) for way, model in models.items()}
-    plain_step = stepper(plain.train(), plain)
+WAYS = ("plain", "torch.lstm float32", "float32", "bfloat16")
 
-    rng = np.random.default_rng(0)
-    label_map = data.label_map(data.classes)
-    indices = data.indices("train")
-    shuffled = batches.shuffled(indices, plain_recipe.BATCH_SIZE, rng)
+
+def make_steps(way: str, name: str, folder: str) -> Callable[[int], list[tuple[float, float]]]:
+    """A function of a turn's number: for each of its steps the seconds, and the operations of true steps."""
+    torch.manual_seed(0)
+    data = PreparedDataset(folder)
+    config = ModelConfig.from_name(name, n_classes=len(data.classes))
+    rng, indices, label_map = np.random.default_rng(0), data.indices("train"), data.label_map(data.classes)
+    plain = batches.shuffled(indices, plain_recipe.BATCH_SIZE, rng)
     by_length = batches.shuffled_by_length(indices, data.n_points, plain_recipe.BATCH_SIZE, rng)
-    seconds: dict[str, list[float]] = {way: [] for way in ("plain", *models)}
-    n_operations: list[float] = []
-    for turn in range(n_turns + 2):
-        batch = batches.gather(data, shuffled[turn % (len(shuffled) - 1)], label_map, plain_recipe.MAX_PADDING)
-        points = torch.zeros(len(batch.labels), plain_recipe.MAX_PADDING, 3)
-        points[:, : batch.points.shape[1]] = torch.from_numpy(batch.points)
+    model: Any
+    if way == "plain":
+        model = plain_recipe.PlainClassifier(config).train()
+        step, threads = stepper(model, model), nullcontext
+    else:
+        model = StrokeClassifier(config).train()
+        model.precision = torch.bfloat16 if way == "bfloat16" else torch.float32
+        step, threads = stepper(model, lambda batch: model(*batch)), partial(threads_for, model)
+        if way.startswith("torch"):
+            model._last_packed = partial(last_by_torch, model)
+            threads = nullcontext
+
+    order = plain if way == "plain" else by_length
+
+    def one(number: int) -> tuple[float, float]:
+        rows = order[number % (len(order) - 1)]
+        batch = batches.gather(data, rows, label_map, plain_recipe.MAX_PADDING)
         labels = torch.from_numpy(batch.labels)
-        taken = {"plain": timed(lambda: plain_step(points, labels))}  # noqa: B023
-        batch = batches.gather(data, by_length[turn % (len(by_length) - 1)], label_map, plain_recipe.MAX_PADDING)
-        pair, labels = (torch.from_numpy(batch.points), torch.from_numpy(batch.lengths)), torch.from_numpy(batch.labels)
+        points: Any = torch.from_numpy(batch.points), torch.from_numpy(batch.lengths)
+        if way == "plain":
+            points = torch.zeros(len(labels), plain_recipe.MAX_PADDING, 3)
+            points[:, : batch.points.shape[1]] = torch.from_numpy(batch.points)
+        return timed(lambda: step(points, labels)), operations(config, batch.lengths)
+
+    def some(turn: int) -> list[tuple[float, float]]:
+        first = turn * (N_STEPS + 1)
+        with threads():
+            return [one(first + k) for k in range(N_STEPS + 1)][1:]  # caches are another's before the first
+
+    return some
+
+
+def make_rate(name: str) -> Callable[[], float]:
+    """A function that gives `matrix_rate`."""
+    return partial(matrix_rate, ModelConfig.from_name(name))
+
+
+def measure(name: str, folder: str, n_turns: int) -> dict[str, Any]:
+    """Milliseconds a step of each way, and ratios."""
+    steps = {way: Apart(make_steps, way, name, folder) for way in WAYS}
+    rate_of = Apart(make_rate, name)
+    found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
+    rates = []
+    for turn in range(n_turns + 1):
         for way, step in steps.items():
-            taken[way] = timed(lambda: step(pair, labels))  # noqa: B023
-        if turn >= 2:  # the first turns compile and take memory
-            for way, value in taken.items():
-                seconds[way].append(value)
-            n_operations.append(operations(config, batch.lengths))
+            taken = step(turn)
+            if turn:  # the first turn compiles and takes memory
+                found[way] += taken
+        rates.append(rate_of())
+    for process in (*steps.values(), rate_of):
+        process.end()
     # Batches differ in length: sums over the same turns, as an epoch has them.
-    totals = {way: statistics.fmean(values) for way, values in seconds.items()}
-    rate = matrix_rate(config)
+    totals = {way: statistics.fmean(seconds for seconds, _ in each) for way, each in found.items()}
+    n_operations = statistics.fmean(operations for _, operations in found["bfloat16"])
+    rate = max(rates)
     return {
         "name": name,
-        **{f"ratio {way}": totals["plain"] / totals[way] for way in models},
+        **{f"ratio {way}": totals["plain"] / totals[way] for way in WAYS[1:]},
         "plain_ms": 1000 * totals["plain"],
         "bfloat16_ms": 1000 * totals["bfloat16"],
         "matrix_gflops": rate / 1e9,
-        "fraction": statistics.fmean(n_operations) / totals["bfloat16"] / rate,
+        "fraction": n_operations / totals["bfloat16"] / rate,
     }
 
 
@@ -149,19 +185,18 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="folder of official binary files")
     parser.add_argument("--classes", nargs="+", default=["seed100"])
     parser.add_argument("--names", nargs="+", default=NAMES)
-    parser.add_argument("--n-turns", type=int, default=20)
+    parser.add_argument("--n-turns", type=int, default=4)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         into = Path(temporary) / "data"
         prepare(options.folder, into, classes=parse_classes(options.classes), split=PositionSplit(N_TRAIN, 0, 0))
-        data = PreparedDataset(into)
-        rows = [measure(name, data, options.n_turns) for name in options.names]
+        rows = [measure(name, str(into), options.n_turns) for name in options.names]
     columns = list(rows[0])
     table = Table(*columns, title=f"Training, {torch.get_num_threads()} threads, batches of {plain_recipe.BATCH_SIZE}")
     for row in rows:
         table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()))
     Console(width=160).print(table)
-    facts = {"n_threads": torch.get_num_threads(), "torch": torch.__version__, "parts": packed_lstm.n_parts()}
+    facts = {"n_threads": torch.get_num_threads(), "torch": torch.__version__}
     print(json.dumps({**facts, "models": rows}))
 
 

@@ -1,6 +1,5 @@
 """One drawing at a time against the same model in PyTorch."""
 
-
 import numpy as np
 import pytest
 import torch

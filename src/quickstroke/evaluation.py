@@ -19,7 +19,7 @@ from quickstroke import batches
 from quickstroke.batches import Drawings
 from quickstroke.dataset import first_points
 from quickstroke.intervals import wilson_interval
-from quickstroke.models import StrokeClassifier
+from quickstroke.models import StrokeClassifier, threads_for
 
 Protocol = Literal["honest", "published"]
 
@@ -131,7 +131,7 @@ def evaluate(
         order = batches.cut(everything, batch_size)
     else:
         order = list(batches.by_length(everything, n_points, _BATCH_SIZE))
-    with _mode(model, protocol), torch.inference_mode():
+    with _mode(model, protocol), threads_for(model), torch.inference_mode():
         for rows in order:
             logits, truth = _logits(model, data, indices[rows], label_map)  # (B, K), (B,)
             predicted[rows], ranks[rows] = _best(logits).numpy(), _ranks(logits, truth).numpy()

@@ -13,6 +13,7 @@ and so on, `linear.*`. Parameters are its own too, but for those of readout `poo
                   nothing depends on how far a batch is padded.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import numpy as np
@@ -96,25 +97,25 @@ class StrokeClassifier(nn.Module):
         """
         if self.config.reading == "padded":
             x = F.pad(points, (0, 0, 0, self.config.max_padding - points.shape[1]))  # (B, max_padding, 3)
-            x = self._convolve(self.bn(x))  # (B, T', F)
+            x = self.bn(x)
             if self.precision == torch.bfloat16 and not self.config.bidirectional and not torch.is_grad_enabled():
-                return cast(Tensor, self.linear(self._last_packed(x, torch.full((len(x),), x.shape[1]))))  # (B, K)
-            x, _ = self.lstm(x)  # (B, T', D * H)
+                ends = torch.full((len(x),), x.shape[1] - self.config.receptive_field + 1)
+                return cast(Tensor, self.linear(self._last_packed(x, ends)))  # (B, K)
+            x, _ = self.lstm(self._convolve(x))  # (B, T', D * H)
             return cast(Tensor, self.linear(x[:, -1]))  # (B, K)
 
         # A drawing shorter than the convolutions is extended with zeros to what one output step sees.
         points = F.pad(points, (0, 0, 0, max(self.config.receptive_field - points.shape[1], 0)))  # (B, T, C)
         mask = _mask(lengths, points.shape[1])  # (B, T)
-        is_packed = torch.is_grad_enabled() and points.device.type == "cpu" and points.dtype == torch.float32
+        is_packed = points.device.type == "cpu" and points.dtype == torch.float32
         x = self.bn(points, mask)  # (B, T, C)
         if self.config.readout == "pool":
             pooled = self._pool_packed(x, lengths) if is_packed else self._pool(*self._pooled_steps(x, mask, lengths))
             return cast(Tensor, self.linear(self.dropout(pooled)))  # (B, K)
-        x = self._convolve(x)  # (B, T', F)
-        ends = (lengths - self.config.receptive_field + 1).clamp(min=1)  # (B,) steps of each drawing in x
+        ends = (lengths - self.config.receptive_field + 1).clamp(min=1)  # (B,) output steps of each drawing
         if is_packed:
             return cast(Tensor, self.linear(self.dropout(self._last_packed(x, ends))))  # (B, K)
-        x = self._outputs(x, ends)  # (B, T', D * H)
+        x = self._outputs(self._convolve(x), ends)  # (B, T', D * H)
         last = x[torch.arange(len(x), device=x.device), ends - 1]  # (B, D * H)
         if self.config.bidirectional:  # the backward half has read all at the first step
             n = self.config.hidden_size
@@ -201,12 +202,32 @@ class StrokeClassifier(nn.Module):
                 x = x * self.dropout(x.new_ones(len(x), 1, x.shape[2]))  # (B, T, 2H)
         return x
 
+    @property
+    def _kind(self) -> torch.dtype:
+        """Of the products: what a length-aware model evaluates does not depend on what it was trained in."""
+        is_asked = torch.is_grad_enabled() or self.config.reading == "padded"
+        return self.precision if is_asked else torch.float32
+
     def _last_packed(self, x: Tensor, ends: Tensor) -> Tensor:
-        """Each direction's output (B, D * H) at its own end, as from `_outputs` but over true steps only."""
+        """Each direction's output (B, D * H) at its own end of x (B, T, C), of which `ends` (B,) steps are convolved.
+
+        As from `_convolve` and `_outputs`, but over true steps only. What an output step of the convolutions sees goes
+        into the LSTM as it is: they are linear, and so is what the first layer does with its inputs.
+        """
         packing = packed_lstm.pack(ends, x.shape[1], packed_lstm.n_parts())
-        x = x.flatten(0, 1).index_select(0, packing.index).to(self.precision)  # (S, F)
+        x = packed_pool.windows(x.flatten(0, 1), packing.index, self.config.receptive_field, self._kind)  # (S, W * C)
         outputs = self._run_packed(x, packing)  # (S, H) for each direction
         return torch.cat([h.index_select(0, packing.last) for h in outputs], 1).float()  # (B, D * H)
+
+    def _merged(self, weight_ih: Tensor, bias_ih: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights (4H, W * C) and bias (4H,) that do with windows what these do with what is convolved of them."""
+        if self.conv1 is None:
+            return weight_ih, bias_ih
+        kernel, bias = self.conv1.weight, cast(Tensor, self.conv1.bias)  # (F, C, W), (F,)
+        if self.conv2 is not None:
+            bias = torch.addmv(cast(Tensor, self.conv2.bias), self.conv2.weight.sum(2), bias)
+            kernel = F.conv_transpose1d(self.conv2.weight, kernel)  # (F, C, W)
+        return weight_ih @ kernel.mT.flatten(1), torch.addmv(bias_ih, weight_ih, bias)
 
     def _pooled_steps(self, x: Tensor, mask: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """What readout `pool` pools of points (B, T, C): outputs (B, T', D * H), and how many of each are true (B,)."""
@@ -218,7 +239,7 @@ class StrokeClassifier(nn.Module):
         n_parts, n_steps = packed_lstm.n_parts(), x.shape[1]
         ends = lengths.clamp(min=1)  # (B,)
         x = x * _mask(lengths, n_steps).unsqueeze(2)  # for a drawing without a row
-        x = x.flatten(0, 1)[_mask(ends, n_steps).flatten()].to(self.precision)  # (R, C)
+        x = x.flatten(0, 1)[_mask(ends, n_steps).flatten()].to(self._kind)  # (R, C)
         starts = np.concatenate([[0], np.cumsum(ends.numpy())])
         for convolution, norm in ((self.conv1, "norm1"), (self.conv2, "norm2")):
             if convolution is not None:
@@ -234,11 +255,11 @@ class StrokeClassifier(nn.Module):
     def _run_packed(self, x: Tensor, packing: packed_lstm.Packing) -> list[Tensor]:
         """The last layer's packed outputs (S, H) of each direction, the backward one's in its own order; x (S, F)."""
         for layer in range(self.config.n_layers):
-            outputs = [packed_lstm.lstm(x, self._weights(layer, ""), packing)]  # (S, H)
+            outputs = [packed_lstm.lstm(x, self._packed_weights(layer, ""), packing)]  # (S, H)
             if self.config.bidirectional:
                 reversed_x = packed_pool.swap(x, packing)
                 outputs.append(
-                    packed_lstm.lstm(reversed_x, self._weights(layer, "_reverse"), packing)
+                    packed_lstm.lstm(reversed_x, self._packed_weights(layer, "_reverse"), packing)
                 )  # (S, H), reversed
             if layer < self.config.n_layers - 1:
                 x = torch.cat([outputs[0], *(packed_pool.swap(h, packing) for h in outputs[1:])], 1)  # (S, D * H)
@@ -255,9 +276,15 @@ class StrokeClassifier(nn.Module):
 
     def _weights(self, layer: int, suffix: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         keys = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        return cast(
-            tuple[Tensor, Tensor, Tensor, Tensor], tuple(getattr(self.lstm, f"{key}_l{layer}{suffix}") for key in keys)
-        )
+        weight_ih, weight_hh, bias_ih, bias_hh = (getattr(self.lstm, f"{key}_l{layer}{suffix}") for key in keys)
+        return weight_ih, weight_hh, bias_ih, bias_hh
+
+    def _packed_weights(self, layer: int, suffix: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Those for what `_run_packed` is given."""
+        weight_ih, weight_hh, bias_ih, bias_hh = self._weights(layer, suffix)
+        if layer == 0 and self.config.readout != "pool":
+            weight_ih, bias_ih = self._merged(weight_ih, bias_ih)
+        return weight_ih, weight_hh, bias_ih, bias_hh
 
     def _direction(self, x: Tensor, layer: int, suffix: str) -> Tensor:
         zeros = x.new_zeros(1, len(x), self.config.hidden_size)
@@ -271,6 +298,12 @@ class StrokeClassifier(nn.Module):
 def _mask(lengths: Tensor, n_steps: int) -> Tensor:
     """Which of `n_steps` steps are within `lengths` (B,): bool (B, T)."""
     return torch.arange(n_steps, device=lengths.device) < lengths.unsqueeze(1)
+
+
+def threads_for(model: StrokeClassifier) -> AbstractContextManager[None]:
+    """The context in which a model is trained or evaluated: see `packed_lstm.undisturbed`."""
+    is_packed = model.config.reading == "length-aware" and next(model.parameters()).device.type == "cpu"
+    return packed_lstm.undisturbed() if is_packed else nullcontext()
 
 
 def n_parameters(model: nn.Module) -> int:

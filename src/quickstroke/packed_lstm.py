@@ -12,8 +12,9 @@ product reads (input, hidden state, 1 for the bias), rounded up.
 import itertools
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,86 +27,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from quickstroke import products
-
-_F = np.float32
-_ONE, _TWO = _F(1), _F(2)
-_LOG2_E = _F(np.log2(np.e))
-# Adding it to a float32 of small magnitude rounds that to a whole number, which its low bits then are.
-_ROUND = _F(1.5 * 2**23)
-_BITS_OF_ONE = np.int32(0x3F800000)
-
-
-def _power_of_two() -> list[Any]:
-    """Coefficients of 2^f for f from -1/2 to 1/2, lowest first; the relative error is about 1e-7."""
-    nodes = np.cos(np.pi * (np.arange(4096) + 0.5) / 4096) / 2
-    fit = np.polynomial.Chebyshev.fit(nodes, 2.0**nodes, 5, domain=[-0.5, 0.5])
-    return [_F(c) for c in fit.convert(kind=np.polynomial.Polynomial).coef]
-
-
-_P0, _P1, _P2, _P3, _P4, _P5 = _power_of_two()
+from quickstroke.gates import activate, deactivate, rounded_to_bfloat16
 
 # The loops below are written so that LLVM makes vectors of them: from 0 on, over one output array, without branches.
-# "contract" admits fused multiply-add and nothing that would swallow a NaN.
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-
-
-@numba.njit(inline="always")
-def _sigmoid(y: Any) -> Any:
-    """1 / (1 + 2^y): the logistic function of -y / log2(e). The error is about 1e-7."""
-    y = _F(-126) if y < _F(-126) else y
-    y = _F(126) if y > _F(126) else y
-    shifted = _F(y + _ROUND)
-    f = y - (shifted - _ROUND)
-    fraction = _P0 + f * (_P1 + f * (_P2 + f * (_P3 + f * (_P4 + f * _P5))))
-    power = np.int32((_F(shifted).view(np.int32) << np.int32(23)) + _BITS_OF_ONE).view(np.float32)
-    return _ONE / (_ONE + fraction * power)
-
-
-@_jit
-def activate(a: Any, c_before: Any, c: Any, tanh_c: Any, h: Any) -> None:
-    """Gates i, f, g, o in `a` (4H,) from what they are before activation; cell and hidden state (H,)."""
-    n = len(c)
-    for j in range(2 * n):
-        a[j] = _sigmoid(-_LOG2_E * a[j])
-    for j in range(n):
-        a[2 * n + j] = _TWO * _sigmoid(-_TWO * _LOG2_E * a[2 * n + j]) - _ONE
-    for j in range(n):
-        a[3 * n + j] = _sigmoid(-_LOG2_E * a[3 * n + j])
-    for j in range(n):
-        c[j] = a[n + j] * c_before[j] + a[j] * a[2 * n + j]
-    for j in range(n):
-        tanh_c[j] = _TWO * _sigmoid(-_TWO * _LOG2_E * c[j]) - _ONE
-    for j in range(n):
-        h[j] = a[3 * n + j] * tanh_c[j]
-
-
-@_jit
-def _deactivate(a: Any, dh: Any, tanh_c: Any, dc: Any, c_before: Any, de: Any, dg: Any) -> None:
-    """Gradients of the gates before activation into `a` (4H,), of the cell state before the step into `dc` (H,)."""
-    n = len(dc)
-    for j in range(n):
-        de[j] = dc[j] + dh[j] * a[3 * n + j] * (_ONE - tanh_c[j] * tanh_c[j])
-    for j in range(n):
-        a[3 * n + j] = dh[j] * tanh_c[j] * a[3 * n + j] * (_ONE - a[3 * n + j])
-    for j in range(n):
-        dc[j] = de[j] * a[n + j]
-    for j in range(n):
-        a[n + j] = dc[j] * c_before[j] * (_ONE - a[n + j])
-    for j in range(n):
-        dg[j] = de[j] * a[j] * (_ONE - a[2 * n + j] * a[2 * n + j])
-    for j in range(n):
-        a[j] = de[j] * a[2 * n + j] * a[j] * (_ONE - a[j])
-    for j in range(n):
-        a[2 * n + j] = dg[j]
+_jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
 # bfloat16 is the upper half of a float32; numba has no such type, so its bits go as uint16.
-
-
-@numba.njit(inline="always")
-def _rounded_to_bfloat16(bits: Any) -> Any:
-    """The upper half of a float32's bits, rounded to even. What is not finite stays so, but for a NaN of few bits."""
-    return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
 
 
 def widen(source: Any, target: Any, bits: Any) -> None:
@@ -135,7 +63,7 @@ def narrow(source: Any, bits: Any, target: Any) -> None:
 def _compiled_narrow(source: Any, bits: Any, target: Any) -> Any:
     def to_bfloat16(source: Any, bits: Any, target: Any) -> None:
         for j in range(len(target)):
-            target[j] = _rounded_to_bfloat16(bits[j])
+            target[j] = rounded_to_bfloat16(bits[j])
 
     def to_float32(source: Any, bits: Any, target: Any) -> None:
         for j in range(len(target)):
@@ -144,104 +72,76 @@ def _compiled_narrow(source: Any, bits: Any, target: Any) -> Any:
     return to_bfloat16 if target.dtype == numba.uint16 else to_float32
 
 
-# Whole arrays and places in them go into the steps below: views made in Python would take longer than short steps do.
-
-
 @_jit
 def _step(
-    gates: Any, c: Any, tanh_c: Any, h: Any, state: Any, at: Any, kept: Any, before: Any, size: Any, n_next: Any
+    gates: Any, c: Any, tanh_c: Any, h: Any, state: Any, at: Any, kept: Any, before: Any, after: Any, n_next: Any
 ) -> None:
-    """One step of `size` drawings, whose rows begin at `at`, in what is kept at `kept`, at `before` a step earlier.
+    """One step of the drawings whose rows of `gates` are from `kept` on, of `c` and `tanh_c` too.
 
-    The first step has no `before`: it is negative. The hidden states go to `h`, and for the `n_next` drawings that go
-    on to `state`, the rows after.
+    What is kept of the step before is at `before`; the first step has none: it is negative. The hidden states go to `h`
+    from `at` on, and for the `n_next` drawings that go on to `state` from `after` on.
     """
-    exact = np.empty(c.shape[1], np.float32)
-    bits = exact.view(np.uint32)
     zeros = np.zeros(c.shape[1], np.float32)
-    for r in range(size):
-        c_before = c[before + r] if before >= 0 else zeros
-        activate(gates[kept + r], c_before, c[kept + r], tanh_c[kept + r], exact)
-        narrow(exact, bits, h[at + r])
+    for r in range(len(gates)):
+        c_before, own = c[before + r] if before >= 0 else zeros, h[at + r]
         if r < n_next:
-            narrow(exact, bits, state[at + size + r])
-
-
-@_jit
-def _step_back(
-    dh_out: Any,
-    dstate: Any,
-    gates: Any,
-    c: Any,
-    tanh_c: Any,
-    dc: Any,
-    dgates: Any,
-    at: Any,
-    before: Any,
-    size: Any,
-    n_next: Any,
-) -> None:
-    """Gradients of the gates into `dgates`, which may be `gates`; the first `n_next` rows of `dstate` are of the step
-    after."""
-    n = tanh_c.shape[1]
-    de, dg, dh = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
-    dh_bits = dh.view(np.uint32)
-    zeros = np.zeros(n, np.float32)
-    gate_bits = gates.view(np.uint32)
-    for r in range(size):
-        widen(dh_out[at + r], dh, dh_bits)
-        if r < n_next:
-            following = dstate[r]
-            for j in range(n):
-                dh[j] += following[j]
-        c_before = c[before + r] if before >= 0 else zeros
-        _deactivate(gates[at + r], dh, tanh_c[at + r], dc[r], c_before, de, dg)
-        narrow(gates[at + r], gate_bits[at + r], dgates[at + r])
-
-
-@_jit
-def _narrow_rows(source: Any, target: Any, at: Any, size: Any) -> None:
-    """The first `size` rows of float32 into rows of `target` from `at` on."""
-    bits = source.view(np.uint32)
-    for r in range(size):
-        narrow(source[r], bits[r], target[at + r])
+            activate(gates[r], c_before, c[kept + r], tanh_c[kept + r], own, state[after + r])
+        else:
+            activate(gates[r], c_before, c[kept + r], tanh_c[kept + r], own, own)
 
 
 @_jit
 def _forward(
-    z: Any, weight: Any, n_inputs: Any, gates: Any, c: Any, tanh_c: Any, h: Any, sizes: Any, begin: Any, first: Any
+    x: Any, z: Any, weight: Any, gates: Any, c: Any, tanh_c: Any, h: Any, sizes: Any, begin: Any, first: Any
 ) -> None:
     """All steps of a part; where `first` is not negative only two are kept, from that row on."""
+    n_inputs, n_hidden = x.shape[1], h.shape[1]
     laid = products.lay_out(weight)
-    state = z[:, n_inputs : n_inputs + h.shape[1]]
-    before, is_odd = -1, False
+    state, rest = z[:, n_inputs : n_inputs + n_hidden], z[:, n_inputs + n_hidden :]
+    one = np.ones(1, np.float32)
+    bits_of_one = one.view(np.uint32)
+    kept, before = begin if first < 0 else first, -1
+    state[kept : kept + sizes[0]] = 0
     for step in range(len(sizes)):
         size = sizes[step]
         n_next = sizes[step + 1] if step + 1 < len(sizes) else 0
-        kept = begin if first < 0 else first + is_odd * sizes[0]
-        products.multiply(z[begin : begin + size], laid, gates[kept : kept + size], False)
-        _step(gates, c, tanh_c, h, state, begin, kept, before, size, n_next)
-        before, is_odd = kept, not is_odd
+        for r in range(size):
+            source, target = x[begin + r], z[kept + r]
+            for j in range(n_inputs):
+                target[j] = source[j]
+            rest[kept + r] = 0
+            narrow(one, bits_of_one, rest[kept + r, :1])
+        own = gates[kept : kept + size]
+        products.multiply(z[kept : kept + size], laid, own, False)
+        after = begin + size if first < 0 else 2 * first + sizes[0] - kept
+        _step(own, c, tanh_c, h, state, begin, kept, before, after, n_next)
+        before, kept = kept, after
         begin += size
 
 
 @_jit
 def _backward(
-    dh: Any, dz: Any, weight: Any, n_inputs: Any, gates: Any, c: Any, tanh_c: Any, dgates: Any, sizes: Any, end: Any
+    dh: Any, dx: Any, weight: Any, n_inputs: Any, gates: Any, c: Any, tanh_c: Any, dgates: Any, sizes: Any, end: Any
 ) -> None:
+    """Gradients of the gates of all steps of a part into `dgates`, which may be `gates`; of its inputs into `dx`."""
     n = c.shape[1]
     laid = products.lay_out(weight)
-    dc = np.zeros((sizes[0], n), np.float32)
+    dc, zeros = np.zeros((sizes[0], n), np.float32), np.zeros(n, np.float32)
     product = np.empty((sizes[0], weight.shape[1]), np.float32)
-    dstate = product[:, n_inputs : n_inputs + n]
-    n_next = 0
+    bits = product.view(np.uint32)
+    n_next = 0  # the first rows of `product` are of the step after
     for step in range(len(sizes) - 1, -1, -1):
         size = sizes[step]
         begin = end - size
         before = begin - sizes[step - 1] if step else -1
-        _step_back(dh, dstate, gates, c, tanh_c, dc, dgates, begin, before, size, n_next)
+        for r in range(size):
+            at = begin + r
+            following = product[r, n_inputs : n_inputs + n] if r < n_next else zeros
+            c_before = c[before + r] if before >= 0 else zeros
+            deactivate(gates[at], dh[at], following, tanh_c[at], dc[r], c_before, dgates[at])
         products.multiply(dgates[begin:end], laid, product[:size], False)
-        _narrow_rows(product, dz, begin, size)
+        for r in range(size):
+            narrow(product[r, :n_inputs], bits[r, :n_inputs], dx[begin + r])
         end, n_next = begin, size
 
 
@@ -335,26 +235,19 @@ class _Direction(torch.autograd.Function):
         }
         needs_grad = any(ctx.needs_input_grad)
         # Without a backward pass each step writes over the step before the last, in memory that caches hold.
-        kept_rows = n_rows if needs_grad else 2 * sum(sizes[0] for _, sizes in packing.parts)
-        rows_of = {"z": n_rows, "dgates": n_rows if needs_grad else 0}
-        counts = [rows_of.get(name, kept_rows) for name in shapes]
-        arena = _Arena(sum(_n_bytes(n, *shape) for n, shape in zip(counts, shapes.values(), strict=True)))
-        z, gates, c, tanh_c, dgates = (arena.take(n, *shape) for n, shape in zip(counts, shapes.values(), strict=True))
+        n_kept = n_rows if needs_grad else 2 * sum(sizes[0] for _, sizes in packing.parts)
+        arena = _Arena(sum(_n_bytes(n_kept, *shape) for shape in shapes.values()))
+        z, gates, c, tanh_c, dgates = (arena.take(n_kept, *shape) for shape in shapes.values())
         h = torch.empty(n_rows, n_hidden, dtype=x.dtype)
         transposed = weight.t().contiguous()
 
         firsts = dict(zip((begin for begin, _ in packing.parts), _starts(packing), strict=True))
 
+        arrays = [bits_as_array(tensor) for tensor in (x.contiguous(), z, transposed, gates, c, tanh_c, h)]
+
         def run(begin: int, sizes: tuple[int, ...]) -> None:
-            end = begin + sum(sizes)
-            first = -1 if needs_grad else firsts[begin]
-            z[begin:end, :n_inputs] = x[begin:end]
-            z[begin:end, n_inputs + n_hidden :] = 0
-            z[begin:end, n_inputs + n_hidden] = 1
-            z[begin : begin + sizes[0], n_inputs : n_inputs + n_hidden] = 0
-            g, c_all, t, h_all = bits_as_array(gates), bits_as_array(c), bits_as_array(tanh_c), bits_as_array(h)
-            z_all = bits_as_array(z)
-            _forward(z_all, bits_as_array(transposed), n_inputs, g, c_all, t, h_all, np.array(sizes), begin, first)
+            arguments: list[Any] = [*arrays, np.array(sizes), begin, -1 if needs_grad else firsts[begin]]
+            _forward(*arguments)
 
         _in_parts(run, packing)
         if not needs_grad:
@@ -371,21 +264,21 @@ class _Direction(torch.autograd.Function):
         if ctx.kept is None:
             raise RuntimeError("the gradient of an LSTM can be taken once; its memory is in use again")
         z, gates, c, tanh_c, dgates = ctx.kept
-        n_inputs, n_hidden, n_columns = ctx.n_inputs, c.shape[1], weight.shape[1]
+        n_inputs, n_hidden = ctx.n_inputs, c.shape[1]
         packing: Packing = ctx.packing
         dh = dh.contiguous()
-        dz = torch.empty(len(dh), n_columns, dtype=z.dtype)
+        dx = torch.empty(len(dh), n_inputs, dtype=z.dtype)
         if z.dtype == torch.float32:
             dgates = gates
+        arrays = [bits_as_array(tensor) for tensor in (dh, dx, weight, gates, c, tanh_c, dgates)]
+        dg, z_all = arrays[-1], bits_as_array(z)
 
         def run(begin: int, sizes: tuple[int, ...]) -> Tensor:
             end = begin + sum(sizes)
-            whole = slice(begin, end)
-            dh_all, dg, dz_all = bits_as_array(dh), bits_as_array(dgates), bits_as_array(dz)
-            g, c_all, t = bits_as_array(gates), bits_as_array(c), bits_as_array(tanh_c)
-            _backward(dh_all, dz_all, bits_as_array(weight), n_inputs, g, c_all, t, dg, np.array(sizes), end)
-            dweight = torch.empty(4 * n_hidden, n_columns)
-            products.multiply_transposed(dg[whole], bits_as_array(z)[whole], dweight.numpy(), False)
+            arguments: list[Any] = [*arrays[:3], n_inputs, *arrays[3:], np.array(sizes), end]
+            _backward(*arguments)
+            dweight = torch.empty_like(weight, dtype=torch.float32)
+            products.multiply_transposed(dg[begin:end], z_all[begin:end], dweight.numpy(), False)
             return dweight
 
         partial = _in_parts(run, packing)
@@ -395,7 +288,6 @@ class _Direction(torch.autograd.Function):
         ctx.kept = None
         ctx.arena.give_back()
         dbias = dweight[:, n_inputs + n_hidden]
-        dx = dz[:, :n_inputs] if ctx.needs_input_grad[0] else None
         return dx, dweight[:, :n_inputs], dweight[:, n_inputs : n_inputs + n_hidden], dbias, dbias, None
 
 
@@ -485,9 +377,26 @@ if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
     os.register_at_fork(after_in_child=_forget)
 
 
+_n_parts: int | None = None
+
+
 def n_parts() -> int:
-    """How many parts a batch should be dealt into: PyTorch's number of threads."""
-    return torch.get_num_threads()
+    """How many parts a batch should be dealt into: PyTorch's number of threads, or what it was before `undisturbed`."""
+    return _n_parts or torch.get_num_threads()
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """PyTorch has one thread: several wait for work by spinning, in the time of those that have some here."""
+    global _n_parts
+    n_threads, before = torch.get_num_threads(), _n_parts
+    _n_parts = n_parts()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
+        _n_parts = before
 
 
 def _in_parts(run: Callable[..., Any], packing: Packing) -> list[Any]:

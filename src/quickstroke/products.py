@@ -29,16 +29,18 @@ from numba.extending import intrinsic, overload
 
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 
+compiled: Any = intrinsic  # its own type says that calls never return
 _features = llvmlite.binding.get_host_cpu_features()
 # float32 numbers in a register.
-_LANES = 16 if _features.get("avx512f") else 8 if _features.get("avx2") and _features.get("fma") else 4
+LANES = 16 if _features.get("avx512f") else 8 if _features.get("avx2") and _features.get("fma") else 4
 HAS_DOTS = bool(_features.get("avx512bf16") and _features.get("avx512f"))
 # A block has so many rows, and two registers of columns: its sums are then in registers, with enough of them under way
 # at a time to wait for none.
-_ROWS = 4 if _LANES == 8 else 8
-_WIDTH = 2 * _LANES
-# So many rows of transposed products at a time: what is laid out of them stays in a cache.
-_CHUNK = 256
+_ROWS = 4 if LANES == 8 else 8
+_WIDTH = 2 * LANES
+# So many rows of transposed products at a time: what is laid out of them stays in a cache, and its strips do not begin
+# a power of two apart, where they would take the same places in it.
+_CHUNK = 240
 
 
 # --- Blocks -----------------------------------------------------------------------------------------------------------
@@ -56,9 +58,9 @@ class _BFloat16(ir.Type):  # type: ignore[misc]
 
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
-_SUMS = ir.VectorType(ir.FloatType(), _LANES)
-_PAIRS = ir.VectorType(_I32, _LANES)
-_NARROW = ir.VectorType(_BFloat16(), 2 * _LANES)
+_SUMS = ir.VectorType(ir.FloatType(), LANES)
+_PAIRS = ir.VectorType(_I32, LANES)
+_NARROW = ir.VectorType(_BFloat16(), 2 * LANES)
 
 
 def _block_of(n_rows: int) -> Any:
@@ -68,7 +70,7 @@ def _block_of(n_rows: int) -> Any:
     row, from one of the `n_steps` to the next; of the laid out columns; of the first row of `out`, from row to row.
     """
 
-    @intrinsic
+    @compiled  # type: ignore[untyped-decorator]
     def block(
         context: Any,
         laid: Any,
@@ -90,7 +92,7 @@ def _block_of(n_rows: int) -> Any:
             if of_pairs:
                 name, operand = "llvm.x86.avx512bf16.dpbf16ps.512", _NARROW
             else:
-                name, operand = f"llvm.fma.v{_LANES}f32", _SUMS
+                name, operand = f"llvm.fmuladd.v{LANES}f32", _SUMS
 
             def load(address: Any, its_kind: Any) -> Any:
                 value = builder.load(builder.inttoptr(address, its_kind.as_pointer()))
@@ -116,13 +118,13 @@ def _block_of(n_rows: int) -> Any:
             builder.position_at_end(loop)
             step, a_at, b_at = (builder.phi(_I64) for _ in range(3))
             totals = [[builder.phi(_SUMS) for _ in range(2)] for _ in range(n_rows)]
-            right = [load(builder.add(b_at, _I64(4 * _LANES * half)), kind) for half in range(2)]
+            right = [load(builder.add(b_at, _I64(4 * LANES * half)), kind) for half in range(2)]
             sums = []
             for row, pair in zip(rows, totals, strict=True):
                 one = load(builder.add(row, a_at), kind.element)
                 one = builder.insert_element(ir.Constant(kind, ir.Undefined), one, _I32(0))
                 left = builder.shuffle_vector(
-                    one, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(_I32, _LANES), None)
+                    one, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(_I32, LANES), None)
                 )
                 sums.append([add_product(total, left, half) for total, half in zip(pair, right, strict=True)])
             following = builder.add(step, _I64(1))
@@ -143,7 +145,7 @@ def _block_of(n_rows: int) -> Any:
             builder.position_at_end(after)
             places = [
                 builder.inttoptr(
-                    builder.add(builder.add(out, builder.mul(out_row, _I64(r))), _I64(4 * _LANES * half)),
+                    builder.add(builder.add(out, builder.mul(out_row, _I64(r))), _I64(4 * LANES * half)),
                     _SUMS.as_pointer(),
                 )
                 for r in range(n_rows)
@@ -172,7 +174,7 @@ _block_8, _block_4, _block_2, _block_1 = (_block_of(n_rows) for n_rows in (8, 4,
 # --- Layouts ----------------------------------------------------------------------------------------------------------
 
 
-@intrinsic
+@compiled  # type: ignore[untyped-decorator]
 def _pair_eight(context: Any, low: Any, high: Any, out: Any) -> Any:
     """Compiled: eight pairs of 16 bits, by addresses."""
 
@@ -190,46 +192,60 @@ def _pair_eight(context: Any, low: Any, high: Any, out: Any) -> Any:
     return types.void(*3 * [types.uintp]), generate
 
 
-def _layout(x: Any, width: Any) -> Any:
+def _lay(x: Any, width: Any, laid: Any) -> None:
     """Columns in strips of `width`, each a piece of memory, and of bfloat16 two rows in each other's company."""
     raise NotImplementedError("for compiled code")
 
 
-@overload(_layout)
-def _compiled_layout(x: Any, width: Any) -> Any:
-    def of_float32(x: Any, width: Any) -> Any:
+@overload(_lay)
+def _compiled_lay(x: Any, width: Any, laid: Any) -> Any:
+    def of_float32(x: Any, width: Any, laid: Any) -> None:
         n_steps, n = x.shape
-        laid = np.zeros((-(-n // width), n_steps, width), np.float32)
         for k in range(n_steps):
-            for strip in range(len(laid)):
+            for strip in range(-(-n // width)):
                 begin = strip * width
                 row, out = x[k, begin : min(begin + width, n)], laid[strip, k]
                 for j in range(len(row)):
                     out[j] = row[j]
-        return laid
 
-    def of_pairs(x: Any, width: Any) -> Any:
+    def of_pairs(x: Any, width: Any, laid: Any) -> None:
         n_rows, n = x.shape
-        laid = np.zeros((-(-n // width), (n_rows + 1) // 2, width), np.uint32)
         source, target = x.ctypes.data, laid.ctypes.data
-        row, item = np.uintp(x.strides[0]), np.uintp(x.itemsize)
+        row, item, of_pair = np.uintp(x.strides[0]), np.uintp(x.itemsize), np.uintp(laid.itemsize)
         for k in range(n_rows // 2):
-            for j in range(0, n // 8 * 8, 8):
-                low = source + np.uintp(2 * k) * row + np.uintp(j) * item
-                place = j // width * laid.strides[0] + k * laid.strides[1] + j % width * laid.itemsize
-                _pair_eight(low, low + row, target + np.uintp(place))  # type: ignore[call-arg]
+            low = source + np.uintp(2 * k) * row
+            for strip in range(-(-n // width)):
+                begin = strip * width
+                place = target + np.uintp(strip * laid.strides[0] + k * laid.strides[1])
+                for j in range(0, min(width, n // 8 * 8 - begin), 8):
+                    at = low + np.uintp(begin + j) * item
+                    _pair_eight(at, at + row, place + np.uintp(j) * of_pair)
         for j in range(n):  # what is left
-            for k in range(n_rows // 2 if j < n // 8 * 8 else 0, laid.shape[1]):
+            for k in range(n_rows // 2 if j < n // 8 * 8 else 0, (n_rows + 1) // 2):
                 high = x[2 * k + 1, j] if 2 * k + 1 < n_rows else np.uint16(0)
                 laid[j // width, k, j % width] = np.uint32(x[2 * k, j]) | (np.uint32(high) << np.uint32(16))
-        return laid
 
-    def of_bits(x: Any, width: Any) -> Any:
-        return _layout(_widened(x), width)
+    def of_bits(x: Any, width: Any, laid: Any) -> None:
+        _lay(_widened(x), width, laid)
 
     if x.dtype == types.float32:
         return of_float32
     return of_pairs if HAS_DOTS else of_bits
+
+
+def _room_for(x: Any, n_rows: Any, width: Any) -> Any:
+    """Memory for what is laid out of `n_rows` rows; zeros are what columns that are not there give."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(_room_for)
+def _compiled_room_for(x: Any, n_rows: Any, width: Any) -> Any:
+    per_step, kind = (2, np.uint32) if x.dtype == types.uint16 and HAS_DOTS else (1, np.float32)
+
+    def room(x: Any, n_rows: Any, width: Any) -> Any:
+        return np.zeros((-(-x.shape[1] // width), -(-n_rows // per_step), width), kind)
+
+    return room
 
 
 @_jit
@@ -322,7 +338,9 @@ def _compiled_multiply_laid(a: Any, laid: Any, out: Any, adds: Any) -> Any:
 
 @_jit
 def lay_out_here(b: Any) -> Any:
-    return _layout(b, _WIDTH)
+    laid = _room_for(b, len(b), _WIDTH)
+    _lay(b, _WIDTH, laid)
+    return laid
 
 
 @_jit
@@ -333,9 +351,14 @@ def multiply_here(a: Any, laid: Any, out: Any, adds: Any) -> None:
 @_jit
 def multiply_transposed_here(a: Any, b: Any, out: Any, adds: Any) -> None:
     edge = np.empty((8, _WIDTH), np.float32)
+    left, right = _room_for(a, min(_CHUNK, len(a)), _ROWS), _room_for(b, min(_CHUNK, len(b)), _WIDTH)
+    per_step = -(-min(_CHUNK, len(a)) // left.shape[1])
     for begin in range(0, len(a), _CHUNK):
-        left, right = _layout(a[begin : begin + _CHUNK], _ROWS), _layout(b[begin : begin + _CHUNK], _WIDTH)
-        _sum_blocks(left, left.strides[0], 4, 4 * _ROWS, left.shape[1], right, out, edge, adds or begin > 0)
+        end = min(begin + _CHUNK, len(a))
+        _lay(a[begin:end], _ROWS, left)
+        _lay(b[begin:end], _WIDTH, right)
+        n_steps = -(-(end - begin) // per_step)
+        _sum_blocks(left, left.strides[0], 4, 4 * _ROWS, n_steps, right, out, edge, adds or begin > 0)
 
 
 # --- Products of MKL --------------------------------------------------------------------------------------------------

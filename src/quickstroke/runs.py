@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from quickstroke import config as configs
+from quickstroke import packed_lstm
 from quickstroke.categories import check_classes
 from quickstroke.config import ModelConfig, TrainConfig
 from quickstroke.dataset import PreparedDataset
@@ -150,7 +151,7 @@ def write_environment(folder: Path) -> None:
             "platform": platform.platform(),
             "processor": platform.processor() or platform.machine(),
             "n_cpus": os.cpu_count(),
-            "n_threads": torch.get_num_threads(),
+            "n_threads": packed_lstm.n_parts(),
             "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
     )

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quickstroke import products
+from quickstroke.gates import activate
 from quickstroke.models import StrokeClassifier
 from quickstroke.packed_conv import columns_of, normalize
-from quickstroke.packed_lstm import activate
 
 _F = np.float32
 # Sums may be taken in any order, so that loops over columns become vectors.
@@ -91,7 +91,7 @@ def _layer(x: Any, laid: Any, bias: Any, weight_hh: Any) -> Any:
                 a[j] += bias[begin + j]
             if step:
                 _add_rows(h, weight, a)
-            activate(a, c, c_next, tanh_c, h)
+            activate(a, c, c_next, tanh_c, h, h)
             c, c_next = c_next, c
             out[t, direction * n : (direction + 1) * n] = h
     return out

@@ -25,7 +25,7 @@ from quickstroke.dataset import SPLITS, PreparedDataset
 from quickstroke.distillation import open_targets, seeds_of_views, soften
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError, TrainingError
 from quickstroke.evaluation import Evaluation, evaluate, reestimate_batchnorm
-from quickstroke.models import StrokeClassifier, n_parameters
+from quickstroke.models import StrokeClassifier, n_parameters, threads_for
 from quickstroke.optimizer import Adam
 from quickstroke.runs import RunConfig, State
 
@@ -134,84 +134,85 @@ def train(
     watcher.on_start(state, resumed)
     saved_at = time.monotonic()
 
-    while not _has_ended(state, config):
-        started = time.perf_counter() - state.seconds
-        drawings = _drawings(config, data, train_indices, label_map, state.epoch)
-        order = _order(config, data.n_points[drawings], state.epoch)
-        n_train, done = len(drawings), sum(map(len, order[: state.step]))
+    with threads_for(model):
+        while not _has_ended(state, config):
+            started = time.perf_counter() - state.seconds
+            drawings = _drawings(config, data, train_indices, label_map, state.epoch)
+            order = _order(config, data.n_points[drawings], state.epoch)
+            n_train, done = len(drawings), sum(map(len, order[: state.step]))
 
-        save = partial(runs.save_checkpoint, folder, state, model, optimizer, averaged)
-        said = None
-        if targets:
-            said = targets.of(state.epoch % config.n_views, drawings, partial(_on_teacher, watcher, state, save))
-        model.train()
-        model.bn.train(config.normalization == "batch")
-        for rows in order[state.step :]:
-            set_learning_rate(optimizer, config, (state.epoch + done / n_train) / config.n_epochs)
-            points, lengths, labels = _batch(config, model_config, data, drawings, rows, label_map, kin, state)
-            goal = torch.from_numpy(labels)  # (B,)
-            if said is not None:
-                goal = soften(
-                    said[rows], labels, config.teacher_weight, config.teacher_temperature, config.label_smoothing
-                )  # (B, K)
-            smoothing = 0.0 if said is not None else config.label_smoothing
-            statistics = [buffer.clone() for buffer in model.buffers()]
-            logits = model(torch.from_numpy(points).to(device), torch.from_numpy(lengths).to(device))  # (B, K)
-            loss = F.cross_entropy(logits, goal.to(device), label_smoothing=smoothing)
-            loss_value = loss.item()
-            if not np.isfinite(loss_value):
-                for buffer, before in zip(model.buffers(), statistics, strict=True):
-                    buffer.copy_(before)
-                what = f"the loss of epoch {state.epoch + 1}, step {state.step + 1} is {loss_value}"
+            save = partial(runs.save_checkpoint, folder, state, model, optimizer, averaged)
+            said = None
+            if targets:
+                said = targets.of(state.epoch % config.n_views, drawings, partial(_on_teacher, watcher, state, save))
+            model.train()
+            model.bn.train(config.normalization == "batch")
+            for rows in order[state.step :]:
+                set_learning_rate(optimizer, config, (state.epoch + done / n_train) / config.n_epochs)
+                points, lengths, labels = _batch(config, model_config, data, drawings, rows, label_map, kin, state)
+                goal = torch.from_numpy(labels)  # (B,)
+                if said is not None:
+                    goal = soften(
+                        said[rows], labels, config.teacher_weight, config.teacher_temperature, config.label_smoothing
+                    )  # (B, K)
+                smoothing = 0.0 if said is not None else config.label_smoothing
+                statistics = [buffer.clone() for buffer in model.buffers()]
+                logits = model(torch.from_numpy(points).to(device), torch.from_numpy(lengths).to(device))  # (B, K)
+                loss = F.cross_entropy(logits, goal.to(device), label_smoothing=smoothing)
+                loss_value = loss.item()
+                if not np.isfinite(loss_value):
+                    for buffer, before in zip(model.buffers(), statistics, strict=True):
+                        buffer.copy_(before)
+                    what = f"the loss of epoch {state.epoch + 1}, step {state.step + 1} is {loss_value}"
+                    raise _diverged(what, folder, state, model, optimizer, averaged)
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                if config.clip_norm:
+                    nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+                optimizer.step()
+                if averaged is not None:
+                    average(averaged, model, config.averaging, state.epoch * len(order) + state.step)
+                state.step += 1
+                state.loss_sum += loss_value * len(rows)
+                done += len(rows)
+                watcher.on_step(state.epoch, done, n_train)
+                stop = watcher.should_stop()
+                if stop or time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
+                    state.seconds = time.perf_counter() - started
+                    runs.save_checkpoint(folder, state, model, optimizer, averaged)
+                    saved_at = time.monotonic()
+                if stop:
+                    raise Interrupted(state)
+
+            train_seconds = state.seconds = time.perf_counter() - started
+            # A validation that is cut short begins again on resuming: its epoch's last step is saved before it.
+            runs.save_checkpoint(folder, state, model, optimizer, averaged)
+            on_batch = partial(_check_stop, watcher, state)
+            score = partial(evaluate, kept, data, val_indices, classes, label_map, on_batch=on_batch)
+            honest = score()
+            if not np.isfinite(honest.loss):
+                what = f"the validation loss of epoch {state.epoch + 1} is {honest.loss}"
                 raise _diverged(what, folder, state, model, optimizer, averaged)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            if config.clip_norm:
-                nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-            optimizer.step()
-            if averaged is not None:
-                average(averaged, model, config.averaging, state.epoch * len(order) + state.step)
-            state.step += 1
-            state.loss_sum += loss_value * len(rows)
-            done += len(rows)
-            watcher.on_step(state.epoch, done, n_train)
-            stop = watcher.should_stop()
-            if stop or time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
-                state.seconds = time.perf_counter() - started
-                runs.save_checkpoint(folder, state, model, optimizer, averaged)
-                saved_at = time.monotonic()
-            if stop:
-                raise Interrupted(state)
-
-        train_seconds = state.seconds = time.perf_counter() - started
-        # A validation that is cut short begins again on resuming: its epoch's last step is saved before it.
-        runs.save_checkpoint(folder, state, model, optimizer, averaged)
-        on_batch = partial(_check_stop, watcher, state)
-        score = partial(evaluate, kept, data, val_indices, classes, label_map, on_batch=on_batch)
-        honest = score()
-        if not np.isfinite(honest.loss):
-            what = f"the validation loss of epoch {state.epoch + 1} is {honest.loss}"
-            raise _diverged(what, folder, state, model, optimizer, averaged)
-        seconds = time.perf_counter() - started
-        as_published = score(protocol="published", batch_size=config.batch_size)
-        line = _metrics_line(state, n_train, honest, as_published) | {
-            "seconds": seconds,
-            "train_seconds": train_seconds,
-            "learning_rate": optimizer.learning_rate,
-        }
-        state = State(
-            epoch=state.epoch + 1,
-            best=max(state.best, honest.top(1)),
-            best_epoch=state.epoch + 1 if honest.top(1) > state.best else state.best_epoch,
-            metrics=[*state.metrics, line],
-        )
-        if state.best_epoch == state.epoch:
-            runs.save_weights(folder / "best.model", kept.state_dict())
-        runs.save_weights(folder / "last.model", kept.state_dict())
-        runs.write_metrics(folder, state.metrics)
-        runs.save_checkpoint(folder, state, model, optimizer, averaged)
-        saved_at = time.monotonic()
-        watcher.on_epoch(line)
+            seconds = time.perf_counter() - started
+            as_published = score(protocol="published", batch_size=config.batch_size)
+            line = _metrics_line(state, n_train, honest, as_published) | {
+                "seconds": seconds,
+                "train_seconds": train_seconds,
+                "learning_rate": optimizer.learning_rate,
+            }
+            state = State(
+                epoch=state.epoch + 1,
+                best=max(state.best, honest.top(1)),
+                best_epoch=state.epoch + 1 if honest.top(1) > state.best else state.best_epoch,
+                metrics=[*state.metrics, line],
+            )
+            if state.best_epoch == state.epoch:
+                runs.save_weights(folder / "best.model", kept.state_dict())
+            runs.save_weights(folder / "last.model", kept.state_dict())
+            runs.write_metrics(folder, state.metrics)
+            runs.save_checkpoint(folder, state, model, optimizer, averaged)
+            saved_at = time.monotonic()
+            watcher.on_epoch(line)
     return state
 
 
