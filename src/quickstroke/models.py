@@ -214,7 +214,7 @@ class StrokeClassifier(nn.Module):
         As from `_convolve` and `_outputs`, but over true steps only. What an output step of the convolutions sees goes
         into the LSTM as it is: they are linear, and so is what the first layer does with its inputs.
         """
-        packing = packed_lstm.pack(ends, x.shape[1], packed_lstm.n_parts())
+        packing = packed_lstm.pack(ends, x.shape[1], packed_lstm.n_parts(len(x), self.config.hidden_size))
         x = packed_pool.windows(x.flatten(0, 1), packing.index, self.config.receptive_field, self._kind)  # (S, W * C)
         outputs = self._run_packed(x, packing)  # (S, H) for each direction
         return torch.cat([h.index_select(0, packing.last) for h in outputs], 1).float()  # (B, D * H)
@@ -236,15 +236,16 @@ class StrokeClassifier(nn.Module):
 
     def _pool_packed(self, x: Tensor, lengths: Tensor) -> Tensor:
         """As `_pool` of `_pooled_steps`, over true steps only."""
-        n_parts, n_steps = packed_lstm.n_parts(), x.shape[1]
+        n_threads, n_steps = packed_lstm.n_threads(), x.shape[1]
         ends = lengths.clamp(min=1)  # (B,)
         x = x * _mask(lengths, n_steps).unsqueeze(2)  # for a drawing without a row
         x = x.flatten(0, 1)[_mask(ends, n_steps).flatten()].to(self._kind)  # (R, C)
         starts = np.concatenate([[0], np.cumsum(ends.numpy())])
         for convolution, norm in ((self.conv1, "norm1"), (self.conv2, "norm2")):
             if convolution is not None:
-                x, starts = packed_conv.convolve(x, starts, convolution, getattr(self, norm), n_parts)  # (S, F)
+                x, starts = packed_conv.convolve(x, starts, convolution, getattr(self, norm), n_threads)  # (S, F)
         ends = torch.from_numpy(np.diff(starts))
+        n_parts = packed_lstm.n_parts(len(ends), self.config.hidden_size)
         packing = packed_lstm.pack(ends, int(ends.max()), n_parts)
         first = torch.from_numpy(starts[:-1]) - torch.arange(len(ends)) * int(ends.max())  # (B,)
         x = packed_pool.permute(x, packing.index + first.index_select(0, packing.drawing))  # (S, F)

@@ -145,11 +145,15 @@ def _backward(
         end, n_next = begin, size
 
 
+Part = tuple[int, tuple[int, ...]]
+Parts = tuple[Part, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Packing:
     """Where the steps of a batch lie when they are packed.
 
-    The batch is dealt into parts, one for each thread. A part has its drawings in order of length, the longest first,
+    The batch is dealt into parts. A part has its drawings in order of length, the longest first,
     and its rows in order of step, so that each step of it is one block of rows.
 
     Attributes:
@@ -164,7 +168,7 @@ class Packing:
     reverse: Tensor
     last: Tensor
     drawing: Tensor
-    parts: tuple[tuple[int, tuple[int, ...]], ...]
+    parts: Parts
 
 
 def pack(lengths: Tensor, n_steps: int, n_parts: int) -> Packing:
@@ -233,23 +237,23 @@ class _Direction(torch.autograd.Function):
             "tanh_c": (n_hidden, torch.float32),
             "dgates": (4 * n_hidden if x.dtype == torch.bfloat16 else 0, x.dtype),
         }
+        groups = _groups(packing)
         needs_grad = any(ctx.needs_input_grad)
         # Without a backward pass each step writes over the step before the last, in memory that caches hold.
-        n_kept = n_rows if needs_grad else 2 * sum(sizes[0] for _, sizes in packing.parts)
+        rooms = [2 * max(sizes[0] for _, sizes in group) for group in groups]
+        n_kept = n_rows if needs_grad else sum(rooms)
         arena = _Arena(sum(_n_bytes(n_kept, *shape) for shape in shapes.values()))
         z, gates, c, tanh_c, dgates = (arena.take(n_kept, *shape) for shape in shapes.values())
         h = torch.empty(n_rows, n_hidden, dtype=x.dtype)
         transposed = weight.t().contiguous()
-
-        firsts = dict(zip((begin for begin, _ in packing.parts), _starts(packing), strict=True))
-
         arrays = [bits_as_array(tensor) for tensor in (x.contiguous(), z, transposed, gates, c, tanh_c, h)]
 
-        def run(begin: int, sizes: tuple[int, ...]) -> None:
-            arguments: list[Any] = [*arrays, np.array(sizes), begin, -1 if needs_grad else firsts[begin]]
-            _forward(*arguments)
+        def run(group: Parts, first: int) -> None:
+            for begin, sizes in group:
+                arguments: list[Any] = [*arrays, np.array(sizes), begin, -1 if needs_grad else first]
+                _forward(*arguments)
 
-        _in_parts(run, packing)
+        in_threads(run, [(group, sum(rooms[:k])) for k, group in enumerate(groups)])
         if not needs_grad:
             arena.give_back()
             return h
@@ -273,15 +277,16 @@ class _Direction(torch.autograd.Function):
         arrays = [bits_as_array(tensor) for tensor in (dh, dx, weight, gates, c, tanh_c, dgates)]
         dg, z_all = arrays[-1], bits_as_array(z)
 
-        def run(begin: int, sizes: tuple[int, ...]) -> Tensor:
-            end = begin + sum(sizes)
-            arguments: list[Any] = [*arrays[:3], n_inputs, *arrays[3:], np.array(sizes), end]
-            _backward(*arguments)
+        def run(*group: Part) -> Tensor:
             dweight = torch.empty_like(weight, dtype=torch.float32)
-            products.multiply_transposed(dg[begin:end], z_all[begin:end], dweight.numpy(), False)
+            for k, (begin, sizes) in enumerate(group):
+                end = begin + sum(sizes)
+                arguments: list[Any] = [*arrays[:3], n_inputs, *arrays[3:], np.array(sizes), end]
+                _backward(*arguments)
+                products.multiply_transposed(dg[begin:end], z_all[begin:end], dweight.numpy(), k > 0)
             return dweight
 
-        partial = _in_parts(run, packing)
+        partial = in_threads(run, _groups(packing))
         dweight = partial[0]
         for other in partial[1:]:  # in a fixed order, so that the same threads give the same bits
             dweight += other
@@ -294,10 +299,10 @@ class _Direction(torch.autograd.Function):
 _COLUMNS = 32
 
 
-def _starts(packing: Packing) -> list[int]:
-    """Where each part's two steps of memory begin, in rows, when no more are kept."""
-    widths = [2 * sizes[0] for _, sizes in packing.parts]
-    return [sum(widths[:part]) for part in range(len(widths))]
+def _groups(packing: Packing) -> list[Parts]:
+    """The parts of each thread."""
+    n = n_threads()
+    return [packing.parts[k::n] for k in range(min(n, len(packing.parts)))]
 
 
 def bits_as_array(tensor: Tensor) -> NDArray[Any]:
@@ -377,31 +382,37 @@ if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
     os.register_at_fork(after_in_child=_forget)
 
 
-_n_parts: int | None = None
+_n_threads: int | None = None
 
 
-def n_parts() -> int:
-    """How many parts a batch should be dealt into: PyTorch's number of threads, or what it was before `undisturbed`."""
-    return _n_parts or torch.get_num_threads()
+def n_threads() -> int:
+    """How many threads share the work: as many as PyTorch has, or had before `undisturbed`."""
+    return _n_threads or torch.get_num_threads()
+
+
+def n_parts(n_drawings: int, n_hidden: int) -> int:
+    """How many parts a batch should be dealt into: as many for each thread, a step of which a cache holds."""
+    n = n_threads()
+    # MKL takes less time for many rows together.
+    return n if products.HAS_MKL else n * -(-n_drawings * n_hidden // (n * _IN_A_CACHE))
+
+
+# Drawings times hidden units: beside their gates, 16 bytes each, there is room for the weights in a megabyte.
+_IN_A_CACHE = 8192
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """PyTorch has one thread: several wait for work by spinning, in the time of those that have some here."""
-    global _n_parts
-    n_threads, before = torch.get_num_threads(), _n_parts
-    _n_parts = n_parts()
+    global _n_threads
+    n_before, before = torch.get_num_threads(), _n_threads
+    _n_threads = n_threads()
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(n_threads)
-        _n_parts = before
-
-
-def _in_parts(run: Callable[..., Any], packing: Packing) -> list[Any]:
-    """What `run(first row, sizes)` gives for each part, each on a thread of its own."""
-    return in_threads(run, packing.parts)
+        torch.set_num_threads(n_before)
+        _n_threads = before
 
 
 def shares(starts: NDArray[np.int64], n_parts: int) -> list[tuple[int, int]]:

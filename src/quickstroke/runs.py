@@ -151,7 +151,7 @@ def write_environment(folder: Path) -> None:
             "platform": platform.platform(),
             "processor": platform.processor() or platform.machine(),
             "n_cpus": os.cpu_count(),
-            "n_threads": packed_lstm.n_parts(),
+            "n_threads": packed_lstm.n_threads(),
             "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
     )
