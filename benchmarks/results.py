@@ -147,8 +147,11 @@ def same(found: dict[str, Any]) -> str:
 
 
 def evaluating(found: dict[str, Any]) -> str:
-    """The ratio of each model."""
-    return ", ".join(f"{times(row['ratio'])} `{row['name']}`" for row in found["models"])
+    """The ratios of each model."""
+    rows = found["models"]
+    return "; ".join(
+        f"`{row['name']}`: {times(row['ratio'])}, scoring alone {row['ratio_scored']:.1f} x" for row in rows
+    )
 
 
 def guessing(found: dict[str, Any]) -> str:
@@ -221,7 +224,7 @@ ROWS = (
         "same",
         same,
     ),
-    Row("evaluate, drawings a second, against plain", "5 x", "10 x", "evaluating", evaluating),
+    Row("evaluate, from files to metrics, drawings a second, against plain", "5 x", "10 x", "evaluating", evaluating),
     Row(
         "one guess, strokes in, ranked words out, one thread, model loaded, models up to 1 million parameters",
         "1 ms median",

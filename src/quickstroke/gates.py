@@ -195,19 +195,18 @@ def _over_registers(builder: Any, n_whole: Any, body: Callable[[Any], None]) -> 
 
 @compiled  # type: ignore[untyped-decorator]
 def _activate_registers(
-    context: Any, a: Any, c_before: Any, c: Any, tanh_c: Any, h: Any, state: Any, n: Any, n_whole: Any
+    context: Any, a: Any, c_before: Any, c: Any, tanh_c: Any, h: Any, state: Any, kind: Any, n: Any, n_whole: Any
 ) -> Any:
-    """Compiled: `activate` of the first `n_whole` units. Arrays but for `c_before` and `state`, which are addresses."""
-    signature = types.void(a, types.uintp, c, tanh_c, h, types.uintp, types.intp, types.intp)
-    is_narrow = h.dtype == types.uint16
+    """Compiled: a row of `activate_rows`, its first `n_whole` units, by addresses; `h` and `state` are as `kind` is."""
+    signature = types.void(*6 * [types.uintp], kind, types.intp, types.intp)
+    is_narrow = kind.dtype == types.uint16
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        a_at, c_at, tanh_at, h_at = (_address(context, builder, signature, args, k) for k in (0, 2, 3, 4))
-        before_at, state_at, n, n_whole = args[1], args[5], args[6], args[7]
+        a_at, before_at, c_at, tanh_at, h_at, state_at, _, n, n_whole = args
+        row = builder.mul(n, _I64(4))
 
         def body(j: Any) -> None:
             at = builder.mul(j, _I64(4))
-            row = builder.mul(n, _I64(4))
             places = [builder.add(a_at, at)]
             for _ in range(3):
                 places.append(builder.add(places[-1], row))
@@ -232,15 +231,25 @@ def _activate_registers(
 
 @compiled  # type: ignore[untyped-decorator]
 def _deactivate_registers(
-    context: Any, a: Any, dh: Any, following: Any, tanh_c: Any, dc: Any, c_before: Any, out: Any, n: Any, n_whole: Any
+    context: Any,
+    a: Any,
+    dh: Any,
+    following: Any,
+    tanh_c: Any,
+    dc: Any,
+    c_before: Any,
+    out: Any,
+    kind_of_dh: Any,
+    kind_of_out: Any,
+    n: Any,
+    n_whole: Any,
 ) -> Any:
-    """Compiled: `deactivate` of the first `n_whole` units. `following` and `c_before` are addresses."""
-    signature = types.void(a, dh, types.uintp, tanh_c, dc, types.uintp, out, types.intp, types.intp)
+    """Compiled: a row of `deactivate_rows`, its first `n_whole` units, by addresses; `dh` and `out` are as said."""
+    signature = types.void(*7 * [types.uintp], kind_of_dh, kind_of_out, types.intp, types.intp)
+    dh_is_narrow, out_is_narrow = (kind.dtype == types.uint16 for kind in (kind_of_dh, kind_of_out))
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        a_at, dh_at, tanh_at, dc_at, out_at = (_address(context, builder, signature, args, k) for k in (0, 1, 3, 4, 6))
-        following_at, before_at, n, n_whole = args[2], args[5], args[7], args[8]
-        dh_is_narrow, out_is_narrow = (signature.args[k].dtype == types.uint16 for k in (1, 6))
+        a_at, dh_at, following_at, tanh_at, dc_at, before_at, out_at, _, _, n, n_whole = args
 
         def body(j: Any) -> None:
             at = builder.mul(j, _I64(4))
@@ -268,53 +277,105 @@ def _deactivate_registers(
     return signature, generate
 
 
-def _address(context: Any, builder: Any, signature: Any, args: Any, k: int) -> Any:
-    """That of the numbers of the array which is argument `k`."""
-    array = context.make_array(signature.args[k])(context, builder, args[k])
-    return builder.ptrtoint(array.data, _I64)
-
-
-# --- Rows -------------------------------------------------------------------------------------------------------------
+# --- Rows: addresses, since views of rows take longer to make than short rows to compute ------------------------------
 
 
 @_jit
-def activate(a: Any, c_before: Any, c: Any, tanh_c: Any, h: Any, state: Any) -> None:
-    """Gates i, f, g, o in `a` (4H,) from what they are before activation; cell and hidden state (H,).
+def activate_rows(
+    gates: Any, c: Any, tanh_c: Any, h: Any, state: Any, at: Any, kept: Any, before: Any, after: Any, n_next: Any
+) -> None:
+    """One step of the drawings whose gates (R, 4H), before activation, are `gates`: i, f, g, o; they are activated.
 
-    All are float32 but `h` and `state`, which get the same and may be uint16, for bfloat16. The numbers of a row lie
-    side by side.
+    Rows of `c` and `tanh_c` begin at `kept`; what is kept of the step before is at `before`, and the first step has
+    none: that is negative. The hidden states go to `h` from `at` on, and for the first `n_next` drawings, which go on,
+    to `state` from `after` on. All are float32 but `h` and `state`, which may be uint16, for bfloat16; the numbers of a
+    row lie side by side.
     """
-    n = len(c)
+    n = c.shape[1]
     n_whole = n - n % LANES
-    before_at, state_at = c_before.ctypes.data, state.ctypes.data
-    _activate_registers(a, before_at, c, tanh_c, h, state_at, n, n_whole)
-    for j in range(n_whole, n):
-        i, f = _sigmoid(-_LOG2_E * a[j]), _sigmoid(-_LOG2_E * a[n + j])
-        g, o = _tanh(a[2 * n + j]), _sigmoid(-_LOG2_E * a[3 * n + j])
-        a[j], a[n + j], a[2 * n + j], a[3 * n + j] = i, f, g, o
-        c[j] = f * c_before[j] + i * g
-        tanh_c[j] = _tanh(c[j])
-        _write(h, j, o * tanh_c[j])
-        _write(state, j, o * tanh_c[j])
+    zeros = np.zeros(n, np.float32)
+    c_row, tanh_row, h_row = np.uintp(c.strides[0]), np.uintp(tanh_c.strides[0]), np.uintp(h.strides[0])
+    a_row, state_row = np.uintp(gates.strides[0]), np.uintp(state.strides[0])
+    a_at, h_at = gates.ctypes.data, h.ctypes.data + np.uintp(at) * h_row
+    c_at, tanh_at = c.ctypes.data + np.uintp(kept) * c_row, tanh_c.ctypes.data + np.uintp(kept) * tanh_row
+    before_row = c_row if before >= 0 else np.uintp(0)
+    before_at = c.ctypes.data + np.uintp(before) * c_row if before >= 0 else zeros.ctypes.data
+    state_at = state.ctypes.data + np.uintp(after) * state_row
+    for r in range(len(gates)):
+        goes_to = state_at if r < n_next else h_at
+        _activate_registers(a_at, before_at, c_at, tanh_at, h_at, goes_to, h, n, n_whole)
+        for j in range(n_whole, n):
+            a = gates[r]
+            i, f = _sigmoid(-_LOG2_E * a[j]), _sigmoid(-_LOG2_E * a[n + j])
+            g, o = _tanh(a[2 * n + j]), _sigmoid(-_LOG2_E * a[3 * n + j])
+            a[j], a[n + j], a[2 * n + j], a[3 * n + j] = i, f, g, o
+            new = f * (c[before + r, j] if before >= 0 else _F(0)) + i * g
+            c[kept + r, j], tanh_c[kept + r, j] = new, _tanh(new)
+            _write(h[at + r], j, o * _tanh(new))
+            if r < n_next:
+                _write(state[after + r], j, o * _tanh(new))
+        a_at += a_row
+        before_at += before_row
+        c_at += c_row
+        tanh_at += tanh_row
+        h_at += h_row
+        state_at += state_row
+    zeros[0] = 0  # its memory was in use until here
 
 
 @_jit
-def deactivate(a: Any, dh: Any, following: Any, tanh_c: Any, dc: Any, c_before: Any, out: Any) -> None:
-    """Gradients of the gates before activation, of the gates `a` (4H,), into `out`, which may be `a`.
+def deactivate_rows(
+    gates: Any,
+    dh: Any,
+    following: Any,
+    tanh_c: Any,
+    dc: Any,
+    c: Any,
+    out: Any,
+    begin: Any,
+    end: Any,
+    before: Any,
+    n_next: Any,
+) -> None:
+    """Gradients of the gates before activation of one step's drawings, its rows from `begin` to `end`, into `out`.
 
-    `dh` and `following` (H,) are two parts of the hidden state's gradient; `dc` is the cell state's, afterwards that of
-    the one before the step. `dh` and `out` may be uint16, for bfloat16.
+    Args:
+        gates: what `activate_rows` made of them, of all steps, as are `tanh_c`, `c` and `dh`, the hidden states'
+            gradient, which may be uint16; `out` too, and it may be `gates`.
+        following: the other part of the hidden states' gradient, of the `n_next` drawings that went on.
+        dc: of the cell states, and afterwards of those before the step, which are at `before` if not negative.
     """
-    n = len(dc)
+    n = c.shape[1]
     n_whole = n - n % LANES
-    following_at, before_at = following.ctypes.data, c_before.ctypes.data
-    _deactivate_registers(a, dh, following_at, tanh_c, dc, before_at, out, n, n_whole)
-    for j in range(n_whole, n):
-        i, f, g, o = a[j], a[n + j], a[2 * n + j], a[3 * n + j]
-        both = _read(dh, j) + following[j]
-        de = dc[j] + both * o * (_ONE - tanh_c[j] * tanh_c[j])
-        dc[j] = de * f
-        _write(out, j, de * g * i * (_ONE - i))
-        _write(out, n + j, dc[j] * c_before[j] * (_ONE - f))
-        _write(out, 2 * n + j, de * i * (_ONE - g * g))
-        _write(out, 3 * n + j, both * tanh_c[j] * o * (_ONE - o))
+    zeros = np.zeros(n, np.float32)
+    for r in range(end - begin):
+        at = np.uintp(begin + r)
+        following_at, before_at = zeros.ctypes.data, zeros.ctypes.data
+        if r < n_next:
+            following_at = following.ctypes.data + np.uintp(r) * np.uintp(following.strides[0])
+        if before >= 0:
+            before_at = c.ctypes.data + np.uintp(before + r) * np.uintp(c.strides[0])
+        _deactivate_registers(
+            gates.ctypes.data + at * np.uintp(gates.strides[0]),
+            dh.ctypes.data + at * np.uintp(dh.strides[0]),
+            following_at,
+            tanh_c.ctypes.data + at * np.uintp(tanh_c.strides[0]),
+            dc.ctypes.data + np.uintp(r) * np.uintp(dc.strides[0]),
+            before_at,
+            out.ctypes.data + at * np.uintp(out.strides[0]),
+            dh,
+            out,
+            n,
+            n_whole,
+        )
+        for j in range(n_whole, n):
+            a, row, tanh = gates[begin + r], out[begin + r], tanh_c[begin + r, j]
+            i, f, g, o = a[j], a[n + j], a[2 * n + j], a[3 * n + j]
+            both = _read(dh[begin + r], j) + (following[r, j] if r < n_next else _F(0))
+            de = dc[r, j] + both * o * (_ONE - tanh * tanh)
+            dc[r, j] = de * f
+            _write(row, j, de * g * i * (_ONE - i))
+            _write(row, n + j, dc[r, j] * (c[before + r, j] if before >= 0 else _F(0)) * (_ONE - f))
+            _write(row, 2 * n + j, de * i * (_ONE - g * g))
+            _write(row, 3 * n + j, both * tanh * o * (_ONE - o))
+    zeros[0] = 0  # its memory was in use until here

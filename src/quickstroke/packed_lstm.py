@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from quickstroke import products
-from quickstroke.gates import activate, deactivate, rounded_to_bfloat16
+from quickstroke.gates import activate_rows, deactivate_rows, rounded_to_bfloat16
 
 # The loops below are written so that LLVM makes vectors of them: from 0 on, over one output array, without branches.
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -73,24 +73,6 @@ def _compiled_narrow(source: Any, bits: Any, target: Any) -> Any:
 
 
 @_jit
-def _step(
-    gates: Any, c: Any, tanh_c: Any, h: Any, state: Any, at: Any, kept: Any, before: Any, after: Any, n_next: Any
-) -> None:
-    """One step of the drawings whose rows of `gates` are from `kept` on, of `c` and `tanh_c` too.
-
-    What is kept of the step before is at `before`; the first step has none: it is negative. The hidden states go to `h`
-    from `at` on, and for the `n_next` drawings that go on to `state` from `after` on.
-    """
-    zeros = np.zeros(c.shape[1], np.float32)
-    for r in range(len(gates)):
-        c_before, own = c[before + r] if before >= 0 else zeros, h[at + r]
-        if r < n_next:
-            activate(gates[r], c_before, c[kept + r], tanh_c[kept + r], own, state[after + r])
-        else:
-            activate(gates[r], c_before, c[kept + r], tanh_c[kept + r], own, own)
-
-
-@_jit
 def _forward(
     x: Any, z: Any, weight: Any, gates: Any, c: Any, tanh_c: Any, h: Any, sizes: Any, begin: Any, first: Any
 ) -> None:
@@ -114,7 +96,7 @@ def _forward(
         own = gates[kept : kept + size]
         products.multiply(z[kept : kept + size], laid, own, False)
         after = begin + size if first < 0 else 2 * first + sizes[0] - kept
-        _step(own, c, tanh_c, h, state, begin, kept, before, after, n_next)
+        activate_rows(own, c, tanh_c, h, state, begin, kept, before, after, n_next)
         before, kept = kept, after
         begin += size
 
@@ -126,7 +108,7 @@ def _backward(
     """Gradients of the gates of all steps of a part into `dgates`, which may be `gates`; of its inputs into `dx`."""
     n = c.shape[1]
     laid = products.lay_out(weight)
-    dc, zeros = np.zeros((sizes[0], n), np.float32), np.zeros(n, np.float32)
+    dc = np.zeros((sizes[0], n), np.float32)
     product = np.empty((sizes[0], weight.shape[1]), np.float32)
     bits = product.view(np.uint32)
     n_next = 0  # the first rows of `product` are of the step after
@@ -134,11 +116,8 @@ def _backward(
         size = sizes[step]
         begin = end - size
         before = begin - sizes[step - 1] if step else -1
-        for r in range(size):
-            at = begin + r
-            following = product[r, n_inputs : n_inputs + n] if r < n_next else zeros
-            c_before = c[before + r] if before >= 0 else zeros
-            deactivate(gates[at], dh[at], following, tanh_c[at], dc[r], c_before, dgates[at])
+        following = product[:, n_inputs : n_inputs + n]
+        deactivate_rows(gates, dh, following, tanh_c, dc, c, dgates, begin, end, before, n_next)
         products.multiply(dgates[begin:end], laid, product[:size], False)
         for r in range(size):
             narrow(product[r, :n_inputs], bits[r, :n_inputs], dx[begin + r])
@@ -213,18 +192,26 @@ def lstm(x: Tensor, weights: tuple[Tensor, Tensor, Tensor, Tensor], packing: Pac
     Returns:
         The hidden state after each step, packed (S, H), in the type of `x`.
     """
-    result: Tensor = _Direction.apply(x, *weights, packing)  # type: ignore[no-untyped-call]
+    # `ctx.needs_input_grad` says what requires a gradient also where none is taken.
+    needs_grad = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *weights))
+    result: Tensor = _Direction.apply(x, *weights, packing, needs_grad)  # type: ignore[no-untyped-call]
     return result
 
 
 class _Direction(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, packing: Packing
+        ctx: Any,
+        x: Tensor,
+        weight_ih: Tensor,
+        weight_hh: Tensor,
+        bias_ih: Tensor,
+        bias_hh: Tensor,
+        packing: Packing,
+        needs_grad: bool,
     ) -> Tensor:
         n_rows, n_inputs = x.shape
         n_hidden = weight_hh.shape[1]
-        # A whole number of the tiles that a processor multiplies bfloat16 in.
         n_columns = -(-(n_inputs + n_hidden + 1) // _COLUMNS) * _COLUMNS
         weight = torch.zeros(4 * n_hidden, n_columns, dtype=x.dtype)  # (4H, K)
         weight[:, :n_inputs] = weight_ih
@@ -238,7 +225,6 @@ class _Direction(torch.autograd.Function):
             "dgates": (4 * n_hidden if x.dtype == torch.bfloat16 else 0, x.dtype),
         }
         groups = _groups(packing)
-        needs_grad = any(ctx.needs_input_grad)
         # Without a backward pass each step writes over the step before the last, in memory that caches hold.
         rooms = [2 * max(sizes[0] for _, sizes in group) for group in groups]
         n_kept = n_rows if needs_grad else sum(rooms)
@@ -293,10 +279,11 @@ class _Direction(torch.autograd.Function):
         ctx.kept = None
         ctx.arena.give_back()
         dbias = dweight[:, n_inputs + n_hidden]
-        return dx, dweight[:, :n_inputs], dweight[:, n_inputs : n_inputs + n_hidden], dbias, dbias, None
+        return dx, dweight[:, :n_inputs], dweight[:, n_inputs : n_inputs + n_hidden], dbias, dbias, None, None
 
 
-_COLUMNS = 32
+# A whole number of the tiles that a processor multiplies bfloat16 in, or of the pairs.
+_COLUMNS = 32 if products.HAS_MKL else 2
 
 
 def _groups(packing: Packing) -> list[Parts]:

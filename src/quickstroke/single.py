@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quickstroke import products
-from quickstroke.gates import activate
+from quickstroke.gates import activate_rows
 from quickstroke.models import StrokeClassifier
 from quickstroke.packed_conv import columns_of, normalize
 
@@ -80,20 +80,22 @@ def _layer(x: Any, laid: Any, bias: Any, weight_hh: Any) -> Any:
     gates = np.empty((len(x), len(bias)), np.float32)
     products.multiply(x, laid, gates, False)
     out = np.empty((len(x), n_directions * n), np.float32)
-    h, tanh_c = np.empty(n, np.float32), np.empty(n, np.float32)
+    c, tanh_c = np.empty((2, n), np.float32), np.empty((2, n), np.float32)  # of a step and the one before
     for direction in range(n_directions):
         weight, begin = weight_hh[direction], 4 * n * direction
-        c, c_next = np.zeros(n, np.float32), np.empty(n, np.float32)
+        h = out[:, direction * n : (direction + 1) * n]
+        before = 0
         for step in range(len(x)):
             t = len(x) - 1 - step if direction else step
             a = gates[t, begin : begin + 4 * n]
             for j in range(4 * n):
                 a[j] += bias[begin + j]
             if step:
-                _add_rows(h, weight, a)
-            activate(a, c, c_next, tanh_c, h, h)
-            c, c_next = c_next, c
-            out[t, direction * n : (direction + 1) * n] = h
+                _add_rows(out[before, direction * n : (direction + 1) * n], weight, a)
+            kept = step % 2
+            own = gates[t : t + 1, begin : begin + 4 * n]
+            activate_rows(own, c, tanh_c, h, h, t, kept, 1 - kept if step else -1, t, 0)
+            before = t
     return out
 
 
