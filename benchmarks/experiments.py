@@ -42,36 +42,27 @@ LABELS = (
     Row("no-stride", "no stride", "bipool_cv1_48_5_cv2_64_5_lay2_sz48"),
     Row("no-convolution", "no convolutions", "bipool_lay2_sz48"),
     Row("no-augmentation", "no augmentation", SMALL, "--augment none"),
+    Row("view", "only the shape augmented, not how it is drawn", SMALL, "--augment view"),
     Row("uniform", "PyTorch's initial weights", SMALL, "--initialization uniform"),
+    Row("batch", "points normalised batch by batch", SMALL, "--normalization batch"),
     Row("constant", "constant learning rate", SMALL, "--schedule constant"),
     Row("no-average", "no average of the weights", SMALL, "--averaging 0"),
     Row("no-dropout", "no dropout", SMALL, "--dropout 0"),
+    Row("no-smoothing", "no label smoothing", SMALL, "--label-smoothing 0"),
     Row("batch-128", "batches of 128, learning rate 0.0015", SMALL, "--batch-size 128 --learning-rate 0.0015"),
 )
 # All 345 categories, labels only; what the trainings of the next table begin with.
-PRETRAINED = Row("all345-labels", "", SMALL, "--initialization uniform")
+PRETRAINED = Row("all345-labels", "", SMALL)
+N_EPOCHS_PRETRAINED = 24
 # 100 categories, with teachers.
+_TAUGHT = "--pretrained {pretrained} --teacher {teachers}"
 TEACHERS = (
     Row("labels", "labels alone", SMALL, "--pretrained {pretrained}"),
-    Row("both", "labels and teachers", SMALL, "--pretrained {pretrained} --teacher {teachers}"),
-    Row(
-        "others",
-        "also drawings of other categories",
-        SMALL,
-        "--pretrained {pretrained} --teacher {teachers} --unlabelled 0.45",
-    ),
-    Row(
-        "temperature",
-        "the same with temperature 2",
-        SMALL,
-        "--pretrained {pretrained} --teacher {teachers} --unlabelled 0.45 --teacher-temperature 2",
-    ),
-    Row(
-        "teachers-only",
-        "the same without the labels",
-        SMALL,
-        "--pretrained {pretrained} --teacher {teachers} --unlabelled 0.45 --teacher-weight 1",
-    ),
+    Row("both", "labels and teachers", SMALL, _TAUGHT),
+    Row("others", "also drawings of other categories", SMALL, f"{_TAUGHT} --unlabelled 0.4"),
+    Row("temperature", "the same with temperature 2", SMALL, f"{_TAUGHT} --unlabelled 0.4 --teacher-temperature 2"),
+    Row("teachers-only", "the same without the labels", SMALL, f"{_TAUGHT} --unlabelled 0.4 --teacher-weight 1"),
+    Row("anew", "the same from random weights", SMALL, "--teacher {teachers} --unlabelled 0.4"),
 )
 
 
@@ -93,10 +84,10 @@ def main() -> None:
     first = [(row, train(args, row, words, ("--n-epochs", str(args.n_epochs)))) for row in LABELS]
     second = []
     if args.teachers:
-        train(args, PRETRAINED, everything, ("--n-epochs", "40"))
-        options: tuple[str, ...] = ("--train-classes", "seed100", "--n-views", "12")
+        train(args, PRETRAINED, everything, ("--n-epochs", str(N_EPOCHS_PRETRAINED)))
+        options: tuple[str, ...] = ("--train-classes", "seed100")
         options += ("--n-epochs", str(args.n_epochs_taught))
-        options += ("--balance", "0.4", "--teacher-cache", str(args.into / "teacher"))
+        options += ("--balance", "0.6", "--teacher-cache", str(args.into / "teacher"))
         second = [(row, train(args, row, everything, options)) for row in TEACHERS]
     tables = [table(rows) for rows in (first, second)]
     DOCUMENT.write_text(document(args, tables, words, everything), encoding="utf-8")
@@ -172,9 +163,10 @@ row.
 ## 100 categories, with teachers
 
 {n_val[1]["train"]:,} drawings of all 345 categories, of which the model learns 100; validation on the drawings of
-these. Each training is `quickstroke train MODEL --data all345 --train-classes seed100 --recipe strong --balance 0.4
---n-epochs {args.n_epochs_taught}` with the options of its row; `{{pretrained}}` is the same model after 40 epochs with
-the labels of all 345 categories, `{{teachers}}` are the 2020 project's `simple_lay2_sz256` and `simple_lay1_sz256`.
+these. Each training is `quickstroke train MODEL --data all345 --train-classes seed100 --recipe strong --balance 0.6
+--n-epochs {args.n_epochs_taught}` with the options of its row; `{{pretrained}}` is the same model after
+{N_EPOCHS_PRETRAINED} epochs with the labels of all 345 categories, `{{teachers}}` are the 2020 project's
+`simple_lay2_sz256` and `simple_lay1_sz256`.
 
 {tables[1]}"""
 

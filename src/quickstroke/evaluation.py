@@ -28,6 +28,8 @@ _BATCH_SIZE = 512
 
 # Of the calibration error.
 N_BINS = 15
+# That are tried below the one with the least loss.
+_N_PRIORS = 20
 # Of how much of a drawing `evaluate_partial` takes.
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 
@@ -198,7 +200,8 @@ def fit_calibration(
     label_map: NDArray[np.int64],
     n_trained: NDArray[np.int64],
 ) -> Calibration:
-    """The calibration with the least loss on the drawings `indices` (N,), every class counting alike.
+    """The calibration with the least loss on the drawings `indices` (N,), every class counting alike; of the priors
+    that are as good, as far as these drawings can tell, the least.
 
     Args:
         n_trained: int64 (K,), drawings that each class was trained on.
@@ -207,23 +210,49 @@ def fit_calibration(
     with _mode(model, "honest"), torch.inference_mode():
         for rows in batches.by_length(np.arange(len(indices)), data.n_points[indices], _BATCH_SIZE):
             logits[torch.from_numpy(rows)], _ = _logits(model, data, indices[rows], label_map)
-    labels = label_map[data.labels[indices]]
-    weights = torch.from_numpy(1.0 / np.bincount(labels)[labels])
+    labels = torch.from_numpy(label_map[data.labels[indices]])
+    weights = 1.0 / torch.bincount(labels)[labels].double()
     weights = weights / weights.sum()
     log_counts = torch.from_numpy(np.log(np.maximum(n_trained, 1) / n_trained.mean()))
-    # Adjusted logits are linear in what is fitted, scale * logits - prior * log_counts, so the loss is convex in it.
-    features = torch.stack([logits, -log_counts.expand_as(logits)], dim=2)  # (N, K, 2)
-    of_truth = features[torch.arange(len(labels)), torch.from_numpy(labels)]  # (N, 2)
-    is_even = bool((log_counts == 0).all())
-    if is_even:
-        features, of_truth = features[..., :1], of_truth[..., :1]
-    fitted = torch.tensor([1.0, 0.0], dtype=torch.float64)[: features.shape[2]]
+    if bool((log_counts == 0).all()):
+        scale, _ = _least_loss(logits, labels, weights, log_counts, 0.0)
+        return Calibration(1 / scale, 0.0)
+
+    # A prior moves many guesses and few drawings of rare classes say how far: the least one is taken whose loss is not
+    # measurably above the best, by the standard error of the difference.
+    scale, highest = _least_loss(logits, labels, weights, log_counts)
+    best = _losses(scale * logits - highest * log_counts, labels)
+    for prior in np.linspace(0.0, max(highest, 0.0), _N_PRIORS, endpoint=False).tolist():
+        its_scale, _ = _least_loss(logits, labels, weights, log_counts, prior)
+        difference = _losses(its_scale * logits - prior * log_counts, labels) - best
+        mean = (weights * difference).sum()
+        if mean <= (weights * (difference - mean)).norm():
+            return Calibration(1 / its_scale, prior)
+    return Calibration(1 / scale, highest)
+
+
+def _losses(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(logits, labels, reduction="none")  # (N,)
+
+
+def _least_loss(
+    logits: Tensor, labels: Tensor, weights: Tensor, log_counts: Tensor, prior: float | None = None
+) -> tuple[float, float]:
+    """The scale of logits float64 (N, K), and the prior, with the least loss, by Newton's method; a prior may be given.
+
+    Adjusted logits are linear in both, scale * logits - prior * log_counts, so the loss is convex in them.
+    """
+    known = -(prior or 0.0) * log_counts  # (K,)
+    columns = [logits] if prior is not None else [logits, -log_counts.expand_as(logits)]
+    features = torch.stack(columns, dim=2)  # (N, K, 1 or 2)
+    of_truth = features[torch.arange(len(labels)), labels]  # (N, 1 or 2)
+    fitted = torch.tensor([1.0, 0.0], dtype=torch.float64)[: len(columns)]
 
     def loss(values: Tensor) -> Tensor:
-        return (weights * ((features @ values).logsumexp(1) - of_truth @ values)).sum()
+        return (weights * _losses(features @ values + known, labels)).sum()
 
     for _ in range(100):
-        p = (features @ fitted).softmax(1)  # (N, K)
+        p = (features @ fitted + known).softmax(1)  # (N, K)
         mean = torch.einsum("nk,nkf->nf", p, features)
         gradient = weights @ (mean - of_truth)
         centred = features - mean.unsqueeze(1)
@@ -235,7 +264,7 @@ def fit_calibration(
         fitted[0] = fitted[0].clamp(min=1e-3)
         if step.abs().max() < 1e-6:
             break
-    return Calibration(1 / float(fitted[0]), 0.0 if is_even else float(fitted[1]))
+    return float(fitted[0]), prior if prior is not None else float(fitted[1])
 
 
 class _mode:
