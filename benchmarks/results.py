@@ -33,19 +33,19 @@ PROSE = """\
 ## Where the remaining time goes
 
 **Reading and preparing.** The reader alone is several times faster than the whole: it goes over each byte twice, once
-to count and once to spread, and that is near what one core can do with records of unknown length. The rest of
-`prepare` is what makes a dataset one can trust: key_ids are sorted to find those that are there twice, every file,
-source and result, gets its SHA-256, and all is brought to the disk before it gets its name. Threads read ahead and
-hash, one writes; hashing a file while it is written, not after, would be the next step.
+to count and once to spread, and that is near what one core can do with records of unknown length. The rest of `prepare`
+is what makes a dataset one can trust: key_ids are sorted to find those that are there twice, every file, source and
+result, gets its SHA-256, and all is brought to the disk before it gets its name. Threads read ahead and hash, one
+writes; hashing a file while it is written, not after, would be the next step.
 
 **Training.** An LSTM's steps depend on each other, so a batch is as many small products one after the other as its
-longest drawing has points. With 64 units a step's product is too small to keep the matrix unit busy: the time goes into
-the gates (exponentials, in float32), into moving rows between steps, and into what PyTorch does for each call. With 256
-units most of it is the products. What is lost there are the late steps, of few drawings, the rows that make a product a
-whole number of tiles, and float32 gates that are written once and read once by the backward pass. The next factor of
-two would take the product and the gates of a step in one kernel, the weights kept in registers or tiles from step to
-step, and gates recomputed in place of stored; that is written in C, not in numba. More is won by fewer steps: a
-convolution with a stride in front halves them, which is what the recommended models do.
+longest drawing has points. With 256 units most of the time is products, near the rate that the processor has for them;
+what is lost are late steps, of few drawings, gates, and weights that no longer fit beside them in a cache. With 64
+units a third is products, a third gates (five exponentials and divisions for each unit and step), and a third is what
+comes around them: packing, batch norm, the order of rows, on one thread. The next factor of two would take bfloat16
+gates, kept in registers from the product on, and fewer steps: a convolution with a stride in front halves them, which
+is what the recommended models do. Before the runs went into processes of their own, the plain recipe appeared up to
+twice as slow as it is: PyTorch's threads stop spinning, and wait, where others are about.
 
 **Memory.** Most of what a training adds does not depend on the data: the compiled kernels, oneDNN's and what they
 compute in. PyTorch's own optimizers would import its compiler (`torch._dynamo`, with sympy), some 70 MB; `optimizer.py`
@@ -56,13 +56,14 @@ length of each drawing and what checks them.
 model that reads positions and pools over all steps. What remains is the number of epochs: each shorter schedule costs
 accuracy, each longer one time.
 
-**Evaluating.** Drawings come in order of their length, so that few steps are padding, and `torch.lstm`'s forward pass
-is near the processor's float32 rate for wide models. Evaluation stays in float32 so that its results do not depend on
-the machine; bfloat16 would be the next factor of two, and is not taken.
+**Evaluating.** Drawings come in order of their length and only true steps are computed, which halves the arithmetic of
+the plain recipe's 100 steps. What is left is float32 products, which both have: of a wide model they are nearly all,
+near the processor's rate, so that scoring alone cannot be five times faster than `torch.lstm` is. Evaluation stays in
+float32 so that its results do not depend on the machine; bfloat16 would be the next factor of two, and is not taken.
 
 **One guess.** The LSTM's steps, one drawing wide, are products of a matrix and a vector: they read all weights once a
-step. Small models are bound by the calls around them, which is why onnxruntime, with fewer of them, is faster than
-PyTorch; 8-bit weights that stay 8 bits in the product would be the next step for large ones.
+step, from the second cache, and compiled code does little else. Weights in 8 bits that stay so in the product would be
+the next step for large models.
 """
 
 

@@ -4,8 +4,9 @@
 
 The baseline (packed_baseline.py) trains for 8 epochs; its best validation accuracy and the seconds up to it are what
 ours is held against. Ours is trained once for each seed, between two epochs of the baseline, so that both meet the same
-machine; the figure is the median over the seeds of the seconds after which it first reached that accuracy. Both read
-the same drawings from one prepared dataset: the first 420 of each category to train on, the next 80 to validate.
+machine, and in a process of its own; the figure is the median over the seeds of the seconds after which it first
+reached that accuracy. Both read the same drawings from one prepared dataset: the first 420 of each category to train
+on, the next 80 to validate.
 
 Counted are training and validation, by the wall clock, from a warm start: what is compiled is compiled before. Ours
 also writes checkpoints and scores by a second protocol after each epoch; `ratio_wall` counts these too.
@@ -16,6 +17,8 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 import packed_baseline
+from apart import Apart
 from quickstroke.categories import parse_classes
 from quickstroke.config import ModelConfig, TrainConfig, recipe
 from quickstroke.dataset import PositionSplit, PreparedDataset, prepare
@@ -41,7 +45,12 @@ class Point(NamedTuple):
     accuracy: float
 
 
-def train_ours(name: str, config: TrainConfig, data: PreparedDataset) -> list[Point]:
+def make_ours(name: str, folder: str) -> Callable[[TrainConfig], list[Point]]:
+    """A function that trains by a configuration."""
+    return partial(train_ours, name, PreparedDataset(folder))
+
+
+def train_ours(name: str, data: PreparedDataset, config: TrainConfig) -> list[Point]:
     """One training from random weights; where it is after each epoch."""
     curve: list[Point] = []
 
@@ -103,7 +112,8 @@ def main() -> None:
         n_classes = len(data.classes)
         some = 4 * packed_baseline.BATCH_SIZE
         next(packed_baseline.train(train_data[:some], val_data[:some], n_classes, 1))
-        train_ours(options.name, recipe(options.recipe, **{**given, "n_epochs": 1}), data)
+        ours = Apart(make_ours, options.name, str(into))
+        ours(recipe(options.recipe, **{**given, "n_epochs": 1}))
 
         waiting, baseline = list(configs), []
         curves: list[list[Point]] = []
@@ -113,9 +123,10 @@ def main() -> None:
             # Spread evenly over the baseline's epochs; what is left comes after the last.
             due = len(configs) * line.epoch // options.n_epochs_baseline
             while waiting and len(curves) < due:
-                curves.append(train_ours(options.name, waiting.pop(0), data))
+                curves.append(ours(waiting.pop(0)))
                 last = curves[-1][-1]
                 print(f"ours: accuracy {last.accuracy:.2%} after {last.seconds:.1f} s", flush=True)
+        ours.end()
 
     best = max(baseline, key=lambda line: line.accuracy)
     baseline_s = sum(line.seconds for line in baseline[: best.epoch])
