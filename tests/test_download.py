@@ -46,6 +46,7 @@ class Answer:
     announce: int | None = None  # another Content-Length than the true one
     with_length: bool = True
     with_range: bool = True
+    breaks_after: int | None = None  # bytes of the body, of which all are announced
     headers: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -75,20 +76,24 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
                 self.send_error(404)
                 return
             answer = answers.pop(0) if len(answers) > 1 else answers[0]
-            body, status = answer.body, answer.status
+            body, status, first = answer.body, answer.status, 0
             if sent_range and answer.with_range and status == 200:
-                match = re.fullmatch(r"bytes=0-(\d+)", sent_range)
+                match = re.fullmatch(r"bytes=(\d+)-(\d*)", sent_range)
                 assert match
-                body, status = body[: int(match[1]) + 1], 206
+                first, last = int(match[1]), int(match[2] or len(body) - 1)
+                if first >= len(body):
+                    self.send_error(416)
+                    return
+                body, status = body[first : last + 1], 206
             self.send_response(status)
             if status == 206 and not any(name == "Content-Range" for name, _ in answer.headers):
-                self.send_header("Content-Range", f"bytes 0-{len(body) - 1}/{len(answer.body)}")
+                self.send_header("Content-Range", f"bytes {first}-{first + len(body) - 1}/{len(answer.body)}")
             if answer.with_length:
                 self.send_header("Content-Length", str(answer.announce or len(body)))
             for name, value in answer.headers:
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(body[: answer.breaks_after])
 
         def log_message(self, *_: object) -> None:
             pass
@@ -224,9 +229,9 @@ def test_a_broken_connection_is_tried_again(get: Getter, bucket: Bucket, monkeyp
     opened = download_module._opened
     n_opened = 0
 
-    def fragile(fetch: download_module._Fetch) -> object:
+    def fragile(*arguments: Any) -> object:
         nonlocal n_opened
-        response = opened(fetch)
+        response = opened(*arguments)
         n_opened += 1
         if n_opened == 1:
 
@@ -239,6 +244,115 @@ def test_a_broken_connection_is_tried_again(get: Getter, bucket: Bucket, monkeyp
     monkeypatch.setattr(download_module, "_opened", fragile)
     assert get().path.read_bytes() == binary_file(3)
     assert get.waits == [1]
+
+
+BODY = binary_file(3)
+
+
+@pytest.mark.parametrize("breaks", [[4], [4, 7], [4, 0, 9]])
+def test_goes_on_behind_what_came(bucket: Bucket, get: Getter, tmp_path: Path, breaks: list[int]) -> None:
+    broken = [Answer(BODY, breaks_after=n, headers=[md5_header(BODY)]) for n in breaks]
+    bucket.put("cat", *broken, Answer(BODY, headers=[md5_header(BODY)]))
+    assert get().path.read_bytes() == BODY
+    begins = [sum(breaks[:n]) for n in range(len(breaks) + 1)]
+    assert [sent for _, sent in bucket.requests] == [f"bytes={n}-" if n else None for n in begins]
+    assert names(tmp_path) == ["cat.bin"]
+
+
+def test_another_command_goes_on(bucket: Bucket, get: Getter, tmp_path: Path) -> None:
+    bucket.put("cat", Answer(BODY, breaks_after=20, headers=[md5_header(BODY)]))
+    with pytest.raises(DownloadError, match=r"0 bytes came|bytes came; expected|broke"):
+        get(n_tries=1)
+    assert names(tmp_path) == [".cat.bin.md5", ".cat.bin.part"]
+    bucket.put("cat", Answer(BODY, headers=[md5_header(BODY)]))
+    assert get().path.read_bytes() == BODY
+    assert bucket.requests[-1][1] == "bytes=20-"
+    assert names(tmp_path) == ["cat.bin"]
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        Answer(BODY[::-1], headers=[md5_header(BODY[::-1])]),  # it was changed in the meantime
+        Answer(BODY, with_range=False, headers=[md5_header(BODY)]),  # the server knows no ranges
+        Answer(BODY),  # it no longer announces anything
+        Answer(BODY[:20], headers=[md5_header(BODY[:20])]),  # and has nothing behind what is there
+        Answer(BODY, headers=[md5_header(BODY), ("Content-Range", f"bytes 9-{len(BODY) - 1}/{len(BODY)}")]),
+    ],
+)
+def test_begins_again_where_a_part_does_not_fit(bucket: Bucket, get: Getter, tmp_path: Path, then: Answer) -> None:
+    bucket.put("cat", Answer(BODY, breaks_after=20, headers=[md5_header(BODY)]), then)
+    assert get().path.read_bytes() == then.body
+    assert names(tmp_path) == ["cat.bin"]
+
+
+def test_a_part_that_was_damaged_is_not_gone_on_with(bucket: Bucket, get: Getter, tmp_path: Path) -> None:
+    answer = Answer(BODY, headers=[md5_header(BODY)])
+    bucket.put("cat", Answer(BODY, breaks_after=20, headers=[md5_header(BODY)]))
+    with pytest.raises(DownloadError):
+        get(n_tries=1)
+    (tmp_path / ".cat.bin.part").write_bytes(bytes(20))
+    bucket.put("cat", answer)
+    assert get().path.read_bytes() == BODY
+    assert get.waits == [1]  # the MD5 told it, and all came anew
+
+
+def test_without_an_md5_nothing_is_kept_of_a_broken_file(bucket: Bucket, get: Getter, tmp_path: Path) -> None:
+    bucket.put("cat", Answer(BODY, breaks_after=20))
+    with pytest.raises(DownloadError):
+        get(n_tries=2)
+    assert names(tmp_path) == []
+
+
+def test_several_at_once_are_there_in_order(bucket: Bucket, tmp_path: Path) -> None:
+    words = CATEGORIES[:30]
+    for number, word in enumerate(words):
+        bucket.put(word, binary_file(1 + number % 7, key_id=number))
+    seen: set[str] = set()
+    files = download(words, tmp_path, url=bucket.url, n_at_once=7, on_progress=lambda word, n, total: seen.add(word))
+    assert [file.word for file in files] == list(words) and seen == set(words)
+    for number, file in enumerate(files):
+        assert file.path.read_bytes() == binary_file(1 + number % 7, key_id=number)
+
+
+def test_one_that_fails_does_not_stop_the_others(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.put("cat", BODY)
+    bucket.put("dog", Answer(status=403))
+    bucket.put("bee", BODY)
+    options: dict[str, Any] = {"url": bucket.url, "sleep": lambda seconds: None, "n_at_once": 1}
+    with pytest.raises(DownloadError, match=r"2 of 4 files are missing.*'dog'.*403.*'pear'.*no such file"):
+        download(["cat", "dog", "pear", "bee"], tmp_path, **options)
+    assert names(tmp_path) == ["bee.bin", "cat.bin"]
+    bucket.put("dog", BODY)
+    bucket.put("pear", BODY)
+    kept = {file.word: file.kept for file in download(["cat", "dog", "pear", "bee"], tmp_path, **options)}
+    assert kept == {"cat": True, "dog": False, "pear": False, "bee": True}
+
+
+def test_without_a_connection_no_more_are_begun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def refuse(request: Any, **_: object) -> None:
+        asked.append(request.full_url)
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr(download_module, "urlopen", refuse)
+    with pytest.raises(DownloadError, match=r"345 of 345 files are missing.*no connection"):
+        download(CATEGORIES, tmp_path, url="http://localhost:1", sleep=lambda seconds: None, n_at_once=2, n_tries=2)
+    assert len(set(asked)) <= 3
+    assert names(tmp_path) == []
+
+
+def test_a_request_to_stop_ends_them_all(bucket: Bucket, tmp_path: Path) -> None:
+    for word in CATEGORIES[:20]:
+        bucket.put(word, binary_file(50))
+
+    def stop(word: str, n: int, total: int | None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        download(CATEGORIES[:20], tmp_path, url=bucket.url, n_at_once=2, on_progress=stop)
+    assert names(tmp_path) == []
 
 
 def test_hashes_in_two_headers_or_of_a_packed_file(bucket: Bucket, get: Getter) -> None:

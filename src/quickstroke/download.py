@@ -7,10 +7,12 @@ import base64
 import hashlib
 import http.client
 import json
+import os
 import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -19,7 +21,7 @@ from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 from quickstroke.categories import CATEGORIES, canonical_word, closest_words
-from quickstroke.errors import CategoryError, ConfigError, DownloadError
+from quickstroke.errors import CategoryError, ConfigError, DownloadError, QuickstrokeError
 from quickstroke.files import atomic_write, write_text
 
 DEFAULT_URL = "https://storage.googleapis.com/quickdraw_dataset"
@@ -41,6 +43,20 @@ _NO_ANSWER = (OSError, http.client.HTTPException, ValueError)
 
 class _TryAgain(Exception):
     """What went wrong with one try, where another may do better."""
+
+    is_without_answer = False
+
+
+class _WrongFile(_TryAgain):
+    """All of it came, and it is not what the server announced."""
+
+
+class _NoConnection(DownloadError):
+    """The server never answered."""
+
+
+class _Stopped(Exception):
+    """Another file has shown that there is no use in going on, or somebody has asked to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +92,19 @@ def download(
     url: str = DEFAULT_URL,
     first_bytes: int | None = None,
     on_progress: OnProgress | None = None,
+    n_at_once: int = 4,
     n_tries: int = 4,
     timeout_s: float = 30.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[DownloadedFile]:
-    """Fetches the files of categories, one after the other, under their official names.
+    """Fetches the files of categories, a few at a time, under their official names.
 
-    A complete file that is there already is kept. A file made with `first_bytes` is kept only where the same
-    beginning is asked for again: a small note beside it, `.NAME.partial`, says that it is no complete file.
+    A complete file that is there already is kept. What came of a file whose connection broke stays beside its place as
+    `.NAME.part`, where the server announced the MD5 of all of it, and the next try, of this call or another, goes on
+    behind it. A file made with `first_bytes` is kept only where the same beginning is asked for again: a small note
+    beside it, `.NAME.partial`, says that it is no complete file.
+
+    One file that cannot be fetched does not stop the others, but without any connection no more are begun.
 
     Args:
         words: official categories; one that is named twice is fetched once.
@@ -92,19 +113,21 @@ def download(
         url: the bucket or a mirror of it, with the same folders.
         first_bytes: fetch only about so many bytes of each file; the drawing or line cut in two at the end
             is left out, so the file is one of whole drawings.
-        on_progress: called with the word, the bytes that came and the bytes that will come (None where the
-            server does not say); a new try begins at 0 again.
+        on_progress: called with the word, the bytes that are there and the bytes that will be (None where the
+            server does not say), by several threads; a new try may begin at 0 again.
+        n_at_once: files that are fetched at a time.
         n_tries: how often a file is tried when the connection or the server fails; waits are 1, 2, 4 ... s.
         timeout_s: how long the server may be silent.
         sleep: how to wait.
 
     Raises:
-        CategoryError: a word that is no official category (before anything is fetched) or that the server
+        CategoryError: a word that is no official category (before anything is fetched) or, alone, that the server
             does not have.
-        ConfigError: an unknown kind, an address that is not http, `first_bytes` below 1 or too few for one
-            drawing, or `first_bytes` with `.npz` files, which cannot be cut.
+        ConfigError: an unknown kind, an address that is not http, `first_bytes` or `n_at_once` below 1, too few bytes
+            for one drawing, or `first_bytes` with `.npz` files, which cannot be cut.
         DownloadError: the server cannot be reached, refuses, or sends something else than the file; the file
-            cannot be stored; or a file of the other ndjson kind has its name.
+            cannot be stored; or a file of the other ndjson kind has its name. Of several words it says how many
+            are missing, and why.
     """
     _check_url(url)
     if kind not in _FOLDERS:
@@ -113,16 +136,50 @@ def download(
         raise ConfigError(f"first_bytes={first_bytes}: expected at least 1")
     if first_bytes is not None and kind == "sketchrnn":
         raise ConfigError("first_bytes: a sketch-rnn file (.npz) cannot be cut; expected another kind, or all of it")
-    official = [_official_word(word) for word in words]
-    files = []
-    for word in dict.fromkeys(official):
-        fetch = _Fetch(word, file_url(word, kind, url), kind, first_bytes, on_progress, timeout_s)
+    if n_at_once < 1:
+        raise ConfigError(f"n_at_once={n_at_once}: expected at least 1")
+    official = list(dict.fromkeys([_official_word(word) for word in words]))
+    stop = threading.Event()
+    failures: dict[str, QuickstrokeError] = {}
+
+    def one(word: str) -> DownloadedFile | None:
+        fetch = _Fetch(word, file_url(word, kind, url), kind, first_bytes, on_progress, timeout_s, stop)
         path = Path(into) / f"{word}{_FOLDERS[kind][1]}"
         try:
-            files.append(_kept(fetch, path) or _fetched(fetch, path, n_tries, sleep))
+            kept = _kept(fetch, path)
+            return kept or (None if stop.is_set() else _fetched(fetch, path, n_tries, sleep))
         except OSError as error:
-            raise DownloadError(f"{path}: cannot be stored: {error.strerror or error}") from error
+            failures[word] = DownloadError(f"{path}: cannot be stored: {error.strerror or error}")
+        except _NoConnection as error:
+            failures[word] = error
+            stop.set()
+        except QuickstrokeError as error:
+            failures[word] = error
+        except _Stopped:
+            pass
+        return None
+
+    with ThreadPoolExecutor(n_at_once, "quickstroke-download") as pool:
+        try:
+            files = [file for file in pool.map(one, official) if file is not None]
+        except BaseException:  # asked to stop: what has come of each file stays
+            stop.set()
+            raise
+    if failures:
+        raise _failed(failures, len(official) - len(files), len(official))
     return files
+
+
+def _failed(failures: dict[str, QuickstrokeError], n_missing: int, n_files: int) -> QuickstrokeError:
+    reasons = list(failures.values())
+    if n_files == 1:
+        return reasons[0]
+    more = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""
+    return DownloadError(
+        f"{n_missing} of {n_files} files are missing, the others are there; the same again fetches what is missing. "
+        + "; ".join(map(str, reasons[:3]))
+        + more
+    )
 
 
 def reachable(url: str = DEFAULT_URL, timeout_s: float = 4.0) -> bool:
@@ -160,6 +217,7 @@ class _Fetch:
     first_bytes: int | None
     on_progress: OnProgress | None
     timeout_s: float
+    stop: threading.Event
 
 
 def _check_url(url: str) -> None:
@@ -218,22 +276,19 @@ def _fetched(fetch: _Fetch, path: Path, n_tries: int, sleep: Callable[[float], N
         except _TryAgain as error:
             n_tried += 1
             if n_tried >= n_tries:
-                raise DownloadError(f"{fetch.word!r}: {fetch.url}: {error} (tried {n_tried} times)") from error
+                kind = _NoConnection if error.is_without_answer else DownloadError
+                raise kind(f"{fetch.word!r}: {fetch.url}: {error} (tried {n_tried} times)") from error
+            if fetch.stop.is_set():
+                raise _Stopped from error
             sleep(2.0 ** (n_tried - 1))
 
 
 def _one_try(fetch: _Fetch, path: Path) -> DownloadedFile:
-    with _opened(fetch) as response:
-        if fetch.first_bytes is None:
-            with atomic_write(path) as file:
-                for chunk in _chunks(fetch, response, _total_bytes(fetch, response)):
-                    file.write(chunk)
-                n_bytes = file.tell()
-            # After the file: whatever interrupts us, no beginning is ever without its note.
-            _note(path).unlink(missing_ok=True)
-            return DownloadedFile(fetch.word, path, n_bytes, complete=True, kept=False)
+    if fetch.first_bytes is None:
+        return _whole(fetch, path)
+    with _opened(fetch, {"Range": f"bytes=0-{fetch.first_bytes - 1}"}) as response:
         total = _total_bytes(fetch, response)
-        data = b"".join(_chunks(fetch, response, total))
+        data = b"".join(_chunks(fetch, response, total, 0, hashlib.md5(usedforsecurity=False)))
     complete = len(data) < fetch.first_bytes if total is None else len(data) == total
     if not complete:
         data = data[: _whole_records(data) if fetch.kind == "binary" else data.rfind(b"\n") + 1]
@@ -247,20 +302,71 @@ def _one_try(fetch: _Fetch, path: Path) -> DownloadedFile:
     return DownloadedFile(fetch.word, path, len(data), complete=complete, kept=False)
 
 
-def _opened(fetch: _Fetch) -> http.client.HTTPResponse:
-    headers = {} if fetch.first_bytes is None else {"Range": f"bytes=0-{fetch.first_bytes - 1}"}
+def _whole(fetch: _Fetch, path: Path) -> DownloadedFile:
+    """All of a file, going on behind what an earlier try left of it.
+
+    Only where the server announces the MD5 of the whole: it says whether what is there belongs to what comes.
+    """
+    part, promise = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.md5")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    promised = promise.read_text(encoding="utf-8") if promise.is_file() and part.is_file() else ""
+    n_there = part.stat().st_size if promised else 0
+    keeps = bool(promised)
+    try:
+        with _opened(fetch, {"Range": f"bytes={n_there}-"} if n_there else {}, n_there) as response:
+            announced, md5 = _official_md5(response), hashlib.md5(usedforsecurity=False)
+            if n_there and response.status == 206:
+                if announced != promised or not _goes_on(response, n_there):
+                    raise _WrongFile("the server has another file than that of which there is a part")
+                with part.open("rb") as file:
+                    md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
+            else:
+                _total_bytes(fetch, response)
+                n_there, keeps = 0, bool(announced)
+                part.unlink(missing_ok=True)
+                if announced:
+                    write_text(promise, announced)
+            with part.open("ab") as file:
+                for chunk in _chunks(fetch, response, None, n_there, md5):
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+                n_bytes = file.tell()
+        part.replace(path)
+        keeps = False
+    except (_WrongFile, OSError, QuickstrokeError):
+        keeps = False
+        raise
+    finally:
+        if not keeps:
+            part.unlink(missing_ok=True)
+            promise.unlink(missing_ok=True)
+    # After the file: whatever interrupts us, no beginning is ever without its note.
+    _note(path).unlink(missing_ok=True)
+    return DownloadedFile(fetch.word, path, n_bytes, complete=True, kept=False)
+
+
+def _goes_on(response: http.client.HTTPResponse, n_there: int) -> bool:
+    return response.headers.get("Content-Range", "").startswith(f"bytes {n_there}-")
+
+
+def _opened(fetch: _Fetch, headers: dict[str, str], n_there: int = 0) -> http.client.HTTPResponse:
     try:
         response: http.client.HTTPResponse = urlopen(Request(fetch.url, headers=headers), timeout=fetch.timeout_s)
     except HTTPError as error:
         with error:
             says = f"the server says {error.code} {error.reason}"
+        if error.code == 416 and n_there:
+            raise _WrongFile(says) from error
         if error.code in _TRY_AGAIN:
             raise _TryAgain(says) from error
         if error.code == 404:
             raise CategoryError(f"{fetch.word!r}: no such file on the server: {fetch.url}") from error
         raise DownloadError(f"{fetch.word!r}: {fetch.url}: {says}; expected the file") from error
     except _NO_ANSWER as error:
-        raise _TryAgain(f"no connection: {getattr(error, 'reason', None) or error!r}") from error
+        none = _TryAgain(f"no connection: {getattr(error, 'reason', None) or error!r}")
+        none.is_without_answer = True
+        raise none from error
     return response
 
 
@@ -278,32 +384,40 @@ def _total_bytes(fetch: _Fetch, response: http.client.HTTPResponse) -> int | Non
     return None if match[1] == "*" else int(match[1])
 
 
-def _chunks(fetch: _Fetch, response: http.client.HTTPResponse, total: int | None) -> Iterator[bytes]:
-    """The body, no more than `first_bytes` of it, checked against all that the server said about it."""
+def _chunks(
+    fetch: _Fetch, response: http.client.HTTPResponse, total: int | None, n_before: int, md5: "hashlib._Hash"
+) -> Iterator[bytes]:
+    """The body, no more than `first_bytes` of it, checked against all that the server said about it.
+
+    `n_before` bytes are there of the file already, whose MD5 so far is `md5`.
+    """
     announced = expected = response.length
     if fetch.first_bytes is not None:
         expected = fetch.first_bytes if expected is None else min(expected, fetch.first_bytes)
-    md5, n_bytes = hashlib.md5(usedforsecurity=False), 0
+    n_bytes = 0
     while expected is None or n_bytes < expected:
+        if fetch.stop.is_set():
+            raise _Stopped
         try:
             chunk = response.read(_CHUNK_BYTES if expected is None else min(_CHUNK_BYTES, expected - n_bytes))
         except _NO_ANSWER as error:
-            raise _TryAgain(f"the connection broke after {n_bytes} bytes: {error!r}") from error
+            raise _TryAgain(f"the connection broke after {n_before + n_bytes} bytes: {error!r}") from error
         if not chunk:
             break
-        if n_bytes == 0 and (_is_html(response) or _begins_as_page(chunk, fetch.kind)):
+        begins_here = n_bytes == n_before == 0
+        if begins_here and (_is_html(response) or _begins_as_page(chunk, fetch.kind)):
             raise DownloadError(f"{fetch.word!r}: {fetch.url}: the server sent a web page; expected the file")
         n_bytes += len(chunk)
         md5.update(chunk)
         if fetch.on_progress is not None:
-            fetch.on_progress(fetch.word, n_bytes, expected)
+            fetch.on_progress(fetch.word, n_before + n_bytes, None if expected is None else n_before + expected)
         yield chunk
     if n_bytes == 0 or (announced is not None and expected is not None and n_bytes < expected):
         raise _TryAgain(f"{n_bytes} bytes came; expected {expected or 'more'}")
     official = _official_md5(response)
     is_whole = fetch.first_bytes is None or n_bytes == total
     if is_whole and official is not None and base64.b64encode(md5.digest()).decode() != official:
-        raise _TryAgain("what came does not have the MD5 that the server announced")
+        raise _WrongFile("what came does not have the MD5 that the server announced")
 
 
 def _is_html(response: http.client.HTTPResponse) -> bool:

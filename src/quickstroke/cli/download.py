@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+from rich.progress import TaskID
 from tyro.conf import Positional, arg
 
 from quickstroke.cli.common import Json, optional, parse, print_json, progress
@@ -15,6 +16,8 @@ from quickstroke.errors import ConfigError
 class Options:
     """Official files from Google's public bucket, checked, whole or not at all; files that are there are kept.
 
+    What came of a file when the connection broke, or when this was stopped, is gone on with by the same command.
+
     The Quick, Draw! Dataset is made available by Google, Inc. under CC BY 4.0.
     """
 
@@ -25,6 +28,7 @@ class Options:
     first_bytes: Annotated[
         int | None, optional("only the whole drawings among the first N bytes of each file", "N")
     ] = None
+    n_at_once: Annotated[int, arg(metavar="N", help="files that are fetched at a time")] = 4
     json: Json = False
 
 
@@ -37,18 +41,27 @@ def run(args: Sequence[str]) -> None:
         raise ConfigError("no CATEGORY was given; expected words such as 'cat', or 'all'")
     words = CATEGORIES if options.categories == ("all",) else options.categories
     with progress("bytes") as bar:
-        task = bar.add_task("downloading", total=None)
+        tasks: dict[str, TaskID] = {}
+
+        def on_progress(word: str, done: int, total: int | None) -> None:
+            if word not in tasks:
+                tasks[word] = bar.add_task(word, total=total)
+            bar.update(tasks[word], completed=done, total=total, visible=done != total)
+
         files = download(
             words,
             options.into,
             kind=options.kind,
             url=options.url,
             first_bytes=options.first_bytes,
-            on_progress=lambda word, done, total: bar.update(task, description=word, completed=done, total=total),
+            on_progress=on_progress,
+            n_at_once=options.n_at_once,
         )
     for file in files:
         part = "" if file.complete else ", the beginning only"
         print(f"{file.path}  {file.n_bytes:,} bytes{part}{'  (kept)' if file.kept else ''}")
+    n_kept, n_bytes = sum(file.kept for file in files), sum(file.n_bytes for file in files)
+    print(f"{len(files)} files, {n_bytes:,} bytes" + (f"; {n_kept} were there already" if n_kept else ""))
     if options.json:
         rows = [
             {"word": f.word, "path": str(f.path), "bytes": f.n_bytes, "complete": f.complete, "kept": f.kept}
