@@ -451,3 +451,8 @@ lay_out, multiply, multiply_transposed = (
     if HAS_MKL
     else (lay_out_here, multiply_here, multiply_transposed_here)
 )
+
+
+def described() -> str:
+    """Which products these are: with others the last digits of a result differ."""
+    return "MKL" if HAS_MKL else f"vectors of {LANES}{', bfloat16' if HAS_DOTS else ''}"

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from quickstroke import config as configs
-from quickstroke import packed_lstm
+from quickstroke import packed_lstm, products
 from quickstroke.categories import check_classes
 from quickstroke.config import ModelConfig, TrainConfig
 from quickstroke.dataset import PreparedDataset
@@ -152,6 +152,7 @@ def write_environment(folder: Path) -> None:
             "processor": platform.processor() or platform.machine(),
             "n_cpus": os.cpu_count(),
             "n_threads": packed_lstm.n_threads(),
+            "products": products.described(),
             "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
     )
@@ -168,12 +169,28 @@ def command_of(folder: Path) -> str:
 
 
 def n_threads_before(folder: Path) -> int | None:
-    """PyTorch's threads in the run so far, None where it does not say."""
+    """The threads of a run so far, None where it does not say."""
     try:
         n = json.loads((folder / "environment.json").read_text(encoding="utf-8"))["n_threads"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return n if isinstance(n, int) else None
+
+
+def differences(folder: Path, other: Path) -> list[str]:
+    """What is not the same in the environments of two runs, a line each; where one does not say, nothing."""
+    both = []
+    for each in (folder, other):
+        try:
+            values = json.loads((each / "environment.json").read_text(encoding="utf-8"))
+            facts = {
+                key: values[key] for key in ("python", "processor", "n_threads", "products", "cuda") if key in values
+            }
+            both.append(facts | dict(values.get("packages", {})))
+        except (OSError, ValueError, TypeError, AttributeError):
+            return []
+    before, now = both
+    return [f"{key}: {before[key]}, now {now[key]}" for key in before if key in now and before[key] != now[key]]
 
 
 def write_metrics(folder: Path, metrics: list[dict[str, Any]]) -> None:

@@ -15,6 +15,7 @@ COMMANDS = {
     "download": "official files from Google's public bucket",
     "prepare": "drawings in any official format -> one prepared dataset",
     "train": "a model on a prepared dataset -> a run folder",
+    "rerun": "a run once more, and whether it comes out the same",
     "evaluate": "a model's accuracy on a dataset or on files",
     "predict": "ranked words for each drawing of some files",
     "report": "runs or results documents -> a results document with plots",

@@ -4,7 +4,7 @@ import dataclasses
 import signal
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -23,6 +23,7 @@ from quickstroke.errors import ConfigError
 
 if TYPE_CHECKING:
     from quickstroke.dataset import PreparedDataset
+    from quickstroke.runs import State
 
 _COUNTS = ("n_train", "n_val", "n_test", "n_test_reserved")
 
@@ -149,7 +150,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _train(name: str, options: Options, class_slice: ClassSlice | None, asked: dict[str, int | None]) -> int:
     import torch
 
-    from quickstroke import runs, training
+    from quickstroke import runs
     from quickstroke.dataset import PreparedDataset
 
     data = PreparedDataset(options.data)
@@ -166,51 +167,19 @@ def _train(name: str, options: Options, class_slice: ClassSlice | None, asked: d
     if n_before not in (None, n_threads):
         note(f"the run has had {n_before} threads, now {n_threads}: weights may differ in their last digits")
 
-    stop = _StopOnSignal()
     board = _Board(Path(options.into)) if options.tensorboard else None
-    with progress("drawings") as bar, stop:
-        task = bar.add_task("", total=None)
-
-        def on_start(state: Any, resumed: bool) -> None:
-            if options.resume:
-                steps = f", step {state.step + 1}" if state.step else ""
-                where = f"epoch {state.epoch + 1}{steps}"
-                note(f"resuming at {where}" if resumed else f"no checkpoint in {options.into} yet: starting anew")
-
-        def on_step(epoch: int, done: int, total: int) -> None:
-            text = f"epoch {epoch + 1}/{options.train.n_epochs}"
-            bar.update(task, description=text, completed=done, total=total)
-
-        def on_teacher(epoch: int, n: int) -> None:
-            bar.update(task, description=f"asking teachers {epoch + 1}/{options.train.n_epochs}", advance=n)
-
-        def on_epoch(line: dict[str, Any]) -> None:
-            epoch = EpochLine(
-                line["epoch"], options.train.n_epochs, line["loss"], 100 * line["val_top1"], line["seconds"]
-            )
-            bar.console.file.flush()
-            print(documents.format_epoch(epoch), flush=True)
-            bar.reset(task)
-            if board:
-                board.write(line)
-
-        watcher = training.Watcher(on_start, on_step, on_teacher, on_epoch, lambda: stop.asked)
-        try:
-            state = training.train(
-                model_config,
-                options.train,
-                data,
-                options.into,
-                train_classes=classes,
-                teacher_cache=options.teacher_cache,
-                resume=options.resume,
-                watcher=watcher,
-            )
-        except training.Interrupted as interrupted:
-            bar.stop()
-            note(f"{interrupted}; the checkpoint is in {options.into}: the same command with --resume goes on")
-            return 130
-    print(documents.format_end(EndLine(state.epoch, 100 * state.best)), flush=True)
+    state = train_and_show(
+        model_config,
+        options.train,
+        data,
+        options.into,
+        classes=classes,
+        teacher_cache=options.teacher_cache,
+        resume=options.resume,
+        on_epoch=board.write if board else lambda line: None,
+    )
+    if state is None:
+        return 130
     if options.json:
         print_json(
             {
@@ -223,6 +192,63 @@ def _train(name: str, options: Options, class_slice: ClassSlice | None, asked: d
             }
         )
     return 0
+
+
+def train_and_show(
+    model_config: ModelConfig,
+    config: TrainConfig,
+    data: "PreparedDataset",
+    into: Path | str,
+    *,
+    classes: Sequence[str] | None,
+    teacher_cache: str | None,
+    resume: bool,
+    on_epoch: Callable[[dict[str, Any]], None] = lambda line: None,
+) -> "State | None":
+    """Trains with a bar and a line an epoch; None where it was asked to stop, after saying how to go on."""
+    from quickstroke import training
+
+    stop = _StopOnSignal()
+    with progress("drawings") as bar, stop:
+        task = bar.add_task("", total=None)
+
+        def on_start(state: Any, resumed: bool) -> None:
+            if resume:
+                steps = f", step {state.step + 1}" if state.step else ""
+                where = f"epoch {state.epoch + 1}{steps}"
+                note(f"resuming at {where}" if resumed else f"no checkpoint in {into} yet: starting anew")
+
+        def on_step(epoch: int, done: int, total: int) -> None:
+            bar.update(task, description=f"epoch {epoch + 1}/{config.n_epochs}", completed=done, total=total)
+
+        def on_teacher(epoch: int, n: int) -> None:
+            bar.update(task, description=f"asking teachers {epoch + 1}/{config.n_epochs}", advance=n)
+
+        def show(line: dict[str, Any]) -> None:
+            epoch = EpochLine(line["epoch"], config.n_epochs, line["loss"], 100 * line["val_top1"], line["seconds"])
+            bar.console.file.flush()
+            print(documents.format_epoch(epoch), flush=True)
+            bar.reset(task)
+            on_epoch(line)
+
+        watcher = training.Watcher(on_start, on_step, on_teacher, show, lambda: stop.asked)
+        try:
+            state = training.train(
+                model_config,
+                config,
+                data,
+                into,
+                train_classes=classes,
+                teacher_cache=teacher_cache,
+                resume=resume,
+                watcher=watcher,
+            )
+        except training.Interrupted as interrupted:
+            bar.stop()
+            note(f"{interrupted}; the checkpoint is in {into}: the same command with --resume goes on")
+            return None
+    print(documents.format_end(EndLine(state.epoch, 100 * state.best)), flush=True)
+    return state
 
 
 def _check_counts(options: Options, data: "PreparedDataset", asked: dict[str, int | None]) -> None:

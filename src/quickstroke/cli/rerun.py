@@ -1,0 +1,134 @@
+"""`quickstroke rerun`."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from quickstroke.cli.common import Json, note, optional, parse, print_json
+from quickstroke.cli.train import train_and_show
+from quickstroke.errors import RunError
+
+# Of a line of metrics.jsonl, what does not depend on the clock.
+_COMPARED = ("loss", "val_loss", "val_top1", "val_top3", "val_top5")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train again as a run says it was trained, into a folder of its own, and compare: losses, accuracies, weights.
+
+    On the same kind of processor, with the same versions and threads, all of it is the same to the last bit. Where it
+    is not, the exit code is 3, and what is known to differ is told.
+    """
+
+    run: Annotated[Positional[str], arg(metavar="RUN", help="the run folder, of a training that has ended")]
+    into: Annotated[str | None, optional("the folder to train into (default: RUN-again)", "DIR")] = None
+    data: Annotated[
+        str | None, optional("the prepared dataset, where it is no longer where the run found it", "DIR")
+    ] = None
+    resume: Annotated[bool, arg(help="go on with a rerun that was interrupted")] = False
+    json: Json = False
+
+
+def run(args: Sequence[str]) -> int:
+    """Runs the command."""
+    options = parse(Options, "rerun", args)
+
+    import torch
+
+    from quickstroke import runs
+    from quickstroke.dataset import PreparedDataset
+
+    before = Path(options.run)
+    config, metrics = runs.read_config(before), runs.read_metrics(before)
+    into = Path(options.into or f"{options.run.rstrip('/')}-again")
+    if into.resolve() == before.resolve():
+        raise RunError(f"{into}: is the run itself; expected another folder for --into")
+    best = max(metrics, key=lambda line: float(line["val_top1"]), default=None)
+    out_of_patience = best and config.train.patience and len(metrics) - best["epoch"] >= config.train.patience
+    if len(metrics) < config.train.n_epochs and not out_of_patience:
+        raise RunError(
+            f"{before}: has ended {len(metrics)} of {config.train.n_epochs} epochs; expected a whole training"
+        )
+    data = PreparedDataset(options.data or config.data["path"])
+    if data.manifest_sha256 != config.data["manifest_sha256"]:
+        raise RunError(
+            f"{data.path}: is not the dataset of {before}: its manifest has SHA-256 {data.manifest_sha256[:12]}..., "
+            f"expected {config.data['manifest_sha256'][:12]}..."
+        )
+    n_threads = runs.n_threads_before(before)
+    if n_threads and n_threads <= (os.cpu_count() or 1):
+        torch.set_num_threads(n_threads)
+
+    state = train_and_show(
+        config.model,
+        config.train,
+        data,
+        into,
+        classes=config.classes,
+        teacher_cache=None,
+        resume=options.resume,
+    )
+    if state is None:
+        return 130
+    now = runs.read_config(into)
+    found = compared(metrics, state.metrics, *(_weights(folder) for folder in (before, into)))
+    known = runs.differences(before, into)
+    if now.teachers != config.teachers:
+        known.append("teachers: other files")
+    if found["is_same"]:
+        print(f"the same to the last bit as {before}: {len(metrics)} epochs and the weights after the last")
+    else:
+        print(f"not the same as {before}: {found['difference']}")
+        for line in known:
+            note(line)
+    if options.json:
+        print_json({"run": str(before), "rerun": str(into), **found, "environment": known})
+    return 0 if found["is_same"] else 3
+
+
+def compared(
+    before: list[dict[str, Any]], after: list[dict[str, Any]], weights: dict[str, Any], again: dict[str, Any]
+) -> dict[str, Any]:
+    """Whether two trainings are the same, and the first difference of their metrics, the largest of their weights."""
+    difference, epoch = "", None
+    for line, other in zip(before, after, strict=False):
+        keys = [key for key in _COMPARED if line[key] != other[key]]
+        if keys:
+            epoch = line["epoch"]
+            difference = f"from epoch {epoch} on, {keys[0]} {line[keys[0]]!r} there and {other[keys[0]]!r} here"
+            break
+    if not difference and len(before) != len(after):
+        difference = f"{len(before)} epochs there and {len(after)} here"
+    largest = 0.0
+    if weights.keys() == again.keys() and all(weights[key].shape == again[key].shape for key in weights):
+        largest = max(float((weights[key].double() - again[key].double()).abs().max()) for key in weights)
+        if largest:
+            text = f"the largest difference of a weight is {largest:.3g}"
+            difference = f"{difference}; {text}" if difference else text
+    else:
+        difference = difference or "weights of other names or shapes"
+    best = [max((float(line["val_top1"]) for line in lines), default=0.0) for lines in (before, after)]
+    if difference:
+        difference += f"; the best validation accuracy is {best[0]:.2%} there and {best[1]:.2%} here"
+    return {
+        "is_same": not difference,
+        "difference": difference,
+        "first_epoch": epoch,
+        "largest_weight_difference": largest,
+        "best_val_top1": best,
+    }
+
+
+def _weights(folder: Path) -> dict[str, Any]:
+    import torch
+
+    path = folder / "last.model"
+    try:
+        weights: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load has no common exception for damage
+        raise RunError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
+    return weights
