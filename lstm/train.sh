@@ -19,35 +19,30 @@ test -d sample46 || quickstroke prepare binary --into sample46 --classes sample4
 test -d all345 || quickstroke prepare binary --into all345 --fractions 0.9 0.05 0.05 --held-out sample46
 
 # All 345 categories, labels alone: what the others begin with.
-words345="--data all345 --recipe strong --initialization uniform --normalization batch --resume"
-quickstroke train $base $words345 --into pre_base --n-epochs 30
-quickstroke train $small $words345 --into pre_small --n-epochs 40
+words345="--data all345 --recipe strong --resume"
+quickstroke train $base $words345 --into pre_base --n-epochs 26
+quickstroke train $small $words345 --into pre_small --n-epochs 24
 
 # 46 categories, labels alone.
-labels="--data all345 --train-classes sample46.txt --recipe strong --balance 0.7 --n-epochs 5 --resume"
+labels="--data all345 --train-classes sample46.txt --recipe strong --balance 0.5 --n-epochs 12 --resume"
 quickstroke train $base $labels --into runs/sample46/$base --pretrained pre_base --learning-rate 0.0015
 quickstroke train $small $labels --into runs/sample46/$small --pretrained pre_small --dropout 0.1
 
-# 100 categories, labels and teachers, in two stages: the first normalised each batch by itself, which was a mistake, and
-# was stopped where its validation no longer gained, at epoch 22 of 26 for base, 13 of 22 for small, 36 of 36 for simple.
-taught="--data all345 --train-classes seed100 --recipe strong --unlabelled 0.45 --balance 0.4 --n-views 12
-  --teacher seed/simple_lay2_sz256.model seed/simple_lay1_sz256.model --teacher-cache runs/teacher --resume"
-first="--normalization batch"
-often="--augment view --batch-size 128 --clip-norm 0.3"
-plain="$often --dropout 0 --label-smoothing 0"
-quickstroke train $base $taught $first --into stage1/base --n-epochs 26 --pretrained pre_base --learning-rate 0.002
-quickstroke train $small $taught $first --into stage1/small --n-epochs 22 --pretrained pre_small --dropout 0.1 \
-  --label-smoothing 0.05 --batch-size 256
-quickstroke train simple_lay1_sz64 $taught $first --into stage1/simple_lay1_sz64 --n-epochs 36 $plain \
-  --learning-rate 0.006
+# 100 categories, labels and teachers.
+taught="--data all345 --train-classes seed100 --recipe strong --balance 0.6 --resume
+  --teacher seed/simple_lay2_sz256.model seed/simple_lay1_sz256.model --teacher-cache runs/teacher"
+quickstroke train $base $taught --unlabelled 0.4 --n-views 40 --into runs/$base --n-epochs 40 --pretrained pre_base \
+  --learning-rate 0.002
+quickstroke train $small $taught --unlabelled 0.4 --n-views 40 --into runs/$small --n-epochs 40 --pretrained pre_small \
+  --learning-rate 0.002 --batch-size 256 --dropout 0.1 --label-smoothing 0.05
 
-quickstroke train $base $taught --into runs/$base --n-epochs 6 --pretrained stage1/base --learning-rate 0.0006 --warmup 0.1
-quickstroke train $small $taught --into runs/$small --n-epochs 8 --pretrained stage1/small --dropout 0.1 \
-  --label-smoothing 0.05 --batch-size 256 --learning-rate 0.002
-quickstroke train simple_lay1_sz64 $taught --into runs/simple_lay1_sz64 --n-epochs 10 $plain --learning-rate 0.003 \
-  --pretrained stage1/simple_lay1_sz64
-quickstroke train simple_lay2_sz64 $taught --into runs/simple_lay2_sz64 --n-epochs 8 $plain --learning-rate 0.006
-quickstroke train simple_lay1_sz256 $taught --into runs/simple_lay1_sz256 --n-epochs 7 $often --dropout 0.1 \
+# The document's own, which have little to overfit with.
+plain="--unlabelled 0.1 --n-views 10 --augment view --batch-size 128 --clip-norm 0.3 --label-smoothing 0"
+quickstroke train simple_lay1_sz64 $taught $plain --into runs/simple_lay1_sz64 --n-epochs 60 --dropout 0 \
+  --learning-rate 0.006
+quickstroke train simple_lay2_sz64 $taught $plain --into runs/simple_lay2_sz64 --n-epochs 30 --dropout 0 \
+  --learning-rate 0.006
+quickstroke train simple_lay1_sz256 $taught $plain --into runs/simple_lay1_sz256 --n-epochs 16 --dropout 0.1 \
   --learning-rate 0.004
 
 hundred="runs/$base runs/$small runs/simple_lay1_sz64 runs/simple_lay2_sz64 runs/simple_lay1_sz256"
