@@ -1,5 +1,5 @@
 """Writes what is generated: docs/cli.md, from the commands' own --help, the examples of the drawing page, and the
-README's table of published models, from their cards.
+README's tables of published models, from their cards, and of benchmarks, from their figures.
 
 python docs/generate.py            writes them
 python docs/generate.py --check    exits with 1 when one of them is not what would be written
@@ -7,6 +7,7 @@ python docs/generate.py --check    exits with 1 when one of them is not what wou
 
 import contextlib
 import io
+import json
 import os
 import sys
 from pathlib import Path
@@ -15,15 +16,16 @@ from pathlib import Path
 os.environ["COLUMNS"] = "100"
 os.environ["NO_COLOR"] = "1"
 
-import examples
-
-from quickstroke import cards, cli
-
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent
+sys.path.append(str(ROOT / "benchmarks"))
+
+import examples  # noqa: E402
+
+import results  # noqa: E402
+from quickstroke import cards, cli  # noqa: E402
+
 README = ROOT / "README.md"
-# The table of published models stands between these.
-BEGIN, END = "<!-- models: written by docs/generate.py -->", "<!-- end of models -->"
 
 
 def help_of(args: list[str]) -> str:
@@ -39,7 +41,7 @@ def cli_page() -> str:
     parts = [
         "# Commands\n\nGenerated from `--help` by `make docs`.\n\n"
         "Exit codes: 0 done, 2 the input is wrong (one line on stderr says what, where and what was expected), "
-        "130 interrupted, 1 our fault.\n",
+        "3 a rerun did not come out the same, 130 interrupted, 1 our fault.\n",
         f"```text\n{help_of([])}\n```\n",
     ]
     parts += [f"## quickstroke {name}\n\n```text\n{help_of([name])}\n```\n" for name in cli.COMMANDS]
@@ -76,13 +78,26 @@ def models_table() -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
+def speed_table() -> str:
+    """A markdown table of what the benchmarks measured."""
+    parts = json.loads((ROOT / "benchmarks" / "results.json").read_text(encoding="utf-8"))
+    lines = ["| what | measured | command |", "|---|---|---|"]
+    for row in results.ROWS:
+        record = parts[row.part]
+        lines.append(f"| {row.what} | {row.figure(record['found'])} | `{record['command']}` |")
+    return "\n".join(lines) + "\n"
+
+
 def readme() -> str:
-    """The README with its table made anew."""
+    """The README with its tables made anew, each between two comments."""
     text = README.read_text(encoding="utf-8")
-    before, found, rest = text.partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    assert found and ended, f"README.md has no {BEGIN} and {END}"
-    return f"{before}{BEGIN}\n{models_table()}{END}{after}"
+    for name, table in (("models", models_table()), ("speed", speed_table())):
+        begin, end = f"<!-- {name}: written by docs/generate.py -->", f"<!-- end of {name} -->"
+        before, found, rest = text.partition(begin)
+        _, ended, after = rest.partition(end)
+        assert found and ended, f"README.md has no {begin} and {end}"
+        text = f"{before}{begin}\n{table}{end}{after}"
+    return text
 
 
 def main() -> int:

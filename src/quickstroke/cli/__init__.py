@@ -1,6 +1,7 @@
 """The command line: one small file a command, each imported only when it runs.
 
-Exit codes: 0 done, 2 the user's input is wrong (one line on stderr), 130 interrupted, 1 our fault.
+Exit codes: 0 done, 2 the user's input is wrong (one line on stderr), 3 a rerun did not come out the same, 130
+interrupted, 1 our fault.
 """
 
 import importlib
