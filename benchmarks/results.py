@@ -162,7 +162,7 @@ def guessing(found: dict[str, Any]) -> str:
         if row["parameters"] <= MAX_GUESS_PARAMETERS:
             by_kind = (
                 f"{kind} {row[kind][way]['median_ms']:.2f} ms by {name}"
-                for way, name in (("onnxruntime", "onnxruntime"), ("torch", "PyTorch"))
+                for way, name in (("torch", "the `.model`"), ("onnxruntime", "onnxruntime"))
                 for kind in ("simplified", "raw")
                 if row[kind]
             )
@@ -299,8 +299,8 @@ def document(parts: dict[str, Any]) -> str:
     return f"""# Results
 
 Written by `make bench DATA=FOLDER RAW=FOLDER` and `make bench-accuracy DATA=FOLDER`; FOLDER has the official binary
-files, RAW files of raw drawings. Each command runs ours and what it is compared with in turns and takes medians: only
-ratios of one run count. *Plain* is `benchmarks/plain_recipe.py`, the baseline of time to accuracy is
+files, RAW files of raw drawings. Each command runs ours and what it is compared with in turns: only ratios
+of one run count. *Plain* is `benchmarks/plain_recipe.py`, the baseline of time to accuracy is
 `benchmarks/packed_baseline.py`. All figures of the runs are in `results.json`.
 
 {table}
