@@ -40,12 +40,14 @@ quickstroke train $small $taught --unlabelled 0.4 --n-views 40 --into runs/$smal
 plain="--unlabelled 0.1 --n-views 10 --augment view --batch-size 128 --clip-norm 0.3 --label-smoothing 0"
 quickstroke train simple_lay1_sz64 $taught $plain --into runs/simple_lay1_sz64 --n-epochs 60 --dropout 0 \
   --learning-rate 0.006
+quickstroke train simple_lay1_sz64 $taught $plain --into second/simple_lay1_sz64 --n-epochs 60 --dropout 0 \
+  --learning-rate 0.004 --pretrained runs/simple_lay1_sz64
 quickstroke train simple_lay2_sz64 $taught $plain --into runs/simple_lay2_sz64 --n-epochs 30 --dropout 0 \
   --learning-rate 0.006
 quickstroke train simple_lay1_sz256 $taught $plain --into runs/simple_lay1_sz256 --n-epochs 16 --dropout 0.1 \
   --learning-rate 0.004
 
-hundred="runs/$base runs/$small runs/simple_lay1_sz64 runs/simple_lay2_sz64 runs/simple_lay1_sz256"
+hundred="runs/$base runs/$small second/simple_lay1_sz64 runs/simple_lay2_sz64 runs/simple_lay1_sz256"
 sample46="runs/sample46/$base runs/sample46/$small"
 for run in $hundred; do quickstroke publish $run --into "$3" --replace; done
 for run in $sample46; do quickstroke publish $run --into "$3/sample46" --test-data sample46 --replace; done
