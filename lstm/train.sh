@@ -24,9 +24,10 @@ quickstroke train $base $words345 --into pre_base --n-epochs 26
 quickstroke train $small $words345 --into pre_small --n-epochs 24
 
 # 46 categories, labels alone.
-labels="--data all345 --train-classes sample46.txt --recipe strong --balance 0.5 --n-epochs 12 --resume"
-quickstroke train $base $labels --into runs/sample46/$base --pretrained pre_base --learning-rate 0.0015
-quickstroke train $small $labels --into runs/sample46/$small --pretrained pre_small --dropout 0.1
+labels="--data all345 --train-classes sample46.txt --recipe strong --balance 0.5 --resume"
+quickstroke train $base $labels --into runs/sample46/$base --n-epochs 12 --pretrained pre_base --learning-rate 0.0015
+quickstroke train $small $labels --into runs46/$small --n-epochs 40 --pretrained pre_small --learning-rate 0.002 \
+  --batch-size 256 --dropout 0.1 --label-smoothing 0.05
 
 # 100 categories, labels and teachers.
 taught="--data all345 --train-classes seed100 --recipe strong --balance 0.6 --resume
@@ -48,7 +49,7 @@ quickstroke train simple_lay1_sz256 $taught $plain --into runs/simple_lay1_sz256
   --learning-rate 0.004
 
 hundred="runs/$base runs/$small second/simple_lay1_sz64 runs/simple_lay2_sz64 runs/simple_lay1_sz256"
-sample46="runs/sample46/$base runs/sample46/$small"
+sample46="runs46/$small runs/sample46/$base"
 for run in $hundred; do quickstroke publish $run --into "$3" --replace; done
 for run in $sample46; do quickstroke publish $run --into "$3/sample46" --test-data sample46 --replace; done
 quickstroke report $hundred --into "$3/results.md"
