@@ -96,13 +96,18 @@ def train(train_data: Examples, val_data: Examples, n_classes: int, n_epochs: in
         yield Epoch(epoch, time.perf_counter() - started, n_right / len(val_data))
 
 
-def main() -> None:
-    """Trains it and prints a line an epoch and one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Which drawings: those of the 46 categories of the sample, the first of each file."""
     parser.add_argument("folder", type=Path, help="folder of official binary files")
     parser.add_argument("--classes", nargs="+", default=[SAMPLE])
     parser.add_argument("--n-train", type=int, default=420, help="drawings a category")
     parser.add_argument("--n-val", type=int, default=80, help="drawings a category")
+
+
+def main() -> None:
+    """Trains it and prints a line an epoch and one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_data_options(parser)
     parser.add_argument("--n-epochs", type=int, default=8)
     options = parser.parse_args()
     split = PositionSplit(options.n_train, options.n_val, 0)

@@ -58,10 +58,7 @@ def trained(model_config: ModelConfig, config: TrainConfig, data: PreparedDatase
 def main() -> None:
     """Prints a table and one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="folder of official binary files")
-    parser.add_argument("--classes", nargs="+", default=[packed_baseline.SAMPLE])
-    parser.add_argument("--n-train", type=int, default=420, help="drawings a category")
-    parser.add_argument("--n-val", type=int, default=80, help="drawings a category")
+    packed_baseline.add_data_options(parser)
     parser.add_argument("--name", default=NAME, help="a model of one direction")
     parser.add_argument("--n-epochs", type=int, default=15)
     parser.add_argument("--learning-rate", type=float, default=0.003)

@@ -83,10 +83,7 @@ def shown(value: float | None) -> str:
 def main() -> None:
     """Prints a table and one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="folder of official binary files")
-    parser.add_argument("--classes", nargs="+", default=[packed_baseline.SAMPLE])
-    parser.add_argument("--n-train", type=int, default=420, help="drawings a category")
-    parser.add_argument("--n-val", type=int, default=80, help="drawings a category")
+    packed_baseline.add_data_options(parser)
     parser.add_argument("--n-epochs-baseline", type=int, default=8)
     parser.add_argument("--name", default=NAME, help="our model")
     parser.add_argument("--recipe", default="quick")

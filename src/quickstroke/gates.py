@@ -2,8 +2,6 @@
 
 The loops of a row would be short, and there would be many; here whole registers of hidden units go through all of it at
 a time, written as vectors of LLVM. What does not fill a register goes number by number through the same formulas.
-
-bfloat16 is the upper half of a float32. Numba has no such type, so its bits go as uint16.
 """
 
 from collections.abc import Callable
@@ -13,8 +11,8 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import overload
 
+from quickstroke.bfloat16 import read, write
 from quickstroke.products import LANES, compiled
 
 _F = np.float32
@@ -58,44 +56,6 @@ def _sigmoid(y: Any) -> Any:
 @numba.njit(inline="always")
 def _tanh(x: Any) -> Any:
     return _TWO * _sigmoid(-_TWO * _LOG2_E * x) - _ONE
-
-
-@numba.njit(inline="always")
-def rounded_to_bfloat16(bits: Any) -> Any:
-    """The upper half of a float32's bits, rounded to even. What is not finite stays so, but for a NaN of few bits."""
-    return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
-
-
-def _read(array: Any, j: Any) -> Any:
-    """A number of an array as float32."""
-    raise NotImplementedError("for compiled code")
-
-
-@overload(_read)
-def _compiled_read(array: Any, j: Any) -> Any:
-    def of_bfloat16(array: Any, j: Any) -> Any:
-        return np.uint32(np.uint32(array[j]) << np.uint32(16)).view(np.float32)
-
-    def of_float32(array: Any, j: Any) -> Any:
-        return array[j]
-
-    return of_bfloat16 if array.dtype == types.uint16 else of_float32
-
-
-def _write(array: Any, j: Any, value: Any) -> None:
-    """The reverse."""
-    raise NotImplementedError("for compiled code")
-
-
-@overload(_write)
-def _compiled_write(array: Any, j: Any, value: Any) -> Any:
-    def to_bfloat16(array: Any, j: Any, value: Any) -> None:
-        array[j] = rounded_to_bfloat16(_F(value).view(np.uint32))
-
-    def to_float32(array: Any, j: Any, value: Any) -> None:
-        array[j] = value
-
-    return to_bfloat16 if array.dtype == types.uint16 else to_float32
 
 
 # --- Registers at a time ----------------------------------------------------------------------------------------------
@@ -311,9 +271,9 @@ def activate_rows(
             a[j], a[n + j], a[2 * n + j], a[3 * n + j] = i, f, g, o
             new = f * (c[before + r, j] if before >= 0 else _F(0)) + i * g
             c[kept + r, j], tanh_c[kept + r, j] = new, _tanh(new)
-            _write(h[at + r], j, o * _tanh(new))
+            write(h[at + r], j, o * _tanh(new))
             if r < n_next:
-                _write(state[after + r], j, o * _tanh(new))
+                write(state[after + r], j, o * _tanh(new))
         a_at += a_row
         before_at += before_row
         c_at += c_row
@@ -371,11 +331,11 @@ def deactivate_rows(
         for j in range(n_whole, n):
             a, row, tanh = gates[begin + r], out[begin + r], tanh_c[begin + r, j]
             i, f, g, o = a[j], a[n + j], a[2 * n + j], a[3 * n + j]
-            both = _read(dh[begin + r], j) + (following[r, j] if r < n_next else _F(0))
+            both = read(dh[begin + r], j) + (following[r, j] if r < n_next else _F(0))
             de = dc[r, j] + both * o * (_ONE - tanh * tanh)
             dc[r, j] = de * f
-            _write(row, j, de * g * i * (_ONE - i))
-            _write(row, n + j, dc[r, j] * (c[before + r, j] if before >= 0 else _F(0)) * (_ONE - f))
-            _write(row, 2 * n + j, de * i * (_ONE - g * g))
-            _write(row, 3 * n + j, both * tanh * o * (_ONE - o))
+            write(row, j, de * g * i * (_ONE - i))
+            write(row, n + j, dc[r, j] * (c[before + r, j] if before >= 0 else _F(0)) * (_ONE - f))
+            write(row, 2 * n + j, de * i * (_ONE - g * g))
+            write(row, 3 * n + j, both * tanh * o * (_ONE - o))
     zeros[0] = 0  # its memory was in use until here

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from quickstroke import packed_lstm, products
-from quickstroke.packed_lstm import bits_as_array, narrow, widen
+from quickstroke.bfloat16 import bits_as_array, narrow, widen
 
 # As in packed_lstm, but sums may be taken in any order, so that loops over columns become vectors.
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})

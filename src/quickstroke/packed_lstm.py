@@ -21,55 +21,16 @@ from typing import Any
 import numba
 import numpy as np
 import torch
-from numba.extending import overload
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from quickstroke import products
-from quickstroke.gates import activate_rows, deactivate_rows, rounded_to_bfloat16
+from quickstroke.bfloat16 import bits_as_array, narrow
+from quickstroke.gates import activate_rows, deactivate_rows
 
 # The loops below are written so that LLVM makes vectors of them: from 0 on, over one output array, without branches.
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy")
-
-
-# bfloat16 is the upper half of a float32; numba has no such type, so its bits go as uint16.
-
-
-def widen(source: Any, target: Any, bits: Any) -> None:
-    """One row as float32 in `target`, whose memory is `bits` (uint32) too; bfloat16 comes as uint16."""
-    raise NotImplementedError("for compiled code")
-
-
-@overload(widen)
-def _compiled_widen(source: Any, target: Any, bits: Any) -> Any:
-    def of_bfloat16(source: Any, target: Any, bits: Any) -> None:
-        for j in range(len(source)):
-            bits[j] = np.uint32(source[j]) << np.uint32(16)
-
-    def of_float32(source: Any, target: Any, bits: Any) -> None:
-        for j in range(len(source)):
-            target[j] = source[j]
-
-    return of_bfloat16 if source.dtype == numba.uint16 else of_float32
-
-
-def narrow(source: Any, bits: Any, target: Any) -> None:
-    """The reverse: one row from float32, whose memory is `bits` too."""
-    raise NotImplementedError("for compiled code")
-
-
-@overload(narrow)
-def _compiled_narrow(source: Any, bits: Any, target: Any) -> Any:
-    def to_bfloat16(source: Any, bits: Any, target: Any) -> None:
-        for j in range(len(target)):
-            target[j] = rounded_to_bfloat16(bits[j])
-
-    def to_float32(source: Any, bits: Any, target: Any) -> None:
-        for j in range(len(target)):
-            target[j] = source[j]
-
-    return to_bfloat16 if target.dtype == numba.uint16 else to_float32
 
 
 @_jit
@@ -290,11 +251,6 @@ def _groups(packing: Packing) -> list[Parts]:
     """The parts of each thread."""
     n = n_threads()
     return [packing.parts[k::n] for k in range(min(n, len(packing.parts)))]
-
-
-def bits_as_array(tensor: Tensor) -> NDArray[Any]:
-    """The memory of a tensor as an array; bfloat16 as uint16."""
-    return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 # --- Memory: fresh pages cost as much as the arithmetic on them, so that of a pass is kept for the next ---------------

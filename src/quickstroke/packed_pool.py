@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from quickstroke.packed_lstm import Packing, bits_as_array, narrow, widen
+from quickstroke.bfloat16 import bits_as_array, narrow, widen
+from quickstroke.packed_lstm import Packing
 
 # As in packed_lstm: the loops over columns are written so that LLVM makes vectors of them.
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})

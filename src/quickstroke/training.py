@@ -129,24 +129,24 @@ def train(
     averaged = copy.deepcopy(model).requires_grad_(False) if config.averaging else None
     kept = averaged or model  # what is validated, saved and published
     state, resumed = _open(folder, run, model, optimizer, averaged, resume)
-    if resumed and not _has_ended(state, config):
+    if resumed and not has_ended(state, config):
         runs.write_environment(folder)
     watcher.on_start(state, resumed)
     saved_at = time.monotonic()
 
-    with threads_for(model):
-        while not _has_ended(state, config):
-            started = time.perf_counter() - state.seconds
-            drawings = _drawings(config, data, train_indices, label_map, state.epoch)
-            order = _order(config, data.n_points[drawings], state.epoch)
-            n_train, done = len(drawings), sum(map(len, order[: state.step]))
+    while not has_ended(state, config):
+        started = time.perf_counter() - state.seconds
+        drawings = _drawings(config, data, train_indices, label_map, state.epoch)
+        order = _order(config, data.n_points[drawings], state.epoch)
+        n_train, done = len(drawings), sum(map(len, order[: state.step]))
 
-            save = partial(runs.save_checkpoint, folder, state, model, optimizer, averaged)
-            said = None
-            if targets:
-                said = targets.of(state.epoch % config.n_views, drawings, partial(_on_teacher, watcher, state, save))
-            model.train()
-            model.bn.train(config.normalization == "batch")
+        save = partial(runs.save_checkpoint, folder, state, model, optimizer, averaged)
+        said = None
+        if targets:
+            said = targets.of(state.epoch % config.n_views, drawings, partial(_on_teacher, watcher, state, save))
+        model.train()
+        model.bn.train(config.normalization == "batch")
+        with threads_for(model):
             for rows in order[state.step :]:
                 set_learning_rate(optimizer, config, (state.epoch + done / n_train) / config.n_epochs)
                 points, lengths, labels = _batch(config, model_config, data, drawings, rows, label_map, kin, state)
@@ -184,35 +184,35 @@ def train(
                 if stop:
                     raise Interrupted(state)
 
-            train_seconds = state.seconds = time.perf_counter() - started
-            # A validation that is cut short begins again on resuming: its epoch's last step is saved before it.
-            runs.save_checkpoint(folder, state, model, optimizer, averaged)
-            on_batch = partial(_check_stop, watcher, state)
-            score = partial(evaluate, kept, data, val_indices, classes, label_map, on_batch=on_batch)
-            honest = score()
-            if not np.isfinite(honest.loss):
-                what = f"the validation loss of epoch {state.epoch + 1} is {honest.loss}"
-                raise _diverged(what, folder, state, model, optimizer, averaged)
-            seconds = time.perf_counter() - started
-            as_published = score(protocol="published", batch_size=config.batch_size)
-            line = _metrics_line(state, n_train, honest, as_published) | {
-                "seconds": seconds,
-                "train_seconds": train_seconds,
-                "learning_rate": optimizer.learning_rate,
-            }
-            state = State(
-                epoch=state.epoch + 1,
-                best=max(state.best, honest.top(1)),
-                best_epoch=state.epoch + 1 if honest.top(1) > state.best else state.best_epoch,
-                metrics=[*state.metrics, line],
-            )
-            if state.best_epoch == state.epoch:
-                runs.save_weights(folder / "best.model", kept.state_dict())
-            runs.save_weights(folder / "last.model", kept.state_dict())
-            runs.write_metrics(folder, state.metrics)
-            runs.save_checkpoint(folder, state, model, optimizer, averaged)
-            saved_at = time.monotonic()
-            watcher.on_epoch(line)
+        train_seconds = state.seconds = time.perf_counter() - started
+        # A validation that is cut short begins again on resuming: its epoch's last step is saved before it.
+        runs.save_checkpoint(folder, state, model, optimizer, averaged)
+        on_batch = partial(_check_stop, watcher, state)
+        score = partial(evaluate, kept, data, val_indices, classes, label_map, on_batch=on_batch)
+        honest = score()
+        if not np.isfinite(honest.loss):
+            what = f"the validation loss of epoch {state.epoch + 1} is {honest.loss}"
+            raise _diverged(what, folder, state, model, optimizer, averaged)
+        seconds = time.perf_counter() - started
+        as_published = score(protocol="published", batch_size=config.batch_size)
+        line = _metrics_line(state, n_train, honest, as_published) | {
+            "seconds": seconds,
+            "train_seconds": train_seconds,
+            "learning_rate": optimizer.learning_rate,
+        }
+        state = State(
+            epoch=state.epoch + 1,
+            best=max(state.best, honest.top(1)),
+            best_epoch=state.epoch + 1 if honest.top(1) > state.best else state.best_epoch,
+            metrics=[*state.metrics, line],
+        )
+        if state.best_epoch == state.epoch:
+            runs.save_weights(folder / "best.model", kept.state_dict())
+        runs.save_weights(folder / "last.model", kept.state_dict())
+        runs.write_metrics(folder, state.metrics)
+        runs.save_checkpoint(folder, state, model, optimizer, averaged)
+        saved_at = time.monotonic()
+        watcher.on_epoch(line)
     return state
 
 
@@ -463,7 +463,8 @@ def _diverged(
     return TrainingError(f"{what}; what was good before it is kept in {folder}; try a smaller --learning-rate")
 
 
-def _has_ended(state: State, config: TrainConfig) -> bool:
+def has_ended(state: State, config: TrainConfig) -> bool:
+    """Whether all epochs are done, or patience is."""
     is_out_of_patience = bool(config.patience) and state.epoch - state.best_epoch >= config.patience
     return state.epoch >= config.n_epochs or is_out_of_patience
 

@@ -41,6 +41,8 @@ def run(args: Sequence[str]) -> int:
 
     from quickstroke import runs
     from quickstroke.dataset import PreparedDataset
+    from quickstroke.published import read_weights
+    from quickstroke.training import has_ended
 
     before = Path(options.run)
     config, metrics = runs.read_config(before), runs.read_metrics(before)
@@ -48,8 +50,7 @@ def run(args: Sequence[str]) -> int:
     if into.resolve() == before.resolve():
         raise RunError(f"{into}: is the run itself; expected another folder for --into")
     best = max(metrics, key=lambda line: float(line["val_top1"]), default=None)
-    out_of_patience = best and config.train.patience and len(metrics) - best["epoch"] >= config.train.patience
-    if len(metrics) < config.train.n_epochs and not out_of_patience:
+    if not has_ended(runs.State(epoch=len(metrics), best_epoch=best["epoch"] if best else 0), config.train):
         raise RunError(
             f"{before}: has ended {len(metrics)} of {config.train.n_epochs} epochs; expected a whole training"
         )
@@ -75,7 +76,7 @@ def run(args: Sequence[str]) -> int:
     if state is None:
         return 130
     now = runs.read_config(into)
-    found = compared(metrics, state.metrics, *(_weights(folder) for folder in (before, into)))
+    found = compared(metrics, state.metrics, *(read_weights(folder / "last.model") for folder in (before, into)))
     known = runs.differences(before, into)
     if now.teachers != config.teachers:
         known.append("teachers: other files")
@@ -121,14 +122,3 @@ def compared(
         "largest_weight_difference": largest,
         "best_val_top1": best,
     }
-
-
-def _weights(folder: Path) -> dict[str, Any]:
-    import torch
-
-    path = folder / "last.model"
-    try:
-        weights: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load has no common exception for damage
-        raise RunError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
-    return weights
