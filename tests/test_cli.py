@@ -672,4 +672,5 @@ def test_a_rerun_needs_a_whole_run_and_its_dataset(run, trained, dataset, binary
     one_line(run("rerun", trained, "--into", half), "exists already")
     (half / "metrics.jsonl").write_text("".join(lines))
     (half / "last.model").write_bytes(b"nothing")
-    one_line(run("rerun", half), "last.model: cannot be read")
+    one_line(run("rerun", half), "last.model: not a PyTorch file")
+    assert not (tmp_path / "half-again").exists()  # told before hours of training

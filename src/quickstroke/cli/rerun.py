@@ -60,6 +60,7 @@ def run(args: Sequence[str]) -> int:
             f"{data.path}: is not the dataset of {before}: its manifest has SHA-256 {data.manifest_sha256[:12]}..., "
             f"expected {config.data['manifest_sha256'][:12]}..."
         )
+    weights = read_weights(before / "last.model")
     n_threads = runs.n_threads_before(before)
     if n_threads and n_threads <= (os.cpu_count() or 1):
         torch.set_num_threads(n_threads)
@@ -76,7 +77,7 @@ def run(args: Sequence[str]) -> int:
     if state is None:
         return 130
     now = runs.read_config(into)
-    found = compared(metrics, state.metrics, *(read_weights(folder / "last.model") for folder in (before, into)))
+    found = compared(metrics, state.metrics, weights, read_weights(into / "last.model"))
     known = runs.differences(before, into)
     if now.teachers != config.teachers:
         known.append("teachers: other files")
