@@ -47,8 +47,8 @@ gates, kept in registers from the product on, and fewer steps: a convolution wit
 is what the recommended models do. Before the runs went into processes of their own, the plain recipe appeared up to
 twice as slow as it is: PyTorch's threads stop spinning, and wait, where others are about.
 
-**Memory.** Most of what a training adds does not depend on the data: the compiled kernels, oneDNN's and what they
-compute in. PyTorch's own optimizers would import its compiler (`torch._dynamo`, with sympy), some 70 MB; `optimizer.py`
+**Memory.** Most of what a training adds does not depend on the data: the compiled kernels and what they compute
+in. PyTorch's own optimizers would import its compiler (`torch._dynamo`, with sympy), some 70 MB; `optimizer.py`
 calls the same arithmetic without. The dataset is memory-mapped; what grows with its size is the order of an epoch, the
 length of each drawing and what checks them.
 

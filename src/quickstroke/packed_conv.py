@@ -1,4 +1,4 @@
-"""Convolutions of training on a CPU, normalised and activated, over the true steps of a batch only.
+"""Convolutions on a CPU, normalised and activated, over the true steps of a batch only.
 
 The rows of a batch lie drawing after drawing. What an output step sees is one piece of memory, so that a convolution is
 a copy, a matrix product and one pass for bias, layer norm and activation. The type of the

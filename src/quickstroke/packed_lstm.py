@@ -1,4 +1,4 @@
-"""The LSTM of training on a CPU: forward and backward over the true steps of a batch only.
+"""The LSTM on a CPU: forward and backward over the true steps of a batch only.
 
 `torch.lstm` is fast forward, but its backward reaches a third of the processor's matrix rate, and padded steps cost as
 much as true ones. Here the steps of a batch lie packed one after the other, each step is one matrix product over the
