@@ -960,6 +960,16 @@ def test_a_part_of_an_epoch_is_of_other_classes(dataset, finished, tmp_path, mon
     assert runs.read_metrics(tmp_path / "run")[0]["n_train"] == pytest.approx(120, abs=1)
 
 
+def test_a_batch_in_parts_has_the_losses_of_the_whole(dataset, tmp_path):
+    """Without batch norm's own statistics; the last part of the short last batch is smaller than the others."""
+    config = replace(CONFIG, normalization="fixed")
+    whole = train(MODEL, config, dataset, tmp_path / "whole").metrics
+    parts = train(MODEL, replace(config, accumulate=5), dataset, tmp_path / "parts").metrics
+    for line, other in zip(whole, parts, strict=True):
+        assert other["loss"] == pytest.approx(line["loss"], rel=1e-5)
+        assert other["val_loss"] == pytest.approx(line["val_loss"], rel=1e-5)
+
+
 def test_balance_of_classes_in_an_epoch(dataset):
     indices = np.concatenate([dataset.indices("train")[:44]])  # 40 circles and 4 houses
     label_map = np.arange(3)
@@ -978,7 +988,9 @@ def test_a_student_sees_the_views_that_teachers_were_asked_about(dataset, finish
 
     def seen(epoch):
         state = SimpleNamespace(epoch=epoch, step=0)
-        return training._batch(config, model_config, dataset, drawings, places, np.arange(3), kin, state)
+        return training._batch(
+            config, model_config, dataset, drawings, places, np.arange(len(places)), np.arange(3), kin, state
+        )
 
     for epoch in range(4):
         points, lengths, labels = seen(epoch)
@@ -996,7 +1008,9 @@ def test_without_teachers_every_epoch_and_step_is_augmented_anew(dataset):
     kin = augmentation.kin(dataset, drawings, label_map)
     for epoch, step in ((0, 0), (0, 1), (1, 0), (16, 0), (0, 0)):
         state = SimpleNamespace(epoch=epoch, step=step)
-        points = training._batch(config, model_config, dataset, drawings, np.arange(9), label_map, kin, state)[0]
+        points = training._batch(
+            config, model_config, dataset, drawings, np.arange(9), np.arange(9), label_map, kin, state
+        )[0]
         seen.add(points.tobytes())
     assert len(seen) == 4
 

@@ -150,7 +150,9 @@ class TrainConfig:
             augments and averages, and is what the published models were trained with. Both give options below values
             of their own.
         n_epochs: passes over the training drawings.
-        batch_size: drawings a step.
+        batch_size: drawings a step, of all processes together.
+        accumulate: parts of a batch that are computed one after the other, which takes less memory; their gradients
+            are added up before the step. Only batch norm sees each part by itself.
         learning_rate: of Adam, at its highest.
         initialization: of the LSTM. `uniform` is PyTorch's; `orthogonal` begins with orthogonal recurrent weights and
             forget gates that are open, which a long drawing needs.
@@ -187,6 +189,7 @@ class TrainConfig:
     recipe: Recipe = "default"
     n_epochs: int = 10
     batch_size: int = 256
+    accumulate: int = 1
     learning_rate: float = 0.001
     initialization: Initialization = "uniform"
     normalization: Normalization = "batch"
@@ -214,7 +217,15 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        keys = ("n_epochs", "batch_size", "learning_rate", "teacher_temperature", "n_views", "max_padding")
+        keys = (
+            "n_epochs",
+            "batch_size",
+            "accumulate",
+            "learning_rate",
+            "teacher_temperature",
+            "n_views",
+            "max_padding",
+        )
         check_positive({key: getattr(self, key) for key in keys})
         for key in ("patience", "seed", "weight_decay", "clip_norm"):
             if getattr(self, key) < 0:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from quickstroke.augmentation import Augmentation, Kin
 from quickstroke.dataset import PreparedDataset
 from quickstroke.errors import ConfigError
 from quickstroke.files import atomic_write, sha256_of
+from quickstroke.parallel import ALONE, Group
 
 # Batch norm's statistics of a padded teacher are estimated again over so many drawings a class: those that the 2020
 # project published are of the last classes that it validated.
@@ -39,6 +40,7 @@ class Targets:
 
     Attributes:
         teachers: for each one its name, file hash and licence, for the run and the card.
+        group: processes that share the work; the first of them writes the files.
     """
 
     models: tuple[published.LoadedModel, ...]
@@ -48,6 +50,7 @@ class Targets:
     augmentation: Augmentation
     kin: Kin
     folder: Path
+    group: Group = ALONE
 
     def of(
         self, number: int, drawings: NDArray[np.int64], on_batch: Callable[[int], None] = lambda n: None
@@ -61,21 +64,21 @@ class Targets:
         """
         path = self.folder / f"{number}-{hashlib.sha256(drawings.tobytes()).hexdigest()[:16]}.npy"
         shape = len(drawings), len(self.classes)
-        try:
-            known = np.load(path, mmap_mode="r")
-            if known.shape == shape and known.dtype == np.float16:
-                return np.asarray(known)
-        except (OSError, ValueError, EOFError):
-            pass
+        known = _read(path, shape)
+        if not self.group.any(known is None):
+            return cast(NDArray[np.float16], known)
         view_seeds = seeds_of_views(number, len(drawings))
-        values = np.empty(shape, dtype=np.float16)
+        values = np.zeros(shape, dtype=np.float16)
         # Nothing here depends on the order; drawings of one length go together.
-        for rows in batches.by_length(np.arange(len(drawings)), self.data.n_points[drawings], _BATCH_SIZE):
+        order = batches.by_length(np.arange(len(drawings)), self.data.n_points[drawings], _BATCH_SIZE)
+        for rows in self.group.part(order):
             values[rows] = self._mean(drawings[rows], view_seeds[rows])
             on_batch(len(rows))
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as file:
-            np.save(file, values)
+        self.group.fill(values)
+        if self.group.rank == 0:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path) as file:
+                np.save(file, values)
         return values
 
     def _mean(self, indices: NDArray[np.int64], view_seeds: NDArray[np.uint64]) -> NDArray[np.float64]:
@@ -100,6 +103,15 @@ class Targets:
         return total / len(self.models)
 
 
+def _read(path: Path, shape: tuple[int, int]) -> NDArray[np.float16] | None:
+    """The probabilities in a file; None where there is none, or it is damaged."""
+    try:
+        known = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return None
+    return np.asarray(known) if known.shape == shape and known.dtype == np.float16 else None
+
+
 def seeds_of_views(number: int, n: int) -> NDArray[np.uint64]:
     """Seeds (n,) of the views of `n` drawings: the same for every training."""
     return augmentation.seeds((number,), np.arange(n))
@@ -113,6 +125,7 @@ def open_targets(
     folder: Path,
     precision: torch.dtype,
     device: torch.device | None = None,
+    group: Group = ALONE,
 ) -> Targets:
     """Loads teachers; their files are in a folder inside `folder` that is named by all that they depend on.
 
@@ -150,7 +163,7 @@ def open_targets(
     }
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     kin = augmentation.kin(data, trained, label_map)
-    return Targets(tuple(models), facts, data, classes, change, kin, folder / name)
+    return Targets(tuple(models), facts, data, classes, change, kin, folder / name, group)
 
 
 def _facts(loaded: published.LoadedModel) -> dict[str, Any]:

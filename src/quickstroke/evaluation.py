@@ -20,6 +20,7 @@ from quickstroke.batches import Drawings
 from quickstroke.dataset import first_points
 from quickstroke.intervals import wilson_interval
 from quickstroke.models import StrokeClassifier, threads_for
+from quickstroke.parallel import ALONE, Group
 
 Protocol = Literal["honest", "published"]
 
@@ -113,6 +114,7 @@ def evaluate(
     protocol: Protocol = "honest",
     batch_size: int = 256,
     on_batch: Callable[[int], None] = lambda n: None,
+    group: Group = ALONE,
 ) -> Evaluation:
     """Scores a model on the drawings `indices` (N,), N at least 1; the model is as before afterwards.
 
@@ -120,13 +122,14 @@ def evaluate(
         label_map: the model's label, 0 or more, of each label of the data.
         batch_size: of the protocol `published`, whose result depends on it; the honest one's does not.
         on_batch: called with the number of drawings after each batch.
+        group: processes that share the batches; each has the whole result.
     """
     indices = indices[np.lexsort((indices, label_map[data.labels[indices]]))]
     labels = label_map[data.labels[indices]]
-    predicted = np.empty(len(indices), dtype=np.int64)
-    probability = np.empty(len(indices), dtype=np.float64)
-    ranks = np.empty(len(indices), dtype=np.int64)
-    losses = np.empty(len(indices), dtype=np.float64)
+    predicted = np.zeros(len(indices), dtype=np.int64)
+    probability = np.zeros(len(indices), dtype=np.float64)
+    ranks = np.zeros(len(indices), dtype=np.int64)
+    losses = np.zeros(len(indices), dtype=np.float64)
     n_points = data.n_points[indices]
     everything = np.arange(len(indices))
     if protocol == "published":
@@ -134,12 +137,13 @@ def evaluate(
     else:
         order = list(batches.by_length(everything, n_points, _BATCH_SIZE))
     with _mode(model, protocol), threads_for(model), torch.inference_mode():
-        for rows in order:
+        for rows in group.part(order):
             logits, truth = _logits(model, data, indices[rows], label_map)  # (B, K), (B,)
             predicted[rows], ranks[rows] = _best(logits).numpy(), _ranks(logits, truth).numpy()
             losses[rows] = F.cross_entropy(logits, truth, reduction="none").numpy()
             probability[rows] = logits.softmax(1).amax(1).numpy()
             on_batch(len(rows))
+    group.fill(predicted, probability, ranks, losses)
     return Evaluation(tuple(classes), indices, labels, predicted, probability, ranks, float(losses.mean()))
 
 
@@ -276,12 +280,14 @@ class _mode:
     def __enter__(self) -> None:
         self._was_training = self._model.training
         self._statistics = [buffer.clone() for buffer in self._model.bn.buffers()]
+        self._group, self._model.bn.group = self._model.bn.group, ALONE
         self._model.eval()
         self._model.bn.train(self._protocol == "published")
 
     def __exit__(self, *_: object) -> None:
         for buffer, saved in zip(self._model.bn.buffers(), self._statistics, strict=True):
             buffer.copy_(saved)
+        self._model.bn.group = self._group
         self._model.train(self._was_training)
 
 

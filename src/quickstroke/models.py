@@ -23,21 +23,41 @@ from torch import Tensor, nn
 
 from quickstroke import packed_conv, packed_lstm, packed_pool, points
 from quickstroke.config import ModelConfig
+from quickstroke.parallel import ALONE, Group
 
 
 class RowBatchNorm(nn.BatchNorm1d):
-    """Batch norm over the rows of (B, T, C), counting the rows of a mask (B, T) only, or all where it is None."""
+    """Batch norm over the rows of (B, T, C), counting the rows of a mask (B, T) only, or all where it is None.
+
+    Attributes:
+        group: the processes over whose rows together the statistics of a batch are taken.
+    """
+
+    group: Group = ALONE
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         mean, var = cast(Tensor, self.running_mean), cast(Tensor, self.running_var)
         if self.training:
             with torch.no_grad():  # the input is data: no gradient flows into the statistics
                 counted = x.flatten(0, 1) if mask is None else x[mask]  # (rows, C)
-                if len(counted):  # a batch of dots has no true row and keeps the running statistics
-                    var, mean = torch.var_mean(counted, dim=0, correction=0)  # (C,)
-                    self._update(mean, var, len(counted))
+                if self.group.size > 1:
+                    n, of_batch = self._of_all(counted)
+                else:
+                    n = len(counted)
+                    of_batch = torch.var_mean(counted, dim=0, correction=0) if n else (var, mean)  # (C,) each
+                if n:  # a batch of dots has no true row and keeps the running statistics
+                    var, mean = of_batch
+                    self._update(mean, var, n)
         scale = self.weight * torch.rsqrt(var + self.eps)  # (C,)
         return x * scale + (self.bias - mean * scale)  # (B, T, C)
+
+    def _of_all(self, counted: Tensor) -> tuple[int, tuple[Tensor, Tensor]]:
+        """How many rows (R, C) all processes have, and their biased variance and mean (C,); one may have none."""
+        rows = counted.double()
+        sums = self.group.sums([len(rows), *rows.sum(0).tolist(), *rows.square().sum(0).tolist()])
+        n = int(sums[0])
+        mean, square = (torch.tensor(sums[1:], dtype=torch.float64) / max(n, 1)).chunk(2)
+        return n, ((square - mean * mean).clamp(min=0).to(counted), mean.to(counted))
 
     def _update(self, mean: Tensor, var: Tensor, n: int) -> None:
         unbiased = var * (n / max(n - 1, 1))
@@ -95,6 +115,10 @@ class StrokeClassifier(nn.Module):
             points: float32 (B, T, C), zero after each drawing's end; T at most `max_padding`.
             lengths: int64 (B,), true rows of each drawing; 0 for a dot by the preprocessing `seed3`.
         """
+        if not len(points):  # a process without a share of a small batch keeps in step with the others
+            self.bn(points)
+            nothing = torch.stack([parameter.sum() for parameter in self.parameters()]).sum() * 0
+            return points.new_zeros(0, self.config.n_classes) + nothing
         if self.config.reading == "padded":
             x = F.pad(points, (0, 0, 0, self.config.max_padding - points.shape[1]))  # (B, max_padding, 3)
             x = self.bn(x)

@@ -28,6 +28,11 @@ class Adam:
         self._squares = [torch.zeros_like(parameter) for parameter in self._parameters]
         self._steps = [torch.zeros((), device=parameter.device) for parameter in self._parameters]
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that it remembers of earlier steps."""
+        return [*self._averages, *self._squares, *self._steps]
+
     def zero_grad(self) -> None:
         """Forgets all gradients."""
         for parameter in self._parameters:

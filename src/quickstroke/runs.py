@@ -133,7 +133,7 @@ def _data(values: dict[str, Any]) -> dict[str, Any]:
     return dict(values)
 
 
-def write_environment(folder: Path) -> None:
+def write_environment(folder: Path, n_processes: int = 1) -> None:
     """Writes environment.json: what it takes to run the same again; on resuming, with the commands before this one."""
     try:
         before = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
@@ -152,6 +152,7 @@ def write_environment(folder: Path) -> None:
             "processor": platform.processor() or platform.machine(),
             "n_cpus": os.cpu_count(),
             "n_threads": packed_lstm.n_threads(),
+            "n_processes": n_processes,
             "products": products.described(),
             "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
@@ -183,9 +184,8 @@ def differences(folder: Path, other: Path) -> list[str]:
     for each in (folder, other):
         try:
             values = json.loads((each / "environment.json").read_text(encoding="utf-8"))
-            facts = {
-                key: values[key] for key in ("python", "processor", "n_threads", "products", "cuda") if key in values
-            }
+            keys = ("python", "processor", "n_threads", "n_processes", "products", "cuda")
+            facts = {key: values[key] for key in keys if key in values}
             both.append(facts | dict(values.get("packages", {})))
         except (OSError, ValueError, TypeError, AttributeError):
             return []

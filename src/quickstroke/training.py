@@ -5,7 +5,7 @@ import copy
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from llvmlite.binding import get_host_cpu_features
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from quickstroke import augmentation, batches, published, runs
 from quickstroke.augmentation import Augmentation
@@ -27,6 +28,7 @@ from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunErro
 from quickstroke.evaluation import Evaluation, evaluate, reestimate_batchnorm
 from quickstroke.models import StrokeClassifier, n_parameters, threads_for
 from quickstroke.optimizer import Adam
+from quickstroke.parallel import ALONE, Group, seed_of_step
 from quickstroke.runs import RunConfig, State
 
 # A long epoch is saved this often, so that a kill loses minutes; when it is saved changes no result.
@@ -74,6 +76,7 @@ def train(
     teacher_cache: Path | str | None = None,
     resume: bool = False,
     watcher: Watcher | None = None,
+    group: Group = ALONE,
 ) -> State:
     """Trains a model on the split `train` of a dataset, validates it on `val` after each epoch, keeps the best.
 
@@ -83,6 +86,8 @@ def train(
         train_classes: a subset of the dataset's classes, in the order of the output layer; by default all.
         teacher_cache: the folder of what teachers said, which trainings may share; by default one in `into`.
         resume: go on from the folder's last checkpoint; without one, start anew.
+        group: the processes that share each batch, all of which call this with the same arguments; the first of them
+            alone writes. Their number changes no loss beyond its last digits, but for what dropout leaves out.
 
     Returns:
         The final state.
@@ -92,14 +97,15 @@ def train(
         CategoryError: a training class that the dataset has not.
         DatasetError: the dataset has nothing to train or validate on.
         ConfigError: no such device.
-        TrainingError: a loss or a weight is not finite; the checkpoint is of the last state whose weights are.
+        TrainingError: a loss or a weight is not finite, and the checkpoint is of the last state whose weights are; or
+            another process of the group has gone.
         Interrupted: `watcher.should_stop` said so.
     """
     watcher = watcher or Watcher()
     folder = Path(into)
     classes = resolve_classes(data, train_classes)
-    device = pick_device(config)
-    config = _resolved(config, device, folder if resume else None)
+    device = pick_device(config, group)
+    config = group.first(lambda: _resolved(config, device, folder if resume else None))
     model_config = replace(model_config, n_classes=len(classes), reading=config.reading, max_padding=config.max_padding)
     label_map = data.label_map(classes)
     train_indices, val_indices = (select(data, split, label_map) for split in ("train", "val"))
@@ -109,7 +115,7 @@ def train(
             train_indices = data.indices("train")
         precision = getattr(torch, config.precision)
         cache = Path(teacher_cache) if teacher_cache is not None else folder / "teacher"
-        targets = open_targets(config.teacher, data, classes, change_of(config), cache, precision, device)
+        targets = open_targets(config.teacher, data, classes, change_of(config), cache, precision, device, group)
     teachers = tuple(targets.teachers) if targets else ()
     kin = augmentation.kin(data, data.indices("train"), label_map)
     run = RunConfig(model_config, config, classes, runs.describe_data(data, classes), teachers)
@@ -119,7 +125,7 @@ def train(
     model = StrokeClassifier(model_config, config.dropout).to(device)
     if config.initialization == "orthogonal":
         model.initialize_orthogonally()
-    if not (resume and (folder / "last.ckpt").exists()):
+    if not group.first(lambda: resume and (folder / "last.ckpt").exists()):
         if config.pretrained:
             begin_with(model, classes, config.pretrained)
         if config.normalization == "fixed":
@@ -128,11 +134,17 @@ def train(
     optimizer = Adam(model.parameters(), config.learning_rate, config.weight_decay)
     averaged = copy.deepcopy(model).requires_grad_(False) if config.averaging else None
     kept = averaged or model  # what is validated, saved and published
-    state, resumed = _open(folder, run, model, optimizer, averaged, resume)
-    if resumed and not has_ended(state, config):
-        runs.write_environment(folder)
+    state, resumed = group.first(lambda: _open(folder, run, model, optimizer, averaged, resume, group))
+    group.share(
+        [*model.state_dict().values(), *optimizer.tensors, *(averaged.state_dict().values() if averaged else ())]
+    )
+    shared_model = group.wrap(model)
     watcher.on_start(state, resumed)
     saved_at = time.monotonic()
+
+    def save() -> None:
+        if group.rank == 0:
+            runs.save_checkpoint(folder, state, model, optimizer, averaged)
 
     while not has_ended(state, config):
         started = time.perf_counter() - state.seconds
@@ -140,33 +152,40 @@ def train(
         order = _order(config, data.n_points[drawings], state.epoch)
         n_train, done = len(drawings), sum(map(len, order[: state.step]))
 
-        save = partial(runs.save_checkpoint, folder, state, model, optimizer, averaged)
         said = None
         if targets:
             said = targets.of(state.epoch % config.n_views, drawings, partial(_on_teacher, watcher, state, save))
         model.train()
         model.bn.train(config.normalization == "batch")
+        model.bn.group = group
         with threads_for(model):
             for rows in order[state.step :]:
                 set_learning_rate(optimizer, config, (state.epoch + done / n_train) / config.n_epochs)
-                points, lengths, labels = _batch(config, model_config, data, drawings, rows, label_map, kin, state)
-                goal = torch.from_numpy(labels)  # (B,)
-                if said is not None:
-                    goal = soften(
-                        said[rows], labels, config.teacher_weight, config.teacher_temperature, config.label_smoothing
-                    )  # (B, K)
-                smoothing = 0.0 if said is not None else config.label_smoothing
                 statistics = [buffer.clone() for buffer in model.buffers()]
-                logits = model(torch.from_numpy(points).to(device), torch.from_numpy(lengths).to(device))  # (B, K)
-                loss = F.cross_entropy(logits, goal.to(device), label_smoothing=smoothing)
-                loss_value = loss.item()
+                if group.size > 1:
+                    torch.manual_seed(seed_of_step(config.seed, state.epoch, state.step, group.rank))
+                optimizer.zero_grad()
+                own_loss = 0.0
+                for own, is_last in _parts(len(rows), config.accumulate, group):
+                    points, lengths, labels = _batch(
+                        config, model_config, data, drawings, rows, own, label_map, kin, state
+                    )
+                    with group.adding_up(shared_model, is_last):
+                        logits = shared_model(
+                            torch.from_numpy(points).to(device), torch.from_numpy(lengths).to(device)
+                        )  # (B, K)
+                        loss = _loss(config, logits, labels, None if said is None else said[rows[own]])
+                        # Of the mean over the batch; the gradients are averaged over the processes.
+                        loss = loss * (len(own) * group.size / len(rows))
+                        loss.backward()  # type: ignore[no-untyped-call]
+                    own_loss += loss.item() / group.size
+                loss_value = group.sum(own_loss)
                 if not np.isfinite(loss_value):
                     for buffer, before in zip(model.buffers(), statistics, strict=True):
                         buffer.copy_(before)
-                    what = f"the loss of epoch {state.epoch + 1}, step {state.step + 1} is {loss_value}"
-                    raise _diverged(what, folder, state, model, optimizer, averaged)
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                    raise _diverged(
+                        f"the loss of epoch {state.epoch + 1}, step {state.step + 1} is {loss_value}", folder, save
+                    )
                 if config.clip_norm:
                     nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
                 optimizer.step()
@@ -176,23 +195,22 @@ def train(
                 state.loss_sum += loss_value * len(rows)
                 done += len(rows)
                 watcher.on_step(state.epoch, done, n_train)
-                stop = watcher.should_stop()
+                stop = group.any(watcher.should_stop())
                 if stop or time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
                     state.seconds = time.perf_counter() - started
-                    runs.save_checkpoint(folder, state, model, optimizer, averaged)
+                    save()
                     saved_at = time.monotonic()
                 if stop:
                     raise Interrupted(state)
 
         train_seconds = state.seconds = time.perf_counter() - started
         # A validation that is cut short begins again on resuming: its epoch's last step is saved before it.
-        runs.save_checkpoint(folder, state, model, optimizer, averaged)
+        save()
         on_batch = partial(_check_stop, watcher, state)
-        score = partial(evaluate, kept, data, val_indices, classes, label_map, on_batch=on_batch)
+        score = partial(evaluate, kept, data, val_indices, classes, label_map, on_batch=on_batch, group=group)
         honest = score()
         if not np.isfinite(honest.loss):
-            what = f"the validation loss of epoch {state.epoch + 1} is {honest.loss}"
-            raise _diverged(what, folder, state, model, optimizer, averaged)
+            raise _diverged(f"the validation loss of epoch {state.epoch + 1} is {honest.loss}", folder, save)
         seconds = time.perf_counter() - started
         as_published = score(protocol="published", batch_size=config.batch_size)
         line = _metrics_line(state, n_train, honest, as_published) | {
@@ -206,11 +224,12 @@ def train(
             best_epoch=state.epoch + 1 if honest.top(1) > state.best else state.best_epoch,
             metrics=[*state.metrics, line],
         )
-        if state.best_epoch == state.epoch:
-            runs.save_weights(folder / "best.model", kept.state_dict())
-        runs.save_weights(folder / "last.model", kept.state_dict())
-        runs.write_metrics(folder, state.metrics)
-        runs.save_checkpoint(folder, state, model, optimizer, averaged)
+        if group.rank == 0:
+            if state.best_epoch == state.epoch:
+                runs.save_weights(folder / "best.model", kept.state_dict())
+            runs.save_weights(folder / "last.model", kept.state_dict())
+            runs.write_metrics(folder, state.metrics)
+        save()
         saved_at = time.monotonic()
         watcher.on_epoch(line)
     return state
@@ -269,8 +288,8 @@ def check_counts(data: PreparedDataset, counts: dict[str, int | None]) -> None:
             )
 
 
-def pick_device(config: TrainConfig) -> torch.device:
-    """The device that a configuration means.
+def pick_device(config: TrainConfig, group: Group = ALONE) -> torch.device:
+    """The device that a configuration means; several processes of one machine have a GPU each.
 
     Raises:
         ConfigError: `cuda` where there is none.
@@ -281,7 +300,17 @@ def pick_device(config: TrainConfig) -> torch.device:
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with it
         torch.use_deterministic_algorithms(True)
-    return torch.device("cuda" if available and config.device != "cpu" else "cpu")
+    if not available or config.device == "cpu":
+        return torch.device("cpu")
+    if group.size > 1:
+        n_devices = torch.cuda.device_count()
+        if group.local_rank >= n_devices:
+            raise ConfigError(
+                f"process {group.local_rank} of this machine has no CUDA device of its own: there are {n_devices}; "
+                "start fewer, or train with --device cpu"
+            )
+        torch.cuda.set_device(group.local_rank)
+    return torch.device("cuda")
 
 
 def pick_precision(config: TrainConfig, device: torch.device) -> Precision:
@@ -346,17 +375,23 @@ def _batch(
     data: PreparedDataset,
     drawings: Any,
     places: Any,
+    own: Any,
     label_map: Any,
     kin: augmentation.Kin,
     state: State,
 ) -> tuple[Any, Any, Any]:
-    """Points (B, T, C), lengths (B,) and labels (B,), -1 where a drawing is of another class."""
+    """Points (B, T, C), lengths (B,) and labels (B,), -1 where a drawing is of another class.
+
+    Args:
+        places: int64 (N,), where the drawings of a batch are among those of the epoch.
+        own: int64 (B,), which of these are asked for.
+    """
+    places = places[own]
     rows = drawings[places]
     if config.augment == "none":
         batch = batches.gather(data, rows, label_map, config.max_padding, model_config.preprocessing)
         return batch.points, batch.lengths, batch.labels
     here = config.seed, state.epoch, state.step
-    own = np.arange(len(rows))
     if config.teacher:
         view_seeds = seeds_of_views(state.epoch % config.n_views, len(drawings))[places]
     else:
@@ -423,6 +458,28 @@ def begin_with(model: StrokeClassifier, classes: Sequence[str], path: str) -> li
     return copied
 
 
+def _parts(n: int, n_parts: int, group: Group) -> Iterator[tuple[NDArray[np.int64], bool]]:
+    """Which of `n` drawings of a batch this process computes together, part after part, and whether it is the last.
+
+    Every process has as many parts; where drawings are fewer than processes, one may be empty.
+    """
+    own = group.part(np.arange(n))
+    n_parts = min(n_parts, -(-n // group.size))
+    for i in range(n_parts):
+        yield own[i::n_parts], i == n_parts - 1
+
+
+def _loss(config: TrainConfig, logits: Tensor, labels: NDArray[np.int64], said: NDArray[np.float16] | None) -> Tensor:
+    """The mean loss over drawings of logits (B, K), labels (B,), and what teachers said of them, (B, K) or None."""
+    if not len(labels):
+        return logits.sum()
+    if said is None:
+        goal = torch.from_numpy(labels).to(logits.device)  # (B,)
+        return F.cross_entropy(logits, goal, label_smoothing=config.label_smoothing)
+    goal = soften(said, labels, config.teacher_weight, config.teacher_temperature, config.label_smoothing)  # (B, K)
+    return F.cross_entropy(logits, goal.to(logits.device))
+
+
 def _on_teacher(watcher: Watcher, state: State, save: Callable[[], None], n: int) -> None:
     watcher.on_teacher(state.epoch, n)
     if watcher.should_stop():
@@ -449,17 +506,10 @@ def _check_stop(watcher: Watcher, state: State, n: int) -> None:
         raise Interrupted(state)
 
 
-def _diverged(
-    what: str,
-    folder: Path,
-    state: State,
-    model: StrokeClassifier,
-    optimizer: Adam,
-    averaged: StrokeClassifier | None,
-) -> TrainingError:
+def _diverged(what: str, folder: Path, save: Callable[[], None]) -> TrainingError:
     """The error for a loss that is not finite; the state before it is saved, unless its weights are not finite."""
     with contextlib.suppress(TrainingError):
-        runs.save_checkpoint(folder, state, model, optimizer, averaged)
+        save()
     return TrainingError(f"{what}; what was good before it is kept in {folder}; try a smaller --learning-rate")
 
 
@@ -476,6 +526,7 @@ def _open(
     optimizer: Adam,
     averaged: StrokeClassifier | None,
     resume: bool,
+    group: Group,
 ) -> tuple[State, bool]:
     """Makes the run folder, or takes up the run in it: the state to go on from, and whether it was resumed."""
     if folder.exists() and not folder.is_dir():
@@ -494,8 +545,10 @@ def _open(
             runs.write_config(folder, run)
             # A kill may have left lines of an epoch that the checkpoint does not know.
             runs.write_metrics(folder, state.metrics)
+            if not has_ended(state, run.train):
+                runs.write_environment(folder, group.size)
             return state, True
     folder.mkdir(parents=True, exist_ok=True)
     runs.write_config(folder, run)
-    runs.write_environment(folder)
+    runs.write_environment(folder, group.size)
     return State(), False

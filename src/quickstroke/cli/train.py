@@ -1,6 +1,8 @@
 """`quickstroke train`."""
 
+import contextlib
 import dataclasses
+import os
 import signal
 import sys
 import tomllib
@@ -22,6 +24,7 @@ from quickstroke.documents import ClassSlice, EndLine, EpochLine
 from quickstroke.errors import ConfigError
 
 if TYPE_CHECKING:
+    from quickstroke import parallel
     from quickstroke.dataset import PreparedDataset
     from quickstroke.runs import State
 
@@ -33,7 +36,8 @@ class Options:
     """Train a model on a prepared dataset: its split `train`, with `val` choosing the best epoch.
 
     RUN holds config.json, environment.json, metrics.jsonl, best.model, last.model and last.ckpt. Ctrl-C ends with a
-    checkpoint; the same command with --resume goes on from it.
+    checkpoint; the same command with --resume goes on from it. Several processes share each batch under torchrun:
+    `torchrun --nproc-per-node=2 -m quickstroke train ...`.
     """
 
     name: Annotated[
@@ -150,9 +154,11 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _train(name: str, options: Options, class_slice: ClassSlice | None, asked: dict[str, int | None]) -> int:
     import torch
 
-    from quickstroke import runs
+    from quickstroke import parallel, runs
     from quickstroke.dataset import PreparedDataset
 
+    group = parallel.join()
+    resume = options.resume or parallel.is_restart()
     data = PreparedDataset(options.data)
     _check_counts(options, data, asked)
     if options.train.patience >= options.train.n_epochs:
@@ -162,24 +168,36 @@ def _train(name: str, options: Options, class_slice: ClassSlice | None, asked: d
         classes = class_slice.of(data.classes)
     model_config = ModelConfig.from_name(name, max_padding=options.train.max_padding)
 
-    n_before = runs.n_threads_before(Path(options.into)) if options.resume else None
+    n_before = runs.n_threads_before(Path(options.into)) if resume else None
     n_threads = torch.get_num_threads()
-    if n_before not in (None, n_threads):
+    if n_before not in (None, n_threads) and group.rank == 0:
         note(f"the run has had {n_before} threads, now {n_threads}: weights may differ in their last digits")
 
-    board = _Board(Path(options.into)) if options.tensorboard else None
-    state = train_and_show(
-        model_config,
-        options.train,
-        data,
-        options.into,
-        classes=classes,
-        teacher_cache=options.teacher_cache,
-        resume=options.resume,
-        on_epoch=board.write if board else lambda line: None,
-    )
+    board = _Board(Path(options.into)) if options.tensorboard and group.rank == 0 else None
+    # One process speaks for all.
+    with Path(os.devnull).open("w") as nowhere, contextlib.ExitStack() as stack:
+        if group.rank:
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
+            stack.enter_context(contextlib.redirect_stderr(nowhere))
+        try:
+            state = train_and_show(
+                model_config,
+                options.train,
+                data,
+                options.into,
+                classes=classes,
+                teacher_cache=options.teacher_cache,
+                resume=resume,
+                on_epoch=board.write if board else lambda line: None,
+                group=group,
+            )
+        except parallel.Elsewhere:
+            return 2
+    parallel.leave()
     if state is None:
         return 130
+    if group.rank:
+        return 0
     if options.json:
         print_json(
             {
@@ -204,9 +222,12 @@ def train_and_show(
     teacher_cache: str | None,
     resume: bool,
     on_epoch: Callable[[dict[str, Any]], None] = lambda line: None,
+    group: "parallel.Group | None" = None,
 ) -> "State | None":
     """Trains with a bar and a line an epoch; None where it was asked to stop, after saying how to go on."""
-    from quickstroke import training
+    from quickstroke import parallel, training
+
+    group = group or parallel.ALONE
 
     stop = _StopOnSignal()
     with progress("drawings") as bar, stop:
@@ -233,20 +254,26 @@ def train_and_show(
 
         watcher = training.Watcher(on_start, on_step, on_teacher, show, lambda: stop.asked)
         try:
-            state = training.train(
-                model_config,
-                config,
-                data,
-                into,
-                train_classes=classes,
-                teacher_cache=teacher_cache,
-                resume=resume,
-                watcher=watcher,
-            )
+            with parallel.losing(group):
+                state = training.train(
+                    model_config,
+                    config,
+                    data,
+                    into,
+                    train_classes=classes,
+                    teacher_cache=teacher_cache,
+                    resume=resume,
+                    watcher=watcher,
+                    group=group,
+                )
         except training.Interrupted as interrupted:
             bar.stop()
             note(f"{interrupted}; the checkpoint is in {into}: the same command with --resume goes on")
             return None
+        except parallel.Lost:
+            if stop.asked:  # and so were the others, which have left already
+                return None
+            raise
     print(documents.format_end(EndLine(state.epoch, 100 * state.best)), flush=True)
     return state
 
