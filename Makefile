@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 # Passed to pip, for instance: make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_FLAGS ?=
 
-.PHONY: help demo test test-slow browser check format docs golden reproduce sample46 published bench bench-accuracy clean
+.PHONY: help demo test test-slow faults browser check format docs golden reproduce sample46 published bench bench-accuracy clean
 
 help:
 	@echo "make demo                  make the environment, train on drawings, recognise some"
 	@echo "make test                  install what tests need, check, run the tests"
 	@echo "make test-slow             the tests that train on real drawings for minutes"
+	@echo "make faults                kill prepare, train, publish and report 200 times, and look at what is left"
 	@echo "make check                 lint, format, types, freshness of the generated documents"
 	@echo "make format                apply the formatter"
 	@echo "make docs                  write the generated documents"
@@ -42,6 +43,9 @@ test: check browser
 
 test-slow: $(BIN)/.dev browser
 	$(BIN)/python -m pytest -m slow
+
+faults: $(BIN)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python tests/faults.py --kills 200
 
 # The page is tested in Chromium, and as an exported folder with onnxruntime-web. Where one of them is missing and
 # cannot be installed, those tests say so and are skipped.

@@ -636,6 +636,7 @@ configs = st.fixed_dictionaries(
         "conv1": convolutions,
         "conv2": convolutions,
         "bidirectional": st.booleans(),
+        "readout": st.sampled_from(["last", "pool"]),
         "N_train": st.integers(0, 100),
         "N_val": st.integers(0, 20),
         "N_test": st.integers(0, 20),

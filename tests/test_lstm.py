@@ -7,6 +7,7 @@ import pytest
 from quickstroke import cards
 from quickstroke.categories import SEED_CATEGORIES, parse_classes
 from quickstroke.dataset import FractionSplit, PositionSplit, PreparedDataset, prepare
+from quickstroke.documents import implied_name, read_document
 from quickstroke.evaluation import evaluate
 from quickstroke.models import n_parameters
 from quickstroke.published import load_model
@@ -46,6 +47,15 @@ def test_cards_tell_what_they_should(name: str) -> None:
     assert loaded.card["command"].startswith(f"quickstroke train {loaded.name} ")
     assert loaded.card["training"]["seconds"] > 0 and loaded.card["limits"]
     assert loaded.card["figures"]["test"]["n"] > 2000
+
+
+def test_results_documents_can_be_read() -> None:
+    """And say by their configurations which models they are about."""
+    for folder, names in ((LSTM, NAMES), (LSTM / "sample46", (BASE, SMALL))):
+        sections = read_document(folder / "results.md").sections
+        configs = [section.config for section in sections if section.config is not None]
+        assert {implied_name(config).split("_")[0] for config in configs} == {name.split("_")[0] for name in names}
+        assert len(configs) == len(names)
 
 
 @pytest.fixture(scope="module")

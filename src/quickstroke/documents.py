@@ -430,7 +430,7 @@ def _format_value(key: str, values: Mapping[str, Any]) -> str:
         return pprint.pformat(list(value), width=100, compact=True)
     if isinstance(value, tuple | list):
         return repr(tuple(value))
-    return str(value)
+    return repr(value) if isinstance(value, str) else str(value)
 
 
 def _is_config(block: _CodeBlock) -> bool:

@@ -1,0 +1,326 @@
+"""Kills the commands that write, again and again, and looks at what they leave: `make faults`.
+
+    python tests/faults.py [--kills 200] [--seed 0]
+
+A process is killed (SIGKILL: nothing can be caught) while it prepares, trains, publishes or reports: at a moment that
+chance picks, or at a point of the writing code: in the middle of a write, before or after data is forced to the disk,
+before or after a file gets its name. After each kill every file under a final name has to be whole; then the same
+command goes on, may be killed again, and in the end has to have made what it makes when nobody disturbs it: the same
+bytes, the same weights to the last bit. Prints a table and, last, one JSON line; exits with 1 at the first thing found.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from quickstroke import cli, documents, published, runs, training
+from quickstroke.dataset import PreparedDataset
+from quickstroke.errors import QuickstrokeError
+from quickstroke.formats import binary
+from quickstroke.synthetic import synthetic_drawings
+
+WORDS = ("circle", "house", "star")
+MODEL = "bipool_cv1_4_3_cv2_6_3_2_lay2_sz5"
+# In a few steps: dropout, an average of the weights, augmentation and teachers, each of which has something to lose.
+OPTIONS = ["--recipe", "strong", "--n-epochs", "3", "--batch-size", "32", "--max-padding", "30", "--device", "cpu"]
+# Of those who are killed, how many at a point of the writing code.
+POINTED = 0.7
+MOST_KILLS_IN_A_ROW = 4
+
+
+class Found(Exception):
+    """Something that a kill should not have left behind, or another end."""
+
+
+def kill_myself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Points:
+    """Counts the points of the writing code that a process passes, and kills it at one of them."""
+
+    def __init__(self, kill_at: int | None) -> None:
+        self.passed = 0
+        self._kill_at = kill_at
+
+    def passes(self) -> bool:
+        """Whether this is the point to die at."""
+        self.passed += 1
+        return self.passed == self._kill_at
+
+    def patch(self) -> None:
+        """Puts the points where Python writes."""
+        points = self
+
+        class Writer(io.BufferedWriter):
+            def write(self, data: Any) -> int:
+                if points.passes():
+                    view = memoryview(data).cast("B")
+                    super().write(view[: len(view) // 2])
+                    self.flush()
+                    kill_myself()
+                return super().write(data)
+
+        opened = Path.open
+
+        def open_path(path: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
+            return Writer(io.FileIO(path, "w")) if mode == "wb" else opened(path, mode, *args, **options)
+
+        def around(call: Callable[..., Any]) -> Callable[..., Any]:
+            def with_points(*args: Any, **options: Any) -> Any:
+                if points.passes():
+                    kill_myself()
+                value = call(*args, **options)
+                if points.passes():
+                    kill_myself()
+                return value
+
+            return with_points
+
+        Path.open = open_path  # type: ignore[method-assign, assignment]
+        for name in ("fsync", "replace", "rename", "mkdir", "unlink"):
+            setattr(os, name, around(getattr(os, name)))
+
+
+def in_child(
+    command: list[str], log: Path, *, kill_at: int | None = None, kill_after_s: float | None = None
+) -> int | None:
+    """Runs a command in a process of its own: its exit code, None when it was killed.
+
+    A fork of this one, which has everything imported and compiled: 200 kills take minutes, not hours.
+    """
+    child = os.fork()
+    if child == 0:
+        code = 70
+        try:
+            with log.open("a") as file:
+                os.dup2(file.fileno(), 1)
+                os.dup2(file.fileno(), 2)
+            points = Points(kill_at)
+            points.patch()
+            code = cli.main(command)
+            sys.stdout.flush()
+            print(f"points: {points.passed}", flush=True)
+        except BaseException as error:
+            print(f"{type(error).__name__}: {error}", flush=True)
+        finally:
+            os._exit(code)
+    if kill_after_s is not None:
+        time.sleep(kill_after_s)
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return None if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status)
+
+
+# --- the stages: a command, what has to hold after a kill, and what it makes in the end
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """The files under final names in a folder, by their path in it."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+class Prepare:
+    name = "prepare"
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+
+    def command(self, into: Path) -> list[str]:
+        return ["prepare", str(self.work / "binary"), "--into", str(into), "--fractions", "0.7", "0.2", "0.1"]
+
+    def check(self, into: Path) -> None:
+        if into.exists():
+            PreparedDataset(into).verify()
+
+    def end(self, into: Path) -> Any:
+        return files_of(into)
+
+
+class Train:
+    name = "train"
+
+    def __init__(self, work: Path, taught: bool) -> None:
+        self.work, self.taught = work, taught
+        self.name = "train, taught" if taught else "train"
+
+    def command(self, into: Path) -> list[str]:
+        teacher = ["--teacher", str(self.work / "run"), "--n-views", "2"] if self.taught else []
+        return ["train", MODEL, "--data", str(self.work / "data"), "--into", str(into), "--resume", *OPTIONS, *teacher]
+
+    def check(self, into: Path) -> None:
+        if (into / "config.json").exists():
+            runs.read_config(into)
+        if (into / "environment.json").exists():
+            json.loads((into / "environment.json").read_text())
+        runs.read_metrics(into)
+        for name in ("best.model", "last.model"):
+            if (into / name).exists():
+                published.read_weights(into / name)
+        if (into / "last.ckpt").exists():
+            torch.load(into / "last.ckpt", weights_only=True)
+
+    def end(self, into: Path) -> Any:
+        weights = [published.read_weights(into / name) for name in ("best.model", "last.model")]
+        numbers = [{key: value.numpy().tobytes() for key, value in each.items()} for each in weights]
+        metrics = [{key: v for key, v in line.items() if "seconds" not in key} for line in runs.read_metrics(into)]
+        return numbers, metrics
+
+
+class Publish:
+    name = "publish"
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+
+    def command(self, into: Path) -> list[str]:
+        return ["publish", str(self.work / "run"), "--into", str(into), "--replace"]
+
+    def check(self, into: Path) -> None:
+        path = into / f"{MODEL}.model"
+        if path.exists():
+            published.load_model(path)
+
+    def end(self, into: Path) -> Any:
+        return files_of(into)
+
+
+class Report:
+    name = "report"
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+
+    def command(self, into: Path) -> list[str]:
+        return ["report", str(self.work / "run"), "--into", str(into / "results.md")]
+
+    def check(self, into: Path) -> None:
+        if (into / "results.md").exists():
+            documents.read_document(into / "results.md")
+
+    def end(self, into: Path) -> Any:
+        return files_of(into)
+
+
+Stage = Prepare | Train | Publish | Report
+
+
+def make_sources(work: Path) -> None:
+    (work / "binary").mkdir(parents=True)
+    for word in WORDS:
+        binary.write(work / "binary" / f"{word}.bin", list(synthetic_drawings(60, seed=7, words=(word,))))
+
+
+def undisturbed(stage: Stage, into: Path, log: Path) -> tuple[Any, int, float]:
+    """What a stage makes, the points that it passes and the seconds that it takes."""
+    started = time.perf_counter()
+    code = in_child(stage.command(into), log)
+    if code != 0:
+        raise Found(f"{stage.name} ends with {code} undisturbed: {log.read_text()[-2000:]}")
+    points = int(log.read_text().rsplit("points: ", 1)[1])
+    return stage.end(into), points, time.perf_counter() - started
+
+
+def kill_until_done(
+    stage: Stage, into: Path, log: Path, expected: Any, points: int, seconds: float, rng: random.Random, most: int
+) -> Counter[str]:
+    """Kills a stage up to `most` times on its way, then lets it end, and compares; kills by their kind."""
+    kills: Counter[str] = Counter()
+    for _ in range(most):
+        pointed = rng.random() < POINTED
+        if pointed:
+            code = in_child(stage.command(into), log, kill_at=rng.randint(1, points))
+        else:
+            code = in_child(stage.command(into), log, kill_after_s=rng.uniform(0, seconds))
+        if code is not None:  # it was through before its time
+            break
+        kills["at a point" if pointed else "at random"] += 1
+        stage.check(into)
+    # A dataset that is there already was made before a kill came.
+    if not (isinstance(stage, Prepare) and into.exists()):
+        code = in_child(stage.command(into), log)
+        if code != 0:
+            raise Found(f"{stage.name} does not go on after {sum(kills.values())} kills: {log.read_text()[-2000:]}")
+    stage.check(into)
+    if stage.end(into) != expected:
+        raise Found(f"{stage.name} ends otherwise after {sum(kills.values())} kills")
+    return kills
+
+
+def run(n_kills: int, seed: int, work: Path) -> dict[str, Any]:
+    """Kills `n_kills` times over all stages; how often each stage was killed, and in how many rounds."""
+    rng = random.Random(seed)
+    torch.set_num_threads(1)
+    # A checkpoint at every step: the most to be killed in, and the most to go on from.
+    training.CHECKPOINT_EVERY_S = 0.0
+    make_sources(work)
+    with contextlib.redirect_stdout(io.StringIO()):  # compiles and loads everything once, for all forks
+        for stage, into in ((Prepare(work), "data"), (Train(work, False), "run")):
+            if cli.main(stage.command(work / into)) != 0:
+                raise Found(f"{stage.name} fails")
+        for stage in (Train(work, True), Publish(work), Report(work)):
+            if cli.main(stage.command(work / "warm" / stage.name)) != 0:
+                raise Found(f"{stage.name} fails")
+    stages: list[Stage] = [Prepare(work), Train(work, False), Train(work, True), Publish(work), Report(work)]
+    log = work / "log.txt"
+    expected = {stage.name: undisturbed(stage, work / "expected" / stage.name, log) for stage in stages}
+    kills: dict[str, Counter[str]] = {stage.name: Counter() for stage in stages}
+    done = rounds = 0
+    while done < n_kills:
+        stage = stages[rounds % len(stages)]
+        into = work / "killed"
+        shutil.rmtree(into, ignore_errors=True)
+        into.mkdir()
+        most = min(rng.randint(1, MOST_KILLS_IN_A_ROW), n_kills - done)
+        counted = kill_until_done(stage, into / "it", log, *expected[stage.name], rng, most)
+        kills[stage.name] += counted
+        done += sum(counted.values())
+        rounds += 1
+    return {
+        "kills": done,
+        "rounds": rounds,
+        "by_stage": {name: dict(counted) for name, counted in kills.items()},
+        "points": {name: points for name, (_, points, _) in expected.items()},
+    }
+
+
+def main() -> int:
+    """Runs the program."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            result = run(options.kills, options.seed, Path(folder))
+        except (Found, QuickstrokeError) as error:
+            print(f"found: {error}", file=sys.stderr)
+            return 1
+    print(f"{'stage':<15} {'points':>6} {'killed at one':>14} {'at random':>10}")
+    for name, counted in result["by_stage"].items():
+        kinds = f"{counted.get('at a point', 0):>14} {counted.get('at random', 0):>10}"
+        print(f"{name:<15} {result['points'][name]:>6} {kinds}")
+    print(
+        f"{result['kills']} kills in {result['rounds']} rounds: all went on to the same end, and nothing is half there"
+    )
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
