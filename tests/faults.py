@@ -4,13 +4,15 @@
 
 A process is killed (SIGKILL: nothing can be caught) while it prepares, trains, publishes or reports: at a moment that
 chance picks, or at a point of the writing code: in the middle of a write, before or after data is forced to the disk,
-before or after a file gets its name. After each kill every file under a final name has to be whole; then the same
+before or after a file gets its name. Or the disk is full from such a point on: one clear line, and no file is left
+half. After each kill every file under a final name has to be whole; then the same
 command goes on, may be killed again, and in the end has to have made what it makes when nobody disturbs it: the same
 bytes, the same weights to the last bit. Prints a table and, last, one JSON line; exits with 1 at the first thing found.
 """
 
 import argparse
 import contextlib
+import errno
 import io
 import json
 import os
@@ -37,8 +39,8 @@ WORDS = ("circle", "house", "star")
 MODEL = "bipool_cv1_4_3_cv2_6_3_2_lay2_sz5"
 # In a few steps: dropout, an average of the weights, augmentation and teachers, each of which has something to lose.
 OPTIONS = ["--recipe", "strong", "--n-epochs", "3", "--batch-size", "32", "--max-padding", "30", "--device", "cpu"]
-# Of those who are killed, how many at a point of the writing code.
-POINTED = 0.7
+# What happens, and how often of ten times.
+KINDS = {"at a point": 6, "at random": 2, "full disk": 2}
 MOST_KILLS_IN_A_ROW = 4
 
 
@@ -51,16 +53,22 @@ def kill_myself() -> None:
 
 
 class Points:
-    """Counts the points of the writing code that a process passes, and kills it at one of them."""
+    """Counts the points of the writing code that a process passes; kills it at one, or fills its disk from there on."""
 
-    def __init__(self, kill_at: int | None) -> None:
-        self.passed = 0
-        self._kill_at = kill_at
+    def __init__(self, strike_at: int | None, disk_is_full: bool) -> None:
+        self.passed = self.refused = 0
+        self._strike_at, self._disk_is_full = strike_at, disk_is_full
 
-    def passes(self) -> bool:
+    def dies(self) -> bool:
         """Whether this is the point to die at."""
         self.passed += 1
-        return self.passed == self._kill_at
+        return self.passed == self._strike_at and not self._disk_is_full
+
+    def refuse_when_full(self) -> None:
+        """What a full disk says."""
+        if self._disk_is_full and self._strike_at is not None and self.passed >= self._strike_at:
+            self.refused += 1
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def patch(self) -> None:
         """Puts the points where Python writes."""
@@ -68,24 +76,27 @@ class Points:
 
         class Writer(io.BufferedWriter):
             def write(self, data: Any) -> int:
-                if points.passes():
+                points.refuse_when_full()
+                if points.dies():
                     view = memoryview(data).cast("B")
                     super().write(view[: len(view) // 2])
                     self.flush()
                     kill_myself()
                 return super().write(data)
 
-        opened = Path.open
+        opened, mkdir, fsync = Path.open, os.mkdir, os.fsync
 
         def open_path(path: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
             return Writer(io.FileIO(path, "w")) if mode == "wb" else opened(path, mode, *args, **options)
 
         def around(call: Callable[..., Any]) -> Callable[..., Any]:
             def with_points(*args: Any, **options: Any) -> Any:
-                if points.passes():
+                if call in (mkdir, fsync):
+                    points.refuse_when_full()
+                if points.dies():
                     kill_myself()
                 value = call(*args, **options)
-                if points.passes():
+                if points.dies():
                     kill_myself()
                 return value
 
@@ -97,7 +108,12 @@ class Points:
 
 
 def in_child(
-    command: list[str], log: Path, *, kill_at: int | None = None, kill_after_s: float | None = None
+    command: list[str],
+    log: Path,
+    *,
+    strike_at: int | None = None,
+    disk_is_full: bool = False,
+    kill_after_s: float | None = None,
 ) -> int | None:
     """Runs a command in a process of its own: its exit code, None when it was killed.
 
@@ -110,10 +126,13 @@ def in_child(
             with log.open("a") as file:
                 os.dup2(file.fileno(), 1)
                 os.dup2(file.fileno(), 2)
-            points = Points(kill_at)
+            points = Points(strike_at, disk_is_full)
             points.patch()
             code = cli.main(command)
             sys.stdout.flush()
+            if points.refused and code == 0:
+                print("a full disk goes unnoticed", flush=True)
+                code = 71
             print(f"points: {points.passed}", flush=True)
         except BaseException as error:
             print(f"{type(error).__name__}: {error}", flush=True)
@@ -236,20 +255,34 @@ def undisturbed(stage: Stage, into: Path, log: Path) -> tuple[Any, int, float]:
     return stage.end(into), points, time.perf_counter() - started
 
 
+def check_full(stage: Stage, into: Path, log: Path) -> None:
+    """A full disk is one clear line."""
+    said = log.read_text()
+    lines = [line for line in said.splitlines() if line.startswith("quickstroke ")]
+    if len(lines) != 1 or "No space left on device" not in lines[0] or "Traceback" in said:
+        raise Found(f"{stage.name} says of a full disk: {said[-2000:]}")
+
+
 def kill_until_done(
     stage: Stage, into: Path, log: Path, expected: Any, points: int, seconds: float, rng: random.Random, most: int
 ) -> Counter[str]:
-    """Kills a stage up to `most` times on its way, then lets it end, and compares; kills by their kind."""
+    """Disturbs a stage up to `most` times on its way, then lets it end, and compares; what was done to it, by kind."""
     kills: Counter[str] = Counter()
     for _ in range(most):
-        pointed = rng.random() < POINTED
-        if pointed:
-            code = in_child(stage.command(into), log, kill_at=rng.randint(1, points))
-        else:
+        (kind,) = rng.choices(list(KINDS), list(KINDS.values()))
+        log.write_text("")
+        if kind == "at random":
             code = in_child(stage.command(into), log, kill_after_s=rng.uniform(0, seconds))
-        if code is not None:  # it was through before its time
+        else:
+            is_full = kind == "full disk"
+            code = in_child(stage.command(into), log, strike_at=rng.randint(1, points), disk_is_full=is_full)
+            if is_full and code == 2:
+                check_full(stage, into, log)
+        if code == 0:  # it was through before its time
             break
-        kills["at a point" if pointed else "at random"] += 1
+        if code is not None and not (kind == "full disk" and code == 2):
+            raise Found(f"{stage.name} ends with {code}, {kind}: {log.read_text()[-2000:]}")
+        kills[kind] += 1
         stage.check(into)
     # A dataset that is there already was made before a kill came.
     if not (isinstance(stage, Prepare) and into.exists()):
@@ -289,7 +322,7 @@ def run(n_kills: int, seed: int, work: Path) -> dict[str, Any]:
         most = min(rng.randint(1, MOST_KILLS_IN_A_ROW), n_kills - done)
         counted = kill_until_done(stage, into / "it", log, *expected[stage.name], rng, most)
         kills[stage.name] += counted
-        done += sum(counted.values())
+        done += sum(counted.values()) - counted["full disk"]
         rounds += 1
     return {
         "kills": done,
@@ -311,13 +344,11 @@ def main() -> int:
         except (Found, QuickstrokeError) as error:
             print(f"found: {error}", file=sys.stderr)
             return 1
-    print(f"{'stage':<15} {'points':>6} {'killed at one':>14} {'at random':>10}")
+    print(f"{'stage':<15} {'points':>6}" + "".join(f"{kind:>12}" for kind in KINDS))
     for name, counted in result["by_stage"].items():
-        kinds = f"{counted.get('at a point', 0):>14} {counted.get('at random', 0):>10}"
-        print(f"{name:<15} {result['points'][name]:>6} {kinds}")
-    print(
-        f"{result['kills']} kills in {result['rounds']} rounds: all went on to the same end, and nothing is half there"
-    )
+        print(f"{name:<15} {result['points'][name]:>6}" + "".join(f"{counted.get(kind, 0):>12}" for kind in KINDS))
+    told = f"{result['kills']} kills in {result['rounds']} rounds, and full disks"
+    print(f"{told}: all went on to the same end, and nothing is half there")
     print(json.dumps(result))
     return 0
 
