@@ -487,6 +487,21 @@ def test_the_model_is_as_it_was_after_an_interruption(dataset, protocol):
     assert all(module.training for module in model.modules())
 
 
+def test_bfloat16_is_close_and_asked_for_once(dataset):
+    """By the first bits of each product; what is evaluated next is float32 again, to the last bit."""
+    torch.manual_seed(1)
+    classes, label_map, indices = dataset.classes, dataset.label_map(dataset.classes), np.arange(len(dataset))
+    config = ModelConfig.from_name("bipool_cv1_8_3_cv2_8_3_2_lay2_sz16", n_classes=len(classes))
+    model = StrokeClassifier(config)
+    before = evaluate(model, dataset, indices, classes, label_map)
+    rounded = evaluate(model, dataset, indices, classes, label_map, precision=torch.bfloat16)
+    after = evaluate(model, dataset, indices, classes, label_map)
+    assert np.array_equal(before.probability, after.probability)
+    assert not np.array_equal(before.probability, rounded.probability)
+    assert np.allclose(before.probability, rounded.probability, atol=5e-3)
+    assert rounded.loss == pytest.approx(before.loss, rel=2e-3)
+
+
 def test_every_drawing_is_reported_once(dataset):
     for protocol, sizes in (("honest", [180]), ("published", [70, 70, 40])):
         seen = []

@@ -113,6 +113,7 @@ def evaluate(
     *,
     protocol: Protocol = "honest",
     batch_size: int = 256,
+    precision: torch.dtype = torch.float32,
     on_batch: Callable[[int], None] = lambda n: None,
     group: Group = ALONE,
 ) -> Evaluation:
@@ -121,6 +122,8 @@ def evaluate(
     Args:
         label_map: the model's label, 0 or more, of each label of the data.
         batch_size: of the protocol `published`, whose result depends on it; the honest one's does not.
+        precision: of the matrix products of a length-aware model on a CPU; with bfloat16 a drawing in some thousands
+            may change sides.
         on_batch: called with the number of drawings after each batch.
         group: processes that share the batches; each has the whole result.
     """
@@ -136,7 +139,7 @@ def evaluate(
         order = batches.cut(everything, batch_size)
     else:
         order = list(batches.by_length(everything, n_points, _BATCH_SIZE))
-    with _mode(model, protocol), threads_for(model), torch.inference_mode():
+    with _mode(model, protocol, precision), threads_for(model), torch.inference_mode():
         for rows in group.part(order):
             logits, truth = _logits(model, data, indices[rows], label_map)  # (B, K), (B,)
             predicted[rows], ranks[rows] = _best(logits).numpy(), _ranks(logits, truth).numpy()
@@ -175,10 +178,15 @@ def evaluate_partial(
     indices: NDArray[np.int64],
     classes: Sequence[str],
     label_map: NDArray[np.int64],
+    *,
+    precision: torch.dtype = torch.float32,
 ) -> dict[float, Evaluation]:
     """As `evaluate`, after each of `FRACTIONS` of every drawing's points, rounded up."""
+    everything = np.arange(len(indices))
     return {
-        fraction: evaluate(model, first_points(data, indices, fraction), np.arange(len(indices)), classes, label_map)
+        fraction: evaluate(
+            model, first_points(data, indices, fraction), everything, classes, label_map, precision=precision
+        )
         for fraction in FRACTIONS
     }
 
@@ -274,13 +282,14 @@ def _least_loss(
 class _mode:
     """Puts a model into the mode that a protocol evaluates in, and back, statistics included."""
 
-    def __init__(self, model: StrokeClassifier, protocol: Protocol) -> None:
-        self._model, self._protocol = model, protocol
+    def __init__(self, model: StrokeClassifier, protocol: Protocol, precision: torch.dtype = torch.float32) -> None:
+        self._model, self._protocol, self._precision = model, protocol, precision
 
     def __enter__(self) -> None:
         self._was_training = self._model.training
         self._statistics = [buffer.clone() for buffer in self._model.bn.buffers()]
         self._group, self._model.bn.group = self._model.bn.group, ALONE
+        self._before, self._model.precision_without_gradient = self._model.precision_without_gradient, self._precision
         self._model.eval()
         self._model.bn.train(self._protocol == "published")
 
@@ -288,6 +297,7 @@ class _mode:
         for buffer, saved in zip(self._model.bn.buffers(), self._statistics, strict=True):
             buffer.copy_(saved)
         self._model.bn.group = self._group
+        self._model.precision_without_gradient = self._before
         self._model.train(self._was_training)
 
 

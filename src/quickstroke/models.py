@@ -72,9 +72,11 @@ class StrokeClassifier(nn.Module):
     Attributes:
         precision: float32 or bfloat16, of the matrix products where a length-aware model is trained on a CPU, and
             where a padded one is asked there as a teacher. Whatever else is done is float32.
+        precision_without_gradient: the same, of a length-aware model that is evaluated.
     """
 
     precision = torch.float32
+    precision_without_gradient = torch.float32
 
     def __init__(self, config: ModelConfig, dropout: float = 0.0) -> None:
         super().__init__()
@@ -230,7 +232,7 @@ class StrokeClassifier(nn.Module):
     def _kind(self) -> torch.dtype:
         """Of the products: what a length-aware model evaluates does not depend on what it was trained in."""
         is_asked = torch.is_grad_enabled() or self.config.reading == "padded"
-        return self.precision if is_asked else torch.float32
+        return self.precision if is_asked else self.precision_without_gradient
 
     def _last_packed(self, x: Tensor, ends: Tensor) -> Tensor:
         """Each direction's output (B, D * H) at its own end of x (B, T, C), of which `ends` (B,) steps are convolved.
