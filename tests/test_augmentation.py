@@ -435,6 +435,42 @@ def test_midpoints_are_as_many_as_asked() -> None:
 
 @settings(deadline=None)
 @given(strokes=any_strokes, seed=any_seed)
+def test_lifted_strokes_go_on_where_the_pen_was_lifted(strokes: Strokes, seed: int) -> None:
+    new = placed(changed(strokes, seed, lift=1.0))
+    for old in places(strokes):
+        ours = new.pop(0)
+        while len(ours) < len(old):
+            piece = new.pop(0)
+            assert len(ours) > 1 and near(ours[-1:], piece[:1])
+            ours = np.concatenate([ours, piece[1:]])
+        assert near(ours, old)
+    assert not new
+
+
+def test_pens_are_lifted_as_often_as_asked() -> None:
+    stroke = np.array([[k % 256, k // 4] for k in range(401)], np.uint8)
+    lifted = [len(placed(changed([stroke], seed * 7919, lift=1.0))) - 1 for seed in range(200)]
+    assert max(lifted) < 400 * 0.32
+    assert np.mean(lifted) == pytest.approx(400 / 8, rel=0.15)
+
+
+def test_retraced_strokes_come_once_more_and_nearly_where_they_were() -> None:
+    strokes = numbered(4)
+    again = []
+    for seed in range(200):
+        new = placed(changed(strokes, seed * 7919, retrace=1.0))
+        for old in places(strokes):
+            assert np.allclose(new.pop(0), old, atol=0.05)
+            is_again = bool(new) and len(new[0]) == len(old) and np.allclose(new[0], old[::-1], atol=0.05)
+            again.append(is_again)
+            if is_again:
+                new.pop(0)
+        assert not new
+    assert np.mean(again) == pytest.approx(0.5, abs=0.07)
+
+
+@settings(deadline=None)
+@given(strokes=any_strokes, seed=any_seed)
 def test_unfinished_is_the_first_points(strokes: Strokes, seed: int) -> None:
     new = changed(strokes, seed, unfinished=1.0)
     n, left = sum(map(len, strokes)), len(new)
@@ -466,7 +502,7 @@ def test_impossible_value_is_refused_by_its_key(name: str, value: Any) -> None:
 
 
 def test_parameters_are_the_values_in_order() -> None:
-    values = [round(0.01 * k, 2) for k in range(1, 15)]
+    values = [round(0.01 * k, 2) for k in range(1, len(NAMES) + 1)]
     assert Augmentation(**dict(zip(NAMES, values, strict=True))).parameters.tolist() == values
     assert not Augmentation().parameters.any()
     assert STROKES.parameters.all()

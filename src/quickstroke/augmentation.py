@@ -8,8 +8,9 @@ what a teacher sees as well:
 
 Then the student alone sees another way of drawing it, by which a teacher that reads strokes in order is misled:
 
-    left and right exchanged, points left out, strokes in another order, drawn backwards, one left out, long lines given
-    a point in the middle, and the drawing unfinished: its first points only
+    left and right exchanged, points left out, strokes in another order, drawn backwards, one left out, one drawn over
+    again, the pen lifted in the middle of them, long lines given a point in the middle, and the drawing unfinished: its
+    first points only
 """
 
 from dataclasses import dataclass, fields
@@ -30,6 +31,10 @@ _CORNER = 0.05
 _CLOSED = 0.15
 _N_BEGINNINGS = 8
 _FARTHEST_BLEND = 0.5
+# Of a stroke drawn over, how far it is beside itself.
+_RETRACED = 0.01
+# Points that one becomes at most: with one in the middle before it, once more where the pen is lifted, and all again.
+_MOST_POINTS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +57,9 @@ class Augmentation:
         reorder: probability that the strokes come in random order.
         backwards: probability that a drawing has strokes drawn backwards, each with probability 1/2.
         midpoints: probability that a line is given a point in the middle, at most; a drawing has its own.
+        lift: probability that the pen is lifted at points inside strokes, each with a probability of up to 1/4; what
+            follows begins where it was lifted.
+        retrace: probability that strokes are drawn over, each with probability 1/2, nearly where they were.
         unfinished: probability that only a first part of the points is there, from 1/5 of them on.
     """
 
@@ -69,6 +77,8 @@ class Augmentation:
     backwards: float = 0.0
     midpoints: float = 0.0
     unfinished: float = 0.0
+    lift: float = 0.0
+    retrace: float = 0.0
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -100,10 +110,12 @@ STROKES = Augmentation(
     mirror=0.25,
     drop_points=0.4,
     drop_stroke=0.05,
-    reorder=0.1,
-    backwards=0.15,
+    reorder=0.2,
+    backwards=0.2,
     midpoints=0.25,
     unfinished=0.35,
+    lift=0.15,
+    retrace=0.1,
 )
 
 
@@ -153,7 +165,7 @@ def gather(
         stroke_seeds: (B,), of what the student alone sees; None leaves that out.
         kin: whom each is blended with; None blends none.
     """
-    longest = 2 * int(data.n_points[indices].max(initial=1))
+    longest = _MOST_POINTS * int(data.n_points[indices].max(initial=1))
     others = np.empty(0, np.int64)
     out = np.zeros((len(indices), min(longest, max_padding), n_channels(preprocessing)), dtype=np.float32)
     lengths = np.empty(len(indices), dtype=np.int64)
@@ -366,7 +378,7 @@ def _thin(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> Any:
 
 @numba.njit(cache=True, nogil=True)
 def _restroke(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any, x2: Any, y2: Any, pen2: Any, order: Any) -> Any:
-    """Writes the first `n` points as drawn another way into x2, y2, pen2 (2n,) and returns how many those are."""
+    """Writes the first `n` points as drawn another way into x2, y2, pen2 (6n,) and returns how many those are."""
     n_strokes = 0
     for i in range(n):
         n_strokes += pen[i] > 0
@@ -381,6 +393,12 @@ def _restroke(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any, x2: Any, y2:
         dropped = int(_uniform(state) * n_strokes)
     has_backwards = _uniform(state) < p[11]
     middle = p[12] * _uniform(state)
+    lift = 0.25 * _uniform(state) if _uniform(state) < p[14] else 0.0
+    has_retraced = _uniform(state) < p[15]
+    beside = _RETRACED
+    if has_retraced:
+        _, _, width, height = _box(x, y, 0, n)
+        beside *= max(width, height, 1.0)
     n_out = 0
     for k in range(n_strokes):
         if order[k] == dropped:
@@ -394,14 +412,25 @@ def _restroke(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any, x2: Any, y2:
         while pen[end] == 0:
             end += 1
         backwards = has_backwards and _uniform(state) < 0.5
-        for step in range(end - begin + 1):
-            i = end - step if backwards else begin + step
-            if step and _uniform(state) < middle:
-                x2[n_out], y2[n_out], pen2[n_out] = (x[i] + x2[n_out - 1]) / 2, (y[i] + y2[n_out - 1]) / 2, 0
+        again = has_retraced and _uniform(state) < 0.5
+        shift_x = shift_y = 0.0
+        for _ in range(2 if again else 1):
+            first = n_out
+            for step in range(end - begin + 1):
+                i = end - step if backwards else begin + step
+                to_x, to_y = x[i] + shift_x, y[i] + shift_y
+                if step and _uniform(state) < middle:
+                    x2[n_out], y2[n_out], pen2[n_out] = (to_x + x2[n_out - 1]) / 2, (to_y + y2[n_out - 1]) / 2, 0
+                    n_out += 1
+                x2[n_out], y2[n_out], pen2[n_out] = to_x, to_y, 0
                 n_out += 1
-            x2[n_out], y2[n_out], pen2[n_out] = x[i], y[i], 0
-            n_out += 1
-        pen2[n_out - 1] = 1
+                if lift and n_out - first > 1 and step < end - begin and _uniform(state) < lift:
+                    pen2[n_out - 1] = 1
+                    x2[n_out], y2[n_out], pen2[n_out] = to_x, to_y, 0
+                    n_out += 1
+            pen2[n_out - 1] = 1
+            backwards = not backwards
+            shift_x, shift_y = beside * _normal(state), beside * _normal(state)
     if _uniform(state) < p[13]:
         n_out = max(int(np.ceil(n_out * (0.2 + 0.8 * _uniform(state)))), 1)
         # The pen may be on the paper still: then the last point is no end of a stroke, but a reader that is given
