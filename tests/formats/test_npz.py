@@ -267,6 +267,15 @@ def test_pickle_that_would_fill_memory_or_the_stack_is_refused(
         assert re.search(reason, refusal(save_pickle(tmp_path, pickled)))
 
 
+def test_archive_that_claims_a_long_entry_is_refused(tmp_path: Path, memory_limit: Any) -> None:
+    data = bytearray(save(tmp_path, train=[ROWS]).read_bytes())
+    at = data.rindex(b"PK\1\2") + 20  # its size, compressed, in the directory
+    data[at : at + 4] = b"\xff\xff\xff\x7f"
+    (tmp_path / "cat.npz").write_bytes(data)
+    with memory_limit(256 << 20):
+        assert "it claims 2147483647 bytes of" in refusal(tmp_path / "cat.npz")
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_archive_that_inflates_without_bound_is_refused(method: int, tmp_path: Path, is_small: Any) -> None:
     path = tmp_path / "cat.npz"

@@ -143,7 +143,10 @@ def _items(archive: zipfile.ZipFile, part: str, path: Path) -> list[Any]:
         # Of the others one read may inflate to any size.
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ValueError("not compressed as numpy does it")
-        if entry.file_size > _MAX_INFLATION * path.stat().st_size + _FREE_BYTES:
+        n_bytes = path.stat().st_size
+        if entry.compress_size > n_bytes:
+            raise ValueError(f"it claims {entry.compress_size} bytes of {n_bytes}")
+        if entry.file_size > _MAX_INFLATION * n_bytes + _FREE_BYTES:
             raise ValueError(f"it claims {entry.file_size} bytes, far more than such arrays are compressed from")
         # At its end the archive compares its checksum.
         with io.BytesIO(archive.read(entry)) as file:
