@@ -267,6 +267,14 @@ def test_pickle_that_would_fill_memory_or_the_stack_is_refused(
         assert re.search(reason, refusal(save_pickle(tmp_path, pickled)))
 
 
+def test_header_of_python_2_is_read_without_a_warning(tmp_path: Path, recwarn: Any) -> None:
+    data = save(tmp_path, train=[ROWS]).read_bytes()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(tmp_path / "cat.npz", "w") as new:
+        new.writestr("train.npy", old.read("train.npy").replace(b"(1,), } ", b"(1L,), }"))
+    assert as_lists(tmp_path / "cat.npz") == [STROKES]
+    assert not recwarn.list
+
+
 def test_archive_that_claims_a_long_entry_is_refused(tmp_path: Path, memory_limit: Any) -> None:
     data = bytearray(save(tmp_path, train=[ROWS]).read_bytes())
     at = data.rindex(b"PK\1\2") + 20  # its size, compressed, in the directory

@@ -10,6 +10,7 @@ import io
 import math
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,7 +150,8 @@ def _items(archive: zipfile.ZipFile, part: str, path: Path) -> list[Any]:
         if entry.file_size > _MAX_INFLATION * n_bytes + _FREE_BYTES:
             raise ValueError(f"it claims {entry.file_size} bytes, far more than such arrays are compressed from")
         # At its end the archive compares its checksum.
-        with io.BytesIO(archive.read(entry)) as file:
+        with io.BytesIO(archive.read(entry)) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a header that Python 2 wrote
             version = np.lib.format.read_magic(file)
             if version == (1, 0):
                 shape, _, dtype = np.lib.format.read_array_header_1_0(file)
