@@ -6,20 +6,21 @@ BIN := $(VENV)/bin
 # Passed to pip, for instance: make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_FLAGS ?=
 
-.PHONY: help demo test test-slow faults browser check format docs golden reproduce sample46 published bench bench-accuracy clean
+.PHONY: help demo test test-slow faults browser check format docs golden reproduce sample46 published fuzz bench bench-accuracy clean
 
 help:
 	@echo "make demo                  make the environment, train on drawings, recognise some"
 	@echo "make test                  install what tests need, check, run the tests"
 	@echo "make test-slow             the tests that train on real drawings for minutes"
 	@echo "make faults                kill prepare, train, publish and report 200 times, and look at what is left"
-	@echo "make check                 lint, format, types, freshness of the generated documents"
+	@echo "make check                 lint, format, types, freshness of the generated documents, known holes in packages"
 	@echo "make format                apply the formatter"
 	@echo "make docs                  write the generated documents"
 	@echo "make golden                write the golden files again, after a change that is meant"
 	@echo "make reproduce DATA=DIR    the 2020 document's three configurations at its full counts, on official files"
 	@echo "make sample46 DATA=DIR     the table of six models on the 46 categories of the sample"
 	@echo "make published DATA=DIR TEACHERS=DIR  train and publish the models in lstm/ again (hours)"
+	@echo "make fuzz                  damaged input for every reader (hours; N=1000000 N_SLOW=50000 inputs)"
 	@echo "make bench DATA=DIR        speed and memory, into benchmarks/RESULTS.md; RAW=DIR adds raw drawings"
 	@echo "make bench-accuracy DATA=DIR  time to the accuracy of a common baseline, and what the fast path costs in accuracy"
 	@echo "make clean                 remove the environment and what the demo made"
@@ -62,6 +63,7 @@ check: $(BIN)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/python fuzz/audit.py
 
 format: $(BIN)/.dev
 	$(BIN)/ruff check --fix .
@@ -119,6 +121,19 @@ published: $(BIN)/.dev
 	mkdir -p $(RUNS)/published
 	cd $(RUNS)/published && PATH="$(abspath $(BIN)):$$PATH" \
 	  $(abspath lstm/train.sh) $(abspath $(DATA)) $(abspath $(TEACHERS)) $(abspath lstm)
+
+# --- Fuzzing: each target as plain Python by coverage (Linux, where atheris is), and compiled -------------------------
+
+N ?= 1000000
+N_SLOW ?= 50000
+
+# The last line of each run is JSON; inputs of findings are left in findings/.
+fuzz: $(BIN)/.dev
+	set -e; for target in binary ndjson npz csv name document model api; do \
+	  case $$target in binary|ndjson) n=$(N);; *) n=$(N_SLOW);; esac; \
+	  ! $(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python fuzz/fuzz.py $$target --n $$n; \
+	  $(BIN)/python fuzz/fuzz.py $$target --n $$n --compiled; \
+	done
 
 # --- Benchmarks: both write benchmarks/RESULTS.md, each its own rows of it --------------------------------------------
 

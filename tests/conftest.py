@@ -1,7 +1,10 @@
 """What several tests share: the folder of real drawings, and small synthetic ones made here."""
 
 import os
-from collections.abc import Iterator
+import resource
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import torch
 
 from quickstroke.dataset import PositionSplit, PreparedDataset, prepare
 from quickstroke.drawing import Drawing
+from quickstroke.errors import QuickstrokeError
 from quickstroke.formats import binary
 from quickstroke.synthetic import synthetic_drawings
 
@@ -23,6 +27,39 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def is_small() -> Callable[[Callable[[], object], int], bool]:
+    """Whether a call, refused or not, takes no more than for a file of `n_bytes` it may: ten times that, and 16 MB."""
+
+    def measured(call: Callable[[], object], n_bytes: int) -> bool:
+        tracemalloc.start()
+        try:
+            with suppress(QuickstrokeError):
+                call()
+            return tracemalloc.get_traced_memory()[1] <= 10 * n_bytes + 16_000_000
+        finally:
+            tracemalloc.stop()
+
+    return measured
+
+
+@pytest.fixture(scope="session")
+def memory_limit() -> Callable[[int], AbstractContextManager[None]]:
+    """A context in which so many bytes can be taken beyond what the process has, touched or not; then MemoryError."""
+
+    @contextmanager
+    def limit(n_bytes: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        n_pages = int(Path("/proc/self/statm").read_text().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (n_pages * resource.getpagesize() + n_bytes, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, before)
+
+    return limit
 
 
 @pytest.fixture(scope="session")

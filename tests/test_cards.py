@@ -1,5 +1,6 @@
 """Finding published models by their cards: which is meant, which is the default."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -114,6 +115,17 @@ def test_a_damaged_card_is_told_when_models_are_listed(folders):
     path.with_suffix(".json").write_text("{")
     with pytest.raises(WeightsError, match=rf"{NAME}\.json: damaged card"):
         list_models()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"figures": {"test": {"top1": 10**400}}}, {"classes": None}, {"parameters": "many"}, {"parameters": 0.5}],
+)
+def test_a_card_whose_entries_cannot_be_shown_is_damaged(change):
+    card = {"format": cards.FORMAT, "version": cards.VERSION, "classes": ["cat"]}
+    assert cards.parse_card(json.dumps(card), Path("x.json")) == card
+    with pytest.raises(WeightsError, match=r"x\.json: damaged card"):
+        cards.parse_card(json.dumps(card | change), Path("x.json"))
 
 
 def test_a_card_without_its_weights_is_no_model(folders):

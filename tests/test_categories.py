@@ -89,6 +89,9 @@ def test_class_listed_twice_is_refused_with_both_places() -> None:
 
 @pytest.mark.parametrize("names", [["cat", ""], ["cat", "_"], ["cat", " \t"]])
 def test_empty_class_is_refused(names: list[str]) -> None:
+    for name in ("c\ud800at", "c\x1bat", "\x00"):
+        with pytest.raises(CategoryError, match="here: class 1 has a name that cannot be printed"):
+            check_classes([name], "here")
     with pytest.raises(CategoryError, match="here: class 2 has an empty name"):
         check_classes(names, "here")
 

@@ -501,6 +501,12 @@ def test_hostile_expressions(read, expression):
     assert len(str(error.value)) < 500
 
 
+def test_a_small_document_takes_little_memory(tmp_path, is_small):
+    path = tmp_path / "results.md"
+    path.write_text("# nothing")
+    assert is_small(lambda: read_document(path), -1_500_000)  # of 1 MB
+
+
 def test_a_block_has_a_largest_size(read):
     comment = "#" * MAX_BLOCK_CHARACTERS
     with pytest.raises(DocumentError, match=r"line 2: a configuration block of 65537 characters"):

@@ -465,11 +465,11 @@ def test_a_zip_archive_of_something_else(tmp_path):
         (weights(bn__running_var=torch.tensor([1, float("inf"), 1])), "not finite"),
         (weights(bn__bias=torch.full((3,), 1e300, dtype=torch.float64)), "not finite"),
         (weights(bn__running_var=torch.tensor([1, -0.5, 1])), "negative variance"),
-        (weights(bn__bias=torch.zeros(3).to_sparse()), "no plain dense tensor"),
-        (weights(bn__bias=torch.zeros(3, device="meta")), "no plain dense tensor"),
+        (weights(bn__bias=torch.zeros(3).to_sparse()), "refused: no plain state dict"),
+        (weights(bn__bias=torch.zeros(3, device="meta")), "refused: no plain state dict"),
         (weights(bn__bias=torch.zeros(3, dtype=torch.complex64)), "no plain dense tensor"),
         (weights(bn__bias=torch.zeros(3, dtype=torch.int8)), "no plain dense tensor"),
-        (weights(bn__bias=torch.zeros(3).to(torch.float8_e4m3fn)), "no plain dense tensor"),
+        (weights(bn__bias=torch.zeros(3).to(torch.float8_e4m3fn)), "refused: no plain state dict"),
     ],
 )
 def test_what_is_no_state_dict_of_the_model(tmp_path, value, message):

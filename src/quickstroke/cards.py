@@ -17,6 +17,8 @@ from quickstroke.errors import QuickstrokeError, WeightsError
 
 FORMAT = "quickstroke model card"
 VERSION = 1
+# A card of 345 classes has some 10,000 characters; as JSON they take up to 35 times their bytes.
+MAX_CHARACTERS = 400_000
 
 # Of the files that a recognizer loads.
 SUFFIXES = (".model", ".safetensors", ".onnx")
@@ -29,6 +31,8 @@ def read_card(path: Path) -> dict[str, Any]:
         WeightsError: it is damaged, no card, or newer than this program.
     """
     try:
+        if path.stat().st_size > 4 * MAX_CHARACTERS:
+            raise ValueError(f"longer than {MAX_CHARACTERS} characters")
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path}: damaged card ({type(error).__name__}: {error})") from error
@@ -38,11 +42,15 @@ def read_card(path: Path) -> dict[str, Any]:
 def parse_card(text: str, path: Path) -> dict[str, Any]:
     """As `read_card`, for a card's text; `path` says whose it is."""
     try:
+        if len(text) > MAX_CHARACTERS:
+            raise ValueError(f"longer than {MAX_CHARACTERS} characters")
         card = json.loads(text)
-        kind, version = card["format"], card["version"]
+        kind, version, _ = card["format"], card["version"], len(card["classes"])
+        if type(card.get("parameters", 0)) is not int:
+            raise TypeError("parameters should be a whole number")
         for figures in card.get("figures", {}).values():
             float(figures["top1"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise WeightsError(f"{path}: damaged card ({type(error).__name__}: {error})") from error
     if kind != FORMAT:
         raise WeightsError(f"{path}: not a model card; expected format {FORMAT!r}, got {kind!r:.60}")

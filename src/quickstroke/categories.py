@@ -82,13 +82,16 @@ def check_classes(names: Iterable[str], where: str) -> tuple[str, ...]:
     """Class names in order, written canonically.
 
     Raises:
-        CategoryError: no name, an empty name, or the same word twice; `where` says whose list it is.
+        CategoryError: no name, an empty one, one that cannot be printed, or the same word twice; `where` says whose
+            list it is.
     """
     classes: dict[str, int] = {}
     for position, name in enumerate(names, start=1):
         word = canonical_word(name)
         if not word:
             raise CategoryError(f"{where}: class {position} has an empty name")
+        if not word.isprintable():
+            raise CategoryError(f"{where}: class {position} has a name that cannot be printed, {word!r:.60}")
         if word in classes:
             raise CategoryError(f"{where}: {word!r} is listed twice, as class {classes[word]} and class {position}")
         classes[word] = position

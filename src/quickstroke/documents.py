@@ -14,6 +14,8 @@ import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +196,8 @@ class _CodeBlock:
 def _read_text(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_DOCUMENT_BYTES + 1)
+            # A read takes memory for all that it may give.
+            data = b"".join(islice(iter(partial(file.read, 2**16), b""), MAX_DOCUMENT_BYTES // 2**16 + 1))
     except (OSError, ValueError) as error:
         raise DocumentError(f"{path}: cannot be read as a results document: {error}") from error
     if len(data) > MAX_DOCUMENT_BYTES:

@@ -14,6 +14,10 @@ Stroke = NDArray[np.uint8] | NDArray[np.float64]
 # What the official binary files write where the country is unknown.
 UNKNOWN_COUNTRY = "ZZ"
 
+# A record or line that is longer is no drawing: the longest official raw lines have some 100,000 bytes. It bounds the
+# memory that a file can take, however small it is compressed: JSON takes up to 35 times its bytes.
+MAX_DRAWING_BYTES = 400_000
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawing:

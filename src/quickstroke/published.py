@@ -6,18 +6,18 @@ NAME.safetensors holds both, the card as metadata (github.com/huggingface/safete
 
 import hashlib
 import json
-import warnings
+import reprlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quickstroke import cards, runs
+from quickstroke import cards, runs, weight_files
 from quickstroke.categories import SEED_CATEGORIES
 from quickstroke.config import ModelConfig, Preprocessing
 from quickstroke.errors import ConfigError, ModelNameError, WeightsError
@@ -193,16 +193,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: it cannot be read, is no state dict, or holds numbers that are not finite.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(16)
-            # A zip archive, or the pickles of PyTorch before 1.6; its words for anything else are no help.
-            if not head.startswith((b"PK\x03\x04", b"\x80")):
-                raise WeightsError(f"{path}: not a PyTorch file: it {f'begins with {head!r}' if head else 'is empty'}")
-            file.seek(0)
-            weights = _torch_load(file, path)
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
+    weights = weight_files.load(path)
     if not isinstance(weights, dict) or not weights:
         what = "an empty dict" if weights == {} else f"a {type(weights).__name__}"
         raise WeightsError(f"{path}: holds {what}; expected a state dict")
@@ -213,26 +204,12 @@ def _checked(weights: dict[Any, Any], path: Path) -> dict[str, Tensor]:
     """Named, plain and finite tensors; WeightsError where there is anything else."""
     for key, value in weights.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise WeightsError(f"{path}: {key!r:.60} is a {type(value).__name__}; expected named tensors only")
+            raise WeightsError(f"{path}: {reprlib.repr(key)} is a {type(value).__name__}; expected named tensors only")
         if not _is_plain(value):
             raise WeightsError(f"{path}: {key!r:.60} is no plain dense tensor of a type that weights have")
         if not torch.isfinite(value.float()).all():  # as float32, in which the model computes
             raise WeightsError(f"{path}: {key!r:.60} has numbers that are not finite")
     return dict(weights)
-
-
-def _torch_load(file: IO[bytes], path: Path) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickle protocols: such a file is refused or fits
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises anything for a damaged file; the cause is told by its first line
-        if "Weights only load failed" in str(error):
-            raise WeightsError(
-                f"{path}: refused: no plain state dict of tensors; damaged, or it may hold code"
-            ) from error
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise WeightsError(f"{path}: damaged or not a PyTorch file ({first:.120})") from error
 
 
 def _is_plain(value: Tensor) -> bool:

@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 
 from quickstroke import config as configs
-from quickstroke import packed_lstm, products
+from quickstroke import packed_lstm, products, weight_files
 from quickstroke.categories import check_classes
 from quickstroke.config import ModelConfig, TrainConfig
 from quickstroke.dataset import PreparedDataset
-from quickstroke.errors import CategoryError, ConfigError, RunError, TrainingError
+from quickstroke.errors import CategoryError, ConfigError, RunError, TrainingError, WeightsError
 from quickstroke.files import atomic_write, write_text
 from quickstroke.optimizer import Adam
 
@@ -308,9 +308,9 @@ def load_checkpoint(
     path = folder / "last.ckpt"
     device = next(model.parameters()).device
     try:
-        payload = torch.load(path, map_location="cpu", weights_only=True)
+        payload = weight_files.load(path)
         version = payload["version"]
-    except Exception as error:  # torch.load has no common exception for damage
+    except (WeightsError, KeyError, TypeError, IndexError) as error:
         raise RunError(f"{path}: damaged checkpoint ({type(error).__name__}); remove it to start anew") from error
     if version != CHECKPOINT_VERSION:
         raise RunError(f"{path}: checkpoint version {version}, this program reads version {CHECKPOINT_VERSION}")

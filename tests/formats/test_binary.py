@@ -4,6 +4,7 @@ import gzip
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -212,6 +213,8 @@ def test_chunks_of_any_size_give_the_same_drawings(
         (record()[:15] + b"\xff\xff" + b"\1\0\1\1" * 3, 29, "point count of its next stroke needs 2 bytes, 0 are left"),
         (b"\0" * 16, 0, "its header needs 17 bytes, 16 are left"),
         (b"\0" * 17, 15, "no strokes"),
+        (record([([0] * 65_535,) * 2] * 4), 393233, "drawing 3 has more than 400000 bytes"),
+        (record([([0] * 65_535,) * 2] * 3)[:15] + b"\xff\xff" + b"\xff\xff" * 9, 17, "truncated"),
     ],
 )
 def test_impossible_record_is_refused_with_its_place(
@@ -241,6 +244,19 @@ def test_any_bytes_are_drawings_or_refused(folder: Path, content: bytes) -> None
         assert content.startswith(b"".join(map(binary.encode, found)))
     else:
         assert b"".join(map(binary.encode, found)) == content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [record(DOT) * 100_000, record([([0] * 60_000,) * 2]) * 100, record([([0] * 60_000,) * 2] * 200)],
+    ids=["dots", "long", "too long"],
+)
+def test_what_inflates_to_megabytes_takes_no_more_memory_than_any_file(
+    content: bytes, tmp_path: Path, is_small: Any
+) -> None:
+    path = tmp_path / "cat.bin.gz"
+    path.write_bytes(gzip.compress(content))
+    assert is_small(lambda: binary.count(path), path.stat().st_size)
 
 
 @pytest.mark.parametrize("name", ["cat.bin", "cat.bin.gz"])
@@ -275,6 +291,7 @@ def test_truncated_gzip_is_refused(tmp_path: Path) -> None:
         ({"strokes": [np.zeros((2, 2))]}, "raw"),
         ({"strokes": [np.zeros((1, 2), np.uint8)] * 65_536}, "number of strokes 65536"),
         ({"strokes": [np.zeros((65_536, 2), np.uint8)]}, "number of points in a stroke 65536"),
+        ({"strokes": [np.zeros((65_535, 2), np.uint8)] * 4}, "takes 524305 bytes; expected at most 400000"),
     ],
 )
 def test_what_the_format_cannot_hold_is_not_written(change: dict[str, object], reason: str, tmp_path: Path) -> None:

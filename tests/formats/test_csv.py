@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -239,6 +240,27 @@ def test_web_page_and_truncated_gzip_are_refused(tmp_path: Path) -> None:
     assert "web page" in refusal(save(tmp_path, page))[1].reason
     packed = gzip.compress(table(ROW, ROW).encode())[:-5]
     assert "gzip" in refusal(save(tmp_path, packed, "any.csv.gz"))[1].reason
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "reason"),
+    [
+        ("," * 390_000, 1, "header has 390001 columns; expected at most 100"),
+        (table(ROW) + '"a\n",' * 100_000, 3, "a row of more than 400000 bytes"),
+        (table(ROW) + "a" * 400_001, 3, "a line of more than 400000 bytes"),
+        (table(ROW) + "😀," * 70_000, 3, "70001 values where"),
+        (table(ROW | {"drawing": f"[{'[[1],[2]],' * 38_000}[[1],[2]]]"}), 2, "has 38001 strokes; expected at most"),
+    ],
+    ids=["columns", "row", "line", "values", "strokes"],
+)
+def test_no_row_takes_much_more_memory_than_it_has_bytes(
+    content: str, line: int, reason: str, tmp_path: Path, is_small: Any
+) -> None:
+    path = tmp_path / "any.csv.gz"
+    path.write_bytes(gzip.compress(content.encode()))
+    error = refusal(path)[1]
+    assert error.line == line and reason in error.reason
+    assert is_small(lambda: list(read_file(path)), path.stat().st_size)
 
 
 @settings(deadline=None)

@@ -219,10 +219,33 @@ def test_web_page_is_refused(content: bytes, tmp_path: Path) -> None:
 
 
 def test_line_of_any_length_is_refused_before_it_fills_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ndjson, "MAX_LINE_BYTES", len(LINE) + 1)
+    monkeypatch.setattr(ndjson, "MAX_DRAWING_BYTES", len(LINE) + 1)
     found, error = refusal(save(tmp_path, f"{LINE}\n{LINE} \n"))
     assert len(found) == 1
     assert (error.line, "a line of more than" in error.reason) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "repeated", ["[[1],[2]],", "[[1],[2],[3]],", "[],", "{},", '{"":[]},', "1.5,", '"\\ud83d\\ude00",', "😀_a"]
+)
+@pytest.mark.parametrize("line", ['{"drawing":[%s[[1],[2]]]}\n', '{"drawing":[[[%s1],[2]]]}\n', '{"word":"%s"}\n'])
+def test_no_line_takes_much_more_memory_than_it_has_bytes(
+    line: str, repeated: str, tmp_path: Path, is_small: Any
+) -> None:
+    text = line % (repeated * (390_000 // len(repeated.encode())))
+    path = tmp_path / "cat.ndjson.gz"
+    path.write_bytes(gzip.compress(text.encode() * 2))
+    assert is_small(lambda: list(read_file(path)), path.stat().st_size)
+
+
+def test_more_strokes_than_a_line_may_have_are_refused_in_reading_and_writing(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="has 10001 strokes; expected at most 10000"):
+        drawing_with([[[1], [2]]] * 10_001)
+    drawing = drawing_with([[[1], [2]]] * 10_000)
+    assert parse_line(ndjson.format_line(drawing)).n_points == 10_000
+    for strokes in ([*drawing.strokes, drawing.strokes[0]], [np.zeros((100_000, 2), np.uint8)]):
+        with pytest.raises(FormatError, match=r"takes \d+ bytes for \d+ strokes; expected at most 400000 and 10000"):
+            ndjson.write(tmp_path / "cat.ndjson", [dataclasses.replace(drawing, strokes=strokes)])
 
 
 @pytest.mark.parametrize(

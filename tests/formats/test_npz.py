@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -238,6 +239,59 @@ def test_array_that_claims_other_sizes_than_it_has_is_refused(shape: Any, tmp_pa
 def test_huge_empty_arrays_take_no_memory(tmp_path: Path) -> None:
     for array in (Call(reconstruct, (np.ndarray, (10**13,), "O")), Call(np.ndarray, ((10**13,), "O"))):
         assert refusal(save_pickle(tmp_path, pickle.dumps(objects([array]), 2)))
+
+
+def text(n: int) -> bytes:
+    return b"X" + struct.pack("<I", n) + b"a" * n
+
+
+@pytest.mark.parametrize(
+    ("pickled", "reason"),
+    [
+        (b"(" + b"]" * 999_999 + b"l.", "far more memory than it has bytes"),
+        (b"Nr\xff\xff\xff\x7f.", "far more memory than it has bytes"),
+        (b"Np1999999999\n.", "far more memory than it has bytes"),
+        (b"cbuiltins\nbytes\nJ\xff\xff\xff\x7f\x85R.", "TypeError"),
+        (b"(c_codecs\nencode\nq\0" + text(9999) + b"q\1" + b"h\0h\1\x85R" * 999 + b"l.", "more bytes than it has"),
+        (b"\x96" + b"\xff" * 5 + b"\0\0\0.", "cut off"),
+        (b"\x8e" + b"\xff" * 7 + b"\x7f.", "cut off"),
+        (b"N" + b"\x85" * 299_999 + b"q\0}h\0Ns.", "has 299999 tuples"),
+        (b"(" * 9_999_999 + b"N.", "far more memory than it has bytes|cut off|damaged"),
+    ],
+)
+def test_pickle_that_would_fill_memory_or_the_stack_is_refused(
+    pickled: bytes, reason: str, tmp_path: Path, memory_limit: Any
+) -> None:
+    list(read_file(save(tmp_path, train=[ROWS])))
+    with memory_limit(256 << 20):
+        assert re.search(reason, refusal(save_pickle(tmp_path, pickled)))
+
+
+def test_header_of_python_2_is_read_without_a_warning(tmp_path: Path, recwarn: Any) -> None:
+    data = save(tmp_path, train=[ROWS]).read_bytes()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(tmp_path / "cat.npz", "w") as new:
+        new.writestr("train.npy", old.read("train.npy").replace(b"(1,), } ", b"(1L,), }"))
+    assert as_lists(tmp_path / "cat.npz") == [STROKES]
+    assert not recwarn.list
+
+
+def test_archive_that_claims_a_long_entry_is_refused(tmp_path: Path, memory_limit: Any) -> None:
+    data = bytearray(save(tmp_path, train=[ROWS]).read_bytes())
+    at = data.rindex(b"PK\1\2") + 20  # its size, compressed, in the directory
+    data[at : at + 4] = b"\xff\xff\xff\x7f"
+    (tmp_path / "cat.npz").write_bytes(data)
+    with memory_limit(256 << 20):
+        assert "it claims 2147483647 bytes of" in refusal(tmp_path / "cat.npz")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_archive_that_inflates_without_bound_is_refused(method: int, tmp_path: Path, is_small: Any) -> None:
+    path = tmp_path / "cat.npz"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("train.npy", bytes(9_999_999))
+    reason = refusal(path)
+    assert "far more than such arrays are compressed from" in reason or "not compressed as numpy does it" in reason
+    assert is_small(lambda: list(read_file(path)), path.stat().st_size)
 
 
 @pytest.mark.parametrize(

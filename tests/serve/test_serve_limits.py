@@ -12,7 +12,7 @@ from quickstroke.recognizer import Recognizer
 from quickstroke.serve import app as app_module
 from quickstroke.serve import bodies
 from quickstroke.serve.limits import Limits, Refused
-from quickstroke.serve.schemas import RecognizeBatchRequest
+from quickstroke.serve.schemas import RecognizeBatchRequest, RecognizeRequest
 
 SQUARE = [[[0, 0, 255, 255, 0], [0, 255, 255, 0, 0]]]
 JSON = {"Content-Type": "application/json"}
@@ -182,6 +182,25 @@ def test_too_many_strokes_and_points(new_client, recognizer, name, most, more, s
     refused(answer, 422, f"too_many_{name}", field="strokes", limit=getattr(limits, name))
     answer = client.post("recognize-batch", {"drawings": [most, most, more], "simplified": simplified})
     refused(answer, 422, f"too_many_{name}", field="drawings[2]", limit=getattr(limits, name))
+
+
+@pytest.mark.parametrize("unit", [b"[],", b"{},", b'{"":[]},', b"[[1],[2]],"])
+def test_lists_that_would_fill_memory_are_refused_unparsed(client, is_small, unit):
+    body = b'{"strokes":[' + unit * (2_000_000 // len(unit)) + b"[[1],[2]]]}"
+    answer = client.post("recognize", content=body, headers=JSON)
+    message = refused(answer, 422, "too_many_strokes", field="the body", limit=128_066)
+    assert "lists and objects, at most 128066 are taken" in message
+
+    def take():
+        with pytest.raises(Refused):
+            bodies.take(body, RecognizeRequest, Limits(), 0)
+
+    assert is_small(take, len(body))
+
+
+def test_as_many_lists_as_a_batch_may_have_are_taken(client):
+    batch = {"drawings": [[[[1], [2], [3]]] * 500] * 64}
+    assert len(client.post("recognize-batch", json=batch).json()["results"]) == 64
 
 
 def test_too_many_drawings(new_client, recognizer):

@@ -14,15 +14,15 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from quickstroke.drawing import Drawing, DrawingBlock, check_simplified
+from quickstroke.drawing import MAX_DRAWING_BYTES, Drawing, DrawingBlock, check_simplified
 from quickstroke.errors import FormatError
 from quickstroke.files import InputFile, atomic_write, refuse_html
 
 _HEADER = struct.Struct("<Q2sbIH")
-_CHUNK_BYTES = 16 << 20
+_CHUNK_BYTES = 1 << 19
 
 # How a scan ended: at the end of a record, inside one (three ways), or at a record that cannot be.
-_WHOLE, _HEADER_CUT, _COUNT_CUT, _POINTS_CUT, _NO_STROKES, _NO_POINTS, _NOT_A_FLAG = range(7)
+_WHOLE, _HEADER_CUT, _COUNT_CUT, _POINTS_CUT, _NO_STROKES, _NO_POINTS, _NOT_A_FLAG, _TOO_LONG = range(8)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -51,6 +51,8 @@ def _scan(data: Any) -> tuple[int, int, int, int, int]:
             stroke_points = int(data[at]) | int(data[at + 1]) << 8
             if stroke_points == 0:
                 return n_drawings, n_points, position, _NO_POINTS, at
+            if at + 2 + 2 * stroke_points - position > MAX_DRAWING_BYTES:
+                return n_drawings, n_points, position, _TOO_LONG, at
             if at + 2 + 2 * stroke_points > size:
                 return n_drawings, n_points, position, _POINTS_CUT, at
             n += stroke_points
@@ -111,6 +113,7 @@ def _error(status: int, data: NDArray[np.uint8], at: int, begin: int, n_before: 
         _NO_STROKES: "has no strokes; expected at least one",
         _NO_POINTS: "has a stroke without points; expected at least one",
         _NOT_A_FLAG: f"has recognized = {data[at] if left else 0}; expected 0 or 1 (is it a Quick, Draw! binary file?)",
+        _TOO_LONG: f"has more than {MAX_DRAWING_BYTES} bytes",
     }[status]
     if status == _POINTS_CUT:
         n = int(data[at]) | int(data[at + 1]) << 8
@@ -119,11 +122,11 @@ def _error(status: int, data: NDArray[np.uint8], at: int, begin: int, n_before: 
 
 
 def read_blocks(path: Path, word: str) -> Iterator[DrawingBlock]:
-    """Blocks of about 16 MiB, each record read exactly once.
+    """Blocks of about 512 KiB, each record read exactly once.
 
     Raises:
-        FormatError: a truncated record, a drawing without strokes, a stroke without points, or bytes that are
-            no binary drawing file; with the byte offset.
+        FormatError: a truncated record, a drawing without strokes or of more than 400,000 bytes, a stroke without
+            points, or bytes that are no binary drawing file; with the byte offset.
     """
     with InputFile(path) as file:
         rest, begin, n_before = b"", 0, 0
@@ -180,7 +183,8 @@ def encode(drawing: Drawing) -> bytes:
     """One drawing as a binary record; the fraction of a second of its timestamp is dropped.
 
     Raises:
-        FormatError: the drawing is raw, has no strokes or an empty one, or a value that the format cannot hold.
+        FormatError: the drawing is raw, has no strokes or an empty one, takes more than 400,000 bytes, or has a value
+            that the format cannot hold.
     """
     check_simplified(drawing)
     try:
@@ -201,7 +205,10 @@ def encode(drawing: Drawing) -> bytes:
     parts = [_HEADER.pack(drawing.key_id, country, drawing.recognized, seconds, len(drawing.strokes))]
     for stroke in drawing.strokes:
         parts.append(struct.pack("<H", len(stroke)) + stroke.T.tobytes())
-    return b"".join(parts)
+    record = b"".join(parts)
+    if len(record) > MAX_DRAWING_BYTES:
+        raise FormatError(f"the drawing takes {len(record)} bytes; expected at most {MAX_DRAWING_BYTES}")
+    return record
 
 
 def write(path: Path | str, drawings: Iterable[Drawing]) -> int:

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from quickstroke.drawing import Drawing
+from quickstroke.drawing import MAX_DRAWING_BYTES, Drawing
 from quickstroke.errors import FormatError
 from quickstroke.files import InputFile, refuse_html
-from quickstroke.formats.ndjson import MAX_LINE_BYTES, drawing_of
+from quickstroke.formats.ndjson import drawing_of
 
 _COLUMNS = ("countrycode", "drawing", "key_id", "recognized", "timestamp", "word")
+_MAX_COLUMNS = 100
 
 
 def read(path: Path) -> Iterator[Drawing]:
@@ -23,13 +24,16 @@ def read(path: Path) -> Iterator[Drawing]:
     Raises:
         FormatError: no header with the needed columns, or a row that is no drawing; with its line.
     """
-    csv.field_size_limit(MAX_LINE_BYTES)
+    csv.field_size_limit(MAX_DRAWING_BYTES)
     with InputFile(path) as file:
-        last = 0
+        last = n_bytes = 0
 
         def text_lines() -> Iterator[str]:
-            nonlocal last
-            for last, line in file.lines(MAX_LINE_BYTES):
+            nonlocal last, n_bytes
+            for last, line in file.lines(MAX_DRAWING_BYTES):
+                n_bytes += len(line)
+                if n_bytes > MAX_DRAWING_BYTES:
+                    raise FormatError(f"a row of more than {MAX_DRAWING_BYTES} bytes", path, line=first)
                 try:
                     yield line.decode("utf-8-sig" if last == 1 else "utf-8")
                 except UnicodeDecodeError as error:
@@ -38,7 +42,7 @@ def read(path: Path) -> Iterator[Drawing]:
         rows = csv.reader(text_lines(), strict=True)
         names: list[str] | None = None
         while True:
-            first = last + 1  # a quoted value may hold line ends: a row is where it begins
+            first, n_bytes = last + 1, 0  # a quoted value may hold line ends: a row is where it begins
             try:
                 row = next(rows)
             except StopIteration:
@@ -60,6 +64,8 @@ def read(path: Path) -> Iterator[Drawing]:
 
 
 def _header(row: list[str]) -> list[str]:
+    if len(row) > _MAX_COLUMNS:
+        raise FormatError(f"header has {len(row)} columns; expected at most {_MAX_COLUMNS}")
     names = [name.strip() for name in row]
     for name in ("drawing", "word"):
         if name not in names:

@@ -15,12 +15,12 @@ from typing import Any, NoReturn
 import numpy as np
 
 from quickstroke.categories import canonical_word
-from quickstroke.drawing import UNKNOWN_COUNTRY, Drawing, check_simplified
+from quickstroke.drawing import MAX_DRAWING_BYTES, UNKNOWN_COUNTRY, Drawing, check_simplified
 from quickstroke.errors import FormatError
 from quickstroke.files import InputFile, atomic_write, refuse_html
 
-# The longest official raw lines have some 100,000 bytes; this bounds the memory that one line can take.
-MAX_LINE_BYTES = 16 << 20
+# The binary format has 16 bits for it; this many dots take as much memory as one line may.
+_MAX_STROKES = 10_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -32,7 +32,7 @@ def read(path: Path) -> Iterator[Drawing]:
         FormatError: a line that is not JSON or not a drawing, a truncated last line; with its number.
     """
     with InputFile(path) as file:
-        for number, line in file.lines(MAX_LINE_BYTES):
+        for number, line in file.lines(MAX_DRAWING_BYTES):
             if number == 1:
                 refuse_html(line, path)
             if not line.strip():
@@ -108,6 +108,8 @@ def parse_strokes(value: Any) -> tuple[list[Any], list[Any] | None]:
         raise FormatError(f"'drawing' should be a list of strokes, got {type(value).__name__}")
     if not value:
         raise FormatError("the drawing has no strokes; expected at least one")
+    if len(value) > _MAX_STROKES:
+        raise FormatError(f"the drawing has {len(value)} strokes; expected at most {_MAX_STROKES}")
     strokes: list[Any] = []
     times_ms: list[Any] = []
     n_rows = len(value[0]) if isinstance(value[0], list) else 0
@@ -191,7 +193,8 @@ def format_line(drawing: Drawing) -> str:
     """One line of an official simplified ndjson file, without its line end.
 
     Raises:
-        FormatError: the drawing is raw, has no strokes or an empty one, or a value that the format cannot hold.
+        FormatError: the drawing is raw, has no strokes or an empty one, is too large, or has a value that the format
+            cannot hold.
     """
     check_simplified(drawing)
     _check_text("word", drawing.word)
@@ -204,7 +207,14 @@ def format_line(drawing: Drawing) -> str:
         "key_id": str(_key_id(drawing.key_id)),
         "drawing": [stroke.T.tolist() for stroke in drawing.strokes],
     }
-    return json.dumps(record, separators=(",", ":"), ensure_ascii=False)
+    line = json.dumps(record, separators=(",", ":"), ensure_ascii=False)
+    n_bytes = len(line.encode()) + 1
+    if n_bytes > MAX_DRAWING_BYTES or len(drawing.strokes) > _MAX_STROKES:
+        raise FormatError(
+            f"the drawing takes {n_bytes} bytes for {len(drawing.strokes)} strokes; expected at most "
+            f"{MAX_DRAWING_BYTES} and {_MAX_STROKES}"
+        )
+    return line
 
 
 def write(path: Path | str, drawings: Iterable[Drawing]) -> int:

@@ -6,9 +6,11 @@ by which numpy's arrays are written, and what they say is only noted down, so th
 is the file's name; key_ids, countries and times are not in the format.
 """
 
+import io
 import math
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quickstroke import pickles
 from quickstroke.drawing import Drawing
 from quickstroke.errors import FormatError
 from quickstroke.files import InputFile, refuse_html
@@ -24,6 +27,8 @@ from quickstroke.files import InputFile, refuse_html
 _PARTS = ("train", "valid", "test")
 # One drawing of the format has at most some 3,000 points; this bounds what a file may claim.
 _MAX_ROWS = 1_000_000
+# Drawings of two points take 8 times their compressed bytes, longer ones less.
+_MAX_INFLATION, _FREE_BYTES = 32, 1 << 20
 
 
 class _PickledDtype:
@@ -81,6 +86,17 @@ class _PickledArray:
 class _Unpickler(pickle.Unpickler):
     """Knows the names in a pickled array of arrays and refuses every other."""
 
+    def __init__(self, data: bytes) -> None:
+        super().__init__(io.BytesIO(data), encoding="latin1")
+        self._left_bytes = len(data)
+
+    def _bytes(self, text: str = "", *_: Any) -> bytes:
+        # One text may be meant many times.
+        self._left_bytes -= len(text)
+        if self._left_bytes < 0:
+            raise ValueError("its pickle claims more bytes than it has")
+        return text.encode("latin-1")
+
     def find_class(self, module: str, name: str) -> Any:
         match module, name:
             case ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") | ("numpy", "ndarray"):
@@ -89,7 +105,7 @@ class _Unpickler(pickle.Unpickler):
                 return _PickledDtype
             # In pickles of protocol 2, Python 3 writes bytes as latin-1 text, and empty ones as `bytes()`.
             case ("_codecs", "encode") | ("builtins", "bytes"):
-                return bytes
+                return self._bytes
         raise pickle.UnpicklingError(f"it names {f'{module}.{name}':.60}; only numpy arrays are admitted")
 
 
@@ -124,7 +140,18 @@ def read(path: Path, word: str) -> Iterator[Drawing]:
 def _items(archive: zipfile.ZipFile, part: str, path: Path) -> list[Any]:
     """The elements of an object array, as their pickle says them."""
     try:
-        with archive.open(f"{part}.npy") as file:
+        entry = archive.getinfo(f"{part}.npy")
+        # Of the others one read may inflate to any size.
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError("not compressed as numpy does it")
+        n_bytes = path.stat().st_size
+        if entry.compress_size > n_bytes:
+            raise ValueError(f"it claims {entry.compress_size} bytes of {n_bytes}")
+        if entry.file_size > _MAX_INFLATION * n_bytes + _FREE_BYTES:
+            raise ValueError(f"it claims {entry.file_size} bytes, far more than such arrays are compressed from")
+        # At its end the archive compares its checksum.
+        with io.BytesIO(archive.read(entry)) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a header that Python 2 wrote
             version = np.lib.format.read_magic(file)
             if version == (1, 0):
                 shape, _, dtype = np.lib.format.read_array_header_1_0(file)
@@ -134,10 +161,10 @@ def _items(archive: zipfile.ZipFile, part: str, path: Path) -> list[Any]:
                 raise FormatError(
                     f"array {part!r} should hold one int16 (n, 3) array a drawing, got {dtype} {shape}", path
                 )
-            array = _Unpickler(file, encoding="latin1").load()
-            # At its end the archive compares its checksum.
-            if file.read(1):
-                raise ValueError("bytes follow its pickle")
+            pickled = file.read()
+        if pickles.check(pickled) != len(pickled):
+            raise ValueError("bytes follow its pickle")
+        array = _Unpickler(pickled).load()
         if not isinstance(array, _PickledArray):
             raise ValueError("its pickle holds no array")
         items = array.items()

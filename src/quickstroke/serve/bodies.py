@@ -112,6 +112,12 @@ def take(
     Raises:
         Refused: which value is wrong and how, or what there is too much of.
     """
+    # A list of a few bytes takes a hundred, and twice: a stroke has up to four, a drawing one.
+    most = limits.drawings * (4 * limits.strokes + 1) + 2
+    n = body.count(b"[") + body.count(b"{")
+    if n > most:
+        message = f"{n} lists and objects, at most {most} are taken"
+        raise Refused(422, "too_many_strokes", message, field="the body", limit=most)
     request = parse(body, kind)
     if isinstance(request, RecognizeRequest):
         drawings, fields = [request.strokes], ["strokes"]

@@ -1,0 +1,410 @@
+"""What is fuzzed: each function makes its seeds in a folder, and gives them with what one input is given to.
+
+Where a reader takes several kinds of input, or checks a hash that no change of bytes would meet, the first byte says
+how the rest is packed.
+"""
+
+import asyncio
+import gzip
+import io
+import json
+import pickle
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quickstroke import documents, naming
+from quickstroke.config import ModelConfig
+from quickstroke.drawing import Drawing
+from quickstroke.errors import QuickstrokeError
+from quickstroke.formats import binary, ndjson, read_file
+from quickstroke.synthetic import synthetic_drawings
+
+Target = tuple[list[bytes], Callable[[bytes], None]]
+WORDS = ("circle", "house", "star")
+compress = partial(gzip.compress, compresslevel=1)
+
+
+def said(drawing: Drawing) -> tuple[object, ...]:
+    """All that a drawing says, to compare."""
+    strokes = [stroke.tolist() for stroke in drawing.strokes]
+    times = None if drawing.times_ms is None else [row.tolist() for row in drawing.times_ms]
+    head = (drawing.key_id, drawing.countrycode, drawing.timestamp_us, drawing.recognized)
+    return (*head, drawing.is_simplified, strokes, times)
+
+
+def some(simplified: bool = True) -> list[Drawing]:
+    """A doodle of each word with its first strokes and points only: short inputs are quick."""
+    return [
+        replace(
+            drawing,
+            strokes=[stroke[:5] for stroke in drawing.strokes[:3]],
+            times_ms=drawing.times_ms and [times[:5] for times in drawing.times_ms[:3]],
+        )
+        for drawing in synthetic_drawings(1, words=WORDS, simplified=simplified)
+    ]
+
+
+def packed(forms: list[tuple[list[bytes], Callable[[bytes], None]]]) -> Target:
+    """Several targets as one, told apart by the first byte of an input."""
+    seeds = [bytes([i]) + seed for i, (own, _) in enumerate(forms) for seed in own]
+    return seeds, lambda data: forms[data[0] % len(forms)][1](data[1:]) if data else None
+
+
+def reader(path: Path, check: Callable[[list[Drawing], bytes], None], pack: Callable[[bytes], bytes] = bytes) -> Any:
+    """Reads a file of the input, packed in some way, and checks what came."""
+
+    def one(data: bytes) -> None:
+        path.write_bytes(pack(data))
+        found = list(read_file(path))
+        assert all(len(stroke) and stroke.shape[1] == 2 for drawing in found for stroke in drawing.strokes)
+        check(found, data)
+
+    return one
+
+
+def nothing(found: list[Drawing], data: bytes) -> None:
+    """For a form that quickstroke does not write."""
+
+
+def binary_target(folder: Path) -> Target:
+    """Official binary files, plain, compressed, and as damaged gzip."""
+    records = [binary.encode(drawing) for drawing in some()]
+    short = [binary.encode(Drawing("cat", [np.full((n, 2), n % 256, np.uint8)] * 2, 2**64 - n)) for n in (1, 2, 130)]
+    seeds = [*records, *short, b"".join(records), b"".join(short), b""]
+
+    def same(found: list[Drawing], data: bytes) -> None:
+        assert b"".join(map(binary.encode, found)) == data
+
+    return packed(
+        [
+            (seeds, reader(folder / "cat.bin", same)),
+            (seeds, reader(folder / "cat.bin.gz", same, compress)),
+            ([gzip.compress(seed) for seed in seeds], reader(folder / "dog.bin.gz", nothing)),
+        ]
+    )
+
+
+def _lines() -> list[bytes]:
+    simplified = [ndjson.format_line(drawing) for drawing in some()]
+    raw = []
+    for drawing in some(simplified=False):
+        assert drawing.times_ms is not None
+        rows = [[*s.T.tolist(), t.tolist()] for s, t in zip(drawing.strokes, drawing.times_ms, strict=True)]
+        raw.append(json.dumps({"word": drawing.word, "key_id": "5", "recognized": False, "drawing": rows}))
+    few = '{"drawing":[[[1,2],[3,4]],[[5],[6]]],"timestamp":"2017-03-01 20:41:36.70725 UTC","countrycode":"DE"}'
+    return [line.encode() for line in (*simplified, *raw, few, few + "\n\n" + few, '{"drawing":[[[1.5],[3],[0]]]}')]
+
+
+def ndjson_target(folder: Path) -> Target:
+    """Official ndjson files, simplified and raw, plain and compressed."""
+
+    def same(found: list[Drawing], data: bytes) -> None:
+        for drawing in found:
+            if drawing.is_simplified:
+                again = ndjson.parse_line(ndjson.format_line(drawing))
+                assert said(again) == said(drawing) and again.word == drawing.word
+
+    lines = _lines()
+    return packed(
+        [
+            (lines, reader(folder / "cat.ndjson", same)),
+            (lines, reader(folder / "cat.ndjson.gz", same, compress)),
+        ]
+    )
+
+
+def npz_target(folder: Path) -> Target:
+    """Sketch-rnn's files: as they are, and any pickle or array in an archive that is sound."""
+    rows = [np.array([[10, 0, 0], [0, 20, 1], [5, -5, 0], [-1, -2, 1]], np.int16), np.ones((1, 3), np.int16)]
+    array = np.empty(len(rows), dtype=object)
+    array[:] = rows
+    plain, small, one_array, head = io.BytesIO(), io.BytesIO(), io.BytesIO(), io.BytesIO()
+    np.savez(plain, train=array, test=array)
+    np.savez_compressed(small, valid=array)
+    np.save(one_array, array)
+    np.lib.format.write_array_header_1_0(head, {"descr": "|O", "fortran_order": False, "shape": (len(rows),)})
+
+    def archived(data: bytes) -> bytes:
+        packed_bytes = io.BytesIO()
+        with zipfile.ZipFile(packed_bytes, "w") as archive:
+            archive.writestr("train.npy", data)
+        return packed_bytes.getvalue()
+
+    return packed(
+        [
+            ([plain.getvalue(), small.getvalue()], reader(folder / "cat.npz", nothing)),
+            ([one_array.getvalue()], reader(folder / "cat.npz", nothing, archived)),
+            (
+                [pickle.dumps(array, protocol) for protocol in (0, 2, 4, 5)],
+                reader(folder / "cat.npz", nothing, lambda data: archived(head.getvalue() + data)),
+            ),
+        ]
+    )
+
+
+def csv_target(folder: Path) -> Target:
+    """Kaggle's files, with any bytes after a good header, and with any header."""
+    row = b'DE,"[[[1, 2, 3], [4, 5, 6]], [[7], [8]]]",5201136883597312,False,2017-03-01 20:41:36.707250,ice cream\n'
+    head = b"countrycode,drawing,key_id,recognized,timestamp,word\n"
+    rows = [row, row + row.replace(b"\n", b"\r\n"), b'US,"[[[1.0],[2]]]",,True,,"a\nb"\n']
+    return packed(
+        [
+            (rows, reader(folder / "any.csv", nothing, lambda data: head + data)),
+            ([head + row, b'word,drawing\ncat,"[[[1],[2]]]"'], reader(folder / "any.csv", nothing)),
+            (rows, reader(folder / "any.csv.gz", nothing, lambda data: gzip.compress(head + data))),
+        ]
+    )
+
+
+def name_target(folder: Path) -> Target:
+    """Model names."""
+    names = ("simple_lay1_sz64", "lstm_cv1_128_5_lay2_sz8", "bilstm_cv1_4_3_cv2_5_3_lay1_sz4")
+    names += ("bipool_cv1_64_5_cv2_128_5_2_lay2_sz144", "simple_lay9_sz999999", "simple_lay1_sz64.model")
+
+    def one(data: bytes) -> None:
+        name = data.decode("utf-8", "surrogateescape")
+        assert naming.format_name(naming.parse_name(name)) == name
+        assert ModelConfig.from_name(name).name == name
+
+    return [name.encode() for name in names], one
+
+
+def document_target(folder: Path) -> Target:
+    """Results documents: whole files, and the code of one configuration block."""
+    config = documents.format_config(
+        {"batch_size": 256, "learning_rate": 0.001, "hidden_size": 64, "n_layers": 1, "N_train": 5, "N_val": 1}
+        | {"train_classes": ("cat", "ice cream"), "conv1": (4, 3), "conv2": None, "bidirectional": True}
+    )
+    log = "\n".join(
+        (
+            documents.format_epoch(documents.EpochLine(1, 2, 0.5, 12.5, 3.25)),
+            documents.format_end(documents.EndLine(2, 13.0)),
+        )
+    )
+    whole = f"# Results\n\n## Model\n\n```python\n{config}\n```\n\n~~~\n{log}\n~~~\n"
+    sums = "N_train = 10 * 2 + 1\nN_val = N_train // 5\ntrain_classes = classes[1:-1:2]\nhidden_size = n = 4\n"
+    path = folder / "results.md"
+
+    def read(data: bytes) -> None:
+        path.write_bytes(data)
+        for section in documents.read_document(path).sections:
+            assert str(section)
+            if section.config is not None:
+                written(section.config)
+
+    def parse(data: bytes) -> None:
+        written(documents.parse_config(data.decode("utf-8", "replace")))
+
+    def written(config: documents.Config) -> None:
+        assert documents.parse_config(documents.format_config(config)) == config
+
+    return packed([([whole.encode()], read), ([config.encode(), sums.encode()], parse)])
+
+
+def model_target(folder: Path) -> Target:
+    """Files of weights of every kind with their cards, run folders and checkpoints.
+
+    Raw bytes; and, so that a change is not caught by a hash or checksum, pickles in a sound archive, headers of a right
+    length, and cards and graphs under a right hash.
+    """
+    import torch
+
+    from quickstroke import cards, onnx_graph, runs
+    from quickstroke.config import TrainConfig
+    from quickstroke.export import onnx, safetensors
+    from quickstroke.files import sha256_of
+    from quickstroke.models import StrokeClassifier
+    from quickstroke.onnx_model import _HASH_HEAD, seal
+    from quickstroke.optimizer import Adam
+    from quickstroke.published import CARD_KEY, HASH_KEY, LoadedModel, content_hash, load_model, write_model
+    from quickstroke.recognizer import load
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    name = "simple_lay1_sz2"
+    model = StrokeClassifier(ModelConfig.from_name(name, n_classes=len(WORDS))).eval()
+    card_path = write_model(folder / "card", LoadedModel(model, WORDS, None, folder), {}).with_suffix(".json")
+    loaded = load_model(card_path.with_suffix(".model"))
+    sealed = loaded.path.read_bytes()
+    legacy = io.BytesIO()
+    torch.save(model.state_dict(), legacy, _use_new_zipfile_serialization=False)
+    with zipfile.ZipFile(io.BytesIO(sealed)) as archive:
+        entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    pickle_name = next(entry for entry in entries if entry.endswith("data.pkl"))
+    safetensors.write(loaded, folder / "x.safetensors")
+    tensors = (folder / "x.safetensors").read_bytes()
+    n_head = int.from_bytes(tensors[:8], "little")
+    head, numbers = tensors[8 : 8 + n_head], tensors[8 + n_head :]
+    data = {"path": "d", "manifest_sha256": "0", "split": {"rule": "r"}, "n_by_split": {"train": 4}}
+    runs.write_config(folder / "run", runs.RunConfig(model.config, TrainConfig(), WORDS, data))
+    runs.save_weights(folder / "run" / "best.model", model.state_dict())
+    adam = Adam(model.parameters(), 0.1)
+    runs.save_checkpoint(folder / "run", runs.State(epoch=1, metrics=[{"epoch": 1.0}]), model, adam)
+    checkpoint = (folder / "run" / "last.ckpt").read_bytes()
+    weights = model.state_dict()
+    graph_card = {**(loaded.card or {}), "graph": onnx_graph.VERSION}
+    exported = onnx._write(loaded, graph_card, int8=False)[: -len(_HASH_HEAD) - 64]
+
+    def file(name: str, call: Callable[[Path], object], pack: Callable[[bytes], bytes] = bytes) -> Any:
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+
+        def one(data: bytes) -> None:
+            path.write_bytes(pack(data))
+            call(path)
+
+        return one
+
+    def bare(path: Path) -> None:
+        load_model(path, WORDS)
+
+    def archived(pickled: bytes) -> bytes:
+        packed_bytes = io.BytesIO()
+        with zipfile.ZipFile(packed_bytes, "w") as archive:
+            for entry, content in entries.items():
+                archive.writestr(entry, pickled if entry == pickle_name else content)
+        return packed_bytes.getvalue()
+
+    def hashed(text: bytes) -> bytes:
+        card = _json(text)
+        if isinstance(card, dict):
+            card["sha256"] = sha256_of(loaded.path)
+            card["card_sha256"] = cards.card_hash(card)
+            return json.dumps(card).encode()
+        return text
+
+    def carded(text: bytes) -> bytes:
+        card = _json(text)
+        if isinstance(card, dict):
+            card[HASH_KEY] = content_hash({k: v for k, v in card.items() if k != HASH_KEY}, weights)
+            text = json.dumps(card).encode()
+        values = json.loads(head)
+        values["__metadata__"][CARD_KEY] = text.decode("utf-8", "replace")
+        return _with_length(json.dumps(values).encode()) + numbers
+
+    def resumed(path: Path) -> None:
+        runs.load_checkpoint(path.parent, model, adam)
+
+    def classes(path: Path) -> None:
+        load_model(folder / "bare" / f"{name}.model", path)
+
+    card = card_path.read_bytes()
+    (folder / "bare").mkdir()
+    (folder / "bare" / f"{name}.model").write_bytes(legacy.getvalue())
+    (folder / "ckpt").mkdir()
+    return packed(
+        [
+            ([sealed, legacy.getvalue()], file(f"raw/{name}.model", bare)),
+            ([entries[pickle_name]], file(f"zip/{name}.model", bare, archived)),
+            ([tensors], file("raw/any.safetensors", load_model)),
+            ([head], file("head/any.safetensors", load_model, lambda data: _with_length(data) + numbers)),
+            ([json.dumps(loaded.card).encode()], file("card/any.safetensors", load_model, carded)),
+            ([card], file(f"card/{name}.json", lambda path: load_model(path.with_suffix(".model")), hashed)),
+            ([exported], file("raw/any.onnx", load, seal)),
+            ([(folder / "run" / "config.json").read_bytes()], file("run/config.json", lambda path: load(path.parent))),
+            ([checkpoint], file("ckpt/last.ckpt", resumed)),
+            (["\n".join(WORDS).encode()], file("words.txt", classes)),
+        ]
+    )
+
+
+def _json(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _with_length(head: bytes) -> bytes:
+    return len(head).to_bytes(8, "little") + head
+
+
+class _Anything:
+    """A model that finds every word equally likely: what is fuzzed is what comes before it."""
+
+    name, classes, card, note, max_padding, preprocessing = "any", WORDS, None, "", 100, "pos5"
+
+    def probabilities(self, points: Any, lengths: Any) -> Any:
+        assert np.isfinite(points).all()
+        return np.full((len(points), len(WORDS)), 1 / len(WORDS))
+
+
+def api_target(folder: Path) -> Target:
+    """The application, asked in this process: bodies of both kinds, and requests of any method, path and headers."""
+    from quickstroke.recognizer import Recognizer
+    from quickstroke.serve import schemas
+    from quickstroke.serve.app import API, create_app
+
+    app = create_app(Recognizer(_Anything()), cors=["https://example.org"])  # type: ignore[arg-type]
+    loop = asyncio.new_event_loop()
+
+    def ask(method: str, path: bytes, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        parts: list[Any] = [{"type": "http.request", "body": body[i : i + 500]} for i in range(0, len(body) or 1, 500)]
+        for part in parts[:-1]:
+            part["more_body"] = True
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            return parts.pop(0) if parts else {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        text, _, query = path.partition(b"?")
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "scheme": "http",
+            "method": method,
+            "path": text.decode("latin-1"),
+            "raw_path": text,
+            "query_string": query,
+            "root_path": "",
+            "headers": list(headers),
+            "server": ("localhost", 80),
+            "client": ("localhost", 5),
+        }
+        loop.run_until_complete(app(scope, receive, send))
+        answer = b"".join(message.get("body", b"") for message in sent)
+        code = sent[0]["status"]
+        assert sent[0]["type"] == "http.response.start" and code < 500, (code, answer)
+        if text.decode("latin-1").startswith("/api/") and code >= 400:
+            error = json.loads(answer)["error"]
+            assert error["code"] and error["message"] and len(answer) < 2000
+            raise _Refusal(error["message"])
+        if method == "POST" and text.startswith(API.encode() + b"/recognize"):
+            assert json.loads(answer)["model"] == "any"
+
+    kind = [(b"content-type", b"application/json")]
+
+    def body(route: str) -> Callable[[bytes], None]:
+        return lambda data: ask("POST", f"{API}/{route}".encode(), kind, data)
+
+    def any_request(data: bytes) -> None:
+        head, _, content = data.partition(b"\n\n")
+        first, *lines = head.split(b"\n")
+        method, _, path = first.partition(b" ")
+        headers = [(key.strip().lower(), value.strip()) for key, _, value in (line.partition(b":") for line in lines)]
+        ask(method.decode("latin-1"), path, headers, content)
+
+    single = [json.dumps(example["value"]).encode() for example in schemas.RECOGNIZE_EXAMPLES.values()]
+    several = [json.dumps(example["value"]).encode() for example in schemas.BATCH_EXAMPLES.values()]
+    requests = [
+        b"GET /api/v1/model\naccept: */*\n\n",
+        b"GET /app.js\nif-none-match: x\nrange: bytes=0-10\n\n",
+        b"OPTIONS /api/v1/recognize\norigin: https://example.org\naccess-control-request-method: POST\n\n",
+        b"POST /api/v1/recognize?a=b\ncontent-type: application/json; charset=utf-8\ncontent-length: 9\n\n" + single[0],
+        b"GET /api/v1/healthz\n\n",
+    ]
+    return packed([(single, body("recognize")), (several, body("recognize-batch")), (requests, any_request)])
+
+
+class _Refusal(QuickstrokeError):
+    """The application said no, in its form."""

@@ -1,0 +1,72 @@
+"""The fuzz targets still run, and the audit says what it should; `make fuzz` is the long way."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parent.parent / "fuzz"
+sys.path.append(str(FOLDER))
+
+import audit  # noqa: E402
+
+TARGETS = ("binary", "ndjson", "npz", "csv", "name", "document", "model", "api")
+
+
+def fuzz(target: str, *options: str, into: Path) -> dict[str, object]:
+    command = [sys.executable, FOLDER / "fuzz.py", target, *options, "--into", into]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_few_hundred_inputs_find_nothing(target: str, tmp_path: Path) -> None:
+    said = fuzz(target, "--compiled", "--n", "300", into=tmp_path)
+    assert (said["n"], said["finding"]) == (300, 0)
+    assert said["read"] and said["refused"]
+
+
+def test_inputs_by_coverage(tmp_path: Path) -> None:
+    pytest.importorskip("atheris")
+    said = fuzz("name", "--n", "300", into=tmp_path)
+    assert (said["n"], said["finding"], said["mode"]) == (300, 0, "plain")
+
+
+REPORT = {
+    "dependencies": [
+        {"name": "pillow", "version": "10.2.0", "vulns": [{"id": "PYSEC-0", "fix_versions": ["10.3.0"]}]},
+        {"name": "pip", "version": "1", "vulns": [{"id": "PYSEC-1", "fix_versions": []}]},
+        {"name": "numpy", "version": "2.0", "vulns": []},
+        {"name": "torch", "skip_reason": "not on PyPI"},
+    ]
+}
+
+
+def audited(monkeypatch, report: object, reachable: bool = True) -> int:
+    result = subprocess.CompletedProcess([], 1, json.dumps(report), "")
+    monkeypatch.setattr(audit, "is_reachable", lambda: reachable)
+    monkeypatch.setattr(audit.subprocess, "run", lambda *_, **__: result)
+    return audit.main()
+
+
+def test_a_known_hole_fails(monkeypatch, capsys) -> None:
+    assert audited(monkeypatch, REPORT) == 1
+    assert capsys.readouterr().out == "pillow 10.2.0: PYSEC-0, fixed in 10.3.0\n"
+
+
+def test_no_known_hole(monkeypatch, capsys) -> None:
+    assert audited(monkeypatch, {"dependencies": REPORT["dependencies"][2:]}) == 0
+    assert capsys.readouterr().out == "audit: 1 packages, no hole known\n"
+
+
+def test_no_network_is_said_and_no_failure(monkeypatch, capsys) -> None:
+    assert audited(monkeypatch, REPORT, reachable=False) == 0
+    assert "cannot be reached" in capsys.readouterr().out
+    monkeypatch.undo()
+    monkeypatch.setattr(audit, "PROBE", "http://127.0.0.1:9/")
+    assert not audit.is_reachable()
