@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
@@ -21,6 +22,9 @@ class Options:
     Formats: .bin, .ndjson (simplified or raw), .npz (sketch-rnn), .csv (Kaggle), and .gz of the first, second and
     last. Raw drawings are simplified. Each drawing goes to one split: by a hash of its key_id in fractions, or, with
     --n-train, by its position in its class: first the reserved ones, then those to train, validate and test on.
+
+    What was stopped, by Ctrl-C, a kill or a full disk, keeps the words that are done beside DIR; the same command with
+    --resume goes on from there.
     """
 
     sources: Annotated[Positional[tuple[str, ...]], optional("files, folders or glob patterns", "SOURCE...")]
@@ -47,29 +51,52 @@ class Options:
         str | None,
         optional("leave out what another prepared dataset does not train on: its splits reserved, val and test", "DIR"),
     ] = None
+    resume: Annotated[bool, arg(help="go on with a preparation of DIR that was stopped; without one, start anew")] = (
+        False
+    )
     json: Json = False
 
 
 def run(args: Sequence[str]) -> None:
     """Runs the command."""
     from quickstroke import dataset
+    from quickstroke.preparation import folder_of
 
     options = parse(Options, "prepare", args)
     if not options.sources:
         raise ConfigError("no SOURCE was given; expected drawing files, folders or glob patterns")
     with progress() as bar:
         task = bar.add_task("preparing", total=None)
-        prepared = dataset.prepare(
-            options.sources,
-            options.into,
-            classes=None if options.classes is None else parse_classes(options.classes),
-            split=_split(options),
-            limit=options.limit,
-            recognized_only=options.recognized_only,
-            drop_duplicates=options.drop_duplicates,
-            held_out=options.held_out,
-            on_class=lambda word, done, total: bar.update(task, description=word, completed=done, total=total),
-        )
+
+        def show(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        def on_start(n_sources: int, n_classes: int) -> None:
+            if options.resume:
+                done = f"{n_sources} files and {n_classes} classes are done"
+                note(f"resuming: {done}" if n_sources else f"nothing done for {options.into} yet: starting anew")
+
+        try:
+            prepared = dataset.prepare(
+                options.sources,
+                options.into,
+                classes=None if options.classes is None else parse_classes(options.classes),
+                split=_split(options),
+                limit=options.limit,
+                recognized_only=options.recognized_only,
+                drop_duplicates=options.drop_duplicates,
+                held_out=options.held_out,
+                resume=options.resume,
+                on_start=on_start,
+                on_source=show,
+                on_class=show,
+            )
+        except BaseException:
+            bar.stop()
+            part = folder_of(Path(options.into))
+            if part.exists():
+                note(f"what is done is in {part}: the same command with --resume goes on")
+            raise
     if prepared.ignored_files:
         names = ", ".join(prepared.ignored_files[:5]) + (" ..." if len(prepared.ignored_files) > 5 else "")
         note(f"ignored {len(prepared.ignored_files)} files that are no drawing files: {names}")

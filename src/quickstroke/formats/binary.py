@@ -19,7 +19,7 @@ from quickstroke.errors import FormatError
 from quickstroke.files import InputFile, atomic_write, refuse_html
 
 _HEADER = struct.Struct("<Q2sbIH")
-_CHUNK_BYTES = 16 << 20
+_CHUNK_BYTES = 1 << 19
 
 # How a scan ended: at the end of a record, inside one (three ways), or at a record that cannot be.
 _WHOLE, _HEADER_CUT, _COUNT_CUT, _POINTS_CUT, _NO_STROKES, _NO_POINTS, _NOT_A_FLAG = range(7)
@@ -119,7 +119,7 @@ def _error(status: int, data: NDArray[np.uint8], at: int, begin: int, n_before: 
 
 
 def read_blocks(path: Path, word: str) -> Iterator[DrawingBlock]:
-    """Blocks of about 16 MiB, each record read exactly once.
+    """Blocks of about 512 KiB, each record read exactly once.
 
     Raises:
         FormatError: a truncated record, a drawing without strokes, a stroke without points, or bytes that are
