@@ -33,10 +33,10 @@ from quickstroke.batches import Drawings
 from quickstroke.categories import CATEGORIES, check_classes, closest_words
 from quickstroke.drawing import Drawing, DrawingBlock, check_simplified, split_strokes
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, FormatError, QuickstrokeError
-from quickstroke.files import n_cores, sha256_of, write_text
+from quickstroke.files import exchange, n_cores, sha256_of, write_text
 from quickstroke.formats import binary
 from quickstroke.keys import KeySet, is_among
-from quickstroke.preparation import ARRAYS, Preparation, Writer
+from quickstroke.preparation import ARRAYS, Preparation, Writer, folder_of
 from quickstroke.spill import Spilled, Spiller, simplified_strokes
 
 FORMAT = "quickstroke prepared dataset"
@@ -148,7 +148,13 @@ def _splitmix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What `prepare` made: the folder, drawings a split, and drawings left out by reason."""
+    """What `prepare` made: the folder, drawings a split, and drawings left out by reason.
+
+    Attributes:
+        ignored_files: files beside the sources that are no drawing files.
+        known_files: sources that the dataset to which was added had already.
+        n_added: how many of the drawings were not in it.
+    """
 
     path: Path
     n: int
@@ -156,6 +162,8 @@ class Prepared:
     splits: dict[str, int]
     left_out: dict[str, int]
     ignored_files: tuple[str, ...]
+    known_files: tuple[str, ...]
+    n_added: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +207,7 @@ def prepare(
     recognized_only: bool = False,
     drop_duplicates: bool = False,
     held_out: Path | str | None = None,
+    add: bool = False,
     resume: bool = False,
     on_start: Callable[[int, int], None] = lambda n_sources, n_classes: None,
     on_source: Callable[[str, int, int], None] = lambda name, done, total: None,
@@ -212,7 +221,8 @@ def prepare(
 
     Args:
         sources: files, folders or glob patterns, as `formats.find_sources`.
-        into: the folder to make; it must not exist yet, and appears only once it is whole.
+        into: the folder to make; it must not exist yet, and appears only once it is whole. With `add`, the dataset to
+            which is added; it stays what it was until the new one takes its place.
         classes: the words to take, in the order of their labels; by default all words found, sorted.
         split: the split rule; by default fractions of 0.8, 0.1 and 0.1.
         limit: take the first so many drawings of each class, counted after everything else that leaves drawings out.
@@ -220,6 +230,8 @@ def prepare(
         drop_duplicates: leave out drawings whose strokes the class has already.
         held_out: another prepared dataset, whose drawings of the splits `reserved`, `val` and `test` are left out (by
             word and key_id), so that what is trained here can be scored there.
+        add: put new classes, or more drawings of its classes, into the dataset `into`, whose sources need not be there
+            any more. See below.
         resume: go on with a preparation of `into` that was stopped; without one, start anew. The result is the same.
         on_start: called once with how many sources that are no binary files, and classes, are done already.
         on_source: called with (file name, done, in all) after each source that is no binary file of a class.
@@ -228,32 +240,61 @@ def prepare(
     A drawing whose key_id the class has already is always left out, and with a split by position also one whose
     key_id another class has: no drawing is in two splits.
 
+    With `add`, split, limit and the other rules are the dataset's own; one that is given has to be the same, and the
+    dataset that was held out has to be given again. Sources that it has already, by name and content, are passed over.
+    New classes take their places in the order where the dataset's are sorted, else they come last; `classes` may say
+    another order of old and new ones. The drawings are those of preparing the old sources and then the new ones
+    together, with the result's classes, byte for byte, where no drawing of the new classes was among the old sources
+    and drawings of one key_id have the same strokes; the counts of what was left out may name other reasons.
+
     Raises:
         FormatError: a source that is missing or breaks its format.
         CategoryError: a class twice, or one that no source has.
         DatasetError: the folder exists, or classes with too few drawings: each, with what it has and what was asked;
-            or what was begun cannot be resumed so.
-        ConfigError: an impossible split or limit.
+            or what was begun cannot be resumed so, or nothing can be added so.
+        ConfigError: an impossible split or limit, or with `add` another than the dataset's.
     """
     into = Path(into)
     if limit is not None and limit < 1:
         raise ConfigError(f"limit should be 1 or more, got {limit}")
-    if into.exists() and (not into.is_dir() or any(into.iterdir())):
-        raise DatasetError(f"{into}: exists already; prepare into a new folder, or remove this one first")
+    base = PreparedDataset(into) if add else None
+    exists = into.exists() and (not into.is_dir() or any(into.iterdir()))
+    if exists and not add and not (resume and (into / "manifest.json").exists()):
+        raise DatasetError(
+            f"{into}: exists already; prepare into a new folder, or remove this one first (--add puts more drawings "
+            "into a prepared dataset)"
+        )
     others = PreparedDataset(held_out) if held_out is not None else None
-    rules = _Rules(
-        split or FractionSplit(), limit, recognized_only, drop_duplicates, others.manifest_sha256 if others else None
-    )
+    held_out_sha256 = others.manifest_sha256 if others else None
+    if base:
+        rules = _rules_of(base, split, limit, recognized_only, drop_duplicates, held_out_sha256)
+    else:
+        rules = _Rules(split or FractionSplit(), limit, recognized_only, drop_duplicates, held_out_sha256)
     found = formats.find_sources(sources)
     for path in found.files:
         if path.name.encode("utf-8", "replace").decode() != path.name:
             raise FormatError("its name is no UTF-8 text, which a manifest needs", path)
     wanted = check_classes(classes, "classes") if classes is not None else None
-    plan = {"sources": [path.name for path in found.files], "classes": wanted, **rules.to_json()}
+    if exists and not base:
+        return _made_before(into, wanted, rules, found)
+    files = found.files
+    if base:
+        files = tuple(path for path in files if not _is_known(path, base))
+        if not files:
+            if resume:  # the kill came after the new dataset had taken its place
+                shutil.rmtree(folder_of(into), ignore_errors=True)
+            return _prepared(into, base.manifest, found, files, base)
+        base.verify()
+    plan = {
+        "added_to": base.manifest_sha256 if base else None,
+        "sources": [path.name for path in files],
+        "classes": wanted,
+        **rules.to_json(),
+    }
     into.parent.mkdir(parents=True, exist_ok=True)
     preparation = Preparation(into, plan, resume)
     try:
-        _check_unchanged(preparation, found.files)
+        _check_unchanged(preparation, files)
         writer = Writer(preparation)
     except BaseException:
         preparation.close(keep=True)
@@ -261,18 +302,25 @@ def prepare(
     keep = True
     try:
         on_start(len(preparation.sources), len(preparation.classes))
-        by_word = _by_word(found.files, wanted, preparation, on_source)
-        if wanted is None:
+        by_word = _by_word(files, wanted, preparation, on_source)
+        if base:
+            wanted = _classes_with(by_word, wanted, base)
+            _check_can_add(by_word, rules, base)
+        elif wanted is None:
             wanted = tuple(sorted(by_word))
-        _check_found(wanted, by_word)
+        _check_found(wanted, {**by_word, **dict.fromkeys(base.classes if base else ())})
         if len(wanted) > 2**16:
             raise DatasetError(f"{len(wanted)} classes are more than the {2**16} that a dataset can hold")
-        _write_classes(wanted, by_word, rules, others, preparation, writer, on_class)
-        manifest = _manifest(wanted, rules, preparation, writer.finish())
-        write_text(preparation.folder / "dataset/manifest.json", manifest)
-        if into.exists():
-            into.rmdir()
-        (preparation.folder / "dataset").rename(into)
+        _write_classes(wanted, by_word, rules, base, others, preparation, writer, on_class)
+        manifest = _manifest(wanted, rules, base, preparation, writer.finish())
+        made = preparation.folder / "dataset"
+        write_text(made / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+        if base:
+            exchange(made, into)
+        else:
+            if into.exists():
+                into.rmdir()
+            made.rename(into)
         keep = False
     except BaseException as error:
         keep = isinstance(error, FormatError) or not isinstance(error, QuickstrokeError)
@@ -282,18 +330,106 @@ def prepare(
     finally:
         writer.close()
         preparation.close(keep)
-    return _prepared(into, json.loads(manifest), found)
+    return _prepared(into, manifest, found, files, base)
 
 
-def _prepared(path: Path, manifest: Mapping[str, Any], found: formats.Sources) -> Prepared:
+def _prepared(
+    into: Path,
+    manifest: Mapping[str, Any],
+    found: formats.Sources,
+    files: Sequence[Path],
+    base: "PreparedDataset | None",
+) -> Prepared:
     return Prepared(
-        path,
+        into,
         manifest["n"],
         len(manifest["classes"]),
         manifest["n_by_split"],
         manifest["left_out"],
         tuple(path.name for path in found.ignored),
+        tuple(path.name for path in found.files if path not in files),
+        manifest["n"] - (len(base) if base else 0),
     )
+
+
+def _made_before(into: Path, wanted: Sequence[str] | None, rules: _Rules, found: formats.Sources) -> Prepared:
+    """What there is already, where it is just what was asked for: a kill came after all was done."""
+    manifest = PreparedDataset(into).manifest
+    asked = {**rules.to_json(), "classes": manifest["classes"] if wanted is None else list(wanted)}
+    if {key: manifest[key] for key in asked} != asked or [_described(path) for path in found.files] != manifest[
+        "sources"
+    ]:
+        raise DatasetError(f"{into}: exists already, from other sources or with other options; remove it first")
+    shutil.rmtree(folder_of(into), ignore_errors=True)
+    return _prepared(into, manifest, found, found.files, None)
+
+
+def _rules_of(
+    base: "PreparedDataset",
+    split: FractionSplit | PositionSplit | None,
+    limit: int | None,
+    recognized_only: bool,
+    drop_duplicates: bool,
+    held_out: str | None,
+) -> _Rules:
+    """The rules of a dataset to which is added.
+
+    Raises:
+        ConfigError: others were given.
+    """
+    values = dict(base.manifest["split"])
+    kind = PositionSplit if values.pop("rule") == "position" else FractionSplit
+    options = base.manifest["options"]
+    rules = _Rules(
+        kind(**values),
+        options["limit"],
+        options["recognized_only"],
+        options["drop_duplicates"],
+        options.get("held_out"),
+    )
+    for key, given, own in (
+        ("split", split or rules.split, rules.split),
+        ("limit", limit or rules.limit, rules.limit),
+        ("recognized_only", recognized_only or rules.recognized_only, rules.recognized_only),
+        ("drop_duplicates", drop_duplicates or rules.drop_duplicates, rules.drop_duplicates),
+        ("held_out, by the hash of its manifest,", held_out, rules.held_out),
+    ):
+        if given != own:
+            raise ConfigError(f"{base.path}: was prepared with {key} = {own}, cannot add with {given}")
+    return rules
+
+
+def _is_known(path: Path, base: "PreparedDataset") -> bool:
+    """Whether a dataset was made from this file, too."""
+    same = [source for source in base.manifest["sources"] if source["name"] == path.name]
+    n_bytes = path.stat().st_size
+    return any(source["bytes"] == n_bytes for source in same) and _described(path) in same
+
+
+def _classes_with(by_word: Iterable[str], wanted: Sequence[str] | None, base: "PreparedDataset") -> tuple[str, ...]:
+    """The classes of a dataset to which those words are added.
+
+    Raises:
+        ConfigError: the classes that are wanted lack one that is there.
+    """
+    if wanted is None:
+        new = sorted(set(by_word) - set(base.classes))
+        is_sorted = list(base.classes) == sorted(base.classes)
+        return tuple(sorted([*base.classes, *new]) if is_sorted else [*base.classes, *new])
+    missing = [word for word in base.classes if word not in wanted]
+    if missing:
+        raise ConfigError(f"{base.path}: has drawings of {', '.join(map(repr, missing))}, which the classes lack")
+    return tuple(wanted)
+
+
+def _check_can_add(by_word: Iterable[str], rules: _Rules, base: "PreparedDataset") -> None:
+    if rules.drop_duplicates and rules.held_out is not None:
+        known = [word for word in base.classes if word in by_word]
+        if known:
+            raise DatasetError(
+                f"{base.path}: was prepared without duplicates and with drawings held out, whose strokes it does not "
+                f"know any more: cannot add to {', '.join(map(repr, known))}; prepare all sources again"
+            )
 
 
 def _check_unchanged(preparation: Preparation, files: Sequence[Path]) -> None:
@@ -395,6 +531,7 @@ def _write_classes(
     wanted: Sequence[str],
     by_word: Mapping[str, Sequence[_Source]],
     rules: _Rules,
+    base: "PreparedDataset | None",
     held_out: "PreparedDataset | None",
     preparation: Preparation,
     writer: Writer,
@@ -403,20 +540,28 @@ def _write_classes(
     """Writes the drawings of those classes that are not written yet, with a journal line for each.
 
     Raises:
-        DatasetError: classes with too few drawings.
+        DatasetError: classes with too few drawings, or what is added would take one from the dataset.
     """
     picker = _Picker(rules, held_out, preparation.folder / "keys")
     begin = len(preparation.classes)
     if begin:
         picker.go_on(preparation.classes[-1]["left_out"], writer.key_ids())
     else:
-        picker.left_out["other words"] = sum(line["n_other"] for line in preparation.sources.values())
+        picker.left_out.update(base.manifest["left_out"] if base else {})
+        picker.left_out["other words"] += sum(line["n_other"] for line in preparation.sources.values())
     too_few: list[str] = []
     described: dict[int, dict[str, Any]] = {}
-    for label, (word, blocks) in enumerate(_blocks(wanted[begin:], by_word, described), start=begin):
+    for label, (word, blocks) in enumerate(_blocks(wanted[begin:], by_word, base, described), start=begin):
         picker.begin(word)
+        n_old, n_seen = base.n_of(word) if base else 0, 0
         for block in blocks:
             keep, key_ids, splits = picker.pick(block)
+            if n_seen < n_old and len(keep) < len(block):
+                raise DatasetError(
+                    f"{preparation.into}: a drawing of {word!r} shares its key_id with one of a new class before "
+                    "it, and only one of them can stay; give --classes with the new words last, or prepare all again"
+                )
+            n_seen += len(block)
             if not too_few:
                 writer.append(label, block, keep, key_ids, splits)
         counts = picker.end()
@@ -428,7 +573,9 @@ def _write_classes(
                 word=word,
                 n_by_split=dict(zip(SPLITS, counts, strict=True)),
                 left_out=dict(picker.left_out),
-                sources=[described.pop(source.position) for source in by_word[word] if source.position is not None],
+                sources=[
+                    described.pop(source.position) for source in by_word.get(word, ()) if source.position is not None
+                ],
                 written=writer.written(),
             )
         on_class(word, label + 1, len(wanted))
@@ -436,12 +583,18 @@ def _write_classes(
         raise DatasetError("too few drawings: " + "; ".join(too_few))
 
 
-def _manifest(wanted: Sequence[str], rules: _Rules, preparation: Preparation, arrays: dict[str, Any]) -> str:
+def _manifest(
+    wanted: Sequence[str],
+    rules: _Rules,
+    base: "PreparedDataset | None",
+    preparation: Preparation,
+    arrays: dict[str, Any],
+) -> dict[str, Any]:
     per_class = {line["word"]: line["n_by_split"] for line in preparation.classes}
     totals = {name: sum(counts[name] for counts in per_class.values()) for name in SPLITS}
     left_out = preparation.classes[-1]["left_out"]
     sources = [line for _, line in sorted(preparation.sources.items())]
-    manifest = {
+    return {
         "format": FORMAT,
         "version": VERSION,
         "n": sum(totals.values()),
@@ -451,14 +604,19 @@ def _manifest(wanted: Sequence[str], rules: _Rules, preparation: Preparation, ar
         "n_by_class": per_class,
         "left_out": {reason: n for reason, n in sorted(left_out.items()) if n},
         "options": rules.to_json()["options"],
-        "sources": [{key: line[key] for key in ("name", "bytes", "sha256")} for line in sources],
+        "sources": [
+            *(base.manifest["sources"] if base else ()),
+            *({key: line[key] for key in ("name", "bytes", "sha256")} for line in sources),
+        ],
         "arrays": arrays,
     }
-    return json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
 
 
 def _blocks(
-    words: Sequence[str], by_word: Mapping[str, Sequence[_Source]], described: dict[int, dict[str, Any]]
+    words: Sequence[str],
+    by_word: Mapping[str, Sequence[_Source]],
+    base: "PreparedDataset | None",
+    described: dict[int, dict[str, Any]],
 ) -> Iterator[tuple[str, Iterator[DrawingBlock]]]:
     """Each word with its drawings, a block at a time; the next block of each of a few words is read ahead by threads.
 
@@ -477,14 +635,18 @@ def _blocks(
         try:
             for word in words:
                 while len(ahead) <= n_threads and (following := next(todo, None)) is not None:
-                    blocks = _read(following, by_word[following], described)
+                    blocks = _read(following, by_word.get(following, ()), base, described)
                     ahead.append((blocks, pool.submit(next, blocks, None)))
                 yield word, rest(*ahead.popleft())
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _read(word: str, sources: Sequence[_Source], described: dict[int, dict[str, Any]]) -> Iterator[DrawingBlock]:
+def _read(
+    word: str, sources: Sequence[_Source], base: "PreparedDataset | None", described: dict[int, dict[str, Any]]
+) -> Iterator[DrawingBlock]:
+    if base:
+        yield from base.blocks(word)
     for source in sources:
         parts: list[DrawingBlock] = []
         for part in binary.read_blocks(source.path, word):
@@ -674,17 +836,37 @@ class PreparedDataset:
         dtype = np.dtype(self.manifest["arrays"][name]["dtype"])
         return np.fromfile(self.path / f"{name}.bin", dtype, end - begin, offset=begin * dtype.itemsize)
 
+    def n_of(self, word: str) -> int:
+        """How many drawings a word has, 0 if it is no class."""
+        return sum(self.manifest["n_by_class"].get(word, {}).values())
+
     def _range(self, word: str) -> tuple[int, int]:
-        """The indices, from and to, of a class's drawings."""
-        n_of_class = [sum(self.manifest["n_by_class"][one].values()) for one in self.classes]
-        label = self.classes.index(word)
-        begin = sum(n_of_class[:label])
-        return begin, begin + n_of_class[label]
+        """The indices, from and to, of a word's drawings."""
+        label = self.classes.index(word) if word in self.classes else 0
+        begin = sum(self.n_of(one) for one in self.classes[:label])
+        return begin, begin + self.n_of(word)
+
+    def blocks(self, word: str) -> Iterator[DrawingBlock]:
+        """The drawings of a word as blocks, without what a dataset does not keep of them."""
+        first, last = self._range(word)
+        for begin in range(first, last, _PIECE):
+            end = min(begin + _PIECE, last)
+            offsets = self._read("offsets", begin, end + 1).astype(np.int64)
+            at, n_points = int(offsets[0]), int(offsets[-1] - offsets[0])
+            bits = np.unpackbits(self._read("pen_up", at >> 3, (at + n_points + 7) >> 3), bitorder="little")
+            yield DrawingBlock(
+                word=word,
+                points=self._read("points", 2 * at, 2 * (at + n_points)).reshape(-1, 2),
+                pen_up=bits[at & 7 : (at & 7) + n_points],
+                offsets=offsets - at,
+                key_ids=self._read("key_ids", begin, end),
+                countrycodes=np.full((end - begin, 2), ord("Z"), dtype=np.uint8),
+                timestamps_s=np.zeros(end - begin, dtype=np.uint32),
+                recognized=np.ones(end - begin, dtype=np.uint8),
+            )
 
     def key_ids_not_trained_on(self, word: str) -> NDArray[np.uint64]:
-        """The ascending key_ids of a class's drawings in the splits `reserved`, `val` and `test`; empty without it."""
-        if word not in self.classes:
-            return np.empty(0, dtype=np.uint64)
+        """The ascending key_ids of a word's drawings in the splits `reserved`, `val` and `test`."""
         begin, end = self._range(word)
         key_ids, splits = self._read("key_ids", begin, end), self._read("splits", begin, end)
         return np.sort(key_ids[splits != SPLITS.index("train")])

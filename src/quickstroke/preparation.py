@@ -63,7 +63,6 @@ class Preparation:
         into: the dataset that is made.
         sources: of each source that is done, by its position, what its journal line says.
         classes: the journal lines of the classes that are written, in order.
-        manifest_sha256: of the manifest, once it is written.
     """
 
     def __init__(self, into: Path, plan: Mapping[str, Any], resume: bool) -> None:
@@ -76,7 +75,6 @@ class Preparation:
         self.into, self.folder = into, folder_of(into)
         self.sources: dict[int, dict[str, Any]] = {}
         self.classes: list[dict[str, Any]] = []
-        self.manifest_sha256 = ""
         path = self.folder / "journal.jsonl"
         is_begun = path.exists()
         if is_begun and not resume:
@@ -153,11 +151,9 @@ class Preparation:
     def _take(self, line: dict[str, Any]) -> None:
         if "source" in line:
             self.sources[line["source"]] = line
-        elif "word" in line:
+        else:
             self.classes.append(line)
             self.sources |= {source["source"]: source for source in line["sources"]}
-        else:
-            self.manifest_sha256 = line["manifest_sha256"]
 
     def _damaged(self, path: Path, error: Exception) -> DatasetError:
         return DatasetError(f"{path}: damaged ({type(error).__name__}: {error}); remove {self.folder} to start anew")
