@@ -161,7 +161,8 @@ class Prepare:
         self.work = work
 
     def command(self, into: Path) -> list[str]:
-        return ["prepare", str(self.work / "binary"), "--into", str(into), "--fractions", "0.7", "0.2", "0.1"]
+        options = ["--fractions", "0.7", "0.2", "0.1", "--resume"]
+        return ["prepare", str(self.work / "binary"), "--into", str(into), *options]
 
     def check(self, into: Path) -> None:
         if into.exists():
@@ -284,11 +285,9 @@ def kill_until_done(
             raise Found(f"{stage.name} ends with {code}, {kind}: {log.read_text()[-2000:]}")
         kills[kind] += 1
         stage.check(into)
-    # A dataset that is there already was made before a kill came.
-    if not (isinstance(stage, Prepare) and into.exists()):
-        code = in_child(stage.command(into), log)
-        if code != 0:
-            raise Found(f"{stage.name} does not go on after {sum(kills.values())} kills: {log.read_text()[-2000:]}")
+    code = in_child(stage.command(into), log)
+    if code != 0:
+        raise Found(f"{stage.name} does not go on after {sum(kills.values())} kills: {log.read_text()[-2000:]}")
     stage.check(into)
     if stage.end(into) != expected:
         raise Found(f"{stage.name} ends otherwise after {sum(kills.values())} kills")

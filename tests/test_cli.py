@@ -374,12 +374,12 @@ def test_train_refuses_bad_names_and_folders(run, dataset, tmp_path):
 def test_full_disk_is_one_clear_line(run, monkeypatch, binary_folder, tmp_path):
     import errno
 
-    from quickstroke import dataset as datasets
+    from quickstroke import preparation
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(datasets._Writer, "append", full)
+    monkeypatch.setattr(preparation.Writer, "append", full)
     one_line(run("prepare", binary_folder, "--into", tmp_path / "data"), "No space left on device", "data")
     assert list(tmp_path.iterdir()) == []
 

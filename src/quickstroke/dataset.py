@@ -12,21 +12,17 @@ Drawings lie in the order of the classes, within a class in the order of the sou
 memory-mapped on use. The same input gives the same bytes.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -35,33 +31,29 @@ from numpy.typing import NDArray
 from quickstroke import formats
 from quickstroke.batches import Drawings
 from quickstroke.categories import CATEGORIES, check_classes, closest_words
-from quickstroke.drawing import UNKNOWN_COUNTRY, Drawing, DrawingBlock, check_simplified, split_strokes
-from quickstroke.errors import CategoryError, ConfigError, DatasetError, FormatError
-from quickstroke.files import n_cores, sha256_of, write_text
+from quickstroke.drawing import Drawing, DrawingBlock, check_simplified, split_strokes
+from quickstroke.errors import CategoryError, ConfigError, DatasetError, FormatError, QuickstrokeError
+from quickstroke.files import exchange, n_cores, sha256_of, write_text
 from quickstroke.formats import binary
-from quickstroke.simplification import simplify
+from quickstroke.keys import KeySet, is_among
+from quickstroke.preparation import ARRAYS, Preparation, Writer, folder_of
+from quickstroke.spill import Spilled, Spiller, simplified_strokes
 
 FORMAT = "quickstroke prepared dataset"
 VERSION = 1
 SPLITS = ("reserved", "train", "val", "test")
 
-# From so many points on, offsets are uint64.
-_WIDE_POINTS = 2**32
-
-# Words whose drawings are read before their turn: in the whole of Quick, Draw! each has some 150,000, of 150 bytes.
+# Words whose first drawings are read before their turn.
 _MAX_AHEAD = 4
 
-# Files that a source's words are brought to are kept open; an operating system allows few.
-_MAX_OPEN_FILES = 200
+# Files that are brought to the binary form at a time: each may have a process of its own, of some 120 MB.
+_MAX_PROCESSES = 3
 
-_ARRAYS: dict[str, tuple[str, ...]] = {
-    "points": ("<u1",),
-    "pen_up": ("<u1",),
-    "offsets": ("<u4", "<u8"),
-    "labels": ("<u2",),
-    "key_ids": ("<u8",),
-    "splits": ("<u1",),
-}
+# Points of a block: enough that what is done once a block does not matter.
+_BLOCK_POINTS = 1 << 21
+
+# So many drawings of a dataset are looked at in one piece.
+_PIECE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +74,8 @@ class FractionSplit:
                 f"fractions should be three numbers from 0 to 1 (train, val, test) that add up to 1, got {values}"
             )
 
-    def assign(self, key_ids: NDArray[np.uint64]) -> NDArray[np.uint8]:
-        """The split (N,) of each drawing, an index into SPLITS."""
+    def assign(self, key_ids: NDArray[np.uint64], n_before: int = 0) -> NDArray[np.uint8]:
+        """The split (N,) of each drawing, an index into SPLITS, whatever was `n_before` them in their class."""
         position = _splitmix64(key_ids) / 2.0**64
         bounds = np.cumsum([self.train, self.val])
         # A split of fraction 0 gets nothing, whatever the rounding of the sums.
@@ -122,9 +114,9 @@ class PositionSplit:
         """Drawings that each class needs."""
         return sum(self.counts)
 
-    def assign(self, key_ids: NDArray[np.uint64]) -> NDArray[np.uint8]:
-        """The split (N,) of the first `total` drawings, an index into SPLITS."""
-        return np.repeat(np.arange(4, dtype=np.uint8), self.counts)[: len(key_ids)]
+    def assign(self, key_ids: NDArray[np.uint64], n_before: int = 0) -> NDArray[np.uint8]:
+        """The split, an index into SPLITS, of those that are among the class's first `total`; `n_before` are before."""
+        return np.repeat(np.arange(4, dtype=np.uint8), self.counts)[n_before : n_before + len(key_ids)]
 
     def shortage(self, counts: Sequence[int]) -> str:
         """What a class with `counts` drawings a split lacks, empty if nothing."""
@@ -156,7 +148,13 @@ def _splitmix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What `prepare` made: the folder, drawings a split, and drawings left out by reason."""
+    """What `prepare` made: the folder, drawings a split, and drawings left out by reason.
+
+    Attributes:
+        ignored_files: files beside the sources that are no drawing files.
+        known_files: sources that the dataset to which was added had already.
+        n_added: how many of the drawings were not in it.
+    """
 
     path: Path
     n: int
@@ -164,6 +162,39 @@ class Prepared:
     splits: dict[str, int]
     left_out: dict[str, int]
     ignored_files: tuple[str, ...]
+    known_files: tuple[str, ...]
+    n_added: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """Which drawings are taken, and how they are split; `held_out` is the hash of another dataset's manifest."""
+
+    split: FractionSplit | PositionSplit
+    limit: int | None
+    recognized_only: bool
+    drop_duplicates: bool
+    held_out: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As a manifest has them."""
+        rule = "hash of key_id" if isinstance(self.split, FractionSplit) else "position"
+        return {
+            "split": {"rule": rule, **asdict(self.split)},
+            "options": {
+                "limit": self.limit,
+                "recognized_only": self.recognized_only,
+                "drop_duplicates": self.drop_duplicates,
+                **({"held_out": self.held_out} if self.held_out is not None else {}),
+            },
+        }
+
+
+class _Source(NamedTuple):
+    """A binary file with drawings of one word; `position` is None for what another source was brought to."""
+
+    path: Path
+    position: int | None
 
 
 def prepare(
@@ -176,13 +207,22 @@ def prepare(
     recognized_only: bool = False,
     drop_duplicates: bool = False,
     held_out: Path | str | None = None,
+    add: bool = False,
+    resume: bool = False,
+    on_start: Callable[[int, int], None] = lambda n_sources, n_classes: None,
+    on_source: Callable[[str, int, int], None] = lambda name, done, total: None,
     on_class: Callable[[str, int, int], None] = lambda word, done, total: None,
 ) -> Prepared:
     """Brings drawing files of any format into one prepared dataset; raw drawings are simplified.
 
+    Memory stays bounded, however many drawings there are. What is done so far is in a folder beside the dataset,
+    `preparation.folder_of(into)`. It stays there when the preparation is killed, interrupted, or stopped by a full disk
+    or a file that breaks its format; everything else that goes wrong leaves nothing behind.
+
     Args:
         sources: files, folders or glob patterns, as `formats.find_sources`.
-        into: the folder to make; it must not exist yet, and appears only once it is whole.
+        into: the folder to make; it must not exist yet, and appears only once it is whole. With `add`, the dataset to
+            which is added; it stays what it was until the new one takes its place.
         classes: the words to take, in the order of their labels; by default all words found, sorted.
         split: the split rule; by default fractions of 0.8, 0.1 and 0.1.
         limit: take the first so many drawings of each class, counted after everything else that leaves drawings out.
@@ -190,182 +230,292 @@ def prepare(
         drop_duplicates: leave out drawings whose strokes the class has already.
         held_out: another prepared dataset, whose drawings of the splits `reserved`, `val` and `test` are left out (by
             word and key_id), so that what is trained here can be scored there.
+        add: put new classes, or more drawings of its classes, into the dataset `into`, whose sources need not be there
+            any more. See below.
+        resume: go on with a preparation of `into` that was stopped; without one, start anew. The result is the same.
+        on_start: called once with how many sources that are no binary files, and classes, are done already.
+        on_source: called with (file name, done, in all) after each source that is no binary file of a class.
         on_class: called with (word, classes done, classes in all) after each class.
 
     A drawing whose key_id the class has already is always left out, and with a split by position also one whose
     key_id another class has: no drawing is in two splits.
 
+    With `add`, split, limit and the other rules are the dataset's own; one that is given has to be the same, and the
+    dataset that was held out has to be given again. Sources that it has already, by name and content, are passed over.
+    New classes take their places in the order where the dataset's are sorted, else they come last; `classes` may say
+    another order of old and new ones. The drawings are those of preparing the old sources and then the new ones
+    together, with the result's classes, byte for byte, where no drawing of the new classes was among the old sources
+    and drawings of one key_id have the same strokes; the counts of what was left out may name other reasons.
+
     Raises:
         FormatError: a source that is missing or breaks its format.
         CategoryError: a class twice, or one that no source has.
-        DatasetError: the folder exists, or classes with too few drawings: each, with what it has and what was asked.
-        ConfigError: an impossible split or limit.
+        DatasetError: the folder exists, or classes with too few drawings: each, with what it has and what was asked;
+            or what was begun cannot be resumed so, or nothing can be added so.
+        ConfigError: an impossible split or limit, or with `add` another than the dataset's.
     """
-    split = split or FractionSplit()
     into = Path(into)
     if limit is not None and limit < 1:
         raise ConfigError(f"limit should be 1 or more, got {limit}")
-    if into.exists() and (not into.is_dir() or any(into.iterdir())):
-        raise DatasetError(f"{into}: exists already; prepare into a new folder, or remove this one first")
-    kept_away = _held_out(held_out) if held_out is not None else {}
+    base = PreparedDataset(into) if add else None
+    exists = into.exists() and (not into.is_dir() or any(into.iterdir()))
+    if exists and not add and not (resume and (into / "manifest.json").exists()):
+        raise DatasetError(
+            f"{into}: exists already; prepare into a new folder, or remove this one first (--add puts more drawings "
+            "into a prepared dataset)"
+        )
+    others = PreparedDataset(held_out) if held_out is not None else None
+    held_out_sha256 = others.manifest_sha256 if others else None
+    if base:
+        rules = _rules_of(base, split, limit, recognized_only, drop_duplicates, held_out_sha256)
+    else:
+        rules = _Rules(split or FractionSplit(), limit, recognized_only, drop_duplicates, held_out_sha256)
     found = formats.find_sources(sources)
+    for path in found.files:
+        if path.name.encode("utf-8", "replace").decode() != path.name:
+            raise FormatError("its name is no UTF-8 text, which a manifest needs", path)
     wanted = check_classes(classes, "classes") if classes is not None else None
+    if exists and not base:
+        return _made_before(into, wanted, rules, found)
+    files = found.files
+    if base:
+        files = tuple(path for path in files if not _is_known(path, base))
+        if not files:
+            if resume:  # the kill came after the new dataset had taken its place
+                shutil.rmtree(folder_of(into), ignore_errors=True)
+            return _prepared(into, base.manifest, found, files, base)
+        base.verify()
+    plan = {
+        "added_to": base.manifest_sha256 if base else None,
+        "sources": [path.name for path in files],
+        "classes": wanted,
+        **rules.to_json(),
+    }
     into.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{into.name}.", suffix=".tmp", dir=into.parent))
-    writer = _Writer(work)
+    preparation = Preparation(into, plan, resume)
     try:
-        left_out: Counter[str] = Counter()
-        by_word = _by_word(found.files, wanted, work / "by_word", left_out)
-        if wanted is None:
+        _check_unchanged(preparation, files)
+        writer = Writer(preparation)
+    except BaseException:
+        preparation.close(keep=True)
+        raise
+    keep = True
+    try:
+        on_start(len(preparation.sources), len(preparation.classes))
+        by_word = _by_word(files, wanted, preparation, on_source)
+        if base:
+            wanted = _classes_with(by_word, wanted, base)
+            _check_can_add(by_word, rules, base)
+        elif wanted is None:
             wanted = tuple(sorted(by_word))
-        _check_found(wanted, by_word)
+        _check_found(wanted, {**by_word, **dict.fromkeys(base.classes if base else ())})
         if len(wanted) > 2**16:
             raise DatasetError(f"{len(wanted)} classes are more than the {2**16} that a dataset can hold")
-        per_class: dict[str, dict[str, int]] = {}
-        too_few: list[str] = []
-        placed = np.empty(0, dtype=np.uint64)  # sorted key_ids
-        for label, (word, block) in enumerate(_blocks(wanted, by_word)):
-            keys = block.key_ids
-            if drop_duplicates or (keys == 0).any():
-                hashes = _hash_drawings(block)
-                keys = np.where(keys == 0, hashes, keys)
-            keep = np.arange(len(block))
-            if recognized_only:
-                keep = _drop(keep, block.recognized == 1, "not recognized", left_out)
-            keep = _drop(keep, _first(keys[keep]), "repeated key_id", left_out)
-            if drop_duplicates:
-                keep = _drop(keep, _first(hashes[keep]), "duplicate strokes", left_out)
-            if word in kept_away:
-                keep = _drop(keep, ~_among(keys[keep], kept_away[word]), "held out by another dataset", left_out)
-            if isinstance(split, PositionSplit):
-                # A hash sends a drawing of two classes to one split, its positions in them do not.
-                keep = _drop(keep, ~_among(keys[keep], placed), "key_id of another class", left_out)
-            if limit is not None:
-                keep = _drop(keep, np.arange(len(keep)) < limit, "over the limit", left_out)
-            key_ids = keys[keep]
-            assigned = split.assign(key_ids)
-            counts = np.bincount(assigned, minlength=len(SPLITS))
-            shortage = split.shortage(counts.tolist())
-            if shortage:
-                too_few.append(f"{word} has {len(keep)}, {shortage}")
-            elif not too_few:
-                left_out["beyond the split counts"] += len(keep) - len(assigned)
-                writer.append(label, block, keep[: len(assigned)], key_ids[: len(assigned)], assigned)
-                per_class[word] = dict(zip(SPLITS, counts.tolist(), strict=True))
-            if isinstance(split, PositionSplit):
-                # Two ascending runs, which a stable sort merges.
-                runs = [placed, np.sort(key_ids[: len(assigned)])]
-                placed = np.sort(np.concatenate(runs), kind="stable")
-            on_class(word, label + 1, len(wanted))
-        if too_few:
-            raise DatasetError("too few drawings: " + "; ".join(too_few))
-        shutil.rmtree(work / "by_word", ignore_errors=True)
-        arrays = writer.finish()
-        totals = {name: sum(counts[name] for counts in per_class.values()) for name in SPLITS}
-        reasons = {reason: n for reason, n in sorted(left_out.items()) if n}
-        manifest = {
-            "format": FORMAT,
-            "version": VERSION,
-            "n": sum(totals.values()),
-            "classes": list(wanted),
-            "split": _split_to_json(split),
-            "n_by_split": totals,
-            "n_by_class": per_class,
-            "left_out": reasons,
-            "options": {
-                "limit": limit,
-                "recognized_only": recognized_only,
-                "drop_duplicates": drop_duplicates,
-                **({"held_out": PreparedDataset(held_out).manifest_sha256} if held_out is not None else {}),
-            },
-            "sources": _described(found.files),
-            "arrays": arrays,
-        }
-        write_text(work / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
-        if into.exists():
-            into.rmdir()
-        work.chmod(0o755)
-        work.rename(into)
+        _write_classes(wanted, by_word, rules, base, others, preparation, writer, on_class)
+        manifest = _manifest(wanted, rules, base, preparation, writer.finish())
+        made = preparation.folder / "dataset"
+        write_text(made / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+        if base:
+            exchange(made, into)
+        else:
+            if into.exists():
+                into.rmdir()
+            made.rename(into)
+        keep = False
     except BaseException as error:
-        with contextlib.suppress(OSError):
-            writer.close()
-        shutil.rmtree(work, ignore_errors=True)
+        keep = isinstance(error, FormatError) or not isinstance(error, QuickstrokeError)
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(into)  # a full disk names no file
         raise
-    ignored = tuple(path.name for path in found.ignored)
-    return Prepared(into, sum(totals.values()), len(wanted), totals, reasons, ignored)
+    finally:
+        writer.close()
+        preparation.close(keep)
+    return _prepared(into, manifest, found, files, base)
 
 
-def _held_out(path: Path | str) -> dict[str, NDArray[np.uint64]]:
-    """For each word of a prepared dataset the ascending key_ids that it does not train on."""
-    data = PreparedDataset(path)
-    away = np.flatnonzero(data.splits != SPLITS.index("train"))
-    labels, keys = data.labels[away], data.key_ids[away]
-    return {word: np.sort(keys[labels == label]) for label, word in enumerate(data.classes)}
+def _prepared(
+    into: Path,
+    manifest: Mapping[str, Any],
+    found: formats.Sources,
+    files: Sequence[Path],
+    base: "PreparedDataset | None",
+) -> Prepared:
+    return Prepared(
+        into,
+        manifest["n"],
+        len(manifest["classes"]),
+        manifest["n_by_split"],
+        manifest["left_out"],
+        tuple(path.name for path in found.ignored),
+        tuple(path.name for path in found.files if path not in files),
+        manifest["n"] - (len(base) if base else 0),
+    )
+
+
+def _made_before(into: Path, wanted: Sequence[str] | None, rules: _Rules, found: formats.Sources) -> Prepared:
+    """What there is already, where it is just what was asked for: a kill came after all was done."""
+    manifest = PreparedDataset(into).manifest
+    asked = {**rules.to_json(), "classes": manifest["classes"] if wanted is None else list(wanted)}
+    if {key: manifest[key] for key in asked} != asked or [_described(path) for path in found.files] != manifest[
+        "sources"
+    ]:
+        raise DatasetError(f"{into}: exists already, from other sources or with other options; remove it first")
+    shutil.rmtree(folder_of(into), ignore_errors=True)
+    return _prepared(into, manifest, found, found.files, None)
+
+
+def _rules_of(
+    base: "PreparedDataset",
+    split: FractionSplit | PositionSplit | None,
+    limit: int | None,
+    recognized_only: bool,
+    drop_duplicates: bool,
+    held_out: str | None,
+) -> _Rules:
+    """The rules of a dataset to which is added.
+
+    Raises:
+        ConfigError: others were given.
+    """
+    values = dict(base.manifest["split"])
+    kind = PositionSplit if values.pop("rule") == "position" else FractionSplit
+    options = base.manifest["options"]
+    rules = _Rules(
+        kind(**values),
+        options["limit"],
+        options["recognized_only"],
+        options["drop_duplicates"],
+        options.get("held_out"),
+    )
+    for key, given, own in (
+        ("split", split or rules.split, rules.split),
+        ("limit", limit or rules.limit, rules.limit),
+        ("recognized_only", recognized_only or rules.recognized_only, rules.recognized_only),
+        ("drop_duplicates", drop_duplicates or rules.drop_duplicates, rules.drop_duplicates),
+        ("held_out, by the hash of its manifest,", held_out, rules.held_out),
+    ):
+        if given != own:
+            raise ConfigError(f"{base.path}: was prepared with {key} = {own}, cannot add with {given}")
+    return rules
+
+
+def _is_known(path: Path, base: "PreparedDataset") -> bool:
+    """Whether a dataset was made from this file, too."""
+    same = [source for source in base.manifest["sources"] if source["name"] == path.name]
+    n_bytes = path.stat().st_size
+    return any(source["bytes"] == n_bytes for source in same) and _described(path) in same
+
+
+def _classes_with(by_word: Iterable[str], wanted: Sequence[str] | None, base: "PreparedDataset") -> tuple[str, ...]:
+    """The classes of a dataset to which those words are added.
+
+    Raises:
+        ConfigError: the classes that are wanted lack one that is there.
+    """
+    if wanted is None:
+        new = sorted(set(by_word) - set(base.classes))
+        is_sorted = list(base.classes) == sorted(base.classes)
+        return tuple(sorted([*base.classes, *new]) if is_sorted else [*base.classes, *new])
+    missing = [word for word in base.classes if word not in wanted]
+    if missing:
+        raise ConfigError(f"{base.path}: has drawings of {', '.join(map(repr, missing))}, which the classes lack")
+    return tuple(wanted)
+
+
+def _check_can_add(by_word: Iterable[str], rules: _Rules, base: "PreparedDataset") -> None:
+    if rules.drop_duplicates and rules.held_out is not None:
+        known = [word for word in base.classes if word in by_word]
+        if known:
+            raise DatasetError(
+                f"{base.path}: was prepared without duplicates and with drawings held out, whose strokes it does not "
+                f"know any more: cannot add to {', '.join(map(repr, known))}; prepare all sources again"
+            )
+
+
+def _check_unchanged(preparation: Preparation, files: Sequence[Path]) -> None:
+    """Raises DatasetError where a source that is done is not any more what it was."""
+    for position, line in preparation.sources.items():
+        path, stat = files[position], files[position].stat()
+        if (stat.st_size, stat.st_mtime_ns) != (line["bytes"], line["mtime_ns"]) and _described(path) != {
+            key: line[key] for key in ("name", "bytes", "sha256")
+        }:
+            raise DatasetError(
+                f"{path}: is not what it was when the preparation of {preparation.into} began; "
+                f"remove {preparation.folder} to start anew"
+            )
 
 
 def _by_word(
-    files: Sequence[Path], wanted: Sequence[str] | None, spill: Path, left_out: Counter[str]
-) -> dict[str, list[Path]]:
+    files: Sequence[Path],
+    wanted: Sequence[str] | None,
+    preparation: Preparation,
+    on_source: Callable[[str, int, int], None],
+) -> dict[str, list[_Source]]:
     """For each word, the binary files that hold its drawings, in source order.
 
-    Files that are not binary are brought to that form first, a file a word, so that memory stays bounded.
+    Files that are not binary are brought to that form first, a file a word, so that memory stays bounded; those of
+    other words are counted.
     """
-    by_word: dict[str, list[Path]] = {}
+    by_word: dict[str, list[_Source]] = {}
     takes = None if wanted is None else set(wanted)
+    others: list[int] = []
+    words: dict[int, list[str]] = {}
     for position, path in enumerate(files):
-        if path.name.encode("utf-8", "replace").decode() != path.name:
-            raise FormatError("its name is no UTF-8 text, which a manifest needs", path)
-        if (formats.ending_of(path) or "").startswith(".bin"):
-            word = formats.word_of(path)
-            if not word:
-                raise FormatError("its name gives no word; expected <word>.bin", path)
-            if takes is None or word in takes:
-                by_word.setdefault(word, []).append(path)
-            else:
-                left_out["other words"] += binary.count(path)
+        if not (formats.ending_of(path) or "").startswith(".bin"):
+            others.append(position)
             continue
-        spill.mkdir(exist_ok=True)
-        targets: dict[str, Path] = {}
-        writers: dict[str, IO[bytes]] = {}
+        word = formats.word_of(path)
+        if not word:
+            raise FormatError("its name gives no word; expected <word>.bin", path)
+        if takes is None or word in takes:
+            words[position] = [word]
+        else:
+            others.append(position)
+    spiller = Spiller(wanted)
+    with ThreadPoolExecutor(min(n_cores(), _MAX_PROCESSES)) as pool:
+        futures = {pool.submit(_bring, position, files[position], preparation, spiller) for position in others}
         try:
-            for number, drawing in enumerate(formats.read_file(path), start=1):
-                if not drawing.word:
-                    raise FormatError(f"drawing {number} has no word; a dataset needs one for each", path)
-                if takes is not None and drawing.word not in takes:
-                    left_out["other words"] += 1
-                    continue
-                if drawing.word not in targets:
-                    targets[drawing.word] = spill / f"{position}-{len(targets)}.bin"
-                    by_word.setdefault(drawing.word, []).append(targets[drawing.word])
-                if drawing.word not in writers:
-                    if len(writers) == _MAX_OPEN_FILES:
-                        writers.pop(next(iter(writers))).close()
-                    writers[drawing.word] = targets[drawing.word].open("ab")
-                try:
-                    writers[drawing.word].write(binary.encode(_as_prepared(drawing)))
-                except FormatError as error:
-                    raise FormatError(f"drawing {number}: {error.reason}", path) from error
+            for done, future in enumerate(as_completed(futures), start=1):
+                line = future.result()
+                if line is not preparation.sources.get(line["source"]):
+                    preparation.note(**line)
+                on_source(line["name"], done, len(others))
         finally:
-            for writer in writers.values():
-                writer.close()
+            spiller.stop()
+            pool.shutdown(cancel_futures=True)
+    for position, path in enumerate(files):
+        if position in words:
+            by_word.setdefault(words[position][0], []).append(_Source(path, position))
+            continue
+        for i, word in enumerate(preparation.sources[position]["words"]):
+            spilled = preparation.folder / "spilled" / str(position) / f"{i}.bin"
+            by_word.setdefault(word, []).append(_Source(spilled, None))
     return by_word
 
 
-def _as_prepared(drawing: Drawing) -> Drawing:
-    """The drawing simplified, with what a dataset keeps of it: no country or time that a binary file cannot hold."""
-    strokes = _simplified_strokes(drawing)
-    return dataclasses.replace(drawing, strokes=strokes, countrycode=UNKNOWN_COUNTRY, timestamp_us=0, times_ms=None)
+def _bring(position: int, path: Path, preparation: Preparation, spiller: Spiller) -> dict[str, Any]:
+    """The journal line of a source that is no binary file of a class, after bringing it to such files."""
+    folder = preparation.folder / "spilled" / str(position)
+    line = preparation.sources.get(position)
+    if line is not None and all(
+        (folder / f"{i}.bin").is_file() and sha256_of(folder / f"{i}.bin") == sha256
+        for i, sha256 in enumerate(line["words"].values())
+    ):
+        return line
+    if (formats.ending_of(path) or "").startswith(".bin"):
+        spilled = Spilled({}, binary.count(path))
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+        spilled = spiller.spill(path, folder)
+    return _source_line(position, path) | asdict(spilled)
 
 
-def _simplified_strokes(drawing: Drawing) -> list[NDArray[np.uint8]]:
-    if drawing.is_simplified:
-        return cast(list[NDArray[np.uint8]], list(drawing.strokes))
-    return simplify(drawing.strokes)
+def _source_line(position: int, path: Path) -> dict[str, Any]:
+    """What a journal says of any source; that of one which is not changed need not be read again."""
+    return {"source": position, **_described(path), "mtime_ns": path.stat().st_mtime_ns}
 
 
-def _check_found(wanted: Sequence[str], by_word: dict[str, Any]) -> None:
+def _check_found(wanted: Sequence[str], by_word: Mapping[str, Any]) -> None:
     missing = [word for word in wanted if word not in by_word]
     if not wanted:
         raise DatasetError("the sources hold no drawing")
@@ -377,27 +527,201 @@ def _check_found(wanted: Sequence[str], by_word: dict[str, Any]) -> None:
         raise CategoryError(f"the sources have no drawings of {', '.join(hints)}; words they have: {len(by_word)}")
 
 
-def _blocks(words: Sequence[str], by_word: dict[str, list[Path]]) -> Iterator[tuple[str, DrawingBlock]]:
-    """Each word with all its drawings, read ahead by as many threads as there are cores, a few words at most."""
+def _write_classes(
+    wanted: Sequence[str],
+    by_word: Mapping[str, Sequence[_Source]],
+    rules: _Rules,
+    base: "PreparedDataset | None",
+    held_out: "PreparedDataset | None",
+    preparation: Preparation,
+    writer: Writer,
+    on_class: Callable[[str, int, int], None],
+) -> None:
+    """Writes the drawings of those classes that are not written yet, with a journal line for each.
+
+    Raises:
+        DatasetError: classes with too few drawings, or what is added would take one from the dataset.
+    """
+    picker = _Picker(rules, held_out, preparation.folder / "keys")
+    begin = len(preparation.classes)
+    if begin:
+        picker.go_on(preparation.classes[-1]["left_out"], writer.key_ids())
+    else:
+        picker.left_out.update(base.manifest["left_out"] if base else {})
+        picker.left_out["other words"] += sum(line["n_other"] for line in preparation.sources.values())
+    too_few: list[str] = []
+    described: dict[int, dict[str, Any]] = {}
+    for label, (word, blocks) in enumerate(_blocks(wanted[begin:], by_word, base, described), start=begin):
+        picker.begin(word)
+        n_old, n_seen = base.n_of(word) if base else 0, 0
+        for block in blocks:
+            keep, key_ids, splits = picker.pick(block)
+            if n_seen < n_old and len(keep) < len(block):
+                raise DatasetError(
+                    f"{preparation.into}: a drawing of {word!r} shares its key_id with one of a new class before "
+                    "it, and only one of them can stay; give --classes with the new words last, or prepare all again"
+                )
+            n_seen += len(block)
+            if not too_few:
+                writer.append(label, block, keep, key_ids, splits)
+        counts = picker.end()
+        shortage = rules.split.shortage(counts)
+        if shortage:
+            too_few.append(f"{word} has {sum(counts)}, {shortage}")
+        if not too_few:
+            preparation.note(
+                word=word,
+                n_by_split=dict(zip(SPLITS, counts, strict=True)),
+                left_out=dict(picker.left_out),
+                sources=[
+                    described.pop(source.position) for source in by_word.get(word, ()) if source.position is not None
+                ],
+                written=writer.written(),
+            )
+        on_class(word, label + 1, len(wanted))
+    if too_few:
+        raise DatasetError("too few drawings: " + "; ".join(too_few))
+
+
+def _manifest(
+    wanted: Sequence[str],
+    rules: _Rules,
+    base: "PreparedDataset | None",
+    preparation: Preparation,
+    arrays: dict[str, Any],
+) -> dict[str, Any]:
+    per_class = {line["word"]: line["n_by_split"] for line in preparation.classes}
+    totals = {name: sum(counts[name] for counts in per_class.values()) for name in SPLITS}
+    left_out = preparation.classes[-1]["left_out"]
+    sources = [line for _, line in sorted(preparation.sources.items())]
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "n": sum(totals.values()),
+        "classes": list(wanted),
+        "split": rules.to_json()["split"],
+        "n_by_split": totals,
+        "n_by_class": per_class,
+        "left_out": {reason: n for reason, n in sorted(left_out.items()) if n},
+        "options": rules.to_json()["options"],
+        "sources": [
+            *(base.manifest["sources"] if base else ()),
+            *({key: line[key] for key in ("name", "bytes", "sha256")} for line in sources),
+        ],
+        "arrays": arrays,
+    }
+
+
+def _blocks(
+    words: Sequence[str],
+    by_word: Mapping[str, Sequence[_Source]],
+    base: "PreparedDataset | None",
+    described: dict[int, dict[str, Any]],
+) -> Iterator[tuple[str, Iterator[DrawingBlock]]]:
+    """Each word with its drawings, a block at a time; the next block of each of a few words is read ahead by threads.
+
+    What a journal says of a binary source is in `described` once its last block has come.
+    """
     n_threads = min(n_cores(), _MAX_AHEAD)
-    if n_threads == 1:
-        yield from ((word, _concatenate(word, by_word[word])) for word in words)
-        return
     with ThreadPoolExecutor(n_threads) as pool:
-        ahead = deque[Future[DrawingBlock]]()
+
+        def rest(blocks: Iterator[DrawingBlock], coming: Future[DrawingBlock | None]) -> Iterator[DrawingBlock]:
+            while (block := coming.result()) is not None:
+                coming = pool.submit(next, blocks, None)
+                yield block
+
+        ahead = deque[tuple[Iterator[DrawingBlock], Future[DrawingBlock | None]]]()
         todo = iter(words)
         try:
             for word in words:
-                for following in islice(todo, n_threads + 1 - len(ahead)):
-                    ahead.append(pool.submit(_concatenate, following, by_word[following]))
-                yield word, ahead.popleft().result()
+                while len(ahead) <= n_threads and (following := next(todo, None)) is not None:
+                    blocks = _read(following, by_word.get(following, ()), base, described)
+                    ahead.append((blocks, pool.submit(next, blocks, None)))
+                yield word, rest(*ahead.popleft())
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _concatenate(word: str, files: Iterable[Path]) -> DrawingBlock:
-    blocks = [block for path in files for block in binary.read_blocks(path, word)]
-    return blocks[0] if len(blocks) == 1 else DrawingBlock.concatenate(word, blocks)
+def _read(
+    word: str, sources: Sequence[_Source], base: "PreparedDataset | None", described: dict[int, dict[str, Any]]
+) -> Iterator[DrawingBlock]:
+    if base:
+        yield from base.blocks(word)
+    for source in sources:
+        parts: list[DrawingBlock] = []
+        for part in binary.read_blocks(source.path, word):
+            parts.append(part)
+            if sum(len(part.points) for part in parts) >= _BLOCK_POINTS:
+                yield DrawingBlock.concatenate(word, parts)
+                parts = []
+        if parts:
+            yield DrawingBlock.concatenate(word, parts)
+        if source.position is not None:
+            described[source.position] = _source_line(source.position, source.path)
+
+
+class _Picker:
+    """Chooses, class after class and block by block, which drawings stay, and in which split.
+
+    Attributes:
+        left_out: how many drawings were left out, by reason.
+    """
+
+    def __init__(self, rules: _Rules, held_out: "PreparedDataset | None", folder: Path) -> None:
+        self.left_out: Counter[str] = Counter()
+        self._rules, self._held_out, self._folder = rules, held_out, folder
+        self._placed = KeySet(folder / "placed")
+
+    def go_on(self, left_out: Mapping[str, int], placed: Iterable[NDArray[np.uint64]]) -> None:
+        """Takes up what was chosen before: what was left out, and the key_ids of what was not."""
+        self.left_out = Counter(left_out)
+        if isinstance(self._rules.split, PositionSplit):
+            for key_ids in placed:
+                self._placed.add(key_ids)
+
+    def begin(self, word: str) -> None:
+        """Begins a class."""
+        self._keys, self._hashes = KeySet(self._folder / "key_ids"), KeySet(self._folder / "strokes")
+        self._away = self._held_out.key_ids_not_trained_on(word) if self._held_out else np.empty(0, np.uint64)
+        self._n = 0  # of the class, before its split
+        self._counts = np.zeros(len(SPLITS), dtype=np.int64)
+        self._of_class: list[NDArray[np.uint64]] = []
+
+    def pick(self, block: DrawingBlock) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint8]]:
+        """Which drawings of the class's next block stay: their indices, key_ids and splits, (N,) each."""
+        rules = self._rules
+        keys = block.key_ids
+        if rules.drop_duplicates or (keys == 0).any():
+            hashes = _hash_drawings(block)
+            keys = np.where(keys == 0, hashes, keys)
+        keep = np.arange(len(block))
+        if rules.recognized_only:
+            keep = self._drop(keep, block.recognized == 1, "not recognized")
+        keep = self._drop(keep, self._keys.add_new(keys[keep]), "repeated key_id")
+        if rules.drop_duplicates:
+            keep = self._drop(keep, self._hashes.add_new(hashes[keep]), "duplicate strokes")
+        keep = self._drop(keep, ~is_among(keys[keep], self._away), "held out by another dataset")
+        if isinstance(rules.split, PositionSplit):
+            # A hash sends a drawing of two classes to one split, its positions in them do not.
+            keep = self._drop(keep, ~self._placed.among(keys[keep]), "key_id of another class")
+        if rules.limit is not None:
+            keep = self._drop(keep, np.arange(len(keep)) < rules.limit - self._n, "over the limit")
+        splits = rules.split.assign(keys[keep], self._n)
+        self._n += len(keep)
+        keep = self._drop(keep, np.arange(len(keep)) < len(splits), "beyond the split counts")
+        self._counts += np.bincount(splits, minlength=len(SPLITS))
+        if isinstance(rules.split, PositionSplit):
+            self._of_class.append(keys[keep])
+        return keep, keys[keep], splits
+
+    def end(self) -> list[int]:
+        """Ends a class; its drawings in each split."""
+        self._placed.add(np.concatenate([np.empty(0, np.uint64), *self._of_class]))
+        return [int(n) for n in self._counts]
+
+    def _drop(self, keep: NDArray[np.int64], mask: NDArray[np.bool_], reason: str) -> NDArray[np.int64]:
+        self.left_out[reason] += len(keep) - int(mask.sum())
+        return keep[mask]
 
 
 def _hash_drawings(block: DrawingBlock) -> NDArray[np.uint64]:
@@ -406,118 +730,9 @@ def _hash_drawings(block: DrawingBlock) -> NDArray[np.uint64]:
     return out
 
 
-def _first(values: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Whether each value appears for the first time."""
-    ascending = np.sort(values)
-    if not (ascending[1:] == ascending[:-1]).any():  # as nearly always, and found out in a fifth of the time
-        return np.ones(len(values), dtype=bool)
-    first = np.zeros(len(values), dtype=bool)
-    first[np.unique(values, return_index=True)[1]] = True
-    return first
-
-
-def _among(values: NDArray[np.uint64], ascending: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Whether each value is one of `ascending`."""
-    if not len(ascending):
-        return np.zeros(len(values), dtype=bool)
-    at = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
-    return np.equal(ascending[at], values)
-
-
-def _drop(keep: NDArray[np.int64], mask: NDArray[np.bool_], reason: str, left_out: Counter[str]) -> NDArray[np.int64]:
-    left_out[reason] += len(keep) - int(mask.sum())
-    return keep[mask]
-
-
-def _split_to_json(split: FractionSplit | PositionSplit) -> dict[str, Any]:
-    rule = "hash of key_id" if isinstance(split, FractionSplit) else "position"
-    return {"rule": rule, **asdict(split)}
-
-
-def _described(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    with ThreadPoolExecutor(n_cores()) as pool:
-        return list(pool.map(_source, paths))
-
-
-def _source(path: Path) -> dict[str, Any]:
+def _described(path: Path) -> dict[str, Any]:
+    """What a manifest says of a file."""
     return {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256_of(path)}
-
-
-class _Writer:
-    """Appends the drawings of one class after the other to the array files of a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._files = {name: (folder / f"{name}.bin").open("wb") for name in _ARRAYS}
-        self._write("offsets", np.zeros(1, "<u8"))
-        self._n_points = 0
-        self._n = 0
-        self._bits = np.empty(0, dtype=np.uint8)  # fewer than eight pen flags that do not fill a byte yet
-
-    def append(
-        self,
-        label: int,
-        block: DrawingBlock,
-        keep: NDArray[np.int64],
-        key_ids: NDArray[np.uint64],
-        splits: NDArray[np.uint8],
-    ) -> None:
-        points, pen_up = block.points, block.pen_up
-        lengths = np.diff(block.offsets)
-        if len(keep) < len(block):
-            kept = np.zeros(len(block), dtype=bool)
-            kept[keep] = True
-            rows = np.repeat(kept, lengths)
-            points, pen_up, lengths = points[rows], pen_up[rows], lengths[keep]
-        ends = self._n_points + np.cumsum(lengths)
-        bits = np.concatenate([self._bits, pen_up])
-        whole = len(bits) // 8 * 8
-        self._bits = bits[whole:]
-        for name, data in (
-            ("points", points),
-            ("pen_up", np.packbits(bits[:whole], bitorder="little")),
-            ("offsets", ends.astype("<u8")),
-            ("labels", np.full(len(keep), label, dtype="<u2")),
-            ("key_ids", key_ids.astype("<u8")),
-            ("splits", splits),
-        ):
-            self._write(name, data)
-        self._n_points += len(points)
-        self._n += len(keep)
-
-    def finish(self) -> dict[str, dict[str, Any]]:
-        """Brings everything to the disk and tells the type, shape and hash of each file."""
-        self._write("pen_up", np.packbits(self._bits, bitorder="little"))
-        wide = self._n_points >= _WIDE_POINTS
-        self.close()
-        if not wide:
-            path = self._folder / "offsets.bin"
-            np.fromfile(path, "<u8").astype("<u4").tofile(path)
-        for name in _ARRAYS:
-            with (self._folder / f"{name}.bin").open("rb+") as file:
-                os.fsync(file.fileno())
-        shapes = {
-            "points": (self._n_points, 2),
-            "pen_up": ((self._n_points + 7) // 8,),
-            "offsets": (self._n + 1,),
-            "labels": (self._n,),
-            "key_ids": (self._n,),
-            "splits": (self._n,),
-        }
-        arrays = {}
-        files = _described([self._folder / f"{name}.bin" for name in _ARRAYS])
-        for (name, dtypes), described in zip(_ARRAYS.items(), files, strict=True):
-            dtype = dtypes[-1] if wide else dtypes[0]
-            arrays[name] = {"dtype": dtype, "shape": list(shapes[name]), "sha256": described["sha256"]}
-        return arrays
-
-    def close(self) -> None:
-        """Closes the files; nothing can be appended any more."""
-        for file in self._files.values():
-            file.close()
-
-    def _write(self, name: str, data: NDArray[Any]) -> None:
-        self._files[name].write(np.ascontiguousarray(data).data)
 
 
 class PreparedDataset:
@@ -559,7 +774,7 @@ class PreparedDataset:
             if not isinstance(self.manifest["classes"], list):
                 raise TypeError("classes should be a list")
             self.classes = check_classes(self.manifest["classes"], "classes")
-            arrays = {name: self._map(name, dtypes) for name, dtypes in _ARRAYS.items()}
+            arrays = {name: self._map(name, dtypes) for name, dtypes in ARRAYS.items()}
         except DatasetError:
             raise
         except Exception as error:  # a manifest with any value in any place raises anything
@@ -590,19 +805,71 @@ class PreparedDataset:
         shapes = [array.shape for array in (self.points, self.pen_up, self.offsets, self.key_ids, self.splits)]
         if shapes != [(n_points, 2), ((n_points + 7) // 8,), (n + 1,), (n,), (n,)]:
             raise DatasetError(f"{self.path}: its arrays do not fit each other; prepare the dataset again")
-        if self.offsets[0] != 0 or self.offsets[-1] != n_points or (self.offsets[1:] <= self.offsets[:-1]).any():
+        counted = np.zeros(len(self.classes) * len(SPLITS), dtype=np.int64)
+        offset, label = np.zeros(1, dtype=self.offsets.dtype), np.zeros(1, dtype=self.labels.dtype)
+        ascends = self._read("offsets", 0, 1)[0] == 0
+        for begin in range(0, n, _PIECE):
+            end = min(begin + _PIECE, n)
+            offsets = np.concatenate([offset, self._read("offsets", begin + 1, end + 1)])
+            labels = np.concatenate([label, self._read("labels", begin, end)])
+            splits = self._read("splits", begin, end)
+            ascends = ascends and bool((offsets[1:] > offsets[:-1]).all())
+            if (labels[1:] < labels[:-1]).any():
+                raise DatasetError(f"{self.path / 'labels.bin'}: does not ascend; prepare it again")
+            if labels[-1] >= len(self.classes):
+                raise DatasetError(f"{self.path / 'labels.bin'}: has a label beyond its {len(self.classes)} classes")
+            if splits.max() >= len(SPLITS):
+                raise DatasetError(f"{self.path / 'splits.bin'}: has a split beyond its {len(SPLITS)}")
+            pairs = labels[1:].astype(np.int64) * len(SPLITS) + splits
+            counted += np.bincount(pairs, minlength=len(counted))
+            offset, label = offsets[-1:], labels[-1:]
+        if not ascends or offset[0] != n_points:
             raise DatasetError(f"{self.path / 'offsets.bin'}: does not ascend from 0 to {n_points}; prepare it again")
-        if n and self.labels.max() >= len(self.classes):
-            raise DatasetError(f"{self.path / 'labels.bin'}: has a label beyond its {len(self.classes)} classes")
-        if n and self.splits.max() >= len(SPLITS):
-            raise DatasetError(f"{self.path / 'splits.bin'}: has a split beyond its {len(SPLITS)}")
-        pairs = self.labels.astype(np.int64) * len(SPLITS) + self.splits
-        counted = np.bincount(pairs, minlength=len(self.classes) * len(SPLITS)).reshape(-1, len(SPLITS))
         told = [[self.manifest["n_by_class"][word][split] for split in SPLITS] for word in self.classes]
-        if counted.tolist() != told:
+        if counted.reshape(-1, len(SPLITS)).tolist() != told:
             raise DatasetError(
                 f"{self.path}: labels.bin or splits.bin has other counts than the manifest; prepare it again"
             )
+
+    def _read(self, name: str, begin: int, end: int) -> NDArray[Any]:
+        """Elements `begin` to `end` of a flat array: from its file, so that nothing stays mapped."""
+        dtype = np.dtype(self.manifest["arrays"][name]["dtype"])
+        return np.fromfile(self.path / f"{name}.bin", dtype, end - begin, offset=begin * dtype.itemsize)
+
+    def n_of(self, word: str) -> int:
+        """How many drawings a word has, 0 if it is no class."""
+        return sum(self.manifest["n_by_class"].get(word, {}).values())
+
+    def _range(self, word: str) -> tuple[int, int]:
+        """The indices, from and to, of a word's drawings."""
+        label = self.classes.index(word) if word in self.classes else 0
+        begin = sum(self.n_of(one) for one in self.classes[:label])
+        return begin, begin + self.n_of(word)
+
+    def blocks(self, word: str) -> Iterator[DrawingBlock]:
+        """The drawings of a word as blocks, without what a dataset does not keep of them."""
+        first, last = self._range(word)
+        for begin in range(first, last, _PIECE):
+            end = min(begin + _PIECE, last)
+            offsets = self._read("offsets", begin, end + 1).astype(np.int64)
+            at, n_points = int(offsets[0]), int(offsets[-1] - offsets[0])
+            bits = np.unpackbits(self._read("pen_up", at >> 3, (at + n_points + 7) >> 3), bitorder="little")
+            yield DrawingBlock(
+                word=word,
+                points=self._read("points", 2 * at, 2 * (at + n_points)).reshape(-1, 2),
+                pen_up=bits[at & 7 : (at & 7) + n_points],
+                offsets=offsets - at,
+                key_ids=self._read("key_ids", begin, end),
+                countrycodes=np.full((end - begin, 2), ord("Z"), dtype=np.uint8),
+                timestamps_s=np.zeros(end - begin, dtype=np.uint32),
+                recognized=np.ones(end - begin, dtype=np.uint8),
+            )
+
+    def key_ids_not_trained_on(self, word: str) -> NDArray[np.uint64]:
+        """The ascending key_ids of a word's drawings in the splits `reserved`, `val` and `test`."""
+        begin, end = self._range(word)
+        key_ids, splits = self._read("key_ids", begin, end), self._read("splits", begin, end)
+        return np.sort(key_ids[splits != SPLITS.index("train")])
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -653,7 +920,7 @@ class PreparedDataset:
         """
         for name, described in self.manifest["arrays"].items():
             path = self.path / f"{name}.bin"
-            if _source(path)["sha256"] != described["sha256"]:
+            if sha256_of(path) != described["sha256"]:
                 raise DatasetError(f"{path}: its contents are not those that were prepared; prepare the dataset again")
 
 
@@ -671,7 +938,7 @@ def from_drawings(drawings: Iterable[Drawing], classes: Sequence[str]) -> tuple[
     kept: list[tuple[int, list[NDArray[np.uint8]]]] = []
     for drawing in drawings:
         if drawing.word in position:
-            strokes = _simplified_strokes(drawing)
+            strokes = simplified_strokes(drawing)
             check_simplified(dataclasses.replace(drawing, strokes=strokes))
             kept.append((position[drawing.word], strokes))
         else:

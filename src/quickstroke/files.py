@@ -1,8 +1,10 @@
 """Files as bytes and text: gzip where the name says so, whole under their final name or not at all; and cores."""
 
+import ctypes
 import gzip
 import hashlib
 import os
+import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -106,6 +108,22 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # a full disk names no file
         raise
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Gives each of two folders of one file system the other's name: at once on Linux, elsewhere one after the other.
+
+    Raises:
+        OSError: they cannot be renamed.
+    """
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    # AT_FDCWD and RENAME_EXCHANGE of linux/fcntl.h and linux/fs.h; not every file system can.
+    if renameat2 is not None and renameat2(-100, os.fsencode(one), -100, os.fsencode(other), 2) == 0:
+        return
+    aside = one.with_name(f"{one.name}.aside")
+    other.rename(aside)
+    one.rename(other)
+    aside.rename(one)
 
 
 def write_text(path: Path | str, text: str) -> None:

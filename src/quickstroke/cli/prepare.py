@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
@@ -21,10 +22,14 @@ class Options:
     Formats: .bin, .ndjson (simplified or raw), .npz (sketch-rnn), .csv (Kaggle), and .gz of the first, second and
     last. Raw drawings are simplified. Each drawing goes to one split: by a hash of its key_id in fractions, or, with
     --n-train, by its position in its class: first the reserved ones, then those to train, validate and test on.
+
+    What was stopped, by Ctrl-C, a kill or a full disk, keeps the words that are done beside DIR; the same command with
+    --resume goes on from there. --add puts new words, or new files of known ones, into a dataset without reading its
+    sources again: as if all had been prepared together.
     """
 
     sources: Annotated[Positional[tuple[str, ...]], optional("files, folders or glob patterns", "SOURCE...")]
-    into: Annotated[str, arg(metavar="DIR", help="folder to make; it must not exist yet")]
+    into: Annotated[str, arg(metavar="DIR", help="folder to make; it must not exist yet, but with --add")]
     classes: Annotated[
         tuple[str, ...] | None,
         words("words to take, in label order, a file with one a line, or `seed100` (default: all found, sorted)"),
@@ -47,52 +52,84 @@ class Options:
         str | None,
         optional("leave out what another prepared dataset does not train on: its splits reserved, val and test", "DIR"),
     ] = None
+    add: Annotated[bool, arg(help="add to the dataset DIR, by its own rules; files that it has are passed over")] = (
+        False
+    )
+    resume: Annotated[bool, arg(help="go on with a preparation of DIR that was stopped; without one, start anew")] = (
+        False
+    )
     json: Json = False
 
 
 def run(args: Sequence[str]) -> None:
     """Runs the command."""
     from quickstroke import dataset
+    from quickstroke.preparation import folder_of
 
     options = parse(Options, "prepare", args)
     if not options.sources:
         raise ConfigError("no SOURCE was given; expected drawing files, folders or glob patterns")
     with progress() as bar:
         task = bar.add_task("preparing", total=None)
-        prepared = dataset.prepare(
-            options.sources,
-            options.into,
-            classes=None if options.classes is None else parse_classes(options.classes),
-            split=_split(options),
-            limit=options.limit,
-            recognized_only=options.recognized_only,
-            drop_duplicates=options.drop_duplicates,
-            held_out=options.held_out,
-            on_class=lambda word, done, total: bar.update(task, description=word, completed=done, total=total),
-        )
+
+        def show(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        def on_start(n_sources: int, n_classes: int) -> None:
+            if options.resume:
+                at = f"resuming at class {n_classes + 1}"
+                note(at if n_sources else f"nothing done for {options.into} yet: starting anew")
+
+        try:
+            prepared = dataset.prepare(
+                options.sources,
+                options.into,
+                classes=None if options.classes is None else parse_classes(options.classes),
+                split=_split(options),
+                limit=options.limit,
+                recognized_only=options.recognized_only,
+                drop_duplicates=options.drop_duplicates,
+                held_out=options.held_out,
+                add=options.add,
+                resume=options.resume,
+                on_start=on_start,
+                on_source=show,
+                on_class=show,
+            )
+        except BaseException:
+            bar.stop()
+            part = folder_of(Path(options.into))
+            if part.exists():
+                note(f"what is done is in {part}: the same command with --resume goes on")
+            raise
     if prepared.ignored_files:
         names = ", ".join(prepared.ignored_files[:5]) + (" ..." if len(prepared.ignored_files) > 5 else "")
         note(f"ignored {len(prepared.ignored_files)} files that are no drawing files: {names}")
+    if prepared.known_files:
+        note(f"passed over {len(prepared.known_files)} files that {prepared.path} has already")
     splits = ", ".join(f"{n:,} {name}" for name, n in prepared.splits.items() if n)
     print(f"{prepared.path}: {prepared.n:,} drawings of {prepared.n_classes} classes ({splits})")
+    if options.add:
+        print(f"added: {prepared.n_added:,} drawings")
     if prepared.left_out:
         print("left out: " + ", ".join(f"{n:,} {reason}" for reason, n in prepared.left_out.items()))
     if options.json:
         values = asdict(prepared) | {
             "path": str(prepared.path),
             "ignored_files": list(prepared.ignored_files),
+            "known_files": list(prepared.known_files),
         }
         print_json(values)
 
 
-def _split(options: Options) -> "FractionSplit | PositionSplit":
+def _split(options: Options) -> "FractionSplit | PositionSplit | None":
     from quickstroke.dataset import FractionSplit, PositionSplit
 
     counts = (options.n_val, options.n_test, options.n_test_reserved)
     if options.n_train is None:
         if any(count is not None for count in counts):
             raise ConfigError("--n-val, --n-test and --n-test-reserved need --n-train: a split by position")
-        return FractionSplit(*options.fractions) if options.fractions else FractionSplit()
+        return FractionSplit(*options.fractions) if options.fractions else None
     if options.fractions:
         raise ConfigError("--fractions and --n-train are two split rules; give one of them")
     n_val = options.n_train // 5 if options.n_val is None else options.n_val

@@ -1,0 +1,262 @@
+"""How long does preparing millions of drawings take, and how much memory?
+
+    python benchmarks/prepare_scale.py FOLDER [--into docs/scale.md]
+
+Makes official files from the real drawings of FOLDER, official binary files: their drawings again and again with jitter
+and key_ids of their own, spread over all of its words alike. `quickstroke prepare` brings them into a dataset, in a
+process of its own: 5,000,000 drawings from binary files, fewer from ndjson, in files of --n-a-file drawings; and from
+binary files once more, killed and gone on with, and with half of the words added to the others.
+
+Memory is the largest sum over its processes, looked at every few milliseconds (/proc, Linux): RssAnon is their own, Rss
+has what they map of files, too. With --into the table is written there.
+"""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quickstroke import formats
+from quickstroke.dataset import PreparedDataset
+from quickstroke.files import n_cores, write_text
+from quickstroke.formats import binary, ndjson
+
+SAMPLE_EVERY_S = 0.005
+MANY = 50_000_000
+
+
+def bytes_of_coordinates(content: bytes, begins: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which bytes of a binary file, whose drawings are at `begins` (N,), are coordinates."""
+    mask = np.zeros(len(content), dtype=bool)
+    for begin in begins.tolist():
+        at = begin + 17
+        for _ in range(int.from_bytes(content[begin + 15 : begin + 17], "little")):
+            n = int.from_bytes(content[at : at + 2], "little")
+            mask[at + 2 : at + 2 + 2 * n] = True
+            at += 2 + 2 * n
+    return mask
+
+
+def write_binary(source: Path, target: Path, n: int, rng: np.random.Generator) -> None:
+    """Writes `n` drawings: those of a binary file, then these again with a normal of 2 units and new key_ids."""
+    records = [binary.encode(drawing) for drawing in formats.read_file(source)]
+    ends = np.cumsum([len(record) for record in records])
+    begins = ends - [len(record) for record in records]
+    content = b"".join(records)
+    moved = bytes_of_coordinates(content, begins)
+    keys_at = (begins[:, None] + np.arange(8)).ravel()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as file:
+        for done in range(0, n, len(records)):
+            copy = np.frombuffer(content, np.uint8).copy()
+            if done:
+                jitter = rng.standard_normal(int(moved.sum()), np.float32) * 2
+                copy[moved] = np.clip(np.rint(copy[moved] + jitter), 0, 255).astype(np.uint8)
+                copy[keys_at] = rng.integers(1, 2**63, len(records), np.uint64).astype("<u8").view(np.uint8)
+            file.write(copy[: ends[min(n - done, len(records)) - 1]].data)
+
+
+def write_ndjson(source: Path, target: Path, n: int, rng: np.random.Generator) -> None:
+    """Writes the same as simplified ndjson."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+        same = Path(temporary) / source.name
+        write_binary(source, same, n, rng)
+        ndjson.write(target, formats.read_file(same))
+
+
+def resident(process: int) -> tuple[int, int]:
+    """Rss and RssAnon of a process and its children, in bytes."""
+    rss = anon = 0
+    try:
+        status = Path(f"/proc/{process}/status").read_text().splitlines()
+        fields = dict(line.split(":", 1) for line in status)
+        rss, anon = (int(fields[key].split()[0]) * 1024 for key in ("VmRSS", "RssAnon"))
+        for task in Path(f"/proc/{process}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                rss, anon = (a + b for a, b in zip((rss, anon), resident(int(child)), strict=True))
+    except (OSError, KeyError):
+        pass  # it has ended
+    return rss, anon
+
+
+def run(arguments: Sequence[str], kill_after_s: float | None = None) -> dict[str, float]:
+    """Runs `quickstroke` and watches it; seconds, processor seconds and memory."""
+    print(f"$ quickstroke {' '.join(Path(word).name for word in arguments)}", file=sys.stderr, flush=True)
+    before = os.times()
+    started = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", "quickstroke", *arguments], stdout=subprocess.DEVNULL)
+    rss = anon = 0
+    while process.poll() is None:
+        now = resident(process.pid)
+        rss, anon = max(rss, now[0]), max(anon, now[1])
+        if kill_after_s is not None and time.perf_counter() - started > kill_after_s:
+            process.send_signal(signal.SIGKILL)
+        time.sleep(SAMPLE_EVERY_S)
+    after = os.times()
+    if process.returncode and kill_after_s is None:
+        raise SystemExit(f"quickstroke ended with {process.returncode}")
+    return {
+        "seconds": time.perf_counter() - started,
+        "processor_seconds": after[2] + after[3] - before[2] - before[3],
+        "rss_mb": rss / 1e6,
+        "anon_mb": anon / 1e6,
+    }
+
+
+def n_bytes_of(folder: Path) -> int:
+    """The bytes of a folder's files."""
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def facts(what: str, sources: Path, made: Path, measured: dict[str, float]) -> dict[str, Any]:
+    """A row of the table."""
+    n, n_bytes = len(PreparedDataset(made)), n_bytes_of(made)
+    return {
+        "what": what,
+        "n": n,
+        "n_files": len(list(sources.iterdir())),
+        "source_bytes": n_bytes_of(sources),
+        **measured,
+        "drawings_per_s": n / measured["seconds"],
+        "bytes": n_bytes,
+        "bytes_a_drawing": n_bytes / n,
+    }
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """docs/scale.md."""
+    head = ("from", "drawings", "files", "their MB", "seconds", "processor s", "drawings/s", "Rss, MB", "RssAnon, MB")
+    head += ("dataset, MB", "bytes a drawing")
+    lines = [head, ("---", *["---:"] * (len(head) - 1))]
+    for row in found["rows"]:
+        lines.append(
+            (
+                row["what"],
+                f"{row['n']:,}",
+                f"{row['n_files']:,}",
+                f"{row['source_bytes'] / 1e6:,.0f}",
+                f"{row['seconds']:.1f}",
+                f"{row['processor_seconds']:.1f}",
+                f"{row['drawings_per_s']:,.0f}",
+                f"**{row['rss_mb']:.0f}**",
+                f"{row['anon_mb']:.0f}",
+                f"{row['bytes'] / 1e6:,.0f}",
+                f"{row['bytes_a_drawing']:.1f}",
+            )
+        )
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    paper = "\n".join(
+        f"- from {row['what']}: {MANY * row['source_bytes'] / row['n'] / 1e9:.1f} GB of sources, "
+        f"{MANY * row['processor_seconds'] / row['n'] / 60:,.1f} minutes of processor time "
+        f"({MANY / row['drawings_per_s'] / 60:,.0f} minutes beside that other work), "
+        f"a dataset of {MANY * row['bytes_a_drawing'] / 1e9:.1f} GB"
+        for row in found["rows"]
+        if row["what"] in ("binary", "ndjson")
+    )
+    machine = found["machine"]
+    same, added = ("equal" if found[key] else "NOT EQUAL" for key in ("resumed_is_same", "added_is_same"))
+    return f"""# Preparing at scale
+
+Written by `{found["command"]}`, FOLDER being the official binary
+files. What is prepared is made from their real drawings, again and again with jitter; what is measured is
+`quickstroke prepare` in a process of its own, on {machine["processor"]} with {machine["cores"]} cores, which it shared
+with other work: the system's mean load was {found["load"]:.1f}. The processor's time says what the work takes, the
+seconds what was left to do it in.
+
+{table}
+
+Memory is the largest sum over all processes of the command; Rss has mapped files in it, such as Python's own. *Killed*
+is the first row with a SIGKILL after half of its seconds, and the rest by `--resume`: the dataset is {same},
+byte for byte. *Added* is a half of the words, by `--add` to a dataset of the other half: its arrays are {added} to
+those of all words together, and its figures count all drawings of the result.
+
+**50 million drawings, on paper**: time and bytes grow in proportion, and memory does not.
+
+{paper}
+
+Drawings come in blocks, of which a few are in memory at a time. Key_ids grow with the data, 8 bytes a drawing: 32 MiB
+of them are in memory, the rest is on disk.
+"""
+
+
+def main() -> None:
+    """Prints a table and one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="folder of official binary files")
+    parser.add_argument("--n", type=int, default=5_000_000, help="drawings from binary files")
+    parser.add_argument("--n-ndjson", type=int, default=100_000, help="drawings from ndjson files")
+    parser.add_argument("--n-a-file", type=int, default=25_000, help="drawings of an ndjson file")
+    parser.add_argument("--into", type=Path, help="where the table is written")
+    parser.add_argument("--work", type=Path, help="folder for what is made and removed again, with room for it")
+    options = parser.parse_args()
+    paths = sorted(options.folder.glob("*.bin"))
+    load = []
+    with tempfile.TemporaryDirectory(dir=options.work) as temporary:
+        work = Path(temporary)
+        rows = []
+        for label, path in enumerate(paths):
+            n = options.n // len(paths) + (label < options.n % len(paths))
+            write_binary(path, work / "binary" / path.name, n, np.random.default_rng([0, label]))
+        (work / "ndjson").mkdir()
+        for label, path in enumerate(paths[: options.n_ndjson // options.n_a_file]):
+            target = work / "ndjson" / f"{path.stem}.ndjson"
+            write_ndjson(path, target, options.n_a_file, np.random.default_rng([1, label]))
+
+        def prepare(name: str, into: str, *more: str, kill_after_s: float | None = None) -> dict[str, float]:
+            load.append(os.getloadavg()[0])
+            return run(["prepare", name, "--into", str(work / into), *more], kill_after_s)
+
+        def manifest(name: str) -> bytes:
+            return (work / name / "manifest.json").read_bytes()
+
+        prepare(str(options.folder), "small")  # compiles once
+        first = prepare(str(work / "binary"), "one")
+        rows.append(facts("binary", work / "binary", work / "one", first))
+        cut = prepare(str(work / "binary"), "two", kill_after_s=first["seconds"] / 2)
+        rest = prepare(str(work / "binary"), "two", "--resume")
+        both = {key: max(cut[key], rest[key]) if key.endswith("mb") else cut[key] + rest[key] for key in cut}
+        rows.append(facts("binary, killed", work / "binary", work / "two", both))
+        names = sorted(path.name for path in (work / "binary").iterdir())
+        for i, name in enumerate(names):
+            half = work / ("first" if i % 2 else "second")
+            half.mkdir(exist_ok=True)
+            (half / name).hardlink_to(work / "binary" / name)
+        prepare(str(work / "first"), "three")
+        added = prepare(str(work / "second"), "three", "--add")
+        rows.append(facts("binary, added", work / "second", work / "three", added))
+        arrays = [json.loads(manifest(name))["arrays"] for name in ("one", "three")]
+        if options.n_ndjson >= options.n_a_file:
+            rows.append(facts("ndjson", work / "ndjson", work / "text", prepare(str(work / "ndjson"), "text")))
+        is_same = manifest("one") == manifest("two")
+    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
+    processor = next((line.split(":")[1].strip() for line in cpuinfo if line.startswith("model name")), "")
+    shown = {"--n": options.n, "--n-ndjson": options.n_ndjson, "--n-a-file": options.n_a_file}
+    asked = "".join(f" {key} {n}" for key, n in shown.items() if n != parser.get_default(key[2:].replace("-", "_")))
+    found = {
+        "command": f"python benchmarks/prepare_scale.py FOLDER{asked} --into docs/scale.md",
+        "machine": {"processor": processor, "cores": n_cores(), "python": platform.python_version()},
+        "load": sum(load) / len(load),
+        "rows": rows,
+        "resumed_is_same": is_same,
+        "added_is_same": arrays[0] == arrays[1],
+    }
+    text = markdown(found)
+    print(text)
+    if options.into:
+        write_text(options.into, text)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
