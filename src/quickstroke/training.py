@@ -73,6 +73,7 @@ def train(
     train_classes: Sequence[str] | None = None,
     teacher_cache: Path | str | None = None,
     resume: bool = False,
+    command: Sequence[str] | None = None,
     watcher: Watcher | None = None,
 ) -> State:
     """Trains a model on the split `train` of a dataset, validates it on `val` after each epoch, keeps the best.
@@ -83,6 +84,7 @@ def train(
         train_classes: a subset of the dataset's classes, in the order of the output layer; by default all.
         teacher_cache: the folder of what teachers said, which trainings may share; by default one in `into`.
         resume: go on from the folder's last checkpoint; without one, start anew.
+        command: the words of a command that trains the same, for environment.json; by default this process's own.
 
     Returns:
         The final state.
@@ -128,9 +130,9 @@ def train(
     optimizer = Adam(model.parameters(), config.learning_rate, config.weight_decay)
     averaged = copy.deepcopy(model).requires_grad_(False) if config.averaging else None
     kept = averaged or model  # what is validated, saved and published
-    state, resumed = _open(folder, run, model, optimizer, averaged, resume)
+    state, resumed = _open(folder, run, model, optimizer, averaged, resume, command)
     if resumed and not has_ended(state, config):
-        runs.write_environment(folder)
+        runs.write_environment(folder, command)
     watcher.on_start(state, resumed)
     saved_at = time.monotonic()
 
@@ -476,6 +478,7 @@ def _open(
     optimizer: Adam,
     averaged: StrokeClassifier | None,
     resume: bool,
+    command: Sequence[str] | None,
 ) -> tuple[State, bool]:
     """Makes the run folder, or takes up the run in it: the state to go on from, and whether it was resumed."""
     if folder.exists() and not folder.is_dir():
@@ -497,5 +500,5 @@ def _open(
             return state, True
     folder.mkdir(parents=True, exist_ok=True)
     runs.write_config(folder, run)
-    runs.write_environment(folder)
+    runs.write_environment(folder, command)
     return State(), False
