@@ -156,8 +156,7 @@ def declare(names: Sequence[str], declared: Mapping[str, Any], given: Mapping[st
             try:
                 space.trial(some | {key: value})
             except ConfigError as error:
-                message = str(error) if key in str(error) else f"{key} = {_as_json(value)}: {error}"
-                raise ConfigError(f"{where}: {message}") from error
+                raise ConfigError(f"{where}: {error}") from error
     return space
 
 

@@ -1,5 +1,6 @@
 """What a search found: a table, and a document with pictures."""
 
+import re
 import shlex
 from collections.abc import Sequence
 from functools import partial
@@ -80,11 +81,10 @@ def write_study(search: Search, trials: Sequence[Trial], importances: dict[str, 
     """Writes STUDY/study.md and its pictures; returns the document's path."""
     path = search.folder / "study.md"
     folder = search.folder / "study_files"
-    told = [trial for trial in trials if trial.curve]
     pictures: dict[str, report.Draw] = {}
-    if told:
+    if any(trial.curve for trial in trials):
         pictures["history.svg"] = partial(draw_history, trials)
-        pictures["slices.svg"] = partial(draw_slices, search, told)
+        pictures["slices.svg"] = partial(draw_slices, search, trials)
     if importances:
         pictures["importance.svg"] = partial(draw_importance, importances)
     with report.picture_style():
@@ -174,40 +174,61 @@ def draw_history(trials: Sequence[Trial], figure: "Figure") -> None:
 
 
 def draw_slices(search: Search, trials: Sequence[Trial], figure: "Figure") -> None:
-    """The value of each trial against each of the options that were tried."""
+    """The value of each complete trial against each option that was tried; at the bottom those that were not completed.
+
+    After fewer epochs the others would only squeeze the scale.
+    """
     tuned = search.space.tuned
     n_columns = min(len(tuned), 3)
     n_rows = -(-len(tuned) // n_columns)
-    figure.set_size_inches(2.9 * n_columns + 0.3, 2.5 * n_rows)
+    figure.set_size_inches(2.8 * n_columns + 0.2, 2.4 * n_rows + 0.4)
     panels = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True)
     for axes in panels.ravel()[len(tuned) :]:
         axes.set_axis_off()
-    first = best(trials)
     for axes, (key, domain) in zip(panels.ravel(), tuned.items(), strict=False):
-        for state, color in _COLORS.items():
+        _scale(axes, key, domain)
+        for state, color, marker in (("complete", "C0", "o"), ("pruned", "0.5", "|"), ("failed", "C3", "x")):
             some = [trial for trial in trials if trial.state == state and key in trial.values]
-            _scatter(axes, some, key, domain, color=color, zorder=3 if state == "complete" else 2)
-        if first:
-            _scatter(axes, [first], key, domain, color="C2", markersize=9, zorder=4)
-        axes.set_xlabel(key)
+            places = [_place(trial.values[key], domain) for trial in some]
+            if state == "complete":
+                axes.plot(places, [_percent(trial) for trial in some], marker, color=color, label=state)
+            else:  # the height is a share of the axes
+                transform = axes.get_xaxis_transform()
+                axes.plot(places, [0.02] * len(some), marker, color=color, label=state, transform=transform)
+        if first := best(trials):
+            axes.plot(_place(first.values[key], domain), _percent(first), "o", color="C2", markersize=9, label="best")
     for row in panels:
         row[0].set_ylabel("best val top-1, %")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
 
 
-def _scatter(axes: "Axes", trials: Sequence[Trial], key: str, domain: Range | Choices, **look: Any) -> None:
+def _place(value: Any, domain: Range | Choices) -> float:
+    return domain.values.index(value) if isinstance(domain, Choices) else value
+
+
+def _scale(axes: "Axes", key: str, domain: Range | Choices) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    axes.set_xlabel(key)
     if isinstance(domain, Choices):
-        places = [domain.values.index(trial.values[key]) for trial in trials]
         n = len(domain.values)
-        turned = max(len(shown(value)) for value in domain.values) > 24 // n
-        axes.set_xticks(
-            range(n), labels=map(shown, domain.values), rotation=20 * turned, ha="right" if turned else "center"
-        )
+        # A model name has room in lines of its own.
+        labels = [re.sub(r"_(?=cv|lay)", "\n_", shown(value)) for value in domain.values]
+        is_small = n * max(map(len, "\n".join(labels).splitlines())) > 30
+        axes.set_xticks(range(n), labels=labels, fontsize=6 if is_small else None)
         axes.set_xlim(-0.5, n - 0.5)
+        return
+    margin = (domain.high / domain.low) ** 0.06 if domain.log else 0.06 * (domain.high - domain.low)
+    if domain.log:
+        axes.set_xscale("log")
+        axes.set_xlim(domain.low / margin, domain.high * margin)
+        subs = (1, 3) if domain.high < 60 * domain.low else (1,)
+        axes.xaxis.set_major_locator(LogLocator(subs=subs))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     else:
-        places = [trial.values[key] for trial in trials]
-        if domain.log:
-            axes.set_xscale("log")
-    axes.plot(places, [_percent(trial) for trial in trials], "o", **look)
+        axes.set_xlim(domain.low - margin, domain.high + margin)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=domain.is_whole))
 
 
 def draw_importance(importances: dict[str, float], figure: "Figure") -> None:
