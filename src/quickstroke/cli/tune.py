@@ -209,9 +209,10 @@ def _work_together(search: "Search", n_workers: int) -> bool:
                     for worker in workers:
                         worker.terminate()
                 time.sleep(0.1)
-        except KeyboardInterrupt:
+        except BaseException:
             for worker in workers:
                 worker.terminate()
+            for worker in workers:
                 worker.join()
             raise
     for worker in workers:
