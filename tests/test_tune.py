@@ -444,7 +444,9 @@ def test_a_trial_killed_in_the_middle_is_gone_on_with(run, dataset, space_file, 
     assert [trial["epochs"] for trial in told["trials"]] == [40, 40]
     assert sorted(path.name for path in (study / "trials").iterdir()) == ["0", "1"]
     after = runs.read_metrics(study / "trials" / "0")
-    assert after[: len(killed)] == killed and len(after) == 40
+    # The last line may be of an epoch that the checkpoint did not know yet: it was trained again, to the same losses.
+    assert after[: len(killed) - 1] == killed[:-1] and len(after) == 40
+    assert after[len(killed) - 1]["loss"] == killed[-1]["loss"]
 
 
 def test_the_trial_of_a_worker_that_lives_is_left_alone(dataset, tmp_path, monkeypatch):

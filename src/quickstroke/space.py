@@ -19,7 +19,7 @@ from quickstroke.errors import ConfigError
 # Where nothing is declared. What they mean hardly depends on model and data, and all of them matter.
 DEFAULT: dict[str, Any] = {
     "learning_rate": {"low": 0.0005, "high": 0.02, "log": True},
-    "batch_size": [64, 128, 256, 512],
+    "batch_size": [32, 64, 128, 256],
     "weight_decay": {"low": 0.001, "high": 0.1, "log": True},
     "dropout": {"low": 0.0, "high": 0.4},
     "schedule": ["constant", "cosine"],

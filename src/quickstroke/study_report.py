@@ -123,8 +123,8 @@ def _document(
         n = sum(trial.state == "complete" for trial in trials)
         parts.append(f"![Importance of each option]({folder}/importance.svg)\n")
         parts.append(
-            f"Importance is PED-ANOVA's, of the {n} complete trials: how much the values of the best of them differ "
-            "from those of all. Of fewer than some 50 it is a rough guess.\n"
+            f"Importance is PED-ANOVA's: how far the values of the better half of the {n} complete trials differ from "
+            "those of all. Of fewer than some 50 it is a rough guess; trust the pictures above more.\n"
         )
     head, *cells = rows(search, ranked(trials))
     parts.append("## All trials\n")
@@ -189,6 +189,8 @@ def draw_slices(search: Search, trials: Sequence[Trial], figure: "Figure") -> No
         _scale(axes, key, domain)
         for state, color, marker in (("complete", "C0", "o"), ("pruned", "0.5", "|"), ("failed", "C3", "x")):
             some = [trial for trial in trials if trial.state == state and key in trial.values]
+            if not some:
+                continue
             places = [_place(trial.values[key], domain) for trial in some]
             if state == "complete":
                 axes.plot(places, [_percent(trial) for trial in some], marker, color=color, label=state)
