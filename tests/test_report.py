@@ -590,9 +590,9 @@ def test_the_gallery_shows_the_worst_mistakes(written, run, dataset):
 def test_a_confusion_matrix_of_any_size(n_classes, tmp_path):
     classes = tuple(f"word $ {i}_" for i in range(n_classes))
     pairs = [(i, j) for i in range(n_classes) for j in (i, i, 0)]
-    with report._picture_style():
+    with report.picture_style():
         measured = evaluation(pairs, classes=classes)
-        report._write_picture(tmp_path / "a.png", lambda figure: report.draw_confusion(measured, figure))
+        report.write_picture(tmp_path / "a.png", lambda figure: report.draw_confusion(measured, figure))
     assert (tmp_path / "a.png").stat().st_size > 1000
 
 

@@ -2,10 +2,12 @@
 
 import dataclasses
 import math
+import tomllib
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 from quickstroke import naming
@@ -325,16 +327,30 @@ def from_json(kind: type[Config], values: Mapping[str, Any], where: str) -> Conf
         raise ConfigError(f"{where}: {error}") from error
 
 
+def read_toml(path: Path) -> dict[str, Any]:
+    """The values of a TOML file.
+
+    Raises:
+        ConfigError: it cannot be read, or is no TOML.
+    """
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
+
+
 def check_types(config: Any) -> None:
     """Raises ConfigError when a field of a dataclass has not its declared type; an int passes for a float."""
     hints = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if not _fits(value, hints[field.name]):
-            raise ConfigError(f"{field.name} should be {_described(hints[field.name])}, got {value!r:.60}")
+        if not fits(value, hints[field.name]):
+            raise ConfigError(f"{field.name} should be {described(hints[field.name])}, got {value!r:.60}")
 
 
-def _described(hint: Any) -> str:
+def described(hint: Any) -> str:
+    """A declared type in words."""
     if typing.get_origin(hint) is Literal:
         return " or ".join(map(repr, typing.get_args(hint)))
     if hint is float:
@@ -342,18 +358,19 @@ def _described(hint: Any) -> str:
     return hint.__name__ if isinstance(hint, type) else str(hint)
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value has a declared type; an int passes for a float."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         return value in arguments
     if origin in (types.UnionType, typing.Union):
-        return any(_fits(value, argument) for argument in arguments)
+        return any(fits(value, argument) for argument in arguments)
     if origin is tuple:
         if not isinstance(value, tuple):
             return False
         if arguments[1:] == (Ellipsis,):
-            return all(_fits(item, arguments[0]) for item in value)
-        return len(value) == len(arguments) and all(map(_fits, value, arguments))
+            return all(fits(item, arguments[0]) for item in value)
+        return len(value) == len(arguments) and all(map(fits, value, arguments))
     if hint is float:
         return (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) < 2**1023)
     return type(value) is hint

@@ -157,7 +157,7 @@ def write_report(
         raise ConfigError(f"{into}: is a folder; expected the document to write, such as {into / 'results.md'}")
     if into.exists() and any(into.samefile(source) for source in sources if Path(source).exists()):
         raise ConfigError(f"{into}: is also a source; write into another document")
-    with _picture_style():  # first, so that a missing matplotlib is told before minutes of measuring
+    with picture_style():  # first, so that a missing matplotlib is told before minutes of measuring
         results: list[Result] = []
         for source in map(Path, sources):
             if source.is_dir():
@@ -174,7 +174,7 @@ def write_report(
         if any(result.log for result in results):
             pictures[_COMPARISON] = partial(draw_comparison, results)
         for name, draw in pictures.items():
-            _write_picture(folder / name, draw)
+            write_picture(folder / name, draw)
         write_text(into, format_document(results, drawn, folder.name))
         for path in folder.glob("*"):
             if _PICTURE_NAME.fullmatch(path.name) and path.name not in pictures:
@@ -472,7 +472,7 @@ Draw = Callable[["Figure"], None]
 
 
 @contextmanager
-def _picture_style() -> Iterator[None]:
+def picture_style() -> Iterator[None]:
     """Matplotlib as it comes, whatever the user's own settings, then `_STYLE`."""
     import matplotlib
 
@@ -495,7 +495,8 @@ def _pictures(number: int, result: Result, with_mistakes: bool) -> dict[str, tup
     return {kind.partition(".")[0]: (f"{stem}-{kind}", draw) for kind, draw in draws.items()}
 
 
-def _write_picture(path: Path, draw: Draw) -> None:
+def write_picture(path: Path, draw: Draw) -> None:
+    """Draws a figure and writes it as what its name says, `.svg` or `.png`."""
     from matplotlib.figure import Figure
     from PIL import Image
 

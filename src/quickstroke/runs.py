@@ -13,6 +13,7 @@ import math
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -133,8 +134,12 @@ def _data(values: dict[str, Any]) -> dict[str, Any]:
     return dict(values)
 
 
-def write_environment(folder: Path, n_processes: int = 1) -> None:
-    """Writes environment.json: what it takes to run the same again; on resuming, with the commands before this one."""
+def write_environment(folder: Path, command: Sequence[str] | None = None, n_processes: int = 1) -> None:
+    """Writes environment.json: what it takes to run the same again; on resuming, with the commands before this one.
+
+    Args:
+        command: the words that start such a run; by default this process's own.
+    """
     try:
         before = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
         earlier = [*before.get("earlier_commands", []), before["command"]]
@@ -144,7 +149,7 @@ def write_environment(folder: Path, n_processes: int = 1) -> None:
     _write_json(
         folder / "environment.json",
         {
-            "command": ["quickstroke", *sys.argv[1:]],
+            "command": list(command or ("quickstroke", *sys.argv[1:])),
             "earlier_commands": earlier,
             "python": platform.python_version(),
             "packages": {name: metadata.version(name) for name in packages},

@@ -75,6 +75,7 @@ def train(
     train_classes: Sequence[str] | None = None,
     teacher_cache: Path | str | None = None,
     resume: bool = False,
+    command: Sequence[str] | None = None,
     watcher: Watcher | None = None,
     group: Group = ALONE,
 ) -> State:
@@ -86,6 +87,7 @@ def train(
         train_classes: a subset of the dataset's classes, in the order of the output layer; by default all.
         teacher_cache: the folder of what teachers said, which trainings may share; by default one in `into`.
         resume: go on from the folder's last checkpoint; without one, start anew.
+        command: the words of a command that trains the same, for environment.json; by default this process's own.
         group: the processes that share each batch, all of which call this with the same arguments; the first of them
             alone writes. Their number changes no loss beyond its last digits, but for what dropout leaves out.
 
@@ -134,7 +136,7 @@ def train(
     optimizer = Adam(model.parameters(), config.learning_rate, config.weight_decay)
     averaged = copy.deepcopy(model).requires_grad_(False) if config.averaging else None
     kept = averaged or model  # what is validated, saved and published
-    state, resumed = group.first(lambda: _open(folder, run, model, optimizer, averaged, resume, group))
+    state, resumed = group.first(lambda: _open(folder, run, model, optimizer, averaged, resume, command, group))
     group.share(
         [*model.state_dict().values(), *optimizer.tensors, *(averaged.state_dict().values() if averaged else ())]
     )
@@ -526,6 +528,7 @@ def _open(
     optimizer: Adam,
     averaged: StrokeClassifier | None,
     resume: bool,
+    command: Sequence[str] | None,
     group: Group,
 ) -> tuple[State, bool]:
     """Makes the run folder, or takes up the run in it: the state to go on from, and whether it was resumed."""
@@ -546,9 +549,9 @@ def _open(
             # A kill may have left lines of an epoch that the checkpoint does not know.
             runs.write_metrics(folder, state.metrics)
             if not has_ended(state, run.train):
-                runs.write_environment(folder, group.size)
+                runs.write_environment(folder, command, group.size)
             return state, True
     folder.mkdir(parents=True, exist_ok=True)
     runs.write_config(folder, run)
-    runs.write_environment(folder, group.size)
+    runs.write_environment(folder, command, group.size)
     return State(), False

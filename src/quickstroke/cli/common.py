@@ -1,8 +1,10 @@
-"""What several commands share: reading options, one JSON line, a bar on a terminal."""
+"""What several commands share: reading options, one JSON line, a bar on a terminal, stopping on Ctrl-C."""
 
 import json
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 from typing import Annotated, Any, TypeVar, cast
 
 import tyro
@@ -91,3 +93,35 @@ def progress(unit: str = "classes") -> Progress:
     )
     console = Console(stderr=True)
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+class StopOnSignal:
+    """Turns the first Ctrl-C (or SIGTERM) into a wish to stop; the second interrupts at once.
+
+    Args:
+        numbers: the signals.
+        text: what is said to the first.
+    """
+
+    def __init__(
+        self,
+        numbers: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
+        text: str = "stopping after this batch; once more to stop at once",
+    ) -> None:
+        self.asked = False
+        self._numbers, self._text = numbers, text
+
+    def __enter__(self) -> "StopOnSignal":
+        self._before = {number: signal.signal(number, self._ask) for number in self._numbers}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        if self._text:
+            print(self._text, file=sys.stderr, flush=True)

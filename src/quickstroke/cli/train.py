@@ -3,13 +3,9 @@
 import contextlib
 import dataclasses
 import os
-import signal
-import sys
-import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
@@ -18,7 +14,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from quickstroke import config as configs
 from quickstroke import documents, naming
 from quickstroke.categories import parse_classes
-from quickstroke.cli.common import Json, note, optional, parse, print_json, progress, words
+from quickstroke.cli.common import Json, StopOnSignal, note, optional, parse, print_json, progress, words
 from quickstroke.config import ModelConfig, TrainConfig
 from quickstroke.documents import ClassSlice, EndLine, EpochLine
 from quickstroke.errors import ConfigError
@@ -102,7 +98,7 @@ def _configured(options: Options, args: Sequence[str]) -> tuple[str, Options, Cl
     if options.config is None:
         pass
     elif path.suffix == ".toml":
-        values = _read_toml(path)
+        values = configs.read_toml(path)
         name = str(values.pop("name", options.name))
         if name != options.name:
             raise ConfigError(f"{path}: is for {name!r}, but {options.name!r} was asked for")
@@ -141,14 +137,6 @@ def _configured(options: Options, args: Sequence[str]) -> tuple[str, Options, Cl
         **(dict.fromkeys(_COUNTS) | counts),
     )
     return name, defaults, class_slice
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from error
 
 
 def _train(name: str, options: Options, class_slice: ClassSlice | None, asked: dict[str, int | None]) -> int:
@@ -229,7 +217,7 @@ def train_and_show(
 
     group = group or parallel.ALONE
 
-    stop = _StopOnSignal()
+    stop = StopOnSignal()
     with progress("drawings") as bar, stop:
         task = bar.add_task("", total=None)
 
@@ -294,27 +282,6 @@ def _check_counts(options: Options, data: "PreparedDataset", asked: dict[str, in
         if not of_file:
             raise
         raise ConfigError(f"{error} (asked for by {options.config}; --n-train and its like override it)") from error
-
-
-class _StopOnSignal:
-    """Turns the first Ctrl-C (or SIGTERM) into a wish to stop; the second interrupts at once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __enter__(self) -> "_StopOnSignal":
-        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-        print("stopping after this batch; once more to stop at once", file=sys.stderr, flush=True)
 
 
 class _Board:

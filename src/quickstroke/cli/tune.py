@@ -1,0 +1,270 @@
+"""`quickstroke tune`."""
+
+import multiprocessing
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from quickstroke import config as configs
+from quickstroke import space as spaces
+from quickstroke.categories import parse_classes
+from quickstroke.cli.common import Json, StopOnSignal, note, optional, parse, print_json, progress, words
+from quickstroke.config import TrainConfig
+from quickstroke.errors import QuickstrokeError, RunError, TrainingError
+
+if TYPE_CHECKING:
+    from quickstroke.tuning import Search, Trial
+
+_DEFAULT = "; ".join(
+    f"{key} {domain}" for key, domain in spaces.declare(["simple_lay1_sz64"], spaces.DEFAULT, {}, "").tuned.items()
+)
+N_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Options:
+    """Search for better options: many trainings, of which Optuna chooses the values and cuts the hopeless ones short.
+
+    A trial's value is its best validation top-1; test drawings are not touched. STUDY holds trials/N, an ordinary run
+    folder each, study.db, and study.md with tables and pictures of what came out. Options of a training that are given
+    here are the same for all trials; the space says what is tried.
+
+    Ctrl-C or a kill lose nothing: the same command with --resume goes on, also to more trials. The same command with
+    --resume in another terminal is one more worker, and on another machine, too, where --storage is a server.
+    """
+
+    names: Annotated[
+        Positional[tuple[str, ...]],
+        optional("a model name such as simple_lay1_sz64; of several, one is chosen for each trial", "NAME..."),
+    ]
+    data: Annotated[str, arg(metavar="DIR", help="the prepared dataset")]
+    into: Annotated[str, arg(metavar="STUDY", help="the folder to make")]
+    space: Annotated[
+        str | None,
+        optional(
+            "what is tried, as TOML: `learning_rate = { low = 0.001, high = 0.01, log = true }` is a range (also "
+            "`step`), `batch_size = [64, 128]` are choices, `n_epochs = 5` is the same for all; keys are the options "
+            f"of a training and {', '.join(spaces.SIZES)} of the model (default: {_DEFAULT})",
+            "FILE.toml",
+        ),
+    ] = None
+    n_trials: Annotated[int, arg(help="trials in all, those before --resume included")] = 20
+    workers: Annotated[int, arg(help="processes on this machine, which share its threads")] = 1
+    pruner: Annotated[
+        Literal["median", "hyperband", "none"],
+        arg(
+            help="how trials are cut short: `median` where one is worse than the median of the complete ones was "
+            "after as many epochs; `hyperband` is for some 40 trials or more of many epochs; `none` trains all to "
+            "their end"
+        ),
+    ] = "median"
+    storage: Annotated[
+        str | None,
+        optional(
+            "a database for workers on several machines, such as postgresql://USER:PASSWORD@HOST/NAME (default: the "
+            "SQLite file STUDY/study.db, for workers on one machine)",
+            "URL",
+        ),
+    ] = None
+    resume: Annotated[bool, arg(help="go on with the study in STUDY, or join it; without one, start anew")] = False
+    train_classes: Annotated[
+        tuple[str, ...] | None,
+        words("words to train on, in the order of the output layer, or a file with one a line (default: all)"),
+    ] = None
+    teacher_cache: Annotated[
+        str | None,
+        optional("where what teachers say is kept, for trials to share (default: STUDY/teacher)", "DIR"),
+    ] = None
+    train: OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
+    json: Json = False
+
+
+def run(args: Sequence[str]) -> int:
+    """Runs the command."""
+    options = parse(Options, "tune", args)
+    for key in ("n_trials", "workers"):
+        configs.check_positive({key: getattr(options, key)})
+    declared = spaces.DEFAULT if options.space is None else configs.read_toml(Path(options.space))
+    searched = spaces.declare(options.names, declared, _given(options, args), options.space or "the default space")
+
+    import matplotlib  # noqa: F401 - what is missing is told before hours of training
+    import optuna
+
+    from quickstroke import study_report, tuning
+
+    search = tuning.Search(
+        space=searched,
+        data=options.data,
+        classes=None if options.train_classes is None else tuple(parse_classes(options.train_classes)),
+        folder=Path(options.into),
+        storage=options.storage,
+        n_trials=options.n_trials,
+        pruner=options.pruner,
+        seed=options.train.seed,
+        teacher_cache=options.teacher_cache,
+    )
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    existed = tuning.start(search, options.resume)
+    if options.resume:
+        ended = sum(trial.state in study_report.STATES[:3] for trial in tuning.trials(search))
+        going_on = f"{ended} of {options.n_trials} trials have ended"
+        note(going_on if existed else f"no study in {options.into} yet: starting anew")
+
+    try:
+        was_stopped = _work(search) if options.workers == 1 else _work_together(search, options.workers)
+    except KeyboardInterrupt:
+        was_stopped = True
+    trials = tuning.trials(search)
+    document = study_report.write_study(search, trials, tuning.importances(search))
+    best = study_report.best(trials)
+    table = study_report.format_table(study_report.rows(search, study_report.ranked(trials)[:N_SHOWN]))
+    print(f"\n{table}")
+    print(f"{study_report.told_counts(trials)}; all of them and pictures: {document}")
+    if best:
+        print(f"The best for four times the epochs:\n{study_report.longer(search, best)}", flush=True)
+    if options.json:
+        print_json(
+            {
+                "study": options.into,
+                "document": str(document),
+                "counts": study_report.counts(trials),
+                "best": best and _as_json(best, search),
+                "command": best and study_report.longer(search, best),
+                "trials": [_as_json(trial, search) for trial in trials],
+            }
+        )
+    if was_stopped:
+        note(f"interrupted; the study is in {options.into}: the same command with --resume goes on")
+        return 130
+    n_left = sum(trial.state in ("waiting", "running") for trial in trials)
+    if n_left:
+        raise RunError(f"{options.into}: {n_left} trials have not ended; the same command with --resume goes on")
+    if best is None and trials[0].state == "failed":
+        raise TrainingError(f"{options.into}: no trial came to its end; the first failed: {trials[0].reason}")
+    return 0
+
+
+def _as_json(trial: "Trial", search: "Search") -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "state": trial.state,
+        "val_top1": trial.value,
+        "epochs": len(trial.curve),
+        "values": trial.values,
+        "run": str(search.run_folder(trial.number)),
+        "reason": trial.reason,
+    }
+
+
+def _given(options: Options, args: Sequence[str]) -> dict[str, Any]:
+    """The options of a training that the command line names, which no space overrides."""
+    named = {word.split("=")[0].removeprefix("--").replace("-", "_") for word in args if word.startswith("--")}
+    return {key.name: getattr(options.train, key.name) for key in fields(TrainConfig) if key.name in named}
+
+
+def _work(search: "Search") -> bool:
+    """Runs trials in this process, with a bar; True where it was asked to stop."""
+    from quickstroke import tuning
+
+    stop = StopOnSignal()
+    with progress("drawings") as bar, stop:
+        task = bar.add_task("", total=None)
+
+        def on_step(number: int, epoch: int, n_epochs: int, done: int, total: int) -> None:
+            bar.update(task, description=f"trial {number}, epoch {epoch + 1}/{n_epochs}", completed=done, total=total)
+
+        def on_end(trial: "Trial") -> None:
+            _show(trial)
+            bar.reset(task)
+
+        tuning.work(search, tuning.Watcher(_show_start, on_step, on_end, _show_wait, lambda: stop.asked))
+    return stop.asked
+
+
+def _work_together(search: "Search", n_workers: int) -> bool:
+    """Runs trials in processes of their own; True where they were asked to stop."""
+    import torch
+
+    context = multiprocessing.get_context("spawn")
+    n_threads = max(1, torch.get_num_threads() // n_workers)
+    workers = [context.Process(target=_worker, args=(search, n_threads)) for _ in range(n_workers)]
+    stop = StopOnSignal()
+    with stop:
+        # Ctrl-C reaches all processes of a terminal: workers ignore it from their beginning, and are told by us.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for worker in workers:
+            worker.start()
+        signal.signal(signal.SIGINT, before)
+        is_told = False
+        try:
+            while any(worker.is_alive() for worker in workers):
+                if stop.asked and not is_told:
+                    is_told = True
+                    for worker in workers:
+                        worker.terminate()
+                time.sleep(0.1)
+        except BaseException:
+            for worker in workers:
+                worker.terminate()
+            for worker in workers:
+                worker.join()
+            raise
+    for worker in workers:
+        if worker.exitcode and worker.exitcode < 0 and not stop.asked:
+            note(f"a worker was killed by signal {-worker.exitcode}")
+    return stop.asked
+
+
+def _worker(search: "Search", n_threads: int) -> None:
+    import optuna
+    import torch
+
+    from quickstroke import tuning
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    torch.set_num_threads(n_threads)
+    parent = multiprocessing.parent_process()
+    with StopOnSignal((signal.SIGTERM,), "") as stop:
+
+        def should_stop() -> bool:
+            return stop.asked or (parent is not None and not parent.is_alive())
+
+        watcher = tuning.Watcher(_show_start, on_end=_show, on_wait=_show_wait, should_stop=should_stop)
+        try:
+            tuning.work(search, watcher)
+        except QuickstrokeError as error:
+            note(f"quickstroke tune: {error}")
+            sys.exit(2)
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+
+def _show_start(trial: "Trial", resumed: bool) -> None:
+    if resumed:
+        note(f"trial {trial.number} goes on from its checkpoint")
+
+
+def _show_wait(numbers: list[int]) -> None:
+    from quickstroke.tuning import LOST_S
+
+    which = f"trial{'s' * (len(numbers) != 1)} {', '.join(map(str, numbers))}"
+    note(f"waiting for {which} of other workers; what a dead one has left is gone on with after {LOST_S:.0f} s")
+
+
+def _show(trial: "Trial") -> None:
+    from quickstroke.study_report import shown
+
+    values = ", ".join(f"{key} {shown(value)}" for key, value in trial.values.items())
+    top1 = "" if trial.value is None else f"{trial.value:.2%} "
+    ended = {
+        "complete": f"{top1}in {len(trial.curve)} epochs",
+        "pruned": f"{top1}pruned after {len(trial.curve)} epochs",
+        "failed": f"failed: {trial.reason}",
+    }[trial.state]
+    print(f"Trial {trial.number}: {ended} ({values})", flush=True)
