@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 
 from quickstroke.categories import parse_classes
 from quickstroke.cli.common import Json, note, optional, parse, print_json, progress, words
-from quickstroke.errors import ConfigError
+from quickstroke.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
     from quickstroke.dataset import FractionSplit, PositionSplit
@@ -96,7 +96,7 @@ def run(args: Sequence[str]) -> None:
                 on_source=show,
                 on_class=show,
             )
-        except BaseException:
+        except (FormatError, OSError, KeyboardInterrupt):
             bar.stop()
             part = folder_of(Path(options.into))
             if part.exists():
