@@ -262,9 +262,10 @@ def _show(trial: "Trial") -> None:
 
     values = ", ".join(f"{key} {shown(value)}" for key, value in trial.values.items())
     top1 = "" if trial.value is None else f"{trial.value:.2%} "
+    epochs = f"{len(trial.curve)} epoch{'s' * (len(trial.curve) != 1)}"
     ended = {
-        "complete": f"{top1}in {len(trial.curve)} epochs",
-        "pruned": f"{top1}pruned after {len(trial.curve)} epochs",
+        "complete": f"{top1}in {epochs}",
+        "pruned": f"{top1}pruned after {epochs}",
         "failed": f"failed: {trial.reason}",
     }[trial.state]
     print(f"Trial {trial.number}: {ended} ({values})", flush=True)
