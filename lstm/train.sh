@@ -48,6 +48,23 @@ quickstroke train simple_lay2_sz64 $taught $plain --into runs/simple_lay2_sz64 -
 quickstroke train simple_lay1_sz256 $taught $plain --into runs/simple_lay1_sz256 --n-epochs 16 --dropout 0.1 \
   --learning-rate 0.004
 
+# Once more, with the model of 100 categories as a third teacher. The published ones had their first schedules, and the
+# base model its second, when augmentation did not yet lift pens or draw strokes over.
+test -d first || quickstroke publish runs/$base --into first
+taught="--data all345 --train-classes seed100 --recipe strong --balance 0.6 --resume
+  --teacher seed/simple_lay2_sz256.model seed/simple_lay1_sz256.model first/$base.model --teacher-cache runs/teacher
+  --unlabelled 0.5 --n-views 40"
+quickstroke train $base $taught --into runs4/$base --n-epochs 40 --pretrained runs/$base --learning-rate 0.002 \
+  --teacher-weight 0.8
+quickstroke train $base $taught --into runs5/$base --n-epochs 16 --pretrained runs4/$base --learning-rate 0.0015
+quickstroke train $small $taught --into runs4/$small --n-epochs 40 --pretrained runs/$small --learning-rate 0.002 \
+  --teacher-weight 0.8 --batch-size 256 --dropout 0.1 --label-smoothing 0.05
+plain="--teacher-weight 0.9 --augment view --batch-size 128 --clip-norm 0.3 --label-smoothing 0 --dropout 0"
+quickstroke train simple_lay1_sz64 $taught $plain --into runs5/simple_lay1_sz64 --n-epochs 80 --learning-rate 0.004 \
+  --pretrained second/simple_lay1_sz64
+quickstroke train simple_lay2_sz64 $taught $plain --into runs5/simple_lay2_sz64 --n-epochs 40 --learning-rate 0.004 \
+  --pretrained runs/simple_lay2_sz64
+
 hundred="runs/$base runs/$small second/simple_lay1_sz64 runs/simple_lay2_sz64 runs/simple_lay1_sz256"
 sample46="runs46/$small runs/sample46/$base"
 for run in $hundred; do quickstroke publish $run --into "$3" --replace; done
