@@ -275,7 +275,7 @@ def test_whole_number_passes_for_a_float() -> None:
 
 
 def test_unknown_key_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"^run\.toml: unknown key 'lr'; expected augment, .*learning_rate"):
+    with pytest.raises(ConfigError, match=r"^run\.toml: unknown key 'lr'; expected accumulate, .*learning_rate"):
         from_json(TrainConfig, {"n_epochs": 5, "lr": 0.1}, "run.toml")
     # none of the other's keys, none of another case
     for key in ("hidden_size", "N_epochs", "", "__init__"):

@@ -113,7 +113,7 @@ def one_line(result, *parts: str) -> None:
 @pytest.mark.parametrize(
     ("declared", "message"),
     [
-        ({"lr": 1}, "x.toml: unknown key 'lr'; expected augment, averaging"),
+        ({"lr": 1}, "x.toml: unknown key 'lr'; expected accumulate, augment"),
         ({"bidirectional": [True, False]}, "unknown key 'bidirectional'"),
         ({"batch_size": "many"}, "x.toml: batch_size should be int, got 'many'"),
         ({"batch_size": {"low": 1.5, "high": 3}}, "x.toml: batch_size: low should be int, got 1.5"),
