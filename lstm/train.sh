@@ -25,7 +25,8 @@ quickstroke train $small $words345 --into pre_small --n-epochs 24
 
 # 46 categories, labels alone.
 labels="--data all345 --train-classes sample46.txt --recipe strong --balance 0.5 --resume"
-quickstroke train $base $labels --into runs/sample46/$base --n-epochs 12 --pretrained pre_base --learning-rate 0.0015
+quickstroke train $base $labels --into runs5/sample46/$base --n-epochs 40 --pretrained pre_base --learning-rate 0.0015 \
+  --batch-size 256
 quickstroke train $small $labels --into runs46/$small --n-epochs 40 --pretrained pre_small --learning-rate 0.002 \
   --batch-size 256 --dropout 0.1 --label-smoothing 0.05
 
@@ -64,9 +65,11 @@ quickstroke train simple_lay1_sz64 $taught $plain --into runs5/simple_lay1_sz64 
   --pretrained second/simple_lay1_sz64
 quickstroke train simple_lay2_sz64 $taught $plain --into runs5/simple_lay2_sz64 --n-epochs 40 --learning-rate 0.004 \
   --pretrained runs/simple_lay2_sz64
+quickstroke train simple_lay1_sz256 $taught $plain --into runs5/simple_lay1_sz256 --n-epochs 14 --learning-rate 0.003 \
+  --dropout 0.1 --pretrained runs/simple_lay1_sz256
 
-hundred="runs/$base runs/$small second/simple_lay1_sz64 runs/simple_lay2_sz64 runs/simple_lay1_sz256"
-sample46="runs46/$small runs/sample46/$base"
+hundred="runs5/$base runs4/$small runs5/simple_lay1_sz64 runs5/simple_lay2_sz64 runs5/simple_lay1_sz256"
+sample46="runs46/$small runs5/sample46/$base"
 for run in $hundred; do quickstroke publish $run --into "$3" --replace; done
 for run in $sample46; do quickstroke publish $run --into "$3/sample46" --test-data sample46 --replace; done
 quickstroke report $hundred --into "$3/results.md"
