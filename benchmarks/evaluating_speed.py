@@ -5,7 +5,8 @@
 Both begin with the official binary files and end with a model's accuracy. Ours prepares a dataset and scores it by
 `quickstroke.evaluation.evaluate`, with all its exact metrics; the plain recipe (plain_recipe.py) makes tensors padded
 to 100 steps and scores them in batches of 256. Scoring by itself is told, too. The two run in processes of their own,
-in turns; a figure is the median over the turns. Readout `pool` has no plain counterpart: there the plain model is the
+in turns; a figure is the median over the turns. Ours is scored in float32, as by default, and once more in bfloat16,
+which rounds what it multiplies. Readout `pool` has no plain counterpart: there the plain model is the
 same convolutions, stride included, and bidirectional layers, read at the last step.
 """
 
@@ -56,8 +57,8 @@ def make_plain(names: Sequence[str], folder: str, words: tuple[str, ...], n: int
     return seconds
 
 
-def make_ours(names: Sequence[str], folder: str, words: tuple[str, ...], n: int) -> Callable[[str], float]:
-    """The same of preparing a dataset, and of evaluating on it."""
+def make_ours(names: Sequence[str], folder: str, words: tuple[str, ...], n: int) -> Callable[[str, torch.dtype], float]:
+    """The same of preparing a dataset, and of evaluating on it in a precision."""
     found: dict[str, PreparedDataset] = {}
     torch.manual_seed(0)
     configs = {name: ModelConfig.from_name(name, n_classes=len(words)) for name in names}
@@ -69,12 +70,12 @@ def make_ours(names: Sequence[str], folder: str, words: tuple[str, ...], n: int)
         prepare(Path(folder), into, classes=words, split=PositionSplit(0, n, 0))
         found["data"] = PreparedDataset(into)
 
-    def seconds(name: str) -> float:
+    def seconds(name: str, precision: torch.dtype) -> float:
         if not name:
             return timed(read)
         data = found["data"]
         indices, label_map = data.indices("val"), data.label_map(data.classes)
-        return timed(lambda: evaluate(models[name], data, indices, data.classes, label_map))
+        return timed(lambda: evaluate(models[name], data, indices, data.classes, label_map, precision=precision))
 
     return seconds
 
@@ -85,12 +86,17 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="folder of official binary files")
     parser.add_argument("--classes", nargs="+", default=[SAMPLE])
     parser.add_argument("--names", nargs="+", default=NAMES)
-    parser.add_argument("--n", type=int, default=200, help="drawings a category")
+    parser.add_argument("--n", type=int, default=400, help="drawings a category")
     parser.add_argument("--n-turns", type=int, default=5)
     options = parser.parse_args()
     words = parse_classes(options.classes)
     arguments = options.names, str(options.folder), words, options.n
-    ways = {"plain": Apart(make_plain, *arguments), "ours": Apart(make_ours, *arguments)}
+    plain, ours = Apart(make_plain, *arguments), Apart(make_ours, *arguments)
+    ways: dict[str, Callable[[str], float]] = {
+        "plain": plain,
+        "ours": lambda name: ours(name, torch.float32),
+        "ours_bfloat16": lambda name: ours(name, torch.bfloat16),
+    }
     taken: dict[tuple[str, str], list[float]] = {}
     for turn in range(options.n_turns + 1):
         for name in ("", *options.names):
@@ -98,7 +104,7 @@ def main() -> None:
                 seconds = seconds_of(name)
                 if turn:  # the first turn compiles and takes memory
                     taken.setdefault((way, name), []).append(seconds)
-    for process in ways.values():
+    for process in (plain, ours):
         process.end()
     n_drawings = options.n * len(words)
     middle = {key: statistics.median(values) for key, values in taken.items()}
@@ -108,16 +114,22 @@ def main() -> None:
         for way in ways:
             row[f"{way}_per_s"] = n_drawings / (middle[way, ""] + middle[way, name])
             row[f"{way}_scored_per_s"] = n_drawings / middle[way, name]
-        row["ratio"] = row["ours_per_s"] / row["plain_per_s"]
-        row["ratio_scored"] = row["ours_scored_per_s"] / row["plain_scored_per_s"]
+        for way, ending in (("ours", ""), ("ours_bfloat16", "_bfloat16")):
+            row[f"ratio{ending}"] = row[f"{way}_per_s"] / row["plain_per_s"]
+            row[f"ratio_scored{ending}"] = row[f"{way}_scored_per_s"] / row["plain_scored_per_s"]
         rows.append(row)
     title = f"Evaluating {n_drawings:,} drawings, {torch.get_num_threads()} threads, drawings a second"
-    table = Table("model", "plain, from files", "ours", "ratio", "plain, scored", "ours", "ratio", title=title)
+    heads = [
+        f"{way}, {what}" for what in ("from files", "scored") for way in ("plain", "ours", "ratio", "bfloat16 ratio")
+    ]
+    table = Table("model", *heads, title=title)
     for row in rows:
-        cells = [f"{row[key]:,.0f}" for key in ("plain_per_s", "ours_per_s", "plain_scored_per_s", "ours_scored_per_s")]
-        ratios = [f"{row[key]:.2f}" for key in ("ratio", "ratio_scored")]
-        table.add_row(row["name"], *cells[:2], ratios[0], *cells[2:], ratios[1])
-    Console(width=140).print(table)
+        cells = []
+        for middle_word in ("", "_scored"):
+            cells += [f"{row[f'{way}{middle_word}_per_s']:,.0f}" for way in ("plain", "ours")]
+            cells += [f"{row[f'ratio{middle_word}{ending}']:.2f}" for ending in ("", "_bfloat16")]
+        table.add_row(row["name"], *cells)
+    Console(width=160).print(table)
     facts = {"n_threads": torch.get_num_threads(), "torch": torch.__version__, "n_drawings": n_drawings}
     print(json.dumps({**facts, "models": rows}))
 

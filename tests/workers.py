@@ -56,6 +56,7 @@ def be_killed(folder, data, group):
         training.train(
             model_config, config, data, folder / "killed", resume=parallel.is_restart(), group=group, watcher=watcher
         )
+    parallel.leave()
 
 
 def main():

@@ -5,6 +5,7 @@ gradients, which PyTorch's DistributedDataParallel averages.
 """
 
 import contextlib
+import gc
 import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -163,6 +164,9 @@ def is_restart() -> bool:
 def leave() -> None:
     """Ends what `join` began."""
     if dist.is_initialized():
+        # A wrapped model that is in a cycle still would end the network's threads when Python itself ends: an abort.
+        gc.collect()
+        dist.barrier()
         dist.destroy_process_group()
 
 
