@@ -340,6 +340,7 @@ def _prepared(
     files: Sequence[Path],
     base: "PreparedDataset | None",
 ) -> Prepared:
+    taken = set(files)
     return Prepared(
         into,
         manifest["n"],
@@ -347,7 +348,7 @@ def _prepared(
         manifest["n_by_split"],
         manifest["left_out"],
         tuple(path.name for path in found.ignored),
-        tuple(path.name for path in found.files if path not in files),
+        tuple(path.name for path in found.files if path not in taken),
         manifest["n"] - (len(base) if base else 0),
     )
 
@@ -652,12 +653,16 @@ def _read(
         for part in binary.read_blocks(source.path, word):
             parts.append(part)
             if sum(len(part.points) for part in parts) >= _BLOCK_POINTS:
-                yield DrawingBlock.concatenate(word, parts)
+                yield _joined(word, parts)
                 parts = []
         if parts:
-            yield DrawingBlock.concatenate(word, parts)
+            yield _joined(word, parts)
         if source.position is not None:
             described[source.position] = _source_line(source.position, source.path)
+
+
+def _joined(word: str, parts: Sequence[DrawingBlock]) -> DrawingBlock:
+    return parts[0] if len(parts) == 1 else DrawingBlock.concatenate(word, parts)
 
 
 class _Picker:

@@ -29,7 +29,10 @@ class KeySet:
     def add(self, values: NDArray[np.uint64]) -> None:
         """Adds values that are not in the set, each once."""
         # Two ascending runs, which a stable sort merges.
-        self._last = np.sort(np.concatenate([self._last, np.sort(values)]), kind="stable")
+        self._keep(np.sort(np.concatenate([self._last, np.sort(values)]), kind="stable"))
+
+    def _keep(self, ascending: NDArray[np.uint64]) -> None:
+        self._last = ascending
         if len(self._last) >= _RUN_KEYS:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._runs.append(self._folder / f"{len(self._runs)}.run")
@@ -38,6 +41,11 @@ class KeySet:
 
     def add_new(self, values: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Adds values (N,); whether each was neither in the set nor among those before it."""
+        if not (self._runs or len(self._last)):  # as for nearly every class, whose drawings come in one block
+            ascending = np.sort(values)
+            if not (ascending[1:] == ascending[:-1]).any():
+                self._keep(ascending)
+                return np.ones(len(values), dtype=bool)
         new = is_first(values) & ~self.among(values)
         self.add(values[new])
         return new

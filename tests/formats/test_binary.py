@@ -194,6 +194,7 @@ def test_chunks_of_any_size_give_the_same_drawings(
     path = save(content)
     expected = list(map(said, read_file(path)))
     monkeypatch.setattr(binary, "_CHUNK_BYTES", size)
+    monkeypatch.setattr(binary, "_MAX_CHUNK_BYTES", size)
     assert list(map(said, read_file(path))) == expected
     found, error = refusal(save(content + record(recognized=2)))
     assert list(map(said, found)) == expected
@@ -221,6 +222,7 @@ def test_impossible_record_is_refused_with_its_place(
     wrong: bytes, offset: int, reason: str, size: int, save: Callable[[bytes], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(binary, "_CHUNK_BYTES", size)
+    monkeypatch.setattr(binary, "_MAX_CHUNK_BYTES", size)
     found, error = refusal(save(record() + record() + wrong))
     assert len(found) == 2
     assert error.offset == 2 * len(record()) + offset

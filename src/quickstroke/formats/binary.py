@@ -19,7 +19,9 @@ from quickstroke.errors import FormatError
 from quickstroke.files import InputFile, atomic_write, refuse_html
 
 _HEADER = struct.Struct("<Q2sbIH")
+# A file is read in one piece where it is not large: as many bytes as it has on the disk, but from so many to so many.
 _CHUNK_BYTES = 1 << 19
+_MAX_CHUNK_BYTES = 8 << 20
 
 # How a scan ended: at the end of a record, inside one (three ways), or at a record that cannot be.
 _WHOLE, _HEADER_CUT, _COUNT_CUT, _POINTS_CUT, _NO_STROKES, _NO_POINTS, _NOT_A_FLAG, _TOO_LONG = range(8)
@@ -122,7 +124,7 @@ def _error(status: int, data: NDArray[np.uint8], at: int, begin: int, n_before: 
 
 
 def read_blocks(path: Path, word: str) -> Iterator[DrawingBlock]:
-    """Blocks of about 512 KiB, each record read exactly once.
+    """Blocks of at most some 8 MiB, each record read exactly once.
 
     Raises:
         FormatError: a truncated record, a drawing without strokes or of more than 400,000 bytes, a stroke without
@@ -130,7 +132,8 @@ def read_blocks(path: Path, word: str) -> Iterator[DrawingBlock]:
     """
     with InputFile(path) as file:
         rest, begin, n_before = b"", 0, 0
-        while chunk := file.read(max(_CHUNK_BYTES, len(rest))):
+        n_bytes = min(max(path.stat().st_size, _CHUNK_BYTES), _MAX_CHUNK_BYTES)
+        while chunk := file.read(max(n_bytes, len(rest))):
             if begin == 0 and not rest:
                 refuse_html(chunk, path)
             data = np.frombuffer(rest + chunk if rest else chunk, dtype=np.uint8)
