@@ -159,7 +159,7 @@ def markdown(found: dict[str, Any]) -> str:
     paper = "\n".join(
         f"- from {row['what']}: {MANY * row['source_bytes'] / row['n'] / 1e9:.1f} GB of sources, "
         f"{MANY * row['processor_seconds'] / row['n'] / 60:,.1f} minutes of processor time "
-        f"({MANY / row['drawings_per_s'] / 60:,.0f} minutes beside that other work), "
+        f"({MANY / row['drawings_per_s'] / 60:,.1f} minutes by the clock), "
         f"a dataset of {MANY * row['bytes_a_drawing'] / 1e9:.1f} GB"
         for row in found["rows"]
         if row["what"] in ("binary", "ndjson")

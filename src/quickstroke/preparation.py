@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from quickstroke.drawing import DrawingBlock
 from quickstroke.errors import DatasetError
-from quickstroke.files import write_text
 
 try:
     import fcntl
@@ -84,7 +83,9 @@ class Preparation:
         if not is_begun:  # what a kill left of the first moment
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
-            write_text(self.folder / "plan.json", json.dumps({"format": FORMAT, "version": VERSION, **plan}) + "\n")
+            # Without a journal, which comes next, nobody reads it: it need be neither atomic nor on the disk.
+            text = json.dumps({"format": FORMAT, "version": VERSION, **plan}) + "\n"
+            (self.folder / "plan.json").write_text(text, encoding="utf-8")
         self._journal = path.open("ab")
         try:
             self._lock()
