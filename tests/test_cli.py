@@ -384,6 +384,32 @@ def test_full_disk_is_one_clear_line(run, monkeypatch, binary_folder, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["prepare", "train", "publish", "report"])
+def test_read_only_folder_is_one_clear_line(run, monkeypatch, binary_folder, dataset, tmp_path, command):
+    import errno
+
+    if command in ("publish", "report"):
+        run("train", "simple_lay1_sz4", "--data", dataset.path, "--n-epochs", "1", "--into", tmp_path / "run")
+    into = tmp_path / "read-only"
+    mkdir, opened = os.mkdir, Path.open
+
+    def refuse(path):
+        if str(path).startswith(str(into)) or Path(path).name.startswith(f".{into.name}"):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(os, "mkdir", lambda path, *args, **options: (refuse(path), mkdir(path, *args, **options))[1])
+    monkeypatch.setattr(Path, "open", lambda path, *args, **options: (refuse(path), opened(path, *args, **options))[1])
+    given = {
+        "prepare": [binary_folder],
+        "train": ["simple_lay1_sz4", "--data", dataset.path],
+        "publish": [tmp_path / "run", "--no-calibrate"],
+        "report": [tmp_path / "run"],
+    }[command]
+    target = into / "results.md" if command == "report" else into
+    one_line(run(command, *given, "--into", target), "Read-only file system", "read-only")
+    assert not into.exists()
+
+
 def test_demo_offline_teaches_and_recognises(run, monkeypatch, tmp_path):
     from quickstroke.cli import demo
 

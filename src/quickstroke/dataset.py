@@ -653,16 +653,12 @@ def _read(
         for part in binary.read_blocks(source.path, word):
             parts.append(part)
             if sum(len(part.points) for part in parts) >= _BLOCK_POINTS:
-                yield _joined(word, parts)
+                yield DrawingBlock.concatenate(word, parts)
                 parts = []
         if parts:
-            yield _joined(word, parts)
+            yield DrawingBlock.concatenate(word, parts)
         if source.position is not None:
             described[source.position] = _source_line(source.position, source.path)
-
-
-def _joined(word: str, parts: Sequence[DrawingBlock]) -> DrawingBlock:
-    return parts[0] if len(parts) == 1 else DrawingBlock.concatenate(word, parts)
 
 
 class _Picker:

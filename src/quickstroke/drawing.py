@@ -82,7 +82,9 @@ class DrawingBlock:
 
     @classmethod
     def concatenate(cls, word: str, blocks: Sequence["DrawingBlock"]) -> "DrawingBlock":
-        """One block of the drawings of several, in order."""
+        """One block of the drawings of several, in order; of one alone, that one."""
+        if len(blocks) == 1 and blocks[0].word == word:
+            return blocks[0]
 
         def joined(name: str, empty: NDArray[Any]) -> NDArray[Any]:
             return np.concatenate([empty, *(getattr(block, name) for block in blocks)])

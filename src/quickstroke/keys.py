@@ -43,7 +43,7 @@ class KeySet:
         """Adds values (N,); whether each was neither in the set nor among those before it."""
         if not (self._runs or len(self._last)):  # as for nearly every class, whose drawings come in one block
             ascending = np.sort(values)
-            if not (ascending[1:] == ascending[:-1]).any():
+            if not _has_repeated(ascending):
                 self._keep(ascending)
                 return np.ones(len(values), dtype=bool)
         new = is_first(values) & ~self.among(values)
@@ -57,10 +57,13 @@ class KeySet:
             yield self._last
 
 
+def _has_repeated(ascending: NDArray[np.uint64]) -> bool:
+    return bool((ascending[1:] == ascending[:-1]).any())
+
+
 def is_first(values: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Whether each value appears for the first time."""
-    ascending = np.sort(values)
-    if not (ascending[1:] == ascending[:-1]).any():  # as nearly always, and found out in a fifth of the time
+    if not _has_repeated(np.sort(values)):  # as nearly always, and found out in a fifth of the time
         return np.ones(len(values), dtype=bool)
     first = np.zeros(len(values), dtype=bool)
     first[np.unique(values, return_index=True)[1]] = True

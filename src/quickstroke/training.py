@@ -141,6 +141,7 @@ def train(
         [*model.state_dict().values(), *optimizer.tensors, *(averaged.state_dict().values() if averaged else ())]
     )
     shared_model = group.wrap(model)
+    model.bn.group = group
     watcher.on_start(state, resumed)
     saved_at = time.monotonic()
 
@@ -159,7 +160,6 @@ def train(
             said = targets.of(state.epoch % config.n_views, drawings, partial(_on_teacher, watcher, state, save))
         model.train()
         model.bn.train(config.normalization == "batch")
-        model.bn.group = group
         with threads_for(model):
             for rows in order[state.step :]:
                 set_learning_rate(optimizer, config, (state.epoch + done / n_train) / config.n_epochs)

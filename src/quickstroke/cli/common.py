@@ -40,6 +40,12 @@ def optional(help_text: str, metavar: str) -> Any:
     return tyro.conf.arg(help=help_text, metavar=metavar, help_behavior_hint="")
 
 
+TrainClasses = Annotated[
+    tuple[str, ...] | None,
+    words("words to train on, in the order of the output layer, or a file with one a line (default: all)"),
+]
+
+
 def parse(kind: type[Options], command: str, args: Sequence[str], default: Options | None = None) -> Options:
     """The options of a command from its arguments.
 

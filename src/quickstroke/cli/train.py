@@ -14,7 +14,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from quickstroke import config as configs
 from quickstroke import documents, naming
 from quickstroke.categories import parse_classes
-from quickstroke.cli.common import Json, StopOnSignal, note, optional, parse, print_json, progress, words
+from quickstroke.cli.common import Json, StopOnSignal, TrainClasses, note, optional, parse, print_json, progress
 from quickstroke.config import ModelConfig, TrainConfig
 from quickstroke.documents import ClassSlice, EndLine, EpochLine
 from quickstroke.errors import ConfigError
@@ -59,10 +59,7 @@ class Options:
         optional("where what teachers say is kept, for trainings to share (default: RUN/teacher)", "DIR"),
     ] = None
     resume: Annotated[bool, arg(help="go on from the last checkpoint in RUN; without one, start anew")] = False
-    train_classes: Annotated[
-        tuple[str, ...] | None,
-        words("words to train on, in the order of the output layer, or a file with one a line (default: all)"),
-    ] = None
+    train_classes: TrainClasses = None
     n_train: Annotated[int | None, optional("checked against what DIR was prepared with", "N")] = None
     n_val: Annotated[int | None, optional("checked likewise", "N")] = None
     n_test: Annotated[int | None, optional("checked likewise", "N")] = None
@@ -184,9 +181,7 @@ def _train(name: str, options: Options, class_slice: ClassSlice | None, asked: d
     parallel.leave()
     if state is None:
         return 130
-    if group.rank:
-        return 0
-    if options.json:
+    if options.json and group.rank == 0:
         print_json(
             {
                 "model": name,

@@ -14,7 +14,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from quickstroke import config as configs
 from quickstroke import space as spaces
 from quickstroke.categories import parse_classes
-from quickstroke.cli.common import Json, StopOnSignal, note, optional, parse, print_json, progress, words
+from quickstroke.cli.common import Json, StopOnSignal, TrainClasses, note, optional, parse, print_json, progress
 from quickstroke.config import TrainConfig
 from quickstroke.errors import QuickstrokeError, RunError, TrainingError
 
@@ -73,10 +73,7 @@ class Options:
         ),
     ] = None
     resume: Annotated[bool, arg(help="go on with the study in STUDY, or join it; without one, start anew")] = False
-    train_classes: Annotated[
-        tuple[str, ...] | None,
-        words("words to train on, in the order of the output layer, or a file with one a line (default: all)"),
-    ] = None
+    train_classes: TrainClasses = None
     teacher_cache: Annotated[
         str | None,
         optional("where what teachers say is kept, for trials to share (default: STUDY/teacher)", "DIR"),
