@@ -106,7 +106,8 @@ def run(args: Sequence[str]) -> None:
         names = ", ".join(prepared.ignored_files[:5]) + (" ..." if len(prepared.ignored_files) > 5 else "")
         note(f"ignored {len(prepared.ignored_files)} files that are no drawing files: {names}")
     if prepared.known_files:
-        note(f"passed over {len(prepared.known_files)} files that {prepared.path} has already")
+        n = len(prepared.known_files)
+        note(f"passed over {n} {'file' if n == 1 else 'files'} that {prepared.path} has already")
     splits = ", ".join(f"{n:,} {name}" for name, n in prepared.splits.items() if n)
     print(f"{prepared.path}: {prepared.n:,} drawings of {prepared.n_classes} classes ({splits})")
     if options.add:
