@@ -2,7 +2,7 @@
 
 import copy
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quickstroke import batches
+from quickstroke import batches, evaluation, threads
 from quickstroke.categories import SEED_CATEGORIES, read_classes
 from quickstroke.config import ModelConfig
 from quickstroke.dataset import FractionSplit, MemoryDataset, PreparedDataset, from_drawings, prepare
@@ -500,6 +500,17 @@ def test_bfloat16_is_close_and_asked_for_once(dataset):
     assert not np.array_equal(before.probability, rounded.probability)
     assert np.allclose(before.probability, rounded.probability, atol=5e-3)
     assert rounded.loss == pytest.approx(before.loss, rel=2e-3)
+
+
+@pytest.mark.parametrize("name", ["simple_lay1_sz8", "bipool_cv1_4_3_lay1_sz8"])
+def test_the_number_of_threads_makes_no_difference(dataset, monkeypatch, name):
+    monkeypatch.setattr(evaluation, "_BATCH_SIZE", 7)
+    results = []
+    for n in (1, 3):
+        monkeypatch.setattr(threads, "_n_threads", n)
+        results.append(evaluate(small(name), dataset, whole(dataset), dataset.classes, identity(dataset)))
+    for field in fields(Evaluation):
+        np.testing.assert_array_equal(*(getattr(result, field.name) for result in results))
 
 
 def test_every_drawing_is_reported_once(dataset):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
-from quickstroke import packed_lstm
+from quickstroke import packed_lstm, threads
 from quickstroke.config import ModelConfig
 from quickstroke.models import RowBatchNorm, StrokeClassifier, n_parameters
 
@@ -399,7 +399,7 @@ def test_readout_pool_is_its_definition(name):
 @pytest.mark.parametrize("name", POOLED)
 def test_readout_pool_trains_the_same_packed_or_not(name, n_parts, monkeypatch):
     """On a CPU a float32 model is packed where there are gradients, one of float64 is not."""
-    monkeypatch.setattr(packed_lstm, "n_threads", lambda: n_parts)
+    monkeypatch.setattr(threads, "n_threads", lambda: n_parts)
     model = build(name).train()
     plain = copy.deepcopy(model).double()
     points, lengths = batch_of(random_drawings(model, (3, MAX_PADDING, 1, 9, 7, 12), np.random.default_rng(13)), 15)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from quickstroke import packed_lstm
+from quickstroke import packed_lstm, threads
 from quickstroke.config import ModelConfig
 from quickstroke.models import StrokeClassifier
 
@@ -172,7 +172,7 @@ def test_a_model_has_the_same_logits_and_gradients_either_way(name, n_threads, m
     points, lengths = torch.randn(9, 30, 3), torch.tensor([30, 30, 17, 12, 5, 2, 1, 0, 29])
     points *= torch.arange(30)[None, :, None] < lengths[:, None, None]
     labels = torch.arange(9) % 5
-    monkeypatch.setattr(packed_lstm, "n_threads", lambda: n_threads)
+    monkeypatch.setattr(threads, "n_threads", lambda: n_threads)
     results = []
     for either, x in ((model, points), (copy.deepcopy(model).double(), points.double())):
         logits = either(x, lengths)

@@ -9,6 +9,7 @@ of one folder.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quickstroke import augmentation, batches, evaluation, published
+from quickstroke import augmentation, batches, evaluation, published, threads
 from quickstroke import config as configs
 from quickstroke.augmentation import Augmentation, Kin
 from quickstroke.dataset import PreparedDataset
@@ -31,7 +32,7 @@ from quickstroke.parallel import ALONE, Group
 _DRAWINGS_A_CLASS = 50
 _BATCH_SIZE = 512
 # Of the views: it changes with what an augmentation does.
-_VERSION = 5
+_VERSION = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +71,17 @@ class Targets:
         view_seeds = seeds_of_views(number, len(drawings))
         values = np.zeros(shape, dtype=np.float16)
         # Nothing here depends on the order; drawings of one length go together.
-        order = batches.by_length(np.arange(len(drawings)), self.data.n_points[drawings], _BATCH_SIZE)
-        for rows in self.group.part(order):
+        order = batches.by_length(np.arange(len(drawings)), self.data.n_points[drawings], _BATCH_SIZE)[::-1]
+
+        def ask(rows: NDArray[np.int64]) -> int:
             values[rows] = self._mean(drawings[rows], view_seeds[rows])
-            on_batch(len(rows))
+            return len(rows)
+
+        is_on_cpu = all(next(loaded.model.parameters()).device.type == "cpu" for loaded in self.models)
+        with threads.undisturbed() if is_on_cpu else nullcontext(), torch.inference_mode():
+            parts = self.group.part(order)
+            for n in threads.each(ask, parts) if is_on_cpu else map(ask, parts):
+                on_batch(n)
         self.group.fill(values)
         if self.group.rank == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -97,8 +105,7 @@ class Targets:
             )
             columns = [loaded.classes.index(word) for word in self.classes]
             device = next(loaded.model.parameters()).device
-            with torch.no_grad():
-                logits = loaded.model(torch.from_numpy(points).to(device), torch.from_numpy(lengths).to(device))
+            logits = loaded.model(torch.from_numpy(points).to(device), torch.from_numpy(lengths).to(device))
             total += logits.cpu()[:, columns].double().softmax(1).numpy()  # (B, K)
         return total / len(self.models)
 
@@ -147,7 +154,7 @@ def open_targets(
             labels = data.labels[known]
             few = np.concatenate([known[labels == label][:_DRAWINGS_A_CLASS] for label in np.unique(labels)])
             evaluation.reestimate_batchnorm(model, data, few)
-        model.precision = precision
+        model.precision = model.precision_without_gradient = precision
         models.append(loaded)
         facts.append(_facts(loaded))
     key = {

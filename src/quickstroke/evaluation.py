@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quickstroke import batches
+from quickstroke import batches, threads
 from quickstroke.batches import Drawings
 from quickstroke.dataset import first_points
 from quickstroke.intervals import wilson_interval
@@ -135,17 +135,26 @@ def evaluate(
     losses = np.zeros(len(indices), dtype=np.float64)
     n_points = data.n_points[indices]
     everything = np.arange(len(indices))
+    # Batches are shared out among threads, but not where one does not stand for itself, nor on a GPU.
+    is_shared = protocol == "honest" and next(model.parameters()).device.type == "cpu"
     if protocol == "published":
-        order = batches.cut(everything, batch_size)
+        order: Sequence[NDArray[np.int64]] = batches.cut(everything, batch_size)
     else:
-        order = list(batches.by_length(everything, n_points, _BATCH_SIZE))
+        order = batches.by_length(everything, n_points, _BATCH_SIZE)[::-1]  # the long ones first: threads end together
+
+    def score(rows: NDArray[np.int64]) -> int:
+        logits, truth = _logits(model, data, indices[rows], label_map)  # (B, K), (B,)
+        best, own = logits.argmax(1, keepdim=True), truth.unsqueeze(1)  # (B, 1)
+        scores, total = logits.gather(1, own), logits.logsumexp(1, keepdim=True)  # (B, 1)
+        predicted[rows], ranks[rows] = best[:, 0].numpy(), _ranks(logits, scores, own).numpy()
+        losses[rows] = (total - scores)[:, 0].numpy()
+        probability[rows] = (logits.gather(1, best) - total)[:, 0].exp().numpy()
+        return len(rows)
+
     with _mode(model, protocol, precision), threads_for(model), torch.inference_mode():
-        for rows in group.part(order):
-            logits, truth = _logits(model, data, indices[rows], label_map)  # (B, K), (B,)
-            predicted[rows], ranks[rows] = _best(logits).numpy(), _ranks(logits, truth).numpy()
-            losses[rows] = F.cross_entropy(logits, truth, reduction="none").numpy()
-            probability[rows] = logits.softmax(1).amax(1).numpy()
-            on_batch(len(rows))
+        shares = group.part(order)
+        for n in threads.each(score, shares) if is_shared else map(score, shares):
+            on_batch(n)
     group.fill(predicted, probability, ranks, losses)
     return Evaluation(tuple(classes), indices, labels, predicted, probability, ranks, float(losses.mean()))
 
@@ -161,15 +170,10 @@ def _logits(
     return logits.double().cpu(), torch.from_numpy(batch.labels)
 
 
-def _best(logits: Tensor) -> Tensor:
-    return logits.argmax(dim=1)
-
-
-def _ranks(logits: Tensor, truth: Tensor) -> Tensor:
-    """Classes before the true one, int64 (B,): those with a higher logit, and equal ones of a lower index."""
-    own = logits.gather(1, truth.unsqueeze(1))  # (B, 1)
-    earlier = torch.arange(logits.shape[1]) < truth.unsqueeze(1)  # (B, K)
-    return ((logits > own) | ((logits == own) & earlier)).sum(1)
+def _ranks(logits: Tensor, scores: Tensor, own: Tensor) -> Tensor:
+    """Classes before the true one (B, 1), int64 (B,): those with a higher logit, and equal ones of a lower index."""
+    earlier = torch.arange(logits.shape[1]) < own  # (B, K)
+    return ((logits > scores) | ((logits == scores) & earlier)).sum(1)
 
 
 def evaluate_partial(
@@ -219,7 +223,7 @@ def fit_calibration(
         n_trained: int64 (K,), drawings that each class was trained on.
     """
     logits = torch.empty(len(indices), model.config.n_classes, dtype=torch.float64)
-    with _mode(model, "honest"), torch.inference_mode():
+    with _mode(model, "honest"), threads_for(model), torch.inference_mode():
         for rows in batches.by_length(np.arange(len(indices)), data.n_points[indices], _BATCH_SIZE):
             logits[torch.from_numpy(rows)], _ = _logits(model, data, indices[rows], label_map)
     labels = torch.from_numpy(label_map[data.labels[indices]])

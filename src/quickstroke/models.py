@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quickstroke import packed_conv, packed_lstm, packed_pool, points
+from quickstroke import packed_conv, packed_lstm, packed_pool, points, threads
 from quickstroke.config import ModelConfig
 from quickstroke.parallel import ALONE, Group
 
@@ -72,7 +72,7 @@ class StrokeClassifier(nn.Module):
     Attributes:
         precision: float32 or bfloat16, of the matrix products where a length-aware model is trained on a CPU, and
             where a padded one is asked there as a teacher. Whatever else is done is float32.
-        precision_without_gradient: the same, of a length-aware model that is evaluated.
+        precision_without_gradient: the same, of a length-aware model that is evaluated or asked as a teacher.
     """
 
     precision = torch.float32
@@ -262,7 +262,7 @@ class StrokeClassifier(nn.Module):
 
     def _pool_packed(self, x: Tensor, lengths: Tensor) -> Tensor:
         """As `_pool` of `_pooled_steps`, over true steps only."""
-        n_threads, n_steps = packed_lstm.n_threads(), x.shape[1]
+        n_threads, n_steps = threads.n_threads(), x.shape[1]
         ends = lengths.clamp(min=1)  # (B,)
         x = x * _mask(lengths, n_steps).unsqueeze(2)  # for a drawing without a row
         x = x.flatten(0, 1)[_mask(ends, n_steps).flatten()].to(self._kind)  # (R, C)
@@ -328,9 +328,9 @@ def _mask(lengths: Tensor, n_steps: int) -> Tensor:
 
 
 def threads_for(model: StrokeClassifier) -> AbstractContextManager[None]:
-    """The context in which a model is trained or evaluated: see `packed_lstm.undisturbed`."""
+    """The context in which a model is trained or evaluated: see `threads.undisturbed`."""
     is_packed = model.config.reading == "length-aware" and next(model.parameters()).device.type == "cpu"
-    return packed_lstm.undisturbed() if is_packed else nullcontext()
+    return threads.undisturbed() if is_packed else nullcontext()
 
 
 def n_parameters(model: nn.Module) -> int:

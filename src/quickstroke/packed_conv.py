@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from quickstroke import packed_lstm, products
+from quickstroke import packed_lstm, products, threads
 from quickstroke.bfloat16 import bits_as_array, narrow, widen
 
 # As in packed_lstm, but sums may be taken in any order, so that loops over columns become vectors.
@@ -271,7 +271,7 @@ class _Convolution(torch.autograd.Function):
             _forward(*arguments)
 
         parts = packed_lstm.shares(out_starts, n_parts)
-        packed_lstm.in_threads(run, parts)
+        threads.in_threads(run, parts)
         ctx.save_for_backward(x, matrix, scale, shift, rows)
         ctx.kept = starts, out_starts, stride, width, mean, deviation, parts
         return y
@@ -296,7 +296,7 @@ class _Convolution(torch.autograd.Function):
             _backward(*arguments)
             return sums
 
-        partial = packed_lstm.in_threads(run, parts)
+        partial = threads.in_threads(run, parts)
         sums = partial[0]
         for other in partial[1:]:  # in a fixed order, so that the same threads give the same bits
             sums += other

@@ -12,9 +12,6 @@ product reads (input, hidden state, 1 for the bias), rounded up.
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from quickstroke import products
+from quickstroke import products, threads
 from quickstroke.bfloat16 import bits_as_array, narrow
 from quickstroke.gates import activate_rows, deactivate_rows
 
@@ -200,7 +197,7 @@ class _Direction(torch.autograd.Function):
                 arguments: list[Any] = [*arrays, np.array(sizes), begin, -1 if needs_grad else first]
                 _forward(*arguments)
 
-        in_threads(run, [(group, sum(rooms[:k])) for k, group in enumerate(groups)])
+        threads.in_threads(run, [(group, sum(rooms[:k])) for k, group in enumerate(groups)])
         if not needs_grad:
             arena.give_back()
             return h
@@ -233,7 +230,7 @@ class _Direction(torch.autograd.Function):
                 products.multiply_transposed(dg[begin:end], z_all[begin:end], dweight.numpy(), k > 0)
             return dweight
 
-        partial = in_threads(run, _groups(packing))
+        partial = threads.in_threads(run, _groups(packing))
         dweight = partial[0]
         for other in partial[1:]:  # in a fixed order, so that the same threads give the same bits
             dweight += other
@@ -249,7 +246,7 @@ _COLUMNS = 32 if products.HAS_MKL else 2
 
 def _groups(packing: Packing) -> list[Parts]:
     """The parts of each thread."""
-    n = n_threads()
+    n = threads.n_threads()
     return [packing.parts[k::n] for k in range(min(n, len(packing.parts)))]
 
 
@@ -290,34 +287,10 @@ def _n_bytes(n_rows: int, n_columns: int, dtype: torch.dtype) -> int:
     return -(-n_rows * n_columns * dtype.itemsize // 64) * 64
 
 
-# --- Threads: each takes a part of the batch through all its steps ----------------------------------------------------
-
-_pool: ThreadPoolExecutor | None = None
-
-
-def _new_pool() -> ThreadPoolExecutor:
-    # One thread for the products of each part: the parts are what runs side by side. PyTorch gives a new thread the
-    # number that was set last, so the caller's own is set again once all of these have theirs.
-    n = os.cpu_count() or 1
-    barrier = threading.Barrier(n)
-
-    def begin() -> None:
-        torch.set_num_threads(1)
-        for set_number in products.one_thread_each:
-            set_number(1)
-        barrier.wait()
-
-    n_threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(n, "quickstroke-lstm")
-    list(pool.map(lambda _: begin(), range(n)))
-    torch.set_num_threads(n_threads)
-    return pool
-
-
 def _forget() -> None:
-    """In a forked child there are no threads, and a lock may be held for ever."""
-    global _pool, _lock
-    _pool, _lock = None, threading.Lock()
+    """In a forked child a lock may be held for ever."""
+    global _lock
+    _lock = threading.Lock()
     _free.clear()
 
 
@@ -325,37 +298,18 @@ if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
     os.register_at_fork(after_in_child=_forget)
 
 
-_n_threads: int | None = None
-
-
-def n_threads() -> int:
-    """How many threads share the work: as many as PyTorch has, or had before `undisturbed`."""
-    return _n_threads or torch.get_num_threads()
+# --- Parts of a batch -------------------------------------------------------------------------------------------------
 
 
 def n_parts(n_drawings: int, n_hidden: int) -> int:
     """How many parts a batch should be dealt into: as many for each thread, a step of which a cache holds."""
-    n = n_threads()
+    n = threads.n_threads()
     # MKL takes less time for many rows together.
     return n if products.HAS_MKL else n * -(-n_drawings * n_hidden // (n * _IN_A_CACHE))
 
 
 # Drawings times hidden units: beside their gates, 16 bytes each, there is room for the weights in a megabyte.
 _IN_A_CACHE = 8192
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """PyTorch has one thread: several wait for work by spinning, in the time of those that have some here."""
-    global _n_threads
-    n_before, before = torch.get_num_threads(), _n_threads
-    _n_threads = n_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_before)
-        _n_threads = before
 
 
 def shares(starts: NDArray[np.int64], n_parts: int) -> list[tuple[int, int]]:
@@ -367,19 +321,3 @@ def shares(starts: NDArray[np.int64], n_parts: int) -> list[tuple[int, int]]:
     bounds = np.searchsorted(starts, starts[-1] * np.arange(1, n_parts) / n_parts)
     ends = [0, *bounds.tolist(), len(starts) - 1]
     return [(first, last) for first, last in itertools.pairwise(ends) if first < last]
-
-
-def in_threads(run: Callable[..., Any], parts: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """What `run(*part)` gives for each part, each on a thread of its own."""
-    if len(parts) == 1:
-        return [run(*parts[0])]
-    global _pool
-    with _lock:
-        if _pool is None:
-            _pool = _new_pool()
-
-    def run_here(part: tuple[Any, ...]) -> Any:
-        with torch.no_grad():  # the mode belongs to a thread
-            return run(*part)
-
-    return list(_pool.map(run_here, parts))

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from quickstroke import config as configs
-from quickstroke import packed_lstm, products, weight_files
+from quickstroke import products, threads, weight_files
 from quickstroke.categories import check_classes
 from quickstroke.config import ModelConfig, TrainConfig
 from quickstroke.dataset import PreparedDataset
@@ -156,7 +156,7 @@ def write_environment(folder: Path, command: Sequence[str] | None = None, n_proc
             "platform": platform.platform(),
             "processor": platform.processor() or platform.machine(),
             "n_cpus": os.cpu_count(),
-            "n_threads": packed_lstm.n_threads(),
+            "n_threads": threads.n_threads(),
             "n_processes": n_processes,
             "products": products.described(),
             "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quickstroke.dataset import prepare
 from quickstroke.drawing import Drawing
 from quickstroke.errors import FormatError
 from quickstroke.formats import binary, ending_of, find_sources, ndjson, read_drawings, read_file, word_of
@@ -143,3 +144,11 @@ def test_sources_are_found_before_anything_is_read(tmp_path: Path) -> None:
 def test_unreadable_name_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="no such file or folder"):
         find_sources(f"{tmp_path}/nul\0.bin")
+
+
+def test_a_prepared_dataset_is_no_folder_of_drawings(tmp_path: Path) -> None:
+    into = tmp_path / "prepared"
+    binary.write(tmp_path / "cat.bin", [Drawing("cat", [np.zeros((1, 2), np.uint8)])])
+    prepare(tmp_path / "cat.bin", into)
+    with pytest.raises(FormatError, match="is a prepared dataset; expected drawing files"):
+        find_sources(into)

@@ -62,6 +62,8 @@ def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
         if not str(source):
             raise FormatError("an empty name is no file or folder")
         if path.is_dir():
+            if (path / "manifest.json").is_file() and (path / "points.bin").is_file():
+                raise FormatError("is a prepared dataset; expected drawing files (`evaluate` takes it by --data)", path)
             entries = sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
             found = [entry for entry in entries if ending_of(entry)]
             ignored.update(dict.fromkeys(entry for entry in entries if not ending_of(entry)))

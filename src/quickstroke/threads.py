@@ -1,0 +1,127 @@
+"""Threads that share work on a CPU: parts of one batch side by side, or batches.
+
+Compiled code and PyTorch's let other threads run meanwhile. Each thread here has PyTorch's own threads to itself alone,
+one of them.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, TypeVar
+
+import torch
+
+from quickstroke import products
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+_lock = threading.Lock()
+_pool: ThreadPoolExecutor | None = None
+_here = threading.local()
+
+
+def _the_pool() -> ThreadPoolExecutor:
+    global _pool
+    with _lock:
+        if _pool is None:
+            _pool = _new_pool()
+    return _pool
+
+
+def _new_pool() -> ThreadPoolExecutor:
+    # One thread for the products of each part: the parts are what runs side by side. PyTorch gives a thread the number
+    # that was set last when it first asks, so each asks before it sets its own; the caller's is set again afterwards.
+    n = os.cpu_count() or 1
+    barrier = threading.Barrier(n)
+
+    def begin() -> None:
+        _here.is_of_pool = True
+        torch.get_num_threads()
+        torch.set_num_threads(1)
+        for set_number in products.one_thread_each:
+            set_number(1)
+        barrier.wait()
+
+    n_before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(n, "quickstroke")
+    list(pool.map(lambda _: begin(), range(n)))
+    torch.set_num_threads(n_before)
+    return pool
+
+
+def _forget() -> None:
+    """In a forked child there are no threads, and a lock may be held for ever."""
+    global _pool, _lock
+    _pool, _lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_forget)
+
+
+_n_threads: int | None = None
+
+
+def n_threads() -> int:
+    """How many threads share the work: as many as PyTorch has, or had before `undisturbed`; of a batch that `each` has
+    given to one thread, 1.
+    """
+    if getattr(_here, "is_of_pool", False):
+        return 1
+    return _n_threads or torch.get_num_threads()
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """PyTorch has one thread: several wait for work by spinning, in the time of those that have some here."""
+    global _n_threads
+    n_before, before = torch.get_num_threads(), _n_threads
+    _n_threads = n_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_before)
+        _n_threads = before
+
+
+def in_threads(run: Callable[..., Value], parts: Sequence[tuple[Any, ...]]) -> list[Value]:
+    """What `run(*part)` gives for each part, each on a thread of its own."""
+    if len(parts) == 1:
+        return [run(*parts[0])]
+
+    def run_here(part: tuple[Any, ...]) -> Value:
+        with torch.no_grad():  # the mode belongs to a thread
+            return run(*part)
+
+    return list(_the_pool().map(run_here, parts))
+
+
+def each(run: Callable[[Item], Value], items: Iterable[Item]) -> Iterator[Value]:
+    """What `run(item)` gives for each item, without gradients, in the order in which they are done.
+
+    As many at a time as there are threads. Where the caller stops early, what has been begun is done first.
+    """
+    n, left = n_threads(), iter(items)
+
+    def run_here(item: Item) -> Value:
+        with torch.inference_mode():  # it belongs to a thread
+            return run(item)
+
+    if n == 1:
+        yield from map(run_here, left)
+        return
+    pool = _the_pool()
+    running: set[Future[Value]] = {pool.submit(run_here, item) for item in islice(left, n)}
+    try:
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            running |= {pool.submit(run_here, item) for item in islice(left, len(done))}
+            for future in done:
+                yield future.result()
+    finally:
+        wait(running)

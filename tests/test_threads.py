@@ -1,0 +1,95 @@
+"""Threads: every item once, as many at a time as there should be, and an orderly end."""
+
+import threading
+
+import pytest
+import torch
+
+from quickstroke import threads
+
+
+@pytest.fixture(autouse=True)
+def two_threads(monkeypatch):
+    monkeypatch.setattr(threads, "_n_threads", 2)
+
+
+def test_each_item_is_run_once_and_what_it_gives_comes_back():
+    assert sorted(threads.each(lambda item: 10 * item, range(50))) == [10 * item for item in range(50)]
+    assert list(threads.each(lambda item: item, [])) == []
+
+
+def test_two_items_run_at_a_time_and_not_three():
+    both = threading.Barrier(2)
+    lock, n_running, seen = threading.Lock(), 0, []
+
+    def run(item):
+        nonlocal n_running
+        with lock:
+            n_running += 1
+            seen.append(n_running)
+        both.wait(timeout=60)  # would break if one alone ran
+        with lock:
+            n_running -= 1
+
+    list(threads.each(run, range(8)))
+    assert max(seen) == 2
+
+
+def test_a_thread_of_its_own_has_one_thread_and_no_gradients():
+    def run(item):
+        here = threading.current_thread() is threading.main_thread()
+        return here, threads.n_threads(), torch.get_num_threads(), torch.is_inference_mode_enabled()
+
+    assert set(threads.each(run, range(6))) == {(False, 1, 1, True)}
+    assert threads.n_threads() == 2
+
+
+def test_one_thread_is_the_callers_own(monkeypatch):
+    monkeypatch.setattr(threads, "_n_threads", 1)
+
+    def run(item):
+        return item, threading.current_thread() is threading.main_thread(), torch.is_inference_mode_enabled()
+
+    assert list(threads.each(run, "ab")) == [("a", True, True), ("b", True, True)]
+
+
+def test_an_error_comes_to_the_caller_and_nothing_more_is_begun():
+    begun = []
+
+    def run(item):
+        begun.append(item)
+        if item == 3:
+            raise ValueError("three")
+
+    with pytest.raises(ValueError, match="three"):
+        list(threads.each(run, range(1000)))
+    assert 4 <= len(begun) <= 6
+
+
+def test_a_caller_that_stops_waits_for_what_has_begun():
+    ended = []
+    may_end = threading.Event()
+
+    def run(item):
+        if item:
+            assert may_end.wait(60)
+        ended.append(item)
+        return item
+
+    results = threads.each(run, range(1000))
+    assert next(results) == 0
+    threading.Timer(0.05, may_end.set).start()
+    results.close()
+    assert sorted(ended) == [0, 1, 2]
+
+
+def test_undisturbed_gives_pytorch_one_thread_and_afterwards_its_own_again(monkeypatch):
+    monkeypatch.setattr(threads, "_n_threads", None)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with threads.undisturbed():
+            assert (torch.get_num_threads(), threads.n_threads()) == (1, 2)
+        assert (torch.get_num_threads(), threads.n_threads()) == (2, 2)
+    finally:
+        torch.set_num_threads(before)
