@@ -28,6 +28,7 @@ from quickstroke.evaluation import evaluate, reestimate_batchnorm
 from quickstroke.formats import binary
 from quickstroke.models import StrokeClassifier
 from quickstroke.optimizer import Adam
+from quickstroke.parallel import ALONE
 from quickstroke.published import load_model
 from quickstroke.synthetic import synthetic_drawings
 from quickstroke.training import Interrupted, Watcher, average, begin_with, check_counts, set_learning_rate, train
@@ -498,8 +499,8 @@ def test_weights_that_break_in_the_last_step_of_an_epoch(dataset, tmp_path, monk
     step = Adam.step
     calls = []
 
-    def breaking(self):
-        step(self)
+    def breaking(self, is_skipped):
+        step(self, is_skipped)
         calls.append(1)
         if len(calls) == 8:
             with torch.no_grad():
@@ -912,13 +913,19 @@ def test_an_optimizer_goes_on_where_its_state_was_kept():
         Adam([nn.Parameter(torch.zeros(3))], 0.1).load_state_dict(first.state_dict())
 
 
+def test_a_gpu_takes_bfloat16_only_where_it_is_asked_for():
+    gpu = torch.device("cuda")
+    for asked, taken in (("auto", "float32"), ("float32", "float32"), ("bfloat16", "bfloat16")):
+        assert training.pick_precision(replace(CONFIG, precision=asked), gpu) == taken
+
+
 @pytest.mark.parametrize("longest", [0.0, 0.01])
 def test_gradients_are_no_longer_than_asked(dataset, tmp_path, monkeypatch, longest):
     norms, step = [], Adam.step
 
-    def measured(self):
+    def measured(self, is_skipped):
         norms.append(float(torch.cat([parameter.grad.flatten() for parameter in self._parameters]).norm()))
-        step(self)
+        step(self, is_skipped)
 
     monkeypatch.setattr(Adam, "step", measured)
     train(MODEL, replace(CONFIG, clip_norm=longest, n_epochs=1), dataset, tmp_path / "run")
@@ -988,9 +995,11 @@ def test_a_student_sees_the_views_that_teachers_were_asked_about(dataset, finish
 
     def seen(epoch):
         state = SimpleNamespace(epoch=epoch, step=0)
-        return training._batch(
-            config, model_config, dataset, drawings, places, np.arange(len(places)), np.arange(3), kin, state
+        cpu, labels = torch.device("cpu"), np.arange(3)
+        (share,) = training._shares(
+            config, model_config, dataset, None, cpu, drawings, places, None, labels, kin, state, ALONE
         )
+        return share.points.numpy(), share.lengths.numpy(), share.goal.numpy()
 
     for epoch in range(4):
         points, lengths, labels = seen(epoch)
@@ -1008,9 +1017,7 @@ def test_without_teachers_every_epoch_and_step_is_augmented_anew(dataset):
     kin = augmentation.kin(dataset, drawings, label_map)
     for epoch, step in ((0, 0), (0, 1), (1, 0), (16, 0), (0, 0)):
         state = SimpleNamespace(epoch=epoch, step=step)
-        points = training._batch(
-            config, model_config, dataset, drawings, np.arange(9), np.arange(9), label_map, kin, state
-        )[0]
+        points = training._augmented(config, model_config, dataset, drawings, np.arange(9), np.arange(9), kin, state)[0]
         seen.add(points.tobytes())
     assert len(seen) == 4
 

@@ -54,10 +54,18 @@ def gather(
     preprocessing: Preprocessing = "seed3",
 ) -> Batch:
     """The drawings `indices` (B,), as long as the longest of them; `label_map` gives the label of a data label."""
+    points, lengths = points_of(data, indices, max_padding, preprocessing)
+    return Batch(points, lengths, label_map[data.labels[indices]])
+
+
+def points_of(
+    data: Drawings, indices: NDArray[np.int64], max_padding: int, preprocessing: Preprocessing = "seed3"
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The points float32 (B, T, C) and lengths int64 (B,) of `gather`."""
     lengths = n_rows(data.n_points[indices], max_padding, preprocessing).astype(np.int64)
     points = np.zeros((len(indices), int(lengths.max(initial=0)), n_channels(preprocessing)), dtype=np.float32)
     fill_points(data.points, data.pen_up, data.offsets, indices, points)
-    return Batch(points, lengths, label_map[data.labels[indices]])
+    return points, lengths
 
 
 def cut(indices: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:

@@ -184,7 +184,7 @@ class TrainConfig:
         seed: of the initial weights, of the order of the drawings and of their augmentation.
         device: `auto` takes a CUDA device when there is one.
         precision: of the matrix products of training; weights, sums and every evaluation are float32. `auto` takes
-            bfloat16 on a processor that multiplies it in hardware.
+            bfloat16 on a CPU that multiplies it in hardware; a GPU takes it where it is asked for, by autocast.
         deterministic: refuse operations that are not repeatable on the device.
     """
 

@@ -25,6 +25,7 @@ from quickstroke.augmentation import Augmentation, Kin
 from quickstroke.dataset import PreparedDataset
 from quickstroke.errors import ConfigError
 from quickstroke.files import atomic_write, sha256_of
+from quickstroke.on_device import put
 from quickstroke.parallel import ALONE, Group
 
 # Batch norm's statistics of a padded teacher are estimated again over so many drawings a class: those that the 2020
@@ -105,7 +106,7 @@ class Targets:
             )
             columns = [loaded.classes.index(word) for word in self.classes]
             device = next(loaded.model.parameters()).device
-            logits = loaded.model(torch.from_numpy(points).to(device), torch.from_numpy(lengths).to(device))
+            logits = loaded.model(put(points, device), put(lengths, device))
             total += logits.cpu()[:, columns].double().softmax(1).numpy()  # (B, K)
         return total / len(self.models)
 

@@ -20,12 +20,15 @@ from quickstroke.batches import Drawings
 from quickstroke.dataset import first_points
 from quickstroke.intervals import wilson_interval
 from quickstroke.models import StrokeClassifier, threads_for
+from quickstroke.on_device import OnDevice, on_device, put
 from quickstroke.parallel import ALONE, Group
 
 Protocol = Literal["honest", "published"]
 
 # Large enough for full speed on a CPU, small enough for 100 steps of a wide model to fit the caches.
 _BATCH_SIZE = 512
+# A GPU has no such caches, and more to do at a time.
+_BATCH_SIZE_ON_GPU = 4096
 
 # Of the calibration error.
 N_BINS = 15
@@ -116,6 +119,7 @@ def evaluate(
     precision: torch.dtype = torch.float32,
     on_batch: Callable[[int], None] = lambda n: None,
     group: Group = ALONE,
+    there: OnDevice | None = None,
 ) -> Evaluation:
     """Scores a model on the drawings `indices` (N,), N at least 1; the model is as before afterwards.
 
@@ -126,54 +130,72 @@ def evaluate(
             may change sides.
         on_batch: called with the number of drawings after each batch.
         group: processes that share the batches; each has the whole result.
+        there: the same data on a GPU that the model is on; by default they are brought there.
     """
     indices = indices[np.lexsort((indices, label_map[data.labels[indices]]))]
     labels = label_map[data.labels[indices]]
-    predicted = np.zeros(len(indices), dtype=np.int64)
-    probability = np.zeros(len(indices), dtype=np.float64)
-    ranks = np.zeros(len(indices), dtype=np.int64)
-    losses = np.zeros(len(indices), dtype=np.float64)
-    n_points = data.n_points[indices]
+    device = next(model.parameters()).device
+    there = there or on_device(data, device)
+    results = [torch.zeros(len(indices), dtype=kind, device=device) for kind in (torch.int64, torch.int64)]
+    results += [torch.zeros(len(indices), dtype=torch.float64, device=device) for _ in range(2)]
     everything = np.arange(len(indices))
     # Batches are shared out among threads, but not where one does not stand for itself, nor on a GPU.
-    is_shared = protocol == "honest" and next(model.parameters()).device.type == "cpu"
+    is_shared = protocol == "honest" and device.type == "cpu"
     if protocol == "published":
         order: Sequence[NDArray[np.int64]] = batches.cut(everything, batch_size)
     else:
-        order = batches.by_length(everything, n_points, _BATCH_SIZE)[::-1]  # the long ones first: threads end together
+        size = _BATCH_SIZE if device.type == "cpu" else _BATCH_SIZE_ON_GPU
+        order = batches.by_length(everything, data.n_points[indices], size)[
+            ::-1
+        ]  # long ones first: threads end together
 
     def score(rows: NDArray[np.int64]) -> int:
-        logits, truth = _logits(model, data, indices[rows], label_map)  # (B, K), (B,)
-        best, own = logits.argmax(1, keepdim=True), truth.unsqueeze(1)  # (B, 1)
-        scores, total = logits.gather(1, own), logits.logsumexp(1, keepdim=True)  # (B, 1)
-        predicted[rows], ranks[rows] = best[:, 0].numpy(), _ranks(logits, scores, own).numpy()
-        losses[rows] = (total - scores)[:, 0].numpy()
-        probability[rows] = (logits.gather(1, best) - total)[:, 0].exp().numpy()
+        logits = _logits(model, data, there, indices[rows])  # (B, K)
+        own, place = put(labels[rows], device).unsqueeze(1), put(rows, device)  # (B, 1), (B,)
+        best, total = logits.argmax(1, keepdim=True), logits.logsumexp(1, keepdim=True)  # (B, 1)
+        scores = logits.gather(1, own)  # (B, 1)
+        probability, losses = (logits.gather(1, best) - total).exp(), total - scores  # (B, 1)
+        for result, values in zip(results, (best, _ranks(logits, scores, own), probability, losses), strict=True):
+            result[place] = values.squeeze(1)
         return len(rows)
 
     with _mode(model, protocol, precision), threads_for(model), torch.inference_mode():
         shares = group.part(order)
         for n in threads.each(score, shares) if is_shared else map(score, shares):
             on_batch(n)
-    group.fill(predicted, probability, ranks, losses)
+        arrays = [result.cpu().numpy() for result in results]
+    group.fill(*arrays)
+    predicted, ranks, probability, losses = arrays
     return Evaluation(tuple(classes), indices, labels, predicted, probability, ranks, float(losses.mean()))
 
 
 def _logits(
-    model: StrokeClassifier, data: Drawings, indices: NDArray[np.int64], label_map: NDArray[np.int64]
-) -> tuple[Tensor, Tensor]:
-    """Logits (B, K) and labels int64 (B,) of the drawings `indices` (B,)."""
+    model: StrokeClassifier,
+    data: Drawings,
+    there: OnDevice | None,
+    indices: NDArray[np.int64],
+) -> Tensor:
+    """Logits float64 (B, K) of the drawings `indices` (B,), on the model's device, `there` too if they are.
+
+    Few numbers and exact sums: double precision, whatever the model ran in.
+    """
     config, device = model.config, next(model.parameters()).device
-    batch = batches.gather(data, indices, label_map, config.max_padding, config.preprocessing)
-    logits = model(torch.from_numpy(batch.points).to(device), torch.from_numpy(batch.lengths).to(device))
-    # Few numbers and exact sums: double precision on the CPU, whatever the model ran in.
-    return logits.double().cpu(), torch.from_numpy(batch.labels)
+    if there:
+        return cast(Tensor, model(*there.gather(indices, config.max_padding, config.preprocessing))).double()
+    points, lengths = batches.points_of(data, indices, config.max_padding, config.preprocessing)
+    return cast(Tensor, model(put(points, device), put(lengths, device))).double()
 
 
 def _ranks(logits: Tensor, scores: Tensor, own: Tensor) -> Tensor:
-    """Classes before the true one (B, 1), int64 (B,): those with a higher logit, and equal ones of a lower index."""
-    earlier = torch.arange(logits.shape[1]) < own  # (B, K)
-    return ((logits > scores) | ((logits == scores) & earlier)).sum(1)
+    """Classes before the true one, int64 (B, 1): those with a higher logit, and equal ones of a lower index.
+
+    Args:
+        logits: (B, K).
+        scores: (B, 1), the true ones' logits.
+        own: int64 (B, 1), the true ones.
+    """
+    earlier = torch.arange(logits.shape[1], device=logits.device) < own  # (B, K)
+    return ((logits > scores) | ((logits == scores) & earlier)).sum(1, keepdim=True)
 
 
 def evaluate_partial(
@@ -225,7 +247,7 @@ def fit_calibration(
     logits = torch.empty(len(indices), model.config.n_classes, dtype=torch.float64)
     with _mode(model, "honest"), threads_for(model), torch.inference_mode():
         for rows in batches.by_length(np.arange(len(indices)), data.n_points[indices], _BATCH_SIZE):
-            logits[torch.from_numpy(rows)], _ = _logits(model, data, indices[rows], label_map)
+            logits[torch.from_numpy(rows)] = _logits(model, data, None, indices[rows]).cpu()
     labels = torch.from_numpy(label_map[data.labels[indices]])
     weights = 1.0 / torch.bincount(labels)[labels].double()
     weights = weights / weights.sum()
@@ -329,8 +351,6 @@ def reestimate_batchnorm(model: StrokeClassifier, data: Drawings, indices: NDArr
 
 def _chunks(data: Drawings, indices: NDArray[np.int64], model: StrokeClassifier) -> Iterator[NDArray[np.float64]]:
     """The true rows (R, C) of some drawings at a time; padded rows are zeros and add nothing to a sum."""
-    no_labels = np.zeros(int(data.labels.max(initial=0)) + 1, dtype=np.int64)
     for part in batches.by_length(indices, data.n_points, 4 * _BATCH_SIZE):
-        batch = batches.gather(data, part, no_labels, model.config.max_padding, model.config.preprocessing)
-        true = np.arange(batch.points.shape[1]) < batch.lengths[:, None]
-        yield batch.points[true].astype(np.float64)
+        points, lengths = batches.points_of(data, part, model.config.max_padding, model.config.preprocessing)
+        yield points[np.arange(points.shape[1]) < lengths[:, None]].astype(np.float64)

@@ -37,7 +37,10 @@ class RowBatchNorm(nn.BatchNorm1d):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         mean, var = cast(Tensor, self.running_mean), cast(Tensor, self.running_var)
-        if self.training:
+        if self.training and mask is not None and x.device.type != "cpu" and self.group.size == 1:
+            with torch.no_grad():
+                mean, var = self._without_waiting(x, mask)
+        elif self.training:
             with torch.no_grad():  # the input is data: no gradient flows into the statistics
                 counted = x.flatten(0, 1) if mask is None else x[mask]  # (rows, C)
                 if self.group.size > 1:
@@ -50,6 +53,26 @@ class RowBatchNorm(nn.BatchNorm1d):
                     self._update(mean, var, n)
         scale = self.weight * torch.rsqrt(var + self.eps)  # (C,)
         return x * scale + (self.bias - mean * scale)  # (B, T, C)
+
+    def _without_waiting(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and biased variance (C,) of the rows of a mask; how many those are, only the device knows.
+
+        Where there is none they are the running statistics, which then stay.
+        """
+        before = cast(Tensor, self.running_mean), cast(Tensor, self.running_var)
+        weights = mask.unsqueeze(2).to(x.dtype)  # (B, T, 1)
+        n = weights.sum()
+        mean = (x * weights).sum((0, 1)) / n.clamp(min=1)
+        var = ((x - mean).square() * weights).sum((0, 1)) / n.clamp(min=1)
+        unbiased = var * (n / (n - 1).clamp(min=1))
+        there = n > 0
+        mean, var, unbiased = (
+            torch.where(there, new, old) for new, old in zip((mean, var, unbiased), (*before, before[1]), strict=True)
+        )
+        before[0].lerp_(mean, cast(float, self.momentum))
+        before[1].lerp_(unbiased, cast(float, self.momentum))
+        cast(Tensor, self.num_batches_tracked).add_(there)
+        return mean, var
 
     def _of_all(self, counted: Tensor) -> tuple[int, tuple[Tensor, Tensor]]:
         """How many rows (R, C) all processes have, and their biased variance and mean (C,); one may have none."""

@@ -39,8 +39,9 @@ class Adam:
             parameter.grad = None
 
     @torch.no_grad()
-    def step(self) -> None:
-        """Moves every parameter that has a gradient."""
+    def step(self, is_skipped: Tensor | None = None) -> None:
+        """Moves every parameter that has a gradient; none where `is_skipped`, bool () on their device, says so."""
+        found = None if is_skipped is None else is_skipped.float()
         for decay in sorted(set(self._decays)):
             rows = [
                 (parameter, parameter.grad, average, square, count)
@@ -53,6 +54,8 @@ class Adam:
                 continue
             parameters, gradients, averages, squares, counts = map(list, zip(*rows, strict=True))
             torch._foreach_add_(counts, 1)
+            if found is not None:
+                torch._foreach_sub_(counts, [found] * len(counts))
             torch.ops.aten._fused_adamw_(
                 parameters,
                 gradients,
@@ -67,6 +70,7 @@ class Adam:
                 eps=_EPSILON,
                 amsgrad=False,
                 maximize=False,
+                found_inf=found,
             )
 
     def state_dict(self) -> dict[str, Any]:

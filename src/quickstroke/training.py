@@ -5,11 +5,11 @@ import copy
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,12 +27,16 @@ from quickstroke.distillation import open_targets, seeds_of_views, soften
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError, TrainingError
 from quickstroke.evaluation import Evaluation, evaluate, reestimate_batchnorm
 from quickstroke.models import StrokeClassifier, n_parameters, threads_for
+from quickstroke.on_device import OnDevice, on_device, put
 from quickstroke.optimizer import Adam
 from quickstroke.parallel import ALONE, Group, seed_of_step
 from quickstroke.runs import RunConfig, State
 
 # A long epoch is saved this often, so that a kill loses minutes; when it is saved changes no result.
 CHECKPOINT_EVERY_S = 300.0
+
+# Of a GPU alone.
+_STEPS_AT_ONCE = 64
 
 # Weights, gradients and Adam's two averages of so many take 16 GB.
 MAX_PARAMETERS = 1_000_000_000
@@ -142,6 +146,7 @@ def train(
     )
     shared_model = group.wrap(model)
     model.bn.group = group
+    data_there = on_device(data, device)
     watcher.on_start(state, resumed)
     saved_at = time.monotonic()
 
@@ -160,56 +165,44 @@ def train(
             said = targets.of(state.epoch % config.n_views, drawings, partial(_on_teacher, watcher, state, save))
         model.train()
         model.bn.train(config.normalization == "batch")
+        losses = _Losses(state, device, group)
         with threads_for(model):
             for rows in order[state.step :]:
                 set_learning_rate(optimizer, config, (state.epoch + done / n_train) / config.n_epochs)
                 statistics = [buffer.clone() for buffer in model.buffers()]
                 if group.size > 1:
                     torch.manual_seed(seed_of_step(config.seed, state.epoch, state.step, group.rank))
-                optimizer.zero_grad()
-                own_loss = 0.0
-                for own, is_last in _parts(len(rows), config.accumulate, group):
-                    points, lengths, labels = _batch(
-                        config, model_config, data, drawings, rows, own, label_map, kin, state
-                    )
-                    with group.adding_up(shared_model, is_last):
-                        logits = shared_model(
-                            torch.from_numpy(points).to(device), torch.from_numpy(lengths).to(device)
-                        )  # (B, K)
-                        loss = _loss(config, logits, labels, None if said is None else said[rows[own]])
-                        # Of the mean over the batch; the gradients are averaged over the processes.
-                        loss = loss * (len(own) * group.size / len(rows))
-                        loss.backward()  # type: ignore[no-untyped-call]
-                    own_loss += loss.item() / group.size
-                loss_value = group.sum(own_loss)
-                if not np.isfinite(loss_value):
-                    for buffer, before in zip(model.buffers(), statistics, strict=True):
-                        buffer.copy_(before)
-                    raise _diverged(
-                        f"the loss of epoch {state.epoch + 1}, step {state.step + 1} is {loss_value}", folder, save
-                    )
-                if config.clip_norm:
-                    nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-                optimizer.step()
-                if averaged is not None:
-                    average(averaged, model, config.averaging, state.epoch * len(order) + state.step)
+                shares = _shares(
+                    config, model_config, data, data_there, device, drawings, rows, said, label_map, kin, state, group
+                )
+                own_loss = _gradients(config, shared_model, optimizer, shares, device, group)
+                losses.add(own_loss, len(rows))
+                for buffer, before in zip(model.buffers(), statistics, strict=True):
+                    buffer.copy_(torch.where(losses.are_lost, before, buffer))
+                if losses.are_due:
+                    losses.settle(folder, save)
+                n_steps = state.epoch * len(order) + state.step
+                _move(config, model, optimizer, averaged, losses.are_lost, n_steps)
                 state.step += 1
-                state.loss_sum += loss_value * len(rows)
                 done += len(rows)
                 watcher.on_step(state.epoch, done, n_train)
                 stop = group.any(watcher.should_stop())
                 if stop or time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
+                    losses.settle(folder, save)
                     state.seconds = time.perf_counter() - started
                     save()
                     saved_at = time.monotonic()
                 if stop:
                     raise Interrupted(state)
+            losses.settle(folder, save)
 
         train_seconds = state.seconds = time.perf_counter() - started
         # A validation that is cut short begins again on resuming: its epoch's last step is saved before it.
         save()
         on_batch = partial(_check_stop, watcher, state)
-        score = partial(evaluate, kept, data, val_indices, classes, label_map, on_batch=on_batch, group=group)
+        score = partial(
+            evaluate, kept, data, val_indices, classes, label_map, on_batch=on_batch, group=group, there=data_there
+        )
         honest = score()
         if not np.isfinite(honest.loss):
             raise _diverged(f"the validation loss of epoch {state.epoch + 1} is {honest.loss}", folder, save)
@@ -316,13 +309,7 @@ def pick_device(config: TrainConfig, group: Group = ALONE) -> torch.device:
 
 
 def pick_precision(config: TrainConfig, device: torch.device) -> Precision:
-    """The precision that a configuration means on a device: `float32` or `bfloat16`.
-
-    Raises:
-        ConfigError: `bfloat16` on another device than a CPU.
-    """
-    if config.precision == "bfloat16" and device.type != "cpu":
-        raise ConfigError(f"precision 'bfloat16' is for training on a CPU, not on {device.type}")
+    """The precision that a configuration means on a device: `float32` or `bfloat16`."""
     if config.precision != "auto":
         return config.precision
     in_hardware = any(get_host_cpu_features().get(feature) for feature in ("avx512bf16", "amx-bf16"))
@@ -371,38 +358,118 @@ def _order(config: TrainConfig, n_points: Any, epoch: int) -> list[Any]:
     return batches.shuffled_by_length(places, n_points, config.batch_size, rng)
 
 
-def _batch(
+class _Share(NamedTuple):
+    """Drawings of a batch that one process computes together.
+
+    Attributes:
+        points: float32 (B, T, C), on the device as all are.
+        lengths: int64 (B,).
+        goal: classes int64 (B,), or probabilities float32 (B, K).
+        part: of the batch.
+        is_last: of this process's.
+    """
+
+    points: Tensor
+    lengths: Tensor
+    goal: Tensor
+    part: float
+    is_last: bool
+
+
+def _shares(
+    config: TrainConfig,
+    model_config: ModelConfig,
+    data: PreparedDataset,
+    data_there: OnDevice | None,
+    device: torch.device,
+    drawings: Any,
+    places: Any,
+    said: NDArray[np.float16] | None,
+    label_map: Any,
+    kin: augmentation.Kin,
+    state: State,
+    group: Group,
+) -> Iterator[_Share]:
+    """This process's shares of a batch, one after the other.
+
+    Args:
+        data_there: the same data on the device, if it is.
+        places: int64 (N,), where the drawings of the batch are among those of the epoch.
+        said: what teachers said of those, (M, K).
+    """
+    for own, is_last in _parts(len(places), config.accumulate, group):
+        here = places[own]
+        rows = drawings[here]
+        labels = label_map[data.labels[rows]]  # -1 where a drawing is of another class
+        if config.augment == "none" and data_there:
+            points, lengths = data_there.gather(rows, config.max_padding, model_config.preprocessing)
+        else:
+            arrays = _augmented(config, model_config, data, drawings, here, own, kin, state)
+            points, lengths = (put(array, device) for array in arrays)
+        if said is None:
+            goal = put(labels, device)
+        else:
+            values = config.teacher_weight, config.teacher_temperature, config.label_smoothing
+            goal = put(soften(said[here], labels, *values), device)
+        yield _Share(points, lengths, goal, len(own) / len(places), is_last)
+
+
+def _augmented(
     config: TrainConfig,
     model_config: ModelConfig,
     data: PreparedDataset,
     drawings: Any,
     places: Any,
     own: Any,
-    label_map: Any,
     kin: augmentation.Kin,
     state: State,
-) -> tuple[Any, Any, Any]:
-    """Points (B, T, C), lengths (B,) and labels (B,), -1 where a drawing is of another class.
-
-    Args:
-        places: int64 (N,), where the drawings of a batch are among those of the epoch.
-        own: int64 (B,), which of these are asked for.
-    """
-    places = places[own]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Points (B, T, C) and lengths (B,), as the configuration says how; `own` int64 (B,) are places in the batch."""
     rows = drawings[places]
     if config.augment == "none":
-        batch = batches.gather(data, rows, label_map, config.max_padding, model_config.preprocessing)
-        return batch.points, batch.lengths, batch.labels
+        return batches.points_of(data, rows, config.max_padding, model_config.preprocessing)
     here = config.seed, state.epoch, state.step
     if config.teacher:
         view_seeds = seeds_of_views(state.epoch % config.n_views, len(drawings))[places]
     else:
         view_seeds = augmentation.seeds((*here, 0), own)
     stroke_seeds = augmentation.seeds((*here, 1), own) if config.augment == "strokes" else None
-    points, lengths = augmentation.gather(
+    return augmentation.gather(
         data, rows, view_seeds, stroke_seeds, change_of(config), config.max_padding, model_config.preprocessing, kin
     )
-    return points, lengths, label_map[data.labels[rows]]
+
+
+def _gradients(
+    config: TrainConfig, model: nn.Module, optimizer: Adam, shares: Iterable[_Share], device: torch.device, group: Group
+) -> Tensor:
+    """Computes the gradients of a batch; returns this process's part of its mean loss, float64 ()."""
+    optimizer.zero_grad()
+    own_loss = torch.zeros((), dtype=torch.float64, device=device)
+    for share in shares:
+        with group.adding_up(model, share.is_last):
+            with _autocast(config, device):
+                logits = model(share.points, share.lengths)  # (B, K)
+            # Of the mean over the batch; the gradients are averaged over the processes.
+            loss = _loss(config, logits.float(), share.goal) * (share.part * group.size)
+            loss.backward()  # type: ignore[no-untyped-call]
+        own_loss += loss.detach() / group.size
+    return own_loss
+
+
+def _move(
+    config: TrainConfig,
+    model: nn.Module,
+    optimizer: Adam,
+    averaged: nn.Module | None,
+    is_skipped: Tensor,
+    n_steps: int,
+) -> None:
+    """Moves the weights, after `n_steps` steps, along their gradients, and their average; see `Adam.step`."""
+    if config.clip_norm:
+        nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+    optimizer.step(is_skipped)
+    if averaged is not None:
+        average(averaged, model, config.averaging, n_steps)
 
 
 def change_of(config: TrainConfig) -> Augmentation:
@@ -471,15 +538,76 @@ def _parts(n: int, n_parts: int, group: Group) -> Iterator[tuple[NDArray[np.int6
         yield own[i::n_parts], i == n_parts - 1
 
 
-def _loss(config: TrainConfig, logits: Tensor, labels: NDArray[np.int64], said: NDArray[np.float16] | None) -> Tensor:
-    """The mean loss over drawings of logits (B, K), labels (B,), and what teachers said of them, (B, K) or None."""
-    if not len(labels):
+def _loss(config: TrainConfig, logits: Tensor, goal: Tensor) -> Tensor:
+    """The mean loss () over drawings, of logits (B, K) and what is in `_Share.goal`, which is softened already."""
+    if not len(goal):
         return logits.sum()
-    if said is None:
-        goal = torch.from_numpy(labels).to(logits.device)  # (B,)
-        return F.cross_entropy(logits, goal, label_smoothing=config.label_smoothing)
-    goal = soften(said, labels, config.teacher_weight, config.teacher_temperature, config.label_smoothing)  # (B, K)
-    return F.cross_entropy(logits, goal.to(logits.device))
+    return F.cross_entropy(logits, goal, label_smoothing=0.0 if config.teacher else config.label_smoothing)
+
+
+class _Losses:
+    """The losses of an epoch, added to a state.
+
+    To read a number waits until a GPU has done all that was asked of it, so there they are read now and then only. What
+    follows a loss that is not finite is left out meanwhile: batch norm's statistics, the weights, the sum.
+
+    Attributes:
+        are_lost: bool (), on the device: whether one was not finite.
+    """
+
+    def __init__(self, state: State, device: torch.device, group: Group) -> None:
+        self._state, self._group = state, group
+        self._at_once = _steps_at_once(device, group)
+        self._zero = torch.zeros((), dtype=torch.float64, device=device)
+        self.are_lost = self._zero > 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._sum, self._n_lost, self._lost = (self._zero.clone() for _ in range(3))
+        self._steps: list[int] = []
+
+    @property
+    def are_due(self) -> bool:
+        """Whether it is time to `settle`."""
+        return len(self._steps) == self._at_once
+
+    def add(self, own: Tensor, n: int) -> None:
+        """The loss () of the step that the state is at, this process's part of it, a mean over `n` drawings."""
+        if self._group.size > 1:
+            own = self._zero + self._group.sum(own.item())
+        self._lost = torch.where(self.are_lost, self._lost, own)
+        self.are_lost = self.are_lost | ~own.isfinite()
+        self._sum += torch.where(self.are_lost, 0.0, own * n)
+        self._n_lost += self.are_lost
+        self._steps.append(self._state.step)
+
+    def settle(self, folder: Path, save: Callable[[], None]) -> None:
+        """Adds them to the state.
+
+        Raises:
+            TrainingError: one was not finite; the state is that before it.
+        """
+        if not self._steps:
+            return
+        self._state.loss_sum += self._sum.item()
+        n_lost = int(self._n_lost.item())
+        if n_lost:
+            self._state.step = self._steps[-n_lost]
+            what = f"the loss of epoch {self._state.epoch + 1}, step {self._state.step + 1} is {self._lost.item()}"
+            raise _diverged(what, folder, save)
+        self._forget()
+
+
+def _steps_at_once(device: torch.device, group: Group) -> int:
+    """How many steps' losses are read together: one where that waits for nothing, or several processes add them up."""
+    return 1 if device.type == "cpu" or group.size > 1 else _STEPS_AT_ONCE
+
+
+def _autocast(config: TrainConfig, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """On a GPU, the products in the precision that is asked for; on a CPU the model sees to that."""
+    if device.type == "cuda" and config.precision == "bfloat16":
+        return torch.autocast("cuda", torch.bfloat16)
+    return contextlib.nullcontext()
 
 
 def _on_teacher(watcher: Watcher, state: State, save: Callable[[], None], n: int) -> None:
