@@ -36,8 +36,10 @@ def by_torch() -> Iterator[None]:
     """Models of one direction train with `nn.LSTM` inside."""
     ours = StrokeClassifier._last_packed
 
-    def last(model: StrokeClassifier, x: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
-        outputs, _ = model.lstm(model._convolve(x))  # (B, T, H)
+    def last(
+        model: StrokeClassifier, x: torch.Tensor, ends: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor
+    ) -> torch.Tensor:
+        outputs, _ = model.lstm(model._convolve(x * scale + shift))  # (B, T, H)
         return outputs[torch.arange(len(x)), ends - 1]
 
     setattr(StrokeClassifier, ours.__name__, last)

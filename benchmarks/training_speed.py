@@ -67,9 +67,11 @@ def stepper(model: nn.Module, logits: Callable[[Any], torch.Tensor]) -> Callable
     return step
 
 
-def last_by_torch(model: StrokeClassifier, x: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+def last_by_torch(
+    model: StrokeClassifier, x: torch.Tensor, ends: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor
+) -> torch.Tensor:
     """Each direction's output (B, D * H) at its own end, by torch.lstm."""
-    x = model._outputs(model._convolve(x), ends)
+    x = model._outputs(model._convolve(x * scale + shift), ends)
     last = x[torch.arange(len(x)), ends - 1]
     n = model.config.hidden_size
     return torch.cat([last[:, :n], x[:, 0, n:]], dim=1) if model.config.bidirectional else last

@@ -44,7 +44,7 @@ def starts_of(lengths: list[int]) -> np.ndarray:
 
 
 def relative_error(value: Tensor, expected: Tensor) -> float:
-    return float((value - expected).norm() / expected.norm().clamp(min=0.01))
+    return float(((value - expected).norm() / expected.norm().clamp(min=0.01)).detach())
 
 
 @settings(deadline=None, max_examples=80)

@@ -83,6 +83,33 @@ def test_a_caller_that_stops_waits_for_what_has_begun():
     assert sorted(ended) == [0, 1, 2]
 
 
+def test_parts_run_side_by_side_the_first_on_the_callers_thread():
+    both = threading.Barrier(2)
+
+    def run(a, b):
+        both.wait(timeout=60)
+        return a + b, threading.current_thread() is threading.main_thread(), torch.is_grad_enabled()
+
+    assert threads.in_threads(run, [(1, 2), (3, 4)]) == [(3, True, False), (7, False, False)]
+    assert torch.is_grad_enabled()
+    both = threading.Barrier(1)
+    assert threads.in_threads(run, [(5, 6)]) == [(11, True, True)]
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+def test_an_error_in_a_part_comes_once_all_have_ended(broken):
+    ended = []
+
+    def run(part):
+        if part == broken:
+            raise ValueError(f"part {part}")
+        ended.append(part)
+
+    with pytest.raises(ValueError, match=f"part {broken}"):
+        threads.in_threads(run, [(0,), (1,)])
+    assert ended == [1 - broken]
+
+
 def test_undisturbed_gives_pytorch_one_thread_and_afterwards_its_own_again(monkeypatch):
     monkeypatch.setattr(threads, "_n_threads", None)
     before = torch.get_num_threads()

@@ -2,6 +2,10 @@
 
 The loops of a row would be short, and there would be many; here whole registers of hidden units go through all of it at
 a time, written as vectors of LLVM. What does not fill a register goes number by number through the same formulas.
+
+What the backward pass needs to know of a step are numbers from 0 to 1, the gates i, f and o, and from -1 to 1, g and
+the cell states' tanh. Where products are bfloat16 these are kept as *fractions*, 16 bits in even steps, a hundred times
+finer near 1 than those of bfloat16: half as much to bring from memory, which all cores share.
 """
 
 from collections.abc import Callable
@@ -11,6 +15,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.extending import overload
 
 from quickstroke.bfloat16 import read, write
 from quickstroke.products import LANES, compiled
@@ -56,6 +61,43 @@ def _sigmoid(y: Any) -> Any:
 @numba.njit(inline="always")
 def _tanh(x: Any) -> Any:
     return _TWO * _sigmoid(-_TWO * _LOG2_E * x) - _ONE
+
+
+# Of a fraction from 0 to 1; from -1 to 1 the steps are twice as long.
+_STEPS = _F(65535)
+
+
+def _write_fraction(array: Any, j: Any, value: Any, is_signed: Any) -> None:
+    """A number from 0 to 1, or from -1 to 1, as an array keeps it."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(_write_fraction)
+def _compiled_write_fraction(array: Any, j: Any, value: Any, is_signed: Any) -> Any:
+    def as_fraction(array: Any, j: Any, value: Any, is_signed: Any) -> None:
+        array[j] = np.uint16(np.int32((_F(value) * _F(0.5) + _F(0.5) if is_signed else _F(value)) * _STEPS + _F(0.5)))
+
+    def as_float32(array: Any, j: Any, value: Any, is_signed: Any) -> None:
+        array[j] = value
+
+    return as_fraction if array.dtype == types.uint16 else as_float32
+
+
+def _read_fraction(array: Any, j: Any, is_signed: Any) -> Any:
+    """The reverse."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(_read_fraction)
+def _compiled_read_fraction(array: Any, j: Any, is_signed: Any) -> Any:
+    def of_fraction(array: Any, j: Any, is_signed: Any) -> Any:
+        value = _F(array[j]) * (_ONE / _STEPS)
+        return _TWO * value - _ONE if is_signed else value
+
+    def of_float32(array: Any, j: Any, is_signed: Any) -> Any:
+        return array[j]
+
+    return of_fraction if array.dtype == types.uint16 else of_float32
 
 
 # --- Registers at a time ----------------------------------------------------------------------------------------------
@@ -147,6 +189,27 @@ def _store(vector: _Vector, address: Any, is_narrow: bool = False) -> None:
     builder.store(value, builder.inttoptr(address, value.type.as_pointer())).align = 2 if is_narrow else 4
 
 
+def _load_fraction(builder: Any, address: Any, is_narrow: bool, is_signed: bool) -> _Vector:
+    """As `_read_fraction`."""
+    if not is_narrow:
+        return _load(builder, address)
+    value = builder.load(builder.inttoptr(address, _HALVES.as_pointer()))
+    value.align = 2
+    whole = _Vector(builder, builder.sitofp(builder.zext(value, _BITS), _FLOATS))
+    return whole.times_plus(_TWO / _STEPS, -_ONE) if is_signed else whole * (_ONE / _STEPS)
+
+
+def _store_fraction(vector: _Vector, address: Any, is_narrow: bool, is_signed: bool) -> None:
+    """As `_write_fraction`."""
+    if not is_narrow:
+        _store(vector, address)
+        return
+    builder = vector.builder
+    scaled = vector.times_plus(_STEPS / _TWO, (_STEPS + _ONE) / _TWO) if is_signed else vector.times_plus(_STEPS, 0.5)
+    whole = builder.trunc(builder.fptosi(scaled.value, _BITS), _HALVES)
+    builder.store(whole, builder.inttoptr(address, whole.type.as_pointer())).align = 2
+
+
 def _over_registers(builder: Any, n_whole: Any, body: Callable[[Any], None]) -> None:
     """Generates a loop; `body` gets the number of the first hidden unit."""
     with cgutils.for_range_slice(builder, _I64(0), n_whole, _I64(LANES)) as (j, _):
@@ -155,33 +218,44 @@ def _over_registers(builder: Any, n_whole: Any, body: Callable[[Any], None]) -> 
 
 @compiled  # type: ignore[untyped-decorator]
 def _activate_registers(
-    context: Any, a: Any, c_before: Any, c: Any, tanh_c: Any, h: Any, state: Any, kind: Any, n: Any, n_whole: Any
+    context: Any,
+    a: Any,
+    gates: Any,
+    c_before: Any,
+    c: Any,
+    tanh_c: Any,
+    h: Any,
+    state: Any,
+    kind: Any,
+    n: Any,
+    n_whole: Any,
 ) -> Any:
-    """Compiled: a row of `activate_rows`, its first `n_whole` units, by addresses; `h` and `state` are as `kind` is."""
-    signature = types.void(*6 * [types.uintp], kind, types.intp, types.intp)
+    """Compiled: a row of `activate_rows`, its first `n_whole` units, by addresses; what may be narrow is as `kind`."""
+    signature = types.void(*7 * [types.uintp], kind, types.intp, types.intp)
     is_narrow = kind.dtype == types.uint16
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        a_at, before_at, c_at, tanh_at, h_at, state_at, _, n, n_whole = args
+        a_at, gates_at, before_at, c_at, tanh_at, h_at, state_at, _, n, n_whole = args
         row = builder.mul(n, _I64(4))
+        kept_row = builder.mul(n, _I64(2 if is_narrow else 4))
 
         def body(j: Any) -> None:
-            at = builder.mul(j, _I64(4))
-            places = [builder.add(a_at, at)]
+            at, kept_at = builder.mul(j, _I64(4)), builder.mul(j, _I64(2 if is_narrow else 4))
+            places, kept_places = [builder.add(a_at, at)], [builder.add(gates_at, kept_at)]
             for _ in range(3):
                 places.append(builder.add(places[-1], row))
+                kept_places.append(builder.add(kept_places[-1], kept_row))
             i, f, g, o = (_load(builder, place) for place in places)
             i, f, o = (_sigmoids(x * -_LOG2_E) for x in (i, f, o))
             g = _tanhs(g)
             new = f.times_plus(_load(builder, builder.add(before_at, at)), i * g)
             tanh = _tanhs(new)
-            for x, place in zip((i, f, g, o), places, strict=True):
-                _store(x, place)
+            for x, place in zip((i, f, g, o), kept_places, strict=True):
+                _store_fraction(x, place, is_narrow, x is g)
             _store(new, builder.add(c_at, at))
-            _store(tanh, builder.add(tanh_at, at))
-            at_h = builder.mul(j, _I64(2 if is_narrow else 4))
+            _store_fraction(tanh, builder.add(tanh_at, kept_at), is_narrow, True)
             for place in (h_at, state_at):
-                _store(o * tanh, builder.add(place, at_h), is_narrow)
+                _store(o * tanh, builder.add(place, kept_at), is_narrow)
 
         _over_registers(builder, n_whole, body)
         return context.get_dummy_value()
@@ -192,33 +266,32 @@ def _activate_registers(
 @compiled  # type: ignore[untyped-decorator]
 def _deactivate_registers(
     context: Any,
-    a: Any,
+    gates: Any,
     dh: Any,
     following: Any,
     tanh_c: Any,
     dc: Any,
     c_before: Any,
-    out: Any,
-    kind_of_dh: Any,
-    kind_of_out: Any,
+    kind: Any,
     n: Any,
     n_whole: Any,
 ) -> Any:
-    """Compiled: a row of `deactivate_rows`, its first `n_whole` units, by addresses; `dh` and `out` are as said."""
-    signature = types.void(*7 * [types.uintp], kind_of_dh, kind_of_out, types.intp, types.intp)
-    dh_is_narrow, out_is_narrow = (kind.dtype == types.uint16 for kind in (kind_of_dh, kind_of_out))
+    """Compiled: a row of `deactivate_rows`, its first `n_whole` units, by addresses; `kind` as there."""
+    signature = types.void(*6 * [types.uintp], kind, types.intp, types.intp)
+    is_narrow = kind.dtype == types.uint16
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        a_at, dh_at, following_at, tanh_at, dc_at, before_at, out_at, _, _, n, n_whole = args
+        gates_at, dh_at, following_at, tanh_at, dc_at, before_at, _, n, n_whole = args
+        kept_row = builder.mul(n, _I64(2 if is_narrow else 4))
 
         def body(j: Any) -> None:
-            at = builder.mul(j, _I64(4))
-            i, f, g, o = (
-                _load(builder, builder.add(a_at, builder.add(at, builder.mul(n, _I64(4 * k))))) for k in range(4)
-            )
-            given = _load(builder, builder.add(dh_at, builder.mul(j, _I64(2 if dh_is_narrow else 4))), dh_is_narrow)
-            dh = given + _load(builder, builder.add(following_at, at))
-            tanh = _load(builder, builder.add(tanh_at, at))
+            at, kept_at = builder.mul(j, _I64(4)), builder.mul(j, _I64(2 if is_narrow else 4))
+            places = [builder.add(gates_at, kept_at)]
+            for _ in range(3):
+                places.append(builder.add(places[-1], kept_row))
+            i, f, g, o = (_load_fraction(builder, place, is_narrow, k == 2) for k, place in enumerate(places))
+            dh = _load(builder, builder.add(dh_at, kept_at), is_narrow) + _load(builder, builder.add(following_at, at))
+            tanh = _load_fraction(builder, builder.add(tanh_at, kept_at), is_narrow, True)
             before = _load(builder, builder.add(before_at, at))
             place_of_dc = builder.add(dc_at, at)
             de = (dh * o).times_plus((tanh * tanh).one_minus(), _load(builder, place_of_dc))
@@ -226,10 +299,8 @@ def _deactivate_registers(
             di, df = de * g * i * i.one_minus(), dc * before * f.one_minus()
             dg, do = de * i * (g * g).one_minus(), dh * tanh * o * o.one_minus()
             _store(dc, place_of_dc)
-            n_bytes = 2 if out_is_narrow else 4
-            for k, x in enumerate((di, df, dg, do)):
-                place = builder.add(out_at, builder.mul(builder.add(j, builder.mul(n, _I64(k))), _I64(n_bytes)))
-                _store(x, place, out_is_narrow)
+            for x, place in zip((di, df, dg, do), places, strict=True):
+                _store(x, place, is_narrow)
 
         _over_registers(builder, n_whole, body)
         return context.get_dummy_value()
@@ -242,39 +313,55 @@ def _deactivate_registers(
 
 @_jit
 def activate_rows(
-    gates: Any, c: Any, tanh_c: Any, h: Any, state: Any, at: Any, kept: Any, before: Any, after: Any, n_next: Any
+    sums: Any,
+    gates: Any,
+    c: Any,
+    tanh_c: Any,
+    h: Any,
+    state: Any,
+    at: Any,
+    kept: Any,
+    before: Any,
+    after: Any,
+    n_next: Any,
 ) -> None:
-    """One step of the drawings whose gates (R, 4H), before activation, are `gates`: i, f, g, o; they are activated.
+    """One step of the drawings whose gates float32 (R, 4H), before activation, are `sums`: i, f, g, o.
 
-    Rows of `c` and `tanh_c` begin at `kept`; what is kept of the step before is at `before`, and the first step has
-    none: that is negative. The hidden states go to `h` from `at` on, and for the first `n_next` drawings, which go on,
-    to `state` from `after` on. All are float32 but `h` and `state`, which may be uint16, for bfloat16; the numbers of a
-    row lie side by side.
+    Rows of `gates` (activated; they may be `sums`), `c` and `tanh_c` begin at `kept`; what is kept of the step before
+    is at `before`, and the first step has none: that is negative. The hidden states go to `h` from `at` on, and for the
+    first `n_next` drawings, which go on, to `state` from `after` on. `c` is float32; the others are too, or all uint16,
+    for bfloat16 and fractions. The numbers of a row lie side by side.
     """
     n = c.shape[1]
     n_whole = n - n % LANES
     zeros = np.zeros(n, np.float32)
     c_row, tanh_row, h_row = np.uintp(c.strides[0]), np.uintp(tanh_c.strides[0]), np.uintp(h.strides[0])
-    a_row, state_row = np.uintp(gates.strides[0]), np.uintp(state.strides[0])
-    a_at, h_at = gates.ctypes.data, h.ctypes.data + np.uintp(at) * h_row
+    sums_row, gates_row, state_row = np.uintp(sums.strides[0]), np.uintp(gates.strides[0]), np.uintp(state.strides[0])
+    sums_at, h_at = sums.ctypes.data, h.ctypes.data + np.uintp(at) * h_row
+    gates_at = gates.ctypes.data + np.uintp(kept) * gates_row
     c_at, tanh_at = c.ctypes.data + np.uintp(kept) * c_row, tanh_c.ctypes.data + np.uintp(kept) * tanh_row
     before_row = c_row if before >= 0 else np.uintp(0)
     before_at = c.ctypes.data + np.uintp(before) * c_row if before >= 0 else zeros.ctypes.data
     state_at = state.ctypes.data + np.uintp(after) * state_row
-    for r in range(len(gates)):
+    for r in range(len(sums)):
         goes_to = state_at if r < n_next else h_at
-        _activate_registers(a_at, before_at, c_at, tanh_at, h_at, goes_to, h, n, n_whole)
+        _activate_registers(sums_at, gates_at, before_at, c_at, tanh_at, h_at, goes_to, h, n, n_whole)
         for j in range(n_whole, n):
-            a = gates[r]
+            a, own = sums[r], gates[kept + r]
             i, f = _sigmoid(-_LOG2_E * a[j]), _sigmoid(-_LOG2_E * a[n + j])
             g, o = _tanh(a[2 * n + j]), _sigmoid(-_LOG2_E * a[3 * n + j])
-            a[j], a[n + j], a[2 * n + j], a[3 * n + j] = i, f, g, o
+            _write_fraction(own, j, i, False)
+            _write_fraction(own, n + j, f, False)
+            _write_fraction(own, 2 * n + j, g, True)
+            _write_fraction(own, 3 * n + j, o, False)
             new = f * (c[before + r, j] if before >= 0 else _F(0)) + i * g
-            c[kept + r, j], tanh_c[kept + r, j] = new, _tanh(new)
+            c[kept + r, j] = new
+            _write_fraction(tanh_c[kept + r], j, _tanh(new), True)
             write(h[at + r], j, o * _tanh(new))
             if r < n_next:
                 write(state[after + r], j, o * _tanh(new))
-        a_at += a_row
+        sums_at += sums_row
+        gates_at += gates_row
         before_at += before_row
         c_at += c_row
         tanh_at += tanh_row
@@ -285,23 +372,13 @@ def activate_rows(
 
 @_jit
 def deactivate_rows(
-    gates: Any,
-    dh: Any,
-    following: Any,
-    tanh_c: Any,
-    dc: Any,
-    c: Any,
-    out: Any,
-    begin: Any,
-    end: Any,
-    before: Any,
-    n_next: Any,
+    gates: Any, dh: Any, following: Any, tanh_c: Any, dc: Any, c: Any, begin: Any, end: Any, before: Any, n_next: Any
 ) -> None:
-    """Gradients of the gates before activation of one step's drawings, its rows from `begin` to `end`, into `out`.
+    """Gradients of the gates before activation of one step's drawings, its rows from `begin` to `end`.
 
     Args:
-        gates: what `activate_rows` made of them, of all steps, as are `tanh_c`, `c` and `dh`, the hidden states'
-            gradient, which may be uint16; `out` too, and it may be `gates`.
+        gates: what `activate_rows` made, of all steps, as are `tanh_c`, `c` and `dh`, the hidden states' gradient. The
+            gradients come in their place, as bfloat16 in that of fractions.
         following: the other part of the hidden states' gradient, of the `n_next` drawings that went on.
         dc: of the cell states, and afterwards of those before the step, which are at `before` if not negative.
     """
@@ -322,15 +399,14 @@ def deactivate_rows(
             tanh_c.ctypes.data + at * np.uintp(tanh_c.strides[0]),
             dc.ctypes.data + np.uintp(r) * np.uintp(dc.strides[0]),
             before_at,
-            out.ctypes.data + at * np.uintp(out.strides[0]),
-            dh,
-            out,
+            gates,
             n,
             n_whole,
         )
         for j in range(n_whole, n):
-            a, row, tanh = gates[begin + r], out[begin + r], tanh_c[begin + r, j]
-            i, f, g, o = a[j], a[n + j], a[2 * n + j], a[3 * n + j]
+            row, tanh = gates[begin + r], _read_fraction(tanh_c[begin + r], j, True)
+            i, f = _read_fraction(row, j, False), _read_fraction(row, n + j, False)
+            g, o = _read_fraction(row, 2 * n + j, True), _read_fraction(row, 3 * n + j, False)
             both = read(dh[begin + r], j) + (following[r, j] if r < n_next else _F(0))
             de = dc[r, j] + both * o * (_ONE - tanh * tanh)
             dc[r, j] = de * f

@@ -36,6 +36,11 @@ class RowBatchNorm(nn.BatchNorm1d):
     group: Group = ALONE
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        scale, shift = self.scale_and_shift(x, mask)
+        return x * scale + shift  # (B, T, C)
+
+    def scale_and_shift(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What rows are multiplied by, and then added (C,); in training mode those of x (B, T, C), which count."""
         mean, var = cast(Tensor, self.running_mean), cast(Tensor, self.running_var)
         if self.training and mask is not None and x.device.type != "cpu" and self.group.size == 1:
             with torch.no_grad():
@@ -52,7 +57,7 @@ class RowBatchNorm(nn.BatchNorm1d):
                     var, mean = of_batch
                     self._update(mean, var, n)
         scale = self.weight * torch.rsqrt(var + self.eps)  # (C,)
-        return x * scale + (self.bias - mean * scale)  # (B, T, C)
+        return scale, self.bias - mean * scale
 
     def _without_waiting(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and biased variance (C,) of the rows of a mask; how many those are, only the device knows.
@@ -146,25 +151,25 @@ class StrokeClassifier(nn.Module):
             return points.new_zeros(0, self.config.n_classes) + nothing
         if self.config.reading == "padded":
             x = F.pad(points, (0, 0, 0, self.config.max_padding - points.shape[1]))  # (B, max_padding, 3)
-            x = self.bn(x)
             if self.precision == torch.bfloat16 and not self.config.bidirectional and not torch.is_grad_enabled():
                 ends = torch.full((len(x),), x.shape[1] - self.config.receptive_field + 1)
-                return cast(Tensor, self.linear(self._last_packed(x, ends)))  # (B, K)
-            x, _ = self.lstm(self._convolve(x))  # (B, T', D * H)
+                return cast(Tensor, self.linear(self._last_packed(x, ends, *self.bn.scale_and_shift(x))))  # (B, K)
+            x, _ = self.lstm(self._convolve(self.bn(x)))  # (B, T', D * H)
             return cast(Tensor, self.linear(x[:, -1]))  # (B, K)
 
         # A drawing shorter than the convolutions is extended with zeros to what one output step sees.
         points = F.pad(points, (0, 0, 0, max(self.config.receptive_field - points.shape[1], 0)))  # (B, T, C)
         mask = _mask(lengths, points.shape[1])  # (B, T)
         is_packed = points.device.type == "cpu" and points.dtype == torch.float32
-        x = self.bn(points, mask)  # (B, T, C)
         if self.config.readout == "pool":
+            x = self.bn(points, mask)  # (B, T, C)
             pooled = self._pool_packed(x, lengths) if is_packed else self._pool(*self._pooled_steps(x, mask, lengths))
             return cast(Tensor, self.linear(self.dropout(pooled)))  # (B, K)
         ends = (lengths - self.config.receptive_field + 1).clamp(min=1)  # (B,) output steps of each drawing
         if is_packed:
-            return cast(Tensor, self.linear(self.dropout(self._last_packed(x, ends))))  # (B, K)
-        x = self._outputs(self._convolve(x), ends)  # (B, T', D * H)
+            last = self._last_packed(points, ends, *self.bn.scale_and_shift(points, mask))  # (B, D * H)
+            return cast(Tensor, self.linear(self.dropout(last)))  # (B, K)
+        x = self._outputs(self._convolve(self.bn(points, mask)), ends)  # (B, T', D * H)
         last = x[torch.arange(len(x), device=x.device), ends - 1]  # (B, D * H)
         if self.config.bidirectional:  # the backward half has read all at the first step
             n = self.config.hidden_size
@@ -257,26 +262,28 @@ class StrokeClassifier(nn.Module):
         is_asked = torch.is_grad_enabled() or self.config.reading == "padded"
         return self.precision if is_asked else self.precision_without_gradient
 
-    def _last_packed(self, x: Tensor, ends: Tensor) -> Tensor:
+    def _last_packed(self, x: Tensor, ends: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """Each direction's output (B, D * H) at its own end of x (B, T, C), of which `ends` (B,) steps are convolved.
 
-        As from `_convolve` and `_outputs`, but over true steps only. What an output step of the convolutions sees goes
-        into the LSTM as it is: they are linear, and so is what the first layer does with its inputs.
+        As from batch norm (`scale` and `shift` (C,)), `_convolve` and `_outputs`, but over true steps only. What a
+        step of the convolutions sees goes into the LSTM as it is: all that comes before what the first layer does with
+        its inputs is linear, as that is.
         """
         packing = packed_lstm.pack(ends, x.shape[1], packed_lstm.n_parts(len(x), self.config.hidden_size))
         x = packed_pool.windows(x.flatten(0, 1), packing.index, self.config.receptive_field, self._kind)  # (S, W * C)
-        outputs = self._run_packed(x, packing)  # (S, H) for each direction
+        outputs = self._run_packed(x, packing, (scale, shift))  # (S, H) for each direction
         return torch.cat([h.index_select(0, packing.last) for h in outputs], 1).float()  # (B, D * H)
 
-    def _merged(self, weight_ih: Tensor, bias_ih: Tensor) -> tuple[Tensor, Tensor]:
-        """Weights (4H, W * C) and bias (4H,) that do with windows what these do with what is convolved of them."""
-        if self.conv1 is None:
-            return weight_ih, bias_ih
-        kernel, bias = self.conv1.weight, cast(Tensor, self.conv1.bias)  # (F, C, W), (F,)
-        if self.conv2 is not None:
-            bias = torch.addmv(cast(Tensor, self.conv2.bias), self.conv2.weight.sum(2), bias)
-            kernel = F.conv_transpose1d(self.conv2.weight, kernel)  # (F, C, W)
-        return weight_ih @ kernel.mT.flatten(1), torch.addmv(bias_ih, weight_ih, bias)
+    def _merged(self, weight_ih: Tensor, bias_ih: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights (4H, W * C) and bias (4H,) that do with windows what these do with what comes of them before."""
+        if self.conv1 is not None:
+            kernel, bias = self.conv1.weight, cast(Tensor, self.conv1.bias)  # (F, C, W), (F,)
+            if self.conv2 is not None:
+                bias = torch.addmv(cast(Tensor, self.conv2.bias), self.conv2.weight.sum(2), bias)
+                kernel = F.conv_transpose1d(self.conv2.weight, kernel)  # (F, C, W)
+            weight_ih, bias_ih = weight_ih @ kernel.mT.flatten(1), torch.addmv(bias_ih, weight_ih, bias)
+        times = weight_ih.shape[1] // len(scale)
+        return weight_ih * scale.repeat(times), torch.addmv(bias_ih, weight_ih, shift.repeat(times))
 
     def _pooled_steps(self, x: Tensor, mask: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """What readout `pool` pools of points (B, T, C): outputs (B, T', D * H), and how many of each are true (B,)."""
@@ -302,14 +309,19 @@ class StrokeClassifier(nn.Module):
         packed = torch.cat([forward, packed_pool.swap(backward, packing)], 1)  # (S, 2H)
         return packed_pool.pool(packed, self.attention.weight[0], packing)  # (B, 6H)
 
-    def _run_packed(self, x: Tensor, packing: packed_lstm.Packing) -> list[Tensor]:
-        """The last layer's packed outputs (S, H) of each direction, the backward one's in its own order; x (S, F)."""
+    def _run_packed(
+        self, x: Tensor, packing: packed_lstm.Packing, affine: tuple[Tensor, Tensor] | None = None
+    ) -> list[Tensor]:
+        """The last layer's packed outputs (S, H) of each direction, the backward one's in its own order.
+
+        x is (S, F), or windows (S, W * C) before batch norm, whose scale and shift are `affine`.
+        """
         for layer in range(self.config.n_layers):
-            outputs = [packed_lstm.lstm(x, self._packed_weights(layer, ""), packing)]  # (S, H)
+            outputs = [packed_lstm.lstm(x, self._packed_weights(layer, "", affine), packing)]  # (S, H)
             if self.config.bidirectional:
                 reversed_x = packed_pool.swap(x, packing)
                 outputs.append(
-                    packed_lstm.lstm(reversed_x, self._packed_weights(layer, "_reverse"), packing)
+                    packed_lstm.lstm(reversed_x, self._packed_weights(layer, "_reverse", affine), packing)
                 )  # (S, H), reversed
             if layer < self.config.n_layers - 1:
                 x = torch.cat([outputs[0], *(packed_pool.swap(h, packing) for h in outputs[1:])], 1)  # (S, D * H)
@@ -329,11 +341,13 @@ class StrokeClassifier(nn.Module):
         weight_ih, weight_hh, bias_ih, bias_hh = (getattr(self.lstm, f"{key}_l{layer}{suffix}") for key in keys)
         return weight_ih, weight_hh, bias_ih, bias_hh
 
-    def _packed_weights(self, layer: int, suffix: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _packed_weights(
+        self, layer: int, suffix: str, affine: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Those for what `_run_packed` is given."""
         weight_ih, weight_hh, bias_ih, bias_hh = self._weights(layer, suffix)
-        if layer == 0 and self.config.readout != "pool":
-            weight_ih, bias_ih = self._merged(weight_ih, bias_ih)
+        if layer == 0 and affine:
+            weight_ih, bias_ih = self._merged(weight_ih, bias_ih, *affine)
         return weight_ih, weight_hh, bias_ih, bias_hh
 
     def _direction(self, x: Tensor, layer: int, suffix: str) -> Tensor:

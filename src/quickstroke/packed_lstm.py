@@ -32,9 +32,23 @@ _jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 @_jit
 def _forward(
-    x: Any, z: Any, weight: Any, gates: Any, c: Any, tanh_c: Any, h: Any, sizes: Any, begin: Any, first: Any
+    x: Any,
+    z: Any,
+    weight: Any,
+    sums: Any,
+    gates: Any,
+    c: Any,
+    tanh_c: Any,
+    h: Any,
+    sizes: Any,
+    begin: Any,
+    first: Any,
+    room: Any,
 ) -> None:
-    """All steps of a part; where `first` is not negative only two are kept, from that row on."""
+    """All steps of a part; where `first` is not negative only two are kept, from that row on.
+
+    `sums` are those of one step, from the row `room` on; where that is negative it is `gates`.
+    """
     n_inputs, n_hidden = x.shape[1], h.shape[1]
     laid = products.lay_out(weight)
     state, rest = z[:, n_inputs : n_inputs + n_hidden], z[:, n_inputs + n_hidden :]
@@ -51,20 +65,22 @@ def _forward(
                 target[j] = source[j]
             rest[kept + r] = 0
             narrow(one, bits_of_one, rest[kept + r, :1])
-        own = gates[kept : kept + size]
+        at = kept if room < 0 else room
+        own = sums[at : at + size]
         products.multiply(z[kept : kept + size], laid, own, False)
         after = begin + size if first < 0 else 2 * first + sizes[0] - kept
-        activate_rows(own, c, tanh_c, h, state, begin, kept, before, after, n_next)
+        activate_rows(own, gates, c, tanh_c, h, state, begin, kept, before, after, n_next)
         before, kept = kept, after
         begin += size
 
 
 @_jit
-def _backward(
-    dh: Any, dx: Any, weight: Any, n_inputs: Any, gates: Any, c: Any, tanh_c: Any, dgates: Any, sizes: Any, end: Any
-) -> None:
-    """Gradients of the gates of all steps of a part into `dgates`, which may be `gates`; of its inputs into `dx`."""
-    n = c.shape[1]
+def _backward(dh: Any, dx: Any, weight: Any, gates: Any, c: Any, tanh_c: Any, sizes: Any, end: Any) -> None:
+    """Gradients of the gates of all steps of a part in the place of `gates`; of its inputs, if any, into `dx`.
+
+    `weight` (4H, K) is that of the inputs, as many as `dx` has, and of the hidden state.
+    """
+    n, n_inputs = c.shape[1], dx.shape[1]
     laid = products.lay_out(weight)
     dc = np.zeros((sizes[0], n), np.float32)
     product = np.empty((sizes[0], weight.shape[1]), np.float32)
@@ -75,9 +91,10 @@ def _backward(
         begin = end - size
         before = begin - sizes[step - 1] if step else -1
         following = product[:, n_inputs : n_inputs + n]
-        deactivate_rows(gates, dh, following, tanh_c, dc, c, dgates, begin, end, before, n_next)
-        products.multiply(dgates[begin:end], laid, product[:size], False)
-        for r in range(size):
+        deactivate_rows(gates, dh, following, tanh_c, dc, c, begin, end, before, n_next)
+        if step or n_inputs:
+            products.multiply(gates[begin:end], laid, product[:size], False)
+        for r in range(size if n_inputs else 0):
             narrow(product[r, :n_inputs], bits[r, :n_inputs], dx[begin + r])
         end, n_next = begin, size
 
@@ -175,34 +192,38 @@ class _Direction(torch.autograd.Function):
         weight[:, :n_inputs] = weight_ih
         weight[:, n_inputs : n_inputs + n_hidden] = weight_hh
         weight[:, n_inputs + n_hidden] = bias_ih + bias_hh
-        shapes = {  # columns and type; all but `dgates` are written here and read by the backward pass
+        is_narrow = x.dtype == torch.bfloat16
+        kind = torch.uint16 if is_narrow else torch.float32  # of gates, whose gradients come in their place
+        shapes = {  # columns and type; all are written here and read by the backward pass
             "z": (n_columns, x.dtype),
-            "gates": (4 * n_hidden, torch.float32),
+            "gates": (4 * n_hidden, kind),
             "c": (n_hidden, torch.float32),
-            "tanh_c": (n_hidden, torch.float32),
-            "dgates": (4 * n_hidden if x.dtype == torch.bfloat16 else 0, x.dtype),
+            "tanh_c": (n_hidden, kind),
         }
         groups = _groups(packing)
         # Without a backward pass each step writes over the step before the last, in memory that caches hold.
-        rooms = [2 * max(sizes[0] for _, sizes in group) for group in groups]
-        n_kept = n_rows if needs_grad else sum(rooms)
-        arena = _Arena(sum(_n_bytes(n_kept, *shape) for shape in shapes.values()))
-        z, gates, c, tanh_c, dgates = (arena.take(n_kept, *shape) for shape in shapes.values())
+        most = [max(sizes[0] for _, sizes in group) for group in groups]
+        n_kept, n_sums = n_rows if needs_grad else 2 * sum(most), sum(most) if is_narrow else 0
+        n_bytes = sum(_n_bytes(n_kept, *shape) for shape in shapes.values())
+        arena = _Arena(n_bytes + _n_bytes(n_sums, 4 * n_hidden, torch.float32))
+        z, gates, c, tanh_c = (arena.take(n_kept, *shape) for shape in shapes.values())
+        sums = arena.take(n_sums, 4 * n_hidden, torch.float32) if is_narrow else gates
         h = torch.empty(n_rows, n_hidden, dtype=x.dtype)
         transposed = weight.t().contiguous()
-        arrays = [bits_as_array(tensor) for tensor in (x.contiguous(), z, transposed, gates, c, tanh_c, h)]
+        arrays = [bits_as_array(tensor) for tensor in (x.contiguous(), z, transposed, sums, gates, c, tanh_c, h)]
 
-        def run(group: Parts, first: int) -> None:
+        def run(group: Parts, before: int) -> None:
+            first, room = -1 if needs_grad else 2 * before, before if is_narrow else -1
             for begin, sizes in group:
-                arguments: list[Any] = [*arrays, np.array(sizes), begin, -1 if needs_grad else first]
+                arguments: list[Any] = [*arrays, np.array(sizes), begin, first, room]
                 _forward(*arguments)
 
-        threads.in_threads(run, [(group, sum(rooms[:k])) for k, group in enumerate(groups)])
+        threads.in_threads(run, [(group, sum(most[:k])) for k, group in enumerate(groups)])
         if not needs_grad:
             arena.give_back()
             return h
         ctx.save_for_backward(weight)
-        ctx.packing, ctx.n_inputs, ctx.arena, ctx.kept = packing, n_inputs, arena, (z, gates, c, tanh_c, dgates)
+        ctx.packing, ctx.n_inputs, ctx.arena, ctx.kept = packing, n_inputs, arena, (z, gates, c, tanh_c)
         return h
 
     @staticmethod
@@ -211,33 +232,34 @@ class _Direction(torch.autograd.Function):
         (weight,) = ctx.saved_tensors
         if ctx.kept is None:
             raise RuntimeError("the gradient of an LSTM can be taken once; its memory is in use again")
-        z, gates, c, tanh_c, dgates = ctx.kept
+        z, gates, c, tanh_c = ctx.kept
         n_inputs, n_hidden = ctx.n_inputs, c.shape[1]
         packing: Packing = ctx.packing
-        dh = dh.contiguous()
-        dx = torch.empty(len(dh), n_inputs, dtype=z.dtype)
-        if z.dtype == torch.float32:
-            dgates = gates
-        arrays = [bits_as_array(tensor) for tensor in (dh, dx, weight, gates, c, tanh_c, dgates)]
-        dg, z_all = arrays[-1], bits_as_array(z)
+        dx = torch.empty(len(dh), n_inputs if ctx.needs_input_grad[0] else 0, dtype=z.dtype)
+        own_weight = weight[:, n_inputs - dx.shape[1] : n_inputs + n_hidden].contiguous()
+        arrays = [bits_as_array(tensor) for tensor in (dh.contiguous(), dx, own_weight, gates, c, tanh_c)]
+        dgates, z_all = bits_as_array(gates), bits_as_array(z)
 
         def run(*group: Part) -> Tensor:
-            dweight = torch.empty_like(weight, dtype=torch.float32)
+            # Transposed: its columns, and not its rows, fill whole blocks of a product.
+            dweight = torch.empty(weight.shape[1], 4 * n_hidden)
             for k, (begin, sizes) in enumerate(group):
                 end = begin + sum(sizes)
-                arguments: list[Any] = [*arrays[:3], n_inputs, *arrays[3:], np.array(sizes), end]
+                arguments: list[Any] = [*arrays, np.array(sizes), end]
                 _backward(*arguments)
-                products.multiply_transposed(dg[begin:end], z_all[begin:end], dweight.numpy(), k > 0)
+                products.multiply_transposed(z_all[begin:end], dgates[begin:end], dweight.numpy(), k > 0)
             return dweight
 
         partial = threads.in_threads(run, _groups(packing))
-        dweight = partial[0]
+        total = partial[0]
         for other in partial[1:]:  # in a fixed order, so that the same threads give the same bits
-            dweight += other
+            total += other
         ctx.kept = None
         ctx.arena.give_back()
+        dweight = total.t().contiguous()  # (4H, K)
         dbias = dweight[:, n_inputs + n_hidden]
-        return dx, dweight[:, :n_inputs], dweight[:, n_inputs : n_inputs + n_hidden], dbias, dbias, None, None
+        dweight_hh = dweight[:, n_inputs : n_inputs + n_hidden]
+        return dx if dx.shape[1] else None, dweight[:, :n_inputs], dweight_hh, dbias, dbias, None, None
 
 
 # A whole number of the tiles that a processor multiplies bfloat16 in, or of the pairs.

@@ -80,7 +80,8 @@ def _layer(x: Any, laid: Any, bias: Any, weight_hh: Any) -> Any:
     gates = np.empty((len(x), len(bias)), np.float32)
     products.multiply(x, laid, gates, False)
     out = np.empty((len(x), n_directions * n), np.float32)
-    c, tanh_c = np.empty((2, n), np.float32), np.empty((2, n), np.float32)  # of a step and the one before
+    # Of a step and the one before.
+    activated, c, tanh_c = np.empty((2, 4 * n), np.float32), np.empty((2, n), np.float32), np.empty((2, n), np.float32)
     for direction in range(n_directions):
         weight, begin = weight_hh[direction], 4 * n * direction
         h = out[:, direction * n : (direction + 1) * n]
@@ -94,7 +95,7 @@ def _layer(x: Any, laid: Any, bias: Any, weight_hh: Any) -> Any:
                 _add_rows(out[before, direction * n : (direction + 1) * n], weight, a)
             kept = step % 2
             own = gates[t : t + 1, begin : begin + 4 * n]
-            activate_rows(own, c, tanh_c, h, h, t, kept, 1 - kept if step else -1, t, 0)
+            activate_rows(own, activated, c, tanh_c, h, h, t, kept, 1 - kept if step else -1, t, 0)
             before = t
     return out
 

@@ -90,7 +90,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def in_threads(run: Callable[..., Value], parts: Sequence[tuple[Any, ...]]) -> list[Value]:
-    """What `run(*part)` gives for each part, each on a thread of its own."""
+    """What `run(*part)` gives for each part, each on a thread of its own, the first on the caller's."""
     if len(parts) == 1:
         return [run(*parts[0])]
 
@@ -98,7 +98,15 @@ def in_threads(run: Callable[..., Value], parts: Sequence[tuple[Any, ...]]) -> l
         with torch.no_grad():  # the mode belongs to a thread
             return run(*part)
 
-    return list(_the_pool().map(run_here, parts))
+    others = [_the_pool().submit(run_here, part) for part in parts[1:]]
+    before = [set_number(1) for set_number in products.one_thread_each]
+    try:
+        first = run_here(parts[0])
+    finally:
+        wait(others)
+        for set_number, number in zip(products.one_thread_each, before, strict=True):
+            set_number(number)
+    return [first, *(other.result() for other in others)]
 
 
 def each(run: Callable[[Item], Value], items: Iterable[Item]) -> Iterator[Value]:
