@@ -40,12 +40,12 @@ writes; hashing a file while it is written, not after, would be the next step.
 
 **Training.** An LSTM's steps depend on each other, so a batch is as many small products one after the other as its
 longest drawing has points. With 256 units most of the time is products, near the rate that the processor has for them;
-what is lost are late steps, of few drawings, gates, and weights that no longer fit beside them in a cache. With 64
-units a third is products, a third gates (five exponentials and divisions for each unit and step), and a third is what
-comes around them: packing, batch norm, the order of rows, on one thread. The next factor of two would take bfloat16
-gates, kept in registers from the product on, and fewer steps: a convolution with a stride in front halves them, which
-is what the recommended models do. Before the runs went into processes of their own, the plain recipe appeared up to
-twice as slow as it is: PyTorch's threads stop spinning, and wait, where others are about.
+what is lost are late steps, of few drawings, gates, and the layout that the weights' gradient needs. With 64 units a
+good half is products, a fifth gates (five exponentials and divisions for each unit and step), and the rest is what
+comes around them: packing, statistics, the order of rows, on one thread, and two threads that wait for each other. The
+next factor of two would take gates in registers from the product on, and fewer steps: a convolution with a stride in
+front halves them, which is what the recommended models do. Before the runs went into processes of their own, the plain
+recipe appeared up to twice as slow as it is: PyTorch's threads stop spinning, and wait, where others are about.
 
 **Memory.** Most of what a training adds does not depend on the data: the compiled kernels and what they compute
 in. PyTorch's own optimizers would import its compiler (`torch._dynamo`, with sympy), some 70 MB; `optimizer.py`
@@ -56,10 +56,11 @@ length of each drawing and what checks them.
 model that reads positions and pools over all steps. What remains is the number of epochs: each shorter schedule costs
 accuracy, each longer one time.
 
-**Evaluating.** Drawings come in order of their length and only true steps are computed, which halves the arithmetic of
-the plain recipe's 100 steps. What is left is float32 products, which both have: of a wide model they are nearly all,
-near the processor's rate, so that scoring alone cannot be five times faster than `torch.lstm` is. Evaluation is in
-float32 by default, so that its results do not depend on the machine; `--precision bfloat16` is up to twice as fast.
+**Evaluating.** Drawings come in order of their length, each thread has batches of its own, and only true steps are
+computed, which halves the arithmetic of the plain recipe's 100 steps. What is left is float32 products, which both
+have: of a wide model they are nearly all, at the processor's rate, so that scoring alone cannot be five times faster
+than `torch.lstm` is. Evaluation is in float32 by default, so that its results do not depend on the machine;
+`--precision bfloat16` is up to twice as fast.
 
 **One guess.** The LSTM's steps, one drawing wide, are products of a matrix and a vector: they read all weights once a
 step, from the second cache, and compiled code does little else. Weights in 8 bits that stay so in the product would be

@@ -318,18 +318,24 @@ def test_blending_minds_neither_direction_nor_order_nor_where_a_closed_stroke_be
         assert near(np.concatenate(blended([SQUARE, BEND], other, seed)), np.concatenate(places([SQUARE, BEND])))
 
 
-def test_each_point_goes_at_most_half_of_the_way_all_of_them_alike() -> None:
+def test_each_stroke_goes_a_part_of_the_way_of_its_own_all_its_points_alike() -> None:
     # Side by side in a box of the same middle and size: heights alone differ.
-    line, hill = ([DIAGONAL, np.array([[0, y], [100, y], [200, y]], np.uint8)] for y in (80, 180))
+    line, hill = (
+        [DIAGONAL, *(np.array([[x, y], [x + 40, y], [x + 100, y]], np.uint8) for x in (0, 120))] for y in (80, 180)
+    )
     parts = []
     for seed in range(300):
         new = blended(line, hill, seed * 7919)
         assert near(new[0], places(line)[0])
-        moved = (new[1][:, 1] - places(line)[1][:, 1]) * 255 / 100
-        assert np.allclose(moved, moved[0], atol=1e-4) and near(new[1][:, 0], places(line)[1][:, 0])
-        parts.append(moved[0])
-    assert 0 <= min(parts) < 0.05 and 0.45 < max(parts) <= 0.5
-    assert np.mean(parts) == pytest.approx(0.25, abs=0.03)
+        own = []
+        for before, after in zip(places(line)[1:], new[1:], strict=True):
+            moved = (after[:, 1] - before[:, 1]) * 255 / 100
+            assert np.allclose(moved, moved[0], atol=1e-4) and near(after[:, 0], before[:, 0])
+            own.append(moved[0])
+        parts.append(own)
+    assert 0 <= np.min(parts) < 0.05 and 0.95 < np.max(parts) <= 1
+    assert np.mean(parts, axis=0) == pytest.approx([0.5, 0.5], abs=0.06)
+    assert abs(np.corrcoef(np.transpose(parts))[0, 1]) < 0.2
 
 
 def test_so_many_are_blended() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from quickstroke import batches, evaluation, on_device, runs, training
+from quickstroke import augmentation, batches, evaluation, on_device, runs, training
 from quickstroke.config import ModelConfig, TrainConfig
 from quickstroke.errors import TrainingError
 from quickstroke.evaluation import evaluate
@@ -168,13 +168,13 @@ def test_a_step_waits_for_nothing(dataset, tmp_path, name, normalization):
     model = StrokeClassifier(model_config, 0.1).to(META).train()
     model.bn.train(normalization == "batch")
     averaged, optimizer = copy.deepcopy(model), Adam(model.parameters(), 0.01, 0.01)
-    state, there = State(), OnDevice(dataset, META)
+    state, there, drawings = State(), OnDevice(dataset, META), dataset.indices("train")
     losses = training._Losses(state, META, ALONE)
-    drawings, label_map = dataset.indices("train"), dataset.label_map(dataset.classes)
+    label_map = dataset.label_map(dataset.classes)
+    kin = augmentation.kin(dataset, drawings, label_map)
+    feeder = training._Feeder(config, model_config, dataset, there, META, label_map, kin, ALONE)
     for places in np.arange(48).reshape(3, 16):
-        shares = training._shares(
-            config, model_config, dataset, there, META, drawings, places, None, label_map, None, state, ALONE
-        )
+        shares = feeder.shares(state, drawings, places, None)
         losses.add(training._gradients(config, model, optimizer, shares, META, ALONE), 16)
         training._move(config, model, optimizer, averaged, losses.are_lost, state.step)
         state.step += 1

@@ -995,10 +995,8 @@ def test_a_student_sees_the_views_that_teachers_were_asked_about(dataset, finish
 
     def seen(epoch):
         state = SimpleNamespace(epoch=epoch, step=0)
-        cpu, labels = torch.device("cpu"), np.arange(3)
-        (share,) = training._shares(
-            config, model_config, dataset, None, cpu, drawings, places, None, labels, kin, state, ALONE
-        )
+        feeder = training._Feeder(config, model_config, dataset, None, torch.device("cpu"), np.arange(3), kin, ALONE)
+        (share,) = feeder.shares(state, drawings, places, None)
         return share.points.numpy(), share.lengths.numpy(), share.goal.numpy()
 
     for epoch in range(4):
@@ -1013,11 +1011,12 @@ def test_a_student_sees_the_views_that_teachers_were_asked_about(dataset, finish
 def test_without_teachers_every_epoch_and_step_is_augmented_anew(dataset):
     config, model_config = replace(CONFIG, augment="strokes"), replace(POOL_MODEL, max_padding=30)
     drawings, seen = dataset.indices("train")[:9], set()
-    label_map = np.arange(3)
-    kin = augmentation.kin(dataset, drawings, label_map)
+    kin = augmentation.kin(dataset, drawings, np.arange(3))
+    feeder = training._Feeder(config, model_config, dataset, None, torch.device("cpu"), np.arange(3), kin, ALONE)
     for epoch, step in ((0, 0), (0, 1), (1, 0), (16, 0), (0, 0)):
         state = SimpleNamespace(epoch=epoch, step=step)
-        points = training._augmented(config, model_config, dataset, drawings, np.arange(9), np.arange(9), kin, state)[0]
+        (share,) = feeder.shares(state, drawings, np.arange(9), None)
+        points = share.points.numpy()
         seen.add(points.tobytes())
     assert len(seen) == 4
 

@@ -30,7 +30,6 @@ _CORNER = 0.05
 # A stroke whose ends are closer than this part of its length is closed: it may as well begin anywhere.
 _CLOSED = 0.15
 _N_BEGINNINGS = 8
-_FARTHEST_BLEND = 0.5
 # Of a stroke drawn over, how far it is beside itself.
 _RETRACED = 0.01
 # Points that one becomes at most: with one in the middle before it, once more where the pen is lifted, and all again.
@@ -42,7 +41,8 @@ class Augmentation:
     """How far drawings are changed. Lengths are fractions of a drawing's longer side; 0 leaves a change out.
 
     Attributes:
-        blend: probability that each stroke goes up to half of the way to the most similar one of another drawing.
+        blend: probability that each stroke goes some part of the way, its own, to the most similar one of another
+            drawing.
         turn: standard deviation of the angle, in radians.
         shear: standard deviation of the shear.
         stretch: standard deviation of the logarithm of width over height.
@@ -100,7 +100,7 @@ class Augmentation:
 
 # What the recipe `strong` does; chosen by eye, so that people still name the drawings.
 STROKES = Augmentation(
-    blend=0.5,
+    blend=0.8,
     turn=0.12,
     shear=0.1,
     stretch=0.18,
@@ -263,8 +263,7 @@ def _point_at(x: Any, y: Any, begin: Any, end: Any, along: Any, part: Any) -> An
 
 @numba.njit(cache=True, nogil=True)
 def _blend(x: Any, y: Any, pen: Any, n: Any, x3: Any, y3: Any, pen3: Any, n3: Any, state: Any) -> None:
-    """Moves the first `n` points towards those of another drawing of `n3` points, by the same part for all."""
-    weight = _FARTHEST_BLEND * _uniform(state)
+    """Moves the first `n` points towards those of another drawing of `n3` points, each stroke by a part of its own."""
     along, along3 = np.empty(n), np.empty(n3)
     middle_x, middle_y, _, _ = _box(x, y, 0, n)
     middle3_x, middle3_y, _, _ = _box(x3, y3, 0, n3)
@@ -300,6 +299,7 @@ def _blend(x: Any, y: Any, pen: Any, n: Any, x3: Any, y3: Any, pen3: Any, n3: An
                     distance += (x[i] - other_x) ** 2 + (y[i] - other_y) ** 2
                 if distance < closest:
                     closest, best_turn, best_sign = distance, turn, sign
+        weight = _uniform(state)
         for i in range(begin, end):
             other_x, other_y = _point_at(x3, y3, begin3, end3, along3, _part(along[i], best_turn, best_sign))
             x[i] += weight * (other_x - x[i])

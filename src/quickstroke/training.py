@@ -146,7 +146,8 @@ def train(
     )
     shared_model = group.wrap(model)
     model.bn.group = group
-    data_there = on_device(data, device)
+    there = on_device(data, device)
+    feeder = _Feeder(config, model_config, data, there, device, label_map, kin, group)
     watcher.on_start(state, resumed)
     saved_at = time.monotonic()
 
@@ -172,9 +173,7 @@ def train(
                 statistics = [buffer.clone() for buffer in model.buffers()]
                 if group.size > 1:
                     torch.manual_seed(seed_of_step(config.seed, state.epoch, state.step, group.rank))
-                shares = _shares(
-                    config, model_config, data, data_there, device, drawings, rows, said, label_map, kin, state, group
-                )
+                shares = feeder.shares(state, drawings, rows, said)
                 own_loss = _gradients(config, shared_model, optimizer, shares, device, group)
                 losses.add(own_loss, len(rows))
                 for buffer, before in zip(model.buffers(), statistics, strict=True):
@@ -201,7 +200,7 @@ def train(
         save()
         on_batch = partial(_check_stop, watcher, state)
         score = partial(
-            evaluate, kept, data, val_indices, classes, label_map, on_batch=on_batch, group=group, there=data_there
+            evaluate, kept, data, val_indices, classes, label_map, on_batch=on_batch, group=group, there=there
         )
         honest = score()
         if not np.isfinite(honest.loss):
@@ -376,67 +375,71 @@ class _Share(NamedTuple):
     is_last: bool
 
 
-def _shares(
-    config: TrainConfig,
-    model_config: ModelConfig,
-    data: PreparedDataset,
-    data_there: OnDevice | None,
-    device: torch.device,
-    drawings: Any,
-    places: Any,
-    said: NDArray[np.float16] | None,
-    label_map: Any,
-    kin: augmentation.Kin,
-    state: State,
-    group: Group,
-) -> Iterator[_Share]:
-    """This process's shares of a batch, one after the other.
+@dataclass(frozen=True, slots=True)
+class _Feeder:
+    """What brings the drawings of a step to the device.
 
-    Args:
-        data_there: the same data on the device, if it is.
-        places: int64 (N,), where the drawings of the batch are among those of the epoch.
-        said: what teachers said of those, (M, K).
+    Attributes:
+        there: the same data on the device, if they are.
+        label_map: the model's label of each label of the data, -1 where a drawing is of another class.
     """
-    for own, is_last in _parts(len(places), config.accumulate, group):
-        here = places[own]
-        rows = drawings[here]
-        labels = label_map[data.labels[rows]]  # -1 where a drawing is of another class
-        if config.augment == "none" and data_there:
-            points, lengths = data_there.gather(rows, config.max_padding, model_config.preprocessing)
-        else:
-            arrays = _augmented(config, model_config, data, drawings, here, own, kin, state)
-            points, lengths = (put(array, device) for array in arrays)
-        if said is None:
-            goal = put(labels, device)
-        else:
-            values = config.teacher_weight, config.teacher_temperature, config.label_smoothing
-            goal = put(soften(said[here], labels, *values), device)
-        yield _Share(points, lengths, goal, len(own) / len(places), is_last)
 
+    config: TrainConfig
+    model_config: ModelConfig
+    data: PreparedDataset
+    there: OnDevice | None
+    device: torch.device
+    label_map: NDArray[np.int64]
+    kin: augmentation.Kin
+    group: Group
 
-def _augmented(
-    config: TrainConfig,
-    model_config: ModelConfig,
-    data: PreparedDataset,
-    drawings: Any,
-    places: Any,
-    own: Any,
-    kin: augmentation.Kin,
-    state: State,
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Points (B, T, C) and lengths (B,), as the configuration says how; `own` int64 (B,) are places in the batch."""
-    rows = drawings[places]
-    if config.augment == "none":
-        return batches.points_of(data, rows, config.max_padding, model_config.preprocessing)
-    here = config.seed, state.epoch, state.step
-    if config.teacher:
-        view_seeds = seeds_of_views(state.epoch % config.n_views, len(drawings))[places]
-    else:
-        view_seeds = augmentation.seeds((*here, 0), own)
-    stroke_seeds = augmentation.seeds((*here, 1), own) if config.augment == "strokes" else None
-    return augmentation.gather(
-        data, rows, view_seeds, stroke_seeds, change_of(config), config.max_padding, model_config.preprocessing, kin
-    )
+    def shares(
+        self,
+        state: State,
+        drawings: NDArray[np.int64],
+        places: NDArray[np.int64],
+        said: NDArray[np.float16] | None,
+    ) -> Iterator[_Share]:
+        """This process's shares of a batch, one after the other.
+
+        Args:
+            drawings: int64 (M,), those of the epoch.
+            places: int64 (N,), where those of the batch are among them.
+            said: what teachers said of those of the epoch, (M, K).
+        """
+        config = self.config
+        for own, is_last in _parts(len(places), config.accumulate, self.group):
+            here = places[own]
+            rows = drawings[here]
+            labels = self.label_map[self.data.labels[rows]]
+            if config.augment == "none" and self.there:
+                points, lengths = self.there.gather(rows, config.max_padding, self.model_config.preprocessing)
+            else:
+                points, lengths = (put(array, self.device) for array in self._points(state, drawings, here, own))
+            goal: NDArray[np.int64] | Tensor = labels
+            if said is not None:
+                values = config.teacher_weight, config.teacher_temperature, config.label_smoothing
+                goal = soften(said[here], labels, *values)
+            yield _Share(points, lengths, put(goal, self.device), len(own) / len(places), is_last)
+
+    def _points(
+        self, state: State, drawings: NDArray[np.int64], places: NDArray[np.int64], own: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Points (B, T, C) and lengths (B,), augmented as configured; `own` int64 (B,) are places in the batch."""
+        config, preprocessing = self.config, self.model_config.preprocessing
+        rows = drawings[places]
+        if config.augment == "none":
+            return batches.points_of(self.data, rows, config.max_padding, preprocessing)
+        here = config.seed, state.epoch, state.step
+        if config.teacher:
+            view_seeds = seeds_of_views(state.epoch % config.n_views, len(drawings))[places]
+        else:
+            view_seeds = augmentation.seeds((*here, 0), own)
+        stroke_seeds = augmentation.seeds((*here, 1), own) if config.augment == "strokes" else None
+        change = change_of(config)
+        return augmentation.gather(
+            self.data, rows, view_seeds, stroke_seeds, change, config.max_padding, preprocessing, self.kin
+        )
 
 
 def _gradients(
