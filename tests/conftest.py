@@ -9,12 +9,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from quickstroke.dataset import PositionSplit, PreparedDataset, prepare
 from quickstroke.drawing import Drawing
 from quickstroke.errors import QuickstrokeError
 from quickstroke.formats import binary
 from quickstroke.synthetic import synthetic_drawings
+
+# Generating examples takes as long as the machine is slow: no clock decides about a test.
+settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no clock")
 
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = ("circle", "house", "star")
