@@ -191,5 +191,7 @@ def test_examples_are_official_words_drawn_by_a_program(static: Path) -> None:
 def test_only_words_that_the_model_knows_are_shown(hands: Hands) -> None:
     page = hands.open()
     classes = page.evaluate("fetch('api/v1/model').then((answer) => answer.json())")["classes"]
-    shown = page.get_by_role("region", name="Watch one being drawn").get_by_role("button").all_inner_texts()
+    buttons = page.get_by_role("region", name="Watch one being drawn").get_by_role("button")
+    buttons.first.wait_for()  # they are there once the page itself knows the model
+    shown = buttons.all_inner_texts()
     assert set(shown) == set(classes) & set(SYNTHETIC_WORDS)
