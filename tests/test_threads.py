@@ -8,14 +8,18 @@ import torch
 from quickstroke import threads
 
 
+def each(run, items, device="cpu"):
+    return threads.each(run, items, torch.device(device))
+
+
 @pytest.fixture(autouse=True)
 def two_threads(monkeypatch):
     monkeypatch.setattr(threads, "_n_threads", 2)
 
 
 def test_each_item_is_run_once_and_what_it_gives_comes_back():
-    assert sorted(threads.each(lambda item: 10 * item, range(50))) == [10 * item for item in range(50)]
-    assert list(threads.each(lambda item: item, [])) == []
+    assert sorted(each(lambda item: 10 * item, range(50))) == [10 * item for item in range(50)]
+    assert list(each(lambda item: item, [])) == []
 
 
 def test_two_items_run_at_a_time_and_not_three():
@@ -31,7 +35,7 @@ def test_two_items_run_at_a_time_and_not_three():
         with lock:
             n_running -= 1
 
-    list(threads.each(run, range(8)))
+    list(each(run, range(8)))
     assert max(seen) == 2
 
 
@@ -40,17 +44,18 @@ def test_a_thread_of_its_own_has_one_thread_and_no_gradients():
         here = threading.current_thread() is threading.main_thread()
         return here, threads.n_threads(), torch.get_num_threads(), torch.is_inference_mode_enabled()
 
-    assert set(threads.each(run, range(6))) == {(False, 1, 1, True)}
+    assert set(each(run, range(6))) == {(False, 1, 1, True)}
     assert threads.n_threads() == 2
 
 
-def test_one_thread_is_the_callers_own(monkeypatch):
-    monkeypatch.setattr(threads, "_n_threads", 1)
+@pytest.mark.parametrize(("n", "device"), [(1, "cpu"), (2, "meta")])
+def test_one_thread_is_the_callers_own_and_another_device_needs_no_more(monkeypatch, n, device):
+    monkeypatch.setattr(threads, "_n_threads", n)
 
     def run(item):
         return item, threading.current_thread() is threading.main_thread(), torch.is_inference_mode_enabled()
 
-    assert list(threads.each(run, "ab")) == [("a", True, True), ("b", True, True)]
+    assert list(each(run, "ab", device)) == [("a", True, True), ("b", True, True)]
 
 
 def test_an_error_comes_to_the_caller_and_nothing_more_is_begun():
@@ -62,7 +67,7 @@ def test_an_error_comes_to_the_caller_and_nothing_more_is_begun():
             raise ValueError("three")
 
     with pytest.raises(ValueError, match="three"):
-        list(threads.each(run, range(1000)))
+        list(each(run, range(1000)))
     assert 4 <= len(begun) <= 6
 
 
@@ -76,7 +81,7 @@ def test_a_caller_that_stops_waits_for_what_has_begun():
         ended.append(item)
         return item
 
-    results = threads.each(run, range(1000))
+    results = each(run, range(1000))
     assert next(results) == 0
     threading.Timer(0.05, may_end.set).start()
     results.close()

@@ -9,7 +9,6 @@ of one folder.
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -32,6 +31,7 @@ from quickstroke.parallel import ALONE, Group
 # project published are of the last classes that it validated.
 _DRAWINGS_A_CLASS = 50
 _BATCH_SIZE = 512
+_CPU = torch.device("cpu")
 # Of the views: it changes with what an augmentation does.
 _VERSION = 7
 
@@ -52,6 +52,7 @@ class Targets:
     augmentation: Augmentation
     kin: Kin
     folder: Path
+    device: torch.device
     group: Group = ALONE
 
     def of(
@@ -78,10 +79,8 @@ class Targets:
             values[rows] = self._mean(drawings[rows], view_seeds[rows])
             return len(rows)
 
-        is_on_cpu = all(next(loaded.model.parameters()).device.type == "cpu" for loaded in self.models)
-        with threads.undisturbed() if is_on_cpu else nullcontext(), torch.inference_mode():
-            parts = self.group.part(order)
-            for n in threads.each(ask, parts) if is_on_cpu else map(ask, parts):
+        with threads.undisturbed():
+            for n in threads.each(ask, self.group.part(order), self.device):
                 on_batch(n)
         self.group.fill(values)
         if self.group.rank == 0:
@@ -105,8 +104,7 @@ class Targets:
                 self.kin,
             )
             columns = [loaded.classes.index(word) for word in self.classes]
-            device = next(loaded.model.parameters()).device
-            logits = loaded.model(put(points, device), put(lengths, device))
+            logits = loaded.model(put(points, self.device), put(lengths, self.device))
             total += logits.cpu()[:, columns].double().softmax(1).numpy()  # (B, K)
         return total / len(self.models)
 
@@ -132,7 +130,7 @@ def open_targets(
     change: Augmentation,
     folder: Path,
     precision: torch.dtype,
-    device: torch.device | None = None,
+    device: torch.device = _CPU,
     group: Group = ALONE,
 ) -> Targets:
     """Loads teachers; their files are in a folder inside `folder` that is named by all that they depend on.
@@ -150,7 +148,7 @@ def open_targets(
         missing = [word for word in classes if word not in loaded.classes]
         if missing:
             raise ConfigError(f"teacher {path}: does not know {len(missing)} of the classes, such as {missing[0]!r}")
-        model = loaded.model.requires_grad_(False).to(device or torch.device("cpu"))
+        model = loaded.model.requires_grad_(False).to(device)
         if model.config.reading == "padded":
             labels = data.labels[known]
             few = np.concatenate([known[labels == label][:_DRAWINGS_A_CLASS] for label in np.unique(labels)])
@@ -171,7 +169,7 @@ def open_targets(
     }
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     kin = augmentation.kin(data, trained, label_map)
-    return Targets(tuple(models), facts, data, classes, change, kin, folder / name, group)
+    return Targets(tuple(models), facts, data, classes, change, kin, folder / name, device, group)
 
 
 def _facts(loaded: published.LoadedModel) -> dict[str, Any]:

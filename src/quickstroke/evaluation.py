@@ -135,12 +135,10 @@ def evaluate(
     indices = indices[np.lexsort((indices, label_map[data.labels[indices]]))]
     labels = label_map[data.labels[indices]]
     device = next(model.parameters()).device
-    there = there or on_device(data, device)
+    there = on_device(data, device) if there is None else there
     results = [torch.zeros(len(indices), dtype=kind, device=device) for kind in (torch.int64, torch.int64)]
     results += [torch.zeros(len(indices), dtype=torch.float64, device=device) for _ in range(2)]
     everything = np.arange(len(indices))
-    # Batches are shared out among threads, but not where one does not stand for itself, nor on a GPU.
-    is_shared = protocol == "honest" and device.type == "cpu"
     if protocol == "published":
         order: Sequence[NDArray[np.int64]] = batches.cut(everything, batch_size)
     else:
@@ -161,7 +159,8 @@ def evaluate(
 
     with _mode(model, protocol, precision), threads_for(model), torch.inference_mode():
         shares = group.part(order)
-        for n in threads.each(score, shares) if is_shared else map(score, shares):
+        # By the other protocol batches move the running statistics: one after the other.
+        for n in threads.each(score, shares, device) if protocol == "honest" else map(score, shares):
             on_batch(n)
         arrays = [result.cpu().numpy() for result in results]
     group.fill(*arrays)

@@ -15,7 +15,6 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import overload
 
 from quickstroke.bfloat16 import read, write
 from quickstroke.products import LANES, compiled
@@ -67,37 +66,22 @@ def _tanh(x: Any) -> Any:
 _STEPS = _F(65535)
 
 
+@numba.njit(inline="always")
 def _write_fraction(array: Any, j: Any, value: Any, is_signed: Any) -> None:
-    """A number from 0 to 1, or from -1 to 1, as an array keeps it."""
-    raise NotImplementedError("for compiled code")
-
-
-@overload(_write_fraction)
-def _compiled_write_fraction(array: Any, j: Any, value: Any, is_signed: Any) -> Any:
-    def as_fraction(array: Any, j: Any, value: Any, is_signed: Any) -> None:
-        array[j] = np.uint16(np.int32((_F(value) * _F(0.5) + _F(0.5) if is_signed else _F(value)) * _STEPS + _F(0.5)))
-
-    def as_float32(array: Any, j: Any, value: Any, is_signed: Any) -> None:
+    """A number from 0 to 1, or from -1 to 1, as an array of either type keeps it."""
+    if array.itemsize == 4:
         array[j] = value
+    else:
+        array[j] = np.uint16(np.int32((_F(0.5) * value + _F(0.5) if is_signed else value) * _STEPS + _F(0.5)))
 
-    return as_fraction if array.dtype == types.uint16 else as_float32
 
-
+@numba.njit(inline="always")
 def _read_fraction(array: Any, j: Any, is_signed: Any) -> Any:
     """The reverse."""
-    raise NotImplementedError("for compiled code")
-
-
-@overload(_read_fraction)
-def _compiled_read_fraction(array: Any, j: Any, is_signed: Any) -> Any:
-    def of_fraction(array: Any, j: Any, is_signed: Any) -> Any:
-        value = _F(array[j]) * (_ONE / _STEPS)
-        return _TWO * value - _ONE if is_signed else value
-
-    def of_float32(array: Any, j: Any, is_signed: Any) -> Any:
-        return array[j]
-
-    return of_fraction if array.dtype == types.uint16 else of_float32
+    if array.itemsize == 4:
+        return _F(array[j])
+    value = _F(array[j]) * (_ONE / _STEPS)
+    return _TWO * value - _ONE if is_signed else value
 
 
 # --- Registers at a time ----------------------------------------------------------------------------------------------

@@ -109,12 +109,13 @@ def in_threads(run: Callable[..., Value], parts: Sequence[tuple[Any, ...]]) -> l
     return [first, *(other.result() for other in others)]
 
 
-def each(run: Callable[[Item], Value], items: Iterable[Item]) -> Iterator[Value]:
+def each(run: Callable[[Item], Value], items: Iterable[Item], device: torch.device) -> Iterator[Value]:
     """What `run(item)` gives for each item, without gradients, in the order in which they are done.
 
-    As many at a time as there are threads. Where the caller stops early, what has been begun is done first.
+    On a CPU as many at a time as there are threads, on another device one after the other. Where the caller stops
+    early, what has been begun is done first.
     """
-    n, left = n_threads(), iter(items)
+    n, left = n_threads() if device.type == "cpu" else 1, iter(items)
 
     def run_here(item: Item) -> Value:
         with torch.inference_mode():  # it belongs to a thread
