@@ -1,7 +1,7 @@
 """Threads that share work on a CPU: parts of one batch side by side, or batches.
 
-Compiled code and PyTorch's let other threads run meanwhile. Each thread here has PyTorch's own threads to itself alone,
-one of them.
+Compiled code and PyTorch's let other threads run meanwhile. On each thread of the pool PyTorch has one thread, so that
+there are no more of them than cores.
 """
 
 import os

@@ -35,7 +35,7 @@ from quickstroke.runs import RunConfig, State
 # A long epoch is saved this often, so that a kill loses minutes; when it is saved changes no result.
 CHECKPOINT_EVERY_S = 300.0
 
-# Of a GPU alone.
+# Steps whose losses are read together where a GPU has to be waited for.
 _STEPS_AT_ONCE = 64
 
 # Weights, gradients and Adam's two averages of so many take 16 GB.
