@@ -60,6 +60,7 @@ def trainings(draw: st.DrawFn) -> TrainConfig:
         n_epochs=draw(counts),
         batch_size=draw(counts),
         learning_rate=draw(st.floats(0, 1e9, exclude_min=True) | counts),
+        criterion=draw(st.sampled_from(["top1", "balanced_loss"])),
         patience=draw(st.integers(0, 100)),
         max_padding=draw(counts),
         seed=draw(st.integers(0, 2**64 - 1)),

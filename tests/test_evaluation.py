@@ -209,12 +209,17 @@ def test_balanced_counts_every_class_alike(dataset):
     whole_of_it = evaluate(model, dataset, whole(dataset), dataset.classes, identity(dataset))
     assert whole_of_it.balanced() == pytest.approx(whole_of_it.top(1))  # classes of one size
 
+    losses = [result.losses[result.labels == label].mean() for label in (0, 1)]
+    assert result.balanced_loss() == pytest.approx(sum(losses) / 2)
+    assert result.balanced_loss() != pytest.approx(result.loss)
+    assert whole_of_it.balanced_loss() == pytest.approx(whole_of_it.loss)
+
 
 def scored(probability, is_right):
     """An evaluation of two classes with these probabilities of the first guess."""
     ranks = np.where(is_right, 0, 1)
-    zeros = np.zeros(len(ranks), np.int64)
-    return Evaluation(("a", "b"), np.arange(len(ranks)), zeros, ranks, np.array(probability), ranks, 0.0)
+    labels, losses = np.zeros(len(ranks), np.int64), np.zeros(len(ranks))
+    return Evaluation(("a", "b"), np.arange(len(ranks)), labels, ranks, np.array(probability), ranks, losses)
 
 
 @settings(deadline=None)

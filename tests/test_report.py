@@ -95,7 +95,7 @@ def evaluation(pairs, probability=None, classes=("cat", "dog", "owl")):
     labels, predicted = (np.array(side, dtype=np.int64) for side in zip(*sorted(pairs), strict=True))
     probability = np.linspace(0.9, 0.5, len(labels)) if probability is None else np.array(probability)
     wrong = (labels != predicted).astype(np.int64)
-    return Evaluation(classes, np.arange(len(labels)), labels, predicted, probability, wrong, 1.0)
+    return Evaluation(classes, np.arange(len(labels)), labels, predicted, probability, wrong, np.ones(len(labels)))
 
 
 def measured_again(run, data, split):
@@ -260,6 +260,19 @@ def test_a_run_that_stopped_early(copy, tmp_path):
     text = (tmp_path / "out.md").read_text()
     assert "It stopped after 13 of 50 epochs: none was better than epoch 1 in 12." in text
     assert "<details><summary>Log of 13 epochs</summary>\n\n```\nEpoch: 1/50," in text
+
+
+def test_a_run_whose_best_epoch_another_criterion_chose(copy, tmp_path):
+    edit_json(copy / "config.json", lambda values: values["train"].update(criterion="balanced_loss"))
+    first, second = runs.read_metrics(copy)
+    first |= {"val_top1": 0.9, "val_balanced_loss": 2.0}
+    second |= {"val_top1": 0.5, "val_balanced_loss": 1.0}
+    runs.write_metrics(copy, [first, second])
+    (result,) = report.write_report([copy], tmp_path / "out.md")
+    assert report.figures(result)["best_epoch"] == 2 and report.figures(result)["best_val_top1"] == 0.5
+    text = (tmp_path / "out.md").read_text()
+    assert "Of its 2 epochs the best by its loss, every class counting alike, is 2." in text
+    assert "Figures of `best.model`, epoch 2:" in text
 
 
 # --- runs without their dataset, and runs that cannot be reported

@@ -118,6 +118,19 @@ def test_metrics_read_back(tmp_path):
     assert runs.read_metrics(tmp_path) == lines[:1]
 
 
+def test_a_criterion_chooses_the_first_of_the_best():
+    values = [(0.5, 1.0), (0.75, 1.5), (0.75, 0.5), (0.25, 0.5)]
+    metrics = [
+        {"epoch": epoch, "val_top1": top1, "val_balanced_loss": loss} for epoch, (top1, loss) in enumerate(values, 1)
+    ]
+    assert runs.best_line(metrics, "top1") == metrics[1]
+    assert runs.best_line(metrics, "balanced_loss") == metrics[2]
+    del metrics[3]["val_balanced_loss"]
+    assert runs.best_line(metrics, "top1") == metrics[1]
+    with pytest.raises(RunError, match="epoch 4 has no number for 'val_balanced_loss'"):
+        runs.best_line(metrics, "balanced_loss")
+
+
 @pytest.mark.parametrize(
     ("line", "what"),
     [

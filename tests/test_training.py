@@ -158,6 +158,8 @@ def test_metrics_are_those_of_the_weights(dataset, finished, recipe):
         result = evaluate(model, dataset, indices, dataset.classes, label_map)
         assert line["val_loss"] == pytest.approx(result.loss, rel=1e-6)
         assert [line[f"val_top{k}"] for k in (1, 3, 5)] == [result.top(k) for k in (1, 3, 5)]
+        assert line["val_balanced_top1"] == result.balanced()
+        assert line["val_balanced_loss"] == pytest.approx(result.balanced_loss(), rel=1e-6)
         published = evaluate(model, dataset, indices, dataset.classes, label_map, protocol="published", batch_size=32)
         assert line["val_top1_published_protocol"] == published.top(1)
         assert (line["n_train"], line["n_val"], line["learning_rate"]) == (120, 30, 0.01)
@@ -521,7 +523,8 @@ def test_a_validation_loss_that_is_not_finite(dataset, finished, tmp_path, monke
     folder = tmp_path / "run"
 
     def bad(*args, **kwargs):
-        return replace(evaluate(*args, **kwargs), loss=float("nan"))
+        result = evaluate(*args, **kwargs)
+        return replace(result, losses=np.full(result.n, np.nan))
 
     with monkeypatch.context() as patch:
         patch.setattr(training, "evaluate", bad)
@@ -570,6 +573,34 @@ def test_patience(dataset, tmp_path, monkeypatch, patience, right, epochs, best_
     assert_equal_weights(weights_of(tmp_path / "run" / "last.model"), kept[epochs])
     again = train(MODEL, config, dataset, tmp_path / "run", resume=True)  # patience is remembered
     assert again.epoch == epochs
+
+
+def test_a_loss_that_counts_every_class_alike_may_choose_the_epoch(dataset, tmp_path, monkeypatch):
+    """Its least one is neither the highest accuracy nor the least mean loss; patience goes by it as well."""
+    rows = dataset.indices("val")
+    rows = rows[(dataset.labels[rows] > 0) | (np.arange(len(rows)) < 2)]  # the first class has two drawings
+    monkeypatch.setattr(training, "select", lambda data, split, _: rows if split == "val" else data.indices(split))
+    by_class = iter([[9.0, 1.0, 1.0], [1.0, 2.0, 2.0], [5.0, 2.0, 2.0], [5.0, 2.0, 2.0], [1.0, 1.0, 1.0]])
+    right = iter([9, 5, 9, 5, 9])
+
+    def scored(*args, **kwargs):
+        result = evaluate(*args, **kwargs)
+        if kwargs.get("protocol") == "published":
+            return result
+        ranks = (np.arange(result.n) >= next(right)).astype(np.int64)
+        return replace(result, ranks=ranks, losses=np.array(next(by_class))[result.labels])
+
+    monkeypatch.setattr(training, "evaluate", scored)
+    config = replace(CONFIG, n_epochs=6, criterion="balanced_loss", patience=2, batch_size=120)
+    kept = {}
+    watcher = Watcher(on_epoch=lambda line: kept.setdefault(line["epoch"], weights_of(tmp_path / "run/last.model")))
+    state = train(MODEL, config, dataset, tmp_path / "run", watcher=watcher)
+    assert (state.epoch, state.best_epoch, state.best) == (4, 2, 5 / 22)
+    assert [line["val_balanced_loss"] for line in state.metrics] == pytest.approx([11 / 3, 5 / 3, 3, 3])
+    assert state.metrics[0]["val_loss"] < state.metrics[1]["val_loss"]
+    assert_equal_weights(weights_of(tmp_path / "run" / "best.model"), kept[2])
+    with pytest.raises(RunError, match="criterion = 'balanced_loss', cannot resume with 'top1'"):
+        train(MODEL, replace(config, criterion="top1"), dataset, tmp_path / "run", resume=True)
 
 
 # --- classes and data

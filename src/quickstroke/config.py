@@ -19,6 +19,7 @@ Readout = Literal["last", "pool"]
 Preprocessing = Literal["seed3", "pos5"]
 Recipe = Literal["default", "seed", "quick", "strong"]
 Schedule = Literal["constant", "cosine"]
+Criterion = Literal["top1", "balanced_loss"]
 Augment = Literal["none", "view", "strokes"]
 Initialization = Literal["uniform", "orthogonal"]
 Normalization = Literal["batch", "fixed"]
@@ -179,7 +180,9 @@ class TrainConfig:
             more of what else a drawing might be.
         unlabelled: part of the drawings of an epoch that are training drawings of other classes than the model's, of
             which it learns what the teachers say.
-        patience: stop after this many epochs without a better validation accuracy; 0 never stops early.
+        criterion: which epoch is the best and has its weights kept, by the validation drawings: that with the highest
+            `top1`, or with the least `balanced_loss`, in which every class counts alike, however many drawings it has.
+        patience: stop after this many epochs of which none was better; 0 never stops early.
         max_padding: rows to which each drawing is cut (and padded, with the recipe `seed`).
         seed: of the initial weights, of the order of the drawings and of their augmentation.
         device: `auto` takes a CUDA device when there is one.
@@ -210,6 +213,7 @@ class TrainConfig:
     teacher_temperature: float = 1.0
     n_views: int = 16
     unlabelled: float = 0.0
+    criterion: Criterion = "top1"
     patience: int = 0
     max_padding: int = 100
     seed: int = 0

@@ -49,7 +49,7 @@ class Evaluation:
         predicted: int64 (N,), the class with the highest logit.
         probability: float64 (N,), the softmax probability of `predicted`.
         ranks: int64 (N,), how many classes the model prefers to the true one.
-        loss: mean cross entropy in nats.
+        losses: float64 (N,), the cross entropy of each in nats.
     """
 
     classes: tuple[str, ...]
@@ -58,12 +58,23 @@ class Evaluation:
     predicted: NDArray[np.int64]
     probability: NDArray[np.float64]
     ranks: NDArray[np.int64]
-    loss: float
+    losses: NDArray[np.float64]
 
     @property
     def n(self) -> int:
         """Drawings evaluated."""
         return len(self.labels)
+
+    @property
+    def loss(self) -> float:
+        """The mean cross entropy in nats."""
+        return float(self.losses.mean())
+
+    def balanced_loss(self) -> float:
+        """The same with every class counting alike: the mean over those that have any drawing."""
+        n = np.bincount(self.labels)
+        means = np.bincount(self.labels, self.losses)[n > 0] / n[n > 0]
+        return float(means.mean())
 
     def top(self, k: int) -> float:
         """Fraction of drawings whose class is among the model's first k."""
@@ -165,7 +176,7 @@ def evaluate(
         arrays = [result.cpu().numpy() for result in results]
     group.fill(*arrays)
     predicted, ranks, probability, losses = arrays
-    return Evaluation(tuple(classes), indices, labels, predicted, probability, ranks, float(losses.mean()))
+    return Evaluation(tuple(classes), indices, labels, predicted, probability, ranks, losses)
 
 
 def _logits(

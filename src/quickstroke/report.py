@@ -53,6 +53,7 @@ class RunFacts:
     Attributes:
         config: its config.json.
         metrics: its metrics.jsonl, an epoch or more.
+        best: the line of the epoch that `best.model` holds.
         n_parameters: of its model.
         data: its dataset, None where that is gone or another by now.
         why_no_data: a sentence when `data` is None.
@@ -63,17 +64,13 @@ class RunFacts:
 
     config: "RunConfig"
     metrics: list[dict[str, Any]]
+    best: dict[str, Any]
     n_parameters: int
     data: PreparedDataset | None
     why_no_data: str
     split: str
     measured: "Evaluation | None"
     command: str = ""
-
-    @property
-    def best(self) -> dict[str, Any]:
-        """The line of the epoch that `best.model` holds."""
-        return max(self.metrics, key=lambda line: float(line["val_top1"]))
 
     @property
     def stopped_early(self) -> bool:
@@ -214,6 +211,7 @@ def read_run(
     facts = RunFacts(
         config=config,
         metrics=metrics,
+        best=runs.best_line(metrics, config.train.criterion),
         n_parameters=n_parameters(loaded.model),
         data=dataset,
         why_no_data=why_no_data,
@@ -393,10 +391,10 @@ def figures(result: Result) -> dict[str, Any]:
         line.epoch: line.validation_accuracy for line in result.log if math.isfinite(line.validation_accuracy)
     }
     seconds = [line.seconds for line in result.log if math.isfinite(line.seconds)]
-    best_epoch = max(accuracies, key=lambda epoch: accuracies[epoch], default=None)
+    run = result.run
+    best_epoch = run.best["epoch"] if run else max(accuracies, key=lambda epoch: accuracies[epoch], default=None)
     best = result.ended.best_validation_accuracy if result.ended else accuracies.get(best_epoch or 0)
     classes = result.config.get("train_classes") if result.config else None
-    run = result.run
     measured = run.measured if run else None
     low, high = wilson_interval(int((measured.ranks == 0).sum()), measured.n) if measured else (None, None)
     return {
@@ -744,12 +742,13 @@ def _introduction(result: Result) -> str:
     run, train = result.run, result.run.config.train
     n, best = len(run.metrics), run.best["epoch"]
     precision = "" if train.precision == "auto" else f", precision `{train.precision}`"  # older runs do not say
+    criterion = "" if train.criterion == "top1" else " by its loss, every class counting alike,"
     if n >= train.n_epochs:
-        state = f"Of its {n} epochs the best is {best}."
+        state = f"Of its {n} epochs the best{criterion} is {best}."
     elif run.stopped_early:
         state = f"It stopped after {n} of {train.n_epochs} epochs: none was better than epoch {best} in {n - best}."
     else:
-        state = f"**It has not ended**: {n} of {train.n_epochs} epochs so far, the best is {best}."
+        state = f"**It has not ended**: {n} of {train.n_epochs} epochs so far, the best{criterion} is {best}."
     return (
         f"`{result.name}`, {run.n_parameters:,} parameters, {len(run.config.classes)} classes, from the run "
         f"`{result.source}`. {state} Recipe `{train.recipe}` ({_RECIPES[train.recipe]}){precision}, "

@@ -3,7 +3,7 @@
 config.json       model name, model, training and data, resolved
 environment.json  versions, machine and command
 metrics.jsonl     one JSON object an epoch
-best.model        state dict of the best validation accuracy so far; last.model: of the last epoch
+best.model        state dict of the best epoch so far, by the criterion; last.model: of the last
 last.ckpt         everything that resuming needs; written last, so that it never speaks of what is not there
 """
 
@@ -25,7 +25,7 @@ from torch import Tensor
 from quickstroke import config as configs
 from quickstroke import products, threads, weight_files
 from quickstroke.categories import check_classes
-from quickstroke.config import ModelConfig, TrainConfig
+from quickstroke.config import Criterion, ModelConfig, TrainConfig
 from quickstroke.dataset import PreparedDataset
 from quickstroke.errors import CategoryError, ConfigError, RunError, TrainingError, WeightsError
 from quickstroke.files import atomic_write, write_text
@@ -231,6 +231,21 @@ def _metrics_line(text: str, where: str) -> dict[str, Any]:
     return dict(line)
 
 
+def best_line(metrics: Sequence[dict[str, Any]], criterion: Criterion) -> dict[str, Any]:
+    """The line of metrics.jsonl, of one or more, that a criterion chooses; the first of equal ones.
+
+    Raises:
+        RunError: a line is older than the criterion, and has not what it needs.
+    """
+    if criterion == "top1":
+        return max(metrics, key=lambda line: float(line["val_top1"]))
+    key = f"val_{criterion}"
+    for line in metrics:
+        if not isinstance(line.get(key), (int, float)):
+            raise RunError(f"metrics.jsonl: epoch {line['epoch']} has no number for {key!r}, which the criterion needs")
+    return min(metrics, key=lambda line: float(line[key]))
+
+
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
     """Writes a plain state dict on the CPU, whole or not at all."""
     save_torch(path, {key: value.detach().cpu().clone() for key, value in weights.items()})
@@ -254,8 +269,8 @@ class State:
         step: steps of the epoch under way.
         loss_sum: summed training loss of the epoch under way, over its drawings.
         seconds: spent on the epoch under way.
-        best: best validation accuracy so far, -1 before the first.
-        best_epoch: the epoch, counted from 1, that reached it.
+        best: validation accuracy of the best epoch so far, -1 before the first.
+        best_epoch: that epoch, counted from 1.
         metrics: a line an epoch, as in metrics.jsonl.
     """
 

@@ -212,12 +212,9 @@ def train(
             "train_seconds": train_seconds,
             "learning_rate": optimizer.learning_rate,
         }
-        state = State(
-            epoch=state.epoch + 1,
-            best=max(state.best, honest.top(1)),
-            best_epoch=state.epoch + 1 if honest.top(1) > state.best else state.best_epoch,
-            metrics=[*state.metrics, line],
-        )
+        metrics = [*state.metrics, line]
+        best = runs.best_line(metrics, config.criterion)
+        state = State(epoch=state.epoch + 1, best=best["val_top1"], best_epoch=best["epoch"], metrics=metrics)
         if group.rank == 0:
             if state.best_epoch == state.epoch:
                 runs.save_weights(folder / "best.model", kept.state_dict())
@@ -628,6 +625,8 @@ def _metrics_line(state: State, n_train: int, honest: Evaluation, published: Eva
         "val_top1": honest.top(1),
         "val_top3": honest.top(3),
         "val_top5": honest.top(5),
+        "val_balanced_top1": honest.balanced(),
+        "val_balanced_loss": honest.balanced_loss(),
         "val_top1_published_protocol": published.top(1),
         "n_train": n_train,
         "n_val": honest.n,

@@ -89,7 +89,7 @@ def run(args: Sequence[str]) -> None:
         raise WeightsError(f"{hub_folder}: exists already; give --replace to replace it")
     if into.name == "lstm" and set(loaded.classes) != set(SEED_CATEGORIES):
         note(f"{into} is for the 2020 project's 100 categories; consider --into {into}/SET for these")
-    best = max(metrics, key=lambda line: (line["val_top1"], -line["epoch"]))
+    best = runs.best_line(metrics, config.train.criterion)
     environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
     figures, calibration = _figures(config, loaded, best, options)
     facts: dict[str, Any] = {

@@ -49,8 +49,8 @@ def run(args: Sequence[str]) -> int:
     into = Path(options.into or f"{options.run.rstrip('/')}-again")
     if into.resolve() == before.resolve():
         raise RunError(f"{into}: is the run itself; expected another folder for --into")
-    best = max(metrics, key=lambda line: float(line["val_top1"]), default=None)
-    if not has_ended(runs.State(epoch=len(metrics), best_epoch=best["epoch"] if best else 0), config.train):
+    best_epoch = runs.best_line(metrics, config.train.criterion)["epoch"] if metrics else 0
+    if not has_ended(runs.State(epoch=len(metrics), best_epoch=best_epoch), config.train):
         raise RunError(
             f"{before}: has ended {len(metrics)} of {config.train.n_epochs} epochs; expected a whole training"
         )
