@@ -125,10 +125,17 @@ def test_a_criterion_chooses_the_first_of_the_best():
     ]
     assert runs.best_line(metrics, "top1") == metrics[1]
     assert runs.best_line(metrics, "balanced_loss") == metrics[2]
-    del metrics[3]["val_balanced_loss"]
-    assert runs.best_line(metrics, "top1") == metrics[1]
-    with pytest.raises(RunError, match="epoch 4 has no number for 'val_balanced_loss'"):
-        runs.best_line(metrics, "balanced_loss")
+
+
+def test_lines_older_than_a_criterion_are_read_but_not_for_it(tmp_path):
+    lines = [dict.fromkeys(runs.METRICS, 1.0)]
+    runs.write_metrics(tmp_path, lines)
+    assert runs.read_metrics(tmp_path) == lines
+    with pytest.raises(RunError, match=r"metrics\.jsonl, line 1: damaged .*'val_balanced_loss'"):
+        runs.read_metrics(tmp_path, "balanced_loss")
+    newer = [lines[0] | {"val_balanced_loss": 2.0}]
+    runs.write_metrics(tmp_path, newer)
+    assert runs.read_metrics(tmp_path, "balanced_loss") == newer
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ published  what the 2020 project did: batch norm in training mode over drawings 
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -72,9 +72,7 @@ class Evaluation:
 
     def balanced_loss(self) -> float:
         """The same with every class counting alike: the mean over those that have any drawing."""
-        n = np.bincount(self.labels)
-        means = np.bincount(self.labels, self.losses)[n > 0] / n[n > 0]
-        return float(means.mean())
+        return self._class_mean(self.losses)
 
     def top(self, k: int) -> float:
         """Fraction of drawings whose class is among the model's first k."""
@@ -82,7 +80,11 @@ class Evaluation:
 
     def balanced(self) -> float:
         """Top-1 with every class counting alike, however many drawings it has: the mean over those that have any."""
-        return float(np.mean([right / n for right, n in self.per_class().values() if n]))
+        return self._class_mean(self.ranks == 0)
+
+    def _class_mean(self, values: NDArray[Any]) -> float:
+        n = np.bincount(self.labels)
+        return float((np.bincount(self.labels, values)[n > 0] / n[n > 0]).mean())
 
     def calibration_error(self) -> float:
         """Expected calibration error of the top guess: 15 bins of equal width (Guo et al., 2017, section 2)."""

@@ -193,7 +193,8 @@ def read_run(
     from quickstroke import evaluation, published, runs, training
     from quickstroke.models import n_parameters
 
-    config, metrics = runs.read_config(folder), runs.read_metrics(folder)
+    config = runs.read_config(folder)
+    metrics = runs.read_metrics(folder, config.train.criterion)
     if not metrics:
         raise RunError(f"{folder}: no epoch of this run has ended yet, so there is nothing to report")
     loaded = published.load_model(folder)

@@ -13,7 +13,7 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -35,7 +35,7 @@ FORMAT = "quickstroke run"
 VERSION = 1
 CHECKPOINT_VERSION = 1
 
-# What each line of metrics.jsonl has, as numbers.
+# What each line of metrics.jsonl has, as numbers; older runs have no more.
 METRICS = (
     "epoch",
     "loss",
@@ -203,8 +203,8 @@ def write_metrics(folder: Path, metrics: list[dict[str, Any]]) -> None:
     write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in metrics))
 
 
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; empty before the first epoch has ended.
+def read_metrics(folder: Path, criterion: Criterion = "top1") -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl; empty before the first epoch has ended. Each has what `best_line` needs.
 
     Raises:
         RunError: the file is damaged.
@@ -216,15 +216,16 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: damaged ({error})") from error
-    return [_metrics_line(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+    keys = dict.fromkeys((*METRICS, f"val_{criterion}"))
+    return [_metrics_line(line, keys, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
 
 
-def _metrics_line(text: str, where: str) -> dict[str, Any]:
+def _metrics_line(text: str, keys: Iterable[str], where: str) -> dict[str, Any]:
     try:
         line = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise RunError(f"{where}: damaged ({error})") from error
-    for key in METRICS:
+    for key in keys:
         value = line.get(key) if isinstance(line, dict) else None
         if not isinstance(value, (int, float)) or not math.isfinite(value):
             raise RunError(f"{where}: damaged (expected an object with a number for {key!r}, got {text:.60})")
@@ -232,18 +233,9 @@ def _metrics_line(text: str, where: str) -> dict[str, Any]:
 
 
 def best_line(metrics: Sequence[dict[str, Any]], criterion: Criterion) -> dict[str, Any]:
-    """The line of metrics.jsonl, of one or more, that a criterion chooses; the first of equal ones.
-
-    Raises:
-        RunError: a line is older than the criterion, and has not what it needs.
-    """
-    if criterion == "top1":
-        return max(metrics, key=lambda line: float(line["val_top1"]))
-    key = f"val_{criterion}"
-    for line in metrics:
-        if not isinstance(line.get(key), (int, float)):
-            raise RunError(f"metrics.jsonl: epoch {line['epoch']} has no number for {key!r}, which the criterion needs")
-    return min(metrics, key=lambda line: float(line[key]))
+    """The line of metrics.jsonl, of one or more, that a criterion chooses; the first of equal ones."""
+    choose = max if criterion == "top1" else min
+    return choose(metrics, key=lambda line: float(line[f"val_{criterion}"]))
 
 
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:

@@ -31,7 +31,7 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from quickstroke import config as configs
-from quickstroke import training
+from quickstroke import runs, training
 from quickstroke.dataset import PreparedDataset
 from quickstroke.errors import ConfigError, RunError, TrainingError
 from quickstroke.runs import State
@@ -274,7 +274,8 @@ def _run(
 
     def report(line: dict[str, Any], metrics: list[dict[str, Any]]) -> None:
         if line["epoch"] not in known:
-            trial.report(max(each["val_top1"] for each in metrics if each["epoch"] <= line["epoch"]), line["epoch"])
+            so_far = metrics[: line["epoch"]]
+            trial.report(runs.best_line(so_far, config.criterion)["val_top1"], line["epoch"])
 
     try:
         with _alive(trial):

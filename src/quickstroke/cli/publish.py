@@ -75,7 +75,7 @@ def run(args: Sequence[str]) -> None:
     if options.hub is not None:
         _check_hub(options.hub)
     config = runs.read_config(folder)
-    metrics = runs.read_metrics(folder)
+    metrics = runs.read_metrics(folder, config.train.criterion)
     if not metrics:
         raise RunError(f"{folder}: no epoch has ended yet, so there is nothing to publish")
     if not (folder / "best.model").is_file():

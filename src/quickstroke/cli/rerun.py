@@ -45,7 +45,8 @@ def run(args: Sequence[str]) -> int:
     from quickstroke.training import has_ended
 
     before = Path(options.run)
-    config, metrics = runs.read_config(before), runs.read_metrics(before)
+    config = runs.read_config(before)
+    metrics = runs.read_metrics(before, config.train.criterion)
     into = Path(options.into or f"{options.run.rstrip('/')}-again")
     if into.resolve() == before.resolve():
         raise RunError(f"{into}: is the run itself; expected another folder for --into")
