@@ -270,6 +270,7 @@ def test_a_run_whose_best_epoch_another_criterion_chose(copy, tmp_path):
     runs.write_metrics(copy, [first, second])
     (result,) = report.write_report([copy], tmp_path / "out.md")
     assert report.figures(result)["best_epoch"] == 2 and report.figures(result)["best_val_top1"] == 0.5
+    assert result.ended.best_validation_accuracy == 90.0  # of any epoch
     text = (tmp_path / "out.md").read_text()
     assert "Of its 2 epochs the best by its loss, every class counting alike, is 2." in text
     assert "Figures of `best.model`, epoch 2:" in text

@@ -229,7 +229,7 @@ def read_run(
         source=folder,
         config=_config_of(config, dataset),
         log=log,
-        ended=EndLine(len(log), 100 * facts.best["val_top1"]) if ended else None,
+        ended=EndLine(len(log), max(line.validation_accuracy for line in log)) if ended else None,
         run=facts,
     )
 
@@ -394,7 +394,9 @@ def figures(result: Result) -> dict[str, Any]:
     seconds = [line.seconds for line in result.log if math.isfinite(line.seconds)]
     run = result.run
     best_epoch = run.best["epoch"] if run else max(accuracies, key=lambda epoch: accuracies[epoch], default=None)
-    best = result.ended.best_validation_accuracy if result.ended else accuracies.get(best_epoch or 0)
+    best = accuracies.get(best_epoch or 0)
+    if result.ended and not run:
+        best = result.ended.best_validation_accuracy
     classes = result.config.get("train_classes") if result.config else None
     measured = run.measured if run else None
     low, high = wilson_interval(int((measured.ranks == 0).sum()), measured.n) if measured else (None, None)
@@ -702,7 +704,7 @@ def _summary(results: Sequence[Result]) -> str:
                 "" if values["seconds_per_epoch"] is None else f"{values['seconds_per_epoch']:.1f}",
             )
         )
-    head = "Model|Recipe|Classes|Parameters|Epochs|Best val top-1|Measured on|Top-1 (95% interval)|Top-3|Top-5|s/epoch"
+    head = "Model|Recipe|Classes|Parameters|Epochs|Val top-1|Measured on|Top-1 (95% interval)|Top-3|Top-5|s/epoch"
     table = _table("llrrrrlrrrr", head.split("|"), rows)
     if any(not result.run for result in results):
         table += "\n\\* as its document says; not measured here.\n"

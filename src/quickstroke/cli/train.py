@@ -257,7 +257,7 @@ def train_and_show(
             if stop.asked:  # and so were the others, which have left already
                 return None
             raise
-    print(documents.format_end(EndLine(state.epoch, 100 * state.best)), flush=True)
+    print(documents.format_end(EndLine(state.epoch, 100 * max(line["val_top1"] for line in state.metrics))), flush=True)
     return state
 
 
