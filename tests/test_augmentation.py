@@ -516,6 +516,13 @@ def test_parameters_are_the_values_in_order() -> None:
     assert NAMES[: len(VIEW)] == VIEW
 
 
+def test_strength_is_of_what_a_view_does_alone() -> None:
+    half = STROKES.with_view(0.5)
+    assert half.of_view == [0.5 * value for value in STROKES.of_view]
+    assert {name for name in NAMES if getattr(half, name) != getattr(STROKES, name)} == set(VIEW)
+    assert STROKES.with_view(1.0) == STROKES
+
+
 def test_a_corner_is_never_left_out() -> None:
     square = np.array([[0, 0], [100, 2], [200, 0], [200, 200], [0, 200], [0, 0]], np.uint8)
     sizes = {len(changed([square], seed * 7919, drop_points=1.0)) for seed in range(100)}

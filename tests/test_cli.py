@@ -458,6 +458,8 @@ def test_options_without_effect_are_told(run, trained, dataset, binary_folder, t
     into = tmp_path / "patient"
     patient = run("train", MODEL, "--data", dataset.path, "--into", into, "--n-epochs", 1, "--patience", 5)
     assert patient.code == 0 and "--patience 5 has no effect in 1 epochs" in patient.err
+    still = run("train", MODEL, "--data", dataset.path, "--into", f"{into}2", "--n-epochs", 1, "--view-strength", 0.5)
+    assert still.code == 0 and "--view-strength has no effect with --augment none" in still.err
 
 
 def test_files_without_drawings_are_told(run, trained, tmp_path):
@@ -577,7 +579,7 @@ def test_bad_teachers_and_weights_to_begin_with(run, dataset, trained, tmp_path)
 def test_a_run_may_begin_with_the_weights_of_another(run, dataset, trained, tmp_path):
     start = ("train", MODEL, "--data", dataset.path, "--n-epochs", 1)
     assert run(*start, "--into", tmp_path / "run", "--pretrained", trained).code == 0
-    assert config_of(tmp_path / "run")["train"]["pretrained"] == str(trained)
+    assert config_of(tmp_path / "run")["train"]["pretrained"] == [str(trained)]
 
 
 def test_evaluate_tells_how_much_of_a_drawing_is_enough(run, trained, dataset):

@@ -51,7 +51,8 @@ def trainings(draw: st.DrawFn) -> TrainConfig:
         averaging=draw(below_one),
         augment=draw(st.sampled_from(["none", "strokes"])),
         balance=draw(parts),
-        pretrained=draw(st.none() | st.text(max_size=9)),
+        view_strength=draw(parts),
+        pretrained=draw(st.lists(st.text(max_size=9), max_size=3).map(tuple)),
         teacher=teacher,
         teacher_weight=draw(parts),
         teacher_temperature=draw(st.floats(0.1, 9)),
@@ -250,7 +251,7 @@ def test_impossible_value_is_refused_by_its_key(kind: type, changes: dict[str, A
         (TrainConfig, "augment", True, "'none' or 'view' or 'strokes'"),
         (TrainConfig, "teacher", "a.model", "tuple[str, ...]"),
         (TrainConfig, "teacher", [1], "tuple[str, ...]"),
-        (TrainConfig, "pretrained", 1, "str | None"),
+        (TrainConfig, "pretrained", 1, "tuple[str, ...]"),
         (TrainConfig, "balance", "0.5", "a finite number"),
         (TrainConfig, "device", "gpu", "'auto' or 'cpu' or 'cuda'"),
         (TrainConfig, "learning_rate", True, "a finite number"),
@@ -293,6 +294,11 @@ def test_json_that_is_no_object_is_refused(values: Any) -> None:
 def test_keys_left_out_keep_their_defaults() -> None:
     assert from_json(TrainConfig, {}, "here") == TrainConfig()
     assert from_json(ModelConfig, {"conv1": [8, 3]}, "here") == ModelConfig(conv1=(8, 3))
+
+
+@pytest.mark.parametrize(("value", "paths"), [(None, ()), ("a", ("a",)), (["a", "b"], ("a", "b"))])
+def test_what_a_training_begins_with_was_one_path_once(value: Any, paths: tuple[str, ...]) -> None:
+    assert from_json(TrainConfig, {"pretrained": value}, "here").pretrained == paths
 
 
 def test_configuration_does_not_change() -> None:

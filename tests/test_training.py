@@ -1060,7 +1060,7 @@ def test_rows_of_the_output_layer_are_copied_by_word(finished):
     source = weights_of(folder / "best.model")  # circle, house, star
     model = StrokeClassifier(replace(MODEL, n_classes=4))
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    copied = begin_with(model, ("star", "cat", "circle", "dog"), str(folder))
+    copied = begin_with(model, ("star", "cat", "circle", "dog"), [str(folder)])
     weights = model.state_dict()
     assert set(copied) == set(weights)
     for key in ("linear.weight", "linear.bias"):
@@ -1073,21 +1073,43 @@ def test_rows_of_the_output_layer_are_copied_by_word(finished):
 def test_what_has_another_shape_is_left_as_it_is(finished):
     model = StrokeClassifier(ModelConfig.from_name("lstm_cv1_4_5_lay1_sz5", n_classes=3))
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    copied = begin_with(model, ("circle", "house", "star"), str(finished["default"]))
+    copied = begin_with(model, ("circle", "house", "star"), [str(finished["default"])])
     left = model.state_dict().keys() - set(copied)
     assert left == {"conv1.weight"}
     assert torch.equal(model.state_dict()["conv1.weight"], before["conv1.weight"])
 
 
 def test_a_model_without_a_layer_of_the_same_shape_is_refused(dataset, finished, tmp_path):
-    config = replace(CONFIG, pretrained=str(finished["default"]))
+    config = replace(CONFIG, pretrained=(str(finished["default"]),))
     with pytest.raises(ConfigError, match=r"has no layer of the shape that .*lay1_sz7 has"):
         train(ModelConfig.from_name("simple_lay1_sz7"), config, dataset, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
+def test_of_several_models_it_is_the_mean(dataset, finished, tmp_path):
+    train(MODEL, replace(CONFIG, seed=5), dataset, tmp_path / "other")
+    paths = [str(finished["default"]), str(tmp_path / "other")]
+    one, other = (weights_of(Path(path) / "best.model") for path in paths)
+    model = StrokeClassifier(replace(MODEL, n_classes=3))
+    begin_with(model, ("circle", "house", "star"), paths)
+    for key, value in model.state_dict().items():
+        expected = (one[key] + other[key]) / 2 if value.is_floating_point() else one[key]
+        torch.testing.assert_close(value, expected, rtol=1e-6, atol=1e-7)
+    assert not torch.equal(one["linear.weight"], other["linear.weight"])
+
+
+def test_models_of_different_names_or_classes_have_no_mean(dataset, finished, tmp_path):
+    first, model = str(finished["default"]), StrokeClassifier(replace(MODEL, n_classes=3))
+    train(ModelConfig.from_name("simple_lay1_sz7"), CONFIG, dataset, tmp_path / "wider")
+    train(MODEL, CONFIG, dataset, tmp_path / "fewer", train_classes=("star", "house"))
+    for folder, what in (("wider", r"simple_lay1_sz7 of 3 classes"), ("fewer", r".* of 2 classes")):
+        match = rf"^pretrained {tmp_path / folder}: is {what}, and {first} is .* of 3; only models of one name"
+        with pytest.raises(ConfigError, match=match):
+            begin_with(model, ("circle", "house", "star"), [first, str(tmp_path / folder)])
+
+
 def test_a_run_begins_with_the_weights_that_it_is_given(dataset, finished, tmp_path):
-    config = replace(CONFIG, pretrained=str(finished["default"]), learning_rate=1e-12)
+    config = replace(CONFIG, pretrained=(str(finished["default"]),), learning_rate=1e-12)
     train(MODEL, replace(config, n_epochs=1), dataset, tmp_path / "run")
     ours, theirs = weights_of(tmp_path / "run" / "last.model"), weights_of(finished["default"] / "best.model")
     for key in ours:
@@ -1096,7 +1118,7 @@ def test_a_run_begins_with_the_weights_that_it_is_given(dataset, finished, tmp_p
 
 
 def test_a_run_that_began_with_other_weights_resumes(dataset, finished, tmp_path):
-    config = replace(CONFIG, pretrained=str(finished["default"]))
+    config = replace(CONFIG, pretrained=(str(finished["default"]),))
     train(MODEL, config, dataset, tmp_path / "whole")
     with pytest.raises(Interrupted):
         train(MODEL, config, dataset, tmp_path / "cut", watcher=stop_at(3))

@@ -13,7 +13,7 @@ Then the student alone sees another way of drawing it, by which a teacher that r
     first points only
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import numba
@@ -34,6 +34,7 @@ _N_BEGINNINGS = 8
 _RETRACED = 0.01
 # Points that one becomes at most: with one in the middle before it, once more where the pen is lifted, and all again.
 _MOST_POINTS = 6
+_VIEW = ("blend", "turn", "shear", "stretch", "loosen", "wave", "jitter")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +91,11 @@ class Augmentation:
     @property
     def of_view(self) -> list[float]:
         """The values that a view depends on."""
-        return [self.blend, self.turn, self.shear, self.stretch, self.loosen, self.wave, self.jitter]
+        return [getattr(self, name) for name in _VIEW]
+
+    def with_view(self, strength: float) -> "Augmentation":
+        """The same with the values of views times `strength`."""
+        return replace(self, **{name: strength * getattr(self, name) for name in _VIEW})
 
     @property
     def parameters(self) -> NDArray[np.float64]:

@@ -170,9 +170,10 @@ class TrainConfig:
         averaging: decay a step of a running average of the weights, which is what is validated and kept; 0 for none.
         augment: `view` changes the shape of drawings anew each time, `strokes` also how they are drawn and how much of
             them is there, as in `augmentation`.
+        view_strength: how far `view` and `strokes` change the shape, as a part of what they do at most.
         balance: how far rare classes are seen more often: 0 as they are, 1 all classes alike.
         pretrained: model or run whose weights a training begins with, where names and shapes are the same; rows of
-            the output layer go by their word.
+            the output layer go by their word. Of several, with one name and the same classes, it is their mean.
         teacher: models whose probabilities are learnt beside the labels.
         teacher_weight: part of the target that is theirs where the label is known.
         n_views: epochs for which teachers are asked about new views of the drawings; later ones see these again.
@@ -206,8 +207,9 @@ class TrainConfig:
     label_smoothing: float = 0.0
     averaging: float = 0.0
     augment: Augment = "none"
+    view_strength: float = 1.0
     balance: float = 0.0
-    pretrained: str | None = None
+    pretrained: tuple[str, ...] = ()
     teacher: tuple[str, ...] = ()
     teacher_weight: float = 0.7
     teacher_temperature: float = 1.0
@@ -239,7 +241,7 @@ class TrainConfig:
         for key in ("warmup", "dropout", "label_smoothing", "averaging", "unlabelled"):
             if not 0 <= getattr(self, key) < 1:
                 raise ConfigError(f"{key} should be from 0 to below 1, got {getattr(self, key)}")
-        for key in ("balance", "teacher_weight"):
+        for key in ("balance", "teacher_weight", "view_strength"):
             if not 0 <= getattr(self, key) <= 1:
                 raise ConfigError(f"{key} should be from 0 to 1, got {getattr(self, key)}")
         if self.unlabelled and not self.teacher:
@@ -325,6 +327,9 @@ def from_json(kind: type[Config], values: Mapping[str, Any], where: str) -> Conf
     arguments: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
     }
+    # Earlier configurations have one path or null.
+    if kind is TrainConfig and isinstance(path := arguments.get("pretrained", ()), str | None):
+        arguments["pretrained"] = () if path is None else (path,)
     try:
         return kind(**arguments)
     except ConfigError as error:

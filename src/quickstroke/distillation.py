@@ -32,8 +32,8 @@ from quickstroke.parallel import ALONE, Group
 _DRAWINGS_A_CLASS = 50
 _BATCH_SIZE = 512
 _CPU = torch.device("cpu")
-# Of the views: it changes with what an augmentation does.
-_VERSION = 7
+# Of what is asked and kept: it changes with what an augmentation does.
+_VERSION = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,9 @@ class Targets:
     def of(
         self, number: int, drawings: NDArray[np.int64], on_batch: Callable[[int], None] = lambda n: None
     ) -> NDArray[np.float16]:
-        """Mean probabilities float16 (N, K) of views of some drawings, computed where no file has them.
+        """Probabilities float16 (N, K) of views of some drawings, computed where no file has them.
+
+        Of several teachers it is their geometric mean, normalized: what only one of them believes counts for little.
 
         Args:
             number: of the views, from 0 on.
@@ -90,7 +92,7 @@ class Targets:
         return values
 
     def _mean(self, indices: NDArray[np.int64], view_seeds: NDArray[np.uint64]) -> NDArray[np.float64]:
-        total = np.zeros((len(indices), len(self.classes)))
+        total = torch.zeros((len(indices), len(self.classes)), dtype=torch.float64)
         for loaded in self.models:
             config = loaded.model.config
             points, lengths = augmentation.gather(
@@ -105,8 +107,8 @@ class Targets:
             )
             columns = [loaded.classes.index(word) for word in self.classes]
             logits = loaded.model(put(points, self.device), put(lengths, self.device))
-            total += logits.cpu()[:, columns].double().softmax(1).numpy()  # (B, K)
-        return total / len(self.models)
+            total += logits.cpu()[:, columns].double().log_softmax(1)  # (B, K)
+        return (total / len(self.models)).softmax(1).numpy()
 
 
 def _read(path: Path, shape: tuple[int, int]) -> NDArray[np.float16] | None:

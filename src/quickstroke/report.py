@@ -765,7 +765,8 @@ def _how(run: RunFacts) -> str:
     seconds = sum(line["seconds"] for line in run.metrics)
     text = f"\nTrained in {seconds / 60:,.0f} minutes" + (f" by `{run.command}`" if run.command else "") + ".\n"
     if train.pretrained:
-        text += f"\nIt began with the weights of `{train.pretrained}`.\n"
+        paths = ", ".join(f"`{path}`" for path in train.pretrained)
+        text += f"\nIt began with the {'mean of the ' if len(train.pretrained) > 1 else ''}weights of {paths}.\n"
     if run.config.teachers:
         names = ", ".join(
             f"`{teacher['name']}` ({str(teacher['sha256'])[:12]}, {teacher['licence'] or 'licence unknown'})"

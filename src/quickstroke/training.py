@@ -5,7 +5,7 @@ import copy
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -474,7 +474,7 @@ def _move(
 
 def change_of(config: TrainConfig) -> Augmentation:
     """The augmentation of a configuration."""
-    return Augmentation() if config.augment == "none" else augmentation.STROKES
+    return Augmentation() if config.augment == "none" else augmentation.STROKES.with_view(config.view_strength)
 
 
 def set_learning_rate(optimizer: Adam, config: TrainConfig, progress: float) -> None:
@@ -496,8 +496,8 @@ def average(averaged: nn.Module, model: nn.Module, decay: float, n_steps: int) -
         buffer.copy_(newest)
 
 
-def begin_with(model: StrokeClassifier, classes: Sequence[str], path: str) -> list[str]:
-    """Copies the weights of a published model or a run where names and shapes are the same.
+def begin_with(model: StrokeClassifier, classes: tuple[str, ...], paths: Sequence[str]) -> list[str]:
+    """Copies the weights of a published model or a run, or the mean of several, where names and shapes are the same.
 
     Rows of the output layer go by their word.
 
@@ -505,11 +505,17 @@ def begin_with(model: StrokeClassifier, classes: Sequence[str], path: str) -> li
         The names of what was copied, whole or in part.
 
     Raises:
-        ConfigError: nothing but the output layer would be.
-        WeightsError: the model cannot be loaded.
+        ConfigError: nothing but the output layer would be, or several are not of one name and the same classes.
+        WeightsError: a model cannot be loaded.
     """
-    loaded = published.load_model(path)
-    source = loaded.model.state_dict()
+    loaded, *others = [published.load_model(path) for path in paths]
+    for path, other in zip(paths[1:], others, strict=True):
+        if (other.name, other.classes) != (loaded.name, loaded.classes):
+            raise ConfigError(
+                f"pretrained {path}: is {other.name} of {len(other.classes)} classes, and {paths[0]} is "
+                f"{loaded.name} of {len(loaded.classes)}; only models of one name and the same classes have a mean"
+            )
+    source = mean_weights([each.model.state_dict() for each in (loaded, *others)])
     copied = []
     with torch.no_grad():
         for name, target in model.state_dict().items():
@@ -523,8 +529,20 @@ def begin_with(model: StrokeClassifier, classes: Sequence[str], path: str) -> li
                 target.copy_(source[name])
                 copied.append(name)
     if not any(name.startswith("lstm.") for name in copied):
-        raise ConfigError(f"pretrained {path}: {loaded.name} has no layer of the shape that {model.config.name} has")
+        raise ConfigError(
+            f"pretrained {paths[0]}: {loaded.name} has no layer of the shape that {model.config.name} has"
+        )
     return copied
+
+
+def mean_weights(weights: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of state dicts of the same names and shapes; of counts, which are integers, the first."""
+    return {
+        name: torch.stack([each[name].double() for each in weights]).mean(0).to(first.dtype)
+        if first.is_floating_point()
+        else first
+        for name, first in weights[0].items()
+    }
 
 
 def _parts(n: int, n_parts: int, group: Group) -> Iterator[tuple[NDArray[np.int64], bool]]:
