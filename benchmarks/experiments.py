@@ -1,10 +1,11 @@
 """What does each part of the recommended recipe give? One table, one change a row.
 
-    python benchmarks/experiments.py FOLDER --teachers MODEL... --into runs/experiments
+    python benchmarks/experiments.py FOLDER --teachers BETTER WORSE --into runs/experiments
 
-FOLDER has the official binary files. Every row is a training by the command beside it; those that are there already are
-not run again. The table goes to docs/experiments.md: what is measured there is the validation split, and the drawings
-that the published models are scored on are in none of these trainings.
+FOLDER has the official binary files, BETTER and WORSE are simple_lay2_sz256.model and simple_lay1_sz256.model of the
+2020 project. Every row is a training by the command beside it; those that are there already are not run again. The
+table goes to docs/experiments.md: what is measured there is the validation split, and the drawings that the published
+models are scored on are in none of these trainings.
 """
 
 import argparse
@@ -17,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from quickstroke.dataset import PreparedDataset
-from quickstroke.evaluation import evaluate
 from quickstroke.intervals import wilson_interval
-from quickstroke.published import load_model
+from quickstroke.runs import best_line, read_metrics
 
-DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "experiments.md"
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENT = ROOT / "docs" / "experiments.md"
 WORDS = Path(__file__).resolve().parent / "sample46.txt"
 SMALL = "bipool_cv1_48_5_cv2_64_5_2_lay2_sz48"
+PUBLISHED = ROOT / "lstm" / "bipool_cv1_64_5_cv2_128_5_2_lay2_sz144.model"
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ LABELS = (
     Row("no-convolution", "no convolutions", "bipool_lay2_sz48"),
     Row("no-augmentation", "no augmentation", SMALL, "--augment none"),
     Row("view", "only the shape augmented, not how it is drawn", SMALL, "--augment view"),
+    Row("half", "the shape changed half as far", SMALL, "--view-strength 0.5"),
     Row("uniform", "PyTorch's initial weights", SMALL, "--initialization uniform"),
     Row("batch", "points normalised batch by batch", SMALL, "--normalization batch"),
     Row("constant", "constant learning rate", SMALL, "--schedule constant"),
@@ -57,14 +60,21 @@ LABELS = (
 PRETRAINED = Row("all345-labels", "", SMALL)
 N_EPOCHS_PRETRAINED = 24
 # 100 categories, with teachers.
-_TAUGHT = "--pretrained {pretrained} --teacher {teachers}"
+_START = "--pretrained {pretrained}"
+_HALF = "--view-strength 0.5"
+_TEACHERS = "--teacher {better} {published}"
+_TAUGHT = f"{_START} {_TEACHERS} --unlabelled 0.4 {_HALF}"
 TEACHERS = (
-    Row("labels", "labels alone", SMALL, "--pretrained {pretrained}"),
-    Row("both", "labels and teachers", SMALL, _TAUGHT),
-    Row("others", "also drawings of other categories", SMALL, f"{_TAUGHT} --unlabelled 0.4"),
-    Row("temperature", "the same with temperature 2", SMALL, f"{_TAUGHT} --unlabelled 0.4 --teacher-temperature 2"),
-    Row("teachers-only", "the same without the labels", SMALL, f"{_TAUGHT} --unlabelled 0.4 --teacher-weight 1"),
-    Row("anew", "the same from random weights", SMALL, "--teacher {teachers} --unlabelled 0.4"),
+    Row("taught", "labels, teachers, drawings of other words too", SMALL, _TAUGHT),
+    Row("far", "the shape changed twice as far", SMALL, f"{_START} {_TEACHERS} --unlabelled 0.4"),
+    Row("one", "one teacher, of 2020", SMALL, f"{_START} --teacher {{better}} --unlabelled 0.4 {_HALF}"),
+    Row("two", "two, both of 2020", SMALL, f"{_START} --teacher {{better}} {{worse}} --unlabelled 0.4 {_HALF}"),
+    Row("own-words", "no drawings of other words", SMALL, f"{_START} {_TEACHERS} {_HALF}"),
+    Row("labels", "labels alone", SMALL, f"{_START} {_HALF}"),
+    Row("teachers-only", "teachers alone", SMALL, f"{_TAUGHT} --teacher-weight 1"),
+    Row("temperature", "teachers at temperature 2", SMALL, f"{_TAUGHT} --teacher-temperature 2"),
+    Row("anew", "from random weights", SMALL, f"{_TEACHERS} --unlabelled 0.4 {_HALF}"),
+    Row("top1", "the epoch with the highest top-1", SMALL, f"{_TAUGHT} --criterion top1"),
 )
 
 
@@ -72,11 +82,11 @@ def main() -> None:
     """Runs what is missing and writes the document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--teachers", nargs="+", default=[], metavar="MODEL")
+    parser.add_argument("--teachers", nargs=2, metavar=("BETTER", "WORSE"), help="without them, labels only")
     parser.add_argument("--into", type=Path, default=Path("runs/experiments"))
     parser.add_argument("--only", nargs="*", metavar="ROW", help="rows to run; by default all")
     parser.add_argument("--n-epochs", type=int, default=30, help="of the trainings with labels only")
-    parser.add_argument("--n-epochs-taught", type=int, default=2, help="of those with teachers")
+    parser.add_argument("--n-epochs-taught", type=int, default=9, help="of those with teachers")
     args = parser.parse_args()
     words, kept, everything = args.into / "sample46", args.into / "kept", args.into / "all345"
     prepare(args.folder, words, "--classes", str(WORDS), "--n-train", "340", "--n-val", "80", "--n-test", "80")
@@ -87,14 +97,11 @@ def main() -> None:
     second = []
     if args.teachers:
         train(args, PRETRAINED, everything, ("--n-epochs", str(N_EPOCHS_PRETRAINED)))
-        options: tuple[str, ...] = ("--train-classes", "seed100")
-        options += ("--n-epochs", str(args.n_epochs_taught))
-        options += ("--balance", "0.6", "--teacher-cache", str(args.into / "teacher"))
-        second = [(row, train(args, row, everything, options)) for row in TEACHERS]
-    tables = [
-        table(rows, PreparedDataset(data)) if rows else "" for rows, data in ((first, words), (second, everything))
-    ]
-    DOCUMENT.write_text(document(args, tables, words, everything), encoding="utf-8")
+        options: tuple[str, ...] = ("--train-classes", "seed100", "--balance", "0.8", "--criterion", "balanced_loss")
+        options += ("--n-epochs", str(args.n_epochs_taught), "--n-views", "3")
+        cache = ("--teacher-cache", str(args.into / "teacher"))
+        second = [(row, train(args, row, everything, (*options, *cache))) for row in TEACHERS]
+    DOCUMENT.write_text(document(args, table(first), table(second), words, everything), encoding="utf-8")
     print(json.dumps({row.folder: last_line(run) for row, run in first + second}))
 
 
@@ -107,7 +114,9 @@ def prepare(folder: Path, into: Path, *options: str) -> None:
 def train(args: Any, row: Row, data: Path, options: Sequence[str]) -> Path:
     """The run of a row, trained to its end if it is asked for."""
     run: Path = args.into / row.folder
-    own = row.options.format(pretrained=args.into / PRETRAINED.folder, teachers=" ".join(args.teachers)).split()
+    better, worse = args.teachers or ("", "")
+    places = {"pretrained": args.into / PRETRAINED.folder, "better": better, "worse": worse, "published": PUBLISHED}
+    own = row.options.format(**places).split()
     if args.only is None or row.folder in args.only:
         recipe: tuple[str, ...] = () if "--recipe" in own else ("--recipe", "strong")
         quickstroke("train", row.name, "--data", str(data), "--into", str(run), "--resume", *recipe, *options, *own)
@@ -122,53 +131,45 @@ def quickstroke(*args: str) -> None:
 
 def last_line(run: Path) -> dict[str, Any]:
     """The metrics of a run's best epoch, {} where it has none."""
-    path = run / "metrics.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return max(lines, key=lambda line: float(line["val_top1"]), default={})
+    metrics = read_metrics(run)
+    if not metrics:
+        return {}
+    criterion = json.loads((run / "config.json").read_text())["train"]["criterion"]
+    return best_line(metrics, criterion)
 
 
-def alike(run: Path, data: PreparedDataset) -> float:
-    """Validation accuracy of a run's best weights, each word counting alike."""
-    loaded = load_model(run)
-    label_map = data.label_map(loaded.classes)
-    indices = data.indices("val")
-    indices = indices[label_map[data.labels[indices]] >= 0]
-    return evaluate(loaded.model, data, indices, loaded.classes, label_map).balanced()
-
-
-def table(rows: Sequence[tuple[Row, Path]], data: PreparedDataset) -> str:
+def table(rows: Sequence[tuple[Row, Path]]) -> str:
     """The markdown table of some trainings, differences against the first."""
-    head = "| change | model | options | val top-1 | 95% interval | against the first "
-    head += "| each word alike | against the first | val top-3 | minutes |\n"
-    text = head + "|---|---|---|---:|---:|---:|---:|---:|---:|---:|\n"
-    first_alike = alike(rows[0][1], data) if rows and last_line(rows[0][1]) else None
-    first = last_line(rows[0][1]).get("val_top1") if rows else None
+    text = "| change | model | options | val top-1 | 95% interval | each word alike | against the first "
+    text += "| loss, each word alike | against the first |\n|---|---|---|---:|---:|---:|---:|---:|---:|\n"
+    first: dict[str, Any] = {}
     for row, run in rows:
         line = last_line(run)
         if not line:
             continue
-        metrics = [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
         low, high = wilson_interval(round(line["val_top1"] * line["n_val"]), line["n_val"])
-        against = "" if row is rows[0][0] or first is None else f"{100 * (line['val_top1'] - first):+.1f}"
-        minutes = sum(each["train_seconds"] for each in metrics) / 60
+        alike, loss = line["val_balanced_top1"], line["val_balanced_loss"]
+        is_first = not first
+        first = first or line
+        against = [f"{100 * (alike - first['val_balanced_top1']):+.1f}", f"{loss - first['val_balanced_loss']:+.3f}"]
+        if is_first:
+            against = ["", ""]
         options = f"`{row.options}`" if row.options else ""
-        own_alike = alike(run, data)
-        against_alike = "" if not against or first_alike is None else f"{100 * (own_alike - first_alike):+.1f}"
         text += (
             f"| {row.change} | `{row.name}` | {options} | **{line['val_top1']:.1%}** | {low:.1%} to {high:.1%} | "
-            f"{against} | **{own_alike:.1%}** | {against_alike} | {line['val_top3']:.1%} | {minutes:.1f} |\n"
+            f"**{alike:.1%}** | {against[0]} | **{loss:.3f}** | {against[1]} |\n"
         )
     return text
 
 
-def document(args: Any, tables: Sequence[str], words: Path, everything: Path) -> str:
+def document(args: Any, labels: str, teachers: str, words: Path, everything: Path) -> str:
     """docs/experiments.md."""
     n_val = [PreparedDataset(path).manifest["n_by_split"] for path in (words, everything)]
     return f"""# Experiments
 
-Written by `python benchmarks/experiments.py FOLDER --teachers MODEL...`, which runs what it has not run yet. Each row
-is one training with one seed; the same recipe with another seed may differ by a point. Minutes are those of one busy
-core and say little. The drawings that the published models are scored on are in none of these trainings.
+Written by `python benchmarks/experiments.py FOLDER --teachers BETTER WORSE`, which runs what it has not run yet. Each
+row is one training with one seed; the same recipe with another seed may differ by a point. The drawings that the
+published models are scored on are in none of these trainings.
 
 ## 46 categories, labels alone
 
@@ -176,7 +177,7 @@ Those of `benchmarks/sample46.txt`: {n_val[0]["train"]:,} drawings to learn from
 training is `quickstroke train MODEL --data sample46 --recipe strong --n-epochs {args.n_epochs}` with the options of its
 row: some {args.n_epochs * (n_val[0]["train"] // 512):,} steps of 512 drawings, a short training.
 
-{tables[0]}
+{labels}
 What makes a model of another kind pays at once: reading every step, convolutions; the stride costs nothing and halves
 the time. What keeps a model from learning its drawings by heart does not pay in so few steps: dropout, augmentation and
 large batches slow it down, and so does a learning rate that falls before much has been learnt. The published models
@@ -185,12 +186,14 @@ train many times longer.
 ## 100 categories, with teachers
 
 {n_val[1]["train"]:,} drawings of all 345 categories, of which the model learns 100; validation on the drawings of
-these, most of which are of few words, so that *each word alike* is the figure to look at. Each training is `quickstroke
-train MODEL --data all345 --train-classes seed100 --recipe strong --balance 0.6 --n-epochs {args.n_epochs_taught}` with
-the options of its row; `{{pretrained}}` is the same model after {N_EPOCHS_PRETRAINED} epochs with the labels of all 345
-categories, `{{teachers}}` are the 2020 project's `simple_lay2_sz256` and `simple_lay1_sz256`.
+these, most of which are of few words, so that *each word alike* is what to look at, and its loss more than its
+accuracy: of a word with two drawings one counts half a point. Each training is `quickstroke train MODEL --data all345
+--train-classes seed100 --recipe strong --balance 0.8 --criterion balanced_loss --n-views 3 --n-epochs
+{args.n_epochs_taught}` with the options of its row. `{{pretrained}}` is the same model after {N_EPOCHS_PRETRAINED}
+epochs with the labels of all 345 categories, `{{better}}` and `{{worse}}` are the 2020 project's `simple_lay2_sz256`
+and `simple_lay1_sz256`, `{{published}}` is the base model in `lstm/`.
 
-{tables[1]}"""
+{teachers}"""
 
 
 if __name__ == "__main__":
