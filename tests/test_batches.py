@@ -75,6 +75,7 @@ def test_batches_are_a_function_of_the_generator(make) -> None:  # type: ignore[
     indices = np.arange(1000)
     first = as_lists(make(indices, 32, rng(7)))
     assert as_lists(make(indices, 32, rng(7))) == first
+    assert as_lists(make(indices.astype(np.int32), 32, rng(7))) == first
     assert as_lists(make(indices, 32, rng(8))) != first
     generator = rng(7)
     assert as_lists(make(indices, 32, generator)) == first

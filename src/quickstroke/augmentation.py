@@ -3,7 +3,7 @@
 What happens to a drawing comes in two stages, each a function of its own seed. Its *view* has another shape, and is
 what a teacher sees as well:
 
-    blended with another drawing of the same category, turned, sheared, stretched, each stroke a little apart from the
+    blended with a similar drawing of the same category, turned, sheared, stretched, each stroke a little apart from the
     others, bent by a slow wave, each point moved a little
 
 Then the student alone sees another way of drawing it, by which a teacher that reads strokes in order is misled:
@@ -30,6 +30,10 @@ _CORNER = 0.05
 # A stroke whose ends are closer than this part of its length is closed: it may as well begin anywhere.
 _CLOSED = 0.15
 _N_BEGINNINGS = 8
+# A drawing is blended with the most similar of so many others, each stroke so much of the way at most: teachers still
+# name what comes of it, which of a blend of any two they often do not.
+_N_CANDIDATES = 4
+_FARTHEST = 0.7
 # Of a stroke drawn over, how far it is beside itself.
 _RETRACED = 0.01
 # Points that one becomes at most: with one in the middle before it, once more where the pen is lifted, and all again.
@@ -43,7 +47,7 @@ class Augmentation:
 
     Attributes:
         blend: probability that each stroke goes some part of the way, its own, to the most similar one of another
-            drawing.
+            drawing, itself the most similar of a few.
         turn: standard deviation of the angle, in radians.
         shear: standard deviation of the shear.
         stretch: standard deviation of the logarithm of width over height.
@@ -94,8 +98,8 @@ class Augmentation:
         return [getattr(self, name) for name in _VIEW]
 
     def with_view(self, strength: float) -> "Augmentation":
-        """The same with the values of views times `strength`."""
-        return replace(self, **{name: strength * getattr(self, name) for name in _VIEW})
+        """The same with the values of views times `strength`, but for `blend`."""
+        return replace(self, **{name: strength * getattr(self, name) for name in _VIEW if name != "blend"})
 
     @property
     def parameters(self) -> NDArray[np.float64]:
@@ -149,7 +153,9 @@ def kin(data: Drawings, indices: NDArray[np.int64], label_map: NDArray[np.int64]
     begins = ends - sizes
     unknown = label_map < 0
     begins[unknown], ends[unknown] = 0, len(indices)
-    return Kin(indices[np.argsort(labels, kind="stable")], begins, ends)
+    # A prepared dataset has one class after the other.
+    is_sorted = bool((labels[1:] >= labels[:-1]).all())
+    return Kin(indices if is_sorted else indices[np.argsort(labels, kind="stable")], begins, ends)
 
 
 def gather(
@@ -267,6 +273,40 @@ def _point_at(x: Any, y: Any, begin: Any, end: Any, along: Any, part: Any) -> An
 
 
 @numba.njit(cache=True, nogil=True)
+def _distance(x: Any, y: Any, pen: Any, n: Any, x3: Any, y3: Any, pen3: Any, n3: Any) -> Any:
+    """How far a drawing's strokes are from the closest of another, squared, a mean over its points."""
+    middle_x, middle_y, _, _ = _box(x, y, 0, n)
+    middle3_x, middle3_y, _, _ = _box(x3, y3, 0, n3)
+    total = 0.0
+    begin = 0
+    while begin < n:
+        end = _end(pen, begin)
+        box_x, box_y, width, height = _box(x, y, begin, end)
+        distance, _, _ = _closest_stroke(
+            box_x - middle_x + middle3_x, box_y - middle_y + middle3_y, width, height, x3, y3, pen3, n3
+        )
+        total += distance * (end - begin)
+        begin = end
+    return total / n
+
+
+@numba.njit(inline="always")
+def _closest_stroke(box_x: Any, box_y: Any, width: Any, height: Any, x3: Any, y3: Any, pen3: Any, n3: Any) -> Any:
+    """The stroke whose place and size are closest to those given: squared distance, its begin and end."""
+    closest, begin3, end3 = np.inf, 0, 0
+    other = 0
+    while other < n3:
+        other_end = _end(pen3, other)
+        other_x, other_y, other_width, other_height = _box(x3, y3, other, other_end)
+        distance = (box_x - other_x) ** 2 + (box_y - other_y) ** 2
+        distance += (width - other_width) ** 2 + (height - other_height) ** 2
+        if distance < closest:
+            closest, begin3, end3 = distance, other, other_end
+        other = other_end
+    return closest, begin3, end3
+
+
+@numba.njit(cache=True, nogil=True)
 def _blend(x: Any, y: Any, pen: Any, n: Any, x3: Any, y3: Any, pen3: Any, n3: Any, state: Any) -> None:
     """Moves the first `n` points towards those of another drawing of `n3` points, each stroke by a part of its own."""
     along, along3 = np.empty(n), np.empty(n3)
@@ -280,16 +320,7 @@ def _blend(x: Any, y: Any, pen: Any, n: Any, x3: Any, y3: Any, pen3: Any, n3: An
     while begin < n:
         end = _end(pen, begin)
         box_x, box_y, width, height = _box(x, y, begin, end)
-        closest, begin3, end3 = np.inf, 0, 0
-        other = 0
-        while other < n3:
-            other_end = _end(pen3, other)
-            other_x, other_y, other_width, other_height = _box(x3, y3, other, other_end)
-            distance = (box_x - other_x) ** 2 + (box_y - other_y) ** 2
-            distance += (width - other_width) ** 2 + (height - other_height) ** 2
-            if distance < closest:
-                closest, begin3, end3 = distance, other, other_end
-            other = other_end
+        _, begin3, end3 = _closest_stroke(box_x, box_y, width, height, x3, y3, pen3, n3)
 
         # The same way along both, from wherever the two are most alike.
         _measure(x, y, begin, end, along)
@@ -304,7 +335,7 @@ def _blend(x: Any, y: Any, pen: Any, n: Any, x3: Any, y3: Any, pen3: Any, n3: An
                     distance += (x[i] - other_x) ** 2 + (y[i] - other_y) ** 2
                 if distance < closest:
                     closest, best_turn, best_sign = distance, turn, sign
-        weight = _uniform(state)
+        weight = _FARTHEST * _uniform(state)
         for i in range(begin, end):
             other_x, other_y = _point_at(x3, y3, begin3, end3, along3, _part(along[i], best_turn, best_sign))
             x[i] += weight * (other_x - x[i])
@@ -474,10 +505,20 @@ def _fill_augmented(
         n = end - begin
         if kin.size and _uniform(state) < parameters[0]:
             first, last = kin_begins[labels[indices[b]]], kin_ends[labels[indices[b]]]
-            other = kin[first + int(_uniform(state) * (last - first))]
-            begin, end = np.int64(offsets[other]), np.int64(offsets[other + 1])
-            if end - begin > x3.size:
-                x3, y3, pen3 = np.empty(end - begin), np.empty(end - begin), np.empty(end - begin)
+            closest, chosen = np.inf, indices[b]
+            for _ in range(_N_CANDIDATES):
+                other = kin[first + int(_uniform(state) * (last - first))]
+                begin, end = np.int64(offsets[other]), np.int64(offsets[other + 1])
+                if other == indices[b]:
+                    continue
+                if end - begin > x3.size:
+                    x3, y3, pen3 = np.empty(end - begin), np.empty(end - begin), np.empty(end - begin)
+                unpack(points, pen_bits, begin, end, x3, y3, pen3)
+                distance = _distance(x, y, pen, n, x3, y3, pen3, end - begin)
+                distance += _distance(x3, y3, pen3, end - begin, x, y, pen, n)
+                if distance < closest:
+                    closest, chosen = distance, other
+            begin, end = np.int64(offsets[chosen]), np.int64(offsets[chosen + 1])
             unpack(points, pen_bits, begin, end, x3, y3, pen3)
             _blend(x, y, pen, n, x3, y3, pen3, end - begin, state)
         _view(x, y, pen, n, state, parameters)

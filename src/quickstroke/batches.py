@@ -4,7 +4,7 @@ Batches are lists of indices; the points are gathered from the memory map when a
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from quickstroke.points import fill_points, n_channels, n_rows
 # Drawings are put in order of length within pools of so many batches: long enough that a batch is nearly of one
 # length, short enough that what goes together differs from epoch to epoch.
 _POOL_BATCHES = 64
+
+Index = TypeVar("Index", np.int32, np.int64)
 
 
 class Drawings(Protocol):
@@ -68,23 +70,23 @@ def points_of(
     return points, lengths
 
 
-def cut(indices: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
+def cut(indices: NDArray[Index], batch_size: int) -> list[NDArray[Index]]:
     """Indices in their order, in batches; the last may be short."""
     return [indices[begin : begin + batch_size] for begin in range(0, len(indices), batch_size)]
 
 
-def shuffled(indices: NDArray[np.int64], batch_size: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
+def shuffled(indices: NDArray[Index], batch_size: int, rng: np.random.Generator) -> list[NDArray[Index]]:
     """Indices in random order, in batches."""
     return cut(rng.permutation(indices), batch_size)
 
 
 def shuffled_by_length(
-    indices: NDArray[np.int64], n_points: NDArray[np.int32], batch_size: int, rng: np.random.Generator
-) -> list[NDArray[np.int64]]:
+    indices: NDArray[Index], n_points: NDArray[np.int32], batch_size: int, rng: np.random.Generator
+) -> list[NDArray[Index]]:
     """Indices in random batches of similar length, in random order; every index once, at most one short batch."""
     order = rng.permutation(indices)
     pool = _POOL_BATCHES * batch_size
-    batches: list[NDArray[np.int64]] = []
+    batches: list[NDArray[Index]] = []
     for begin in range(0, len(order), pool):
         part = order[begin : begin + pool]
         batches += cut(part[np.argsort(n_points[part], kind="stable")], batch_size)

@@ -170,7 +170,7 @@ class TrainConfig:
         averaging: decay a step of a running average of the weights, which is what is validated and kept; 0 for none.
         augment: `view` changes the shape of drawings anew each time, `strokes` also how they are drawn and how much of
             them is there, as in `augmentation`.
-        view_strength: how far `view` and `strokes` change the shape, as a part of what they do at most.
+        view_strength: how far `view` and `strokes` turn, stretch and bend drawings, as a part of what they do at most.
         balance: how far rare classes are seen more often: 0 as they are, 1 all classes alike.
         pretrained: model or run whose weights a training begins with, where names and shapes are the same; rows of
             the output layer go by their word. Of several, with one name and the same classes, it is their mean.

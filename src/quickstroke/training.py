@@ -123,7 +123,7 @@ def train(
         cache = Path(teacher_cache) if teacher_cache is not None else folder / "teacher"
         targets = open_targets(config.teacher, data, classes, change_of(config), cache, precision, device, group)
     teachers = tuple(targets.teachers) if targets else ()
-    kin = augmentation.kin(data, data.indices("train"), label_map)
+    kin = None if config.augment == "none" else augmentation.kin(data, data.indices("train"), label_map)
     run = RunConfig(model_config, config, classes, runs.describe_data(data, classes), teachers)
 
     _check_size(model_config)
@@ -251,7 +251,8 @@ def select(data: PreparedDataset, split: str, label_map: np.ndarray[Any, np.dtyp
         DatasetError: there is none.
     """
     indices = data.indices(split)
-    taken = indices[label_map[data.labels[indices]] >= 0]
+    is_taken = (label_map >= 0)[data.labels[indices]]
+    taken = indices if is_taken.all() else indices[is_taken]
     if not len(taken):
         raise DatasetError(f"{data.path}: split {split!r} has no drawing of the classes asked for")
     return taken
@@ -348,7 +349,8 @@ def _order(config: TrainConfig, n_points: Any, epoch: int) -> list[Any]:
     So resuming finds the same.
     """
     rng = np.random.default_rng([config.seed, epoch])
-    places = np.arange(len(n_points))
+    # Millions of drawings take half the memory so.
+    places = np.arange(len(n_points), dtype=np.int32 if len(n_points) < 2**31 else np.int64)
     if config.recipe == "seed":
         return batches.shuffled(places, config.batch_size, rng)
     return batches.shuffled_by_length(places, n_points, config.batch_size, rng)
@@ -387,21 +389,21 @@ class _Feeder:
     there: OnDevice | None
     device: torch.device
     label_map: NDArray[np.int64]
-    kin: augmentation.Kin
+    kin: augmentation.Kin | None
     group: Group
 
     def shares(
         self,
         state: State,
         drawings: NDArray[np.int64],
-        places: NDArray[np.int64],
+        places: NDArray[Any],
         said: NDArray[np.float16] | None,
     ) -> Iterator[_Share]:
         """This process's shares of a batch, one after the other.
 
         Args:
             drawings: int64 (M,), those of the epoch.
-            places: int64 (N,), where those of the batch are among them.
+            places: int32 or int64 (N,), where those of the batch are among them.
             said: what teachers said of those of the epoch, (M, K).
         """
         config = self.config
@@ -420,7 +422,7 @@ class _Feeder:
             yield _Share(points, lengths, put(goal, self.device), len(own) / len(places), is_last)
 
     def _points(
-        self, state: State, drawings: NDArray[np.int64], places: NDArray[np.int64], own: NDArray[np.int64]
+        self, state: State, drawings: NDArray[np.int64], places: NDArray[Any], own: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Points (B, T, C) and lengths (B,), augmented as configured; `own` int64 (B,) are places in the batch."""
         config, preprocessing = self.config, self.model_config.preprocessing
