@@ -1,11 +1,11 @@
 """What does each part of the recommended recipe give? One table, one change a row.
 
-    python benchmarks/experiments.py FOLDER --teachers BETTER WORSE --into runs/experiments
+    python benchmarks/experiments.py FOLDER --teachers BETTER WORSE OURS --into runs/experiments
 
 FOLDER has the official binary files, BETTER and WORSE are simple_lay2_sz256.model and simple_lay1_sz256.model of the
-2020 project. Every row is a training by the command beside it; those that are there already are not run again. The
-table goes to docs/experiments.md: what is measured there is the validation split, and the drawings that the published
-models are scored on are in none of these trainings.
+2020 project, OURS is a base model of this one. Every row is a training by the command beside it; those that are there
+already are not run again. The table goes to docs/experiments.md: what is measured there is the validation split, and
+the drawings that the published models are scored on are in none of these trainings.
 """
 
 import argparse
@@ -21,11 +21,9 @@ from quickstroke.dataset import PreparedDataset
 from quickstroke.intervals import wilson_interval
 from quickstroke.runs import best_line, read_metrics
 
-ROOT = Path(__file__).resolve().parent.parent
-DOCUMENT = ROOT / "docs" / "experiments.md"
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "experiments.md"
 WORDS = Path(__file__).resolve().parent / "sample46.txt"
 SMALL = "bipool_cv1_48_5_cv2_64_5_2_lay2_sz48"
-PUBLISHED = ROOT / "lstm" / "bipool_cv1_64_5_cv2_128_5_2_lay2_sz144.model"
 
 
 @dataclass(frozen=True)
@@ -59,21 +57,22 @@ LABELS = (
 # All 345 categories, labels only; what the trainings of the next table begin with.
 PRETRAINED = Row("all345-labels", "", SMALL)
 N_EPOCHS_PRETRAINED = 24
+N_VIEWS = 3
 # 100 categories, with teachers.
 _START = "--pretrained {pretrained}"
 _HALF = "--view-strength 0.5"
-_TEACHERS = "--teacher {better} {published}"
-_TAUGHT = f"{_START} {_TEACHERS} --unlabelled 0.4 {_HALF}"
+_TEACHERS = "--teacher {better} {ours}"
+_TAUGHT = f"{_START} {_TEACHERS} --unlabelled 0.25 {_HALF}"
 TEACHERS = (
     Row("taught", "labels, teachers, drawings of other words too", SMALL, _TAUGHT),
-    Row("far", "the shape changed twice as far", SMALL, f"{_START} {_TEACHERS} --unlabelled 0.4"),
-    Row("one", "one teacher, of 2020", SMALL, f"{_START} --teacher {{better}} --unlabelled 0.4 {_HALF}"),
-    Row("two", "two, both of 2020", SMALL, f"{_START} --teacher {{better}} {{worse}} --unlabelled 0.4 {_HALF}"),
+    Row("far", "the shape changed twice as far", SMALL, f"{_START} {_TEACHERS} --unlabelled 0.25"),
+    Row("one", "one teacher, of 2020", SMALL, f"{_START} --teacher {{better}} --unlabelled 0.25 {_HALF}"),
+    Row("two", "two, both of 2020", SMALL, f"{_START} --teacher {{better}} {{worse}} --unlabelled 0.25 {_HALF}"),
     Row("own-words", "no drawings of other words", SMALL, f"{_START} {_TEACHERS} {_HALF}"),
     Row("labels", "labels alone", SMALL, f"{_START} {_HALF}"),
     Row("teachers-only", "teachers alone", SMALL, f"{_TAUGHT} --teacher-weight 1"),
     Row("temperature", "teachers at temperature 2", SMALL, f"{_TAUGHT} --teacher-temperature 2"),
-    Row("anew", "from random weights", SMALL, f"{_TEACHERS} --unlabelled 0.4 {_HALF}"),
+    Row("anew", "from random weights", SMALL, f"{_TEACHERS} --unlabelled 0.25 {_HALF}"),
     Row("top1", "the epoch with the highest top-1", SMALL, f"{_TAUGHT} --criterion top1"),
 )
 
@@ -82,11 +81,11 @@ def main() -> None:
     """Runs what is missing and writes the document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--teachers", nargs=2, metavar=("BETTER", "WORSE"), help="without them, labels only")
+    parser.add_argument("--teachers", nargs=3, metavar=("BETTER", "WORSE", "OURS"), help="without them, labels only")
     parser.add_argument("--into", type=Path, default=Path("runs/experiments"))
     parser.add_argument("--only", nargs="*", metavar="ROW", help="rows to run; by default all")
     parser.add_argument("--n-epochs", type=int, default=30, help="of the trainings with labels only")
-    parser.add_argument("--n-epochs-taught", type=int, default=9, help="of those with teachers")
+    parser.add_argument("--n-epochs-taught", type=int, default=8, help="of those with teachers")
     args = parser.parse_args()
     words, kept, everything = args.into / "sample46", args.into / "kept", args.into / "all345"
     prepare(args.folder, words, "--classes", str(WORDS), "--n-train", "340", "--n-val", "80", "--n-test", "80")
@@ -98,7 +97,7 @@ def main() -> None:
     if args.teachers:
         train(args, PRETRAINED, everything, ("--n-epochs", str(N_EPOCHS_PRETRAINED)))
         options: tuple[str, ...] = ("--train-classes", "seed100", "--balance", "0.8", "--criterion", "balanced_loss")
-        options += ("--n-epochs", str(args.n_epochs_taught), "--n-views", "3")
+        options += ("--n-epochs", str(args.n_epochs_taught), "--n-views", str(N_VIEWS))
         cache = ("--teacher-cache", str(args.into / "teacher"))
         second = [(row, train(args, row, everything, (*options, *cache))) for row in TEACHERS]
     DOCUMENT.write_text(document(args, table(first), table(second), words, everything), encoding="utf-8")
@@ -114,9 +113,8 @@ def prepare(folder: Path, into: Path, *options: str) -> None:
 def train(args: Any, row: Row, data: Path, options: Sequence[str]) -> Path:
     """The run of a row, trained to its end if it is asked for."""
     run: Path = args.into / row.folder
-    better, worse = args.teachers or ("", "")
-    places = {"pretrained": args.into / PRETRAINED.folder, "better": better, "worse": worse, "published": PUBLISHED}
-    own = row.options.format(**places).split()
+    places = dict(zip(("better", "worse", "ours"), args.teachers or (), strict=False))
+    own = row.options.format(pretrained=args.into / PRETRAINED.folder, **places).split()
     if args.only is None or row.folder in args.only:
         recipe: tuple[str, ...] = () if "--recipe" in own else ("--recipe", "strong")
         quickstroke("train", row.name, "--data", str(data), "--into", str(run), "--resume", *recipe, *options, *own)
@@ -167,8 +165,8 @@ def document(args: Any, labels: str, teachers: str, words: Path, everything: Pat
     n_val = [PreparedDataset(path).manifest["n_by_split"] for path in (words, everything)]
     return f"""# Experiments
 
-Written by `python benchmarks/experiments.py FOLDER --teachers BETTER WORSE`, which runs what it has not run yet. Each
-row is one training with one seed; the same recipe with another seed may differ by a point. The drawings that the
+Written by `python benchmarks/experiments.py FOLDER --teachers BETTER WORSE OURS`, which runs what it has not run yet.
+Each row is one training with one seed; the same recipe with another seed may differ by a point. The drawings that the
 published models are scored on are in none of these trainings.
 
 ## 46 categories, labels alone
@@ -188,10 +186,10 @@ train many times longer.
 {n_val[1]["train"]:,} drawings of all 345 categories, of which the model learns 100; validation on the drawings of
 these, most of which are of few words, so that *each word alike* is what to look at, and its loss more than its
 accuracy: of a word with two drawings one counts half a point. Each training is `quickstroke train MODEL --data all345
---train-classes seed100 --recipe strong --balance 0.8 --criterion balanced_loss --n-views 3 --n-epochs
+--train-classes seed100 --recipe strong --balance 0.8 --criterion balanced_loss --n-views {N_VIEWS} --n-epochs
 {args.n_epochs_taught}` with the options of its row. `{{pretrained}}` is the same model after {N_EPOCHS_PRETRAINED}
 epochs with the labels of all 345 categories, `{{better}}` and `{{worse}}` are the 2020 project's `simple_lay2_sz256`
-and `simple_lay1_sz256`, `{{published}}` is the base model in `lstm/`.
+and `simple_lay1_sz256`, `{{ours}}` a base model of this one.
 
 {teachers}"""
 
