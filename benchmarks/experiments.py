@@ -56,8 +56,8 @@ LABELS = (
 )
 # All 345 categories, labels only; what the trainings of the next table begin with.
 PRETRAINED = Row("all345-labels", "", SMALL)
-N_EPOCHS_PRETRAINED = 24
-N_VIEWS = 3
+N_EPOCHS_PRETRAINED = 8
+N_VIEWS = 2
 # 100 categories, with teachers.
 _START = "--pretrained {pretrained}"
 _HALF = "--view-strength 0.5"
@@ -84,8 +84,8 @@ def main() -> None:
     parser.add_argument("--teachers", nargs=3, metavar=("BETTER", "WORSE", "OURS"), help="without them, labels only")
     parser.add_argument("--into", type=Path, default=Path("runs/experiments"))
     parser.add_argument("--only", nargs="*", metavar="ROW", help="rows to run; by default all")
-    parser.add_argument("--n-epochs", type=int, default=30, help="of the trainings with labels only")
-    parser.add_argument("--n-epochs-taught", type=int, default=8, help="of those with teachers")
+    parser.add_argument("--n-epochs", type=int, default=20, help="of the trainings with labels only")
+    parser.add_argument("--n-epochs-taught", type=int, default=6, help="of those with teachers")
     args = parser.parse_args()
     words, kept, everything = args.into / "sample46", args.into / "kept", args.into / "all345"
     prepare(args.folder, words, "--classes", str(WORDS), "--n-train", "340", "--n-val", "80", "--n-test", "80")

@@ -78,8 +78,8 @@ quickstroke train simple_lay1_sz64 $taught $plain --balance 0.6 --unlabelled 0.7
 quickstroke train simple_lay1_sz64 $taught $plain --balance 0.9 --unlabelled 0.5 --n-views 40 \
   --into runs6/simple_lay1_sz64 --n-epochs 80 --learning-rate 0.004 --pretrained first6/simple_lay1_sz64
 
-# And so all but the base model, which it made no better by words, taught by what knows the validation drawings of rare
-# words best: the better of the 2020 models with our base model. The epoch is the one that does best by words.
+# And so all, taught by what knows the validation drawings of rare words best: the better of the 2020 models with our
+# base model. The epoch is the one that does best by words.
 quickstroke publish runs6/simple_lay1_sz64 --into third --replace
 for run in runs4/$small runs5/simple_lay2_sz64 runs5/simple_lay1_sz256; do
   test -f third/$(basename $run).model || quickstroke publish $run --into third
@@ -95,8 +95,10 @@ quickstroke train $small $wide --into runs7/$small --n-epochs 50 --pretrained th
   --learning-rate 0.002 --teacher-weight 0.85 --batch-size 256 --dropout 0.1 --label-smoothing 0.05
 quickstroke train simple_lay1_sz256 $wide $plain --into runs7/simple_lay1_sz256 --n-epochs 25 --learning-rate 0.003 \
   --dropout 0.1 --pretrained third/simple_lay1_sz256.model
+quickstroke train $base $wide --into runs7/$base --n-epochs 60 --pretrained third/$base.model --learning-rate 0.002 \
+  --teacher-weight 0.85 --dropout 0.1
 
-# Last with few drawings of other words: of what teachers say of all of these a small model has no room to learn more.
+# Then with few drawings of other words: of what teachers say of all of these a small model has no room to learn more.
 narrow="$taught --unlabelled 0.15 --n-views 8"
 quickstroke train $small $narrow --into runs9/$small --n-epochs 48 --pretrained runs7/$small --learning-rate 0.002 \
   --teacher-weight 0.85 --batch-size 256 --dropout 0.05 --label-smoothing 0
@@ -104,8 +106,35 @@ quickstroke train simple_lay1_sz64 $narrow $plain --into runs9/simple_lay1_sz64 
   --pretrained runs7/simple_lay1_sz64
 quickstroke train simple_lay1_sz64 $narrow $plain --into runs10/simple_lay1_sz64 --n-epochs 80 --learning-rate 0.004 \
   --pretrained runs9/simple_lay1_sz64
+quickstroke train $base $narrow --into runs9/$base --n-epochs 20 --pretrained runs7/$base --learning-rate 0.0015 \
+  --teacher-weight 0.85 --dropout 0.2
 
-hundred="runs5/$base runs9/$small runs10/simple_lay1_sz64 runs7/simple_lay2_sz64 runs7/simple_lay1_sz256"
+# The base model and the small one with drawings changed less far, which serves frequent words,
+# and the geometric mean of the teachers, which is what is taken now ...
+light="$taught --unlabelled 0.2 --n-views 10 --view-strength 0.5"
+mean="third/$base.model runs7/$base runs9/$base"
+quickstroke train $base $light --into runs11/$base --n-epochs 24 --pretrained $mean \
+  --learning-rate 0.001 --teacher-weight 0.85 --dropout 0.1 --label-smoothing 0.05
+quickstroke train $base $light --into runs12/$base --n-epochs 24 --pretrained $mean \
+  --learning-rate 0.002 --teacher-weight 0.9 --batch-size 256 --dropout 0.1 --label-smoothing 0 --seed 1
+quickstroke train $small $light --into runs11/$small --n-epochs 40 --pretrained runs9/$small \
+  --learning-rate 0.002 --teacher-weight 0.85 --batch-size 256 --dropout 0.05 --label-smoothing 0
+
+# ... and at last with blends of similar drawings alone, as they are now: all before were of any two of a word.
+similar="$taught --unlabelled 0.25 --n-views 10 --view-strength 0.5"
+quickstroke train $base $similar --into runs13/$base --n-epochs 28 --pretrained $mean runs11/$base runs12/$base \
+  --learning-rate 0.0015 --teacher-weight 0.9 --batch-size 256 --dropout 0.15 --label-smoothing 0
+quickstroke train $small $similar --into runs13/$small --n-epochs 40 --pretrained runs11/$small --learning-rate 0.002 \
+  --teacher-weight 0.85 --batch-size 256 --dropout 0.05 --label-smoothing 0
+quickstroke train simple_lay1_sz64 $similar $plain --into runs13/simple_lay1_sz64 --n-epochs 60 --learning-rate 0.003 \
+  --pretrained runs10/simple_lay1_sz64
+
+# The base model is the mean of all its last trainings, which knows more than each of them.
+quickstroke train $base $similar --into runs14/$base --n-epochs 3 --learning-rate 0.0001 --teacher-weight 0.9 \
+  --batch-size 256 --dropout 0.15 --label-smoothing 0 \
+  --pretrained $mean runs11/$base runs12/$base runs13/$base/last.model
+
+hundred="runs14/$base runs13/$small runs13/simple_lay1_sz64 runs7/simple_lay2_sz64 runs7/simple_lay1_sz256"
 sample46="runs46/$small runs5/sample46/$base"
 for run in $hundred; do quickstroke publish $run --into "$3" --replace; done
 for run in $sample46; do quickstroke publish $run --into "$3/sample46" --test-data sample46 --replace; done
