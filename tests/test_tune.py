@@ -520,16 +520,18 @@ def test_workers_on_one_storage_run_each_trial_once(dataset, tmp_path, monkeypat
 
 def test_two_workers_end_with_as_many_trials_as_asked_for(run, dataset, space_file, tmp_path):
     start = tune(dataset, tmp_path / "study", "--n-trials", 5, "--workers", 2, space_file=space_file)
-    result = subprocess.run(
-        [sys.executable, "-m", "quickstroke", *start, "--json"], capture_output=True, text=True, timeout=TIMEOUT_S
-    )
-    assert result.returncode == 0, result.stderr
-    told = json.loads(result.stdout.splitlines()[-1])
+    command = [sys.executable, "-m", "quickstroke", *start, "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    out, err = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0, err
+    told = json.loads(out.splitlines()[-1])
     assert told["counts"]["complete"] == len(told["trials"]) == 5
     assert sorted(path.name for path in (tmp_path / "study" / "trials").iterdir()) == list("01234")
     stored = optuna.load_study(storage=f"sqlite:///{tmp_path / 'study' / 'study.db'}", study_name="quickstroke")
     assert len(stored.trials) == 5
-    assert len({trial.user_attrs["worker"].split()[1] for trial in stored.trials}) == 2  # both had some
+    # Either may have had all of them: the first to be ready can be done before the other one is.
+    workers = {int(trial.user_attrs["worker"].split()[1]) for trial in stored.trials}
+    assert len(workers) <= 2 and process.pid not in workers
 
 
 def test_ctrl_c_stops_all_workers(dataset, space_file, tmp_path):
