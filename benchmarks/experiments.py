@@ -19,7 +19,7 @@ from typing import Any
 
 from quickstroke.dataset import PreparedDataset
 from quickstroke.intervals import wilson_interval
-from quickstroke.runs import best_line, read_metrics
+from quickstroke.runs import best_line, read_config, read_metrics
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "experiments.md"
 WORDS = Path(__file__).resolve().parent / "sample46.txt"
@@ -129,11 +129,11 @@ def quickstroke(*args: str) -> None:
 
 def last_line(run: Path) -> dict[str, Any]:
     """The metrics of a run's best epoch, {} where it has none."""
-    metrics = read_metrics(run)
-    if not metrics:
+    if not run.exists():
         return {}
-    criterion = json.loads((run / "config.json").read_text())["train"]["criterion"]
-    return best_line(metrics, criterion)
+    criterion = read_config(run).train.criterion
+    metrics = read_metrics(run, criterion)
+    return best_line(metrics, criterion) if metrics else {}
 
 
 def table(rows: Sequence[tuple[Row, Path]]) -> str:
@@ -147,11 +147,10 @@ def table(rows: Sequence[tuple[Row, Path]]) -> str:
             continue
         low, high = wilson_interval(round(line["val_top1"] * line["n_val"]), line["n_val"])
         alike, loss = line["val_balanced_top1"], line["val_balanced_loss"]
-        is_first = not first
+        against = ("", "")
+        if first:
+            against = f"{100 * (alike - first['val_balanced_top1']):+.1f}", f"{loss - first['val_balanced_loss']:+.3f}"
         first = first or line
-        against = [f"{100 * (alike - first['val_balanced_top1']):+.1f}", f"{loss - first['val_balanced_loss']:+.3f}"]
-        if is_first:
-            against = ["", ""]
         options = f"`{row.options}`" if row.options else ""
         text += (
             f"| {row.change} | `{row.name}` | {options} | **{line['val_top1']:.1%}** | {low:.1%} to {high:.1%} | "
@@ -192,9 +191,9 @@ epochs with the labels of all 345 categories, `{{better}}` and `{{worse}}` are t
 and `simple_lay1_sz256`, `{{ours}}` a base model of this one.
 
 {teachers}
-Of a word with forty drawings, teachers know more than its labels do, and most of it is learnt from drawings of other
-words. Which teachers these are matters less than that there are any; views that stay near what people draw, and the
-epoch chosen by the loss of every word alike, each give a little.
+Of a word with forty drawings, teachers know more than its labels do, and half of what they give comes from drawings of
+other words; labels beside them did not help in so short a training. Which teachers these are, views that stay near what
+people draw, and the epoch chosen by the loss of every word alike, each give a little.
 """
 
 

@@ -543,6 +543,8 @@ def test_ctrl_c_stops_all_workers(dataset, space_file, tmp_path):
     ) as process:
         try:
             wait_for(process, lambda: all((study / "trials" / n / "metrics.jsonl").exists() for n in "01"))
+            stored = optuna.load_study(storage=f"sqlite:///{study / 'study.db'}", study_name="quickstroke")
+            assert len({trial.user_attrs["worker"].split()[1] for trial in stored.trials[:2]}) == 2  # each has one
             os.killpg(process.pid, signal.SIGINT)  # as a terminal does
             out, err = process.communicate(timeout=TIMEOUT_S)
         except BaseException:

@@ -123,7 +123,9 @@ def train(
         cache = Path(teacher_cache) if teacher_cache is not None else folder / "teacher"
         targets = open_targets(config.teacher, data, classes, change_of(config), cache, precision, device, group)
     teachers = tuple(targets.teachers) if targets else ()
-    kin = None if config.augment == "none" else augmentation.kin(data, data.indices("train"), label_map)
+    kin = targets.kin if targets else None
+    if not kin and config.augment != "none":
+        kin = augmentation.kin(data, train_indices, label_map)
     run = RunConfig(model_config, config, classes, runs.describe_data(data, classes), teachers)
 
     _check_size(model_config)
@@ -517,7 +519,7 @@ def begin_with(model: StrokeClassifier, classes: tuple[str, ...], paths: Sequenc
                 f"pretrained {path}: is {other.name} of {len(other.classes)} classes, and {paths[0]} is "
                 f"{loaded.name} of {len(loaded.classes)}; only models of one name and the same classes have a mean"
             )
-    source = mean_weights([each.model.state_dict() for each in (loaded, *others)])
+    source = _mean_weights([each.model.state_dict() for each in (loaded, *others)])
     copied = []
     with torch.no_grad():
         for name, target in model.state_dict().items():
@@ -537,7 +539,7 @@ def begin_with(model: StrokeClassifier, classes: tuple[str, ...], paths: Sequenc
     return copied
 
 
-def mean_weights(weights: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+def _mean_weights(weights: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """The mean of state dicts of the same names and shapes; of counts, which are integers, the first."""
     return {
         name: torch.stack([each[name].double() for each in weights]).mean(0).to(first.dtype)
