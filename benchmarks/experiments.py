@@ -17,9 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
 from quickstroke.dataset import PreparedDataset
+from quickstroke.evaluation import evaluate, fit_calibration
 from quickstroke.intervals import wilson_interval
-from quickstroke.runs import best_line, read_config, read_metrics
+from quickstroke.published import load_model
+from quickstroke.runs import read_config
+from quickstroke.training import select
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "experiments.md"
 WORDS = Path(__file__).resolve().parent / "sample46.txt"
@@ -93,15 +100,17 @@ def main() -> None:
     prepare(args.folder, everything, "--fractions", "0.9", "0.05", "0.05", "--held-out", str(kept))
 
     first = [(row, train(args, row, words, ("--n-epochs", str(args.n_epochs)))) for row in LABELS]
-    second = []
+    second: list[tuple[Row, Path]] = []
     if args.teachers:
         train(args, PRETRAINED, everything, ("--n-epochs", str(N_EPOCHS_PRETRAINED)))
         options: tuple[str, ...] = ("--train-classes", "seed100", "--balance", "0.8", "--criterion", "balanced_loss")
         options += ("--n-epochs", str(args.n_epochs_taught), "--n-views", str(N_VIEWS))
         cache = ("--teacher-cache", str(args.into / "teacher"))
         second = [(row, train(args, row, everything, (*options, *cache))) for row in TEACHERS]
-    DOCUMENT.write_text(document(args, table(first), table(second), words, everything), encoding="utf-8")
-    print(json.dumps({row.folder: last_line(run) for row, run in first + second}))
+    tables = [[(row, scored) for row, run in rows if (scored := score(run))] for rows in (first, second)]
+    DOCUMENT.write_text(document(args, *map(table, tables), words, everything), encoding="utf-8")
+    every = {row.folder: scored for rows in tables for row, scored in rows}
+    print(json.dumps({name: {"top1": s.top1, "alike": s.alike, "loss": s.loss} for name, s in every.items()}))
 
 
 def prepare(folder: Path, into: Path, *options: str) -> None:
@@ -127,34 +136,72 @@ def quickstroke(*args: str) -> None:
     subprocess.run([sys.executable, "-m", "quickstroke", *args], check=True, stdout=sys.stderr)
 
 
-def last_line(run: Path) -> dict[str, Any]:
-    """The metrics of a run's best epoch, {} where it has none."""
-    if not run.exists():
-        return {}
-    criterion = read_config(run).train.criterion
-    metrics = read_metrics(run, criterion)
-    return best_line(metrics, criterion) if metrics else {}
+@dataclass(frozen=True)
+class Score:
+    """Of a run on its validation drawings, calibrated as a published model is: arrays (N,) in one order.
+
+    Runs differ in temperature with what they are taught with, and then in losses that say nothing of what was learnt.
+    """
+
+    is_right: NDArray[np.bool_]
+    losses: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+    @property
+    def top1(self) -> float:
+        return float(self.is_right.mean())
+
+    @property
+    def alike(self) -> float:
+        """Top-1 with each word counting alike."""
+        return float((self.weights * self.is_right).sum())
+
+    @property
+    def loss(self) -> float:
+        """With each word counting alike."""
+        return float((self.weights * self.losses).sum())
+
+    def against(self, first: "Score") -> tuple[float, float]:
+        """By how much the loss is above another's, and the standard error of that: the drawings are the same."""
+        differences = self.losses - first.losses
+        mean = float((self.weights * differences).sum())
+        return mean, float(np.sqrt((self.weights**2 * (differences - mean) ** 2).sum()))
 
 
-def table(rows: Sequence[tuple[Row, Path]]) -> str:
+def score(run: Path) -> Score | None:
+    """None where there is no such run."""
+    if not (run / "best.model").exists():
+        return None
+    loaded = load_model(run)
+    data = PreparedDataset(read_config(run).data["path"])
+    label_map = data.label_map(loaded.classes)
+    indices = select(data, "val", label_map)
+    by_class = data.manifest["n_by_class"]
+    n_trained = np.array([by_class[word]["train"] for word in loaded.classes])
+    fitted = fit_calibration(loaded.model, data, indices, label_map, n_trained)
+    shift = -fitted.prior * np.log(np.maximum(n_trained, 1) / n_trained.mean())
+    loaded.model.adjust_logits(1 / fitted.temperature, torch.from_numpy(shift))
+    scores = evaluate(loaded.model, data, indices, loaded.classes, label_map)
+    order = np.argsort(scores.indices)
+    weights = 1 / np.bincount(scores.labels)[scores.labels][order]
+    return Score((scores.ranks == 0)[order], scores.losses[order], weights / weights.sum())
+
+
+def table(rows: Sequence[tuple[Row, Score]]) -> str:
     """The markdown table of some trainings, differences against the first."""
     text = "| change | model | options | val top-1 | 95% interval | each word alike | against the first "
     text += "| loss, each word alike | against the first |\n|---|---|---|---:|---:|---:|---:|---:|---:|\n"
-    first: dict[str, Any] = {}
-    for row, run in rows:
-        line = last_line(run)
-        if not line:
-            continue
-        low, high = wilson_interval(round(line["val_top1"] * line["n_val"]), line["n_val"])
-        alike, loss = line["val_balanced_top1"], line["val_balanced_loss"]
+    for row, scored in rows:
+        n, first = len(scored.losses), rows[0][1]
+        low, high = wilson_interval(int(scored.is_right.sum()), n)
         against = ("", "")
-        if first:
-            against = f"{100 * (alike - first['val_balanced_top1']):+.1f}", f"{loss - first['val_balanced_loss']:+.3f}"
-        first = first or line
+        if scored is not first:
+            difference, error = scored.against(first)
+            against = f"{100 * (scored.alike - first.alike):+.1f}", f"{difference:+.3f} ± {error:.3f}"
         options = f"`{row.options}`" if row.options else ""
         text += (
-            f"| {row.change} | `{row.name}` | {options} | **{line['val_top1']:.1%}** | {low:.1%} to {high:.1%} | "
-            f"**{alike:.1%}** | {against[0]} | **{loss:.3f}** | {against[1]} |\n"
+            f"| {row.change} | `{row.name}` | {options} | **{scored.top1:.1%}** | {low:.1%} to {high:.1%} | "
+            f"**{scored.alike:.1%}** | {against[0]} | **{scored.loss:.3f}** | {against[1]} |\n"
         )
     return text
 
@@ -165,8 +212,10 @@ def document(args: Any, labels: str, teachers: str, words: Path, everything: Pat
     return f"""# Experiments
 
 Written by `python benchmarks/experiments.py FOLDER --teachers BETTER WORSE OURS`, which runs what it has not run yet.
-Each row is one training with one seed; the same recipe with another seed may differ by a point. The drawings that the
-published models are scored on are in none of these trainings.
+Each row is one training with one seed; the same recipe with another seed may differ by a point. Every model is
+calibrated on its validation drawings before it is scored on them, as `publish` does it: else losses differ by
+temperature alone. After ± is the standard error of a difference between two models on the same drawings. The drawings
+that the published models are scored on are in none of these trainings.
 
 ## 46 categories, labels alone
 
@@ -192,8 +241,10 @@ and `simple_lay1_sz256`, `{{ours}}` a base model of this one.
 
 {teachers}
 Of a word with forty drawings, teachers know more than its labels do, and half of what they give comes from drawings of
-other words; labels beside them did not help in so short a training. Which teachers these are, views that stay near what
-people draw, and the epoch chosen by the loss of every word alike, each give a little.
+other words; labels beside them do not matter in so short a training. The teachers of 2020 by themselves teach better
+than with a model of ours beside them, which knows validation drawings as well but had learnt these training drawings by
+heart, and says of them what their labels say. Views that stay near what people draw, softer targets, and the epoch
+chosen by the loss of every word alike, each give a little.
 """
 
 
