@@ -39,8 +39,9 @@ $(BIN)/.dev: pyproject.toml $(BIN)/.torch
 demo: $(BIN)/.torch
 	$(BIN)/quickstroke demo --into demo
 
+# Two processes, each with whole files of tests, so that what a file sets up is set up once.
 test: check browser
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(BIN)/.dev browser
 	$(BIN)/python -m pytest -m slow
