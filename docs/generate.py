@@ -24,6 +24,7 @@ import examples  # noqa: E402
 
 import results  # noqa: E402
 from quickstroke import cards, cli  # noqa: E402
+from quickstroke.intervals import wilson_interval  # noqa: E402
 
 README = ROOT / "README.md"
 
@@ -49,8 +50,8 @@ def cli_page() -> str:
 
 
 def models_table() -> str:
-    """A markdown table of the published models: what their cards say of the test split."""
-    head = ("model", "words", "parameters", "drawings", "top-1 (95% interval)", "each word alike", "top-3", "top-5")
+    """A markdown table of the published models: what their cards say of the test split, ± half a 95% interval."""
+    head = ("model", "words", "parameters", "drawings", "top-1", "each word alike", "top-3", "top-5")
     head += ("after 25, 50, 75% of the points", "calibration error")
     lines = [head, ("---", *["---:"] * (len(head) - 1))]
     for published in cards.list_models():
@@ -58,7 +59,7 @@ def models_table() -> str:
         if card is None:
             continue
         figures = card["figures"]["test"]
-        percent = {key: f"{100 * value:.1f}%" for key, value in figures.items() if isinstance(value, float)}
+        n = figures["n"]
         before = card["calibration"]["error_before"]["test"] if "calibration" in card else None
         error = "" if before is None else f"{100 * before:.1f}% → "
         lines.append(
@@ -66,16 +67,26 @@ def models_table() -> str:
                 f"`{published.name}`" + ", the default" * published.default,
                 str(len(card["classes"])),
                 f"{card['parameters']:,}",
-                f"{figures['n']:,}",
-                f"**{percent['top1']}** ({percent['top1_low']} to {percent['top1_high']})",
-                percent["balanced_top1"],
-                percent["top3"],
-                percent["top5"],
-                ", ".join(f"{100 * value:.1f}%" for value in list(figures["top1_of_points"].values())[:-1]),
-                error + percent["calibration_error"],
+                f"{n:,}",
+                f"**{figures['top1']:.1%}** ± {_half(figures['top1_low'], figures['top1_high'])}",
+                f"{figures['balanced_top1']:.1%} ± "
+                + _half(figures["balanced_top1_low"], figures["balanced_top1_high"]),
+                _percent(figures["top3"], n),
+                _percent(figures["top5"], n),
+                ", ".join(_percent(value, n) for value in list(figures["top1_of_points"].values())[:-1]),
+                f"{error}{figures['calibration_error']:.1%}",
             )
         )
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _percent(fraction: float, n: int) -> str:
+    """A fraction of `n` drawings, with half of its 95% interval."""
+    return f"{fraction:.1%} ± {_half(*wilson_interval(fraction * n, n))}"
+
+
+def _half(low: float, high: float) -> str:
+    return f"{50 * (high - low):.1f}"
 
 
 def speed_table() -> str:

@@ -209,6 +209,13 @@ def test_balanced_counts_every_class_alike(dataset):
     whole_of_it = evaluate(model, dataset, whole(dataset), dataset.classes, identity(dataset))
     assert whole_of_it.balanced() == pytest.approx(whole_of_it.top(1))  # classes of one size
 
+    # The variance of the mean of two fractions, of 60 drawings and of 7, is that of a fraction of so many.
+    n_effective = 4 / (1 / 60 + 1 / 7)
+    expected = wilson_interval(result.balanced() * n_effective, n_effective)
+    assert result.balanced_interval() == pytest.approx(expected)
+    assert result.balanced_interval()[0] < result.balanced() < result.balanced_interval()[1]
+    assert whole_of_it.balanced_interval() == pytest.approx(whole_of_it.interval())
+
     losses = [result.losses[result.labels == label].mean() for label in (0, 1)]
     assert result.balanced_loss() == pytest.approx(sum(losses) / 2)
     assert result.balanced_loss() != pytest.approx(result.loss)
@@ -244,6 +251,8 @@ def test_calibration_error_worked_by_hand():
 def test_figures_are_the_metrics(dataset):
     result = evaluate(small(), dataset, whole(dataset), dataset.classes, identity(dataset))
     low, high = wilson_interval(int(np.trace(result.confusion())), 180)
+    assert result.interval() == (low, high)
+    balanced_low, balanced_high = result.balanced_interval()
     assert result.figures() == {
         "top1": result.top(1),
         "top3": result.top(3),
@@ -251,6 +260,8 @@ def test_figures_are_the_metrics(dataset):
         "top1_low": low,
         "top1_high": high,
         "balanced_top1": result.balanced(),
+        "balanced_top1_low": balanced_low,
+        "balanced_top1_high": balanced_high,
         "calibration_error": result.calibration_error(),
         "loss": result.loss,
         "n": 180,

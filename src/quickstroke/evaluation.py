@@ -82,6 +82,17 @@ class Evaluation:
         """Top-1 with every class counting alike, however many drawings it has: the mean over those that have any."""
         return self._class_mean(self.ranks == 0)
 
+    def interval(self) -> tuple[float, float]:
+        """The 95% interval of top-1."""
+        return wilson_interval(int((self.ranks == 0).sum()), self.n)
+
+    def balanced_interval(self) -> tuple[float, float]:
+        """The 95% interval of top-1 with every class counting alike: that of Kish's effective number of drawings, which
+        is few where many classes have few."""
+        n = np.bincount(self.labels)
+        n_effective = float((n > 0).sum() ** 2 / (1 / n[n > 0]).sum())
+        return wilson_interval(self.balanced() * n_effective, n_effective)
+
     def _class_mean(self, values: NDArray[Any]) -> float:
         n = np.bincount(self.labels)
         return float((np.bincount(self.labels, values)[n > 0] / n[n > 0]).mean())
@@ -93,8 +104,9 @@ class Evaluation:
         return float(np.abs(gaps).sum()) / self.n
 
     def figures(self) -> dict[str, float | int]:
-        """The metrics as they stand in JSON: fractions, with a 95% interval of top1, loss, and n drawings."""
-        low, high = wilson_interval(int((self.ranks == 0).sum()), self.n)
+        """The metrics as they stand in JSON: fractions, with 95% intervals of top-1, loss, and n drawings."""
+        low, high = self.interval()
+        balanced_low, balanced_high = self.balanced_interval()
         return {
             "top1": self.top(1),
             "top3": self.top(3),
@@ -102,6 +114,8 @@ class Evaluation:
             "top1_low": low,
             "top1_high": high,
             "balanced_top1": self.balanced(),
+            "balanced_top1_low": balanced_low,
+            "balanced_top1_high": balanced_high,
             "calibration_error": self.calibration_error(),
             "loss": self.loss,
             "n": self.n,

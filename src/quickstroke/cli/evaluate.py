@@ -84,7 +84,6 @@ def run(args: Sequence[str]) -> None:
     from quickstroke.dataset import PreparedDataset, from_drawings
     from quickstroke.evaluation import evaluate, evaluate_partial, reestimate_batchnorm
     from quickstroke.formats import read_drawings
-    from quickstroke.intervals import wilson_interval
     from quickstroke.models import n_parameters
     from quickstroke.training import pick_device
 
@@ -132,14 +131,15 @@ def run(args: Sequence[str]) -> None:
             on_batch=lambda n: bar.update(task, advance=n),
         )
     where = f"{options.data}, split {split}" if options.data else " ".join(options.files)
-    low, high = wilson_interval(int((result.ranks == 0).sum()), result.n)
+    low, high = result.interval()
+    alike = result.balanced_interval()
     print(f"{loaded.name} on {result.n:,} drawings ({where}), protocol {options.protocol}:")
     print(
         f"top-1 {percent(result.top(1))} ({low:.1%} to {high:.1%})  top-3 {percent(result.top(3))}  "
         f"top-5 {percent(result.top(5))}  loss {result.loss:.4f}"
     )
     print(
-        f"top-1 with every class counting alike {percent(result.balanced())}  "
+        f"top-1 with every class counting alike {percent(result.balanced())} ({alike[0]:.1%} to {alike[1]:.1%})  "
         f"calibration error {percent(result.calibration_error())}"
     )
     partial = {}
