@@ -18,12 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from quickstroke.dataset import PreparedDataset
-from quickstroke.evaluation import evaluate, fit_calibration
-from quickstroke.intervals import wilson_interval
+from quickstroke.evaluation import Evaluation, evaluate, fit_calibration
 from quickstroke.published import load_model
 from quickstroke.runs import read_config
 from quickstroke.training import select
@@ -110,7 +107,7 @@ def main() -> None:
     tables = [[(row, scored) for row, run in rows if (scored := score(run))] for rows in (first, second)]
     DOCUMENT.write_text(document(args, *map(table, tables), words, everything), encoding="utf-8")
     every = {row.folder: scored for rows in tables for row, scored in rows}
-    print(json.dumps({name: {"top1": s.top1, "alike": s.alike, "loss": s.loss} for name, s in every.items()}))
+    print(json.dumps({name: scored.figures() for name, scored in every.items()}))
 
 
 def prepare(folder: Path, into: Path, *options: str) -> None:
@@ -136,72 +133,46 @@ def quickstroke(*args: str) -> None:
     subprocess.run([sys.executable, "-m", "quickstroke", *args], check=True, stdout=sys.stderr)
 
 
-@dataclass(frozen=True)
-class Score:
-    """Of a run on its validation drawings, calibrated as a published model is: arrays (N,) in one order.
+def score(run: Path) -> Evaluation | None:
+    """Of its validation drawings, calibrated as a published model is; None where there is no such run.
 
     Runs differ in temperature with what they are taught with, and then in losses that say nothing of what was learnt.
     """
-
-    is_right: NDArray[np.bool_]
-    losses: NDArray[np.float64]
-    weights: NDArray[np.float64]
-
-    @property
-    def top1(self) -> float:
-        return float(self.is_right.mean())
-
-    @property
-    def alike(self) -> float:
-        """Top-1 with each word counting alike."""
-        return float((self.weights * self.is_right).sum())
-
-    @property
-    def loss(self) -> float:
-        """With each word counting alike."""
-        return float((self.weights * self.losses).sum())
-
-    def against(self, first: "Score") -> tuple[float, float]:
-        """By how much the loss is above another's, and the standard error of that: the drawings are the same."""
-        differences = self.losses - first.losses
-        mean = float((self.weights * differences).sum())
-        return mean, float(np.sqrt((self.weights**2 * (differences - mean) ** 2).sum()))
-
-
-def score(run: Path) -> Score | None:
-    """None where there is no such run."""
     if not (run / "best.model").exists():
         return None
     loaded = load_model(run)
     data = PreparedDataset(read_config(run).data["path"])
-    label_map = data.label_map(loaded.classes)
+    label_map, n_trained = data.label_map(loaded.classes), data.n_trained(loaded.classes)
     indices = select(data, "val", label_map)
-    by_class = data.manifest["n_by_class"]
-    n_trained = np.array([by_class[word]["train"] for word in loaded.classes])
-    fitted = fit_calibration(loaded.model, data, indices, label_map, n_trained)
-    shift = -fitted.prior * np.log(np.maximum(n_trained, 1) / n_trained.mean())
-    loaded.model.adjust_logits(1 / fitted.temperature, torch.from_numpy(shift))
-    scores = evaluate(loaded.model, data, indices, loaded.classes, label_map)
-    order = np.argsort(scores.indices)
-    weights = 1 / np.bincount(scores.labels)[scores.labels][order]
-    return Score((scores.ranks == 0)[order], scores.losses[order], weights / weights.sum())
+    fit_calibration(loaded.model, data, indices, label_map, n_trained).apply(loaded.model, n_trained)
+    return evaluate(loaded.model, data, indices, loaded.classes, label_map)
 
 
-def table(rows: Sequence[tuple[Row, Score]]) -> str:
+def difference(scored: Evaluation, first: Evaluation) -> tuple[float, float]:
+    """By how much the balanced loss is above another's on the same drawings, and the standard error of that."""
+    order, order_first = np.argsort(scored.indices), np.argsort(first.indices)
+    weights = 1 / np.bincount(scored.labels)[scored.labels[order]]
+    weights /= weights.sum()
+    differences = scored.losses[order] - first.losses[order_first]
+    mean = (weights * differences).sum()
+    return float(mean), float(np.linalg.norm(weights * (differences - mean)))
+
+
+def table(rows: Sequence[tuple[Row, Evaluation]]) -> str:
     """The markdown table of some trainings, differences against the first."""
     text = "| change | model | options | val top-1 | 95% interval | each word alike | against the first "
     text += "| loss, each word alike | against the first |\n|---|---|---|---:|---:|---:|---:|---:|---:|\n"
     for row, scored in rows:
-        n, first = len(scored.losses), rows[0][1]
-        low, high = wilson_interval(int(scored.is_right.sum()), n)
+        first = rows[0][1]
+        low, high = scored.interval()
         against = ("", "")
         if scored is not first:
-            difference, error = scored.against(first)
-            against = f"{100 * (scored.alike - first.alike):+.1f}", f"{difference:+.3f} ± {error:.3f}"
+            mean, error = difference(scored, first)
+            against = f"{100 * (scored.balanced() - first.balanced()):+.1f}", f"{mean:+.3f} ± {error:.3f}"
         options = f"`{row.options}`" if row.options else ""
         text += (
-            f"| {row.change} | `{row.name}` | {options} | **{scored.top1:.1%}** | {low:.1%} to {high:.1%} | "
-            f"**{scored.alike:.1%}** | {against[0]} | **{scored.loss:.3f}** | {against[1]} |\n"
+            f"| {row.change} | `{row.name}` | {options} | **{scored.top(1):.1%}** | {low:.1%} to {high:.1%} | "
+            f"**{scored.balanced():.1%}** | {against[0]} | **{scored.balanced_loss():.3f}** | {against[1]} |\n"
         )
     return text
 

@@ -775,6 +775,12 @@ def test_drawing_outside_the_dataset_is_an_index_error(dataset: PreparedDataset)
             dataset.strokes(index)
 
 
+def test_training_drawings_are_counted_in_the_order_asked_for(dataset: PreparedDataset) -> None:
+    trained = dataset.indices("train")
+    expected = [int((dataset.labels[trained] == label).sum()) for label in (2, 0)]
+    assert dataset.n_trained(("star", "circle")).tolist() == expected
+
+
 def test_label_map_finds_words_in_another_order(dataset: PreparedDataset) -> None:
     assert dataset.label_map(("star", "cat", "circle")).tolist() == [2, -1, 0]
 

@@ -411,6 +411,11 @@ def test_a_known_preference_for_large_classes_is_found(calibrated, prior):
     assert fitted.prior == pytest.approx(prior, abs=0.1)
     assert fitted.temperature == pytest.approx(1, rel=0.1)
 
+    fitted.apply(model, n_trained)
+    nothing_left = fit_calibration(model, data, whole(data), identity(data), n_trained)
+    assert nothing_left.prior == pytest.approx(0, abs=0.05)
+    assert nothing_left.temperature == pytest.approx(1, rel=0.1)  # as before: the least prior leaves a little
+
 
 def test_the_fitted_temperature_lowers_the_loss_and_changes_no_guess(dataset):
     model, indices = small("bipool_lay1_sz8"), dataset.indices("train")
@@ -420,7 +425,7 @@ def test_the_fitted_temperature_lowers_the_loss_and_changes_no_guess(dataset):
 
     before = score()
     fitted = fit_calibration(model, dataset, indices, identity(dataset), np.array([40, 40, 40]))
-    model.adjust_logits(1 / fitted.temperature, torch.zeros(3))
+    fitted.apply(model, np.array([40, 40, 40]))
     after = score()
     assert after.loss < before.loss
     np.testing.assert_array_equal(after.predicted, before.predicted)

@@ -908,6 +908,10 @@ class PreparedDataset:
         pen_up = bits[first : first + end - begin]
         return split_strokes(self.points[begin:end], pen_up)
 
+    def n_trained(self, classes: Sequence[str]) -> NDArray[np.int64]:
+        """Training drawings of each of some classes that it has, int64 (K,)."""
+        return np.array([self.manifest["n_by_class"][word]["train"] for word in classes], dtype=np.int64)
+
     def label_map(self, classes: Sequence[str]) -> NDArray[np.int64]:
         """For each label of this dataset its index in `classes`, or -1 where `classes` lacks the word."""
         position = {word: i for i, word in enumerate(classes)}

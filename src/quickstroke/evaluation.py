@@ -256,6 +256,10 @@ class Calibration:
     temperature: float
     prior: float
 
+    def apply(self, model: StrokeClassifier, n_trained: NDArray[np.int64]) -> None:
+        """Makes it part of the model's output layer; `n_trained` int64 (K,) as for `fit_calibration`."""
+        model.adjust_logits(1 / self.temperature, torch.from_numpy(-self.prior * _log_counts(n_trained)))
+
 
 def fit_calibration(
     model: StrokeClassifier,
@@ -277,7 +281,7 @@ def fit_calibration(
     labels = torch.from_numpy(label_map[data.labels[indices]])
     weights = 1.0 / torch.bincount(labels)[labels].double()
     weights = weights / weights.sum()
-    log_counts = torch.from_numpy(np.log(np.maximum(n_trained, 1) / n_trained.mean()))
+    log_counts = torch.from_numpy(_log_counts(n_trained))
     if bool((log_counts == 0).all()):
         scale, _ = _least_loss(logits, labels, weights, log_counts, 0.0)
         return Calibration(1 / scale, 0.0)
@@ -293,6 +297,11 @@ def fit_calibration(
         if mean <= (weights * (difference - mean)).norm():
             return Calibration(1 / its_scale, prior)
     return Calibration(1 / scale, highest)
+
+
+def _log_counts(n_trained: NDArray[np.int64]) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = np.log(np.maximum(n_trained, 1) / n_trained.mean())
+    return values
 
 
 def _losses(logits: Tensor, labels: Tensor) -> Tensor:

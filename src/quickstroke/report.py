@@ -399,7 +399,7 @@ def figures(result: Result) -> dict[str, Any]:
         best = result.ended.best_validation_accuracy
     classes = result.config.get("train_classes") if result.config else None
     measured = run.measured if run else None
-    low, high = wilson_interval(int((measured.ranks == 0).sum()), measured.n) if measured else (None, None)
+    low, high = measured.interval() if measured else (None, None)
     return {
         "model": result.name,
         "recipe": run.config.train.recipe if run else None,

@@ -156,8 +156,6 @@ def _figures(
 
     The figures are from the run's metrics alone where its dataset is gone or another.
     """
-    import numpy as np
-    import torch
 
     from quickstroke.dataset import PreparedDataset
     from quickstroke.evaluation import evaluate, evaluate_partial, fit_calibration
@@ -187,10 +185,9 @@ def _figures(
         note(f"not calibrated: {before['val'].n} drawings to validate on; at least {MIN_CALIBRATION} are needed")
     elif options.calibrate:
         source, rows, _, label_map = parts["val"]
-        n_trained = _n_trained(data, loaded.classes)
+        n_trained = data.n_trained(loaded.classes)
         fitted = fit_calibration(loaded.model, source, rows, label_map, n_trained)
-        shift = -fitted.prior * np.log(np.maximum(n_trained, 1) / n_trained.mean())
-        loaded.model.adjust_logits(1 / fitted.temperature, torch.from_numpy(shift))
+        fitted.apply(loaded.model, n_trained)
         errors = {split: scores.calibration_error() for split, scores in before.items()}
         calibration = {"calibration": {**asdict(fitted), "split": "val", "error_before": errors}}
     figures: dict[str, dict[str, Any]] = {}
@@ -202,14 +199,6 @@ def _figures(
         errors = {split: values["calibration_error"] for split, values in figures.items()}
         calibration["calibration"]["error_after"] = errors
     return figures, calibration
-
-
-def _n_trained(data: "PreparedDataset", classes: Sequence[str]) -> Any:
-    """Training drawings of each class, int64 (K,)."""
-    import numpy as np
-
-    by_class = data.manifest["n_by_class"]
-    return np.array([by_class[word]["train"] for word in classes], dtype=np.int64)
 
 
 def _check_unseen(tested: "PreparedDataset", data: "PreparedDataset", classes: Sequence[str]) -> None:
