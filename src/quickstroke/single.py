@@ -27,11 +27,15 @@ Array = NDArray[np.float32]
 
 
 @_jit
-def _add_rows(factors: Any, rows: Any, out: Any) -> None:
-    """Adds the rows, each times its factor, to `out`: eight at a time, so that `out` is seldom read and written."""
+def _add_rows(factors: Any, rows: Any, out: Any, upwards: Any = False) -> None:
+    """Adds the rows, each times its factor, to `out`: eight at a time, so that `out` is seldom read and written.
+
+    Rows that fill the second cache are best gone over `upwards` every other time: what was read last is there still.
+    """
     n = len(factors)
     whole = n - n % 8
-    for k in range(0, whole, 8):
+    for begin in range(0, whole, 8):
+        k = whole - 8 - begin if upwards else begin
         r0, r1, r2, r3 = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
         r4, r5, r6, r7 = rows[k + 4], rows[k + 5], rows[k + 6], rows[k + 7]
         f0, f1, f2, f3 = factors[k], factors[k + 1], factors[k + 2], factors[k + 3]
@@ -92,7 +96,7 @@ def _layer(x: Any, laid: Any, bias: Any, weight_hh: Any) -> Any:
             for j in range(4 * n):
                 a[j] += bias[begin + j]
             if step:
-                _add_rows(out[before, direction * n : (direction + 1) * n], weight, a)
+                _add_rows(out[before, direction * n : (direction + 1) * n], weight, a, step % 2 == 1)
             kept = step % 2
             own = gates[t : t + 1, begin : begin + 4 * n]
             activate_rows(own, activated, c, tanh_c, h, h, t, kept, 1 - kept if step else -1, t, 0)
