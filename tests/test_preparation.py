@@ -126,8 +126,9 @@ def test_only_what_is_not_done_is_read_again(mixed: Path, tmp_path: Path, monkey
     monkeypatch.setattr(binary, "read_blocks", lambda path, word: read.append(word) or blocks(path, word))
     started: list[tuple[int, int]] = []
     prepare(mixed, tmp_path / "out", split=HALF, resume=True, on_start=lambda *args: started.append(args))
-    assert set(read) == {"star", "sun"}
-    assert started == [(3, 2)]  # two files of text and that of a class
+    # What was under way while "house" was told of is written, too.
+    assert set(read) == {"sun"}
+    assert started == [(4, 3)]  # two files of text and those of two classes
 
 
 def test_a_killed_process_is_gone_on_with(mixed: Path, tmp_path: Path) -> None:
@@ -152,7 +153,8 @@ prepare({str(mixed)!r}, {str(tmp_path / "out")!r}, split=FractionSplit(0.5, 0.3,
         file.write(b'{"word": "star", "n_by_')
     done: list[int] = []
     prepare(mixed, tmp_path / "out", split=HALF, resume=True, on_class=lambda word, n, total: done.append(n))
-    assert done == [3, 4]
+    # All that was told is done; the next class may have been written before the kill came.
+    assert done in ([3, 4], [4])
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 

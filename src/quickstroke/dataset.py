@@ -20,7 +20,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,6 +51,8 @@ _MAX_PROCESSES = 3
 
 # Points of a block: enough that what is done once a block does not matter.
 _BLOCK_POINTS = 1 << 21
+# Blocks, and the ends of classes, that wait to be written.
+_MOST_BEHIND = 2
 
 # So many drawings of a dataset are looked at in one piece.
 _PIECE = 1 << 16
@@ -552,36 +554,80 @@ def _write_classes(
         picker.left_out["other words"] += sum(line["n_other"] for line in preparation.sources.values())
     too_few: list[str] = []
     described: dict[int, dict[str, Any]] = {}
-    for label, (word, blocks) in enumerate(_blocks(wanted[begin:], by_word, base, described), start=begin):
-        picker.begin(word)
-        n_old, n_seen = base.n_of(word) if base else 0, 0
-        for block in blocks:
-            keep, key_ids, splits = picker.pick(block)
-            if n_seen < n_old and len(keep) < len(block):
-                raise DatasetError(
-                    f"{preparation.into}: a drawing of {word!r} shares its key_id with one of a new class before "
-                    "it, and only one of them can stay; give --classes with the new words last, or prepare all again"
-                )
-            n_seen += len(block)
-            if not too_few:
-                writer.append(label, block, keep, key_ids, splits)
-        counts = picker.end()
-        shortage = rules.split.shortage(counts)
-        if shortage:
-            too_few.append(f"{word} has {sum(counts)}, {shortage}")
-        if not too_few:
-            preparation.note(
-                word=word,
-                n_by_split=dict(zip(SPLITS, counts, strict=True)),
-                left_out=dict(picker.left_out),
-                sources=[
+    with _InTurn() as behind:
+        for label, (word, blocks) in enumerate(_blocks(wanted[begin:], by_word, base, described), start=begin):
+            picker.begin(word)
+            n_old, n_seen = base.n_of(word) if base else 0, 0
+            for block in blocks:
+                keep, key_ids, splits = picker.pick(block)
+                if n_seen < n_old and len(keep) < len(block):
+                    raise DatasetError(
+                        f"{preparation.into}: a drawing of {word!r} shares its key_id with one of a new class before "
+                        "it, and only one of them can stay; give --classes with the new words last, or prepare all "
+                        "again"
+                    )
+                n_seen += len(block)
+                if not too_few:
+                    behind.do(partial(writer.append, label, block, keep, key_ids, splits))
+            counts = picker.end()
+            shortage = rules.split.shortage(counts)
+            if shortage:
+                too_few.append(f"{word} has {sum(counts)}, {shortage}")
+            line = {
+                "word": word,
+                "n_by_split": dict(zip(SPLITS, counts, strict=True)),
+                "left_out": dict(picker.left_out),
+                "sources": [
                     described.pop(source.position) for source in by_word.get(word, ()) if source.position is not None
                 ],
-                written=writer.written(),
+            }
+            behind.do(
+                partial(_note_class, preparation, writer, line) if not too_few else lambda: None,
+                partial(on_class, word, label + 1, len(wanted)),
             )
-        on_class(word, label + 1, len(wanted))
     if too_few:
         raise DatasetError("too few drawings: " + "; ".join(too_few))
+
+
+def _note_class(preparation: Preparation, writer: Writer, line: Mapping[str, Any]) -> None:
+    preparation.note(**line, written=writer.written())
+
+
+class _InTurn:
+    """A thread that does one thing after the other, a few of them behind; where one fails, none after it is done.
+
+    Leaving the context waits for all, and raises what one of them did.
+    """
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1)
+        self._under_way = deque[tuple[Future[None], Callable[[], None]]]()
+
+    def __enter__(self) -> "_InTurn":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self._pool:
+            if error[0] is None:
+                self._wait(0)
+
+    def do(self, task: Callable[[], None], then: Callable[[], None] = lambda: None) -> None:
+        """Does it after those before it, and `then` some time after it, here; raises what one of them did."""
+        self._wait(_MOST_BEHIND)
+        before = self._under_way[-1][0] if self._under_way else None
+
+        def run() -> None:
+            if before is not None:
+                before.result()
+            task()
+
+        self._under_way.append((self._pool.submit(run), then))
+
+    def _wait(self, n_behind: int) -> None:
+        while len(self._under_way) > n_behind:
+            future, then = self._under_way.popleft()
+            future.result()
+            then()
 
 
 def _manifest(
@@ -678,7 +724,7 @@ class _Picker:
         self.left_out = Counter(left_out)
         if isinstance(self._rules.split, PositionSplit):
             for key_ids in placed:
-                self._placed.add(key_ids)
+                self._placed.add_new(key_ids)
 
     def begin(self, word: str) -> None:
         """Begins a class."""
@@ -717,12 +763,13 @@ class _Picker:
 
     def end(self) -> list[int]:
         """Ends a class; its drawings in each split."""
-        self._placed.add(np.concatenate([np.empty(0, np.uint64), *self._of_class]))
+        self._placed.add_new(np.concatenate([np.empty(0, np.uint64), *self._of_class]))
         return [int(n) for n in self._counts]
 
     def _drop(self, keep: NDArray[np.int64], mask: NDArray[np.bool_], reason: str) -> NDArray[np.int64]:
-        self.left_out[reason] += len(keep) - int(mask.sum())
-        return keep[mask]
+        n = int(np.count_nonzero(mask))
+        self.left_out[reason] += len(keep) - n
+        return keep if n == len(keep) else keep[mask]
 
 
 def _hash_drawings(block: DrawingBlock) -> NDArray[np.uint64]:

@@ -76,33 +76,35 @@ def _fill(
     times: Any,
     recognized: Any,
 ) -> None:
-    """Spreads the records that `_scan` counted over the arrays of a DrawingBlock."""
-    at = p = 0
+    """Spreads the records that `_scan` counted over the arrays of a DrawingBlock; `pen_up` is all zero before."""
+    # Where an index might be negative, each access looks whether it is, and no loop becomes vectors.
+    u = np.uint64
+    coordinates = points.reshape(points.size)
+    at = p = u(0)
     for i in range(key_ids.size):
-        key = np.uint64(0)
-        for b in range(7, -1, -1):
-            key = key << np.uint64(8) | np.uint64(data[at + b])
+        key = u(0)
+        for b in range(8):
+            key |= u(data[at + u(b)]) << u(8 * b)
         key_ids[i] = key
-        countries[i, 0] = data[at + 8]
-        countries[i, 1] = data[at + 9]
-        recognized[i] = data[at + 10]
-        time = np.uint32(0)
-        for b in range(14, 10, -1):
-            time = time << np.uint32(8) | np.uint32(data[at + b])
+        countries[i, 0] = data[at + u(8)]
+        countries[i, 1] = data[at + u(9)]
+        recognized[i] = data[at + u(10)]
+        time = u(0)
+        for b in range(4):
+            time |= u(data[at + u(11 + b)]) << u(8 * b)
         times[i] = time
-        n_strokes = int(data[at + 15]) | int(data[at + 16]) << 8
-        at += 17
+        n_strokes = u(data[at + u(15)]) | u(data[at + u(16)]) << u(8)
+        at += u(17)
         offsets[i] = p
         for _ in range(n_strokes):
-            n = int(data[at]) | int(data[at + 1]) << 8
-            at += 2
+            n = u(data[at]) | u(data[at + u(1)]) << u(8)
+            at += u(2)
             for k in range(n):
-                points[p + k, 0] = data[at + k]
-                points[p + k, 1] = data[at + n + k]
-                pen_up[p + k] = 0
+                coordinates[u(2) * (p + k)] = data[at + k]
+                coordinates[u(2) * (p + k) + u(1)] = data[at + n + k]
             p += n
-            pen_up[p - 1] = 1
-            at += 2 * n
+            pen_up[p - u(1)] = 1
+            at += u(2) * n
     offsets[key_ids.size] = p
 
 
@@ -153,7 +155,7 @@ def _block(data: NDArray[np.uint8], n: int, n_points: int, word: str) -> Drawing
     block = DrawingBlock(
         word=word,
         points=np.empty((n_points, 2), dtype=np.uint8),
-        pen_up=np.empty(n_points, dtype=np.uint8),
+        pen_up=np.zeros(n_points, dtype=np.uint8),
         offsets=np.empty(n + 1, dtype=np.int64),
         key_ids=np.empty(n, dtype=np.uint64),
         countrycodes=np.empty((n, 2), dtype=np.uint8),
