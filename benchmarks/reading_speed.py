@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="folder of official binary files")
     parser.add_argument("--classes", nargs="+", default=[SAMPLE])
     parser.add_argument("--n", type=int, default=500, help="drawings of each file")
-    parser.add_argument("--n-copies", type=int, default=10, help="how often they are repeated; 1 for as they are")
+    parser.add_argument("--n-copies", type=int, default=40, help="how often they are repeated; 1 for as they are")
     parser.add_argument("--n-plain", type=int, default=40, help="drawings of each file for the plain recipe")
     parser.add_argument("--n-turns", type=int, default=7)
     options = parser.parse_args()

@@ -32,11 +32,11 @@ MAX_GUESS_PARAMETERS = 1_000_000
 PROSE = """\
 ## Where the remaining time goes
 
-**Reading and preparing.** The reader alone is several times faster than the whole: it goes over each byte twice, once
-to count and once to spread, and that is near what one core can do with records of unknown length. The rest of `prepare`
-is what makes a dataset one can trust: key_ids are sorted to find those that are there twice, every file, source and
-result, gets its SHA-256, and all is brought to the disk before it gets its name. Threads read ahead and hash, one
-writes; hashing a file while it is written, not after, would be the next step.
+**Reading and preparing.** The reader alone is several times faster than the whole: it goes over the headers of records
+twice, once to count and once to spread. The rest of `prepare` is what makes a dataset one can trust: key_ids go into a
+hash table that finds those that are there twice, every file, source and result, gets its SHA-256, which is most of what
+is left, and all is brought to the disk before it gets its name. Threads read ahead and hash, another writes what was
+chosen; arrays that are used again, not taken from the system anew for each file, would give another tenth.
 
 **Training.** An LSTM's steps depend on each other, so a batch is as many small products one after the other as its
 longest drawing has points. With 256 units most of the time is products, near the rate that the processor has for them;

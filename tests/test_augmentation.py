@@ -21,7 +21,7 @@ Strokes = list[NDArray[np.uint8]]
 Points = NDArray[np.float32]
 
 NAMES = tuple(field.name for field in fields(Augmentation))
-VIEW = ("blend", "turn", "shear", "stretch", "loosen", "wave", "jitter")
+VIEW = ("blend", "turn", "shear", "stretch", "loosen", "wave", "jitter", "spin")
 PREPROCESSINGS = get_args(Preprocessing)
 # A stroke from corner to corner: the bounding box is the same whatever happens inside it.
 DIAGONAL = np.array([[0, 0], [255, 255]], np.uint8)
@@ -196,6 +196,18 @@ def test_turned_keeps_angles(seed: int) -> None:
     a = matrix_of(HOUSE, seed, turn=0.3)
     assert np.allclose(a.T @ a, np.eye(2) * (a.T @ a)[0, 0], atol=1e-5)
     assert np.linalg.det(a) > 0 and abs(a[0, 1]) > 1e-4
+
+
+def test_spun_is_turned_by_any_angle() -> None:
+    quarters = set()
+    for seed in range(40):
+        a = matrix_of(HOUSE, seed, spin=1.0)
+        assert np.allclose(a.T @ a, np.eye(2) * (a.T @ a)[0, 0], atol=1e-5) and np.linalg.det(a) > 0
+        quarters.add(int(np.arctan2(a[1, 0], a[0, 0]) // (np.pi / 2)))
+    assert quarters == {-2, -1, 0, 1}
+    # Some of them are; the others stay as they are.
+    kept = [np.allclose(matrix_of(HOUSE, seed, spin=0.5), np.eye(2), atol=1e-5) for seed in range(40)]
+    assert 10 <= sum(kept) <= 30
 
 
 @pytest.mark.parametrize("seed", range(9))
@@ -539,16 +551,17 @@ def test_parameters_are_the_values_in_order() -> None:
     values = [round(0.01 * k, 2) for k in range(1, len(NAMES) + 1)]
     assert Augmentation(**dict(zip(NAMES, values, strict=True))).parameters.tolist() == values
     assert not Augmentation().parameters.any()
-    assert STROKES.parameters.all()
+    assert [name for name in NAMES if not getattr(STROKES, name)] == ["spin"]
     assert Augmentation(**dict(zip(NAMES, values, strict=True))).of_view == values[: len(VIEW)]
     assert NAMES[: len(VIEW)] == VIEW
 
 
 def test_strength_is_of_what_a_view_does_alone() -> None:
-    half = STROKES.with_view(0.5)
-    assert half.of_view == [STROKES.blend, *(0.5 * value for value in STROKES.of_view[1:])]
-    assert {name for name in NAMES if getattr(half, name) != getattr(STROKES, name)} == set(VIEW) - {"blend"}
-    assert STROKES.with_view(1.0) == STROKES
+    change = replace(STROKES, spin=0.3)
+    half = change.with_view(0.5)
+    assert half.of_view == [STROKES.blend, *(0.5 * value for value in STROKES.of_view[1:-1]), 0.3]
+    assert {name for name in NAMES if getattr(half, name) != getattr(change, name)} == set(VIEW) - {"blend", "spin"}
+    assert change.with_view(1.0) == change
 
 
 def test_a_corner_is_never_left_out() -> None:

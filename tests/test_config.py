@@ -52,6 +52,7 @@ def trainings(draw: st.DrawFn) -> TrainConfig:
         augment=draw(st.sampled_from(["none", "strokes"])),
         balance=draw(parts),
         view_strength=draw(parts),
+        spin=draw(parts),
         pretrained=draw(st.lists(st.text(max_size=9), max_size=3).map(tuple)),
         teacher=teacher,
         teacher_weight=draw(parts),

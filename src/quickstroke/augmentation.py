@@ -3,8 +3,8 @@
 What happens to a drawing comes in two stages, each a function of its own seed. Its *view* has another shape, and is
 what a teacher sees as well:
 
-    blended with a similar drawing of the same category, turned, sheared, stretched, each stroke a little apart from the
-    others, bent by a slow wave, each point moved a little
+    blended with a similar drawing of the same category, turned (some of them by any angle), sheared, stretched, each
+    stroke a little apart from the others, bent by a slow wave, each point moved a little
 
 Then the student alone sees another way of drawing it, by which a teacher that reads strokes in order is misled:
 
@@ -38,7 +38,7 @@ _FARTHEST = 0.7
 _RETRACED = 0.01
 # Points that one becomes at most: with one in the middle before it, once more where the pen is lifted, and all again.
 _MOST_POINTS = 6
-_VIEW = ("blend", "turn", "shear", "stretch", "loosen", "wave", "jitter")
+_VIEW = ("blend", "turn", "shear", "stretch", "loosen", "wave", "jitter", "spin")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +55,7 @@ class Augmentation:
             times its own shift.
         wave: standard deviation of the height of a wave of about one period over the drawing.
         jitter: standard deviation of each coordinate of each point, at most; a drawing has its own from 0 up to it.
+        spin: probability that a drawing is turned by any angle, not by one of about `turn`.
         mirror: probability that left and right are exchanged.
         drop_points: probability that a point inside a stroke that is no corner is left out, at most; a drawing has its
             own.
@@ -75,6 +76,7 @@ class Augmentation:
     loosen: float = 0.0
     wave: float = 0.0
     jitter: float = 0.0
+    spin: float = 0.0
     mirror: float = 0.0
     drop_points: float = 0.0
     drop_stroke: float = 0.0
@@ -98,8 +100,8 @@ class Augmentation:
         return [getattr(self, name) for name in _VIEW]
 
     def with_view(self, strength: float) -> "Augmentation":
-        """The same with the values of views times `strength`, but for `blend`."""
-        return replace(self, **{name: strength * getattr(self, name) for name in _VIEW if name != "blend"})
+        """The same with the values of views that say how far, not how often, times `strength`."""
+        return replace(self, **{key: strength * getattr(self, key) for key in _VIEW if key not in ("blend", "spin")})
 
     @property
     def parameters(self) -> NDArray[np.float64]:
@@ -356,6 +358,8 @@ def _part(part: Any, turn: Any, sign: Any) -> Any:
 def _view(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> None:
     """Moves the first `n` points."""
     turn, shear, stretch = p[1] * _normal(state), p[2] * _normal(state), np.exp(0.5 * p[3] * _normal(state))
+    if p[7] > 0 and _uniform(state) < p[7]:
+        turn = 2 * np.pi * _uniform(state)
     height_x, height_y = p[5] * _normal(state), p[5] * _normal(state)
     phase_x, phase_y = 2 * np.pi * _uniform(state), 2 * np.pi * _uniform(state)
     frequency_x, frequency_y = 0.5 + _uniform(state), 0.5 + _uniform(state)
@@ -391,8 +395,8 @@ def _view(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> None:
 @numba.njit(cache=True, nogil=True)
 def _thin(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> Any:
     """Leaves points out and perhaps exchanges left and right, in place; returns how many points are left."""
-    flip = -1.0 if _uniform(state) < p[7] else 1.0
-    drop = p[8] * _uniform(state)
+    flip = -1.0 if _uniform(state) < p[8] else 1.0
+    drop = p[9] * _uniform(state)
     _, _, width, height = _box(x, y, 0, n)
     # A point well beside the line of its neighbours is a corner, without which a square were a triangle.
     largest = (_CORNER * max(width, height, 1.0)) ** 2
@@ -420,17 +424,17 @@ def _restroke(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any, x2: Any, y2:
         n_strokes += pen[i] > 0
     for k in range(n_strokes):
         order[k] = k
-    if _uniform(state) < p[10]:
+    if _uniform(state) < p[11]:
         for k in range(n_strokes - 1, 0, -1):
             other = int(_uniform(state) * (k + 1))
             order[k], order[other] = order[other], order[k]
     dropped = -1
-    if _uniform(state) < p[9] and n_strokes >= 3:
+    if _uniform(state) < p[10] and n_strokes >= 3:
         dropped = int(_uniform(state) * n_strokes)
-    has_backwards = _uniform(state) < p[11]
-    middle = p[12] * _uniform(state)
-    lift = 0.25 * _uniform(state) if _uniform(state) < p[14] else 0.0
-    has_retraced = _uniform(state) < p[15]
+    has_backwards = _uniform(state) < p[12]
+    middle = p[13] * _uniform(state)
+    lift = 0.25 * _uniform(state) if _uniform(state) < p[15] else 0.0
+    has_retraced = _uniform(state) < p[16]
     beside = _RETRACED
     if has_retraced:
         _, _, width, height = _box(x, y, 0, n)
@@ -467,7 +471,7 @@ def _restroke(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any, x2: Any, y2:
             pen2[n_out - 1] = 1
             backwards = not backwards
             shift_x, shift_y = beside * _normal(state), beside * _normal(state)
-    if _uniform(state) < p[13]:
+    if _uniform(state) < p[14]:
         n_out = max(int(np.ceil(n_out * (0.2 + 0.8 * _uniform(state)))), 1)
         # The pen may be on the paper still: then the last point is no end of a stroke, but a reader that is given
         # strokes so far takes it for one.

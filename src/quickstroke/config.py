@@ -171,6 +171,7 @@ class TrainConfig:
         augment: `view` changes the shape of drawings anew each time, `strokes` also how they are drawn and how much of
             them is there, as in `augmentation`.
         view_strength: how far `view` and `strokes` turn, stretch and bend drawings, as a part of what they do at most.
+        spin: part of the drawings that they turn by any angle, which teachers follow; labels do not tell how far.
         balance: how far rare classes are seen more often: 0 as they are, 1 all classes alike.
         pretrained: model or run whose weights a training begins with, where names and shapes are the same; rows of
             the output layer go by their word. Of several, with one name and the same classes, it is their mean.
@@ -208,6 +209,7 @@ class TrainConfig:
     averaging: float = 0.0
     augment: Augment = "none"
     view_strength: float = 1.0
+    spin: float = 0.0
     balance: float = 0.0
     pretrained: tuple[str, ...] = ()
     teacher: tuple[str, ...] = ()
@@ -241,7 +243,7 @@ class TrainConfig:
         for key in ("warmup", "dropout", "label_smoothing", "averaging", "unlabelled"):
             if not 0 <= getattr(self, key) < 1:
                 raise ConfigError(f"{key} should be from 0 to below 1, got {getattr(self, key)}")
-        for key in ("balance", "teacher_weight", "view_strength"):
+        for key in ("balance", "teacher_weight", "view_strength", "spin"):
             if not 0 <= getattr(self, key) <= 1:
                 raise ConfigError(f"{key} should be from 0 to 1, got {getattr(self, key)}")
         if self.unlabelled and not self.teacher:

@@ -478,7 +478,9 @@ def _move(
 
 def change_of(config: TrainConfig) -> Augmentation:
     """The augmentation of a configuration."""
-    return Augmentation() if config.augment == "none" else augmentation.STROKES.with_view(config.view_strength)
+    if config.augment == "none":
+        return Augmentation()
+    return replace(augmentation.STROKES.with_view(config.view_strength), spin=config.spin)
 
 
 def set_learning_rate(optimizer: Adam, config: TrainConfig, progress: float) -> None:

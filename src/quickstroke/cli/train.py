@@ -148,8 +148,12 @@ def _train(name: str, options: Options, class_slice: ClassSlice | None, asked: d
     _check_counts(options, data, asked)
     if options.train.patience >= options.train.n_epochs:
         note(f"--patience {options.train.patience} has no effect in {options.train.n_epochs} epochs")
-    if options.train.augment == "none" and options.train.view_strength != 1:
-        note("--view-strength has no effect with --augment none")
+    for option, value, default in (
+        ("--view-strength", options.train.view_strength, 1),
+        ("--spin", options.train.spin, 0),
+    ):
+        if options.train.augment == "none" and value != default:
+            note(f"{option} has no effect with --augment none")
     classes = None if options.train_classes is None else parse_classes(options.train_classes)
     if class_slice is not None:
         classes = class_slice.of(data.classes)
