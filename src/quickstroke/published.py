@@ -75,7 +75,8 @@ class LoadedModel:
             alone = [self._single.logits(own[:n]) for own, n in zip(points, lengths, strict=True)]
             logits = np.array(alone, np.float64)  # (B, K)
             values = np.exp(logits - logits.max(1, keepdims=True))
-            return cast(NDArray[np.float64], values / values.sum(1, keepdims=True))
+            probabilities: NDArray[np.float64] = values / values.sum(1, keepdims=True)
+            return probabilities
         with torch.inference_mode():
             of_all = self.model(torch.from_numpy(points), torch.from_numpy(lengths))  # (B, K)
             return cast(NDArray[np.float64], of_all.double().softmax(1).numpy())  # (B, K)
