@@ -476,8 +476,11 @@ def test_keys_are_told_from_those_on_disk(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(keys, "_RUN_KEYS", 50)
     rng = np.random.default_rng(3)
     ours, theirs = KeySet(tmp_path / "keys"), set[int]()
-    for _ in range(40):
-        values = rng.integers(0, 1000, 30).astype(np.uint64)
+    for turn in range(40):
+        values = rng.integers(0, 1000, 120 if turn == 9 else 30).astype(np.uint64)  # once more than fit at a time
+        if turn % 4 == 1:
+            values[rng.integers(0, 30, 2)] = 0  # which is no place's content
+        assert ours.among(values).tolist() == [value in theirs for value in values.tolist()]
         expected = []
         for value in values.tolist():
             expected.append(value not in theirs)

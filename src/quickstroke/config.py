@@ -171,7 +171,8 @@ class TrainConfig:
         augment: `view` changes the shape of drawings anew each time, `strokes` also how they are drawn and how much of
             them is there, as in `augmentation`.
         view_strength: how far `view` and `strokes` turn, stretch and bend drawings, as a part of what they do at most.
-        spin: part of the drawings that they turn by any angle, which teachers follow; labels do not tell how far.
+        spin: part of the drawings that they turn by any angle. It helps a student of teachers, who say what comes of
+            it, and costs accuracy with labels alone.
         balance: how far rare classes are seen more often: 0 as they are, 1 all classes alike.
         pretrained: model or run whose weights a training begins with, where names and shapes are the same; rows of
             the output layer go by their word. Of several, with one name and the same classes, it is their mean.

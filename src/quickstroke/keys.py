@@ -8,7 +8,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-# 16 MiB a run, 32 MiB in memory.
+# 16 MiB a run at most, 32 MiB in memory.
 _RUN_KEYS = 1 << 21
 _LEAST_PLACES = 1 << 10
 
@@ -37,17 +37,17 @@ class KeySet:
         return new
 
     def _add_piece(self, values: NDArray[np.uint64], new: NDArray[np.bool_]) -> None:
+        if self._n + len(values) > _RUN_KEYS:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._runs.append(self._folder / f"{len(self._runs)}.run")
+            np.sort(_keys_of(self._table)).tofile(self._runs[-1])
+            self._n, self._table = 0, _empty_table(0)
         for run in self._each_run():
             new &= ~is_among(values, run)
         if 2 * (self._n + len(values)) > len(self._table):
             before, self._table = self._table, _empty_table(self._n + len(values))
             _insert(self._table, _keys_of(before), np.ones(self._n, dtype=bool))
         self._n += _insert(self._table, values, new)
-        if self._n >= _RUN_KEYS:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._runs.append(self._folder / f"{len(self._runs)}.run")
-            np.sort(_keys_of(self._table)).tofile(self._runs[-1])
-            self._n, self._table = 0, _empty_table(0)
 
     def _each_run(self) -> Iterator[NDArray[np.uint64]]:
         for path in self._runs:
