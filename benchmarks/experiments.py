@@ -50,7 +50,6 @@ LABELS = (
     Row("no-augmentation", "no augmentation", SMALL, "--augment none"),
     Row("view", "only the shape augmented, not how it is drawn", SMALL, "--augment view"),
     Row("half", "the shape changed half as far", SMALL, "--view-strength 0.5"),
-    Row("spun", "a quarter of the drawings turned by any angle", SMALL, "--spin 0.25"),
     Row("uniform", "PyTorch's initial weights", SMALL, "--initialization uniform"),
     Row("batch", "points normalised batch by batch", SMALL, "--normalization batch"),
     Row("constant", "constant learning rate", SMALL, "--schedule constant"),
@@ -71,7 +70,6 @@ _TAUGHT = f"{_START} {_TEACHERS} --unlabelled 0.25 {_HALF}"
 TEACHERS = (
     Row("taught", "labels, teachers, drawings of other words too", SMALL, _TAUGHT),
     Row("far", "the shape changed twice as far", SMALL, f"{_START} {_TEACHERS} --unlabelled 0.25"),
-    Row("spun-taught", "a quarter of the drawings turned by any angle", SMALL, f"{_TAUGHT} --spin 0.25"),
     Row("one", "one teacher, of 2020", SMALL, f"{_START} --teacher {{better}} --unlabelled 0.25 {_HALF}"),
     Row("two", "two, both of 2020", SMALL, f"{_START} --teacher {{better}} {{worse}} --unlabelled 0.25 {_HALF}"),
     Row("own-words", "no drawings of other words", SMALL, f"{_START} {_TEACHERS} {_HALF}"),

@@ -136,27 +136,41 @@ quickstroke train $base $similar --into runs14/$base --n-epochs 3 --learning-rat
 
 # And by the better 2020 model alone, which has not learnt these drawings by heart, of which a quarter are turned by any
 # angle: it knows what lies down or stands on its head, which few drawings of a word do. The result is the mean of what
-# these trainings began with and what they came to.
-test -d fourth || for run in runs14/$base runs13/$small; do quickstroke publish $run --into fourth; done
+# these trainings began with and what they came to; its one epoch hardly moves it.
+test -d fourth || for run in runs14/$base runs13/$small runs13/simple_lay1_sz64 runs7/simple_lay2_sz64 \
+  runs7/simple_lay1_sz256; do quickstroke publish $run --into fourth; done
 turned="--data all345 --train-classes seed100 --recipe strong --resume --criterion balanced_loss
   --teacher seed/simple_lay2_sz256.model --teacher-cache runs/teacher --balance 0.8 --unlabelled 0.25
-  --view-strength 0.5 --spin 0.25 --batch-size 256 --label-smoothing 0"
-of_base="--teacher-weight 0.9 --dropout 0.15"
-of_small="--teacher-weight 0.85 --dropout 0.05"
-quickstroke train $base $turned $of_base --n-views 12 --into runs15/$base --n-epochs 36 --learning-rate 0.0015 \
+  --view-strength 0.5 --spin 0.25 --label-smoothing 0"
+still="--n-views 24 --n-epochs 1 --learning-rate 0.000001"
+own="--batch-size 256 --teacher-weight 0.9 --dropout 0.15"
+quickstroke train $base $turned $own --n-views 12 --into runs15/$base --n-epochs 36 --learning-rate 0.0015 \
   --pretrained fourth/$base.model
-quickstroke train $base $turned $of_base --n-views 24 --into runs16/$base --n-epochs 24 --learning-rate 0.0015 \
+quickstroke train $base $turned $own --n-views 24 --into runs16/$base --n-epochs 24 --learning-rate 0.0015 \
   --pretrained runs15/$base/last.model --seed 1
-quickstroke train $small $turned $of_small --n-views 12 --into runs15/$small --n-epochs 40 --learning-rate 0.002 \
-  --pretrained fourth/$small.model --seed 1
-quickstroke train $small $turned $of_small --n-views 24 --into runs16/$small --n-epochs 36 --learning-rate 0.002 \
-  --pretrained runs15/$small/last.model --seed 2
-quickstroke train $base $turned $of_base --n-views 24 --into runs17/$base --n-epochs 3 --learning-rate 0.0001 \
+quickstroke train $base $turned $own $still --into runs17/$base \
   --pretrained fourth/$base.model runs15/$base/last.model runs16/$base/last.model
-quickstroke train $small $turned $of_small --n-views 24 --into runs17/$small --n-epochs 3 --learning-rate 0.0001 \
-  --pretrained runs15/$small/last.model runs16/$small/last.model
+own="--batch-size 256 --teacher-weight 0.85 --dropout 0.05"
+quickstroke train $small $turned $own --n-views 12 --into runs15/$small --n-epochs 40 --learning-rate 0.002 \
+  --pretrained fourth/$small.model --seed 1
+quickstroke train $small $turned $own --n-views 24 --into runs16/$small --n-epochs 36 --learning-rate 0.002 \
+  --pretrained runs15/$small/last.model --seed 2
+quickstroke train $small $turned $own $still --into runs17/$small \
+  --pretrained fourth/$small.model runs15/$small/last.model runs16/$small/last.model
+own="--batch-size 128 --teacher-weight 0.9 --dropout 0 --augment view --clip-norm 0.3"
+quickstroke train simple_lay2_sz64 $turned $own --n-views 24 --into runs15/simple_lay2_sz64 --n-epochs 30 \
+  --learning-rate 0.003 --pretrained fourth/simple_lay2_sz64.model
+quickstroke train simple_lay1_sz256 $turned $own --n-views 24 --into runs15/simple_lay1_sz256 --n-epochs 12 \
+  --learning-rate 0.003 --pretrained fourth/simple_lay1_sz256.model --dropout 0.1
+name=simple_lay1_sz64
+quickstroke train $name $turned $own --n-views 12 --into runs15/$name --n-epochs 40 --learning-rate 0.003 \
+  --pretrained fourth/$name.model
+quickstroke train $name $turned $own --n-views 24 --into runs16/$name --n-epochs 60 --learning-rate 0.004 \
+  --pretrained fourth/$name.model runs15/$name/last.model --seed 1
+quickstroke train $name $turned $own $still --into runs17/$name \
+  --pretrained fourth/$name.model runs15/$name/last.model runs16/$name/last.model
 
-hundred="runs17/$base runs17/$small runs13/simple_lay1_sz64 runs7/simple_lay2_sz64 runs7/simple_lay1_sz256"
+hundred="runs17/$base runs17/$small runs17/simple_lay1_sz64 runs15/simple_lay2_sz64 runs15/simple_lay1_sz256"
 sample46="runs46/$small runs5/sample46/$base"
 for run in $hundred; do quickstroke publish $run --into "$3" --replace; done
 for run in $sample46; do quickstroke publish $run --into "$3/sample46" --test-data sample46 --replace; done
