@@ -136,7 +136,7 @@ quickstroke train $base $similar --into runs14/$base --n-epochs 3 --learning-rat
 
 # And by the better 2020 model alone, which has not learnt these drawings by heart, of which a quarter are turned by any
 # angle: it knows what lies down or stands on its head, which few drawings of a word do. The result is the mean of what
-# these trainings began with and what they came to; its one epoch hardly moves it.
+# these trainings came to and, but for the small model, of what they began with; its one epoch hardly moves it.
 test -d fourth || for run in runs14/$base runs13/$small runs13/simple_lay1_sz64 runs7/simple_lay2_sz64 \
   runs7/simple_lay1_sz256; do quickstroke publish $run --into fourth; done
 turned="--data all345 --train-classes seed100 --recipe strong --resume --criterion balanced_loss
@@ -156,12 +156,16 @@ quickstroke train $small $turned $own --n-views 12 --into runs15/$small --n-epoc
 quickstroke train $small $turned $own --n-views 24 --into runs16/$small --n-epochs 36 --learning-rate 0.002 \
   --pretrained runs15/$small/last.model --seed 2
 quickstroke train $small $turned $own $still --into runs17/$small \
-  --pretrained fourth/$small.model runs15/$small/last.model runs16/$small/last.model
+  --pretrained runs15/$small/last.model runs16/$small/last.model
 own="--batch-size 128 --teacher-weight 0.9 --dropout 0 --augment view --clip-norm 0.3"
 quickstroke train simple_lay2_sz64 $turned $own --n-views 24 --into runs15/simple_lay2_sz64 --n-epochs 30 \
   --learning-rate 0.003 --pretrained fourth/simple_lay2_sz64.model
 quickstroke train simple_lay1_sz256 $turned $own --n-views 24 --into runs15/simple_lay1_sz256 --n-epochs 12 \
   --learning-rate 0.003 --pretrained fourth/simple_lay1_sz256.model --dropout 0.1
+for name in simple_lay2_sz64 simple_lay1_sz256; do
+  quickstroke train $name $turned $own $still --into runs17/$name \
+    --pretrained fourth/$name.model runs15/$name/last.model
+done
 name=simple_lay1_sz64
 quickstroke train $name $turned $own --n-views 12 --into runs15/$name --n-epochs 40 --learning-rate 0.003 \
   --pretrained fourth/$name.model
@@ -170,7 +174,7 @@ quickstroke train $name $turned $own --n-views 24 --into runs16/$name --n-epochs
 quickstroke train $name $turned $own $still --into runs17/$name \
   --pretrained fourth/$name.model runs15/$name/last.model runs16/$name/last.model
 
-hundred="runs17/$base runs17/$small runs17/simple_lay1_sz64 runs15/simple_lay2_sz64 runs15/simple_lay1_sz256"
+hundred="runs17/$base runs17/$small runs17/simple_lay1_sz64 runs17/simple_lay2_sz64 runs17/simple_lay1_sz256"
 sample46="runs46/$small runs5/sample46/$base"
 for run in $hundred; do quickstroke publish $run --into "$3" --replace; done
 for run in $sample46; do quickstroke publish $run --into "$3/sample46" --test-data sample46 --replace; done
