@@ -12,6 +12,7 @@ median over the turns. Official files hold some 100,000 drawings each: smaller o
 import argparse
 import json
 import os
+import shutil
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -85,8 +86,8 @@ def main() -> None:
     parser.add_argument("--classes", nargs="+", default=[SAMPLE])
     parser.add_argument("--n", type=int, default=500, help="drawings of each file")
     parser.add_argument("--n-copies", type=int, default=40, help="how often they are repeated; 1 for as they are")
-    parser.add_argument("--n-plain", type=int, default=40, help="drawings of each file for the plain recipe")
-    parser.add_argument("--n-turns", type=int, default=7)
+    parser.add_argument("--n-plain", type=int, default=100, help="drawings of each file for the plain recipe")
+    parser.add_argument("--n-turns", type=int, default=15)
     options = parser.parse_args()
     words = parse_classes(options.classes)
     torch.set_num_threads(1)
@@ -116,6 +117,8 @@ def main() -> None:
             if turn:  # the first turn compiles and brings the files into memory
                 for way, rate in taken.items():
                     rates[way].append(rate)
+            for k in range(2, n_prepared + 1):  # a disk need not hold them all
+                shutil.rmtree(Path(temporary) / f"data{k}", ignore_errors=True)
         made = Path(temporary) / "data1"
         n_bytes = sum(path.stat().st_size for path in made.iterdir()) / len(PreparedDataset(made))
         n_points = float(PreparedDataset(made).n_points.mean())

@@ -276,6 +276,14 @@ def test_a_run_whose_best_epoch_another_criterion_chose(copy, tmp_path):
     assert "Figures of `best.model`, epoch 2:" in text
 
 
+def test_a_run_of_one_epoch(copy, tmp_path):
+    edit_json(copy / "config.json", lambda values: values["train"].update(n_epochs=1))
+    runs.write_metrics(copy, runs.read_metrics(copy)[:1])
+    report.write_report([copy], tmp_path / "out.md")
+    text = (tmp_path / "out.md").read_text()
+    assert "It has one epoch. Recipe" in text and "Of its" not in text
+
+
 # --- runs without their dataset, and runs that cannot be reported
 
 

@@ -747,7 +747,7 @@ def _introduction(result: Result) -> str:
     precision = "" if train.precision == "auto" else f", precision `{train.precision}`"  # older runs do not say
     criterion = "" if train.criterion == "top1" else " by its loss, every class counting alike,"
     if n >= train.n_epochs:
-        state = f"Of its {n} epochs the best{criterion} is {best}."
+        state = f"Of its {n} epochs the best{criterion} is {best}." if n > 1 else "It has one epoch."
     elif run.stopped_early:
         state = f"It stopped after {n} of {train.n_epochs} epochs: none was better than epoch {best} in {n - best}."
     else:
