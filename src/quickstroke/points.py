@@ -110,9 +110,7 @@ def to_points(
     points = np.concatenate(strokes).astype(np.float64)
     pen_up = np.zeros(len(points))
     pen_up[np.cumsum([len(stroke) for stroke in strokes]) - 1] = 1
-    # As `n_rows`, which takes longer for one drawing than all that follows.
-    n = min(max(len(points) - (preprocessing == "seed3"), 0), max_padding)
-    out = np.zeros((n, n_channels(preprocessing)), dtype=np.float32)
+    out = np.zeros((min(len(points), max_padding), n_channels(preprocessing)), dtype=np.float32)
     # Contiguous, as the rows of a dataset are: one compiled version serves both.
-    fill_rows(np.ascontiguousarray(points[:, 0]), np.ascontiguousarray(points[:, 1]), pen_up, out)
-    return out
+    n = fill_rows(np.ascontiguousarray(points[:, 0]), np.ascontiguousarray(points[:, 1]), pen_up, out)
+    return out[:n]
