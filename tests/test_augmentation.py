@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from quickstroke import batches
-from quickstroke.augmentation import STROKES, Augmentation, gather, kin, seeds
+from quickstroke.augmentation import STROKES, Augmentation, are_across, gather, kin, seeds
 from quickstroke.config import Preprocessing
 from quickstroke.dataset import MemoryDataset, PreparedDataset
 from quickstroke.errors import ConfigError
@@ -21,7 +21,7 @@ Strokes = list[NDArray[np.uint8]]
 Points = NDArray[np.float32]
 
 NAMES = tuple(field.name for field in fields(Augmentation))
-VIEW = ("blend", "turn", "shear", "stretch", "loosen", "wave", "jitter", "spin")
+VIEW = ("blend", "turn", "shear", "stretch", "loosen", "wave", "jitter", "spin", "blend_across")
 PREPROCESSINGS = get_args(Preprocessing)
 # A stroke from corner to corner: the bounding box is the same whatever happens inside it.
 DIAGONAL = np.array([[0, 0], [255, 255]], np.uint8)
@@ -92,7 +92,8 @@ def test_a_drawing_depends_on_its_own_seeds_alone(with_strokes: bool, drawings: 
 
     def gathered(order: NDArray[np.int64]) -> tuple[Points, NDArray[np.int64]]:
         own = stroke_seeds[order] if with_strokes else None
-        return gather(data, order, view_seeds[order], own, STROKES, 30, "pos5")
+        change = replace(STROKES, spin=0.3, unfinished=0.3)
+        return gather(data, order, view_seeds[order], own, change, 30, "pos5")
 
     order = np.random.default_rng(seed).permutation(n)
     together, lengths = gathered(order)
@@ -147,7 +148,7 @@ def test_a_view_does_not_depend_on_the_seeds_of_strokes(dataset: PreparedDataset
 
 def test_the_way_of_drawing_does_not_depend_on_the_seeds_of_views(dataset: PreparedDataset) -> None:
     indices, stroke_seeds = np.arange(40), words(40, 1)
-    change = replace(STROKES, **dict.fromkeys(VIEW, 0.0))
+    change = replace(STROKES, unfinished=0.3, **dict.fromkeys(VIEW, 0.0))
     one, other = (gather(dataset, indices, words(40, k), stroke_seeds, change, 100, "pos5")[0] for k in (2, 3))
     assert np.array_equal(one, other)
 
@@ -399,6 +400,23 @@ def test_kin_are_drawings_of_ones_own_class_and_for_unknown_classes_all(dataset:
     assert sorted(order[begins[1] : ends[1]]) == trained.tolist()
 
 
+def test_some_blends_are_with_a_drawing_of_any_category() -> None:
+    data = memory([SQUARE, BEND], [BEND, BEND + 40])
+    data.labels[:] = [0, 1]
+    whom = kin(data, np.arange(2), np.array([0, 1]))  # of its own category there is none but itself
+    change, own = Augmentation(blend=0.6, blend_across=0.5), words(2000, 3)
+    same, across = np.concatenate(places([SQUARE, BEND])), are_across(own, change)
+    moved = np.zeros(2000, bool)
+    for k in range(2000):
+        points, _ = gather(data, np.array([0]), own[k : k + 1], None, change, 1000, "pos5", whom)
+        moved[k] = not near(np.concatenate(placed(points[0])), same)
+    assert across.mean() == pytest.approx(0.3, abs=0.04)
+    assert not moved[~across].any()
+    # One in sixteen finds itself four times.
+    assert moved[across].mean() == pytest.approx(15 / 16, abs=0.04)
+    assert not are_across(own, Augmentation(blend=0.6)).any()
+
+
 def test_without_kin_nothing_is_blended(dataset: PreparedDataset) -> None:
     indices, own = np.arange(40), words(40, 1)
     plain = gather(dataset, indices, own, None, Augmentation(), 100, "pos5")[0]
@@ -551,16 +569,17 @@ def test_parameters_are_the_values_in_order() -> None:
     values = [round(0.01 * k, 2) for k in range(1, len(NAMES) + 1)]
     assert Augmentation(**dict(zip(NAMES, values, strict=True))).parameters.tolist() == values
     assert not Augmentation().parameters.any()
-    assert [name for name in NAMES if not getattr(STROKES, name)] == ["spin"]
+    assert [name for name in NAMES if not getattr(STROKES, name)] == ["spin", "blend_across", "unfinished"]
     assert Augmentation(**dict(zip(NAMES, values, strict=True))).of_view == values[: len(VIEW)]
     assert NAMES[: len(VIEW)] == VIEW
 
 
 def test_strength_is_of_what_a_view_does_alone() -> None:
-    change = replace(STROKES, spin=0.3)
+    change = replace(STROKES, spin=0.3, blend_across=0.2)
     half = change.with_view(0.5)
-    assert half.of_view == [STROKES.blend, *(0.5 * value for value in STROKES.of_view[1:-1]), 0.3]
-    assert {name for name in NAMES if getattr(half, name) != getattr(change, name)} == set(VIEW) - {"blend", "spin"}
+    assert half.of_view == [STROKES.blend, *(0.5 * value for value in STROKES.of_view[1:-2]), 0.3, 0.2]
+    changed = {name for name in NAMES if getattr(half, name) != getattr(change, name)}
+    assert changed == set(VIEW) - {"blend", "spin", "blend_across"}
     assert change.with_view(1.0) == change
 
 

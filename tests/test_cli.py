@@ -458,10 +458,16 @@ def test_options_without_effect_are_told(run, trained, dataset, binary_folder, t
     into = tmp_path / "patient"
     patient = run("train", MODEL, "--data", dataset.path, "--into", into, "--n-epochs", 1, "--patience", 5)
     assert patient.code == 0 and "--patience 5 has no effect in 1 epochs" in patient.err
-    changes = ("--view-strength", 0.5, "--spin", 0.1)
+    changes = ("--view-strength", 0.5, "--spin", 0.1, "--unfinished", 0.5)
     still = run("train", MODEL, "--data", dataset.path, "--into", f"{into}2", "--n-epochs", 1, *changes)
     assert still.code == 0 and "--view-strength has no effect with --augment none" in still.err
     assert "--spin has no effect with --augment none" in still.err
+    assert "--unfinished has no effect with --augment none" in still.err
+    views = run(
+        "train", MODEL, "--data", dataset.path, "--into", f"{into}3", "--n-epochs", 1, "--augment", "view", *changes
+    )
+    assert views.code == 0 and views.err.count("has no effect") == 1
+    assert "--unfinished has no effect with --augment view" in views.err
 
 
 def test_files_without_drawings_are_told(run, trained, tmp_path):

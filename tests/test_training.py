@@ -998,6 +998,32 @@ def test_a_part_of_an_epoch_is_of_other_classes(dataset, finished, tmp_path, mon
     assert runs.read_metrics(tmp_path / "run")[0]["n_train"] == pytest.approx(120, abs=1)
 
 
+def test_of_blends_across_classes_teachers_alone_say_something(dataset, finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(augmentation, "STROKES", Augmentation(blend=0.8))
+    config = replace(CONFIG, teacher=(str(finished["default"]),), teacher_weight=0.0, augment="view", n_views=1)
+    for part in (0.0, 0.5):
+        changed = replace(config, blend_across=part)
+        seen = goals(monkeypatch, dataset, changed, tmp_path / f"run{part}")
+        is_label = [((goal == 0) | (goal == 1)).all(1) for goal, _ in seen]
+        rows = distillation.seeds_of_views(0, sum(map(len, is_label)))
+        n_across = int(augmentation.are_across(rows, training.change_of(changed)).sum())
+        assert int((~torch.cat(is_label)).sum()) == n_across
+    assert 30 < n_across < 70
+
+
+def test_the_odds_of_labels_follow_their_numbers(dataset, finished, tmp_path, monkeypatch):
+    """All classes have as many drawings here, so that all have the odds that were asked for."""
+    config = replace(CONFIG, teacher=(str(finished["default"]),), teacher_weight=1.0)
+    plain, believed = (
+        torch.cat([goal for goal, _ in goals(monkeypatch, dataset, replace(config, label_odds=odds), tmp_path / name)])
+        for odds, name in ((1.0, "plain"), (10.0, "believed"))
+    )
+    ratio = (believed / (1 - believed)) / (plain / (1 - plain))
+    is_label = ratio > 5
+    assert is_label.sum(1).tolist() == [1] * len(plain)
+    assert ratio[is_label].tolist() == pytest.approx([10.0] * len(plain), rel=0.01)
+
+
 def test_a_batch_in_parts_has_the_losses_of_the_whole(dataset, tmp_path):
     """Without batch norm's own statistics; the last part of the short last batch is smaller than the others."""
     config = replace(CONFIG, normalization="fixed")
@@ -1018,7 +1044,7 @@ def test_balance_of_classes_in_an_epoch(dataset):
 
 def test_a_student_sees_the_views_that_teachers_were_asked_about(dataset, finished, monkeypatch):
     monkeypatch.setattr(augmentation, "STROKES", Augmentation(blend=0.5, turn=0.3))
-    config = replace(CONFIG, augment="strokes", teacher=(str(finished["default"]),), n_views=2)
+    config = replace(CONFIG, augment="strokes", unfinished=0.0, teacher=(str(finished["default"]),), n_views=2)
     drawings, model_config = dataset.indices("train"), replace(POOL_MODEL, max_padding=30)
     places = np.arange(40, 10, -1)
     rows = drawings[places]
@@ -1026,7 +1052,9 @@ def test_a_student_sees_the_views_that_teachers_were_asked_about(dataset, finish
 
     def seen(epoch):
         state = SimpleNamespace(epoch=epoch, step=0)
-        feeder = training._Feeder(config, model_config, dataset, None, torch.device("cpu"), np.arange(3), kin, ALONE)
+        feeder = training._Feeder(
+            config, model_config, dataset, None, torch.device("cpu"), np.arange(3), np.ones(3), kin, ALONE
+        )
         (share,) = feeder.shares(state, drawings, places, None)
         return share.points.numpy(), share.lengths.numpy(), share.goal.numpy()
 
@@ -1039,11 +1067,32 @@ def test_a_student_sees_the_views_that_teachers_were_asked_about(dataset, finish
     assert not np.allclose(seen(0)[0], seen(1)[0], atol=1e-3)
 
 
+def test_strokes_leaves_as_many_drawings_unfinished_as_asked(dataset, monkeypatch):
+    monkeypatch.setattr(augmentation, "STROKES", Augmentation())
+    drawings = dataset.indices("train")
+    model_config = replace(POOL_MODEL, max_padding=30)
+
+    def rows(unfinished):
+        config = replace(CONFIG, augment="strokes", unfinished=unfinished)
+        feeder = training._Feeder(
+            config, model_config, dataset, None, torch.device("cpu"), np.arange(3), np.ones(3), None, ALONE
+        )
+        (share,) = feeder.shares(SimpleNamespace(epoch=0, step=0), drawings, np.arange(len(drawings)), None)
+        return share.lengths
+
+    whole = rows(0.0)
+    assert whole.tolist() == dataset.n_points[drawings].clip(max=30).tolist()
+    some, most = ((rows(part) < whole).double().mean() for part in (0.3, 1.0))
+    assert 0.1 < some < 0.4 < 0.7 < most
+
+
 def test_without_teachers_every_epoch_and_step_is_augmented_anew(dataset):
     config, model_config = replace(CONFIG, augment="strokes"), replace(POOL_MODEL, max_padding=30)
     drawings, seen = dataset.indices("train")[:9], set()
     kin = augmentation.kin(dataset, drawings, np.arange(3))
-    feeder = training._Feeder(config, model_config, dataset, None, torch.device("cpu"), np.arange(3), kin, ALONE)
+    feeder = training._Feeder(
+        config, model_config, dataset, None, torch.device("cpu"), np.arange(3), np.ones(3), kin, ALONE
+    )
     for epoch, step in ((0, 0), (0, 1), (1, 0), (16, 0), (0, 0)):
         state = SimpleNamespace(epoch=epoch, step=step)
         (share,) = feeder.shares(state, drawings, np.arange(9), None)

@@ -3,8 +3,8 @@
 What happens to a drawing comes in two stages, each a function of its own seed. Its *view* has another shape, and is
 what a teacher sees as well:
 
-    blended with a similar drawing of the same category, turned (some of them by any angle), sheared, stretched, each
-    stroke a little apart from the others, bent by a slow wave, each point moved a little
+    blended with a similar drawing, of the same category or (some of them) of any, turned (some of them by any angle),
+    sheared, stretched, each stroke a little apart from the others, bent by a slow wave, each point moved a little
 
 Then the student alone sees another way of drawing it, by which a teacher that reads strokes in order is misled:
 
@@ -38,7 +38,8 @@ _FARTHEST = 0.7
 _RETRACED = 0.01
 # Points that one becomes at most: with one in the middle before it, once more where the pen is lifted, and all again.
 _MOST_POINTS = 6
-_VIEW = ("blend", "turn", "shear", "stretch", "loosen", "wave", "jitter", "spin")
+_VIEW = ("blend", "turn", "shear", "stretch", "loosen", "wave", "jitter", "spin", "blend_across")
+_HOW_OFTEN = ("blend", "spin", "blend_across")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,7 @@ class Augmentation:
         wave: standard deviation of the height of a wave of about one period over the drawing.
         jitter: standard deviation of each coordinate of each point, at most; a drawing has its own from 0 up to it.
         spin: probability that a drawing is turned by any angle, not by one of about `turn`.
+        blend_across: probability that the other drawing of a blend is one of any category.
         mirror: probability that left and right are exchanged.
         drop_points: probability that a point inside a stroke that is no corner is left out, at most; a drawing has its
             own.
@@ -77,6 +79,7 @@ class Augmentation:
     wave: float = 0.0
     jitter: float = 0.0
     spin: float = 0.0
+    blend_across: float = 0.0
     mirror: float = 0.0
     drop_points: float = 0.0
     drop_stroke: float = 0.0
@@ -101,7 +104,7 @@ class Augmentation:
 
     def with_view(self, strength: float) -> "Augmentation":
         """The same with the values of views that say how far, not how often, times `strength`."""
-        return replace(self, **{key: strength * getattr(self, key) for key in _VIEW if key not in ("blend", "spin")})
+        return replace(self, **{key: strength * getattr(self, key) for key in _VIEW if key not in _HOW_OFTEN})
 
     @property
     def parameters(self) -> NDArray[np.float64]:
@@ -109,7 +112,7 @@ class Augmentation:
         return np.array([getattr(self, field.name) for field in fields(self)], dtype=np.float64)
 
 
-# What the recipe `strong` does; chosen by eye, so that people still name the drawings.
+# What the recipe `strong` does, beside what options say; chosen by eye, so that people still name the drawings.
 STROKES = Augmentation(
     blend=0.8,
     turn=0.12,
@@ -124,7 +127,6 @@ STROKES = Augmentation(
     reorder=0.2,
     backwards=0.2,
     midpoints=0.25,
-    unfinished=0.35,
     lift=0.15,
     retrace=0.1,
 )
@@ -198,6 +200,13 @@ def gather(
         lengths,
     )
     return out[:, : int(lengths.max(initial=0))], lengths
+
+
+def are_across(view_seeds: NDArray[np.uint64], augmentation: Augmentation) -> NDArray[np.bool_]:
+    """Which views (B,) are blends with a drawing of any category, whose label says little of what comes of it."""
+    out = np.empty(len(view_seeds), dtype=np.bool_)
+    _fill_across(view_seeds, augmentation.parameters, out)
+    return out
 
 
 def seeds(base: tuple[int, ...], indices: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -395,8 +404,8 @@ def _view(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> None:
 @numba.njit(cache=True, nogil=True)
 def _thin(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> Any:
     """Leaves points out and perhaps exchanges left and right, in place; returns how many points are left."""
-    flip = -1.0 if _uniform(state) < p[8] else 1.0
-    drop = p[9] * _uniform(state)
+    flip = -1.0 if _uniform(state) < p[9] else 1.0
+    drop = p[10] * _uniform(state)
     _, _, width, height = _box(x, y, 0, n)
     # A point well beside the line of its neighbours is a corner, without which a square were a triangle.
     largest = (_CORNER * max(width, height, 1.0)) ** 2
@@ -424,17 +433,17 @@ def _restroke(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any, x2: Any, y2:
         n_strokes += pen[i] > 0
     for k in range(n_strokes):
         order[k] = k
-    if _uniform(state) < p[11]:
+    if _uniform(state) < p[12]:
         for k in range(n_strokes - 1, 0, -1):
             other = int(_uniform(state) * (k + 1))
             order[k], order[other] = order[other], order[k]
     dropped = -1
-    if _uniform(state) < p[10] and n_strokes >= 3:
+    if _uniform(state) < p[11] and n_strokes >= 3:
         dropped = int(_uniform(state) * n_strokes)
-    has_backwards = _uniform(state) < p[12]
-    middle = p[13] * _uniform(state)
-    lift = 0.25 * _uniform(state) if _uniform(state) < p[15] else 0.0
-    has_retraced = _uniform(state) < p[16]
+    has_backwards = _uniform(state) < p[13]
+    middle = p[14] * _uniform(state)
+    lift = 0.25 * _uniform(state) if _uniform(state) < p[16] else 0.0
+    has_retraced = _uniform(state) < p[17]
     beside = _RETRACED
     if has_retraced:
         _, _, width, height = _box(x, y, 0, n)
@@ -471,12 +480,26 @@ def _restroke(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any, x2: Any, y2:
             pen2[n_out - 1] = 1
             backwards = not backwards
             shift_x, shift_y = beside * _normal(state), beside * _normal(state)
-    if _uniform(state) < p[14]:
+    if _uniform(state) < p[15]:
         n_out = max(int(np.ceil(n_out * (0.2 + 0.8 * _uniform(state)))), 1)
         # The pen may be on the paper still: then the last point is no end of a stroke, but a reader that is given
         # strokes so far takes it for one.
         pen2[n_out - 1] = 1
     return n_out
+
+
+@numba.njit(inline="always")
+def _is_across(state: Any, p: Any) -> Any:
+    """Whether a drawing that is blended is so with one of any category."""
+    return p[8] > 0 and _uniform(state) < p[8]
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill_across(view_seeds: Any, parameters: Any, out: Any) -> None:
+    state = np.empty(1, np.uint64)
+    for b in range(view_seeds.size):
+        state[0] = view_seeds[b]
+        out[b] = _uniform(state) < parameters[0] and _is_across(state, parameters)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -509,6 +532,8 @@ def _fill_augmented(
         n = end - begin
         if kin.size and _uniform(state) < parameters[0]:
             first, last = kin_begins[labels[indices[b]]], kin_ends[labels[indices[b]]]
+            if _is_across(state, parameters):
+                first, last = 0, kin.size
             closest, chosen = np.inf, indices[b]
             for _ in range(_N_CANDIDATES):
                 other = kin[first + int(_uniform(state) * (last - first))]

@@ -173,11 +173,18 @@ class TrainConfig:
         view_strength: how far `view` and `strokes` turn, stretch and bend drawings, as a part of what they do at most.
         spin: part of the drawings that they turn by any angle. It helps a student of teachers, who say what comes of
             it, and costs accuracy with labels alone.
+        blend_across: part of the blends of drawings that are with one of any class, not of their own: teachers alone
+            say what comes of it.
+        unfinished: part of the drawings of which `strokes` leaves first points only, so that a model can guess while
+            somebody draws.
         balance: how far rare classes are seen more often: 0 as they are, 1 all classes alike.
         pretrained: model or run whose weights a training begins with, where names and shapes are the same; rows of
             the output layer go by their word. Of several, with one name and the same classes, it is their mean.
         teacher: models whose probabilities are learnt beside the labels.
         teacher_weight: part of the target that is theirs where the label is known.
+        label_odds: what the odds of the label are multiplied by in what teachers say: then it counts where they are in
+            doubt and hardly where they are sure that it is wrong. That is for the word with the most drawings; others
+            have less in proportion, since labels of a few drawings are soon learnt by heart.
         n_views: epochs for which teachers are asked about new views of the drawings; later ones see these again.
         teacher_temperature: what the logarithms of the teachers' probabilities are divided by: above 1 the target says
             more of what else a drawing might be.
@@ -211,10 +218,13 @@ class TrainConfig:
     augment: Augment = "none"
     view_strength: float = 1.0
     spin: float = 0.0
+    blend_across: float = 0.0
+    unfinished: float = 0.35
     balance: float = 0.0
     pretrained: tuple[str, ...] = ()
     teacher: tuple[str, ...] = ()
     teacher_weight: float = 0.7
+    label_odds: float = 1.0
     teacher_temperature: float = 1.0
     n_views: int = 16
     unlabelled: float = 0.0
@@ -233,6 +243,7 @@ class TrainConfig:
             "batch_size",
             "accumulate",
             "learning_rate",
+            "label_odds",
             "teacher_temperature",
             "n_views",
             "max_padding",
@@ -244,11 +255,12 @@ class TrainConfig:
         for key in ("warmup", "dropout", "label_smoothing", "averaging", "unlabelled"):
             if not 0 <= getattr(self, key) < 1:
                 raise ConfigError(f"{key} should be from 0 to below 1, got {getattr(self, key)}")
-        for key in ("balance", "teacher_weight", "view_strength", "spin"):
+        for key in ("balance", "teacher_weight", "view_strength", "spin", "blend_across", "unfinished"):
             if not 0 <= getattr(self, key) <= 1:
                 raise ConfigError(f"{key} should be from 0 to 1, got {getattr(self, key)}")
-        if self.unlabelled and not self.teacher:
-            raise ConfigError("unlabelled needs a teacher: nothing else says what those drawings are")
+        for key in ("unlabelled", "blend_across"):
+            if getattr(self, key) and not self.teacher:
+                raise ConfigError(f"{key} needs a teacher: nothing else says what those drawings are")
         if self.recipe == "seed" and self.precision == "bfloat16":
             raise ConfigError("precision 'bfloat16' does not go with the recipe 'seed', which trains in float32")
         if self.seed >= 2**64:  # what PyTorch takes

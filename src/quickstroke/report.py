@@ -772,10 +772,13 @@ def _how(run: RunFacts) -> str:
             f"`{teacher['name']}` ({str(teacher['sha256'])[:12]}, {teacher['licence'] or 'licence unknown'})"
             for teacher in run.config.teachers
         )
+        said = "what they say"
+        if train.label_odds != 1:
+            said += f" with the odds of the label times {train.label_odds:g}, less for words with fewer drawings"
+        rest = ", the rest is the label" if train.teacher_weight < 1 else ""
         text += (
             f"\nTeachers: {names}. Of drawings that have one of the words, {train.teacher_weight:.0%} of the target is "
-            f"what they say, the rest is the label; {train.unlabelled:.0%} of the drawings have other words, and there "
-            "all is what they say.\n"
+            f"{said}{rest}; {train.unlabelled:.0%} of the drawings have other words, and there all is what they say.\n"
         )
     return text
 

@@ -23,7 +23,7 @@ from quickstroke.augmentation import Augmentation
 from quickstroke.categories import check_classes, closest_words
 from quickstroke.config import ModelConfig, Precision, TrainConfig
 from quickstroke.dataset import SPLITS, PreparedDataset
-from quickstroke.distillation import open_targets, seeds_of_views, soften
+from quickstroke.distillation import odds_of_labels, open_targets, seeds_of_views, soften
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError, TrainingError
 from quickstroke.evaluation import Evaluation, evaluate, reestimate_batchnorm
 from quickstroke.models import StrokeClassifier, n_parameters, threads_for
@@ -149,7 +149,8 @@ def train(
     shared_model = group.wrap(model)
     model.bn.group = group
     there = on_device(data, device)
-    feeder = _Feeder(config, model_config, data, there, device, label_map, kin, group)
+    odds = odds_of_labels(config.label_odds, data.n_trained(classes))
+    feeder = _Feeder(config, model_config, data, there, device, label_map, odds, kin, group)
     watcher.on_start(state, resumed)
     saved_at = time.monotonic()
 
@@ -383,6 +384,7 @@ class _Feeder:
     Attributes:
         there: the same data on the device, if they are.
         label_map: the model's label of each label of the data, -1 where a drawing is of another class.
+        label_odds: what those of each class's label are multiplied by in what teachers say, float64 (K,).
     """
 
     config: TrainConfig
@@ -391,6 +393,7 @@ class _Feeder:
     there: OnDevice | None
     device: torch.device
     label_map: NDArray[np.int64]
+    label_odds: NDArray[np.float64]
     kin: augmentation.Kin | None
     group: Group
 
@@ -419,9 +422,18 @@ class _Feeder:
                 points, lengths = (put(array, self.device) for array in self._points(state, drawings, here, own))
             goal: NDArray[np.int64] | Tensor = labels
             if said is not None:
-                values = config.teacher_weight, config.teacher_temperature, config.label_smoothing
+                if config.blend_across:
+                    labels[
+                        augmentation.are_across(self._view_seeds(state, len(drawings), here), change_of(config))
+                    ] = -1
+                values = config.teacher_weight, self.label_odds, config.teacher_temperature, config.label_smoothing
                 goal = soften(said[here], labels, *values)
             yield _Share(points, lengths, put(goal, self.device), len(own) / len(places), is_last)
+
+    def _view_seeds(self, state: State, n: int, places: NDArray[Any]) -> NDArray[np.uint64]:
+        """Seeds (B,) of the views that teachers were asked about, at `places` (B,) of an epoch's `n` drawings."""
+        seeds: NDArray[np.uint64] = seeds_of_views(state.epoch % self.config.n_views, n)[places]
+        return seeds
 
     def _points(
         self, state: State, drawings: NDArray[np.int64], places: NDArray[Any], own: NDArray[np.int64]
@@ -433,7 +445,7 @@ class _Feeder:
             return batches.points_of(self.data, rows, config.max_padding, preprocessing)
         here = config.seed, state.epoch, state.step
         if config.teacher:
-            view_seeds = seeds_of_views(state.epoch % config.n_views, len(drawings))[places]
+            view_seeds = self._view_seeds(state, len(drawings), places)
         else:
             view_seeds = augmentation.seeds((*here, 0), own)
         stroke_seeds = augmentation.seeds((*here, 1), own) if config.augment == "strokes" else None
@@ -480,7 +492,8 @@ def change_of(config: TrainConfig) -> Augmentation:
     """The augmentation of a configuration."""
     if config.augment == "none":
         return Augmentation()
-    return replace(augmentation.STROKES.with_view(config.view_strength), spin=config.spin)
+    change = augmentation.STROKES.with_view(config.view_strength)
+    return replace(change, spin=config.spin, blend_across=config.blend_across, unfinished=config.unfinished)
 
 
 def set_learning_rate(optimizer: Adam, config: TrainConfig, progress: float) -> None:

@@ -148,12 +148,14 @@ def _train(name: str, options: Options, class_slice: ClassSlice | None, asked: d
     _check_counts(options, data, asked)
     if options.train.patience >= options.train.n_epochs:
         note(f"--patience {options.train.patience} has no effect in {options.train.n_epochs} epochs")
-    for option, value, default in (
-        ("--view-strength", options.train.view_strength, 1),
-        ("--spin", options.train.spin, 0),
+    for key, is_used in (
+        ("view_strength", options.train.augment != "none"),
+        ("spin", options.train.augment != "none"),
+        ("blend_across", options.train.augment != "none"),
+        ("unfinished", options.train.augment == "strokes"),
     ):
-        if options.train.augment == "none" and value != default:
-            note(f"{option} has no effect with --augment none")
+        if not is_used and getattr(options.train, key) != getattr(TrainConfig(), key):
+            note(f"--{key.replace('_', '-')} has no effect with --augment {options.train.augment}")
     classes = None if options.train_classes is None else parse_classes(options.train_classes)
     if class_slice is not None:
         classes = class_slice.of(data.classes)
