@@ -16,12 +16,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from quickstroke.dataset import PreparedDataset
-from quickstroke.evaluation import Evaluation, evaluate, fit_calibration
+from quickstroke.evaluation import Evaluation, evaluate, first_points, fit_calibration
 from quickstroke.published import load_model
 from quickstroke.runs import read_config
 from quickstroke.training import select
@@ -39,6 +39,13 @@ class Row:
     change: str
     name: str
     options: str = ""
+
+
+class Scores(NamedTuple):
+    """Of validation drawings, and of the first halves of their points."""
+
+    whole: Evaluation
+    half: Evaluation
 
 
 # 46 categories, labels only.
@@ -80,12 +87,16 @@ TEACHERS = (
     Row("anew", "from random weights", SMALL, f"{_TEACHERS} --unlabelled 0.25 {_HALF}"),
     Row("top1", "the epoch with the highest top-1", SMALL, f"{_TAUGHT} --criterion top1"),
 )
-# The same with the better teacher, for longer: what a quarter of turned drawings gives, and what without teachers.
+# The same with the better teacher, for longer.
 N_VIEWS_LONG, N_EPOCHS_LONG = 6, 18
 _LONG = f"{_START} --teacher {{better}} --unlabelled 0.25 {_HALF}"
-TURNED = (
+_SPUN = f"{_LONG} --spin 0.25"
+LONGER = (
+    Row("long-spun", "a quarter turned by any angle", SMALL, _SPUN),
     Row("long", "drawings as they stand", SMALL, _LONG),
-    Row("long-spun", "a quarter turned by any angle", SMALL, f"{_LONG} --spin 0.25"),
+    Row("long-odds", "labels as evidence", SMALL, f"{_SPUN} --teacher-weight 1 --label-odds 30"),
+    Row("long-across", "half of the blends with any word", SMALL, f"{_SPUN} --blend-across 0.5"),
+    Row("long-unfinished", "more drawings unfinished", SMALL, f"{_SPUN} --unfinished 0.65"),
 )
 TURNED_LABELS = (LABELS[0], Row("spun", "a quarter turned by any angle", SMALL, "--spin 0.25"))
 
@@ -113,15 +124,15 @@ def main() -> None:
     if args.teachers:
         train(args, PRETRAINED, everything, ("--n-epochs", str(N_EPOCHS_PRETRAINED)))
     groups = [(LABELS, words, labels), (TEACHERS, everything, short)]
-    groups += [(TURNED, everything, long), (TURNED_LABELS, words, labels)]
-    tables: list[list[tuple[Row, Evaluation]]] = []
+    groups += [(LONGER, everything, long), (TURNED_LABELS, words, labels)]
+    tables: list[list[tuple[Row, Scores]]] = []
     for rows, data, options in groups:
         asked = rows if args.teachers or data == words else ()
         runs = [(row, train(args, row, data, options)) for row in asked]
         tables.append([(row, scored) for row, run in runs if (scored := score(run))])
     DOCUMENT.write_text(document(args, tables, words, everything), encoding="utf-8")
     every = {row.folder: scored for rows in tables for row, scored in rows}
-    print(json.dumps({name: scored.figures() for name, scored in every.items()}))
+    print(json.dumps({name: scored.whole.figures() for name, scored in every.items()}))
 
 
 def prepare(folder: Path, into: Path, *options: str) -> None:
@@ -147,8 +158,8 @@ def quickstroke(*args: str) -> None:
     subprocess.run([sys.executable, "-m", "quickstroke", *args], check=True, stdout=sys.stderr)
 
 
-def score(run: Path) -> Evaluation | None:
-    """Of its validation drawings, calibrated as a published model is; None where there is no such run.
+def score(run: Path) -> Scores | None:
+    """Of a run's validation drawings, calibrated as a published model is; None where there is no such run.
 
     Runs differ in temperature with what they are taught with, and then in losses that say nothing of what was learnt.
     """
@@ -159,7 +170,11 @@ def score(run: Path) -> Evaluation | None:
     label_map, n_trained = data.label_map(loaded.classes), data.n_trained(loaded.classes)
     indices = select(data, "val", label_map)
     fit_calibration(loaded.model, data, indices, label_map, n_trained).apply(loaded.model, n_trained)
-    return evaluate(loaded.model, data, indices, loaded.classes, label_map)
+    half = first_points(data, indices, 0.5)
+    return Scores(
+        evaluate(loaded.model, data, indices, loaded.classes, label_map),
+        evaluate(loaded.model, half, np.arange(len(indices)), loaded.classes, label_map),
+    )
 
 
 def difference(scored: Evaluation, first: Evaluation) -> tuple[float, float]:
@@ -172,31 +187,33 @@ def difference(scored: Evaluation, first: Evaluation) -> tuple[float, float]:
     return float(mean), float(np.linalg.norm(weights * (differences - mean)))
 
 
-def table(rows: Sequence[tuple[Row, Evaluation]]) -> str:
+def table(rows: Sequence[tuple[Row, Scores]]) -> str:
     """The markdown table of some trainings, differences against the first."""
     text = "| change | model | options | val top-1 | 95% interval | each word alike | against the first "
-    text += "| loss, each word alike | against the first |\n|---|---|---|---:|---:|---:|---:|---:|---:|\n"
-    for row, scored in rows:
-        first = rows[0][1]
-        low, high = scored.interval()
+    text += "| loss, each word alike | against the first | top-1 after half of the points |\n"
+    text += "|---|---|---|---:|---:|---:|---:|---:|---:|---:|\n"
+    first = rows[0][1].whole if rows else None
+    for row, (whole, half) in rows:
+        low, high = whole.interval()
         against = ("", "")
-        if scored is not first:
-            mean, error = difference(scored, first)
-            against = f"{100 * (scored.balanced() - first.balanced()):+.1f}", f"{mean:+.3f} ± {error:.3f}"
+        if first is not None and whole is not first:
+            mean, error = difference(whole, first)
+            against = f"{100 * (whole.balanced() - first.balanced()):+.1f}", f"{mean:+.3f} ± {error:.3f}"
         options = f"`{row.options}`" if row.options else ""
         text += (
-            f"| {row.change} | `{row.name}` | {options} | **{scored.top(1):.1%}** | {low:.1%} to {high:.1%} | "
-            f"**{scored.balanced():.1%}** | {against[0]} | **{scored.balanced_loss():.3f}** | {against[1]} |\n"
+            f"| {row.change} | `{row.name}` | {options} | **{whole.top(1):.1%}** | {low:.1%} to {high:.1%} | "
+            f"**{whole.balanced():.1%}** | {against[0]} | **{whole.balanced_loss():.3f}** | {against[1]} | "
+            f"{half.top(1):.1%} |\n"
         )
     return text
 
 
-def document(args: Any, tables: Sequence[Sequence[tuple[Row, Evaluation]]], words: Path, everything: Path) -> str:
+def document(args: Any, tables: Sequence[Sequence[tuple[Row, Scores]]], words: Path, everything: Path) -> str:
     """docs/experiments.md; a section that lacks a training is taken from the document as it is."""
     n_val = [PreparedDataset(path).manifest["n_by_split"] for path in (words, everything)]
-    labels, teachers, turned, turned_labels = map(table, tables)
+    labels, teachers, longer, turned_labels = map(table, tables)
     has_all = [
-        len(own) == len(rows) for own, rows in zip(tables, (LABELS, TEACHERS, TURNED, TURNED_LABELS), strict=True)
+        len(own) == len(rows) for own, rows in zip(tables, (LABELS, TEACHERS, LONGER, TURNED_LABELS), strict=True)
     ]
     before = DOCUMENT.read_text(encoding="utf-8").split("\n## ")[1:] if DOCUMENT.exists() else []
     kept = {section.partition("\n")[0]: section.rstrip("\n") + "\n" for section in before}
@@ -238,12 +255,12 @@ chosen by the loss of every word alike, each give a little.
         ),
         (
             has_all[2] and has_all[3],
-            f"""Drawings turned by any angle
+            f"""100 categories, with the better teacher, for longer
 
 As with teachers above, with the better one alone and for longer: `--n-views {N_VIEWS_LONG} --n-epochs {N_EPOCHS_LONG}`.
 
-{turned}
-And as with labels alone above:
+{longer}
+And drawings turned by any angle as with labels alone above:
 
 {turned_labels}
 A teacher says of a turned drawing what it is then; a label does not know. Of a model that has learnt little the turned

@@ -52,7 +52,7 @@ def cli_page() -> str:
 def models_table() -> str:
     """A markdown table of the published models: what their cards say of the test split, ± half a 95% interval."""
     head = ("model", "words", "parameters", "drawings", "top-1", "each word alike", "top-3", "top-5")
-    head += ("after 25, 50, 75% of the points", "calibration error")
+    head += ("after 25, 50, 75% of the points", "then each word alike", "calibration error")
     lines = [head, ("---", *["---:"] * (len(head) - 1))]
     for published in cards.list_models():
         card = published.card
@@ -74,6 +74,7 @@ def models_table() -> str:
                 _percent(figures["top3"], n),
                 _percent(figures["top5"], n),
                 ", ".join(_percent(value, n) for value in list(figures["top1_of_points"].values())[:-1]),
+                ", ".join(f"{value:.1%}" for value in list(figures.get("balanced_top1_of_points", {}).values())[:-1]),
                 f"{error}{figures['calibration_error']:.1%}",
             )
         )

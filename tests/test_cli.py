@@ -596,9 +596,12 @@ def test_evaluate_tells_how_much_of_a_drawing_is_enough(run, trained, dataset):
     assert partial.code == 0
     assert list(partial.json["top1_of_points"]) == ["0.25", "0.5", "0.75", "1"]
     assert partial.json["top1_of_points"]["1"] == partial.json["top1"]
+    assert list(partial.json["balanced_top1_of_points"]) == ["0.25", "0.5", "0.75", "1"]
+    assert partial.json["balanced_top1_of_points"]["1"] == partial.json["balanced_top1"]
     assert partial.json.items() >= plain.json.items() and "top1_of_points" not in plain.json
     assert {"balanced_top1", "calibration_error", "top1_low", "top1_high"} <= plain.json.keys()
-    assert "25% " in partial.out and "calibration error" in plain.out
+    assert partial.out.count("of the points") == 2 and partial.out.count(" 25% ") == 2
+    assert "calibration error" in plain.out
     one_line(run(*start, "--partial", "--protocol", "published"), "--partial", "honest")
 
 
@@ -609,7 +612,8 @@ def test_publishing_calibrates_where_there_are_drawings_enough(run, trained, tmp
     result = run("publish", trained, "--into", tmp_path / "set", "--json", *more)
     assert result.code == 0 and "not calibrated" not in result.err
     card = json.loads((tmp_path / "set" / f"{MODEL}.json").read_text())
-    assert list(card["figures"]["test"]["top1_of_points"]) == ["0.25", "0.5", "0.75", "1"]
+    for key in ("top1_of_points", "balanced_top1_of_points"):
+        assert list(card["figures"]["test"][key]) == ["0.25", "0.5", "0.75", "1"]
     weights = [
         torch.load(path, weights_only=True) for path in (trained / "best.model", tmp_path / f"set/{MODEL}.model")
     ]

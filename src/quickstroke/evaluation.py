@@ -243,6 +243,14 @@ def evaluate_partial(
     }
 
 
+def figures_of_points(partial: dict[float, Evaluation]) -> dict[str, dict[str, float]]:
+    """What `evaluate_partial` found, for JSON and cards: top-1, and the same with every class counting alike."""
+    return {
+        "top1_of_points": {f"{fraction:g}": part.top(1) for fraction, part in partial.items()},
+        "balanced_top1_of_points": {f"{fraction:g}": part.balanced() for fraction, part in partial.items()},
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """How logits become probabilities that can be trusted where every class is as likely as any other.

@@ -82,7 +82,7 @@ def run(args: Sequence[str]) -> None:
     from quickstroke import cards, published
     from quickstroke.config import TrainConfig
     from quickstroke.dataset import PreparedDataset, from_drawings
-    from quickstroke.evaluation import evaluate, evaluate_partial, reestimate_batchnorm
+    from quickstroke.evaluation import evaluate, evaluate_partial, figures_of_points, reestimate_batchnorm
     from quickstroke.formats import read_drawings
     from quickstroke.models import n_parameters
     from quickstroke.training import pick_device
@@ -145,8 +145,9 @@ def run(args: Sequence[str]) -> None:
     partial = {}
     if options.partial:
         partial = evaluate_partial(model, data, indices, loaded.classes, label_map, precision=precision)
-        told = "  ".join(f"{100 * fraction:g}% {percent(part.top(1))}" for fraction, part in partial.items())
-        print(f"top-1 after so much of the points: {told}")
+        for values_of, name in zip(figures_of_points(partial).values(), ("", ", every class alike"), strict=True):
+            told = "  ".join(f"{100 * float(fraction):g}% {percent(value)}" for fraction, value in values_of.items())
+            print(f"top-1 after so much of the points{name}: {told}")
     if left_out:
         print(
             f"left out: {sum(left_out.values()):,} drawings of words that the model does not know ({_most(left_out)})"
@@ -166,7 +167,7 @@ def run(args: Sequence[str]) -> None:
             "batchnorm_reestimated": options.reestimate_batchnorm,
         }
         if options.partial:
-            values["top1_of_points"] = {f"{fraction:g}": part.top(1) for fraction, part in partial.items()}
+            values |= figures_of_points(partial)
         if options.per_class:
             values["per_class"] = {word: right / n for word, (right, n) in per_class.items() if n}
         if options.confusion:

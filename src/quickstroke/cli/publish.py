@@ -158,7 +158,7 @@ def _figures(
     """
 
     from quickstroke.dataset import PreparedDataset
-    from quickstroke.evaluation import evaluate, evaluate_partial, fit_calibration
+    from quickstroke.evaluation import evaluate, evaluate_partial, figures_of_points, fit_calibration
     from quickstroke.training import select
 
     try:
@@ -193,8 +193,7 @@ def _figures(
     figures: dict[str, dict[str, Any]] = {}
     for split, part in parts.items():
         partial = evaluate_partial(loaded.model, *part)
-        figures[split] = partial[1.0].figures()
-        figures[split]["top1_of_points"] = {f"{fraction:g}": scores.top(1) for fraction, scores in partial.items()}
+        figures[split] = {**partial[1.0].figures(), **figures_of_points(partial)}
     if calibration:
         errors = {split: values["calibration_error"] for split, values in figures.items()}
         calibration["calibration"]["error_after"] = errors
