@@ -423,9 +423,8 @@ class _Feeder:
             goal: NDArray[np.int64] | Tensor = labels
             if said is not None:
                 if config.blend_across:
-                    labels[
-                        augmentation.are_across(self._view_seeds(state, len(drawings), here), change_of(config))
-                    ] = -1
+                    view_seeds = self._view_seeds(state, len(drawings), here)
+                    labels[augmentation.are_across(view_seeds, change_of(config))] = -1
                 values = config.teacher_weight, self.label_odds, config.teacher_temperature, config.label_smoothing
                 goal = soften(said[here], labels, *values)
             yield _Share(points, lengths, put(goal, self.device), len(own) / len(places), is_last)
