@@ -18,7 +18,7 @@ from quickstroke import augmentation, batches, distillation, evaluation
 from quickstroke.augmentation import STROKES, Augmentation
 from quickstroke.config import ModelConfig
 from quickstroke.dataset import PreparedDataset
-from quickstroke.distillation import Targets, odds_of_labels, open_targets, seeds_of_views, soften
+from quickstroke.distillation import Targets, open_targets, seeds_of_views, soften
 from quickstroke.errors import ConfigError
 from quickstroke.files import sha256_of
 from quickstroke.models import StrokeClassifier
@@ -107,19 +107,18 @@ def said(draw: st.DrawFn) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
 @given(
     said=said(),
     weight=st.floats(0, 1),
-    factor=st.floats(0.1, 100),
+    odds=st.floats(0.1, 100),
     temperature=st.floats(0.5, 5),
     smoothing=st.floats(0, 0.9),
 )
 def test_targets_are_a_mixture_of_teacher_and_label(
     said: tuple[NDArray[np.float16], NDArray[np.int64]],
     weight: float,
-    factor: float,
+    odds: float,
     temperature: float,
     smoothing: float,
 ) -> None:
     probabilities, labels = said
-    odds = factor * np.arange(1, probabilities.shape[1] + 1)
     targets = soften(probabilities, labels, weight, odds, temperature, smoothing)
     assert targets.dtype == torch.float32
     np.testing.assert_allclose(targets.sum(1), 1, rtol=1e-5)
@@ -128,7 +127,7 @@ def test_targets_are_a_mixture_of_teacher_and_label(
         truth = np.eye(len(row))[label] * (1 - smoothing) + smoothing / len(row)
         if label >= 0 and len(row) > 1:
             others = 1 - teacher[label]
-            believed = odds[label] * teacher[label] / others
+            believed = odds * teacher[label] / others
             teacher *= (1 - believed / (1 + believed)) / others
             teacher[label] = believed / (1 + believed)
         expected = teacher if label < 0 else weight * teacher + (1 - weight) * truth
@@ -138,13 +137,13 @@ def test_targets_are_a_mixture_of_teacher_and_label(
 def test_targets_do_not_change_what_teachers_said() -> None:
     probabilities = np.array([[0.5, 0.5], [0.25, 0.75]], np.float16)
     before = probabilities.copy()
-    soften(probabilities, np.array([0, -1]), 0.5, np.full(2, 10.0), 2.0, 0.1)
+    soften(probabilities, np.array([0, -1]), 0.5, 10.0, 2.0, 0.1)
     assert np.array_equal(probabilities, before)
 
 
 def test_above_a_temperature_of_one_targets_say_more_of_the_rest() -> None:
     probabilities, labels = np.array([[0.9, 0.09, 0.01]], np.float16), np.array([-1])
-    sharp, plain, soft = (soften(probabilities, labels, 1.0, np.ones(3), t, 0.0)[0].tolist() for t in (0.5, 1.0, 3.0))
+    sharp, plain, soft = (soften(probabilities, labels, 1.0, 1.0, t, 0.0)[0].tolist() for t in (0.5, 1.0, 3.0))
     assert sharp[0] > plain[0] > soft[0] > soft[1] > soft[2] > plain[2] > sharp[2]
 
 
@@ -153,17 +152,11 @@ def test_odds_of_a_label_settle_a_doubt_and_leave_certainty() -> None:
         np.array([[0.5, 0.5], [0.999, 0.001], [0.5, 0.5], [1, 0]], np.float16),
         np.array([1, 1, -1, 1]),
     )
-    doubt, sure, unknown, certain = soften(probabilities, labels, 1.0, np.full(2, 10.0), 1.0, 0.0).tolist()
+    doubt, sure, unknown, certain = soften(probabilities, labels, 1.0, 10.0, 1.0, 0.0).tolist()
     assert doubt == pytest.approx([1 / 11, 10 / 11])
     assert sure == pytest.approx([0.99, 0.01], abs=1e-3)
     assert unknown == [0.5, 0.5]
     assert certain == [1, 0]
-
-
-def test_odds_of_a_label_are_in_proportion_to_its_drawings() -> None:
-    assert odds_of_labels(31.0, np.array([40, 400, 0, 200])).tolist() == [4, 31, 1, 16]
-    assert odds_of_labels(1.0, np.array([40, 400])).tolist() == [1, 1]
-    assert odds_of_labels(31.0, np.array([0, 0])).tolist() == [1, 1]
 
 
 # --- what teachers say

@@ -172,7 +172,7 @@ def test_a_step_waits_for_nothing(dataset, tmp_path, name, normalization):
     losses = training._Losses(state, META, ALONE)
     label_map = dataset.label_map(dataset.classes)
     kin = augmentation.kin(dataset, drawings, label_map)
-    feeder = training._Feeder(config, model_config, dataset, there, META, label_map, np.ones(3), kin, ALONE)
+    feeder = training._Feeder(config, model_config, dataset, there, META, label_map, kin, ALONE)
     for places in np.arange(48).reshape(3, 16):
         shares = feeder.shares(state, drawings, places, None)
         losses.add(training._gradients(config, model, optimizer, shares, META, ALONE), 16)

@@ -1011,8 +1011,7 @@ def test_of_blends_across_classes_teachers_alone_say_something(dataset, finished
     assert 30 < n_across < 70
 
 
-def test_the_odds_of_labels_follow_their_numbers(dataset, finished, tmp_path, monkeypatch):
-    """All classes have as many drawings here, so that all have the odds that were asked for."""
+def test_the_odds_of_labels_are_those_asked_for(dataset, finished, tmp_path, monkeypatch):
     config = replace(CONFIG, teacher=(str(finished["default"]),), teacher_weight=1.0)
     plain, believed = (
         torch.cat([goal for goal, _ in goals(monkeypatch, dataset, replace(config, label_odds=odds), tmp_path / name)])
@@ -1052,9 +1051,7 @@ def test_a_student_sees_the_views_that_teachers_were_asked_about(dataset, finish
 
     def seen(epoch):
         state = SimpleNamespace(epoch=epoch, step=0)
-        feeder = training._Feeder(
-            config, model_config, dataset, None, torch.device("cpu"), np.arange(3), np.ones(3), kin, ALONE
-        )
+        feeder = training._Feeder(config, model_config, dataset, None, torch.device("cpu"), np.arange(3), kin, ALONE)
         (share,) = feeder.shares(state, drawings, places, None)
         return share.points.numpy(), share.lengths.numpy(), share.goal.numpy()
 
@@ -1074,9 +1071,7 @@ def test_strokes_leaves_as_many_drawings_unfinished_as_asked(dataset, monkeypatc
 
     def rows(unfinished):
         config = replace(CONFIG, augment="strokes", unfinished=unfinished)
-        feeder = training._Feeder(
-            config, model_config, dataset, None, torch.device("cpu"), np.arange(3), np.ones(3), None, ALONE
-        )
+        feeder = training._Feeder(config, model_config, dataset, None, torch.device("cpu"), np.arange(3), None, ALONE)
         (share,) = feeder.shares(SimpleNamespace(epoch=0, step=0), drawings, np.arange(len(drawings)), None)
         return share.lengths
 
@@ -1090,9 +1085,7 @@ def test_without_teachers_every_epoch_and_step_is_augmented_anew(dataset):
     config, model_config = replace(CONFIG, augment="strokes"), replace(POOL_MODEL, max_padding=30)
     drawings, seen = dataset.indices("train")[:9], set()
     kin = augmentation.kin(dataset, drawings, np.arange(3))
-    feeder = training._Feeder(
-        config, model_config, dataset, None, torch.device("cpu"), np.arange(3), np.ones(3), kin, ALONE
-    )
+    feeder = training._Feeder(config, model_config, dataset, None, torch.device("cpu"), np.arange(3), kin, ALONE)
     for epoch, step in ((0, 0), (0, 1), (1, 0), (16, 0), (0, 0)):
         state = SimpleNamespace(epoch=epoch, step=step)
         (share,) = feeder.shares(state, drawings, np.arange(9), None)

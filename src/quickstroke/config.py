@@ -182,9 +182,8 @@ class TrainConfig:
             the output layer go by their word. Of several, with one name and the same classes, it is their mean.
         teacher: models whose probabilities are learnt beside the labels.
         teacher_weight: part of the target that is theirs where the label is known.
-        label_odds: what the odds of the label are multiplied by in what teachers say: then it counts where they are in
-            doubt and hardly where they are sure that it is wrong. That is for the word with the most drawings; others
-            have less in proportion, since labels of a few drawings are soon learnt by heart.
+        label_odds: what the odds of the label are multiplied by in what teachers say: above 1 it counts where they are
+            in doubt, and hardly where they are sure that it is wrong.
         n_views: epochs for which teachers are asked about new views of the drawings; later ones see these again.
         teacher_temperature: what the logarithms of the teachers' probabilities are divided by: above 1 the target says
             more of what else a drawing might be.

@@ -191,27 +191,18 @@ def _facts(loaded: published.LoadedModel) -> dict[str, Any]:
     }
 
 
-def odds_of_labels(label_odds: float, n_trained: NDArray[np.int64]) -> NDArray[np.float64]:
-    """What the odds of each class's label are multiplied by, float64 (K,), for its number of drawings int64 (K,)."""
-    odds: NDArray[np.float64] = 1 + (label_odds - 1) * n_trained / max(n_trained.max(), 1)
-    return odds
-
-
 def soften(
     probabilities: NDArray[Any],
     labels: NDArray[np.int64],
     teacher_weight: float,
-    label_odds: NDArray[np.float64],
+    label_odds: float,
     temperature: float,
     label_smoothing: float,
 ) -> Tensor:
-    """Targets float32 (B, K): what teachers say, and where the label (B,) is known, not -1, it beside them.
-
-    `label_odds` float64 (K,) is of each class.
-    """
+    """Targets float32 (B, K): what teachers say, and where the label (B,) is known, not -1, it beside them."""
     targets = probabilities.astype(np.float32) ** (1 / temperature)
     known = np.flatnonzero(labels >= 0)
-    targets[known, labels[known]] *= label_odds[labels[known]]
+    targets[known, labels[known]] *= label_odds
     targets /= targets.sum(1, keepdims=True)
     targets[known] *= teacher_weight
     n_classes = targets.shape[1]

@@ -774,7 +774,7 @@ def _how(run: RunFacts) -> str:
         )
         said = "what they say"
         if train.label_odds != 1:
-            said += f" with the odds of the label times {train.label_odds:g}, less for words with fewer drawings"
+            said += f" with the odds of the label times {train.label_odds:g}"
         rest = ", the rest is the label" if train.teacher_weight < 1 else ""
         text += (
             f"\nTeachers: {names}. Of drawings that have one of the words, {train.teacher_weight:.0%} of the target is "

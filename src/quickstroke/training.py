@@ -23,7 +23,7 @@ from quickstroke.augmentation import Augmentation
 from quickstroke.categories import check_classes, closest_words
 from quickstroke.config import ModelConfig, Precision, TrainConfig
 from quickstroke.dataset import SPLITS, PreparedDataset
-from quickstroke.distillation import odds_of_labels, open_targets, seeds_of_views, soften
+from quickstroke.distillation import open_targets, seeds_of_views, soften
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError, TrainingError
 from quickstroke.evaluation import Evaluation, evaluate, reestimate_batchnorm
 from quickstroke.models import StrokeClassifier, n_parameters, threads_for
@@ -149,8 +149,7 @@ def train(
     shared_model = group.wrap(model)
     model.bn.group = group
     there = on_device(data, device)
-    odds = odds_of_labels(config.label_odds, data.n_trained(classes))
-    feeder = _Feeder(config, model_config, data, there, device, label_map, odds, kin, group)
+    feeder = _Feeder(config, model_config, data, there, device, label_map, kin, group)
     watcher.on_start(state, resumed)
     saved_at = time.monotonic()
 
@@ -384,7 +383,6 @@ class _Feeder:
     Attributes:
         there: the same data on the device, if they are.
         label_map: the model's label of each label of the data, -1 where a drawing is of another class.
-        label_odds: what those of each class's label are multiplied by in what teachers say, float64 (K,).
     """
 
     config: TrainConfig
@@ -393,7 +391,6 @@ class _Feeder:
     there: OnDevice | None
     device: torch.device
     label_map: NDArray[np.int64]
-    label_odds: NDArray[np.float64]
     kin: augmentation.Kin | None
     group: Group
 
@@ -425,7 +422,7 @@ class _Feeder:
                 if config.blend_across:
                     view_seeds = self._view_seeds(state, len(drawings), here)
                     labels[augmentation.are_across(view_seeds, change_of(config))] = -1
-                values = config.teacher_weight, self.label_odds, config.teacher_temperature, config.label_smoothing
+                values = config.teacher_weight, config.label_odds, config.teacher_temperature, config.label_smoothing
                 goal = soften(said[here], labels, *values)
             yield _Share(points, lengths, put(goal, self.device), len(own) / len(places), is_last)
 
