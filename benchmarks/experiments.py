@@ -94,7 +94,7 @@ _SPUN = f"{_LONG} --spin 0.25"
 LONGER = (
     Row("long-spun", "a quarter turned by any angle", SMALL, _SPUN),
     Row("long", "drawings as they stand", SMALL, _LONG),
-    Row("long-odds", "labels as evidence", SMALL, f"{_SPUN} --teacher-weight 1 --label-odds 30"),
+    Row("long-odds", "labels as evidence", SMALL, f"{_SPUN} --teacher-weight 1 --label-odds 10"),
     Row("long-across", "half of the blends with any word", SMALL, f"{_SPUN} --blend-across 0.5"),
     Row("long-unfinished", "more drawings unfinished", SMALL, f"{_SPUN} --unfinished 0.65"),
 )
