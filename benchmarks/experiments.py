@@ -268,9 +268,10 @@ drawings take as much as they give. The published models had them in their last 
 learn from drawings as they stand, and gained one to two points with each word alike (CHANGELOG).
 
 A label that multiplies its odds, in place of three tenths of the target, names as many drawings rightly and is surer
-where it is wrong, so that the loss is higher. Blends with any word give nothing in so short a training. Two thirds of
-the drawings unfinished, in place of one third, take two points from whole drawings and give five to half-drawn ones; in
-the published base model such a training is one half of a mean of weights, which keeps most of both (CHANGELOG).
+where it is wrong, so that the loss is higher. Blends with any word gave nothing in so short a training, each word alike
+rather less than nothing. Two thirds of the drawings unfinished, in place of one third, take two points from whole
+drawings, more with each word alike, and give five to half-drawn ones. The published base model is the mean of the
+weights of a training that had both of these and of one that had neither, which takes and gives less (CHANGELOG).
 """,
         ),
     ]

@@ -175,15 +175,15 @@ quickstroke train $name $turned $own $still --into runs17/$name \
   --pretrained fourth/$name.model runs15/$name/last.model runs16/$name/last.model
 
 # The base model at last with more drawings unfinished, for guesses while somebody draws, and with blends between words.
-# In the first two of these trainings the factor of the label's odds was in proportion to a word's drawings: 30 for the
-# most frequent one, 1.1 for those of forty drawings; it is the same for all now.
+# In the first two of these trainings the label's odds had a factor in proportion to a word's drawings, which is no more:
+# 1.1 for words of forty drawings, 2 for those of 420, 30 for the most frequent one.
 across="--data all345 --train-classes seed100 --recipe strong --resume --criterion balanced_loss
   --teacher seed/simple_lay2_sz256.model --teacher-cache runs/teacher --balance 0.8 --unlabelled 0.25
   --view-strength 0.5 --spin 0.25 --blend-across 0.5 --unfinished 0.65 --label-smoothing 0 --n-views 16
   --batch-size 256 --dropout 0.15"
-evidence="--n-epochs 24 --learning-rate 0.0015 --teacher-weight 1 --label-odds 30"
-quickstroke train $base $across $evidence --into runs18/$base --pretrained runs17/$base
-quickstroke train $base $across $evidence --into runs19/$base --pretrained runs17/$base runs18/$base/last.model --seed 1
+long="--n-epochs 24 --learning-rate 0.0015 --teacher-weight 1"
+quickstroke train $base $across $long --into runs18/$base --pretrained runs17/$base
+quickstroke train $base $across $long --into runs19/$base --pretrained runs17/$base runs18/$base/last.model --seed 1
 quickstroke train $base $across --into runs22/$base --n-epochs 1 --learning-rate 0.000001 --teacher-weight 0.9 \
   --pretrained runs17/$base runs19/$base/last.model
 
