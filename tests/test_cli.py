@@ -467,6 +467,10 @@ def test_options_without_effect_are_told(run, trained, dataset, binary_folder, t
         "train", MODEL, "--data", dataset.path, "--into", f"{into}3", "--n-epochs", 1, "--augment", "view", *changes
     )
     assert views.code == 0 and views.err.count("has no effect") == 1
+    alone = ("--teacher-weight", 1, "--label-odds", 5, "--teacher-temperature", 2, "--n-views", 3)
+    labels = run("train", MODEL, "--data", dataset.path, "--into", f"{into}4", "--n-epochs", 1, *alone)
+    told = [line for line in labels.err.splitlines() if "has no effect without --teacher" in line]
+    assert labels.code == 0 and len(told) == 4
     assert "--unfinished has no effect with --augment view" in views.err
 
 

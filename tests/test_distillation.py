@@ -208,7 +208,9 @@ def test_a_view_is_the_augmented_drawings_whatever_goes_together(
     targets = opened(publish(), change=STROKES)
     pool = dataset.indices("train")
     whom = augmentation.kin(dataset, pool, np.arange(3))
-    points, lengths = augmentation.gather(dataset, pool, seeds_of_views(3, 120), None, STROKES, 100, "seed3", whom)
+    points, lengths = augmentation.gather(
+        dataset, pool, seeds_of_views(3, np.arange(120)), None, STROKES, 100, "seed3", whom
+    )
     expected = targets.models[0].probabilities(points, lengths)
     assert near(targets.of(3, POOL), expected)
     monkeypatch.setattr(distillation, "_BATCH_SIZE", 7)

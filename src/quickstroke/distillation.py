@@ -72,7 +72,7 @@ class Targets:
         known = _read(path, shape)
         if not self.group.any(known is None):
             return cast(NDArray[np.float16], known)
-        view_seeds = seeds_of_views(number, len(drawings))
+        view_seeds = seeds_of_views(number, np.arange(len(drawings)))
         values = np.zeros(shape, dtype=np.float16)
         # Nothing here depends on the order; drawings of one length go together.
         order = batches.by_length(np.arange(len(drawings)), self.data.n_points[drawings], _BATCH_SIZE)[::-1]
@@ -120,9 +120,9 @@ def _read(path: Path, shape: tuple[int, int]) -> NDArray[np.float16] | None:
     return np.asarray(known) if known.shape == shape and known.dtype == np.float16 else None
 
 
-def seeds_of_views(number: int, n: int) -> NDArray[np.uint64]:
-    """Seeds (n,) of the views of `n` drawings: the same for every training."""
-    return augmentation.seeds((number,), np.arange(n))
+def seeds_of_views(number: int, places: NDArray[Any]) -> NDArray[np.uint64]:
+    """Seeds (B,) of the views at `places` (B,) of those that teachers are asked about: the same for every training."""
+    return augmentation.seeds((number,), places)
 
 
 def open_targets(

@@ -420,16 +420,11 @@ class _Feeder:
             goal: NDArray[np.int64] | Tensor = labels
             if said is not None:
                 if config.blend_across:
-                    view_seeds = self._view_seeds(state, len(drawings), here)
+                    view_seeds = seeds_of_views(state.epoch % config.n_views, here)
                     labels[augmentation.are_across(view_seeds, change_of(config))] = -1
                 values = config.teacher_weight, config.label_odds, config.teacher_temperature, config.label_smoothing
                 goal = soften(said[here], labels, *values)
             yield _Share(points, lengths, put(goal, self.device), len(own) / len(places), is_last)
-
-    def _view_seeds(self, state: State, n: int, places: NDArray[Any]) -> NDArray[np.uint64]:
-        """Seeds (B,) of the views that teachers were asked about, at `places` (B,) of an epoch's `n` drawings."""
-        seeds: NDArray[np.uint64] = seeds_of_views(state.epoch % self.config.n_views, n)[places]
-        return seeds
 
     def _points(
         self, state: State, drawings: NDArray[np.int64], places: NDArray[Any], own: NDArray[np.int64]
@@ -441,7 +436,7 @@ class _Feeder:
             return batches.points_of(self.data, rows, config.max_padding, preprocessing)
         here = config.seed, state.epoch, state.step
         if config.teacher:
-            view_seeds = self._view_seeds(state, len(drawings), places)
+            view_seeds = seeds_of_views(state.epoch % config.n_views, places)
         else:
             view_seeds = augmentation.seeds((*here, 0), own)
         stroke_seeds = augmentation.seeds((*here, 1), own) if config.augment == "strokes" else None

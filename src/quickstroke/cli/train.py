@@ -148,14 +148,20 @@ def _train(name: str, options: Options, class_slice: ClassSlice | None, asked: d
     _check_counts(options, data, asked)
     if options.train.patience >= options.train.n_epochs:
         note(f"--patience {options.train.patience} has no effect in {options.train.n_epochs} epochs")
-    for key, is_used in (
-        ("view_strength", options.train.augment != "none"),
-        ("spin", options.train.augment != "none"),
-        ("blend_across", options.train.augment != "none"),
-        ("unfinished", options.train.augment == "strokes"),
+    augment = options.train.augment
+    with_augment, without_teacher = f"with --augment {augment}", "without --teacher"
+    for key, is_used, where in (
+        ("view_strength", augment != "none", with_augment),
+        ("spin", augment != "none", with_augment),
+        ("blend_across", augment != "none", with_augment),
+        ("unfinished", augment == "strokes", with_augment),
+        ("teacher_weight", options.train.teacher, without_teacher),
+        ("label_odds", options.train.teacher, without_teacher),
+        ("teacher_temperature", options.train.teacher, without_teacher),
+        ("n_views", options.train.teacher, without_teacher),
     ):
         if not is_used and getattr(options.train, key) != getattr(TrainConfig(), key):
-            note(f"--{key.replace('_', '-')} has no effect with --augment {options.train.augment}")
+            note(f"--{key.replace('_', '-')} has no effect {where}")
     classes = None if options.train_classes is None else parse_classes(options.train_classes)
     if class_slice is not None:
         classes = class_slice.of(data.classes)
