@@ -29,6 +29,9 @@ from quickstroke.training import select
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "experiments.md"
 WORDS = Path(__file__).resolve().parent / "sample46.txt"
 SMALL = "bipool_cv1_48_5_cv2_64_5_2_lay2_sz48"
+QUICK = "bipool_cv1_48_5_2_cv2_96_5_2_lay1_sz64"
+# What the recipe `strong` was when the first of these trainings ran; options of a row come after it and count.
+STRONG = ["--recipe", "strong", "--optimizer", "adam", "--learning-rate", "0.003", "--batch-size", "512"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Scores(NamedTuple):
 
 # 46 categories, labels only.
 LABELS = (
-    Row("all", "the recipe as it is", SMALL),
+    Row("all", "the recipe with Adam", SMALL),
     Row("default", "`--recipe default`: no augmentation, no schedule, no average", SMALL, "--recipe default"),
     Row("last", "type `bilstm`: last step, no norm, no activation, no position", "bilstm_cv1_48_5_cv2_64_5_lay2_sz48"),
     Row("no-stride", "no stride", "bipool_cv1_48_5_cv2_64_5_lay2_sz48"),
@@ -99,6 +102,27 @@ LONGER = (
     Row("long-unfinished", "more drawings unfinished", SMALL, f"{_SPUN} --unfinished 0.65"),
 )
 TURNED_LABELS = (LABELS[0], Row("spun", "a quarter turned by any angle", SMALL, "--spin 0.25"))
+# With the optimizer and the learning rate that the recipes have now.
+_MUON = "--optimizer muon --learning-rate 0.01"
+_QUICK_ADAM = "--recipe quick --optimizer adam --learning-rate 0.006"
+MUON_LABELS = (
+    LABELS[0],
+    Row("batch-256", "batches of 256", SMALL, "--batch-size 256"),
+    Row("muon-512", "Muon", SMALL, f"{_MUON} --batch-size 512"),
+    Row("muon", "both, which is the recipe now", SMALL, f"{_MUON} --batch-size 256"),
+    Row("lay1-64", "a plain LSTM", "simple_lay1_sz64"),
+    Row("lay1-64-muon", "both, with a plain LSTM", "simple_lay1_sz64", f"{_MUON} --batch-size 256"),
+)
+MUON_QUICK = (
+    Row("quick-adam", "`--recipe quick` with Adam", QUICK, _QUICK_ADAM),
+    Row("quick", "as it is, with Muon", QUICK, "--recipe quick"),
+    Row("quick-256-adam", "`--recipe quick` with Adam", "simple_lay1_sz256", _QUICK_ADAM),
+    Row("quick-256", "as it is, with Muon", "simple_lay1_sz256", "--recipe quick"),
+)
+MUON_LONGER = (
+    LONGER[0],
+    Row("long-muon", "Muon, batches of 256", SMALL, f"{_SPUN} {_MUON} --batch-size 256"),
+)
 
 
 def main() -> None:
@@ -125,6 +149,7 @@ def main() -> None:
         train(args, PRETRAINED, everything, ("--n-epochs", str(N_EPOCHS_PRETRAINED)))
     groups = [(LABELS, words, labels), (TEACHERS, everything, short)]
     groups += [(LONGER, everything, long), (TURNED_LABELS, words, labels)]
+    groups += [(MUON_LABELS, words, labels), (MUON_QUICK, words, ()), (MUON_LONGER, everything, long)]
     tables: list[list[tuple[Row, Scores]]] = []
     for rows, data, options in groups:
         asked = rows if args.teachers or data == words else ()
@@ -147,7 +172,7 @@ def train(args: Any, row: Row, data: Path, options: Sequence[str]) -> Path:
     places = dict(zip(("better", "worse", "ours"), args.teachers or (), strict=False))
     own = row.options.format(pretrained=args.into / PRETRAINED.folder, **places).split()
     if args.only is None or row.folder in args.only:
-        recipe: tuple[str, ...] = () if "--recipe" in own else ("--recipe", "strong")
+        recipe = [] if "--recipe" in own else STRONG
         quickstroke("train", row.name, "--data", str(data), "--into", str(run), "--resume", *recipe, *options, *own)
     return run
 
@@ -211,10 +236,9 @@ def table(rows: Sequence[tuple[Row, Scores]]) -> str:
 def document(args: Any, tables: Sequence[Sequence[tuple[Row, Scores]]], words: Path, everything: Path) -> str:
     """docs/experiments.md; a section that lacks a training is taken from the document as it is."""
     n_val = [PreparedDataset(path).manifest["n_by_split"] for path in (words, everything)]
-    labels, teachers, longer, turned_labels = map(table, tables)
-    has_all = [
-        len(own) == len(rows) for own, rows in zip(tables, (LABELS, TEACHERS, LONGER, TURNED_LABELS), strict=True)
-    ]
+    labels, teachers, longer, turned_labels, muon_labels, muon_quick, muon_longer = map(table, tables)
+    groups = (LABELS, TEACHERS, LONGER, TURNED_LABELS, MUON_LABELS, MUON_QUICK, MUON_LONGER)
+    has_all = [len(own) == len(rows) for own, rows in zip(tables, groups, strict=True)]
     before = DOCUMENT.read_text(encoding="utf-8").split("\n## ")[1:] if DOCUMENT.exists() else []
     kept = {section.partition("\n")[0]: section.rstrip("\n") + "\n" for section in before}
     sections = [
@@ -223,8 +247,9 @@ def document(args: Any, tables: Sequence[Sequence[tuple[Row, Scores]]], words: P
             f"""46 categories, labels alone
 
 Those of `benchmarks/sample46.txt`: {n_val[0]["train"]:,} drawings to learn from, {n_val[0]["val"]:,} to validate. Each
-training is `quickstroke train MODEL --data sample46 --recipe strong --n-epochs {args.n_epochs}` with the options of its
-row: some {args.n_epochs * (n_val[0]["train"] // 512):,} steps of 512 drawings, a short training.
+training is `quickstroke train MODEL --data sample46 --recipe strong --optimizer adam --learning-rate 0.003
+--batch-size 512 --n-epochs {args.n_epochs}` with the options of its row: some
+{args.n_epochs * (n_val[0]["train"] // 512):,} steps of 512 drawings, a short training.
 
 {labels}
 What makes a model of another kind pays at once: reading every step, convolutions; the stride costs nothing and halves
@@ -240,10 +265,11 @@ train many times longer.
 {n_val[1]["train"]:,} drawings of all 345 categories, of which the model learns 100; validation on the drawings of
 these, most of which are of few words, so that *each word alike* is what to look at, and its loss more than its
 accuracy: of a word with two drawings one counts half a point. Each training is `quickstroke train MODEL --data all345
---train-classes seed100 --recipe strong --balance 0.8 --criterion balanced_loss --n-views {N_VIEWS} --n-epochs
-{args.n_epochs_taught}` with the options of its row. `{{pretrained}}` is the same model after {N_EPOCHS_PRETRAINED}
-epochs with the labels of all 345 categories, `{{better}}` and `{{worse}}` are the 2020 project's `simple_lay2_sz256`
-and `simple_lay1_sz256`, `{{ours}}` a base model of this one.
+--train-classes seed100 --recipe strong --optimizer adam --learning-rate 0.003 --batch-size 512 --balance 0.8
+--criterion balanced_loss --n-views {N_VIEWS} --n-epochs {args.n_epochs_taught}` with the options of its row.
+`{{pretrained}}` is the same model after {N_EPOCHS_PRETRAINED} epochs with the labels of all 345 categories,
+`{{better}}` and `{{worse}}` are the 2020 project's `simple_lay2_sz256` and `simple_lay1_sz256`, `{{ours}}` a base model
+of this one.
 
 {teachers}
 Of a word with forty drawings, teachers know more than its labels do, and half of what they give comes from drawings of
@@ -272,6 +298,22 @@ where it is wrong, so that the loss is higher. Blends with any word gave nothing
 rather less than nothing. Two thirds of the drawings unfinished, in place of one third, take two points from whole
 drawings, more with each word alike, and give five to half-drawn ones. The published base model is the mean of the
 weights of a training that had both of these and of one that had neither, which takes and gives less (CHANGELOG).
+""",
+        ),
+        (
+            all(has_all[4:]),
+            f"""Another optimizer
+
+With labels alone, as in the first table:
+
+{muon_labels}
+`quickstroke train MODEL --data sample46` with the options of its row, four epochs without a teacher or augmentation:
+
+{muon_quick}
+And with the better teacher, as in the table above:
+
+{muon_longer}
+MUON_TEXT
 """,
         ),
     ]

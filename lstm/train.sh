@@ -8,6 +8,8 @@
 # PUBLISHED  the folder to publish into: this one
 set -e
 here=$(cd "$(dirname "$0")" && pwd)
+# What the recipe was when most of these began; options behind it count.
+adam="--recipe strong --optimizer adam --learning-rate 0.003 --batch-size 512"
 base=bipool_cv1_64_5_cv2_128_5_2_lay2_sz144
 small=bipool_cv1_48_5_cv2_64_5_2_lay2_sz48
 ln -sfn "$1" binary
@@ -19,19 +21,19 @@ test -d sample46 || quickstroke prepare binary --into sample46 --classes sample4
 test -d all345 || quickstroke prepare binary --into all345 --fractions 0.9 0.05 0.05 --held-out sample46
 
 # All 345 categories, labels alone: what the others begin with.
-words345="--data all345 --recipe strong --resume"
+words345="--data all345 $adam --resume"
 quickstroke train $base $words345 --into pre_base --n-epochs 26
 quickstroke train $small $words345 --into pre_small --n-epochs 24
 
 # 46 categories, labels alone.
-labels="--data all345 --train-classes sample46.txt --recipe strong --balance 0.5 --resume"
+labels="--data all345 --train-classes sample46.txt $adam --balance 0.5 --resume"
 quickstroke train $base $labels --into runs5/sample46/$base --n-epochs 40 --pretrained pre_base --learning-rate 0.0015 \
   --batch-size 256
 quickstroke train $small $labels --into runs46/$small --n-epochs 40 --pretrained pre_small --learning-rate 0.002 \
   --batch-size 256 --dropout 0.1 --label-smoothing 0.05
 
 # 100 categories, labels and teachers.
-taught="--data all345 --train-classes seed100 --recipe strong --balance 0.6 --resume
+taught="--data all345 --train-classes seed100 $adam --balance 0.6 --resume
   --teacher seed/simple_lay2_sz256.model seed/simple_lay1_sz256.model --teacher-cache runs/teacher"
 quickstroke train $base $taught --unlabelled 0.4 --n-views 40 --into runs/$base --n-epochs 40 --pretrained pre_base \
   --learning-rate 0.002
@@ -52,7 +54,7 @@ quickstroke train simple_lay1_sz256 $taught $plain --into runs/simple_lay1_sz256
 # Once more, with the model of 100 categories as a third teacher. The published ones had their first schedules, and the
 # base model its second, when augmentation did not yet lift pens or draw strokes over.
 test -d first || quickstroke publish runs/$base --into first
-taught="--data all345 --train-classes seed100 --recipe strong --balance 0.6 --resume
+taught="--data all345 --train-classes seed100 $adam --balance 0.6 --resume
   --teacher seed/simple_lay2_sz256.model seed/simple_lay1_sz256.model first/$base.model --teacher-cache runs/teacher
   --unlabelled 0.5 --n-views 40"
 quickstroke train $base $taught --into runs4/$base --n-epochs 40 --pretrained runs/$base --learning-rate 0.002 \
@@ -71,7 +73,7 @@ quickstroke train simple_lay1_sz256 $taught $plain --into runs5/simple_lay1_sz25
 # The smallest once more, taught by the published base model and with each stroke blended by a part of its own, as it is
 # now: few drawings of a word give many. All before had blends of half the way at most.
 for name in $base simple_lay1_sz64; do test -f third/$name.model || quickstroke publish runs5/$name --into third; done
-taught="--data all345 --train-classes seed100 --recipe strong --resume --teacher third/$base.model
+taught="--data all345 --train-classes seed100 $adam --resume --teacher third/$base.model
   --teacher-cache runs/teacher"
 quickstroke train simple_lay1_sz64 $taught $plain --balance 0.6 --unlabelled 0.7 --n-views 50 \
   --into first6/simple_lay1_sz64 --n-epochs 100 --learning-rate 0.004 --pretrained third/simple_lay1_sz64.model
@@ -84,7 +86,7 @@ quickstroke publish runs6/simple_lay1_sz64 --into third --replace
 for run in runs4/$small runs5/simple_lay2_sz64 runs5/simple_lay1_sz256; do
   test -f third/$(basename $run).model || quickstroke publish $run --into third
 done
-taught="--data all345 --train-classes seed100 --recipe strong --resume --criterion balanced_loss
+taught="--data all345 --train-classes seed100 $adam --resume --criterion balanced_loss
   --teacher seed/simple_lay2_sz256.model third/$base.model --teacher-cache runs/teacher --balance 0.8"
 wide="$taught --unlabelled 0.5 --n-views 20"
 quickstroke train simple_lay1_sz64 $wide $plain --into runs7/simple_lay1_sz64 --n-epochs 60 --learning-rate 0.004 \
@@ -139,7 +141,7 @@ quickstroke train $base $similar --into runs14/$base --n-epochs 3 --learning-rat
 # these trainings came to and, but for the small model, of what they began with; its one epoch hardly moves it.
 test -d fourth || for run in runs14/$base runs13/$small runs13/simple_lay1_sz64 runs7/simple_lay2_sz64 \
   runs7/simple_lay1_sz256; do quickstroke publish $run --into fourth; done
-turned="--data all345 --train-classes seed100 --recipe strong --resume --criterion balanced_loss
+turned="--data all345 --train-classes seed100 $adam --resume --criterion balanced_loss
   --teacher seed/simple_lay2_sz256.model --teacher-cache runs/teacher --balance 0.8 --unlabelled 0.25
   --view-strength 0.5 --spin 0.25 --label-smoothing 0"
 still="--n-views 24 --n-epochs 1 --learning-rate 0.000001"
@@ -177,7 +179,7 @@ quickstroke train $name $turned $own $still --into runs17/$name \
 # The base model at last with more drawings unfinished, for guesses while somebody draws, and with blends between words.
 # In the first two of these trainings the label's odds had a factor in proportion to a word's drawings, which is no more:
 # 1.1 for words of forty drawings, 2 for those of 420, 30 for the most frequent one.
-across="--data all345 --train-classes seed100 --recipe strong --resume --criterion balanced_loss
+across="--data all345 --train-classes seed100 $adam --resume --criterion balanced_loss
   --teacher seed/simple_lay2_sz256.model --teacher-cache runs/teacher --balance 0.8 --unlabelled 0.25
   --view-strength 0.5 --spin 0.25 --blend-across 0.5 --unfinished 0.65 --label-smoothing 0 --n-views 16
   --batch-size 256 --dropout 0.15"

