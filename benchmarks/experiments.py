@@ -315,7 +315,7 @@ And with the better teacher, as in the table above:
 {muon_longer}
 Muon, at a higher learning rate, reaches in twenty epochs what no other change comes near, most of all where Adam gets
 nowhere in so few: in a plain LSTM. Batches of 256 give Adam nearly eight points and Muon three. With a teacher,
-too, it gives more than anything else in these tables, and most to half-drawn drawings.
+too, the two give more than any other change in these tables, and most to half-drawn drawings.
 """,
         ),
     ]
