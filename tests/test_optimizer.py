@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from quickstroke import threads
 from quickstroke.config import ModelConfig
 from quickstroke.models import StrokeClassifier
 from quickstroke.optimizer import Adam, Muon, orthogonal
@@ -184,16 +183,6 @@ def test_muon_skips_a_step_that_is_lost():
     assert_equal_weights(model.state_dict(), other.state_dict())
     for mine, expected in zip(optimizer.tensors, unhurt.tensors, strict=True):
         assert torch.equal(mine, expected)
-
-
-@pytest.mark.parametrize("n_threads", [2, 3])
-def test_threads_that_share_a_step_of_muon_change_nothing(monkeypatch, n_threads):
-    model, other = pair()
-    step(Muon(model, LEARNING_RATE), model, random_gradients(model, 0))
-    monkeypatch.setattr(threads, "n_threads", lambda: n_threads)
-    step(Muon(other, LEARNING_RATE), other, random_gradients(model, 0))
-    for parameter, expected in zip(other.parameters(), model.parameters(), strict=True):
-        torch.testing.assert_close(parameter, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_muon_moves_only_what_has_a_gradient():

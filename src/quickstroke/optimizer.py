@@ -10,8 +10,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from quickstroke import threads
-
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 _MOMENTUM = 0.95
 # Five times X <- a X + (b X X' + c X X' X X') X takes singular values from 0.01 to 1 near 1 (Jordan et al., 2024).
@@ -144,38 +142,18 @@ class Muon(Adam):
     def step(self, is_skipped: Tensor | None = None) -> None:
         """Moves every parameter that has a gradient; none where `is_skipped`, bool () on their device, says so."""
         self._step_adam([i for i, n in enumerate(self._n_matrices) if not n], is_skipped)
-        own = [i for i, n in enumerate(self._n_matrices) if n and self._parameters[i].grad is not None]
-        if not own:
-            return
-        newest, ahead = [], []
-        for i in own:
-            gradient = cast(Tensor, self._parameters[i].grad)
-            newest.append(self._averages[i] * _MOMENTUM + gradient)
-            ahead.append((newest[-1] * _MOMENTUM + gradient).reshape(self._n_matrices[i], -1, gradient[0].numel()))
-        for i, momentum, direction in zip(own, newest, self._orthogonal(ahead), strict=True):
-            parameter, rate = self._parameters[i], self.learning_rate
-            moved = parameter * (1 - rate * self._decays[i])
-            moved -= rate * _AS_ADAM * max(direction.shape[1:]) ** 0.5 * direction.reshape(parameter.shape)
-            for old, new in ((parameter, moved), (self._averages[i], momentum)):
+        for i, n in enumerate(self._n_matrices):
+            parameter, momentum = self._parameters[i], self._averages[i]
+            gradient = parameter.grad
+            if not n or gradient is None:
+                continue
+            newest = momentum * _MOMENTUM + gradient
+            ahead = (newest * _MOMENTUM + gradient).reshape(n, -1, gradient[0].numel())  # (n, R, C)
+            far = self.learning_rate * _AS_ADAM * max(ahead.shape[1:]) ** 0.5
+            moved = parameter * (1 - self.learning_rate * self._decays[i])
+            moved -= far * orthogonal(ahead, self._precision).reshape(parameter.shape)
+            for old, new in ((parameter, moved), (momentum, newest)):
                 old.copy_(new if is_skipped is None else torch.where(is_skipped, old, new))
-
-    def _orthogonal(self, stacks: list[Tensor]) -> list[Tensor]:
-        """`orthogonal` of each of some stacks (N, R, C); those of one shape together, a part of them on each thread."""
-        places: dict[tuple[int, ...], list[int]] = {}
-        for i, stack in enumerate(stacks):
-            places.setdefault(tuple(stack.shape[1:]), []).append(i)
-        joined = [torch.cat([stacks[i] for i in group]) for group in places.values()]
-        n_threads = threads.n_threads() if joined[0].device.type == "cpu" else 1
-        parts = [stack.tensor_split(n_threads) for stack in joined]
-        done = threads.in_threads(
-            lambda *own: [orthogonal(part, self._precision) for part in own], list(zip(*parts, strict=True))
-        )
-        results = list(stacks)
-        for group, found in zip(places.values(), map(torch.cat, zip(*done, strict=True)), strict=True):
-            sizes = [len(stacks[i]) for i in group]
-            for i, result in zip(group, torch.split(found, sizes), strict=True):
-                results[i] = result
-        return results
 
 
 def orthogonal(matrices: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
