@@ -538,7 +538,7 @@ def test_retraced_strokes_come_once_more_and_nearly_where_they_were() -> None:
 def test_unfinished_is_the_first_points(strokes: Strokes, seed: int) -> None:
     new = changed(strokes, seed, unfinished=1.0)
     n, left = sum(map(len, strokes)), len(new)
-    assert max(1, np.ceil(0.2 * n)) <= left <= n
+    assert np.ceil(0.25 * n) <= left <= np.ceil(0.8 * n)
     first = []
     for stroke in strokes:
         if left > 0:

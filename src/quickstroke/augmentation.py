@@ -68,7 +68,7 @@ class Augmentation:
         lift: probability that the pen is lifted at points inside strokes, each with a probability of up to 1/4; what
             follows begins where it was lifted.
         retrace: probability that strokes are drawn over, each with probability 1/2, nearly where they were.
-        unfinished: probability that only a first part of the points is there, from 1/5 of them on.
+        unfinished: probability that only a first part of the points is there, from 1/4 to 4/5 of them.
     """
 
     blend: float = 0.0
@@ -481,7 +481,7 @@ def _restroke(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any, x2: Any, y2:
             backwards = not backwards
             shift_x, shift_y = beside * _normal(state), beside * _normal(state)
     if _uniform(state) < p[15]:
-        n_out = max(int(np.ceil(n_out * (0.2 + 0.8 * _uniform(state)))), 1)
+        n_out = max(int(np.ceil(n_out * (0.25 + 0.55 * _uniform(state)))), 1)
         # The pen may be on the paper still: then the last point is no end of a stroke, but a reader that is given
         # strokes so far takes it for one.
         pen2[n_out - 1] = 1
