@@ -326,7 +326,8 @@ Written by `python benchmarks/experiments.py FOLDER --teachers BETTER WORSE OURS
 Each row is one training with one seed; the same recipe with another seed may differ by a point. Every model is
 calibrated on its validation drawings before it is scored on them, as `publish` does it: else losses differ by
 temperature alone. After ± is the standard error of a difference between two models on the same drawings. The drawings
-that the published models are scored on are in none of these trainings.
+that the published models are scored on are in none of these trainings. Unfinished drawings kept a fifth to
+all of their points in these rows; now a quarter to four fifths.
 """
     return "\n".join([head, *(f"## {text}" for text in texts if text)])
 
