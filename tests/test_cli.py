@@ -594,6 +594,25 @@ def test_a_run_may_begin_with_the_weights_of_another(run, dataset, trained, tmp_
     assert config_of(tmp_path / "run")["train"]["pretrained"] == [str(trained)]
 
 
+def test_cards_and_reports_tell_the_trainings_before(run, dataset, trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "first")
+    shutil.copytree(trained, tmp_path / "gone")
+    again = tmp_path / "again"
+    start = ("train", MODEL, "--data", dataset.path, "--n-epochs", 1, "--into", again)
+    assert run(*start, "--pretrained", tmp_path / "first", tmp_path / "gone").code == 0
+    shutil.rmtree(tmp_path / "gone")
+    published = run("publish", again, "--into", tmp_path / "set", "--no-calibrate")
+    assert published.code == 0 and "nothing is known of it" in published.err
+    before = json.loads((tmp_path / "set" / f"{MODEL}.json").read_text())["training"]["before"]
+    seconds = sum(json.loads(line)["seconds"] for line in (trained / "metrics.jsonl").read_text().splitlines())
+    missing = [str(tmp_path / "gone")]
+    assert before == {"trainings": 1, "seconds": pytest.approx(seconds, abs=0.1), "missing": missing}
+    assert run("report", again, "--into", tmp_path / "results.md").code == 0
+    text = (tmp_path / "results.md").read_text()
+    assert f"weights of `{tmp_path / 'first'}`, `{tmp_path / 'gone'}`. The one training before it took" in text
+    assert f"Nothing is known of how `{tmp_path / 'gone'}` came about." in text
+
+
 def test_evaluate_tells_how_much_of_a_drawing_is_enough(run, trained, dataset):
     start = ("evaluate", trained, "--data", dataset.path, "--json")
     plain, partial = run(*start), run(*start, "--partial")

@@ -761,12 +761,21 @@ def _introduction(result: Result) -> str:
 
 def _how(run: RunFacts) -> str:
     """Command, time and teachers of a training, and what its options differ in from the recipe."""
+    from quickstroke.runs import trainings_before
+
     train = run.config.train
     seconds = sum(line["seconds"] for line in run.metrics)
     text = f"\nTrained in {seconds / 60:,.0f} minutes" + (f" by `{run.command}`" if run.command else "") + ".\n"
     if train.pretrained:
         paths = ", ".join(f"`{path}`" for path in train.pretrained)
-        text += f"\nIt began with the {'mean of the ' if len(train.pretrained) > 1 else ''}weights of {paths}.\n"
+        text += f"\nIt began with the {'mean of the ' if len(train.pretrained) > 1 else ''}weights of {paths}."
+        before = trainings_before(train)
+        if before.n:
+            which = "one training before it" if before.n == 1 else f"{before.n} trainings before it"
+            text += f" The {which} took {before.seconds / 60:,.0f} minutes."
+        if before.missing:
+            text += f" Nothing is known of how {', '.join(f'`{path}`' for path in before.missing)} came about."
+        text += "\n"
     if run.config.teachers:
         names = ", ".join(
             f"`{teacher['name']}` ({str(teacher['sha256'])[:12]}, {teacher['licence'] or 'licence unknown'})"

@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from quickstroke import cards, products, threads, weight_files
 from quickstroke import config as configs
-from quickstroke import products, threads, weight_files
 from quickstroke.categories import check_classes
 from quickstroke.config import Criterion, ModelConfig, TrainConfig
 from quickstroke.dataset import PreparedDataset
@@ -236,6 +236,53 @@ def best_line(metrics: Sequence[dict[str, Any]], criterion: Criterion) -> dict[s
     """The line of metrics.jsonl, of one or more, that a criterion chooses; the first of equal ones."""
     choose = max if criterion == "top1" else min
     return choose(metrics, key=lambda line: float(line[f"val_{criterion}"]))
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingsBefore:
+    """The trainings that a training goes on from.
+
+    Attributes:
+        n: those that could be read.
+        seconds: what these took.
+        missing: weights, as the trainings name them, of which nothing is known.
+    """
+
+    n: int
+    seconds: float
+    missing: tuple[str, ...]
+
+
+def trainings_before(train: TrainConfig) -> TrainingsBefore:
+    """The trainings whose weights a training began with, and those that these began with, and so on, each once.
+
+    Paths are taken from the working folder, as the trainings took them.
+    """
+    seconds: dict[Path, float] = {}
+    missing: dict[str, None] = {}
+    paths = list(train.pretrained)
+    while paths:
+        path = paths.pop(0)
+        try:
+            where, spent, earlier = _training_of(Path(path))
+        except (RunError, WeightsError, KeyError, TypeError, AttributeError):
+            missing[path] = None
+            continue
+        if where not in seconds:
+            seconds[where] = spent
+            paths += earlier
+    return TrainingsBefore(len(seconds), sum(seconds.values()), tuple(missing))
+
+
+def _training_of(path: Path) -> tuple[Path, float, Sequence[str]]:
+    """Where the training of a run or a published model is told, the seconds that it took, what it began with."""
+    folder = path if path.is_dir() else path.parent
+    if (folder / "config.json").is_file():
+        spent = sum(line["seconds"] for line in read_metrics(folder))
+        return folder.resolve(), spent, read_config(folder).train.pretrained
+    card = path.with_suffix(".json")
+    training = cards.read_card(card)["training"]
+    return card.resolve(), float(training["seconds"]), tuple(training.get("pretrained") or ())
 
 
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:

@@ -101,6 +101,7 @@ def run(args: Sequence[str]) -> None:
             "epochs": len(metrics),
             "best_epoch": best["epoch"],
             "seconds": round(sum(line["seconds"] for line in metrics), 1),
+            **_before(config),
         },
         **({"teachers": list(config.teachers)} if config.teachers else {}),
         "data": {key: value for key, value in config.data.items() if key != "path"},
@@ -123,6 +124,18 @@ def run(args: Sequence[str]) -> None:
         values["hub"] = _to_hub(loaded, hub_folder, *options.hub)
     if options.json:
         print_json(values)
+
+
+def _before(config: "RunConfig") -> dict[str, Any]:
+    """The card's entry on the trainings whose weights this one began with."""
+    from quickstroke import runs
+
+    if not config.train.pretrained:
+        return {}
+    before = runs.trainings_before(config.train)
+    if before.missing:
+        note(f"the card's time of the trainings before is without {', '.join(before.missing)}: nothing is known of it")
+    return {"before": {"trainings": before.n, "seconds": round(before.seconds, 1), "missing": list(before.missing)}}
 
 
 def _check_hub(repos: tuple[str, ...]) -> None:
