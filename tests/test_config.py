@@ -32,6 +32,7 @@ def models(draw: st.DrawFn) -> ModelConfig:
         n_classes=draw(st.integers(1, 65_536)),
         reading="length-aware" if pooled else draw(st.sampled_from(["length-aware", "padded"])),
         max_padding=draw(st.integers(99, 10_000)),
+        image=draw(st.none() | st.integers(1, 1024)) if pooled else None,
     )
 
 
@@ -80,7 +81,8 @@ def trainings(draw: st.DrawFn) -> TrainConfig:
 def test_json_gives_back_what_was_written(config: ModelConfig | TrainConfig) -> None:
     values = json.loads(json.dumps(to_json(config)))
     assert from_json(type(config), values, "here") == config  # type: ignore[type-var]
-    assert set(values) == {field.name for field in dataclasses.fields(config)}
+    left_out = {"image"} if getattr(config, "image", 0) is None else set()
+    assert set(values) == {field.name for field in dataclasses.fields(config)} - left_out
 
 
 @settings(deadline=None)
@@ -140,6 +142,19 @@ def test_readout_tells_the_preprocessing(name: str, preprocessing: str) -> None:
 def test_convolutions_of_readout_pool_pad_themselves() -> None:
     config = ModelConfig.from_name("bipool_cv1_8_50_cv2_8_50_2_lay1_sz4", max_padding=3)
     assert (config.receptive_field, config.conv2) == (1, (8, 50, 2))
+
+
+@pytest.mark.parametrize(
+    ("image", "readout", "message"),
+    [
+        (0, "pool", "image should be above 0, got 0"),
+        (1025, "pool", "image should be at most 1024, got 1025"),
+        (16, "last", "image = 16: an image needs readout 'pool'"),
+    ],
+)
+def test_an_image_that_cannot_be_is_refused(image: int, readout: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^here: {message}"):
+        from_json(ModelConfig, {"image": image, "readout": readout, "bidirectional": True}, "here")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
-from quickstroke import packed_lstm, threads
+from quickstroke import image_reader, packed_lstm, threads
 from quickstroke.config import ModelConfig
 from quickstroke.models import RowBatchNorm, StrokeClassifier, n_parameters
 
@@ -51,6 +51,8 @@ POOLED = (
     "bipool_cv1_5_4_2_lay1_sz3",
     "bipool_cv1_6_3_cv2_4_2_3_lay2_sz3",
     "bipool_cv1_6_1_2_cv2_4_5_2_lay2_sz3",
+    "bipool_img2_lay1_sz4",
+    "bipool_cv1_5_4_2_img3_lay2_sz3",
 )
 MAX_PADDING = 12
 
@@ -382,7 +384,14 @@ def pooled_plainly(model, drawing):
             x = getattr(model, f"norm{number}")(x).relu()
     steps, _ = model.lstm(x[None])
     attention = model.attention(steps).softmax(1)
-    return model.linear(torch.cat([steps.mean(1), steps.amax(1), (attention * steps).sum(1)], dim=1))[0]
+    read = [steps.mean(1), steps.amax(1), (attention * steps).sum(1)]
+    if model.image is not None:
+        x = image_reader.drawn(drawing[None], torch.tensor([len(drawing)]))
+        for convolution, norm, after in zip(model.image.convs, model.image.norms, (2, 1, 2, 1, 2, 1), strict=True):
+            x = norm(F.max_pool2d(convolution(x), after)).relu()
+        assert x.shape[2:] == (4, 4)
+        read += [x.mean((2, 3)), x.amax((2, 3))]
+    return model.linear(torch.cat(read, dim=1))[0]
 
 
 @pytest.mark.parametrize("name", POOLED)
@@ -447,6 +456,30 @@ def test_number_of_parameters_of_readout_pool():
     }
     assert {name: n_parameters(part) for name, part in model.named_children() if name != "dropout"} == parts
     assert n_parameters(model) == sum(parts.values())
+
+
+def test_an_image_adds_its_convolutions_and_what_they_read():
+    with_image, without = build("bipool_lay1_sz4"), build("bipool_img2_lay1_sz4")
+    names = [f"image.{part}.{i}.{kind}" for part in ("convs", "norms") for i in range(6) for kind in ("weight", "bias")]
+    assert set(without.state_dict()) - set(with_image.state_dict()) == set(names)
+    assert without.linear.in_features - with_image.linear.in_features == 2 * 4 * 2
+    assert n_parameters(build("bipool_cv1_64_5_cv2_128_5_2_img32_lay2_sz112", n_classes=100)) == 963_118
+
+
+def test_apart_are_the_logits_and_those_of_points_and_image_alone():
+    model = build("bipool_cv1_6_3_img2_lay1_sz4").eval()
+    batch = batch_of(random_drawings(model, (3, 9, 12), np.random.default_rng(17)))
+    together, points, image = model(*batch, apart=True).unbind(1)
+    torch.testing.assert_close(together, model(*batch), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close((points + image) / 2, together, rtol=1e-5, atol=1e-6)
+    without = build("bipool_cv1_6_3_lay1_sz4").eval()
+    assert torch.equal(without(*batch, apart=True), without(*batch))
+    with torch.no_grad():
+        for parameter in model.image.parameters():
+            parameter.zero_()
+        _, still, nothing = model(*batch, apart=True).unbind(1)
+    assert torch.equal(still, points)
+    torch.testing.assert_close(nothing, model.linear.bias.expand(3, 4))
 
 
 def test_readout_pool_sees_every_step():

@@ -7,7 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quickstroke.errors import ModelNameError
-from quickstroke.naming import FORM, MAX_LAYERS, MAX_SIZE, MAX_STRIDE, Convolution, Shape, format_name, parse_name
+from quickstroke.naming import (
+    FORM,
+    MAX_IMAGE,
+    MAX_LAYERS,
+    MAX_SIZE,
+    MAX_STRIDE,
+    Convolution,
+    Shape,
+    format_name,
+    parse_name,
+)
 
 # Every name in the results and the published files of the 2020 project.
 PUBLISHED = {
@@ -35,6 +45,8 @@ POOLED = {
     "bipool_cv1_64_5_lay2_sz128": Shape(True, (64, 5), None, 2, 128, True),
     "bipool_cv1_64_5_cv2_128_5_2_lay2_sz128": Shape(True, (64, 5), (128, 5, 2), 2, 128, True),
     "bipool_cv1_64_5_3_cv2_128_5_lay2_sz128": Shape(True, (64, 5, 3), (128, 5), 2, 128, True),
+    "bipool_img16_lay1_sz64": Shape(True, None, None, 1, 64, True, 16),
+    "bipool_cv1_64_5_cv2_128_5_2_img32_lay2_sz128": Shape(True, (64, 5), (128, 5, 2), 2, 128, True, 32),
 }
 
 sizes = st.integers(1, MAX_SIZE)
@@ -58,18 +70,18 @@ def test_every_shape_has_one_name(
 
 
 @settings(deadline=None)
-@given(strided, strided, st.integers(1, MAX_LAYERS), sizes)
+@given(strided, strided, st.integers(1, MAX_LAYERS), sizes, st.none() | st.integers(1, MAX_IMAGE))
 def test_every_pooled_shape_has_one_name(
-    conv1: Convolution | None, conv2: Convolution | None, n_layers: int, hidden_size: int
+    conv1: Convolution | None, conv2: Convolution | None, n_layers: int, hidden_size: int, image: int | None
 ) -> None:
-    shape = Shape(True, conv1, conv2 if conv1 else None, n_layers, hidden_size, True)
+    shape = Shape(True, conv1, conv2 if conv1 else None, n_layers, hidden_size, True, image)
     assert parse_name(format_name(shape)) == shape
 
 
 @settings(deadline=None)
 @given(
     st.from_regex(
-        r"[a-z]{0,3}(simple|lstm|bilstm|bipool)(_cv[12]_?\d{0,3}_?\d{0,2}(_\d{0,2})?){0,3}_?(lay\d{0,3})?_?(sz-?\d{0,6})?.?",
+        r"[a-z]{0,3}(simple|lstm|bilstm|bipool)(_cv[12]_?\d{0,3}_?\d{0,2}(_\d{0,2})?){0,3}(_img\d{0,4})?_?(lay\d{0,3})?_?(sz-?\d{0,6})?.?",
         fullmatch=True,
     )
 )
@@ -96,6 +108,12 @@ def test_pooling_in_one_direction_has_no_name() -> None:
 def test_stride_without_pooling_has_no_name(bidirectional: bool) -> None:
     with pytest.raises(ModelNameError, match="a stride needs pooling"):
         format_name(Shape(bidirectional, (64, 5, 2), None, 1, 64))
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_an_image_without_pooling_has_no_name(bidirectional: bool) -> None:
+    with pytest.raises(ModelNameError, match="an image needs pooling"):
+        format_name(Shape(bidirectional, None, None, 1, 64, image=16))
 
 
 @pytest.mark.parametrize(
@@ -144,6 +162,10 @@ def test_stride_without_pooling_has_no_name(bidirectional: bool) -> None:
         ("bipool_cv1_64_5_65_lay1_sz64", "stride after 'cv1' should be a whole number from 1 to 64, got '65'"),
         ("bipool_cv1_64_5_2_2_lay1_sz64", "'2' stands where 'lay<number>' is expected"),
         ("bipool_cv2_64_5_lay1_sz64", "'cv2' needs 'cv1' before it"),
+        ("bilstm_img16_lay1_sz64", "type 'bilstm' looks at no image ('img'): that does 'bipool' alone"),
+        ("bipool_img_lay1_sz64", "the number after 'img' should be a whole number from 1 to 1024, got ''"),
+        ("bipool_img1025_lay1_sz64", "the number after 'img' should be a whole number from 1 to 1024, got '1025'"),
+        ("bipool_img16_cv1_64_5_lay1_sz64", "'cv1' stands where 'lay<number>' is expected"),
     ],
 )
 def test_malformed_name_is_refused_with_the_part_that_is_wrong(name: str, part: str) -> None:

@@ -158,7 +158,13 @@ def test_the_device_of_these_tests_refuses_to_be_waited_for():
 @pytest.mark.parametrize(("normalization", "optimizer"), [("batch", "adam"), ("fixed", "adam"), ("fixed", "muon")])
 @pytest.mark.parametrize(
     "name",
-    ["simple_lay1_sz8", "simple_lay2_sz8", "bilstm_lay2_sz8", "lstm_cv1_6_5_lay1_sz8", "bipool_cv1_8_5_2_lay2_sz8"],
+    [
+        "simple_lay1_sz8",
+        "simple_lay2_sz8",
+        "bilstm_lay2_sz8",
+        "lstm_cv1_6_5_lay1_sz8",
+        "bipool_cv1_8_5_2_img2_lay2_sz8",
+    ],
 )
 def test_a_step_waits_for_nothing(dataset, tmp_path, name, normalization, optimizer):
     """All that is done between two settlings, on tensors that have no numbers to wait for."""

@@ -19,6 +19,7 @@ NAMES = (
     "bipool_lay1_sz5",
     "bipool_cv1_7_4_3_lay1_sz6",
     "bipool_cv1_16_5_cv2_24_5_2_lay2_sz16",
+    "bipool_cv1_7_4_3_img3_lay1_sz6",
 )
 
 
@@ -27,7 +28,7 @@ def model_of(name: str, **values: object) -> StrokeClassifier:
     torch.manual_seed(len(name))
     model = StrokeClassifier(ModelConfig.from_name(name, n_classes=9, **values)).eval().requires_grad_(False)  # type: ignore[arg-type]
     for key, value in model.state_dict().items():
-        if key.startswith("norm") or key in ("bn.weight", "bn.bias", "bn.running_mean"):
+        if key.startswith(("norm", "image.norm")) or key in ("bn.weight", "bn.bias", "bn.running_mean"):
             value += 0.3 * torch.randn(value.shape)
         elif key == "bn.running_var":
             value *= 1.7

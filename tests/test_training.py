@@ -749,7 +749,7 @@ def test_a_model_too_large_to_train_is_refused_before_memory_is_taken(dataset, t
 # --- recipe strong
 
 # Two layers, so that dropout has its place between them.
-POOL_MODEL = ModelConfig.from_name("bipool_cv1_4_3_2_lay2_sz5")
+POOL_MODEL = ModelConfig.from_name("bipool_cv1_4_3_2_img2_lay2_sz5")
 
 
 @pytest.fixture(scope="module")

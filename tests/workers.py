@@ -23,13 +23,14 @@ from quickstroke.models import StrokeClassifier
 
 SHORT = "lstm_cv1_4_3_lay1_sz5"
 POOLED = "bipool_cv1_4_3_cv2_6_3_2_lay2_sz5"
+LOOKING = "bipool_cv1_4_3_img2_lay1_sz5"
 COMMON = {"n_epochs": 2, "max_padding": 30, "device": "cpu", "precision": "float32"}
 # Each leaves a last batch of one drawing, of which one process has none. Dropout alone is another for each process.
 CONFIGS = {
     "padded": (SHORT, TrainConfig(recipe="seed", batch_size=17, learning_rate=0.01, **COMMON)),
     "length-aware": (SHORT, TrainConfig(batch_size=17, learning_rate=0.01, **COMMON)),
     "strong": (POOLED, recipe("strong", batch_size=17, dropout=0.0, **COMMON)),
-    "in parts": (POOLED, recipe("strong", batch_size=17, accumulate=3, dropout=0.0, **COMMON)),
+    "in parts": (LOOKING, recipe("strong", batch_size=17, accumulate=3, dropout=0.0, **COMMON)),
     "taught": (POOLED, recipe("strong", batch_size=17, dropout=0.0, n_views=1, **COMMON)),
 }
 

@@ -46,6 +46,8 @@ class ModelConfig:
         readout: `last` reads each direction's last output. `pool` reads mean, maximum and an attention over all of
             them, normalises and activates the convolutions, and takes points with positions (`pos5`); it needs two
             directions and length-aware reading.
+        image: filters of the first of the convolutions over the image of the drawing, which is looked at beside its
+            points (`images`); None to go without it. It needs readout `pool`.
         n_classes: size of the output layer.
         reading: `length-aware` reads each direction's output at its own end of the drawing; `padded` is the 2020
             project's: the output at the last of `max_padding` steps, most of which are zeros.
@@ -61,6 +63,7 @@ class ModelConfig:
     n_classes: int = N_SEED_CLASSES
     reading: Reading = "length-aware"
     max_padding: int = 100
+    image: int | None = None
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -69,9 +72,12 @@ class ModelConfig:
             keys = ("n_filters", "filter_size", "stride")
             for key, value in zip(keys, getattr(self, convolution) or (), strict=False):
                 positive[f"{convolution} {key}"] = value
+        if self.image is not None:
+            positive["image"] = self.image
         check_positive({**positive, "max_padding": self.max_padding})
         for key, value in positive.items():
             top = naming.MAX_LAYERS if key in ("n_layers", "conv1 stride", "conv2 stride") else naming.MAX_SIZE
+            top = naming.MAX_IMAGE if key == "image" else top
             if value > top:
                 raise ConfigError(f"{key} should be at most {top}, got {value}")
         if self.max_padding > MAX_PADDING:
@@ -84,6 +90,8 @@ class ModelConfig:
             value = getattr(self, convolution)
             if value and len(value) == 3 and (self.readout == "last" or value[2] == 1):
                 raise ConfigError(f"{convolution} = {value}: a stride is not 1, and needs readout 'pool'")
+        if self.image and self.readout == "last":
+            raise ConfigError(f"image = {self.image}: an image needs readout 'pool'")
         if self.receptive_field > self.max_padding:
             raise ConfigError(
                 f"the convolutions span {self.receptive_field} steps, more than max_padding = {self.max_padding}"
@@ -100,6 +108,7 @@ class ModelConfig:
                 self.n_layers,
                 self.hidden_size,
                 self.readout == "pool",
+                self.image,
             )
         )
 
@@ -129,6 +138,7 @@ class ModelConfig:
             n_classes=n_classes,
             reading=reading,
             max_padding=max_padding,
+            image=shape.image,
         )
 
     @property
@@ -327,7 +337,9 @@ Config = TypeVar("Config", ModelConfig, TrainConfig)
 def to_json(config: ModelConfig | TrainConfig) -> dict[str, Any]:
     """A configuration as JSON values; `from_json` reads it back."""
     return {
-        key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(config).items()
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in dataclasses.asdict(config).items()
+        if (key, value) != ("image", None)  # so that older versions read all models that look at none
     }
 
 

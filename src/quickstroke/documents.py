@@ -178,6 +178,8 @@ def implied_name(config: Mapping[str, Any]) -> str:
     for i, conv in enumerate((conv1, conv2), start=1):
         if conv:
             name += f"_cv{i}_" + "_".join(map(str, conv))
+    if config.get("image"):
+        name += f"_img{config['image']}"
     return f"{name}_lay{config['n_layers']}_sz{config['hidden_size']}"
 
 
@@ -349,6 +351,7 @@ _GROUPS: tuple[dict[str, tuple[str, Callable[[object], bool]]], ...] = (
         "conv2": _CONVOLUTION,
         "bidirectional": ("True or False", lambda value: isinstance(value, bool)),
         "readout": ("'last' or 'pool'", lambda value: value in ("last", "pool")),
+        "image": ("None or an integer", lambda value: value is None or _is_integer(value)),
     },
     {
         "N_train": _INTEGER,

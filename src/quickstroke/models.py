@@ -5,7 +5,7 @@ K classes, L layers.
 
 The keys of its state dict are the 2020 project's: `bn.*`, `conv1.*`, `conv2.*`, `lstm.weight_ih_l{k}[_reverse]`
 and so on, `linear.*`. Parameters are its own too, but for those of readout `pool`
-(`norm1.*`, `norm2.*`, `attention.*`); the way through them depends on `config.reading`:
+(`norm1.*`, `norm2.*`, `attention.*`, `image.*`); the way through them depends on `config.reading`:
 
     padded        the points are filled with zeros to `max_padding` steps, everything runs over all of them, and the
                   output at the last step is read; batch norm counts the zeros.
@@ -21,8 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quickstroke import packed_conv, packed_lstm, packed_pool, points, threads
+from quickstroke import images, packed_conv, packed_lstm, packed_pool, points, threads
 from quickstroke.config import ModelConfig
+from quickstroke.image_reader import ImageReader
 from quickstroke.parallel import ALONE, Group
 
 
@@ -135,15 +136,22 @@ class StrokeClassifier(nn.Module):
         width = (1 + config.bidirectional) * config.hidden_size
         if pooled:
             self.attention = nn.Linear(width, 1, bias=False)  # the softmax over steps would take it away
-        self.linear = nn.Linear(3 * width if pooled else width, config.n_classes)
+        n_read = 3 * width if pooled else width
+        self.image = None
+        if config.image:
+            self.image = ImageReader(config.image)
+            n_read += images.n_features(config.image)
+        self.linear = nn.Linear(n_read, config.n_classes)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, points: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, points: Tensor, lengths: Tensor, apart: bool = False) -> Tensor:
         """Logits float32 (B, K).
 
         Args:
             points: float32 (B, T, C), zero after each drawing's end; T at most `max_padding`.
             lengths: int64 (B,), true rows of each drawing; 0 for a dot by the preprocessing `seed3`.
+            apart: of a model that looks at an image, (B, 3, K): its logits, then those of the points alone and of the
+                image alone, of which they are the mean. Without effect on others.
         """
         if not len(points):  # a process without a share of a small batch keeps in step with the others
             self.bn(points)
@@ -164,7 +172,11 @@ class StrokeClassifier(nn.Module):
         if self.config.readout == "pool":
             x = self.bn(points, mask)  # (B, T, C)
             pooled = self._pool_packed(x, lengths) if is_packed else self._pool(*self._pooled_steps(x, mask, lengths))
-            return cast(Tensor, self.linear(self.dropout(pooled)))  # (B, K)
+            if self.image is None:
+                return cast(Tensor, self.linear(self.dropout(pooled)))  # (B, K)
+            seen = self.image(points, lengths, self._kind if is_packed else x.dtype)
+            read = self.dropout(torch.cat([pooled, seen], 1))
+            return self._logits_apart(read, pooled.shape[1]) if apart else cast(Tensor, self.linear(read))
         ends = (lengths - self.config.receptive_field + 1).clamp(min=1)  # (B,) output steps of each drawing
         if is_packed:
             last = self._last_packed(points, ends, *self.bn.scale_and_shift(points, mask))  # (B, D * H)
@@ -199,6 +211,13 @@ class StrokeClassifier(nn.Module):
         with torch.no_grad():
             self.linear.weight.mul_(factor)
             self.linear.bias.mul_(factor).add_(shift)
+
+    def _logits_apart(self, read: Tensor, n_pooled: int) -> Tensor:
+        """Logits (B, 3, K) of what was read (B, R): of all, of the first `n_pooled` columns alone, of the others."""
+        weight, sizes = self.linear.weight, [n_pooled, read.shape[1] - n_pooled]
+        pairs = zip(torch.split(read, sizes, 1), torch.split(weight, sizes, 1), strict=True)
+        points, image = (F.linear(2 * own, part, self.linear.bias) for own, part in pairs)  # (B, K) each
+        return torch.stack([(points + image) / 2, points, image], 1)
 
     def _convolve(self, x: Tensor) -> Tensor:
         if self.conv1 is None:

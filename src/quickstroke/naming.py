@@ -1,13 +1,15 @@
 """The model name of the 2020 project and the shape it stands for.
 
-name  = <type>[_cv1_<n_filters>_<filter_size>[_cv2_<n_filters>_<filter_size>]]_lay<n_layers>_sz<hidden_size>
+name  = <type>[_cv1_<n_filters>_<filter_size>[_cv2_<n_filters>_<filter_size>]][_img<n_filters>]
+        _lay<n_layers>_sz<hidden_size>
 type  = simple   one direction, no convolution
       | lstm     one direction, one or two convolutions
       | bilstm   two directions, with or without convolutions
       | bipool   two directions, with or without convolutions; every step is read, not the last alone
 
 Type `bipool` is not that project's. Its convolutions may skip steps, which a third number says: cv2_128_5_2 computes
-every second one.
+every second one. With `img<n_filters>` it also looks at the image of the drawing, by convolutions of which the first
+has so many filters.
 """
 
 import re
@@ -16,7 +18,10 @@ from dataclasses import dataclass
 from quickstroke.errors import ModelNameError
 
 TYPES = ("simple", "lstm", "bilstm", "bipool")
-FORM = "<type>[_cv1_<n_filters>_<filter_size>[_cv2_<n_filters>_<filter_size>]]_lay<n_layers>_sz<hidden_size>"
+FORM = (
+    "<type>[_cv1_<n_filters>_<filter_size>[_cv2_<n_filters>_<filter_size>]][_img<n_filters>]"
+    "_lay<n_layers>_sz<hidden_size>"
+)
 
 # (n_filters, filter_size), or with the stride as a third where it is not 1.
 Convolution = tuple[int, int] | tuple[int, int, int]
@@ -25,13 +30,17 @@ Convolution = tuple[int, int] | tuple[int, int, int]
 MAX_SIZE = 65_536
 MAX_LAYERS = 64
 MAX_STRIDE = 64
+MAX_IMAGE = 1024
 
 _NUMBER = re.compile(r"[1-9][0-9]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a model name says; a convolution is (n_filters, filter_size) or (n_filters, filter_size, stride)."""
+    """What a model name says; a convolution is (n_filters, filter_size) or (n_filters, filter_size, stride).
+
+    `image` is the number of filters of the first convolution over the image, None without one.
+    """
 
     bidirectional: bool
     conv1: Convolution | None
@@ -39,14 +48,15 @@ class Shape:
     n_layers: int
     hidden_size: int
     pooled: bool = False
+    image: int | None = None
 
 
 def format_name(shape: Shape) -> str:
     """The name of a shape.
 
     Raises:
-        ModelNameError: the convention has no name for it: a second convolution without a first, a stride without
-            pooling, or pooling in one direction.
+        ModelNameError: the convention has no name for it: a second convolution without a first, a stride or a
+            image without pooling, or pooling in one direction.
     """
     convolutions = [convolution for convolution in (shape.conv1, shape.conv2) if convolution]
     if shape.conv2 and not shape.conv1:
@@ -55,10 +65,14 @@ def format_name(shape: Shape) -> str:
         raise ModelNameError("pooling needs two directions; the naming convention has no name for it in one")
     if not shape.pooled and any(len(convolution) == 3 for convolution in convolutions):
         raise ModelNameError("a stride needs pooling; the naming convention has no name for it without")
+    if not shape.pooled and shape.image:
+        raise ModelNameError("an image needs pooling; the naming convention has no name for it without")
     kind = "bipool" if shape.pooled else "bilstm" if shape.bidirectional else "lstm" if shape.conv1 else "simple"
     parts = "".join(
         f"_cv{position}_{'_'.join(map(str, convolution))}" for position, convolution in enumerate(convolutions, start=1)
     )
+    if shape.image:
+        parts += f"_img{shape.image}"
     return f"{kind}{parts}_lay{shape.n_layers}_sz{shape.hidden_size}"
 
 
@@ -77,6 +91,11 @@ def parse_name(name: str) -> Shape:
     pooled = kind == "bipool"
     conv1 = _convolution(name, parts, "cv1", pooled)
     conv2 = _convolution(name, parts, "cv2", pooled)
+    image = None
+    if parts and parts[0].startswith("img"):
+        if not pooled:
+            raise _wrong(name, f"type {kind!r} looks at no image ('img'): that does 'bipool' alone")
+        image = _prefixed(name, parts, "img", MAX_IMAGE)
     n_layers = _prefixed(name, parts, "lay", MAX_LAYERS)
     hidden_size = _prefixed(name, parts, "sz", MAX_SIZE)
     if parts:
@@ -87,7 +106,7 @@ def parse_name(name: str) -> Shape:
         raise _wrong(name, "type 'simple' has no convolution: with 'cv1' the type is 'lstm' or 'bilstm'")
     if kind == "lstm" and not conv1:
         raise _wrong(name, "type 'lstm' needs a convolution ('cv1'): without one the type is 'simple'")
-    return Shape(kind in ("bilstm", "bipool"), conv1, conv2, n_layers, hidden_size, pooled)
+    return Shape(kind in ("bilstm", "bipool"), conv1, conv2, n_layers, hidden_size, pooled, image)
 
 
 def _wrong(name: str, reason: str) -> ModelNameError:

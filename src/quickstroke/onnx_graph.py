@@ -6,14 +6,17 @@ Dimensions: B batch, T steps, C channels (3 or 5), F filters, H hidden units, D 
              lengths  int64 (B,), true rows of each drawing, 0 for a dot
     output   probabilities  float32 (B, K)
 
-Padding, both readings and both readouts of `models.py` are inside. ONNX's LSTM reads each direction at its own end by
-itself (`sequence_lens`), so length-aware reading needs none of the reversing that PyTorch does.
+Padding, both readings, both readouts and the images of `models.py` are inside. ONNX's LSTM reads each direction at its
+own end by itself (`sequence_lens`), so length-aware reading needs none of the reversing that PyTorch does.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from math import prod
 from typing import Any, NamedTuple
 
+from quickstroke import images
 from quickstroke.config import ModelConfig
 from quickstroke.points import n_channels
 
@@ -102,7 +105,7 @@ def graph_of(config: ModelConfig, int8: bool) -> Graph:
     # Zeros after the longest drawing: for one that is shorter than the convolutions, or up to `max_padding`.
     n_more = config.max_padding if padded else config.receptive_field
     n_inputs = n_channels(config.preprocessing)
-    x = g.add("Pad", "points", g.integers("pads", (0, 0, 0, 0, n_more, 0)))  # (B, T, C)
+    x = all_points = g.add("Pad", "points", g.integers("pads", (0, 0, 0, 0, n_more, 0)))  # (B, T, C)
     if padded:
         x = g.add(
             "Slice", x, g.integers("from", (0,)), g.integers("to", (n_more,)), g.integers("axes", (1,))
@@ -179,6 +182,9 @@ def graph_of(config: ModelConfig, int8: bool) -> Graph:
         attended = g.add("ReduceSum", g.add("Mul", x, attention), over, keepdims=0)  # (B, D * H)
         x = g.add("Concat", mean, highest, attended, axis=1)  # (B, 3 * D * H)
         width *= 3
+        if config.image:
+            x = g.add("Concat", x, _look(g, matrix, drawn, all_points, config.image), axis=1)
+            width += images.n_features(config.image)
     else:
         x = f"last_{layer}"  # (D, B, H)
         if padded:  # the backward half is read at the last step, too, which is its first
@@ -189,3 +195,82 @@ def graph_of(config: ModelConfig, int8: bool) -> Graph:
     x = g.add("Gemm", x, weight, g.floats("linear.bias", config.n_classes), transB=1)  # (B, K)
     g.add("Softmax", x, axis=1, into=("probabilities",))  # (B, K)
     return g
+
+
+def _look(
+    g: Graph, matrix: Callable[..., str], drawn: Callable[[str, str, str], str], points: str, n_filters: int
+) -> str:
+    """What is read of the images of points (B, T, 5), T at least 1: (B, `images.n_features`).
+
+    H and W are the height and width of an image.
+    """
+    number = 0
+
+    def add(kind: str, *inputs: str, **attributes: Any) -> str:
+        return g.add(kind, *inputs, **attributes)
+
+    def whole(*values: int) -> str:
+        nonlocal number
+        number += 1
+        return g.integers(f"image_{number}", values)
+
+    def ratio(value: float) -> str:
+        over, under = Fraction(value).limit_denominator(10**12).as_integer_ratio()
+        return add("Div", add("Cast", whole(over), to=FLOAT32), add("Cast", whole(under), to=FLOAT32))
+
+    def column(x: str, begin: int, end: int) -> str:
+        return add("Slice", x, whole(begin), whole(end), whole(2))
+
+    def before(x: str, first: str = "") -> str:
+        """Of each step what `x` (B, T, C) has at the step before."""
+        x = add("Pad", x, whole(0, 1, 0, 0, 0, 0), *((first,) if first else ()))
+        return add("Slice", x, whole(0), whole(-1), whole(1))
+
+    def product(x: str, y: str) -> str:
+        return add("Mul", x, y)
+
+    zero, one, half = (ratio(value) for value in (0, 1, 0.5))
+    middle, length, reach, tiny = (ratio(value) for value in (images.MIDDLE, images.LENGTH, images.REACH, images.TINY))
+    scalar = g.integers("image_scalar", ())
+    low, high = (add("Reshape", value, scalar) for value in (zero, one))
+    to = add("Add", product(column(points, 2, 4), length), middle)  # (B, T, 2)
+    is_new = add("Greater", before(column(points, 4, 5), high), half)  # (B, T, 1)
+    begin = add("Where", is_new, to, before(to))  # (B, T, 2)
+    way = add("Sub", to, begin)  # (B, T, 2)
+    (dx, dy), (from_x, from_y) = ((column(x, 0, 1), column(x, 1, 2)) for x in (way, begin))  # (B, T, 1) each
+    bounds = g.integers("image_from", 0), g.integers("image_to", images.SIDE), g.integers("image_by", 1)
+    pixels = add("Cast", add("Range", *bounds), to=FLOAT32)  # (W,)
+    to_x, to_y = (add("Sub", pixels, x) for x in (from_x, from_y))  # (B, T, W), (B, T, H)
+    across, down = whole(2), whole(3)
+    square = add("Unsqueeze", add("Max", add("Add", product(dx, dx), product(dy, dy)), tiny), down)  # (B, T, 1, 1)
+    along = add("Add", add("Unsqueeze", product(to_x, dx), across), add("Unsqueeze", product(to_y, dy), down))
+    part = add("Clip", add("Div", along, square), low, high)  # (B, T, H, W)
+    off_x = add("Sub", add("Unsqueeze", to_x, across), product(part, add("Unsqueeze", dx, down)))
+    off_y = add("Sub", add("Unsqueeze", to_y, down), product(part, add("Unsqueeze", dy, down)))
+    distance = add("Sqrt", add("Add", product(off_x, off_x), product(off_y, off_y)))
+    ink = add("Clip", add("Sub", reach, distance), low, high)  # (B, T, H, W)
+    there = add("Cast", drawn("lengths", points, "seen"), to=FLOAT32)  # (B, T, 1)
+    n_true = add("Cast", add("Max", "lengths", whole(1)), to=FLOAT32)
+    so_far = add("CumSum", there, g.integers("image_axis", 1))  # (B, T, 1)
+    late = product(there, add("Div", so_far, add("Unsqueeze", n_true, whole(1, 2))))
+    channels = [
+        add("ReduceMax", product(ink, add("Unsqueeze", factor, down)), axes=(1,), keepdims=1)
+        for factor in (there, late)
+    ]
+    x = add("Concat", *channels, axis=1)  # (B, 2, H, W)
+    n_inputs, side = images.N_CHANNELS, images.SIDE
+    for i, (multiple, size, is_halved) in enumerate(images.LAYERS):
+        n = multiple * n_filters
+        kernel = matrix(f"image.convs.{i}.weight", n, n_inputs, size, size, scale=(n, 1, 1, 1))
+        x = add("Conv", x, kernel, g.floats(f"image.convs.{i}.bias", n), pads=(size // 2,) * 4)  # (B, F, H, W)
+        if is_halved:
+            side //= 2
+            x = add("MaxPool", x, kernel_shape=(2, 2), strides=(2, 2))
+        x = add("InstanceNormalization", add("Reshape", x, whole(0, 1, -1)), one, zero)
+        x = add("Reshape", x, whole(0, n, side, side))
+        x = product(x, g.floats(f"image.norms.{i}.weight", n, 1, 1))
+        x = add("Relu", add("Add", x, g.floats(f"image.norms.{i}.bias", n, 1, 1)))
+        n_inputs = n
+    x = add("Reshape", x, whole(0, n_inputs, -1))
+    mean, highest = (add(kind, x, axes=(2,), keepdims=0) for kind in ("ReduceMean", "ReduceMax"))
+    return add("Concat", mean, highest, axis=1)

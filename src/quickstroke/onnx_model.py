@@ -38,6 +38,9 @@ _NUMBERS = frozenset(("ir_version", "i", "ints", "type", "dims", "data_type"))
 # Of an attribute, AttributeProto.AttributeType.
 _STRING, _INTS = 3, 7
 
+# Each image takes as many of its pixels as the drawing has points while it is drawn.
+_IMAGES_AT_A_TIME = 32
+
 # The hash's entry: field 14 of the model, a key and a value of known lengths.
 _HASH_HEAD = b"\x72" + bytes([2 + len(HASH_KEY) + 2 + 64, 0x0A, len(HASH_KEY)]) + HASH_KEY.encode() + b"\x12\x40"
 
@@ -123,8 +126,12 @@ class OnnxModel:
 
     def probabilities(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
         """Softmax probabilities (B, K) for points (B, T, C), zero after each drawing's end, of `lengths` (B,) rows."""
-        (probabilities,) = self._session.run(["probabilities"], {"points": points, "lengths": lengths})
-        return cast(NDArray[np.float64], probabilities.astype(np.float64))  # (B, K)
+        at_a_time = _IMAGES_AT_A_TIME if self.card["config"].get("image") else max(len(points), 1)
+        parts = []
+        for begin in range(0, max(len(points), 1), at_a_time):
+            own = slice(begin, begin + at_a_time)
+            parts += self._session.run(["probabilities"], {"points": points[own], "lengths": lengths[own]})
+        return cast(NDArray[np.float64], np.concatenate(parts).astype(np.float64))  # (B, K)
 
     def _try(self) -> None:
         """Raises WeightsError unless a dot and a short drawing get probabilities of all classes."""

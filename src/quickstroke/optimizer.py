@@ -132,7 +132,7 @@ class Muon(Adam):
         super().__init__(model.parameters(), learning_rate, weight_decay)
         n_matrices: dict[nn.Parameter, int] = {}
         for module in model.modules():
-            if isinstance(module, (nn.LSTM, nn.Conv1d)):
+            if isinstance(module, (nn.LSTM, nn.Conv1d, nn.Conv2d)):
                 n = 4 if isinstance(module, nn.LSTM) else 1
                 n_matrices |= {parameter: n for parameter in module.parameters() if parameter.ndim > 1}
         self._n_matrices = [n_matrices.get(parameter, 0) for parameter in self._parameters]

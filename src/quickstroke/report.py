@@ -273,6 +273,7 @@ def _config_of(config: "RunConfig", data: PreparedDataset | None) -> documents.C
         **{key: getattr(config.train, key) for key in ("batch_size", "learning_rate", "max_padding", "n_epochs")},
         **{key: getattr(config.model, key) for key in ("hidden_size", "n_layers", "conv1", "conv2", "bidirectional")},
         **({"readout": "pool"} if config.model.readout == "pool" else {}),
+        **({"image": config.model.image} if config.model.image else {}),
         "train_classes": ClassSlice() if data and data.classes == config.classes else config.classes,
         **{key.replace("n_", "N_", 1): n for key, n in split.items() if split["rule"] == "position" and key != "rule"},
     }
@@ -321,7 +322,7 @@ def _shape_key(result: Result) -> tuple[Any, ...]:
         return (True,)
     convolutions = _convolutions(config)
     kind = bool(config.get("bidirectional")), config.get("readout") == "pool"
-    return False, *kind, convolutions, config["n_layers"], config["hidden_size"]
+    return False, *kind, convolutions, config.get("image") or 0, config["n_layers"], config["hidden_size"]
 
 
 def _convolutions(config: documents.Config) -> tuple[tuple[int, ...], ...]:
@@ -339,6 +340,8 @@ def _headings(result: Result) -> tuple[str, ...]:
             kind = "Simple LSTM"
         if config.get("readout") == "pool":
             kind += ", pooled over all steps"
+        if config.get("image"):
+            kind += f", with an image ({config['image']} filters)"
         n_layers = config["n_layers"]
         return kind, f"{n_layers} layer" + "s" * (n_layers != 1), f"Size {config['hidden_size']}"
     assert result.section

@@ -1,11 +1,13 @@
 """One drawing at a time on a CPU, as it is guessed while somebody draws: compiled code in place of PyTorch.
 
 PyTorch prepares so much for each of a model's many small operations that most of a guess is that. Here the weights are
-laid out once in the order that one drawing reads them in. All is float32.
+laid out once in the order that one drawing reads them in. All is float32. The convolutions over an image are large
+enough for PyTorch.
 
 Dimensions: T steps, C channels, F inputs of a layer, H hidden units, D directions, K classes.
 """
 
+import copy
 from typing import Any, cast
 
 import numba
@@ -163,6 +165,7 @@ class SingleReader:
             weight_ih, bias = torch.cat(weights[0]).t(), torch.cat(weights[2]) + torch.cat(weights[3])
             weight_hh = torch.stack([weight.t() for weight in weights[1]])  # (D, H, 4H)
             self._layers.append((products.lay_out(_array(weight_ih)), _array(bias), _array(weight_hh)))
+        self._image = copy.deepcopy(model.image)
         self._attention = _array(model.attention.weight[0]) if config.readout == "pool" else None
         self._linear = _array(model.linear.weight.t()), _array(model.linear.bias)
 
@@ -182,12 +185,22 @@ class SingleReader:
             x = _layer(x, *layer)  # (T, D * H)
         if self._attention is not None:
             read = _pool(x, self._attention)
+            if self._image is not None:
+                read = np.concatenate([read, self._look(points)])
         elif config.reading == "padded" or not config.bidirectional:
             read = x[-1]
         else:  # the backward half has read all at the first step
             read = np.concatenate([x[-1, : config.hidden_size], x[0, config.hidden_size :]])
         result: Array = _output(read, *self._linear)
         return result
+
+    def _look(self, points: Array) -> Array:
+        """What the model's convolutions read of the image of a drawing."""
+        assert self._image is not None
+        with torch.inference_mode():
+            one, length = torch.from_numpy(points).unsqueeze(0), torch.tensor([len(points)])
+            features: Array = self._image(one, length, torch.float32)[0].numpy()
+        return features
 
 
 def _array(tensor: Tensor) -> Array:

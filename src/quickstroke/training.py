@@ -455,10 +455,15 @@ def _gradients(
     for share in shares:
         with group.adding_up(model, share.is_last):
             with _autocast(config, device):
-                logits = model(share.points, share.lengths)  # (B, K)
+                logits = model(share.points, share.lengths, apart=True).float()  # (B, K) or (B, 3, K)
+            together, *alone = logits.unbind(1) if logits.ndim == 3 else (logits,)
             # Of the mean over the batch; the gradients are averaged over the processes.
-            loss = _loss(config, logits.float(), share.goal) * (share.part * group.size)
-            loss.backward()  # type: ignore[no-untyped-call]
+            part = share.part * group.size
+            loss = _loss(config, together, share.goal) * part
+            # Points and image each learn what they would say alone, too, so that neither leaves the other nothing to
+            # learn.
+            apart = [_loss(config, each, share.goal) * (part / len(alone)) for each in alone]
+            sum(apart, loss).backward()  # type: ignore[no-untyped-call]
         own_loss += loss.detach() / group.size
     return own_loss
 

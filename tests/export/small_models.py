@@ -5,11 +5,18 @@ import torch
 from numpy.typing import NDArray
 
 from quickstroke.config import ModelConfig
+from quickstroke.images import n_features
 from quickstroke.models import StrokeClassifier
 from quickstroke.points import Preprocessing, n_channels
 
 CLASSES = ("circle", "house", "star")
-POOLED = ("bipool_lay1_sz4", "bipool_lay2_sz3", "bipool_cv1_5_4_lay1_sz3", "bipool_cv1_5_3_2_cv2_4_4_3_lay2_sz3")
+POOLED = (
+    "bipool_lay1_sz4",
+    "bipool_lay2_sz3",
+    "bipool_cv1_5_4_lay1_sz3",
+    "bipool_cv1_5_3_2_cv2_4_4_3_lay2_sz3",
+    "bipool_cv1_5_3_2_img2_lay1_sz3",
+)
 
 
 def random_model(config: ModelConfig, seed: int = 0) -> StrokeClassifier:
@@ -19,6 +26,8 @@ def random_model(config: ModelConfig, seed: int = 0) -> StrokeClassifier:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(0.7 * torch.randn(parameter.shape, generator=generator))
+        if config.image:  # what is read of an image is never below 0: with such weights one class would take all
+            model.linear.weight[:, -n_features(config.image) :] *= 0.2
         n = model.bn.num_features
         model.bn.running_mean.copy_(torch.randn(n, generator=generator))
         model.bn.running_var.copy_(0.1 + torch.rand(n, generator=generator))

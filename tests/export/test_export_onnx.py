@@ -121,6 +121,7 @@ def test_few_steps_or_none(publish, name, reading, n_steps):
         ("bilstm_cv1_5_3_lay2_sz3", "length-aware"),
         ("bilstm_cv1_5_3_lay2_sz3", "padded"),
         ("bipool_cv1_5_3_2_lay2_sz3", "length-aware"),
+        ("bipool_img2_lay1_sz3", "length-aware"),
     ],
 )
 def test_neither_batch_mates_nor_padding_matter(publish, name, reading):
@@ -134,7 +135,7 @@ def test_neither_batch_mates_nor_padding_matter(publish, name, reading):
             close(model.probabilities(points[i : i + 1, :n_steps], lengths[i : i + 1])[0], together[i])
 
 
-@pytest.mark.parametrize("name", ["bilstm_cv1_5_3_lay2_sz3", "bipool_cv1_5_3_2_lay2_sz3"])
+@pytest.mark.parametrize("name", ["bilstm_cv1_5_3_lay2_sz3", "bipool_cv1_5_3_2_lay2_sz3", "bipool_img2_lay1_sz3"])
 def test_the_file_is_valid_onnx_with_its_card(publish, name):
     loaded = publish(name, facts={"licence": "MIT", "figures": {"val": {"top1": 0.5}}})
     exported = export.export(loaded)
@@ -196,7 +197,13 @@ def measured(loaded, dataset):
 
 
 @pytest.mark.parametrize(
-    "name", ["simple_lay2_sz32", "bilstm_cv1_16_3_cv2_16_3_lay1_sz32", "bipool_cv1_16_3_cv2_16_3_2_lay1_sz32"]
+    "name",
+    [
+        "simple_lay2_sz32",
+        "bilstm_cv1_16_3_cv2_16_3_lay1_sz32",
+        "bipool_cv1_16_3_cv2_16_3_2_lay1_sz32",
+        "bipool_img8_lay1_sz32",
+    ],
 )
 def test_8_bit_weights(publish, dataset, name, monkeypatch):
     monkeypatch.setattr(export, "MAX_LOSS", 1.0)  # random weights recognise nothing, so nothing hangs on the figures

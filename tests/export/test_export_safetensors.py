@@ -54,6 +54,7 @@ def refused(path, match):
         ("bilstm_cv1_4_3_lay2_sz4", "length-aware"),
         ("bilstm_cv1_4_3_lay2_sz4", "padded"),
         ("bipool_cv1_4_3_2_lay2_sz4", "length-aware"),
+        ("bipool_img2_lay1_sz4", "length-aware"),
     ],
 )
 def test_the_same_model_comes_back(publish, tmp_path, name, reading):

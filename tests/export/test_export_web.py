@@ -79,7 +79,7 @@ def cache(tmp_path, monkeypatch) -> Path:
     return tmp_path / "cache"
 
 
-@pytest.fixture(params=["bilstm_cv1_4_3_lay1_sz4", "bipool_cv1_4_3_2_lay1_sz4"])
+@pytest.fixture(params=["bilstm_cv1_4_3_lay1_sz4", "bipool_cv1_4_3_2_img2_lay1_sz4"])
 def model(request, publish):
     loaded = publish(request.param, reading="length-aware", max_padding=40)
     return loaded, onnx.export(loaded)

@@ -9,13 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hands import Hands, Rows, serving
 from playwright.sync_api import Page
 
 from quickstroke import cli
+from quickstroke.config import ModelConfig
 from quickstroke.export import ort
 from quickstroke.formats import read_file
-from quickstroke.recognizer import Recognizer
+from quickstroke.models import StrokeClassifier
+from quickstroke.published import LoadedModel, write_model
+from quickstroke.recognizer import Recognizer, load
+from quickstroke.synthetic import synthetic_drawings
 
 N_DRAWINGS = 200
 
@@ -64,11 +69,17 @@ def assert_equal_guesses(page: Page, recognizer: Recognizer, drawings: list[list
 
 
 @pytest.fixture(scope="session")
-def exported(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a plain web server of what `quickstroke export --to web` writes."""
-    tarball = Path(os.environ.get("QUICKSTROKE_ORT", ort.cache_folder() / ort.URL.rsplit("/", 1)[-1]))
-    if not tarball.exists():
+def tarball() -> Path:
+    """onnxruntime-web."""
+    path = Path(os.environ.get("QUICKSTROKE_ORT", ort.cache_folder() / ort.URL.rsplit("/", 1)[-1]))
+    if not path.exists():
         pytest.skip(f"no onnxruntime-web here, and tests fetch nothing: set QUICKSTROKE_ORT to a download of {ort.URL}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def exported(model_path: Path, tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a plain web server of what `quickstroke export --to web` writes."""
     folder = tmp_path_factory.mktemp("exported") / "web"
     cli.main(["export", str(model_path), "--to", "web", "--into", str(folder), "--ort", str(tarball)])
     with serving(folder) as url:
@@ -100,3 +111,23 @@ def test_first_guesses_on_real_drawings_drawn_anew(
         theirs = page.evaluate("quickstroke.settled().then(() => quickstroke.guesses())")
         assert theirs[0]["word"] == ours[0].word
         assert theirs[0]["probability"] == pytest.approx(ours[0].probability, abs=1e-3)
+
+
+def test_a_model_that_looks_at_images_says_the_same_in_the_browser(hands: Hands, tarball: Path, tmp_path: Path) -> None:
+    words = ("apple", "circle", "face", "star", "sun")
+    torch.manual_seed(2)
+    model = StrokeClassifier(ModelConfig.from_name("bipool_cv1_8_5_2_img4_lay1_sz8", n_classes=len(words))).eval()
+    with torch.no_grad():
+        model.linear.weight *= 5  # so that its guesses differ
+    path = write_model(tmp_path / "models", LoadedModel(model, words, None, tmp_path), {})
+    cli.main(["export", str(path), "--to", "web", "--into", str(tmp_path / "web"), "--ort", str(tarball)])
+    drawings = [[stroke.T.tolist() for stroke in drawing.strokes] for drawing in synthetic_drawings(20, seed=3)]
+    with serving(tmp_path / "web") as url:
+        theirs = guessed(hands.open(url=url), drawings)
+        hands.close()
+    found = []
+    for mine, other in zip(predicted(load(path), drawings), theirs, strict=True):
+        assert [guess.word for guess in mine] == [guess["word"] for guess in other][: len(mine)]
+        found.append([guess.probability for guess in mine])
+        assert found[-1] == pytest.approx([guess["probability"] for guess in other][: len(mine)], abs=1e-4)
+    assert np.ptp([row[0] for row in found]) > 0.05

@@ -105,7 +105,7 @@ def _configured(options: Options, args: Sequence[str]) -> tuple[str, Options, Cl
         if section.config is None:
             raise ConfigError(f"{path}: section {' > '.join(section.path)} has no configuration block")
         name = documents.implied_name(section.config)
-        model_keys = ("hidden_size", "n_layers", "conv1", "conv2", "bidirectional", "train_classes")
+        model_keys = ("hidden_size", "n_layers", "conv1", "conv2", "bidirectional", "readout", "image", "train_classes")
         values = {key.lower(): value for key, value in section.config.items() if key not in model_keys}
         classes = section.config.get("train_classes")
     is_asked = any(word.split("=")[0] == "--recipe" for word in args)

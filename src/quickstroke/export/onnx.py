@@ -149,6 +149,7 @@ def _weights(model: StrokeClassifier) -> dict[str, Tensor]:
     weights |= {"bn.scale": scale, "bn.shift": weights["bn.bias"] - weights["bn.running_mean"] * scale}
     if model.config.readout == "pool":
         weights["attention.weight"] = weights["attention.weight"].T  # (D * H, 1)
+    weights |= {key: value[:, None, None] for key, value in weights.items() if key.startswith("image.norms.")}
     for layer in range(model.config.n_layers):
         weights |= _lstm(weights, layer, ("", "_reverse") if model.config.bidirectional else ("",))
     return weights
@@ -176,7 +177,7 @@ def _array(name: str, constant: Constant, weights: dict[str, Tensor]) -> NDArray
     array = weights[whole]
     if part:
         # One scale for each row, or filter, by which its largest weight is 127.
-        axes = (1, 2) if whole.startswith("conv") else (-1,)
+        axes = tuple(range(1, array.ndim)) if whole.startswith(("conv", "image")) else (-1,)
         scale = (array.abs().amax(axes, keepdim=True) / 127).clamp(min=torch.finfo(torch.float32).tiny)
         array = scale if part == "scale" else (array / scale).round().to(torch.int8)
     assert array.shape == constant.shape, name
