@@ -166,6 +166,9 @@ class SingleReader:
             weight_hh = torch.stack([weight.t() for weight in weights[1]])  # (D, H, 4H)
             self._layers.append((products.lay_out(_array(weight_ih)), _array(bias), _array(weight_hh)))
         self._image = copy.deepcopy(model.image)
+        for parameter in self._image.parameters() if self._image is not None else ():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self._attention = _array(model.attention.weight[0]) if config.readout == "pool" else None
         self._linear = _array(model.linear.weight.t()), _array(model.linear.bias)
 
