@@ -3,6 +3,7 @@
 Dimensions: B batch, T steps, F filters, H height and W width of an image.
 """
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -72,60 +73,50 @@ class ImageReader(nn.Module):
 
     def forward(self, points: Tensor, lengths: Tensor, kind: torch.dtype) -> Tensor:
         """Features, in the dtype of the points (B, T, 5); products and images between are of dtype `kind`."""
-        x = drawn(points, lengths).to(kind).contiguous(memory_format=torch.channels_last)  # (B, 2, H, W)
-        n_threads = threads.n_threads() if x.device.type == "cpu" else 1
-        for conv, norm, (_, _, is_halved) in zip(self.convs, self.norms, images.LAYERS, strict=True):
-            weight, bias = cast(Tensor, conv.weight).to(kind), cast(Tensor, conv.bias).to(kind)
-            if n_threads > 1:
-                x = cast(Tensor, _Convolution.apply(x, weight, bias, n_threads))  # type: ignore[no-untyped-call]
-            else:
-                x = F.conv2d(x, weight.contiguous(memory_format=torch.channels_last), bias, padding="same")
-            if is_halved:
-                x = F.max_pool2d(x, 2)
-            scale, shift = cast(Tensor, norm.weight).to(kind), cast(Tensor, norm.bias).to(kind)
-            x = F.relu(F.group_norm(x, 1, scale, shift, _EPSILON))  # (B, F, H, W)
-        x = x.flatten(2).to(points.dtype)
-        return torch.cat([x.mean(2), x.amax(2)], 1)
+        weights = list(self.parameters())  # of all convolutions, then of all norms
+        n_threads = threads.n_threads() if points.device.type == "cpu" and torch.is_grad_enabled() else 1
+        if n_threads == 1 or len(points) < n_threads:
+            return _features(points, lengths, kind, weights)
+        return cast(Tensor, _Shared.apply(points, lengths, kind, n_threads, *weights))  # type: ignore[no-untyped-call]
 
 
-class _Convolution(torch.autograd.Function):
-    """A convolution with as much padding as keeps the size, its images shared out among threads."""
+def _features(points: Tensor, lengths: Tensor, kind: torch.dtype, weights: Sequence[Tensor]) -> Tensor:
+    x = drawn(points, lengths).to(kind).contiguous(memory_format=torch.channels_last)  # (B, 2, H, W)
+    n = 2 * len(images.LAYERS)
+    pairs = zip(weights[:n:2], weights[1:n:2], weights[n::2], weights[n + 1 :: 2], strict=True)
+    for (kernel, bias, scale, shift), (_, _, is_halved) in zip(pairs, images.LAYERS, strict=True):
+        kernel = kernel.to(kind).contiguous(memory_format=torch.channels_last)
+        x = F.conv2d(x, kernel, bias.to(kind), padding="same")
+        if is_halved:
+            x = F.max_pool2d(x, 2)
+        x = F.relu(F.group_norm(x, 1, scale.to(kind), shift.to(kind), _EPSILON))  # (B, F, H, W)
+    x = x.flatten(2).to(points.dtype)
+    return torch.cat([x.mean(2), x.amax(2)], 1)
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, n_threads: int) -> Tensor:
-        weight = weight.contiguous(memory_format=torch.channels_last)
-        ctx.save_for_backward(x, weight)
-        ctx.n_threads = n_threads
-        padding = weight.shape[2] // 2
 
-        def run(part: Tensor) -> Tensor:
-            return F.conv2d(part, weight, bias, padding=padding)
-
-        return _joined(threads.in_threads(run, [(part,) for part in _parts(x, n_threads)]))
+class _Shared(torch.autograd.Function):
+    """`_features`, forth and back, the drawings shared out among threads."""
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
-        x, weight = ctx.saved_tensors
-        size = weight.shape[2]
-        needed = [ctx.needs_input_grad[0], True, True]
+    def forward(
+        ctx: Any, points: Tensor, lengths: Tensor, kind: torch.dtype, n_threads: int, *weights: Tensor
+    ) -> Tensor:
+        def run(points: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
+            own = [weight.detach().requires_grad_() for weight in weights]
+            with torch.enable_grad():
+                return own, _features(points, lengths, kind, own)
 
-        def run(gradient: Tensor, part: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
-            none, one, half = [0, 0], [1, 1], [size // 2] * 2
-            result: tuple[Tensor | None, Tensor, Tensor] = torch.ops.aten.convolution_backward(
-                gradient, part, weight, [len(weight)], one, half, one, False, none, 1, needed
-            )
-            return result
+        parts = list(zip(points.chunk(n_threads), lengths.chunk(n_threads), strict=True))
+        ctx.parts = threads.in_threads(run, parts)
+        return torch.cat([features.detach() for _, features in ctx.parts])
 
-        gradient = gradients[0].contiguous(memory_format=torch.channels_last)
-        pairs = zip(_parts(gradient, ctx.n_threads), _parts(x, ctx.n_threads), strict=True)
-        of_x, of_weight, of_bias = zip(*threads.in_threads(run, list(pairs)), strict=True)
-        before = _joined(of_x) if needed[0] else None
-        return before, torch.stack(of_weight).sum(0), torch.stack(of_bias).sum(0), None
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        def run(part: tuple[list[Tensor], Tensor], gradient: Tensor) -> tuple[Tensor, ...]:
+            own, features = part
+            return torch.autograd.grad(features, own, gradient)
 
-
-def _parts(x: Tensor, n: int) -> tuple[Tensor, ...]:
-    return x.chunk(n) if len(x) > n else (x,)
-
-
-def _joined(parts: Any) -> Tensor:
-    return torch.cat(parts) if len(parts) > 1 else cast(Tensor, parts[0])
+        sizes = [len(features) for _, features in ctx.parts]
+        own = threads.in_threads(run, list(zip(ctx.parts, torch.split(gradients[0], sizes), strict=True)))
+        ctx.parts = None
+        return None, None, None, None, *(torch.stack(each).sum(0) for each in zip(*own, strict=True))
