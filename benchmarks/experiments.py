@@ -123,6 +123,14 @@ MUON_LONGER = (
     LONGER[0],
     Row("long-muon", "Muon, batches of 256", SMALL, f"{_SPUN} {_MUON} --batch-size 256"),
 )
+# With labels alone and the recipe as it is now.
+_NOW = "--recipe strong"
+IMAGES = (
+    Row("now", "points alone", SMALL, _NOW),
+    Row("image", "an image beside them", "bipool_cv1_48_5_cv2_64_5_2_img16_lay2_sz48", _NOW),
+    Row("wider", "points alone, as many parameters as that", "bipool_cv1_48_5_cv2_64_5_2_lay2_sz66", _NOW),
+    Row("image-small", "an image, as many parameters as the first", "bipool_cv1_32_5_cv2_48_5_2_img14_lay2_sz32", _NOW),
+)
 
 
 def main() -> None:
@@ -150,6 +158,7 @@ def main() -> None:
     groups = [(LABELS, words, labels), (TEACHERS, everything, short)]
     groups += [(LONGER, everything, long), (TURNED_LABELS, words, labels)]
     groups += [(MUON_LABELS, words, labels), (MUON_QUICK, words, ()), (MUON_LONGER, everything, long)]
+    groups += [(IMAGES, words, labels)]
     tables: list[list[tuple[Row, Scores]]] = []
     for rows, data, options in groups:
         asked = rows if args.teachers or data == words else ()
@@ -236,8 +245,8 @@ def table(rows: Sequence[tuple[Row, Scores]]) -> str:
 def document(args: Any, tables: Sequence[Sequence[tuple[Row, Scores]]], words: Path, everything: Path) -> str:
     """docs/experiments.md; a section that lacks a training is taken from the document as it is."""
     n_val = [PreparedDataset(path).manifest["n_by_split"] for path in (words, everything)]
-    labels, teachers, longer, turned_labels, muon_labels, muon_quick, muon_longer = map(table, tables)
-    groups = (LABELS, TEACHERS, LONGER, TURNED_LABELS, MUON_LABELS, MUON_QUICK, MUON_LONGER)
+    labels, teachers, longer, turned_labels, muon_labels, muon_quick, muon_longer, looking = map(table, tables)
+    groups = (LABELS, TEACHERS, LONGER, TURNED_LABELS, MUON_LABELS, MUON_QUICK, MUON_LONGER, IMAGES)
     has_all = [len(own) == len(rows) for own, rows in zip(tables, groups, strict=True)]
     before = DOCUMENT.read_text(encoding="utf-8").split("\n## ")[1:] if DOCUMENT.exists() else []
     kept = {section.partition("\n")[0]: section.rstrip("\n") + "\n" for section in before}
@@ -301,7 +310,7 @@ weights of a training that had both of these and of one that had neither, which 
 """,
         ),
         (
-            all(has_all[4:]),
+            all(has_all[4:7]),
             f"""Another optimizer
 
 With labels alone, as in the first table:
@@ -318,6 +327,16 @@ nowhere in so few: in a plain LSTM. Batches of 256 give Adam nearly eight points
 too, the two give more than any other change in these tables, and most to half-drawn drawings.
 """,
         ),
+        (
+            has_all[7],
+            f"""An image beside the points
+
+With labels alone, each training `quickstroke train MODEL --data sample46 --recipe strong --n-epochs {args.n_epochs}`:
+
+{looking}
+With as many parameters and as many epochs an image gives two and a half points; an epoch takes longer.
+""",
+        ),
     ]
     texts = [text if is_whole else kept.get(text.partition("\n")[0], "") for is_whole, text in sections]
     head = """# Experiments
@@ -326,8 +345,8 @@ Written by `python benchmarks/experiments.py FOLDER --teachers BETTER WORSE OURS
 Each row is one training with one seed; the same recipe with another seed may differ by a point. Every model is
 calibrated on its validation drawings before it is scored on them, as `publish` does it: else losses differ by
 temperature alone. After ± is the standard error of a difference between two models on the same drawings. The drawings
-that the published models are scored on are in none of these trainings. Unfinished drawings kept a fifth to
-all of their points in these rows; now a quarter to four fifths.
+that the published models are scored on are in none of these trainings. In all tables but the last, unfinished drawings
+kept a fifth to all of their points; now a quarter to four fifths.
 """
     return "\n".join([head, *(f"## {text}" for text in texts if text)])
 
