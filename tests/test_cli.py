@@ -594,6 +594,25 @@ def test_a_run_may_begin_with_the_weights_of_another(run, dataset, trained, tmp_
     assert config_of(tmp_path / "run")["train"]["pretrained"] == [str(trained)]
 
 
+def test_a_model_that_looks_at_images_from_training_to_a_guess(run, dataset, binary_folder, tmp_path):
+    name = "bipool_cv1_4_3_2_img2_lay1_sz4"
+    start = ("train", name, "--data", dataset.path, "--recipe", "quick", "--n-epochs", 1)
+    assert run(*start, "--into", tmp_path / "run").code == 0
+    assert config_of(tmp_path / "run")["model"]["image"] == 2
+    published = run("publish", tmp_path / "run", "--into", tmp_path / "set")
+    assert published.code == 0
+    model = tmp_path / "set" / f"{name}.model"
+    guessed = run("predict", binary_folder / "star.bin", "--limit", 2, "--model", model, "--json")
+    assert len(guessed.json["drawings"]) == 2
+    assert run("report", tmp_path / "run", "--into", tmp_path / "results.md").code == 0
+    text = (tmp_path / "results.md").read_text()
+    assert "with an image (2 filters)" in text and "image = 2\n" in text
+    again = ("train", name, "--config", tmp_path / "results.md", "--data", dataset.path, "--into", tmp_path / "again")
+    assert run(*again).code == 0
+    configs = [config_of(tmp_path / folder) for folder in ("run", "again")]
+    assert configs[0]["model"] == configs[1]["model"]
+
+
 def test_cards_and_reports_tell_the_trainings_before(run, dataset, trained, tmp_path):
     shutil.copytree(trained, tmp_path / "first")
     shutil.copytree(trained, tmp_path / "gone")

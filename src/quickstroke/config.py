@@ -68,16 +68,17 @@ class ModelConfig:
     def __post_init__(self) -> None:
         check_types(self)
         positive = {"n_layers": self.n_layers, "hidden_size": self.hidden_size, "n_classes": self.n_classes}
+        if self.image is not None:
+            positive["image"] = self.image
         for convolution in ("conv1", "conv2"):
             keys = ("n_filters", "filter_size", "stride")
             for key, value in zip(keys, getattr(self, convolution) or (), strict=False):
                 positive[f"{convolution} {key}"] = value
-        if self.image is not None:
-            positive["image"] = self.image
         check_positive({**positive, "max_padding": self.max_padding})
+        tops = {"n_layers": naming.MAX_LAYERS, "image": naming.MAX_IMAGE}
+        tops |= {f"{convolution} stride": naming.MAX_STRIDE for convolution in ("conv1", "conv2")}
         for key, value in positive.items():
-            top = naming.MAX_LAYERS if key in ("n_layers", "conv1 stride", "conv2 stride") else naming.MAX_SIZE
-            top = naming.MAX_IMAGE if key == "image" else top
+            top = tops.get(key, naming.MAX_SIZE)
             if value > top:
                 raise ConfigError(f"{key} should be at most {top}, got {value}")
         if self.max_padding > MAX_PADDING:

@@ -647,7 +647,8 @@ shape:
 - `lstm_cv1_<filters>_<width>_lay<layers>_sz<size>`: the same after a convolution over the points with so many filters \
 of that width, or, with `_cv2_<filters>_<width>` behind it, after two;
 - `bilstm_...`: the LSTM runs over the drawing in both directions; convolutions are named as above, or absent;
-- `bipool_...`: likewise, and its outputs at all steps are pooled; a third number behind a convolution is its stride.
+- `bipool_...`: likewise, and its outputs at all steps are pooled; a third number behind a convolution is its stride; \
+with `_img<filters>` it also looks at the image of the drawing, by convolutions of which the first has so many filters.
 
 The weights of `NAME` are in `NAME.model`, a PyTorch state dict.
 
