@@ -166,6 +166,7 @@ def name_target(folder: Path) -> Target:
     """Model names."""
     names = ("simple_lay1_sz64", "lstm_cv1_128_5_lay2_sz8", "bilstm_cv1_4_3_cv2_5_3_lay1_sz4")
     names += ("bipool_cv1_64_5_cv2_128_5_2_lay2_sz144", "simple_lay9_sz999999", "simple_lay1_sz64.model")
+    names += ("bipool_cv1_32_5_img16_lay1_sz32",)
 
     def one(data: bytes) -> None:
         name = data.decode("utf-8", "surrogateescape")
@@ -180,6 +181,7 @@ def document_target(folder: Path) -> Target:
     config = documents.format_config(
         {"batch_size": 256, "learning_rate": 0.001, "hidden_size": 64, "n_layers": 1, "N_train": 5, "N_val": 1}
         | {"train_classes": ("cat", "ice cream"), "conv1": (4, 3), "conv2": None, "bidirectional": True}
+        | {"readout": "pool", "image": 16}
     )
     log = "\n".join(
         (

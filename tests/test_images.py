@@ -102,6 +102,16 @@ def test_pytorch_draws_the_same(lengths: list[int]) -> None:
     torch.testing.assert_close(drawn(points.double(), true).float(), drawn(points, true), rtol=0, atol=1e-5)
 
 
+def test_lengths_beyond_the_points_add_nothing() -> None:
+    points, _ = random_batch([5, 9], 9)
+    lengths = torch.tensor([5, 2_000_000_000])
+    torch.testing.assert_close(drawn(points, lengths), _drawn(points, lengths), rtol=0, atol=1e-5)
+
+
+def test_long_drawings_are_drawn_few_at_a_time() -> None:
+    assert [images.at_a_time(n) for n in (0, 1, 100, 8192, 10_000)] == [8192, 8192, 81, 1, 1]
+
+
 # --- what is read of them
 
 
@@ -136,8 +146,11 @@ def test_bfloat16_is_near() -> None:
     assert 1e-4 < float((exact - rounded).abs().max()) < 0.1 * float(exact.abs().max())
 
 
+@pytest.mark.parametrize("n_shared", [2, 4])
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-def test_several_threads_give_the_same_gradients(kind: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_threads_give_the_same_gradients(
+    kind: torch.dtype, n_shared: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     points, lengths = random_batch([5, 30, 12, 20, 7], 30)
 
     def gradients(n_threads: int) -> list[torch.Tensor]:
@@ -147,7 +160,7 @@ def test_several_threads_give_the_same_gradients(kind: torch.dtype, monkeypatch:
         (features * torch.linspace(-1, 1, features.numel()).view_as(features)).sum().backward()
         return [features.detach(), *(parameter.grad for parameter in model.parameters() if parameter.grad is not None)]
 
-    alone, shared = gradients(1), gradients(2)
+    alone, shared = gradients(1), gradients(n_shared)
     assert len(alone) == len(shared) == 1 + 4 * 6
     for one, other in zip(alone, shared, strict=True):
         scale = float(one.abs().max())

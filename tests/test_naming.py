@@ -162,7 +162,7 @@ def test_an_image_without_pooling_has_no_name(bidirectional: bool) -> None:
         ("bipool_cv1_64_5_65_lay1_sz64", "stride after 'cv1' should be a whole number from 1 to 64, got '65'"),
         ("bipool_cv1_64_5_2_2_lay1_sz64", "'2' stands where 'lay<number>' is expected"),
         ("bipool_cv2_64_5_lay1_sz64", "'cv2' needs 'cv1' before it"),
-        ("bilstm_img16_lay1_sz64", "type 'bilstm' looks at no image ('img'): that does 'bipool' alone"),
+        ("bilstm_img16_lay1_sz64", "type 'bilstm' looks at no image ('img'): only type 'bipool' does"),
         ("bipool_img_lay1_sz64", "the number after 'img' should be a whole number from 1 to 1024, got ''"),
         ("bipool_img1025_lay1_sz64", "the number after 'img' should be a whole number from 1 to 1024, got '1025'"),
         ("bipool_img16_cv1_64_5_lay1_sz64", "'cv1' stands where 'lay<number>' is expected"),

@@ -155,6 +155,44 @@ def test_a_published_model_tells_its_training_and_what_that_began_with(tmp_path)
     assert runs.trainings_before(TrainConfig(pretrained=(str(path),))) == runs.TrainingsBefore(2, 21, ())
 
 
+def card_of(folder, training):
+    model = StrokeClassifier(replace(MODEL, reading="length-aware"))
+    loaded = published.LoadedModel(model, RUN.classes, None, folder)
+    return published.write_model(folder, loaded, {"training": training})
+
+
+def test_a_card_is_believed_where_what_it_began_with_is_gone(tmp_path):
+    before = {"trainings": 2, "seconds": 500.0, "missing": ["runs/x"]}
+    path = card_of(tmp_path, {"seconds": 20.0, "pretrained": ["runs/gone"], "before": before})
+    assert runs.trainings_before(TrainConfig(pretrained=(str(path),))) == runs.TrainingsBefore(3, 520, ("runs/x",))
+
+
+def test_the_first_cards_name_one_path_as_a_text(tmp_path):
+    first = run_of(tmp_path / "first", 1)
+    path = card_of(tmp_path / "lstm", {"seconds": 20.0, "pretrained": str(first)})
+    assert runs.trainings_before(TrainConfig(pretrained=(str(path),))) == runs.TrainingsBefore(2, 21, ())
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {},
+        {"seconds": "long"},
+        {"seconds": float("nan")},
+        {"seconds": -1.0},
+        {"seconds": 1.0, "pretrained": [3]},
+        {"seconds": 1.0, "before": {"trainings": 1, "seconds": float("inf"), "missing": []}},
+        {"seconds": 1.0, "before": {"trainings": -1, "seconds": 1.0, "missing": []}},
+        {"seconds": 1.0, "before": [1]},
+        [],
+    ],
+)
+def test_a_card_that_tells_nothing_of_use_is_named(tmp_path, training):
+    path = card_of(tmp_path, training)
+    for given in (str(path), ".", ""):
+        assert runs.trainings_before(TrainConfig(pretrained=(given,))) == runs.TrainingsBefore(0, 0, (given,))
+
+
 def test_what_is_not_known_of_the_trainings_before_is_named(tmp_path):
     bare = tmp_path / "simple_lay1_sz3.model"
     runs.save_weights(bare, StrokeClassifier(ModelConfig.from_name(bare.stem)).state_dict())

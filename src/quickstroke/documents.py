@@ -351,7 +351,7 @@ _GROUPS: tuple[dict[str, tuple[str, Callable[[object], bool]]], ...] = (
         "conv2": _CONVOLUTION,
         "bidirectional": ("True or False", lambda value: isinstance(value, bool)),
         "readout": ("'last' or 'pool'", lambda value: value in ("last", "pool")),
-        "image": ("None or an integer", lambda value: value is None or _is_integer(value)),
+        "image": ("None or an integer above 0", lambda value: value is None or (_is_integer(value) and value != 0)),
     },
     {
         "N_train": _INTEGER,

@@ -10,12 +10,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from quickstroke import images, threads
-
-_EPSILON = 1e-5
-# Images at a time where PyTorch draws them: each takes as many pixels as it has points.
-_AT_A_TIME = 64
 
 
 def drawn(points: Tensor, lengths: Tensor) -> Tensor:
@@ -27,13 +24,15 @@ def drawn(points: Tensor, lengths: Tensor) -> Tensor:
         out = np.zeros((len(points), images.N_CHANNELS, images.SIDE, images.SIDE), np.float32)
         images.draw(points.numpy(), lengths.numpy(), out)
         return torch.from_numpy(out)
-    shares = zip(torch.split(points, _AT_A_TIME), torch.split(lengths, _AT_A_TIME), strict=True)
+    n = images.at_a_time(points.shape[1])
+    shares = zip(torch.split(points, n), torch.split(lengths, n), strict=True)
     return torch.cat([_drawn(*share) for share in shares])
 
 
 def _drawn(points: Tensor, lengths: Tensor) -> Tensor:
+    """As `drawn`, by PyTorch's operators, all at once."""
     to = points[:, :, 2:4] * images.LENGTH + images.MIDDLE  # (B, T, 2)
-    is_new = F.pad(points[:, :-1, 4:] > 0.5, (0, 0, 1, 0), value=True)  # (B, T, 1)
+    is_new = F.pad(points[:, :-1, 4:] > images.PEN_UP, (0, 0, 1, 0), value=True)  # (B, T, 1)
     begin = torch.where(is_new, to, F.pad(to[:, :-1], (0, 0, 1, 0)))  # (B, T, 2)
     dx, dy = (to - begin).unsqueeze(3).unbind(2)  # (B, T, 1) each
     pixels = torch.arange(images.SIDE, dtype=points.dtype, device=points.device)
@@ -68,12 +67,14 @@ class ImageReader(nn.Module):
         for multiple, size, _ in images.LAYERS:
             n_after = multiple * n_filters
             self.convs.append(nn.Conv2d(n_before, n_after, size, padding=size // 2))
-            self.norms.append(nn.GroupNorm(1, n_after, _EPSILON))
+            self.norms.append(nn.GroupNorm(1, n_after, images.EPSILON))
             n_before = n_after
 
     def forward(self, points: Tensor, lengths: Tensor, kind: torch.dtype) -> Tensor:
-        """Features, in the dtype of the points (B, T, 5); products and images between are of dtype `kind`."""
-        weights = list(self.parameters())  # of all convolutions, then of all norms
+        """Features, in the dtype of the points (B, T, 5), of which `lengths` int64 (B,) are true; products and images
+        between are of dtype `kind`.
+        """
+        weights = [weight for part in (self.convs, self.norms) for weight in part.parameters()]
         n_threads = threads.n_threads() if points.device.type == "cpu" and torch.is_grad_enabled() else 1
         if n_threads == 1 or len(points) < n_threads:
             return _features(points, lengths, kind, weights)
@@ -81,6 +82,7 @@ class ImageReader(nn.Module):
 
 
 def _features(points: Tensor, lengths: Tensor, kind: torch.dtype, weights: Sequence[Tensor]) -> Tensor:
+    """What `ImageReader` gives; `weights` are kernels and biases of its convolutions, then scales and shifts."""
     x = drawn(points, lengths).to(kind).contiguous(memory_format=torch.channels_last)  # (B, 2, H, W)
     n = 2 * len(images.LAYERS)
     pairs = zip(weights[:n:2], weights[1:n:2], weights[n::2], weights[n + 1 :: 2], strict=True)
@@ -89,13 +91,13 @@ def _features(points: Tensor, lengths: Tensor, kind: torch.dtype, weights: Seque
         x = F.conv2d(x, kernel, bias.to(kind), padding="same")
         if is_halved:
             x = F.max_pool2d(x, 2)
-        x = F.relu(F.group_norm(x, 1, scale.to(kind), shift.to(kind), _EPSILON))  # (B, F, H, W)
+        x = F.relu(F.group_norm(x, 1, scale.to(kind), shift.to(kind), images.EPSILON))  # (B, F, H, W)
     x = x.flatten(2).to(points.dtype)
     return torch.cat([x.mean(2), x.amax(2)], 1)
 
 
 class _Shared(torch.autograd.Function):
-    """`_features`, forth and back, the drawings shared out among threads."""
+    """`_features`, forward and backward, the drawings shared out among threads."""
 
     @staticmethod
     def forward(
@@ -111,6 +113,7 @@ class _Shared(torch.autograd.Function):
         return torch.cat([features.detach() for _, features in ctx.parts])
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         def run(part: tuple[list[Tensor], Tensor], gradient: Tensor) -> tuple[Tensor, ...]:
             own, features = part
@@ -118,5 +121,4 @@ class _Shared(torch.autograd.Function):
 
         sizes = [len(features) for _, features in ctx.parts]
         own = threads.in_threads(run, list(zip(ctx.parts, torch.split(gradients[0], sizes), strict=True)))
-        ctx.parts = None
         return None, None, None, None, *(torch.stack(each).sum(0) for each in zip(*own, strict=True))

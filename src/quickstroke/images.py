@@ -23,6 +23,14 @@ TINY = 1e-12
 
 # Of each convolution: filters as a multiple of the first one's, side of a filter, and whether it halves the image.
 LAYERS = ((1, 5, True), (2, 3, False), (2, 3, True), (3, 3, False), (3, 3, True), (4, 3, False))
+# A pen that is up, of a number between 0 and 1; and what a norm divides by is at least the root of this, which is what
+# ONNX takes by itself.
+PEN_UP, EPSILON = 0.5, 1e-5
+
+
+def at_a_time(n_steps: int) -> int:
+    """How many images of drawings of `n_steps` points to draw at once where that takes all pixels for each point."""
+    return max(2**13 // max(n_steps, 1), 1)
 
 
 def n_features(n_filters: int) -> int:
@@ -40,7 +48,7 @@ def draw(points: Any, lengths: Any, out: Any) -> None:
     for b in range(len(points)):
         is_new = True
         from_x = from_y = np.float32(0)
-        for t in range(lengths[b]):
+        for t in range(min(lengths[b], points.shape[1])):
             x = np.float32(MIDDLE) + np.float32(LENGTH) * points[b, t, 2]
             y = np.float32(MIDDLE) + np.float32(LENGTH) * points[b, t, 3]
             if is_new:
@@ -61,4 +69,4 @@ def draw(points: Any, lengths: Any, out: Any) -> None:
                     if ink > 0:
                         out[b, 0, i, j] = max(out[b, 0, i, j], ink)
                         out[b, 1, i, j] = max(out[b, 1, i, j], ink * late)
-            from_x, from_y, is_new = x, y, points[b, t, 4] > 0.5
+            from_x, from_y, is_new = x, y, points[b, t, 4] > PEN_UP

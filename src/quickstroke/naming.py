@@ -55,7 +55,7 @@ def format_name(shape: Shape) -> str:
     """The name of a shape.
 
     Raises:
-        ModelNameError: the convention has no name for it: a second convolution without a first, a stride or a
+        ModelNameError: the convention has no name for it: a second convolution without a first, a stride or an
             image without pooling, or pooling in one direction.
     """
     convolutions = [convolution for convolution in (shape.conv1, shape.conv2) if convolution]
@@ -94,7 +94,7 @@ def parse_name(name: str) -> Shape:
     image = None
     if parts and parts[0].startswith("img"):
         if not pooled:
-            raise _wrong(name, f"type {kind!r} looks at no image ('img'): that does 'bipool' alone")
+            raise _wrong(name, f"type {kind!r} looks at no image ('img'): only type 'bipool' does")
         image = _prefixed(name, parts, "img", MAX_IMAGE)
     n_layers = _prefixed(name, parts, "lay", MAX_LAYERS)
     hidden_size = _prefixed(name, parts, "sz", MAX_SIZE)

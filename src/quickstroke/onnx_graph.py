@@ -1,6 +1,7 @@
 """The graph of an exported model, as plain values: what `export.onnx` writes, and all that `onnx_model` runs.
 
-Dimensions: B batch, T steps, C channels (3 or 5), F filters, H hidden units, D directions (1 or 2), K classes.
+Dimensions: B batch, T steps, C channels (3 or 5), F filters, H hidden units, D directions (1 or 2), K classes; of an
+image (B, F, H, W) H is the height and W the width.
 
     inputs   points   float32 (B, T, C), zero after each drawing's end; any B, and any T from 0
              lengths  int64 (B,), true rows of each drawing, 0 for a dot
@@ -200,40 +201,49 @@ def graph_of(config: ModelConfig, int8: bool) -> Graph:
 def _look(
     g: Graph, matrix: Callable[..., str], drawn: Callable[[str, str, str], str], points: str, n_filters: int
 ) -> str:
-    """What is read of the images of points (B, T, 5), T at least 1: (B, `images.n_features`).
+    """What is read of the images of points (B, T, 5), T at least 1: (B, `images.n_features`)."""
+    x = _image(g, drawn, points)  # (B, 2, H, W)
+    one, zero = (g.add("Cast", _row(g, value), to=FLOAT32) for value in (1, 0))
+    n_inputs, side = images.N_CHANNELS, images.SIDE
+    for i, (multiple, size, is_halved) in enumerate(images.LAYERS):
+        n = multiple * n_filters
+        kernel = matrix(f"image.convs.{i}.weight", n, n_inputs, size, size, scale=(n, 1, 1, 1))
+        x = g.add("Conv", x, kernel, g.floats(f"image.convs.{i}.bias", n), pads=(size // 2,) * 4)  # (B, F, H, W)
+        if is_halved:
+            side //= 2
+            x = g.add("MaxPool", x, kernel_shape=(2, 2), strides=(2, 2))
+        # With its own epsilon, which is `images.EPSILON`.
+        x = g.add("InstanceNormalization", g.add("Reshape", x, _row(g, 0, 1, -1)), one, zero)
+        x = g.add("Reshape", x, _row(g, 0, n, side, side))
+        x = g.add("Mul", x, g.floats(f"image.norms.{i}.weight", n, 1, 1))
+        x = g.add("Relu", g.add("Add", x, g.floats(f"image.norms.{i}.bias", n, 1, 1)))
+        n_inputs = n
+    x = g.add("Reshape", x, _row(g, 0, n_inputs, -1))
+    mean, highest = (g.add(kind, x, axes=(2,), keepdims=0) for kind in ("ReduceMean", "ReduceMax"))
+    return g.add("Concat", mean, highest, axis=1)
 
-    H and W are the height and width of an image.
-    """
-    number = 0
 
-    def add(kind: str, *inputs: str, **attributes: Any) -> str:
-        return g.add(kind, *inputs, **attributes)
-
-    def whole(*values: int) -> str:
-        nonlocal number
-        number += 1
-        return g.integers(f"image_{number}", values)
+def _image(g: Graph, drawn: Callable[[str, str, str], str], points: str) -> str:
+    """The images (B, 2, H, W) of points (B, T, 5), T at least 1, each pixel for each point as in `images.draw`."""
+    add = g.add
 
     def ratio(value: float) -> str:
         over, under = Fraction(value).limit_denominator(10**12).as_integer_ratio()
-        return add("Div", add("Cast", whole(over), to=FLOAT32), add("Cast", whole(under), to=FLOAT32))
+        return add("Div", add("Cast", _row(g, over), to=FLOAT32), add("Cast", _row(g, under), to=FLOAT32))
 
     def column(x: str, begin: int, end: int) -> str:
-        return add("Slice", x, whole(begin), whole(end), whole(2))
+        return add("Slice", x, _row(g, begin), _row(g, end), _row(g, 2))
 
     def before(x: str, first: str = "") -> str:
         """Of each step what `x` (B, T, C) has at the step before."""
-        x = add("Pad", x, whole(0, 1, 0, 0, 0, 0), *((first,) if first else ()))
-        return add("Slice", x, whole(0), whole(-1), whole(1))
+        x = add("Pad", x, _row(g, 0, 1, 0, 0, 0, 0), *((first,) if first else ()))
+        return add("Slice", x, _row(g, 0), _row(g, -1), _row(g, 1))
 
-    def product(x: str, y: str) -> str:
-        return add("Mul", x, y)
-
-    zero, one, half = (ratio(value) for value in (0, 1, 0.5))
+    zero, one, half = (ratio(value) for value in (0, 1, images.PEN_UP))
     middle, length, reach, tiny = (ratio(value) for value in (images.MIDDLE, images.LENGTH, images.REACH, images.TINY))
     scalar = g.integers("image_scalar", ())
     low, high = (add("Reshape", value, scalar) for value in (zero, one))
-    to = add("Add", product(column(points, 2, 4), length), middle)  # (B, T, 2)
+    to = add("Add", add("Mul", column(points, 2, 4), length), middle)  # (B, T, 2)
     is_new = add("Greater", before(column(points, 4, 5), high), half)  # (B, T, 1)
     begin = add("Where", is_new, to, before(to))  # (B, T, 2)
     way = add("Sub", to, begin)  # (B, T, 2)
@@ -241,36 +251,27 @@ def _look(
     bounds = g.integers("image_from", 0), g.integers("image_to", images.SIDE), g.integers("image_by", 1)
     pixels = add("Cast", add("Range", *bounds), to=FLOAT32)  # (W,)
     to_x, to_y = (add("Sub", pixels, x) for x in (from_x, from_y))  # (B, T, W), (B, T, H)
-    across, down = whole(2), whole(3)
-    square = add("Unsqueeze", add("Max", add("Add", product(dx, dx), product(dy, dy)), tiny), down)  # (B, T, 1, 1)
-    along = add("Add", add("Unsqueeze", product(to_x, dx), across), add("Unsqueeze", product(to_y, dy), down))
+    across, down = _row(g, 2), _row(g, 3)
+    square = add(
+        "Unsqueeze", add("Max", add("Add", add("Mul", dx, dx), add("Mul", dy, dy)), tiny), down
+    )  # (B, T, 1, 1)
+    along = add("Add", add("Unsqueeze", add("Mul", to_x, dx), across), add("Unsqueeze", add("Mul", to_y, dy), down))
     part = add("Clip", add("Div", along, square), low, high)  # (B, T, H, W)
-    off_x = add("Sub", add("Unsqueeze", to_x, across), product(part, add("Unsqueeze", dx, down)))
-    off_y = add("Sub", add("Unsqueeze", to_y, down), product(part, add("Unsqueeze", dy, down)))
-    distance = add("Sqrt", add("Add", product(off_x, off_x), product(off_y, off_y)))
+    off_x = add("Sub", add("Unsqueeze", to_x, across), add("Mul", part, add("Unsqueeze", dx, down)))
+    off_y = add("Sub", add("Unsqueeze", to_y, down), add("Mul", part, add("Unsqueeze", dy, down)))
+    distance = add("Sqrt", add("Add", add("Mul", off_x, off_x), add("Mul", off_y, off_y)))
     ink = add("Clip", add("Sub", reach, distance), low, high)  # (B, T, H, W)
     there = add("Cast", drawn("lengths", points, "seen"), to=FLOAT32)  # (B, T, 1)
-    n_true = add("Cast", add("Max", "lengths", whole(1)), to=FLOAT32)
+    n_true = add("Cast", add("Max", "lengths", _row(g, 1)), to=FLOAT32)
     so_far = add("CumSum", there, g.integers("image_axis", 1))  # (B, T, 1)
-    late = product(there, add("Div", so_far, add("Unsqueeze", n_true, whole(1, 2))))
+    late = add("Mul", there, add("Div", so_far, add("Unsqueeze", n_true, _row(g, 1, 2))))
     channels = [
-        add("ReduceMax", product(ink, add("Unsqueeze", factor, down)), axes=(1,), keepdims=1)
+        add("ReduceMax", add("Mul", ink, add("Unsqueeze", factor, down)), axes=(1,), keepdims=1)
         for factor in (there, late)
     ]
-    x = add("Concat", *channels, axis=1)  # (B, 2, H, W)
-    n_inputs, side = images.N_CHANNELS, images.SIDE
-    for i, (multiple, size, is_halved) in enumerate(images.LAYERS):
-        n = multiple * n_filters
-        kernel = matrix(f"image.convs.{i}.weight", n, n_inputs, size, size, scale=(n, 1, 1, 1))
-        x = add("Conv", x, kernel, g.floats(f"image.convs.{i}.bias", n), pads=(size // 2,) * 4)  # (B, F, H, W)
-        if is_halved:
-            side //= 2
-            x = add("MaxPool", x, kernel_shape=(2, 2), strides=(2, 2))
-        x = add("InstanceNormalization", add("Reshape", x, whole(0, 1, -1)), one, zero)
-        x = add("Reshape", x, whole(0, n, side, side))
-        x = product(x, g.floats(f"image.norms.{i}.weight", n, 1, 1))
-        x = add("Relu", add("Add", x, g.floats(f"image.norms.{i}.bias", n, 1, 1)))
-        n_inputs = n
-    x = add("Reshape", x, whole(0, n_inputs, -1))
-    mean, highest = (add(kind, x, axes=(2,), keepdims=0) for kind in ("ReduceMean", "ReduceMax"))
-    return add("Concat", mean, highest, axis=1)
+    return add("Concat", *channels, axis=1)
+
+
+def _row(g: Graph, *values: int) -> str:
+    """A row of integers under a name of its own."""
+    return g.integers(f"row_{len(g.constants)}", values)

@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from quickstroke import cards, onnx_graph
+from quickstroke import cards, images, onnx_graph
 from quickstroke.config import ModelConfig, Preprocessing
 from quickstroke.errors import WeightsError
 from quickstroke.onnx_graph import Constant, Graph, Operator
@@ -37,9 +37,6 @@ _NUMBERS = frozenset(("ir_version", "i", "ints", "type", "dims", "data_type"))
 
 # Of an attribute, AttributeProto.AttributeType.
 _STRING, _INTS = 3, 7
-
-# Each image takes as many of its pixels as the drawing has points while it is drawn.
-_IMAGES_AT_A_TIME = 32
 
 # The hash's entry: field 14 of the model, a key and a value of known lengths.
 _HASH_HEAD = b"\x72" + bytes([2 + len(HASH_KEY) + 2 + 64, 0x0A, len(HASH_KEY)]) + HASH_KEY.encode() + b"\x12\x40"
@@ -126,9 +123,12 @@ class OnnxModel:
 
     def probabilities(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
         """Softmax probabilities (B, K) for points (B, T, C), zero after each drawing's end, of `lengths` (B,) rows."""
-        at_a_time = _IMAGES_AT_A_TIME if self.card["config"].get("image") else max(len(points), 1)
+        if not len(points):
+            return np.empty((0, len(self.classes)))
+        has_image = bool(self.card["config"].get("image"))
+        at_a_time = images.at_a_time(points.shape[1]) if has_image else len(points)
         parts = []
-        for begin in range(0, max(len(points), 1), at_a_time):
+        for begin in range(0, len(points), at_a_time):
             own = slice(begin, begin + at_a_time)
             parts += self._session.run(["probabilities"], {"points": points[own], "lengths": lengths[own]})
         return cast(NDArray[np.float64], np.concatenate(parts).astype(np.float64))  # (B, K)

@@ -460,8 +460,8 @@ def _gradients(
             # Of the mean over the batch; the gradients are averaged over the processes.
             part = share.part * group.size
             loss = _loss(config, together, share.goal) * part
-            # Points and image each learn what they would say alone, too, so that neither leaves the other nothing to
-            # learn.
+            # Points and image also learn what they would say alone, half as much each, so that neither leaves the
+            # other nothing to learn. The loss that is told is that of both together.
             apart = [_loss(config, each, share.goal) * (part / len(alone)) for each in alone]
             sum(apart, loss).backward()  # type: ignore[no-untyped-call]
         own_loss += loss.detach() / group.size

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_models import CLASSES, POOLED, random_model, random_points
 
-from quickstroke import batches, cards, formats
+from quickstroke import batches, cards, formats, images
 from quickstroke.categories import SEED_CATEGORIES
 from quickstroke.config import ModelConfig
 from quickstroke.dataset import from_drawings
@@ -186,6 +186,19 @@ def test_a_probability_that_is_no_number_is_no_agreement(publish):
             return np.full((len(points), 3), np.nan)
 
     assert export._largest_difference(loaded, Broken()) == np.inf
+
+
+@pytest.mark.parametrize("name", ["simple_lay1_sz3", "bipool_img2_lay1_sz3"])
+def test_any_number_of_drawings(publish, name, monkeypatch):
+    monkeypatch.setattr(images, "at_a_time", lambda n_steps: 4)
+    loaded = publish(name, max_padding=30)
+    model = export.export(loaded).model
+    lengths = np.arange(11) % 7
+    points = points_for(loaded, lengths, 9)
+    for n in (0, 1, 4, 5, 11):
+        probabilities = model.probabilities(points[:n], lengths[:n])
+        assert probabilities.shape == (n, 3)
+        close(probabilities, loaded.probabilities(points, lengths)[:n])
 
 
 # --- 8-bit weights
