@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from quickstroke import published, runs
+from quickstroke import runs
 from quickstroke.config import ModelConfig, TrainConfig
 from quickstroke.errors import RunError, TrainingError
 from quickstroke.models import StrokeClassifier
@@ -127,81 +127,6 @@ def test_a_criterion_chooses_the_first_of_the_best():
     ]
     assert runs.best_line(metrics, "top1") == metrics[1]
     assert runs.best_line(metrics, "balanced_loss") == metrics[2]
-
-
-def run_of(folder, seconds, *pretrained):
-    """A run folder of one epoch that took so long, and began with those weights."""
-    folder.mkdir()
-    runs.write_config(folder, replace(RUN, train=replace(RUN.train, pretrained=tuple(map(str, pretrained)))))
-    runs.write_metrics(folder, [{**dict.fromkeys((*runs.METRICS, "val_top1"), 1.0), "seconds": seconds}])
-    return folder
-
-
-def test_of_the_trainings_before_each_counts_once(tmp_path):
-    first = run_of(tmp_path / "first", 1)
-    second = run_of(tmp_path / "second", 20, first)
-    third = run_of(tmp_path / "third", 300, first / "last.model", second / "best.model")
-    paths = (str(second), str(third), str(third / "last.model"))
-    assert runs.trainings_before(TrainConfig(pretrained=paths)) == runs.TrainingsBefore(3, 321, ())
-    assert runs.trainings_before(TrainConfig()) == runs.TrainingsBefore(0, 0, ())
-
-
-def test_a_published_model_tells_its_training_and_what_that_began_with(tmp_path):
-    first = run_of(tmp_path / "first", 1)
-    config = replace(MODEL, reading="length-aware")
-    loaded = published.LoadedModel(StrokeClassifier(config), RUN.classes, None, tmp_path)
-    training = {"seconds": 20.0, "pretrained": [str(first)]}
-    path = published.write_model(tmp_path / "lstm", loaded, {"training": training})
-    assert runs.trainings_before(TrainConfig(pretrained=(str(path),))) == runs.TrainingsBefore(2, 21, ())
-
-
-def card_of(folder, training):
-    model = StrokeClassifier(replace(MODEL, reading="length-aware"))
-    loaded = published.LoadedModel(model, RUN.classes, None, folder)
-    return published.write_model(folder, loaded, {"training": training})
-
-
-def test_a_card_is_believed_where_what_it_began_with_is_gone(tmp_path):
-    before = {"trainings": 2, "seconds": 500.0, "missing": ["runs/x"]}
-    path = card_of(tmp_path, {"seconds": 20.0, "pretrained": ["runs/gone"], "before": before})
-    assert runs.trainings_before(TrainConfig(pretrained=(str(path),))) == runs.TrainingsBefore(3, 520, ("runs/x",))
-
-
-def test_the_first_cards_name_one_path_as_a_text(tmp_path):
-    first = run_of(tmp_path / "first", 1)
-    path = card_of(tmp_path / "lstm", {"seconds": 20.0, "pretrained": str(first)})
-    assert runs.trainings_before(TrainConfig(pretrained=(str(path),))) == runs.TrainingsBefore(2, 21, ())
-
-
-@pytest.mark.parametrize(
-    "training",
-    [
-        {},
-        {"seconds": "long"},
-        {"seconds": float("nan")},
-        {"seconds": -1.0},
-        {"seconds": 1.0, "pretrained": [3]},
-        {"seconds": 1.0, "before": {"trainings": 1, "seconds": float("inf"), "missing": []}},
-        {"seconds": 1.0, "before": {"trainings": -1, "seconds": 1.0, "missing": []}},
-        {"seconds": 1.0, "before": [1]},
-        [],
-    ],
-)
-def test_a_card_that_tells_nothing_of_use_is_named(tmp_path, training):
-    path = card_of(tmp_path, training)
-    for given in (str(path), ".", ""):
-        assert runs.trainings_before(TrainConfig(pretrained=(given,))) == runs.TrainingsBefore(0, 0, (given,))
-
-
-def test_what_is_not_known_of_the_trainings_before_is_named(tmp_path):
-    bare = tmp_path / "simple_lay1_sz3.model"
-    runs.save_weights(bare, StrokeClassifier(ModelConfig.from_name(bare.stem)).state_dict())
-    damaged = run_of(tmp_path / "damaged", 1)
-    (damaged / "metrics.jsonl").write_text("{")
-    gone = tmp_path / "gone"
-    whole = run_of(tmp_path / "whole", 4, gone, bare)
-    before = runs.trainings_before(TrainConfig(pretrained=tuple(map(str, (whole, damaged, gone)))))
-    assert before == runs.TrainingsBefore(1, 4, tuple(map(str, (damaged, gone, bare))))
 
 
 def test_lines_older_than_a_criterion_are_read_but_not_for_it(tmp_path):

@@ -133,6 +133,7 @@ def one_line(result, *parts: str) -> None:
         ({"schedule": {"low": 1, "high": 2}}, "schedule: a range is for numbers"),
         ({"n_layers": {"low": 0, "high": 2}}, "n_layers should be above 0, got 0"),
         ({"conv1": [[8, 5], [8]]}, "conv1: should be"),
+        ({"image": [8, 16]}, "x.toml: image = 8: an image needs readout 'pool'"),
         ({"batch_size": [64, 128], "dropout": 2}, "x.toml: dropout should be from 0 to below 1, got 2"),
         ({"batch_size": 64}, "x.toml: every value is fixed"),
         ({}, "every value is fixed"),
@@ -171,6 +172,12 @@ def test_values_make_a_model_and_a_training():
     assert model_config.name == "bilstm_cv1_16_5_lay2_sz16"
     assert (config.batch_size, config.clip_norm, config.dropout) == (7, 1, 0.1)
     assert config.averaging == RECIPES["strong"]["averaging"]
+
+
+def test_an_image_may_be_of_several_sizes():
+    searched = space.declare(["bipool_lay1_sz8"], {"image": [8, 16]}, {}, "x")
+    model_config, _ = searched.trial({"image": 16})
+    assert model_config.name == "bipool_img16_lay1_sz8"
 
 
 def test_the_default_space_fits_every_recipe():

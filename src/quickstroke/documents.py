@@ -19,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from quickstroke import naming
 from quickstroke.errors import DocumentError
 
 MAX_DOCUMENT_BYTES = 16 * 2**20
@@ -170,17 +171,16 @@ def implied_name(config: Mapping[str, Any]) -> str:
     missing = sorted(_NAMING_KEYS - config.keys())
     if missing:
         raise DocumentError(f"the configuration implies no model name: {' and '.join(missing)} missing")
-    conv1 = config.get("conv1")
-    conv2 = config.get("conv2") if conv1 else None
-    name = "bilstm" if config.get("bidirectional") else "lstm" if conv1 else "simple"
-    if config.get("readout") == "pool":
-        name = "bipool"
-    for i, conv in enumerate((conv1, conv2), start=1):
-        if conv:
-            name += f"_cv{i}_" + "_".join(map(str, conv))
-    if config.get("image"):
-        name += f"_img{config['image']}"
-    return f"{name}_lay{config['n_layers']}_sz{config['hidden_size']}"
+    shape = naming.Shape(
+        bidirectional=bool(config.get("bidirectional")),
+        conv1=config.get("conv1"),
+        conv2=config.get("conv2") if config.get("conv1") else None,
+        n_layers=config["n_layers"],
+        hidden_size=config["hidden_size"],
+        pooled=config.get("readout") == "pool",
+        image=config.get("image"),
+    )
+    return naming.spell(shape)
 
 
 # --- markdown

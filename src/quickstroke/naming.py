@@ -67,7 +67,13 @@ def format_name(shape: Shape) -> str:
         raise ModelNameError("a stride needs pooling; the naming convention has no name for it without")
     if not shape.pooled and shape.image:
         raise ModelNameError("an image needs pooling; the naming convention has no name for it without")
+    return spell(shape)
+
+
+def spell(shape: Shape) -> str:
+    """The name of a shape as `format_name` writes it, also of one that has none."""
     kind = "bipool" if shape.pooled else "bilstm" if shape.bidirectional else "lstm" if shape.conv1 else "simple"
+    convolutions = [convolution for convolution in (shape.conv1, shape.conv2) if convolution]
     parts = "".join(
         f"_cv{position}_{'_'.join(map(str, convolution))}" for position, convolution in enumerate(convolutions, start=1)
     )

@@ -6,7 +6,9 @@ NAME.safetensors holds both, the card as metadata (github.com/huggingface/safete
 
 import hashlib
 import json
+import math
 import reprlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +21,8 @@ from torch import Tensor
 
 from quickstroke import cards, runs, weight_files
 from quickstroke.categories import SEED_CATEGORIES
-from quickstroke.config import ModelConfig, Preprocessing
-from quickstroke.errors import ConfigError, ModelNameError, WeightsError
+from quickstroke.config import ModelConfig, Preprocessing, TrainConfig
+from quickstroke.errors import ConfigError, ModelNameError, QuickstrokeError, WeightsError
 from quickstroke.files import sha256_of, write_text
 from quickstroke.models import StrokeClassifier
 from quickstroke.single import SingleReader
@@ -270,3 +272,64 @@ def write_model(into: Path, loaded: LoadedModel, facts: dict[str, Any]) -> Path:
     write_text(card_path, json.dumps(card, indent=1, ensure_ascii=False) + "\n")
     staged.replace(path)
     return path
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingsBefore:
+    """The trainings that a training goes on from.
+
+    Attributes:
+        n: those that could be read.
+        seconds: what these took.
+        missing: weights, as the trainings name them, of which nothing is known.
+    """
+
+    n: int
+    seconds: float
+    missing: tuple[str, ...]
+
+
+def trainings_before(train: TrainConfig) -> TrainingsBefore:
+    """The trainings whose weights a training began with, and those that these began with, and so on, each run once.
+
+    Paths are taken from the working folder, as the trainings took them. What the card of a published model tells of
+    its training, and of those before that, is believed.
+    """
+    known: dict[Path, TrainingsBefore] = {}
+    paths, missing = list(train.pretrained), []
+    while paths:
+        path = paths.pop(0)
+        try:
+            where, found, earlier = _training_of(Path(path))
+        except (QuickstrokeError, ValueError, KeyError, TypeError, AttributeError):
+            missing.append(path)
+            continue
+        if where not in known:
+            known[where] = found
+            paths += earlier
+    missing += [path for found in known.values() for path in found.missing]
+    seconds = sum(found.seconds for found in known.values())
+    return TrainingsBefore(sum(found.n for found in known.values()), seconds, tuple(dict.fromkeys(missing)))
+
+
+def _training_of(path: Path) -> tuple[Path, TrainingsBefore, Sequence[str]]:
+    """The run folder or card that tells of the training of some weights, what it tells, and what it began with.
+
+    Raises:
+        QuickstrokeError, ValueError, KeyError, TypeError, AttributeError: nothing can be read there.
+    """
+    folder = path if path.is_dir() else path.parent
+    if (folder / "config.json").is_file():
+        spent = sum(line["seconds"] for line in runs.read_metrics(folder))
+        return folder.resolve(), TrainingsBefore(1, spent, ()), runs.read_config(folder).train.pretrained
+    training = (load_model(path).card or {})["training"]
+    before = training.get("before") or {}
+    spent = float(training["seconds"]) + float(before.get("seconds", 0))
+    n = 1 + int(before.get("trainings", 0))
+    missing = tuple(before.get("missing", ()))
+    earlier = () if before else training.get("pretrained") or ()
+    earlier = (earlier,) if isinstance(earlier, str) else tuple(earlier)  # the first cards have one path
+    are_texts = all(isinstance(each, str) for each in (*earlier, *missing))
+    if not (math.isfinite(spent) and spent >= 0 and n > 0 and are_texts):
+        raise ValueError(f"{path}: its card tells no time, no number or no paths of its trainings")
+    return path.resolve(), TrainingsBefore(n, spent, missing), earlier

@@ -765,7 +765,7 @@ def _introduction(result: Result) -> str:
 
 def _how(run: RunFacts) -> str:
     """Command, time and teachers of a training, and what its options differ in from the recipe."""
-    from quickstroke.runs import trainings_before
+    from quickstroke.published import trainings_before
 
     train = run.config.train
     seconds = sum(line["seconds"] for line in run.metrics)

@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quickstroke import cards, products, threads, weight_files
 from quickstroke import config as configs
+from quickstroke import products, threads, weight_files
 from quickstroke.categories import check_classes
 from quickstroke.config import Criterion, ModelConfig, TrainConfig
 from quickstroke.dataset import PreparedDataset
@@ -236,68 +236,6 @@ def best_line(metrics: Sequence[dict[str, Any]], criterion: Criterion) -> dict[s
     """The line of metrics.jsonl, of one or more, that a criterion chooses; the first of equal ones."""
     choose = max if criterion == "top1" else min
     return choose(metrics, key=lambda line: float(line[f"val_{criterion}"]))
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingsBefore:
-    """The trainings that a training goes on from.
-
-    Attributes:
-        n: those that could be read.
-        seconds: what these took.
-        missing: weights, as the trainings name them, of which nothing is known.
-    """
-
-    n: int
-    seconds: float
-    missing: tuple[str, ...]
-
-
-def trainings_before(train: TrainConfig) -> TrainingsBefore:
-    """The trainings whose weights a training began with, and those that these began with, and so on, each run once.
-
-    Paths are taken from the working folder, as the trainings took them. What the card of a published model tells of
-    its training, and of those before that, is believed.
-    """
-    known: dict[Path, TrainingsBefore] = {}
-    paths, missing = list(train.pretrained), []
-    while paths:
-        path = paths.pop(0)
-        try:
-            where, found, earlier = _training_of(Path(path))
-        except (RunError, WeightsError, OSError, ValueError, KeyError, TypeError, AttributeError):
-            missing.append(path)
-            continue
-        if where not in known:
-            known[where] = found
-            paths += earlier
-    missing += [path for found in known.values() for path in found.missing]
-    seconds = sum(found.seconds for found in known.values())
-    return TrainingsBefore(sum(found.n for found in known.values()), seconds, tuple(dict.fromkeys(missing)))
-
-
-def _training_of(path: Path) -> tuple[Path, TrainingsBefore, Sequence[str]]:
-    """The run folder or card that tells of the training of some weights, what it tells, and what it began with.
-
-    Raises:
-        RunError, WeightsError, OSError, ValueError, KeyError, TypeError, AttributeError: nothing can be read there.
-    """
-    folder = path if path.is_dir() else path.parent
-    if (folder / "config.json").is_file():
-        spent = sum(line["seconds"] for line in read_metrics(folder))
-        return folder.resolve(), TrainingsBefore(1, spent, ()), read_config(folder).train.pretrained
-    card = path.with_suffix(".json")
-    training = cards.read_card(card)["training"]
-    before = training.get("before") or {}
-    spent = float(training["seconds"]) + float(before.get("seconds", 0))
-    n = 1 + int(before.get("trainings", 0))
-    missing = tuple(before.get("missing", ()))
-    earlier = () if before else training.get("pretrained") or ()
-    earlier = (earlier,) if isinstance(earlier, str) else tuple(earlier)  # the first cards have one path
-    are_texts = all(isinstance(each, str) for each in (*earlier, *missing))
-    if not (math.isfinite(spent) and spent >= 0 and n > 0 and are_texts):
-        raise ValueError(f"{card}: tells no time, no number or no paths of its trainings")
-    return card.resolve(), TrainingsBefore(n, spent, missing), earlier
 
 
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:

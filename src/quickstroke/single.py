@@ -201,9 +201,8 @@ class SingleReader:
         """What the model's convolutions read of the image of a drawing."""
         assert self._image is not None
         with torch.inference_mode():
-            one, length = torch.from_numpy(np.array(points)).unsqueeze(0), torch.tensor([len(points)])
-            features: Array = self._image(one, length, torch.float32)[0].numpy()
-        return features
+            features = self._image(torch.tensor(points[None]), torch.tensor([len(points)]), torch.float32)
+        return cast(Array, features[0].numpy())
 
 
 def _array(tensor: Tensor) -> Array:

@@ -26,7 +26,7 @@ DEFAULT: dict[str, Any] = {
 }
 
 # The parts of a model's shape that a search may change; the others are those of its name.
-SIZES = ("n_layers", "hidden_size", "conv1", "conv2")
+SIZES = ("n_layers", "hidden_size", "conv1", "conv2", "image")
 # How the choice among several model names is called beside the other keys.
 MODEL = "model"
 

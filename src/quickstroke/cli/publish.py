@@ -128,11 +128,11 @@ def run(args: Sequence[str]) -> None:
 
 def _before(config: "RunConfig") -> dict[str, Any]:
     """The card's entry on the trainings whose weights this one began with."""
-    from quickstroke import runs
+    from quickstroke import published
 
     if not config.train.pretrained:
         return {}
-    before = runs.trainings_before(config.train)
+    before = published.trainings_before(config.train)
     if before.missing:
         note(f"the card's time of the trainings before is without {', '.join(before.missing)}: nothing is known of it")
     return {"before": {"trainings": before.n, "seconds": round(before.seconds, 1), "missing": list(before.missing)}}
