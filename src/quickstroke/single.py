@@ -1,13 +1,11 @@
 """One drawing at a time on a CPU, as it is guessed while somebody draws: compiled code in place of PyTorch.
 
 PyTorch prepares so much for each of a model's many small operations that most of a guess is that. Here the weights are
-laid out once in the order that one drawing reads them in. All is float32. The convolutions over an image are large
-enough for PyTorch.
+laid out once in the order that one drawing reads them in. All is float32.
 
 Dimensions: T steps, C channels, F inputs of a layer, H hidden units, D directions, K classes.
 """
 
-import copy
 from typing import Any, cast
 
 import numba
@@ -20,6 +18,7 @@ from quickstroke import products
 from quickstroke.gates import activate_rows
 from quickstroke.models import StrokeClassifier
 from quickstroke.packed_conv import columns_of, normalize
+from quickstroke.single_image import SingleImageReader
 
 _F = np.float32
 # Sums may be taken in any order, so that loops over columns become vectors.
@@ -165,10 +164,7 @@ class SingleReader:
             weight_ih, bias = torch.cat(weights[0]).t(), torch.cat(weights[2]) + torch.cat(weights[3])
             weight_hh = torch.stack([weight.t() for weight in weights[1]])  # (D, H, 4H)
             self._layers.append((products.lay_out(_array(weight_ih)), _array(bias), _array(weight_hh)))
-        self._image = copy.deepcopy(model.image)
-        for parameter in self._image.parameters() if self._image is not None else ():
-            if parameter.ndim == 4:
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        self._image = SingleImageReader(model.image) if model.image is not None else None
         self._attention = _array(model.attention.weight[0]) if config.readout == "pool" else None
         self._linear = _array(model.linear.weight.t()), _array(model.linear.bias)
 
@@ -189,20 +185,13 @@ class SingleReader:
         if self._attention is not None:
             read = _pool(x, self._attention)
             if self._image is not None:
-                read = np.concatenate([read, self._look(points)])
+                read = np.concatenate([read, self._image.features(points)])
         elif config.reading == "padded" or not config.bidirectional:
             read = x[-1]
         else:  # the backward half has read all at the first step
             read = np.concatenate([x[-1, : config.hidden_size], x[0, config.hidden_size :]])
         result: Array = _output(read, *self._linear)
         return result
-
-    def _look(self, points: Array) -> Array:
-        """What the model's convolutions read of the image of a drawing."""
-        assert self._image is not None
-        with torch.inference_mode():
-            features = self._image(torch.tensor(points[None]), torch.tensor([len(points)]), torch.float32)
-        return cast(Array, features[0].numpy())
 
 
 def _array(tensor: Tensor) -> Array:
