@@ -18,7 +18,7 @@ from quickstroke import products
 from quickstroke.gates import activate_rows
 from quickstroke.models import StrokeClassifier
 from quickstroke.packed_conv import columns_of, normalize
-from quickstroke.single_image import SingleImageReader
+from quickstroke.single_image import SingleImageReader, array_of
 
 _F = np.float32
 # Sums may be taken in any order, so that loops over columns become vectors.
@@ -141,18 +141,18 @@ class SingleReader:
         self._config = config
         bn = model.bn
         scale = bn.weight * torch.rsqrt(cast(Tensor, bn.running_var) + bn.eps)  # (C,)
-        self._scale, self._shift = _array(scale), _array(bn.bias - cast(Tensor, bn.running_mean) * scale)
+        self._scale, self._shift = array_of(scale), array_of(bn.bias - cast(Tensor, bn.running_mean) * scale)
         self._convolutions: list[tuple[Any, ...]] = []
         for convolution, norm in ((model.conv1, "norm1"), (model.conv2, "norm2")):
             if convolution is None:
                 continue
             n_filters, n_channels, width = convolution.weight.shape
             matrix = convolution.weight.permute(2, 1, 0).reshape(width * n_channels, n_filters)  # (W * C, F)
-            laid = products.lay_out(_array(matrix))
-            arrays: tuple[Any, ...] = laid, len(matrix), _array(cast(Tensor, convolution.bias))
+            laid = products.lay_out(array_of(matrix))
+            arrays: tuple[Any, ...] = laid, len(matrix), array_of(cast(Tensor, convolution.bias))
             if config.readout == "pool":
                 own = getattr(model, norm)
-                arrays += _array(own.weight), _array(own.bias), convolution.stride[0]
+                arrays += array_of(own.weight), array_of(own.bias), convolution.stride[0]
             self._convolutions.append((*arrays, width))
         suffixes = ("", "_reverse")[: 1 + config.bidirectional]
         self._layers: list[tuple[Array, Array, Array]] = []
@@ -163,10 +163,10 @@ class SingleReader:
             ]
             weight_ih, bias = torch.cat(weights[0]).t(), torch.cat(weights[2]) + torch.cat(weights[3])
             weight_hh = torch.stack([weight.t() for weight in weights[1]])  # (D, H, 4H)
-            self._layers.append((products.lay_out(_array(weight_ih)), _array(bias), _array(weight_hh)))
+            self._layers.append((products.lay_out(array_of(weight_ih)), array_of(bias), array_of(weight_hh)))
         self._image = SingleImageReader(model.image) if model.image is not None else None
-        self._attention = _array(model.attention.weight[0]) if config.readout == "pool" else None
-        self._linear = _array(model.linear.weight.t()), _array(model.linear.bias)
+        self._attention = array_of(model.attention.weight[0]) if config.readout == "pool" else None
+        self._linear = array_of(model.linear.weight.t()), array_of(model.linear.bias)
 
     def logits(self, points: Array) -> Array:
         """Logits float32 (K,) for the points float32 (T, C) of a drawing, without padding."""
@@ -192,7 +192,3 @@ class SingleReader:
             read = np.concatenate([x[-1, : config.hidden_size], x[0, config.hidden_size :]])
         result: Array = _output(read, *self._linear)
         return result
-
-
-def _array(tensor: Tensor) -> Array:
-    return np.ascontiguousarray(tensor.detach().numpy(), dtype=np.float32).copy()

@@ -11,12 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quickstroke import images, products
+from quickstroke import image_reader, images, products
 from quickstroke.image_reader import ImageReader
 
 _F = np.float32
-# What so many pixels see is laid out at a time: it stays in the first cache.
-_PIXELS = 32
 # Sums may be taken in any order, so that loops become vectors.
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
 
@@ -24,24 +22,28 @@ Array = NDArray[np.float32]
 
 
 @_jit
-def _convolve_image(x: Any, laid: Any, n_columns: Any, n_filters: Any, width: Any) -> Any:
+def _convolve_image(x: Any, laid: Any, n_filters: Any, width: Any) -> Any:
     """A convolution (S, S, F) of an image (S, S, C) with zeros around it, each pixel in the middle of what it sees."""
     side, _, n_channels = x.shape
-    rows = _framed(x, width // 2).reshape(side + width - 1, (side + width - 1) * n_channels)
-    out = np.empty((side * side, n_filters), np.float32)
-    n_rows, n_seen = max(_PIXELS // side, 1), width * n_channels
-    columns = np.zeros((n_rows * side, n_columns), np.float32)
-    for begin in range(0, side, n_rows):
-        n_here = min(n_rows, side - begin)
-        for i in range(n_here):
+    rows, n_seen = _framed(x, width // 2), width * n_channels
+    columns, out = np.empty((side, width, n_seen), np.float32), np.empty((side, side, n_filters), np.float32)
+    for i in range(side):
+        for j in range(side):
             for down in range(width):
-                row = rows[begin + i + down]
-                for j in range(side):
-                    target, seen = columns[i * side + j, down * n_seen :], row[j * n_channels :]
-                    for k in range(n_seen):
-                        target[k] = seen[k]
-        products.multiply(columns[: n_here * side], laid, out[begin * side : (begin + n_here) * side], False)
-    return out.reshape(side, side, n_filters)
+                target, seen = columns[j, down], rows[i + down, j * n_channels :]
+                for k in range(n_seen):
+                    target[k] = seen[k]
+        products.multiply(columns.reshape(side, width * n_seen), laid, out[i], False)
+    return out
+
+
+@_jit
+def _framed(x: Any, n: Any) -> Any:
+    """Rows (S + 2n, (S + 2n) * C) of an image (S, S, C) with `n` pixels of zeros on each side."""
+    side, _, n_channels = x.shape
+    out = np.zeros((side + 2 * n, side + 2 * n, n_channels), np.float32)
+    out[n : n + side, n : n + side] = x
+    return out.reshape(side + 2 * n, (side + 2 * n) * n_channels)
 
 
 @_jit
@@ -52,8 +54,7 @@ def _convolve_tiles(image: Any, laid: Any, n_filters: Any) -> Any:
     (Winograd's minimal filtering: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015).
     """
     side, _, n_channels = image.shape
-    framed, n = _framed(image, 1), side // 2
-    rows = framed.reshape(side + 2, (side + 2) * n_channels)
+    rows, n = _framed(image, 1), side // 2
     half, seen = np.empty((4, side + 2, n_channels), np.float32), np.empty((4, 4, n * n, n_channels), np.float32)
     flat = half.reshape(4, (side + 2) * n_channels)
     for i in range(n):
@@ -82,15 +83,6 @@ def _convolve_tiles(image: Any, laid: Any, n_filters: Any) -> Any:
 
 
 @_jit
-def _framed(x: Any, n: Any) -> Any:
-    """An image with `n` pixels of zeros on each side."""
-    side, _, n_channels = x.shape
-    out = np.zeros((side + 2 * n, side + 2 * n, n_channels), np.float32)
-    out[n : n + side, n : n + side] = x
-    return out
-
-
-@_jit
 def _sums_seen(x0: Any, x1: Any, x2: Any, x3: Any, y0: Any, y1: Any, y2: Any, y3: Any) -> None:
     for c in range(len(x0)):
         y0[c] = x0[c] - x2[c]
@@ -110,7 +102,7 @@ def _tiled(kernel: Tensor) -> Any:
     """Filters (F, C, 3, 3), as `_convolve_tiles` multiplies by them, laid out: (4, 4, ...)."""
     sums = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], dtype=torch.float64)
     tiles = torch.einsum("ay,bx,fcyx->abcf", sums, sums, kernel.double()).float()  # (4, 4, C, F)
-    return np.stack([np.stack([products.lay_out(_array(matrix)) for matrix in row]) for row in tiles])
+    return np.stack([np.stack([products.lay_out(array_of(matrix)) for matrix in row]) for row in tiles])
 
 
 @_jit
@@ -158,16 +150,15 @@ class SingleImageReader:
             if width == 3:
                 laid: tuple[Any, ...] = _tiled(kernel), len(kernel)
             else:
-                matrix = _array(kernel.permute(2, 3, 1, 0).flatten(0, 2))  # (width * width * C, F)
-                convolve, laid = _convolve_image, (products.lay_out(matrix), len(matrix), len(kernel), width)
-            after = [_array(cast(Tensor, each)) for each in (convolution.bias, norm.weight, norm.bias)]
+                matrix = array_of(kernel.permute(2, 3, 1, 0).flatten(0, 2))  # (width * width * C, F)
+                convolve, laid = _convolve_image, (products.lay_out(matrix), len(kernel), width)
+            after = [array_of(cast(Tensor, each)) for each in (convolution.bias, norm.weight, norm.bias)]
             self._layers.append((convolve, laid, is_halved, after))
 
     def features(self, points: Array) -> Array:
         """Features float32 (`images.n_features`,) of the image of the points float32 (T, 5) of a drawing."""
-        drawn = np.zeros((1, images.N_CHANNELS, images.SIDE, images.SIDE), np.float32)
-        images.draw(points[None], np.array([len(points)]), drawn)
-        x = np.ascontiguousarray(drawn[0].transpose(1, 2, 0))  # (S, S, 2)
+        drawn = image_reader.drawn(torch.from_numpy(points).unsqueeze(0), torch.tensor([len(points)]))
+        x = array_of(drawn[0].permute(1, 2, 0))  # (S, S, 2)
         for convolve, laid, is_halved, after in self._layers:
             x = convolve(x, *laid)
             if is_halved:
@@ -177,5 +168,6 @@ class SingleImageReader:
         return np.concatenate([x.mean(0), x.max(0)])
 
 
-def _array(tensor: Tensor) -> Array:
+def array_of(tensor: Tensor) -> Array:
+    """A copy, side by side."""
     return np.ascontiguousarray(tensor.detach().numpy(), dtype=np.float32).copy()
