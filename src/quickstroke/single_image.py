@@ -15,6 +15,8 @@ from quickstroke import image_reader, images, products
 from quickstroke.image_reader import ImageReader
 
 _F = np.float32
+# So many tiles are multiplied at a time: what is between stays in a cache, and is not new memory every time.
+_TILES = 16
 # Sums may be taken in any order, so that loops become vectors.
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
 
@@ -22,18 +24,30 @@ Array = NDArray[np.float32]
 
 
 @_jit
-def _convolve_image(x: Any, laid: Any, n_filters: Any, width: Any) -> Any:
-    """A convolution (S, S, F) of an image (S, S, C) with zeros around it, each pixel in the middle of what it sees."""
-    side, _, n_channels = x.shape
-    rows, n_seen = _framed(x, width // 2), width * n_channels
-    columns, out = np.empty((side, width, n_seen), np.float32), np.empty((side, side, n_filters), np.float32)
-    for i in range(side):
-        for j in range(side):
-            for down in range(width):
-                target, seen = columns[j, down], rows[i + down, j * n_channels :]
-                for k in range(n_seen):
-                    target[k] = seen[k]
-        products.multiply(columns.reshape(side, width * n_seen), laid, out[i], False)
+def _convolve_image(image: Any, laid: Any, n_filters: Any, is_halved: Any, width: Any) -> Any:
+    """A convolution (S, S, F) of an image (S, S, C) with zeros around it, each pixel in the middle of what it sees; or
+    (S / 2, S / 2, F), maxima over two by two pixels of it.
+    """
+    side, _, n_channels = image.shape
+    rows, n_seen, n = _framed(image, width // 2), width * n_channels, n_filters
+    seen = np.empty((len(rows), side, n_seen), np.float32)
+    for i in range(len(rows)):
+        for k in range(n_seen):
+            for j in range(side):
+                seen[i, j, k] = rows[i, j * n_channels + k]
+    n_rows, n_out = 1 + is_halved, side // (1 + is_halved)
+    made, out = np.empty((n_rows, side, n), np.float32), np.empty((n_out, n_out, n), np.float32)
+    flat = made.reshape(n_rows * side, n)
+    for i in range(n_out):
+        for down in range(width):
+            own = seen[n_rows * i + down : n_rows * (i + 1) + down].reshape(n_rows * side, n_seen)
+            products.multiply(own, laid[down], flat, down > 0)
+        for j in range(n_out):
+            for f in range(n):
+                out[i, j, f] = made[0, n_rows * j, f]
+                if is_halved:
+                    left = max(out[i, j, f], made[1, 2 * j, f])
+                    out[i, j, f] = max(left, max(made[0, 2 * j + 1, f], made[1, 2 * j + 1, f]))
     return out
 
 
@@ -47,55 +61,81 @@ def _framed(x: Any, n: Any) -> Any:
 
 
 @_jit
-def _convolve_tiles(image: Any, laid: Any, n_filters: Any) -> Any:
-    """The same for filters three pixels wide and an even S, in 4/9 of the multiplications.
+def _convolve_tiles(image: Any, laid: Any, n_filters: Any, is_halved: Any) -> Any:
+    """The same for filters three pixels wide and S a power of two, in 4/9 of the multiplications.
 
-    Two by two pixels at a time: of the four by four that they see, and of the filters (`_tiled`), sums are multiplied
-    (Winograd's minimal filtering: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015).
+    A tile is two by two pixels: of the four by four that it sees, and of the filters (`_tiled`), sums are multiplied
+    (Winograd's minimal filtering: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015). The even
+    columns lie apart from the odd ones, so that sums are of rows of tiles.
     """
     side, _, n_channels = image.shape
-    rows, n = _framed(image, 1), side // 2
-    half, seen = np.empty((4, side + 2, n_channels), np.float32), np.empty((4, 4, n * n, n_channels), np.float32)
-    flat = half.reshape(4, (side + 2) * n_channels)
-    for i in range(n):
-        _sums_seen(rows[2 * i], rows[2 * i + 1], rows[2 * i + 2], rows[2 * i + 3], flat[0], flat[1], flat[2], flat[3])
+    n, wide, (even, odd) = side // 2, (side // 2 + 1) * n_channels, _columns(image)
+    at_a_time = min(max(_TILES // n, 1), n)
+    e, o = np.empty((4, wide), np.float32), np.empty((4, wide), np.float32)
+    seen = np.empty((4, 4, at_a_time, n * n_channels), np.float32)
+    made = np.empty((4, 4, at_a_time, n * n_filters), np.float32)
+    half, whole = np.empty((2, 4, n * n_filters), np.float32), np.empty((2, 2, n * n_filters), np.float32)
+    out = np.empty((n, n, n_filters) if is_halved else (side, side, n_filters), np.float32)
+    for begin in range(0, n, at_a_time):
+        for own in range(at_a_time):
+            i = 2 * (begin + own)
+            _sums_seen(even[i], even[i + 1], even[i + 2], even[i + 3], e[0], e[1], e[2], e[3])
+            _sums_seen(odd[i], odd[i + 1], odd[i + 2], odd[i + 3], o[0], o[1], o[2], o[3])
+            for a in range(4):
+                x2, x3 = e[a, n_channels:], o[a, n_channels:]
+                _sums_seen(e[a], o[a], x2, x3, seen[a, 0, own], seen[a, 1, own], seen[a, 2, own], seen[a, 3, own])
         for a in range(4):
-            for j in range(n):
-                x0, x1, x2, x3 = half[a, 2 * j], half[a, 2 * j + 1], half[a, 2 * j + 2], half[a, 2 * j + 3]
-                t = i * n + j
-                _sums_seen(x0, x1, x2, x3, seen[a, 0, t], seen[a, 1, t], seen[a, 2, t], seen[a, 3, t])
-    made = np.empty((4, 4, n * n, n_filters), np.float32)
-    for a in range(4):
-        for b in range(4):
-            products.multiply(seen[a, b], laid[a, b], made[a, b], False)
-    out = np.empty((side, side, n_filters), np.float32)
-    pair = np.empty((2, 4, n, n_filters), np.float32)
-    for i in range(n):
-        for b in range(4):
-            for j in range(n):
-                t = i * n + j
-                _sums_made(made[0, b, t], made[1, b, t], made[2, b, t], made[3, b, t], pair[0, b, j], pair[1, b, j])
-        for a in range(2):
-            row = out[2 * i + a]
-            for j in range(n):
-                _sums_made(pair[a, 0, j], pair[a, 1, j], pair[a, 2, j], pair[a, 3, j], row[2 * j], row[2 * j + 1])
+            for b in range(4):
+                target = made[a, b].reshape(at_a_time * n, n_filters)
+                products.multiply(seen[a, b].reshape(at_a_time * n, n_channels), laid[a, b], target, False)
+        for own in range(at_a_time):
+            i = begin + own
+            for b in range(4):
+                _sums_made(made[0, b, own], made[1, b, own], made[2, b, own], made[3, b, own], half[0, b], half[1, b])
+            for a in range(2):
+                _sums_made(half[a, 0], half[a, 1], half[a, 2], half[a, 3], whole[a, 0], whole[a, 1])
+            if is_halved:
+                for j in range(n):
+                    for f in range(n_filters):
+                        k = j * n_filters + f
+                        out[i, j, f] = max(max(whole[0, 0, k], whole[0, 1, k]), max(whole[1, 0, k], whole[1, 1, k]))
+            else:
+                for a in range(2):
+                    for j in range(n):
+                        for f in range(n_filters):
+                            k = j * n_filters + f
+                            out[2 * i + a, 2 * j, f], out[2 * i + a, 2 * j + 1, f] = whole[a, 0, k], whole[a, 1, k]
     return out
 
 
 @_jit
+def _columns(image: Any) -> Any:
+    """The even and the odd columns (S + 2, (S / 2 + 1) * C) each of an image (S, S, C) in a frame of zeros."""
+    side, _, n_channels = image.shape
+    n = side // 2
+    even, odd = np.zeros((side + 2, n + 1, n_channels), np.float32), np.zeros((side + 2, n + 1, n_channels), np.float32)
+    for i in range(side):
+        for j in range(n):
+            for c in range(n_channels):
+                odd[i + 1, j, c] = image[i, 2 * j, c]
+                even[i + 1, j + 1, c] = image[i, 2 * j + 1, c]
+    return even.reshape(side + 2, (n + 1) * n_channels), odd.reshape(side + 2, (n + 1) * n_channels)
+
+
+@_jit
 def _sums_seen(x0: Any, x1: Any, x2: Any, x3: Any, y0: Any, y1: Any, y2: Any, y3: Any) -> None:
-    for c in range(len(x0)):
-        y0[c] = x0[c] - x2[c]
-        y1[c] = x1[c] + x2[c]
-        y2[c] = x2[c] - x1[c]
-        y3[c] = x1[c] - x3[c]
+    for k in range(len(y0)):
+        y0[k] = x0[k] - x2[k]
+        y1[k] = x1[k] + x2[k]
+        y2[k] = x2[k] - x1[k]
+        y3[k] = x1[k] - x3[k]
 
 
 @_jit
 def _sums_made(x0: Any, x1: Any, x2: Any, x3: Any, y0: Any, y1: Any) -> None:
-    for f in range(len(x0)):
-        y0[f] = x0[f] + x1[f] + x2[f]
-        y1[f] = x1[f] - x2[f] - x3[f]
+    for k in range(len(y0)):
+        y0[k] = x0[k] + x1[k] + x2[k]
+        y1[k] = x1[k] - x2[k] - x3[k]
 
 
 def _tiled(kernel: Tensor) -> Any:
@@ -106,26 +146,13 @@ def _tiled(kernel: Tensor) -> Any:
 
 
 @_jit
-def _halve(x: Any) -> Any:
-    """Maxima (S / 2, S / 2, F) over two by two pixels."""
-    side, _, n = x.shape
-    out = np.empty((side // 2, side // 2, n), np.float32)
-    for i in range(side // 2):
-        for j in range(side // 2):
-            above, below, own = x[2 * i], x[2 * i + 1], out[i, j]
-            for f in range(n):
-                own[f] = max(max(above[2 * j, f], above[2 * j + 1, f]), max(below[2 * j, f], below[2 * j + 1, f]))
-    return out
-
-
-@_jit
 def _normalize_image(x: Any, bias: Any, scale: Any, shift: Any) -> None:
     """Adds the bias, and a norm over all of an image (S, S, F) and ReLU, in its place."""
     flat, n = x.reshape(x.size), len(bias)
     rows = flat.reshape(x.size // n, n)
-    for row in rows:
+    for i in range(len(rows)):
         for f in range(n):
-            row[f] += bias[f]
+            rows[i, f] += bias[f]
     total, squares = _F(0), _F(0)
     for k in range(len(flat)):
         total += flat[k]
@@ -133,10 +160,10 @@ def _normalize_image(x: Any, bias: Any, scale: Any, shift: Any) -> None:
     for k in range(len(flat)):
         squares += (flat[k] - middle) * (flat[k] - middle)
     inverse = _F(1) / np.sqrt(squares / _F(len(flat)) + _F(images.EPSILON))
-    for row in rows:
+    for i in range(len(rows)):
         for f in range(n):
-            value = (row[f] - middle) * inverse * scale[f] + shift[f]
-            row[f] = value if value > _F(0) or value != value else _F(0)
+            value = (rows[i, f] - middle) * inverse * scale[f] + shift[f]
+            rows[i, f] = _F(0) if value <= _F(0) else value
 
 
 class SingleImageReader:
@@ -148,21 +175,22 @@ class SingleImageReader:
             kernel = cast(Tensor, convolution.weight)  # (F, C, width, width)
             convolve: Any = _convolve_tiles
             if width == 3:
-                laid: tuple[Any, ...] = _tiled(kernel), len(kernel)
+                laid: tuple[Any, ...] = _tiled(kernel), len(kernel), is_halved
             else:
-                matrix = array_of(kernel.permute(2, 3, 1, 0).flatten(0, 2))  # (width * width * C, F)
-                convolve, laid = _convolve_image, (products.lay_out(matrix), len(kernel), width)
+                rows = [array_of(row.flatten(0, 1)) for row in kernel.permute(2, 3, 1, 0)]  # width of (width * C, F)
+                convolve, laid = (
+                    _convolve_image,
+                    (np.stack([products.lay_out(row) for row in rows]), len(kernel), is_halved, width),
+                )
             after = [array_of(cast(Tensor, each)) for each in (convolution.bias, norm.weight, norm.bias)]
-            self._layers.append((convolve, laid, is_halved, after))
+            self._layers.append((convolve, laid, after))
 
     def features(self, points: Array) -> Array:
         """Features float32 (`images.n_features`,) of the image of the points float32 (T, 5) of a drawing."""
         drawn = image_reader.drawn(torch.from_numpy(points).unsqueeze(0), torch.tensor([len(points)]))
         x = array_of(drawn[0].permute(1, 2, 0))  # (S, S, 2)
-        for convolve, laid, is_halved, after in self._layers:
+        for convolve, laid, after in self._layers:
             x = convolve(x, *laid)
-            if is_halved:
-                x = _halve(x)
             _normalize_image(x, *after)
         x = x.reshape(-1, x.shape[2])
         return np.concatenate([x.mean(0), x.max(0)])
