@@ -6,7 +6,6 @@ Dimensions: B batch, T steps, F filters, H height and W width of an image.
 from collections.abc import Sequence
 from typing import Any, cast
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,9 +20,7 @@ def drawn(points: Tensor, lengths: Tensor) -> Tensor:
     On a CPU float32 ones are drawn by `images.draw`; elsewhere PyTorch does the same for all pixels and points at once.
     """
     if points.device.type == "cpu" and points.dtype == torch.float32:
-        out = np.zeros((len(points), images.N_CHANNELS, images.SIDE, images.SIDE), np.float32)
-        images.draw(points.numpy(), lengths.numpy(), out)
-        return torch.from_numpy(out)
+        return torch.from_numpy(images.draw(points.numpy(), lengths.numpy()))
     n = images.at_a_time(points.shape[1])
     shares = zip(torch.split(points, n), torch.split(lengths, n), strict=True)
     return torch.cat([_drawn(*share) for share in shares])

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quickstroke import image_reader, images, products
+from quickstroke import images, products
 from quickstroke.image_reader import ImageReader
 
 _F = np.float32
@@ -187,8 +187,8 @@ class SingleImageReader:
 
     def features(self, points: Array) -> Array:
         """Features float32 (`images.n_features`,) of the image of the points float32 (T, 5) of a drawing."""
-        drawn = image_reader.drawn(torch.from_numpy(points).unsqueeze(0), torch.tensor([len(points)]))
-        x = array_of(drawn[0].permute(1, 2, 0))  # (S, S, 2)
+        drawn = images.draw(points[None], np.array([len(points)]))[0]
+        x = np.ascontiguousarray(drawn.transpose(1, 2, 0))  # (S, S, 2)
         for convolve, laid, after in self._layers:
             x = convolve(x, *laid)
             _normalize_image(x, *after)
