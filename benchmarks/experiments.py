@@ -305,8 +305,8 @@ learn from drawings as they stand, and gained one to two points with each word a
 A label that multiplies its odds, in place of three tenths of the target, names as many drawings rightly and is surer
 where it is wrong, so that the loss is higher. Blends with any word gave nothing in so short a training, each word alike
 rather less than nothing. Two thirds of the drawings unfinished, in place of one third, take two points from whole
-drawings, more with each word alike, and give five to half-drawn ones. The published base model is the mean of the
-weights of a training that had both of these and of one that had neither, which takes and gives less (CHANGELOG).
+drawings, more with each word alike, and give five to half-drawn ones. The mean of the weights of a training that had
+both of these and of one that had neither takes and gives less (CHANGELOG).
 """,
         ),
         (
@@ -338,7 +338,8 @@ With as many parameters and as many epochs an image gives two and a half points;
 show no such gain so far: `quickstroke train bipool_cv1_64_5_cv2_128_5_2_img32_lay2_sz112 --data all345 --recipe
 strong --n-epochs 12`, all 345 categories, and from there `--train-classes sample46.txt --balance 0.5 --n-epochs 13
 --learning-rate 0.006 --seed 1` come to 92.8% of 4,470 validation drawings; the base model published for these 46
-categories, points alone, had 93.5% after 66 epochs by Adam (lstm/sample46/results.md).
+categories, points alone, had 93.5% after 66 epochs by Adam (lstm/sample46/results.md). What an image gives at any
+length is drawings by other hands (README).
 """,
         ),
     ]

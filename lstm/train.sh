@@ -8,10 +8,10 @@
 # PUBLISHED  the folder to publish into: this one
 set -e
 here=$(cd "$(dirname "$0")" && pwd)
-# What the recipe was when most of these began; options behind it count. Unfinished drawings then kept a fifth to all of
-# their points; now a quarter to four fifths.
+# What the recipe was when most of these began, all but the base model for 100 categories; options behind it count.
+# Unfinished drawings then kept a fifth to all of their points; now a quarter to four fifths.
 adam="--recipe strong --optimizer adam --learning-rate 0.003 --batch-size 512"
-base=bipool_cv1_64_5_cv2_128_5_2_lay2_sz144
+points=bipool_cv1_64_5_cv2_128_5_2_lay2_sz144
 small=bipool_cv1_48_5_cv2_64_5_2_lay2_sz48
 ln -sfn "$1" binary
 ln -sfn "$2" seed
@@ -21,14 +21,14 @@ cp "$here/../benchmarks/sample46.txt" .
 test -d sample46 || quickstroke prepare binary --into sample46 --classes sample46.txt --n-train 420 --n-val 0 --n-test 80
 test -d all345 || quickstroke prepare binary --into all345 --fractions 0.9 0.05 0.05 --held-out sample46
 
-# All 345 categories, labels alone: what the others begin with.
+# All 345 categories, labels alone: what the others begin with. The larger model is that of 46 categories, and a teacher.
 words345="--data all345 $adam --resume"
-quickstroke train $base $words345 --into pre_base --n-epochs 26
+quickstroke train $points $words345 --into pre_base --n-epochs 26
 quickstroke train $small $words345 --into pre_small --n-epochs 24
 
 # 46 categories, labels alone.
 labels="--data all345 --train-classes sample46.txt $adam --balance 0.5 --resume"
-quickstroke train $base $labels --into runs5/sample46/$base --n-epochs 40 --pretrained pre_base --learning-rate 0.0015 \
+quickstroke train $points $labels --into runs5/sample46/$points --n-epochs 40 --pretrained pre_base --learning-rate 0.0015 \
   --batch-size 256
 quickstroke train $small $labels --into runs46/$small --n-epochs 40 --pretrained pre_small --learning-rate 0.002 \
   --batch-size 256 --dropout 0.1 --label-smoothing 0.05
@@ -36,7 +36,7 @@ quickstroke train $small $labels --into runs46/$small --n-epochs 40 --pretrained
 # 100 categories, labels and teachers.
 taught="--data all345 --train-classes seed100 $adam --balance 0.6 --resume
   --teacher seed/simple_lay2_sz256.model seed/simple_lay1_sz256.model --teacher-cache runs/teacher"
-quickstroke train $base $taught --unlabelled 0.4 --n-views 40 --into runs/$base --n-epochs 40 --pretrained pre_base \
+quickstroke train $points $taught --unlabelled 0.4 --n-views 40 --into runs/$points --n-epochs 40 --pretrained pre_base \
   --learning-rate 0.002
 quickstroke train $small $taught --unlabelled 0.4 --n-views 40 --into runs/$small --n-epochs 40 --pretrained pre_small \
   --learning-rate 0.002 --batch-size 256 --dropout 0.1 --label-smoothing 0.05
@@ -52,15 +52,15 @@ quickstroke train simple_lay2_sz64 $taught $plain --into runs/simple_lay2_sz64 -
 quickstroke train simple_lay1_sz256 $taught $plain --into runs/simple_lay1_sz256 --n-epochs 16 --dropout 0.1 \
   --learning-rate 0.004
 
-# Once more, with the model of 100 categories as a third teacher. The published ones had their first schedules, and the
-# base model its second, when augmentation did not yet lift pens or draw strokes over.
-test -d first || quickstroke publish runs/$base --into first
+# Once more, with the larger model of 100 categories as a third teacher. The published ones had their first schedules,
+# and this one its second, when augmentation did not yet lift pens or draw strokes over.
+test -d first || quickstroke publish runs/$points --into first
 taught="--data all345 --train-classes seed100 $adam --balance 0.6 --resume
-  --teacher seed/simple_lay2_sz256.model seed/simple_lay1_sz256.model first/$base.model --teacher-cache runs/teacher
+  --teacher seed/simple_lay2_sz256.model seed/simple_lay1_sz256.model first/$points.model --teacher-cache runs/teacher
   --unlabelled 0.5 --n-views 40"
-quickstroke train $base $taught --into runs4/$base --n-epochs 40 --pretrained runs/$base --learning-rate 0.002 \
+quickstroke train $points $taught --into runs4/$points --n-epochs 40 --pretrained runs/$points --learning-rate 0.002 \
   --teacher-weight 0.8
-quickstroke train $base $taught --into runs5/$base --n-epochs 16 --pretrained runs4/$base --learning-rate 0.0015
+quickstroke train $points $taught --into runs5/$points --n-epochs 16 --pretrained runs4/$points --learning-rate 0.0015
 quickstroke train $small $taught --into runs4/$small --n-epochs 40 --pretrained runs/$small --learning-rate 0.002 \
   --teacher-weight 0.8 --batch-size 256 --dropout 0.1 --label-smoothing 0.05
 plain="--teacher-weight 0.9 --augment view --batch-size 128 --clip-norm 0.3 --label-smoothing 0 --dropout 0"
@@ -71,24 +71,24 @@ quickstroke train simple_lay2_sz64 $taught $plain --into runs5/simple_lay2_sz64 
 quickstroke train simple_lay1_sz256 $taught $plain --into runs5/simple_lay1_sz256 --n-epochs 14 --learning-rate 0.003 \
   --dropout 0.1 --pretrained runs/simple_lay1_sz256
 
-# The smallest once more, taught by the published base model and with each stroke blended by a part of its own, as it is
+# The smallest once more, taught by that model and with each stroke blended by a part of its own, as it is
 # now: few drawings of a word give many. All before had blends of half the way at most.
-for name in $base simple_lay1_sz64; do test -f third/$name.model || quickstroke publish runs5/$name --into third; done
-taught="--data all345 --train-classes seed100 $adam --resume --teacher third/$base.model
+for name in $points simple_lay1_sz64; do test -f third/$name.model || quickstroke publish runs5/$name --into third; done
+taught="--data all345 --train-classes seed100 $adam --resume --teacher third/$points.model
   --teacher-cache runs/teacher"
 quickstroke train simple_lay1_sz64 $taught $plain --balance 0.6 --unlabelled 0.7 --n-views 50 \
   --into first6/simple_lay1_sz64 --n-epochs 100 --learning-rate 0.004 --pretrained third/simple_lay1_sz64.model
 quickstroke train simple_lay1_sz64 $taught $plain --balance 0.9 --unlabelled 0.5 --n-views 40 \
   --into runs6/simple_lay1_sz64 --n-epochs 80 --learning-rate 0.004 --pretrained first6/simple_lay1_sz64
 
-# And so all, taught by what knows the validation drawings of rare words best: the better of the 2020 models with our
-# base model. The epoch is the one that does best by words.
+# And so all, taught by what knows the validation drawings of rare words best: the better of the 2020 models with ours.
+# The epoch is the one that does best by words.
 quickstroke publish runs6/simple_lay1_sz64 --into third --replace
 for run in runs4/$small runs5/simple_lay2_sz64 runs5/simple_lay1_sz256; do
   test -f third/$(basename $run).model || quickstroke publish $run --into third
 done
 taught="--data all345 --train-classes seed100 $adam --resume --criterion balanced_loss
-  --teacher seed/simple_lay2_sz256.model third/$base.model --teacher-cache runs/teacher --balance 0.8"
+  --teacher seed/simple_lay2_sz256.model third/$points.model --teacher-cache runs/teacher --balance 0.8"
 wide="$taught --unlabelled 0.5 --n-views 20"
 quickstroke train simple_lay1_sz64 $wide $plain --into runs7/simple_lay1_sz64 --n-epochs 60 --learning-rate 0.004 \
   --pretrained third/simple_lay1_sz64.model
@@ -98,8 +98,6 @@ quickstroke train $small $wide --into runs7/$small --n-epochs 50 --pretrained th
   --learning-rate 0.002 --teacher-weight 0.85 --batch-size 256 --dropout 0.1 --label-smoothing 0.05
 quickstroke train simple_lay1_sz256 $wide $plain --into runs7/simple_lay1_sz256 --n-epochs 25 --learning-rate 0.003 \
   --dropout 0.1 --pretrained third/simple_lay1_sz256.model
-quickstroke train $base $wide --into runs7/$base --n-epochs 60 --pretrained third/$base.model --learning-rate 0.002 \
-  --teacher-weight 0.85 --dropout 0.1
 
 # Then with few drawings of other words: of what teachers say of all of these a small model has no room to learn more.
 narrow="$taught --unlabelled 0.15 --n-views 8"
@@ -109,50 +107,30 @@ quickstroke train simple_lay1_sz64 $narrow $plain --into runs9/simple_lay1_sz64 
   --pretrained runs7/simple_lay1_sz64
 quickstroke train simple_lay1_sz64 $narrow $plain --into runs10/simple_lay1_sz64 --n-epochs 80 --learning-rate 0.004 \
   --pretrained runs9/simple_lay1_sz64
-quickstroke train $base $narrow --into runs9/$base --n-epochs 20 --pretrained runs7/$base --learning-rate 0.0015 \
-  --teacher-weight 0.85 --dropout 0.2
 
-# The base model and the small one with drawings changed less far, which serves frequent words,
-# and the geometric mean of the teachers, which is what is taken now ...
+# The small one with drawings changed less far, which serves frequent words, and the geometric mean of the teachers, which
+# is what is taken now ...
 light="$taught --unlabelled 0.2 --n-views 10 --view-strength 0.5"
-mean="third/$base.model runs7/$base runs9/$base"
-quickstroke train $base $light --into runs11/$base --n-epochs 24 --pretrained $mean \
-  --learning-rate 0.001 --teacher-weight 0.85 --dropout 0.1 --label-smoothing 0.05
-quickstroke train $base $light --into runs12/$base --n-epochs 24 --pretrained $mean \
-  --learning-rate 0.002 --teacher-weight 0.9 --batch-size 256 --dropout 0.1 --label-smoothing 0 --seed 1
 quickstroke train $small $light --into runs11/$small --n-epochs 40 --pretrained runs9/$small \
   --learning-rate 0.002 --teacher-weight 0.85 --batch-size 256 --dropout 0.05 --label-smoothing 0
 
 # ... and at last with blends of similar drawings alone, as they are now: all before were of any two of a word.
 similar="$taught --unlabelled 0.25 --n-views 10 --view-strength 0.5"
-quickstroke train $base $similar --into runs13/$base --n-epochs 28 --pretrained $mean runs11/$base runs12/$base \
-  --learning-rate 0.0015 --teacher-weight 0.9 --batch-size 256 --dropout 0.15 --label-smoothing 0
 quickstroke train $small $similar --into runs13/$small --n-epochs 40 --pretrained runs11/$small --learning-rate 0.002 \
   --teacher-weight 0.85 --batch-size 256 --dropout 0.05 --label-smoothing 0
 quickstroke train simple_lay1_sz64 $similar $plain --into runs13/simple_lay1_sz64 --n-epochs 60 --learning-rate 0.003 \
   --pretrained runs10/simple_lay1_sz64
 
-# The base model is the mean of all its last trainings, which knows more than each of them.
-quickstroke train $base $similar --into runs14/$base --n-epochs 3 --learning-rate 0.0001 --teacher-weight 0.9 \
-  --batch-size 256 --dropout 0.15 --label-smoothing 0 \
-  --pretrained $mean runs11/$base runs12/$base runs13/$base/last.model
-
 # And by the better 2020 model alone, which has not learnt these drawings by heart, of which a quarter are turned by any
 # angle: it knows what lies down or stands on its head, which few drawings of a word do. The result is the mean of what
 # these trainings came to and, but for the small model, of what they began with; its one epoch hardly moves it.
-test -d fourth || for run in runs14/$base runs13/$small runs13/simple_lay1_sz64 runs7/simple_lay2_sz64 \
-  runs7/simple_lay1_sz256; do quickstroke publish $run --into fourth; done
+test -d fourth || for run in runs13/$small runs13/simple_lay1_sz64 runs7/simple_lay2_sz64 runs7/simple_lay1_sz256; do
+  quickstroke publish $run --into fourth
+done
 turned="--data all345 --train-classes seed100 $adam --resume --criterion balanced_loss
   --teacher seed/simple_lay2_sz256.model --teacher-cache runs/teacher --balance 0.8 --unlabelled 0.25
   --view-strength 0.5 --spin 0.25 --label-smoothing 0"
 still="--n-views 24 --n-epochs 1 --learning-rate 0.000001"
-own="--batch-size 256 --teacher-weight 0.9 --dropout 0.15"
-quickstroke train $base $turned $own --n-views 12 --into runs15/$base --n-epochs 36 --learning-rate 0.0015 \
-  --pretrained fourth/$base.model
-quickstroke train $base $turned $own --n-views 24 --into runs16/$base --n-epochs 24 --learning-rate 0.0015 \
-  --pretrained runs15/$base/last.model --seed 1
-quickstroke train $base $turned $own $still --into runs17/$base \
-  --pretrained fourth/$base.model runs15/$base/last.model runs16/$base/last.model
 own="--batch-size 256 --teacher-weight 0.85 --dropout 0.05"
 quickstroke train $small $turned $own --n-views 12 --into runs15/$small --n-epochs 40 --learning-rate 0.002 \
   --pretrained fourth/$small.model --seed 1
@@ -177,21 +155,33 @@ quickstroke train $name $turned $own --n-views 24 --into runs16/$name --n-epochs
 quickstroke train $name $turned $own $still --into runs17/$name \
   --pretrained fourth/$name.model runs15/$name/last.model runs16/$name/last.model
 
-# The base model at last with more drawings unfinished, for guesses while somebody draws, and with blends between words.
-# In the first two of these trainings the label's odds had a factor in proportion to a word's drawings, which is no more:
-# 1.1 for words of forty drawings, 2 for those of 420, 30 for the most frequent one.
-across="--data all345 --train-classes seed100 $adam --resume --criterion balanced_loss
+# The base model looks at the image of a drawing, too. All words; what the better 2020 model says; with blends between
+# words, once more without dropout; and then by LSTMs that have a step for every fourth point in place of every second,
+# from the mean of these two: the convolutions stay what they are, and a guess takes less time. The result is the mean of
+# two such trainings; its one epoch hardly moves it.
+half=bipool_cv1_64_5_cv2_128_5_2_img32_lay2_sz112
+base=bipool_cv1_64_5_cv2_128_5_4_img32_lay2_sz112
+taught="--data all345 --train-classes seed100 --recipe strong --resume --criterion balanced_loss
   --teacher seed/simple_lay2_sz256.model --teacher-cache runs/teacher --balance 0.8 --unlabelled 0.25
-  --view-strength 0.5 --spin 0.25 --blend-across 0.5 --unfinished 0.65 --label-smoothing 0 --n-views 16
-  --batch-size 256 --dropout 0.15"
-long="--n-epochs 24 --learning-rate 0.0015 --teacher-weight 1"
-quickstroke train $base $across $long --into runs18/$base --pretrained runs17/$base
-quickstroke train $base $across $long --into runs19/$base --pretrained runs17/$base runs18/$base/last.model --seed 1
-quickstroke train $base $across --into runs22/$base --n-epochs 1 --learning-rate 0.000001 --teacher-weight 0.9 \
-  --pretrained runs17/$base runs19/$base/last.model
+  --view-strength 0.5 --spin 0.25 --label-smoothing 0 --teacher-weight 1"
+across="--n-views 16 --blend-across 0.5"
+quickstroke train $half --data all345 --recipe strong --resume --into runs70/$half --n-epochs 12
+quickstroke train $half $taught --into runs71/$half --n-epochs 40 --learning-rate 0.01 --label-odds 5 --dropout 0.15 \
+  --n-views 24 --unfinished 0.5 --seed 1 --pretrained runs70/$half
+quickstroke train $half $taught $across --into runs72/$half --n-epochs 20 --learning-rate 0.005 --label-odds 5 \
+  --dropout 0.15 --unfinished 0.6 --seed 2 --pretrained runs71/$half/last.model
+quickstroke train $half $taught $across --into runs74/$half --n-epochs 13 --learning-rate 0.005 --label-odds 5 \
+  --dropout 0 --unfinished 0.6 --seed 4 --pretrained runs71/$half/last.model runs72/$half/last.model
+from="--pretrained runs72/$half/last.model runs74/$half/last.model"
+quickstroke train $base $taught $across --into runs98/$base --n-epochs 12 --learning-rate 0.006 --label-odds 4 \
+  --dropout 0.05 --unfinished 0.6 --seed 6 $from
+quickstroke train $base $taught $across --into runs99/$base --n-epochs 12 --learning-rate 0.006 --label-odds 2 \
+  --dropout 0.05 --unfinished 0.5 --seed 7 $from
+quickstroke train $base $taught $across --into runs100/$base --n-epochs 1 --learning-rate 0.000001 --label-odds 4 \
+  --dropout 0.05 --unfinished 0.6 --pretrained runs98/$base/last.model runs99/$base/last.model
 
-hundred="runs22/$base runs17/$small runs17/simple_lay1_sz64 runs17/simple_lay2_sz64 runs17/simple_lay1_sz256"
-sample46="runs46/$small runs5/sample46/$base"
+hundred="runs100/$base runs17/$small runs17/simple_lay1_sz64 runs17/simple_lay2_sz64 runs17/simple_lay1_sz256"
+sample46="runs46/$small runs5/sample46/$points"
 for run in $hundred; do quickstroke publish $run --into "$3" --replace; done
 for run in $sample46; do quickstroke publish $run --into "$3/sample46" --test-data sample46 --replace; done
 quickstroke report $hundred --into "$3/results.md"

@@ -42,12 +42,16 @@ def _convolve_image(image: Any, laid: Any, n_filters: Any, is_halved: Any, width
         for down in range(width):
             own = seen[n_rows * i + down : n_rows * (i + 1) + down].reshape(n_rows * side, n_seen)
             products.multiply(own, laid[down], flat, down > 0)
-        for j in range(n_out):
-            for f in range(n):
-                out[i, j, f] = made[0, n_rows * j, f]
-                if is_halved:
-                    left = max(out[i, j, f], made[1, 2 * j, f])
-                    out[i, j, f] = max(left, max(made[0, 2 * j + 1, f], made[1, 2 * j + 1, f]))
+        if is_halved:
+            for j in range(n_out):
+                for f in range(n):
+                    left, right = (
+                        max(made[0, 2 * j, f], made[1, 2 * j, f]),
+                        max(made[0, 2 * j + 1, f], made[1, 2 * j + 1, f]),
+                    )
+                    out[i, j, f] = max(left, right)
+        else:
+            out[i] = made[0]
     return out
 
 
@@ -166,6 +170,21 @@ def _normalize_image(x: Any, bias: Any, scale: Any, shift: Any) -> None:
             rows[i, f] = _F(0) if value <= _F(0) else value
 
 
+@_jit
+def _read(x: Any) -> Any:
+    """Mean and maximum (2 * F,) over all of an image (S, S, F)."""
+    n = x.shape[2]
+    rows, out = x.reshape(x.size // n, n), np.zeros(2 * n, np.float32)
+    mean, highest = out[:n], out[n:]
+    highest[:] = rows[0]
+    for i in range(len(rows)):
+        for f in range(n):
+            mean[f] += rows[i, f]
+            highest[f] = max(highest[f], rows[i, f])
+    mean /= _F(len(rows))
+    return out
+
+
 class SingleImageReader:
     """Weights of an `ImageReader`, laid out for one drawing at a time. They are copies."""
 
@@ -192,8 +211,8 @@ class SingleImageReader:
         for convolve, laid, after in self._layers:
             x = convolve(x, *laid)
             _normalize_image(x, *after)
-        x = x.reshape(-1, x.shape[2])
-        return np.concatenate([x.mean(0), x.max(0)])
+        read: Array = _read(x)
+        return read
 
 
 def array_of(tensor: Tensor) -> Array:

@@ -1,0 +1,140 @@
+"""Does a model still know a drawing when another hand has drawn it?
+
+    python benchmarks/other_hands.py DATA MODEL...
+
+Pens and people outside the game take strokes in another order, begin them at the other end, lift the pen in the middle
+of them, leave more points, hold the paper askew. The validation drawings of DATA, a prepared dataset, that a model has
+words for are drawn again in each of these ways, the same for every model, and recognised: top-1, and top-1 with each
+word alike.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from quickstroke.dataset import Excerpt, PreparedDataset
+from quickstroke.evaluation import evaluate
+from quickstroke.published import load_model
+from quickstroke.training import select
+
+Strokes = list[NDArray[np.int64]]
+Hand = Callable[[Strokes, np.random.Generator], Strokes]
+
+# Pixels between points, of the 255 that a drawing is long.
+STEP = 16
+DEGREES = 20
+
+
+def as_drawn(strokes: Strokes, rng: np.random.Generator) -> Strokes:
+    """The same."""
+    return strokes
+
+
+def in_any_order(strokes: Strokes, rng: np.random.Generator) -> Strokes:
+    """Strokes shuffled."""
+    return [strokes[i] for i in rng.permutation(len(strokes))]
+
+
+def backwards(strokes: Strokes, rng: np.random.Generator) -> Strokes:
+    """Half of the strokes from their ends."""
+    return [stroke[::-1] if rng.random() < 0.5 else stroke for stroke in strokes]
+
+
+def lifted(strokes: Strokes, rng: np.random.Generator) -> Strokes:
+    """Strokes of four points or more in up to three parts; each begins where the last one ended."""
+    parts = []
+    for stroke in strokes:
+        n_cuts = rng.integers(3) if len(stroke) > 3 else 0
+        cuts = np.unique(rng.integers(1, len(stroke) - 1, n_cuts)) if n_cuts else []
+        ends = [0, *cuts, len(stroke) - 1]
+        parts += [stroke[begin : end + 1] for begin, end in pairwise(ends)]
+    return parts
+
+
+def dense(strokes: Strokes, rng: np.random.Generator) -> Strokes:
+    """Points not more than about `STEP` apart."""
+    result = []
+    for stroke in strokes:
+        n = np.maximum(np.hypot(*np.diff(stroke, axis=0).T) // STEP, 1).astype(int)  # parts of each line
+        at = np.concatenate([[0.0], *[i + np.arange(1, k + 1) / k for i, k in enumerate(n)]])
+        columns = [np.interp(at, np.arange(len(stroke)), column) for column in stroke.T]
+        result.append(np.rint(np.stack(columns, 1)).astype(np.int64))
+    return result
+
+
+def askew(strokes: Strokes, rng: np.random.Generator) -> Strokes:
+    """Turned by `DEGREES`, to the left or to the right, and as large as a drawing is again."""
+    angle = np.deg2rad(DEGREES) * rng.choice([-1, 1])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turned = [stroke @ turn for stroke in strokes]
+    points = np.concatenate(turned)
+    low = points.min(0)
+    scale = 255 / max((points.max(0) - low).max(), 1)
+    return [np.rint((stroke - low) * scale).astype(np.int64) for stroke in turned]
+
+
+HANDS: dict[str, tuple[Hand, ...]] = {
+    "as drawn": (as_drawn,),
+    "in any order": (in_any_order,),
+    "backwards": (backwards,),
+    "both": (in_any_order, backwards),
+    "lifted": (lifted,),
+    "lifted and both": (lifted, in_any_order, backwards),
+    "more points": (dense,),
+    f"askew by {DEGREES} degrees": (askew,),
+}
+
+
+def drawn_again(data: PreparedDataset, indices: NDArray[np.int64], hands: tuple[Hand, ...]) -> Excerpt:
+    """The drawings as these hands, one after the other, draw them."""
+    rng = np.random.default_rng(0)
+    drawings: list[Strokes] = []
+    for i in indices:
+        begin, end = int(data.offsets[i]), int(data.offsets[i + 1])
+        ends = np.unpackbits(data.pen_up[begin // 8 : end // 8 + 1], bitorder="little")[begin % 8 :][: end - begin]
+        strokes = np.split(data.points[begin:end].astype(np.int64), np.flatnonzero(ends[:-1]) + 1)
+        for hand in hands:
+            strokes = hand(strokes, rng)
+        drawings.append(strokes)
+    flat = [stroke for strokes in drawings for stroke in strokes]
+    points = np.concatenate(flat).astype(np.uint8)
+    pen_up = np.zeros(len(points), np.uint8)
+    pen_up[np.cumsum([len(stroke) for stroke in flat]) - 1] = 1
+    n_points = np.array([sum(len(stroke) for stroke in strokes) for strokes in drawings], np.int32)
+    offsets = np.concatenate([[0], np.cumsum(n_points, dtype=np.uint64)])
+    return Excerpt(points, np.packbits(pen_up, bitorder="little"), offsets, data.labels[indices], n_points)
+
+
+def main() -> None:
+    """Prints a table and one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, metavar="DATA", help="a prepared dataset")
+    parser.add_argument("models", nargs="+", metavar="MODEL", help=".model files or run folders, of the same words")
+    options = parser.parse_args()
+    data, models = PreparedDataset(options.data), [load_model(path) for path in options.models]
+    if len({frozenset(model.classes) for model in models}) > 1:
+        parser.error("the models know different words; expected the same")
+    indices = select(data, "val", data.label_map(models[0].classes))
+    table = Table("drawn", *[model.name for model in models], title=f"top-1 / each word alike, {len(indices)} drawings")
+    rows = []
+    for name, hands in HANDS.items():
+        drawings, row = drawn_again(data, indices, hands), {}
+        for path, model in zip(options.models, models, strict=True):
+            all_of_them = np.arange(len(indices), dtype=np.int64)
+            result = evaluate(model.model, drawings, all_of_them, model.classes, data.label_map(model.classes))
+            row[path] = {"top1": result.top(1), "balanced_top1": result.balanced(), "loss": result.balanced_loss()}
+        table.add_row(name, *[f"{figures['top1']:.1%} / {figures['balanced_top1']:.1%}" for figures in row.values()])
+        rows.append({"drawn": name, "models": row})
+    Console(width=160).print(table)
+    print(json.dumps({"n": len(indices), "rows": rows}))
+
+
+if __name__ == "__main__":
+    main()
