@@ -18,7 +18,7 @@ from quickstroke import products
 from quickstroke.gates import activate_rows
 from quickstroke.models import StrokeClassifier
 from quickstroke.packed_conv import columns_of, normalize
-from quickstroke.single_image import SingleImageReader, array_of
+from quickstroke.single_image import SingleImageReader, array_of, together
 
 _F = np.float32
 # Sums may be taken in any order, so that loops over columns become vectors.
@@ -167,6 +167,11 @@ class SingleReader:
         self._image = SingleImageReader(model.image) if model.image is not None else None
         self._attention = array_of(model.attention.weight[0]) if config.readout == "pool" else None
         self._linear = array_of(model.linear.weight.t()), array_of(model.linear.bias)
+        image = [] if self._image is None else self._image.layers
+        parts = self._convolutions, self._layers, image, self._linear
+        self._convolutions, self._layers, image, self._linear = together(parts)
+        if self._image is not None:
+            self._image.layers = image
 
     def logits(self, points: Array) -> Array:
         """Logits float32 (K,) for the points float32 (T, C) of a drawing, without padding."""

@@ -17,6 +17,8 @@ from quickstroke.image_reader import ImageReader
 _F = np.float32
 # So many tiles are multiplied at a time: what is between stays in a cache, and is not new memory every time.
 _TILES = 16
+# Numbers in a line of a cache, and in a large page.
+_LINE, _LARGE_PAGE = 16, 2**19
 # Sums may be taken in any order, so that loops become vectors.
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
 
@@ -189,7 +191,7 @@ class SingleImageReader:
     """Weights of an `ImageReader`, laid out for one drawing at a time. They are copies."""
 
     def __init__(self, reader: ImageReader) -> None:
-        self._layers: list[tuple[Any, ...]] = []
+        self.layers: list[tuple[Any, ...]] = []
         for convolution, norm, (_, width, is_halved) in zip(reader.convs, reader.norms, images.LAYERS, strict=True):
             kernel = cast(Tensor, convolution.weight)  # (F, C, width, width)
             convolve: Any = _convolve_tiles
@@ -202,17 +204,46 @@ class SingleImageReader:
                     (np.stack([products.lay_out(row) for row in rows]), len(kernel), is_halved, width),
                 )
             after = [array_of(cast(Tensor, each)) for each in (convolution.bias, norm.weight, norm.bias)]
-            self._layers.append((convolve, laid, after))
+            self.layers.append((convolve, laid, after))
 
     def features(self, points: Array) -> Array:
         """Features float32 (`images.n_features`,) of the image of the points float32 (T, 5) of a drawing."""
         drawn = images.draw(points[None], np.array([len(points)]))[0]
         x = np.ascontiguousarray(drawn.transpose(1, 2, 0))  # (S, S, 2)
-        for convolve, laid, after in self._layers:
+        for convolve, laid, after in self.layers:
             x = convolve(x, *laid)
             _normalize_image(x, *after)
         read: Array = _read(x)
         return read
+
+
+def together(weights: Any) -> Any:
+    """The float32 arrays in tuples and lists, and those in these, copied side by side into one block of memory.
+
+    A guess reads every weight, and between two guesses caches forget most of them. For a block as large as a base model
+    numpy asks the system for large pages, within which a processor fetches by itself what comes next.
+    """
+
+    def n_floats(part: Any) -> int:
+        if isinstance(part, tuple | list):
+            return sum(map(n_floats, part))
+        return -(-part.size // _LINE) * _LINE if isinstance(part, np.ndarray) else 0
+
+    block = np.empty(n_floats(weights) + _LARGE_PAGE, np.float32)
+    begin = -block.ctypes.data // 4 % _LARGE_PAGE
+
+    def moved(part: Any) -> Any:
+        nonlocal begin
+        if isinstance(part, tuple | list):
+            return type(part)(map(moved, part))
+        if not isinstance(part, np.ndarray):
+            return part
+        own = block[begin : begin + part.size].reshape(part.shape)
+        own[:] = part
+        begin += n_floats(part)
+        return own
+
+    return moved(weights)
 
 
 def array_of(tensor: Tensor) -> Array:
