@@ -338,8 +338,8 @@ With as many parameters and as many epochs an image gives two and a half points;
 show no such gain so far: `quickstroke train bipool_cv1_64_5_cv2_128_5_2_img32_lay2_sz112 --data all345 --recipe
 strong --n-epochs 12`, all 345 categories, and from there `--train-classes sample46.txt --balance 0.5 --n-epochs 13
 --learning-rate 0.006 --seed 1` come to 92.8% of 4,470 validation drawings; the base model published for these 46
-categories, points alone, had 93.5% after 66 epochs by Adam (lstm/sample46/results.md). What an image gives at any
-length is drawings by other hands (README).
+categories, points alone, had 93.5% after 66 epochs by Adam (lstm/sample46/results.md). What it gives the base
+model for 100 categories is drawings by other hands (README).
 """,
         ),
     ]

@@ -1,10 +1,12 @@
 """The image of one drawing against the same convolutions in PyTorch."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from quickstroke import images
+from quickstroke import images, single_image
 from quickstroke.image_reader import ImageReader
 from quickstroke.single_image import SingleImageReader, together
 
@@ -65,3 +67,16 @@ def test_weights_are_copied_into_one_block() -> None:
     assert np.array_equal(a, first) and np.array_equal(b, second) and a.shape == first.shape
     assert a.base is b.base and not np.shares_memory(a, b) and not np.shares_memory(a, first)
     assert a.flags.c_contiguous and a.ctypes.data % 64 == b.ctypes.data % 64 == 0
+
+
+@pytest.mark.parametrize("is_halved", [False, True])
+@pytest.mark.parametrize("width", [3, 5])
+def test_convolutions_of_any_width_halve_or_not(width: int, is_halved: bool) -> None:
+    torch.manual_seed(width)
+    image, kernel = torch.randn(8, 8, 3), torch.randn(6, 3, width, width)
+    expected = torch.nn.functional.conv2d(image.permute(2, 0, 1)[None], kernel, padding="same")
+    expected = torch.nn.functional.max_pool2d(expected, 2) if is_halved else expected
+    convolve: Any = single_image._convolve_tiles if width == 3 else single_image._convolve_image
+    laid = single_image._tiled(kernel) if width == 3 else single_image._in_rows(kernel)
+    made = torch.from_numpy(convolve(image.numpy(), laid, len(kernel), is_halved))
+    torch.testing.assert_close(made, expected[0].permute(1, 2, 0), rtol=1e-5, atol=2e-5)

@@ -167,11 +167,7 @@ class SingleReader:
         self._image = SingleImageReader(model.image) if model.image is not None else None
         self._attention = array_of(model.attention.weight[0]) if config.readout == "pool" else None
         self._linear = array_of(model.linear.weight.t()), array_of(model.linear.bias)
-        image = [] if self._image is None else self._image.layers
-        parts = self._convolutions, self._layers, image, self._linear
-        self._convolutions, self._layers, image, self._linear = together(parts)
-        if self._image is not None:
-            self._image.layers = image
+        self._convolutions, self._layers, self._linear = together((self._convolutions, self._layers, self._linear))
 
     def logits(self, points: Array) -> Array:
         """Logits float32 (K,) for the points float32 (T, C) of a drawing, without padding."""

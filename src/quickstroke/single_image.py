@@ -26,12 +26,12 @@ Array = NDArray[np.float32]
 
 
 @_jit
-def _convolve_image(image: Any, laid: Any, n_filters: Any, is_halved: Any, width: Any) -> Any:
+def _convolve_image(image: Any, laid: Any, n_filters: Any, is_halved: Any) -> Any:
     """A convolution (S, S, F) of an image (S, S, C) with zeros around it, each pixel in the middle of what it sees; or
-    (S / 2, S / 2, F), maxima over two by two pixels of it.
+    (S / 2, S / 2, F), maxima over two by two pixels of it. The filters are `_in_rows`.
     """
-    side, _, n_channels = image.shape
-    rows, n_seen, n = _framed(image, width // 2), width * n_channels, n_filters
+    (side, _, n_channels), width, n = image.shape, len(laid), n_filters
+    rows, n_seen = _framed(image, width // 2), width * n_channels
     seen = np.empty((len(rows), side, n_seen), np.float32)
     for i in range(len(rows)):
         for k in range(n_seen):
@@ -47,11 +47,8 @@ def _convolve_image(image: Any, laid: Any, n_filters: Any, is_halved: Any, width
         if is_halved:
             for j in range(n_out):
                 for f in range(n):
-                    left, right = (
-                        max(made[0, 2 * j, f], made[1, 2 * j, f]),
-                        max(made[0, 2 * j + 1, f], made[1, 2 * j + 1, f]),
-                    )
-                    out[i, j, f] = max(left, right)
+                    above = max(made[0, 2 * j, f], made[0, 2 * j + 1, f])
+                    out[i, j, f] = max(above, max(made[1, 2 * j, f], made[1, 2 * j + 1, f]))
         else:
             out[i] = made[0]
     return out
@@ -144,6 +141,12 @@ def _sums_made(x0: Any, x1: Any, x2: Any, x3: Any, y0: Any, y1: Any) -> None:
         y1[k] = x1[k] - x2[k] - x3[k]
 
 
+def _in_rows(kernel: Tensor) -> Any:
+    """Filters (F, C, W, W), as `_convolve_image` multiplies by them, laid out: (W, ...)."""
+    rows = kernel.permute(2, 3, 1, 0).flatten(1, 2)  # (W, W * C, F)
+    return np.stack([products.lay_out(array_of(row)) for row in rows])
+
+
 def _tiled(kernel: Tensor) -> Any:
     """Filters (F, C, 3, 3), as `_convolve_tiles` multiplies by them, laid out: (4, 4, ...)."""
     sums = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], dtype=torch.float64)
@@ -191,27 +194,21 @@ class SingleImageReader:
     """Weights of an `ImageReader`, laid out for one drawing at a time. They are copies."""
 
     def __init__(self, reader: ImageReader) -> None:
-        self.layers: list[tuple[Any, ...]] = []
+        self._layers: list[tuple[Any, ...]] = []
         for convolution, norm, (_, width, is_halved) in zip(reader.convs, reader.norms, images.LAYERS, strict=True):
             kernel = cast(Tensor, convolution.weight)  # (F, C, width, width)
-            convolve: Any = _convolve_tiles
-            if width == 3:
-                laid: tuple[Any, ...] = _tiled(kernel), len(kernel), is_halved
-            else:
-                rows = [array_of(row.flatten(0, 1)) for row in kernel.permute(2, 3, 1, 0)]  # width of (width * C, F)
-                convolve, laid = (
-                    _convolve_image,
-                    (np.stack([products.lay_out(row) for row in rows]), len(kernel), is_halved, width),
-                )
+            convolve: Any = _convolve_tiles if width == 3 else _convolve_image
+            laid = _tiled(kernel) if width == 3 else _in_rows(kernel)
             after = [array_of(cast(Tensor, each)) for each in (convolution.bias, norm.weight, norm.bias)]
-            self.layers.append((convolve, laid, after))
+            self._layers.append((convolve, laid, is_halved, after))
+        self._layers = together(self._layers)
 
     def features(self, points: Array) -> Array:
         """Features float32 (`images.n_features`,) of the image of the points float32 (T, 5) of a drawing."""
         drawn = images.draw(points[None], np.array([len(points)]))[0]
         x = np.ascontiguousarray(drawn.transpose(1, 2, 0))  # (S, S, 2)
-        for convolve, laid, after in self.layers:
-            x = convolve(x, *laid)
+        for convolve, laid, is_halved, after in self._layers:
+            x = convolve(x, laid, len(after[0]), is_halved)
             _normalize_image(x, *after)
         read: Array = _read(x)
         return read
