@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from quickstroke.dataset import Excerpt, PreparedDataset
+from quickstroke.errors import QuickstrokeError
 from quickstroke.evaluation import evaluate
 from quickstroke.published import load_model
 from quickstroke.training import select
@@ -118,10 +119,13 @@ def main() -> None:
     parser.add_argument("data", type=Path, metavar="DATA", help="a prepared dataset")
     parser.add_argument("models", nargs="+", metavar="MODEL", help=".model files or run folders, of the same words")
     options = parser.parse_args()
-    data, models = PreparedDataset(options.data), [load_model(path) for path in options.models]
+    try:
+        data, models = PreparedDataset(options.data), [load_model(path) for path in options.models]
+        indices = select(data, "val", data.label_map(models[0].classes))
+    except QuickstrokeError as error:
+        parser.error(str(error))
     if len({frozenset(model.classes) for model in models}) > 1:
         parser.error("the models know different words; expected the same")
-    indices = select(data, "val", data.label_map(models[0].classes))
     table = Table("drawn", *[model.name for model in models], title=f"top-1 / each word alike, {len(indices)} drawings")
     rows = []
     for name, hands in HANDS.items():
