@@ -3,9 +3,9 @@
     python benchmarks/other_hands.py DATA MODEL...
 
 Pens and people outside the game take strokes in another order, begin them at the other end, lift the pen in the middle
-of them, leave more points, hold the paper askew. The validation drawings of DATA, a prepared dataset, that a model has
-words for are drawn again in each of these ways, the same for every model, and recognised: top-1, and top-1 with each
-word alike.
+of them, leave more points, hold the paper askew; hands tremble, and what is drawn small on a screen has stairs for
+slopes. The validation drawings of DATA, a prepared dataset, that a model has words for are drawn again in each of these
+ways, the same for every model, and recognised: top-1, and top-1 with each word alike.
 """
 
 import argparse
@@ -23,14 +23,20 @@ from quickstroke.dataset import Excerpt, PreparedDataset
 from quickstroke.errors import QuickstrokeError
 from quickstroke.evaluation import evaluate
 from quickstroke.published import load_model
+from quickstroke.simplification import simplify
 from quickstroke.training import select
 
 Strokes = list[NDArray[np.int64]]
+Lines = list[NDArray[np.float64]]
 Hand = Callable[[Strokes, np.random.Generator], Strokes]
 
 # Pixels between points, of the 255 that a drawing is long.
 STEP = 16
 DEGREES = 20
+# Of the same pixels, between points that a trembling hand moves, and how far, a standard deviation.
+TREMBLING_STEP, TREMBLING = 4, 1.5
+# Pixels of a screen that a small drawing is long, and those of 255 between its points.
+SMALL, SMALL_STEP = 60, 8
 
 
 def as_drawn(strokes: Strokes, rng: np.random.Generator) -> Strokes:
@@ -59,15 +65,34 @@ def lifted(strokes: Strokes, rng: np.random.Generator) -> Strokes:
     return parts
 
 
-def dense(strokes: Strokes, rng: np.random.Generator) -> Strokes:
-    """Points not more than about `STEP` apart."""
+def finer(strokes: Strokes, step: int) -> Lines:
+    """Points not more than about `step` apart."""
     result = []
     for stroke in strokes:
-        n = np.maximum(np.hypot(*np.diff(stroke, axis=0).T) // STEP, 1).astype(int)  # parts of each line
+        n = np.maximum(np.hypot(*np.diff(stroke, axis=0).T) // step, 1).astype(int)  # parts of each line
         at = np.concatenate([[0.0], *[i + np.arange(1, k + 1) / k for i, k in enumerate(n)]])
-        columns = [np.interp(at, np.arange(len(stroke)), column) for column in stroke.T]
-        result.append(np.rint(np.stack(columns, 1)).astype(np.int64))
+        result.append(np.stack([np.interp(at, np.arange(len(stroke)), column) for column in stroke.T], 1))
     return result
+
+
+def dense(strokes: Strokes, rng: np.random.Generator) -> Strokes:
+    """Points not more than about `STEP` apart."""
+    return [np.rint(stroke).astype(np.int64) for stroke in finer(strokes, STEP)]
+
+
+def trembling(strokes: Strokes, rng: np.random.Generator) -> Strokes:
+    """Moved at every few pixels, and simplified, as raw drawings are."""
+    return simplified([stroke + rng.normal(0, TREMBLING, stroke.shape) for stroke in finer(strokes, TREMBLING_STEP)])
+
+
+def small(strokes: Strokes, rng: np.random.Generator) -> Strokes:
+    """Whole pixels of a small drawing, simplified."""
+    return simplified([np.rint(stroke * (SMALL / 255)) for stroke in finer(strokes, SMALL_STEP)])
+
+
+def simplified(strokes: Lines) -> Strokes:
+    """As raw drawings are simplified."""
+    return [stroke.astype(np.int64) for stroke in simplify(strokes)]
 
 
 def askew(strokes: Strokes, rng: np.random.Generator) -> Strokes:
@@ -90,6 +115,8 @@ HANDS: dict[str, tuple[Hand, ...]] = {
     "lifted and both": (lifted, in_any_order, backwards),
     "more points": (dense,),
     f"askew by {DEGREES} degrees": (askew,),
+    "trembling": (trembling,),
+    f"{SMALL} pixels small": (small,),
 }
 
 
@@ -98,9 +125,7 @@ def drawn_again(data: PreparedDataset, indices: NDArray[np.int64], hands: tuple[
     rng = np.random.default_rng(0)
     drawings: list[Strokes] = []
     for i in indices:
-        begin, end = int(data.offsets[i]), int(data.offsets[i + 1])
-        ends = np.unpackbits(data.pen_up[begin // 8 : end // 8 + 1], bitorder="little")[begin % 8 :][: end - begin]
-        strokes = np.split(data.points[begin:end].astype(np.int64), np.flatnonzero(ends[:-1]) + 1)
+        strokes = [stroke.astype(np.int64) for stroke in data.strokes(int(i))]
         for hand in hands:
             strokes = hand(strokes, rng)
         drawings.append(strokes)

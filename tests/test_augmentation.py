@@ -547,7 +547,26 @@ def test_unfinished_is_the_first_points(strokes: Strokes, seed: int) -> None:
     assert near(new, to_points(first, 1000, "pos5"))
 
 
-@pytest.mark.parametrize("name", ["mirror", "reorder", "backwards", "drop_stroke", "unfinished"])
+def test_a_trembling_hand_draws_the_same_strokes_roughly() -> None:
+    strokes, sizes = numbered(4), []
+    for seed in range(200):
+        new = placed(changed(strokes, seed * 7919, tremble=1.0))
+        for ours, theirs in zip(new, places(strokes), strict=True):
+            at = np.linspace(0, 1, 100)[:, None, None]
+            line = (theirs[:-1] + at * np.diff(theirs, axis=0)).reshape(-1, 2)
+            assert np.hypot(*(ours[:, None] - line[None]).transpose(2, 0, 1)).min(1).max() < 0.1
+            assert np.hypot(*(ours[[0, -1]] - theirs[[0, -1]]).T).max() < 0.1
+        sizes.append(len(new[0]))
+    assert min(sizes) == 2 and np.mean(sizes) > 6 and max(sizes) > 25  # points of a straight line
+
+
+def test_a_dot_trembles_to_two_points_of_one_stroke() -> None:
+    for seed in range(20):
+        (stroke,) = placed(changed([np.array([[7, 9]], np.uint8)], seed * 7919, tremble=1.0))
+        assert len(stroke) == 2 and not stroke.any()
+
+
+@pytest.mark.parametrize("name", ["mirror", "reorder", "backwards", "drop_stroke", "unfinished", "tremble"])
 def test_what_has_a_probability_happens_so_often(name: str) -> None:
     strokes = numbered(9)
     same = to_points(strokes, 1000, "pos5")

@@ -9,8 +9,8 @@ what a teacher sees as well:
 Then the student alone sees another way of drawing it, by which a teacher that reads strokes in order is misled:
 
     left and right exchanged, points left out, strokes in another order, drawn backwards, one left out, one drawn over
-    again, the pen lifted in the middle of them, long lines given a point in the middle, and the drawing unfinished: its
-    first points only
+    again, the pen lifted in the middle of them, long lines given a point in the middle, the drawing unfinished: its
+    first points only, and all of it drawn by a hand that trembles
 """
 
 from dataclasses import dataclass, fields, replace
@@ -24,6 +24,7 @@ from quickstroke.batches import Drawings
 from quickstroke.config import Preprocessing, check_types
 from quickstroke.errors import ConfigError
 from quickstroke.points import fill_rows, n_channels, unpack
+from quickstroke.simplification import SIDE, simplify_points
 
 # A part of the longer side.
 _CORNER = 0.05
@@ -36,7 +37,11 @@ _N_CANDIDATES = 4
 _FARTHEST = 0.7
 # Of a stroke drawn over, how far it is beside itself.
 _RETRACED = 0.01
-# Points that one becomes at most: with one in the middle before it, once more where the pen is lifted, and all again.
+# Of a hand that trembles: how many 255ths of the longer side are between points that it moves, and how far these move
+# at most.
+_LEAST_APART, _MOST_APART, _FARTHEST_TREMBLED = 3.0, 20.0, 4.0
+# Points that one becomes at most, before a hand trembles: with one in the middle before it, once more where the pen is
+# lifted, and all again.
 _MOST_POINTS = 6
 _VIEW = ("blend", "turn", "shear", "stretch", "loosen", "wave", "jitter", "spin", "blend_across")
 _HOW_OFTEN = ("blend", "spin", "blend_across")
@@ -69,6 +74,7 @@ class Augmentation:
             follows begins where it was lifted.
         retrace: probability that strokes are drawn over, each with probability 1/2, nearly where they were.
         unfinished: probability that only a first part of the points is there, from 1/4 to 4/5 of them.
+        tremble: probability that the hand trembles, or that what it draws on is coarse; the drawing is simplified anew.
     """
 
     blend: float = 0.0
@@ -89,6 +95,7 @@ class Augmentation:
     unfinished: float = 0.0
     lift: float = 0.0
     retrace: float = 0.0
+    tremble: float = 0.0
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -129,6 +136,7 @@ STROKES = Augmentation(
     midpoints=0.25,
     lift=0.15,
     retrace=0.1,
+    tremble=0.15,
 )
 
 
@@ -182,7 +190,8 @@ def gather(
     """
     longest = _MOST_POINTS * int(data.n_points[indices].max(initial=1))
     others = np.empty(0, np.int64)
-    out = np.zeros((len(indices), min(longest, max_padding), n_channels(preprocessing)), dtype=np.float32)
+    n_rows = max_padding if augmentation.tremble else min(longest, max_padding)
+    out = np.zeros((len(indices), n_rows, n_channels(preprocessing)), dtype=np.float32)
     lengths = np.empty(len(indices), dtype=np.int64)
     _fill_augmented(
         data.points,
@@ -488,6 +497,39 @@ def _restroke(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any, x2: Any, y2:
     return n_out
 
 
+@numba.njit(cache=True, nogil=True)
+def _tremble(x: Any, y: Any, pen: Any, state: Any) -> Any:
+    """The points x, y, pen (n,) as a trembling hand draws them, simplified.
+
+    A line becomes several, and every point is moved. Simplifying leaves as much of that as of a real hand's strokes.
+    """
+    _, _, width, height = _box(x, y, 0, len(x))
+    unit = max(width, height, 1.0) / SIDE
+    apart = _LEAST_APART + (_MOST_APART - _LEAST_APART) * _uniform(state) ** 2
+    far = min(1.0 + apart / 4, _FARTHEST_TREMBLED) * _uniform(state)
+    n_parts = np.ones(len(x), np.int64)  # of the line that ends at each point
+    for i in range(1, len(x)):
+        if pen[i - 1] == 0:
+            n_parts[i] = max(int(np.hypot(x[i] - x[i - 1], y[i] - y[i - 1]) / (apart * unit)), 1)
+    points, offsets = np.empty((n_parts.sum(), 2)), np.zeros(int(pen.sum()) + 1, np.int64)
+    n, n_strokes = 0, 0
+    for i in range(len(x)):
+        for part in range(n_parts[i] - 1, -1, -1):
+            back = part / n_parts[i]
+            points[n, 0] = x[i] + back * (x[i - 1] - x[i]) + far * unit * _normal(state)
+            points[n, 1] = y[i] + back * (y[i - 1] - y[i]) + far * unit * _normal(state)
+            n += 1
+        if pen[i] > 0:
+            n_strokes += 1
+            offsets[n_strokes] = n
+    kept, ends = simplify_points(points, offsets)
+    if len(kept) == 0:  # too many
+        return x, y, pen
+    is_end = np.zeros(len(kept))
+    is_end[ends[1:] - 1] = 1
+    return kept[:, 0].astype(np.float64), kept[:, 1].astype(np.float64), is_end
+
+
 @numba.njit(inline="always")
 def _is_across(state: Any, p: Any) -> Any:
     """Whether a drawing that is blended is so with one of any category."""
@@ -555,6 +597,9 @@ def _fill_augmented(
             state[0] = stroke_seeds[b]
             n = _thin(x, y, pen, n, state, parameters)
             n = _restroke(x, y, pen, n, state, parameters, x2, y2, pen2, order)
-            lengths[b] = fill_rows(x2[:n], y2[:n], pen2[:n], out[b])
+            drawn = x2[:n], y2[:n], pen2[:n]
+            if parameters[18] > 0 and _uniform(state) < parameters[18]:
+                drawn = _tremble(drawn[0], drawn[1], drawn[2], state)
+            lengths[b] = fill_rows(drawn[0], drawn[1], drawn[2], out[b])
         else:
             lengths[b] = fill_rows(x[:n], y[:n], pen[:n], out[b])

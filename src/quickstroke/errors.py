@@ -17,6 +17,7 @@ Every message says what was given, what was expected and where; the command line
 exits with 2.
 """
 
+import reprlib
 from pathlib import Path
 
 
@@ -93,3 +94,8 @@ class MissingExtra(QuickstrokeError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs packages that are not installed: pip install 'quickstroke[{extra}]'")
+
+
+def shown(value: object) -> str:
+    """A value of any size and depth as a few characters, for a message."""
+    return " ".join(reprlib.repr(value).split())

@@ -18,7 +18,6 @@ with the way between them. The signed distances of a line's samples lie between 
 one; only where these are equal but for rounding has each to be looked at.
 """
 
-import reprlib
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
@@ -26,7 +25,7 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quickstroke.errors import FormatError
+from quickstroke.errors import FormatError, shown
 
 # https://github.com/googlecreativelab/quickdraw-dataset, "Simplified Drawing files"; the spacing is always 1.
 SIDE = 255.0
@@ -137,7 +136,7 @@ def _farthest(lines: Any, first: Any, a: int, a_line: int, b: int, b_line: int) 
 
 
 @numba.njit(cache=True, nogil=True)
-def _simplify(points: Any, offsets: Any) -> tuple[Any, Any]:
+def simplify_points(points: Any, offsets: Any) -> tuple[Any, Any]:
     """Simplifies a drawing, float64 (P, 2), whose stroke i has the points from offsets[i] to offsets[i + 1].
 
     Returns:
@@ -178,11 +177,6 @@ def _simplify(points: Any, offsets: Any) -> tuple[Any, Any]:
     return out, kept_offsets
 
 
-def _shown(value: object) -> str:
-    """A value as one short line."""
-    return " ".join(reprlib.repr(value).split())
-
-
 def _refuse(stroke: Any, index: int) -> NoReturn:
     """Says what keeps a stroke from being an array of points."""
     name = f"strokes[{index}]"
@@ -194,7 +188,7 @@ def _refuse(stroke: Any, index: int) -> NoReturn:
     for j, point in enumerate(points):
         try:
             array = np.asarray(point)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RuntimeError):
             array = np.asarray(None)
         if array.dtype.kind not in "iuf" or array.shape not in ((2,), (3,)):
             hint = ""
@@ -202,29 +196,33 @@ def _refuse(stroke: Any, index: int) -> NoReturn:
                 hint = "; one stroke alone has to be put into a list"
             elif array.dtype.kind in "iuf" and array.ndim == 1 and len(array) > 3 and len(points) in (2, 3):
                 hint = "; a row of all x and one of all y, as in ndjson files, have to be transposed"
-            raise FormatError(f"{name}[{j}] is {_shown(point)}; expected numbers x and y, perhaps a time{hint}")
+            raise FormatError(f"{name}[{j}] is {shown(point)}; expected numbers x and y, perhaps a time{hint}")
         widths.append(len(array))
     for j, width in enumerate(widths):
         if width != widths[0]:
             raise FormatError(
                 f"{name}[{j}] has {width} numbers and {name}[0] has {widths[0]}; expected the same of all"
             )
-    raise FormatError(f"{name} is {_shown(stroke)}; expected an array (n, 2)")
+    raise FormatError(f"{name} is {shown(stroke)}; expected an array (n, 2)")
 
 
-def _gather(strokes: Iterable[ArrayLike]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """All points of a drawing, float64 (P, 2), and the offsets of its strokes therein."""
+def gather(strokes: Iterable[ArrayLike]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """All points of a drawing, float64 (P, 2), and the offsets of its strokes therein, int64.
+
+    Raises:
+        FormatError: no stroke, one without points, or something that is no array of points.
+    """
     try:
         strokes = list(strokes)
     except TypeError:
-        raise FormatError(f"the drawing is {_shown(strokes)}; expected a list of strokes") from None
+        raise FormatError(f"the drawing is {shown(strokes)}; expected a list of strokes") from None
     if not strokes:
         raise FormatError("the drawing has no stroke; expected at least one")
     arrays = []
     for i, stroke in enumerate(strokes):
         try:
             array = np.asarray(stroke)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RuntimeError):  # the last by a tensor that needs its gradient
             _refuse(stroke, i)
         if array.ndim > 0 and len(array) == 0:
             raise FormatError(f"strokes[{i}] has no point; expected at least one")
@@ -264,7 +262,7 @@ def simplify(strokes: Iterable[ArrayLike]) -> list[NDArray[np.uint8]]:
     Source: https://github.com/googlecreativelab/quickdraw-dataset, "Simplified Drawing files", and the text
     at the top of this module.
     """
-    points, offsets = _gather(strokes)
+    points, offsets = gather(strokes)
     magnitude = np.abs(points).max()
     if not np.isfinite(magnitude):
         at = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])
@@ -273,7 +271,7 @@ def simplify(strokes: Iterable[ArrayLike]) -> list[NDArray[np.uint8]]:
         raise FormatError(f"strokes[{stroke}][{at - int(offsets[stroke])}] is at ({x}, {y}); expected finite numbers")
     if magnitude > _HUGE:
         points *= 2.0**-10
-    kept, ends = _simplify(points, offsets)
+    kept, ends = simplify_points(points, offsets)
     if not len(kept):
         raise FormatError(
             f"the drawing has {len(points)} points that wind so much that simplifying it takes more than "

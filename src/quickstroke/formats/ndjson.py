@@ -6,7 +6,6 @@ a raw stroke is `[[x..], [y..], [t..]]`, t in milliseconds. Only `drawing` is ne
 """
 
 import json
-import reprlib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 
 from quickstroke.categories import canonical_word
 from quickstroke.drawing import MAX_DRAWING_BYTES, UNKNOWN_COUNTRY, Drawing, check_simplified
-from quickstroke.errors import FormatError
+from quickstroke.errors import FormatError, shown
 from quickstroke.files import InputFile, atomic_write, refuse_html
 
 # The binary format has 16 bits for it; this many dots take as much memory as one line may.
@@ -81,7 +80,7 @@ def drawing_of(record: dict[str, Any]) -> Drawing:
         ("recognized", recognized, bool),
     ):
         if not isinstance(value, kind):
-            raise FormatError(f"{key!r} should be a {kind.__name__}, got {_shown(value)}")
+            raise FormatError(f"{key!r} should be a {kind.__name__}, got {shown(value)}")
         if isinstance(value, str):
             _check_text(key, value)
     return Drawing(
@@ -115,7 +114,7 @@ def parse_strokes(value: Any) -> tuple[list[Any], list[Any] | None]:
     n_rows = len(value[0]) if isinstance(value[0], list) else 0
     for position, rows in enumerate(value, start=1):
         if not isinstance(rows, list) or len(rows) not in (2, 3) or not all(isinstance(row, list) for row in rows):
-            raise FormatError(f"stroke {position} should be [[x..],[y..]] or [[x..],[y..],[t..]], got {_shown(rows)}")
+            raise FormatError(f"stroke {position} should be [[x..],[y..]] or [[x..],[y..],[t..]], got {shown(rows)}")
         if len(rows) != n_rows:
             raise FormatError(f"stroke {position} has {len(rows)} rows where the first stroke has {n_rows}")
         if not rows[0]:
@@ -140,7 +139,7 @@ def _numbers(rows: list[list[Any]], position: int) -> Any:
     for row in rows:
         for value in row:
             if type(value) is not int and type(value) is not float:
-                raise FormatError(f"stroke {position} has a coordinate that is no number: {_shown(value)}")
+                raise FormatError(f"stroke {position} has a coordinate that is no number: {shown(value)}")
     try:
         array = np.array(rows, dtype=np.float64)
     except OverflowError as error:
@@ -154,7 +153,7 @@ def _key_id(value: Any) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 20:
         value = int(value)
     if type(value) is not int or not 0 <= value < 2**64:
-        raise FormatError(f"'key_id' should be an integer from 0 to 2^64 - 1, got {_shown(value)}")
+        raise FormatError(f"'key_id' should be an integer from 0 to 2^64 - 1, got {shown(value)}")
     return value
 
 
@@ -170,7 +169,7 @@ def parse_timestamp(value: Any) -> int:
         moment = datetime.fromisoformat(value.removesuffix(" UTC"))
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, AttributeError, TypeError, OverflowError) as error:
-        raise FormatError(f"'timestamp' should be like '2017-03-01 20:41:36.70725 UTC', got {_shown(value)}") from error
+        raise FormatError(f"'timestamp' should be like '2017-03-01 20:41:36.70725 UTC', got {shown(value)}") from error
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
@@ -240,12 +239,7 @@ def write(path: Path | str, drawings: Iterable[Drawing]) -> int:
 def _check_text(key: str, text: str) -> None:
     # JSON can write one half of a surrogate pair, which UTF-8 cannot.
     if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise FormatError(f"{key!r} has half a character: {_shown(text)}")
-
-
-def _shown(value: object) -> str:
-    """A value of any size and depth as a few characters."""
-    return " ".join(reprlib.repr(value).split())
+        raise FormatError(f"{key!r} has half a character: {shown(text)}")
 
 
 def _refuse_constant(name: str) -> NoReturn:
