@@ -66,7 +66,7 @@ def guess_with(recognizer: quickstroke.Recognizer) -> Callable[[Drawing], Any]:
     return lambda drawing: recognizer.predict(drawing.strokes, simplified=drawing.is_simplified)
 
 
-def measure(path: Path, drawings: dict[str, list[Drawing]], temporary: Path) -> dict[str, Any]:
+def measure(name: str, path: Path, drawings: dict[str, list[Drawing]], temporary: Path) -> dict[str, Any]:
     """Milliseconds of each way for each kind of drawing."""
     loaded = load_model(path)
     exported = temporary / f"{loaded.name}.onnx"
@@ -77,7 +77,7 @@ def measure(path: Path, drawings: dict[str, list[Drawing]], temporary: Path) -> 
         "plain": plain_guess(loaded),
     }
     row: dict[str, Any] = {
-        "name": loaded.name,
+        "name": name,
         "parameters": n_parameters(loaded.model),
         "classes": len(loaded.classes),
     }
@@ -106,9 +106,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     drawings = some_drawings(options.drawings, options.n)
-    models = options.models or [published.path for published in cards.list_models()]
+    models = {str(path): path for path in options.models or ()}
+    models = models or {published.name: published.path for published in cards.list_models()}
     with tempfile.TemporaryDirectory() as temporary:
-        rows = [measure(path, drawings, Path(temporary)) for path in models]
+        rows = [measure(name, path, drawings, Path(temporary)) for name, path in models.items()]
     table = Table("model", "parameters", "drawings", "way", "median, ms", "p99, ms", title="One guess, one thread")
     for row in rows:
         for kind in KINDS:

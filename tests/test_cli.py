@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+import shlex
 import shutil
 import signal
 import struct
@@ -214,6 +215,7 @@ def test_toml_configuration_and_precedence(run, dataset, tmp_path):
         ("n_train = 41", "n_train = 40"),
         ("n_epochs = 0", "n_epochs should be above 0"),
         ("n_epochs = ", "TOML"),
+        ("recipe = [1]", "recipe should be"),
         ('train_classes = ["star", "star"]', "listed twice"),
         ('train_classes = ["stra"]', "did you mean 'star'"),
     ],
@@ -471,6 +473,10 @@ def test_options_without_effect_are_told(run, trained, dataset, binary_folder, t
     labels = run("train", MODEL, "--data", dataset.path, "--into", f"{into}4", "--n-epochs", 1, *alone)
     told = [line for line in labels.err.splitlines() if "has no effect without --teacher" in line]
     assert labels.code == 0 and len(told) == 4
+    as_in_2020 = ("--recipe", "seed", "--dropout", 0.5, "--teacher-cache", tmp_path / "cache")
+    seed = run("train", MODEL, "--data", dataset.path, "--into", f"{into}5", "--n-epochs", 1, *as_in_2020)
+    assert "--dropout has no effect with --recipe seed" in seed.err
+    assert "--teacher-cache has no effect without --teacher" in seed.err
     assert "--unfinished has no effect with --augment view" in views.err
 
 
@@ -494,6 +500,56 @@ def test_a_full_disk_is_told_with_its_file(run, trained, tmp_path, monkeypatch):
 # --- recipe strong, teachers, calibration
 
 POOL_MODEL = "bipool_cv1_4_3_2_lay1_sz5"
+
+
+def test_tensorboard_has_the_epochs_of_a_new_run_and_nothing_of_one_that_is_refused(run, dataset, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    asked = ("train", MODEL, "--data", dataset.path, "--n-epochs", 2, "--tensorboard")
+    one_line(run(*asked, "--into", tmp_path / "none", "--train-classes", "cow"), "cow")
+    assert not (tmp_path / "none").exists()
+    assert run(*asked, "--into", tmp_path / "run").code == 0
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    told = [(event.step, event.value) for event in events.Scalars("val_loss")]
+    assert told == [(k, pytest.approx(json.loads(line)["val_loss"])) for k, line in enumerate(lines, 1)]
+
+
+def test_a_run_tells_the_command_that_made_it_what_it_is(run, dataset, tmp_path):
+    data = tmp_path / "my data"
+    shutil.copytree(dataset.path, data)
+    asked = ("train", MODEL, "--data", data, "--into", tmp_path / "run", "--recipe", "quick")
+    assert run(*asked, "--n-epochs", 1).code == 0
+    longer = run(*asked, "--n-epochs", 2, "--resume")
+    assert longer.code == 0 and "the run was for 1 epochs, now 2" in longer.err
+    environment = tmp_path / "run" / "environment.json"
+    values = json.loads(environment.read_text())
+    values["command"] = ["quickstroke", *map(str, asked), "--n-epochs", "2", "--resume"]
+    environment.write_text(json.dumps(values))
+    assert run("publish", tmp_path / "run", "--into", tmp_path).code == 0
+    card = json.loads((tmp_path / f"{MODEL}.json").read_text())
+    assert card["command"] == shlex.join(values["command"][:-1]) and f"'{data}'" in card["command"]
+    # It is of no use to a user whose model is fine that this file is not.
+    for damaged in ("{", "[1]", '{"packages": 3}'):
+        environment.write_text(damaged)
+        assert run("publish", tmp_path / "run", "--into", tmp_path, "--replace").code == 0
+        assert json.loads((tmp_path / f"{MODEL}.json").read_text())["packages"] == {}
+
+
+def test_words_that_a_terminal_would_obey_or_cannot_show(trained, tmp_path):
+    path = tmp_path / "caf\u00e9.ndjson"
+    path.write_text('{"word": "\\u001b[31mred", "drawing": [[[0, 9], [0, 9]]]}\n{"drawing": [[[0, 9], [0, 9]]]}\n')
+    plain = os.environ | {"PYTHONIOENCODING": "ascii"}
+
+    def go(*command: object) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-m", "quickstroke", *map(str, command)]
+        return subprocess.run(words, env=plain, capture_output=True, text=True, timeout=120)
+
+    result = go("predict", path, "--model", trained)
+    assert result.returncode == 0, result.stderr
+    assert "[\\x1b[31mred]" in result.stdout and "caf\\xe9" in result.stdout
+    result = go("evaluate", trained, path)
+    assert result.returncode == 2 and "\\x1b[31mred 1, (without a word) 1" in result.stderr
 
 
 def config_of(folder: Path) -> dict[str, Any]:
@@ -581,6 +637,8 @@ def test_bad_teachers_and_weights_to_begin_with(run, dataset, trained, tmp_path)
     one_line(run(*start, "--unlabelled", 0.5), "unlabelled needs a teacher")
     one_line(run(*start, "--teacher-weight", 2), "teacher_weight should be from 0 to 1")
     one_line(run(*start, "--pretrained", tmp_path / "no.model"), "no.model")
+    for option in ("--pretrained", "--teacher"):
+        one_line(run(*start, option, "nope"), "nope: neither a .model file, a run folder nor a model published")
     one_line(run("train", "simple_lay1_sz8", *start[2:], "--pretrained", trained), "no layer of the shape")
     assert not (tmp_path / "run").exists()
     few = tmp_path / "few"
@@ -592,6 +650,16 @@ def test_a_run_may_begin_with_the_weights_of_another(run, dataset, trained, tmp_
     start = ("train", MODEL, "--data", dataset.path, "--n-epochs", 1)
     assert run(*start, "--into", tmp_path / "run", "--pretrained", trained).code == 0
     assert config_of(tmp_path / "run")["train"]["pretrained"] == [str(trained)]
+
+
+def test_a_run_may_begin_with_a_published_model_by_its_name(run, dataset, trained, tmp_path, monkeypatch):
+    assert run("publish", trained, "--into", tmp_path / "lstm" / "own").code == 0
+    monkeypatch.chdir(tmp_path)
+    start = ("train", MODEL, "--data", dataset.path, "--n-epochs", 1, "--into", tmp_path / "run")
+    assert run(*start, "--pretrained", f"own/{MODEL}").code == 0
+    published = run("publish", tmp_path / "run", "--into", tmp_path)
+    card = json.loads((tmp_path / f"{MODEL}.json").read_text())
+    assert published.code == 0 and card["training"]["before"]["trainings"] == 1
 
 
 def test_a_model_that_looks_at_images_from_training_to_a_guess(run, dataset, binary_folder, tmp_path):

@@ -61,7 +61,7 @@ def test_every_public_name_resolves():
     assert list(qs.__all__) == sorted(qs.__all__, key=lambda name: (not name.isupper(), name[0].islower(), name))
     for name in qs.__all__:
         assert getattr(qs, name) is not None
-    assert set(qs._LAZY) <= set(qs.__all__)
+    assert set(qs._LAZY) <= set(qs.__all__) and dir(qs) == sorted(qs.__all__)
 
 
 def test_lazy_names_are_those_of_their_modules():

@@ -402,6 +402,12 @@ def test_truncated_2020_files(shared: Path, tmp_path):
         refused(bare(tmp_path, data[:n], "simple_lay1_sz64"), "damaged or not a PyTorch file")
 
 
+def test_a_bare_file_of_type_bipool_needs_its_card(tmp_path):
+    refused(
+        bare(tmp_path, weights(), "bipool_lay1_sz4"), r"has no card \(bipool_lay1_sz4.json\), which .* bipool needs"
+    )
+
+
 def test_without_a_class_list_only_100_outputs_are_known(tmp_path):
     path = bare(tmp_path, weights())
     refused(path, "has 3 outputs and no card")

@@ -65,7 +65,8 @@ def test_top(recognizer):
     for top in range(1, len(CLASSES) + 1):
         assert recognizer.predict(SQUARE, simplified=True, top=top) == everything[:top]
     assert recognizer.predict(SQUARE, simplified=True) == everything[:5]
-    for top in (0, -1):
+    assert recognizer.predict(SQUARE, simplified=True, top=np.int64(2)) == everything[:2]
+    for top in (0, -1, True, 2.0):
         with pytest.raises(ConfigError, match=f"top should be 1 or more, got {top}"):
             recognizer.predict(SQUARE, top=top)
 
@@ -259,9 +260,17 @@ def test_what_is_no_drawing(recognizer, strokes):
 
 @pytest.mark.parametrize("value", [-1, 256, 0.5, 1e9, -0.001])
 def test_what_is_not_simplified(recognizer, value):
-    with pytest.raises(FormatError, match=r"stroke 2 is said to be simplified .* no integer from 0 to 255"):
+    with pytest.raises(FormatError, match=r"strokes\[1\]\[\d\] is at .*; expected integers from 0 to 255"):
         recognizer.predict([[[0, 0], [1, 1]], [[value, 3]]], simplified=True)
     assert len(recognizer.predict([[[0, 0], [1, 1]], [[value, 3]]])) == 5  # as raw strokes they are fine
+
+
+def test_tensors_are_strokes_unless_they_need_their_gradient(recognizer):
+    stroke = torch.tensor([[0.0, 0.0], [5.0, 9.0]])
+    assert len(recognizer.predict([stroke])) == 5
+    for simplified in (True, False):
+        with pytest.raises(FormatError, match=r"strokes\[0\]"):
+            recognizer.predict([stroke.requires_grad_()], simplified=simplified)
 
 
 def test_a_drawing_object_without_strokes(recognizer):

@@ -543,6 +543,7 @@ def test_command_shows_a_models_guesses(run, files, monkeypatch):
         (("FILE", "--into", "a.png", "--model", "m", "--no-captions"), "--model has no effect"),
         (("FILE", "--into", "a.png", "--classes", "c"), "--classes has no effect"),
         (("FILE", "--into", "a.png", "--limit", 0), "--limit should be 1 or more, got 0"),
+        (("FILE", "--into", "a.png", "--size", 0), "size=0"),
         (("FILE", "--into", "a.png", "--size", 5), "size=5"),
         (("FILE", "--into", "a.png", "--size", 3000, "--limit", 50), "too many for one picture"),
         (("FILE", "--into", "a.gif", "--size", 1000, "--limit", 50), "write an SVG"),

@@ -86,7 +86,10 @@ class ModelConfig:
         if self.conv2 and not self.conv1:
             raise ConfigError("conv2 needs conv1")
         if self.readout == "pool" and not (self.bidirectional and self.reading == "length-aware"):
-            raise ConfigError("readout 'pool' needs bidirectional = true and reading = 'length-aware'")
+            raise ConfigError(
+                "readout 'pool', type bipool, needs bidirectional = true and reading = 'length-aware', "
+                "which the recipe seed has not"
+            )
         for convolution in ("conv1", "conv2"):
             value = getattr(self, convolution)
             if value and len(value) == 3 and (self.readout == "last" or value[2] == 1):

@@ -527,7 +527,7 @@ def _check_found(wanted: Sequence[str], by_word: Mapping[str, Any]) -> None:
             repr(word) if word in CATEGORIES else f"{word!r} (not a Quick, Draw! category{closest_words(word)})"
             for word in missing
         ]
-        raise CategoryError(f"the sources have no drawings of {', '.join(hints)}; words they have: {len(by_word)}")
+        raise CategoryError(f"the sources have no drawings of {', '.join(hints)}")
 
 
 def _write_classes(

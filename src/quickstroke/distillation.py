@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quickstroke import augmentation, batches, evaluation, published, threads
+from quickstroke import augmentation, batches, cards, evaluation, published, threads
 from quickstroke import config as configs
 from quickstroke.augmentation import Augmentation, Kin
 from quickstroke.dataset import PreparedDataset
@@ -145,8 +145,8 @@ def open_targets(
     label_map = data.label_map(classes)
     trained = data.indices("train")
     known = trained[label_map[data.labels[trained]] >= 0]
-    for path in map(Path, paths):
-        loaded = published.load_model(path)
+    for path in paths:
+        loaded = published.load_model(cards.find_model(path))
         missing = [word for word in classes if word not in loaded.classes]
         if missing:
             raise ConfigError(f"teacher {path}: does not know {len(missing)} of the classes, such as {missing[0]!r}")

@@ -134,6 +134,8 @@ def load_model(path: Path | str, classes: Any = None) -> LoadedModel:
 
 
 def _load_bare(path: Path, classes: tuple[str, ...] | None) -> LoadedModel:
+    if path.stem.startswith("bipool_"):
+        raise WeightsError(f"{path}: has no card ({path.stem}.json), which a model of type bipool needs")
     try:
         config = ModelConfig.from_name(path.stem, reading="padded")
     except (ModelNameError, ConfigError) as error:
@@ -318,6 +320,7 @@ def _training_of(path: Path) -> tuple[Path, TrainingsBefore, Sequence[str]]:
     Raises:
         QuickstrokeError, ValueError, KeyError, TypeError, AttributeError: nothing can be read there.
     """
+    path = cards.find_model(path)
     folder = path if path.is_dir() else path.parent
     if (folder / "config.json").is_file():
         spent = sum(line["seconds"] for line in runs.read_metrics(folder))

@@ -1,7 +1,7 @@
 """From strokes to ranked words."""
 
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -13,7 +13,7 @@ from quickstroke.config import Preprocessing
 from quickstroke.drawing import Drawing
 from quickstroke.errors import ConfigError, FormatError, MissingExtra
 from quickstroke.points import n_channels, to_points
-from quickstroke.simplification import simplify
+from quickstroke.simplification import gather, simplify
 
 # Many drawings are read so many at a time, so that memory stays bounded.
 _BATCH_SIZE = 256
@@ -70,6 +70,9 @@ class Recognizer:
     def predict(self, strokes: Sequence[ArrayLike], *, simplified: bool = False, top: int = 5) -> list[Guess]:
         """The `top` most probable words for one drawing, best first.
 
+        A model reads the first points of a drawing, as many as its card says under `max_padding` once it is simplified:
+        200 of the default model, 100 of the 2020 project's.
+
         Args:
             strokes: one array (n, 2) a stroke, x and y with y growing downwards; a third column is ignored.
             simplified: whether they are in Google's simplified form already: integers from 0 to 255.
@@ -89,7 +92,7 @@ class Recognizer:
         Raises:
             FormatError, ConfigError: as `predict`.
         """
-        if not isinstance(top, int) or top < 1:
+        if isinstance(top, bool) or not isinstance(top, int | np.integer) or top < 1:
             raise ConfigError(f"top should be 1 or more, got {top!r}")
         prepare = _check_simplified if simplified else simplify
         return [
@@ -121,35 +124,20 @@ class Recognizer:
 
 
 def _check_simplified(strokes: Sequence[ArrayLike]) -> list[NDArray[np.uint8]]:
-    try:
-        strokes = list(strokes)
-    except TypeError:
-        raise FormatError(f"the drawing is a {type(strokes).__name__}; expected a list of strokes") from None
-    if not strokes:
-        raise FormatError("the drawing has no strokes; expected at least one")
-    arrays: list[NDArray[Any]] = []
-    for position, stroke in enumerate(strokes, start=1):
-        try:
-            array: NDArray[Any] = np.asarray(stroke)
-        except (TypeError, ValueError) as error:
-            raise FormatError(f"stroke {position} is no (n, 2) array: {error}") from error
-        if array.ndim != 2 or array.shape[1] not in (2, 3) or not len(array) or array.dtype.kind not in "iuf":
-            raise FormatError(
-                f"stroke {position} should be a (n, 2) array of numbers, n at least 1, got {array.dtype} {array.shape}"
-            )
-        arrays.append(array[:, :2])
+    points, offsets = gather(strokes)
     # All at once, since each call takes as long as a stroke's numbers.
-    points = np.concatenate(arrays)
     with np.errstate(invalid="ignore"):
         simplified = points.astype(np.uint8)
-    ends = list(accumulate(len(array) for array in arrays))
     is_wrong = (simplified != points).any(axis=1)
     if is_wrong.any():
-        position = int(np.searchsorted(ends, np.argmax(is_wrong), side="right")) + 1
+        at = int(np.argmax(is_wrong))
+        stroke = int(np.searchsorted(offsets, at, side="right")) - 1
+        x, y = points[at].tolist()
         raise FormatError(
-            f"stroke {position} is said to be simplified but has a value that is no integer from 0 to 255"
+            f"strokes[{stroke}][{at - int(offsets[stroke])}] is at ({x:g}, {y:g}); expected integers from 0 to 255 of "
+            "a drawing that is said to be simplified"
         )
-    return [simplified[begin:end] for begin, end in pairwise([0, *ends])]
+    return [simplified[begin:end] for begin, end in pairwise(offsets.tolist())]
 
 
 def load(path: Path | str | None = None, classes: Sequence[str] | Path | str | None = None) -> Recognizer:

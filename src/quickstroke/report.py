@@ -764,7 +764,7 @@ def _introduction(result: Result) -> str:
 
 
 def _how(run: RunFacts) -> str:
-    """Command, time and teachers of a training, and what its options differ in from the recipe."""
+    """Command, time and teachers of a training, and what it began with."""
     from quickstroke.published import trainings_before
 
     train = run.config.train

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -140,11 +141,8 @@ def write_environment(folder: Path, command: Sequence[str] | None = None, n_proc
     Args:
         command: the words that start such a run; by default this process's own.
     """
-    try:
-        before = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-        earlier = [*before.get("earlier_commands", []), before["command"]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        earlier = []
+    before = read_environment(folder)
+    earlier = [*before["earlier_commands"], before["command"]] if before["command"] else []
     packages = ("quickstroke", "torch", "numpy", "numba")
     _write_json(
         folder / "environment.json",
@@ -164,37 +162,34 @@ def write_environment(folder: Path, command: Sequence[str] | None = None, n_proc
     )
 
 
-def command_of(folder: Path) -> str:
-    """The command that a run was started with, without what resuming added; "" where it does not say."""
+def read_environment(folder: Path) -> dict[str, Any]:
+    """What environment.json holds; of what is missing, damaged or no such thing the empty value of its type."""
+    empty: dict[str, Any] = {"command": [], "earlier_commands": [], "packages": {}}
     try:
         values = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-        first = [*values.get("earlier_commands", []), values["command"]][0]
-        return " ".join(word for word in first if word != "--resume")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return ""
+    except (OSError, ValueError, RecursionError):
+        values = {}
+    if not isinstance(values, dict):
+        values = {}
+    return values | {key: values[key] if type(values.get(key)) is type(none) else none for key, none in empty.items()}
+
+
+def command_of(folder: Path) -> str:
+    """The command that does what a run came to, as a shell reads it, without `--resume`; "" where it does not say."""
+    return shlex.join(str(word) for word in read_environment(folder)["command"] if word != "--resume")
 
 
 def n_threads_before(folder: Path) -> int | None:
     """The threads of a run so far, None where it does not say."""
-    try:
-        n = json.loads((folder / "environment.json").read_text(encoding="utf-8"))["n_threads"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    n = read_environment(folder).get("n_threads")
     return n if isinstance(n, int) else None
 
 
 def differences(folder: Path, other: Path) -> list[str]:
     """What is not the same in the environments of two runs, a line each; where one does not say, nothing."""
-    both = []
-    for each in (folder, other):
-        try:
-            values = json.loads((each / "environment.json").read_text(encoding="utf-8"))
-            keys = ("python", "processor", "n_threads", "n_processes", "products", "cuda")
-            facts = {key: values[key] for key in keys if key in values}
-            both.append(facts | dict(values.get("packages", {})))
-        except (OSError, ValueError, TypeError, AttributeError):
-            return []
-    before, now = both
+    keys = ("python", "processor", "n_threads", "n_processes", "products", "cuda")
+    both = [read_environment(each) for each in (folder, other)]
+    before, now = ({key: each[key] for key in keys if key in each} | each["packages"] for each in both)
     return [f"{key}: {before[key]}, now {now[key]}" for key in before if key in now and before[key] != now[key]]
 
 

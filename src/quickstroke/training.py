@@ -18,7 +18,7 @@ from llvmlite.binding import get_host_cpu_features
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from quickstroke import augmentation, batches, published, runs
+from quickstroke import augmentation, batches, cards, published, runs
 from quickstroke.augmentation import Augmentation
 from quickstroke.categories import check_classes, closest_words
 from quickstroke.config import ModelConfig, Precision, TrainConfig
@@ -530,7 +530,7 @@ def begin_with(model: StrokeClassifier, classes: tuple[str, ...], paths: Sequenc
         ConfigError: nothing but the output layer would be, or several are not of one name and the same classes.
         WeightsError: a model cannot be loaded.
     """
-    loaded, *others = [published.load_model(path) for path in paths]
+    loaded, *others = [published.load_model(cards.find_model(path)) for path in paths]
     for path, other in zip(paths[1:], others, strict=True):
         if (other.name, other.classes) != (loaded.name, loaded.classes):
             raise ConfigError(

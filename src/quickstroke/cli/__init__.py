@@ -5,6 +5,7 @@ interrupted, 1 our fault.
 """
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -68,6 +69,9 @@ def main(args: Sequence[str] | None = None) -> int:
 
         print(f"quickstroke {__version__}")
         return 0
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a word or a path may have what a terminal's encoding has not
+            stream.reconfigure(errors="backslashreplace")
     command, rest = arguments[0], arguments[1:]
     if command not in COMMANDS:
         return _fail("", f"unknown command {command!r}; expected one of {', '.join(COMMANDS)}")

@@ -72,6 +72,11 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def printable(text: str) -> str:
+    """A text from a file, what a terminal would obey in it written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def percent(fraction: float) -> str:
     """A fraction as a percentage with two digits."""
     return f"{100 * fraction:.2f}%"

@@ -25,7 +25,7 @@ class Options:
     """From drawings to recognised drawings in about a minute, with the commands that do it.
 
     Takes the first drawings of a dozen categories from Google's bucket (3.6 MB), or, where it does not answer within
-    four seconds, synthetic drawings that this program makes.
+    five seconds, synthetic drawings that this program makes.
     """
 
     into: Annotated[str, arg(metavar="DIR", help="the folder for all it makes; a former demo there is replaced")] = (

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import MODEL, Json, note, optional, parse, percent, print_json
+from quickstroke.cli.common import MODEL, Json, note, optional, parse, percent, print_json, printable
 from quickstroke.errors import ConfigError
 
 
@@ -54,7 +54,7 @@ def run(args: Sequence[str]) -> None:
         for number, drawing in enumerate(islice(formats.read_file(path), options.limit), start=1):
             guesses = model.predict_drawing(drawing, top=options.top)
             ranked = "  ".join(f"{guess.word} {percent(guess.probability)}" for guess in guesses)
-            drawn = f" [{drawing.word}]" if drawing.word else ""
+            drawn = f" [{printable(drawing.word)}]" if drawing.word else ""
             print(f"{path}:{number}{drawn}  {ranked}")
             if options.json:
                 drawings.append(

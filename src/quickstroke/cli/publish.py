@@ -1,6 +1,5 @@
 """`quickstroke publish`."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -90,7 +89,6 @@ def run(args: Sequence[str]) -> None:
     if into.name == "lstm" and set(loaded.classes) != set(SEED_CATEGORIES):
         note(f"{into} is for the 2020 project's 100 categories; consider --into {into}/SET for these")
     best = runs.best_line(metrics, config.train.criterion)
-    environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
     figures, calibration = _figures(config, loaded, best, options)
     facts: dict[str, Any] = {
         "parameters": n_parameters(loaded.model),
@@ -107,7 +105,7 @@ def run(args: Sequence[str]) -> None:
         "data": {key: value for key, value in config.data.items() if key != "path"},
         **_test_data(options.test_data),
         "command": runs.command_of(folder),
-        "packages": environment["packages"],
+        "packages": runs.read_environment(folder)["packages"],
         "limits": LIMITS.format(n=len(loaded.classes)),
         "licence": "MIT",
         "attribution": "Trained on The Quick, Draw! Dataset, made available by Google, Inc. under CC BY 4.0.",

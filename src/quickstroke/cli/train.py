@@ -5,6 +5,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -110,7 +111,7 @@ def _configured(options: Options, args: Sequence[str]) -> tuple[str, Options, Cl
         classes = section.config.get("train_classes")
     is_asked = any(word.split("=")[0] == "--recipe" for word in args)
     recipe = options.train.recipe if is_asked else values.get("recipe", "default")
-    if recipe in configs.RECIPES:
+    if isinstance(recipe, str) and recipe in configs.RECIPES:
         values = configs.RECIPES[recipe] | values | {"recipe": recipe}
     counts = {key: values.pop(key) for key in _COUNTS if key in values}
     for key, count in counts.items():
@@ -159,9 +160,12 @@ def _train(name: str, options: Options, class_slice: ClassSlice | None, asked: d
         ("label_odds", options.train.teacher, without_teacher),
         ("teacher_temperature", options.train.teacher, without_teacher),
         ("n_views", options.train.teacher, without_teacher),
+        ("dropout", options.train.recipe != "seed", "with --recipe seed"),
     ):
         if not is_used and getattr(options.train, key) != getattr(TrainConfig(), key):
             note(f"--{key.replace('_', '-')} has no effect {where}")
+    if options.teacher_cache is not None and not options.train.teacher:
+        note(f"--teacher-cache has no effect {without_teacher}")
     classes = None if options.train_classes is None else parse_classes(options.train_classes)
     if class_slice is not None:
         classes = class_slice.of(data.classes)
@@ -171,6 +175,14 @@ def _train(name: str, options: Options, class_slice: ClassSlice | None, asked: d
     n_threads = torch.get_num_threads()
     if n_before not in (None, n_threads) and group.rank == 0:
         note(f"the run has had {n_before} threads, now {n_threads}: weights may differ in their last digits")
+
+    if n_before is not None and options.train.schedule == "cosine" and group.rank == 0:
+        n_epochs = runs.read_config(Path(options.into)).train.n_epochs
+        if n_epochs < options.train.n_epochs:
+            note(
+                f"the run was for {n_epochs} epochs, now {options.train.n_epochs}: its learning rates so far were not "
+                "those that so many epochs by a cosine have from the beginning"
+            )
 
     board = _Board(Path(options.into)) if options.tensorboard and group.rank == 0 else None
     # One process speaks for all.
@@ -294,14 +306,16 @@ def _check_counts(options: Options, data: "PreparedDataset", asked: dict[str, in
 
 
 class _Board:
-    """TensorBoard's event files of a run."""
+    """TensorBoard's event files of a run, in its folder once that is there: a training that is refused leaves none."""
 
     def __init__(self, folder: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder / "tensorboard"))
+        self._open = partial(SummaryWriter, str(folder / "tensorboard"))
+        self._writer: Any = None
 
     def write(self, line: dict[str, Any]) -> None:
+        self._writer = self._writer or self._open()
         for key, value in line.items():
             if key != "epoch":
                 self._writer.add_scalar(key, value, line["epoch"])
