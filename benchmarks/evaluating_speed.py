@@ -38,7 +38,7 @@ NAMES = (
     "simple_lay1_sz64",
     "simple_lay1_sz256",
     "simple_lay2_sz64",
-    "bipool_cv1_64_5_cv2_128_5_4_img32_lay2_sz112",
+    "bipool_cv1_64_5_cv2_128_5_2_lay2_sz144",
 )
 
 

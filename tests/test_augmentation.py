@@ -547,6 +547,19 @@ def test_unfinished_is_the_first_points(strokes: Strokes, seed: int) -> None:
     assert near(new, to_points(first, 1000, "pos5"))
 
 
+def test_askew_turns_and_stretches_about_so_much() -> None:
+    corner = [np.array([[100, 0], [0, 0], [0, 100]], np.uint8)]
+    angles, logarithms = [], []
+    for seed in range(400):
+        (stroke,) = placed(changed(corner, seed * 7919, askew=0.2))
+        across, down = stroke[0] - stroke[1], stroke[2] - stroke[1]
+        assert abs(across @ down) < 1e-6
+        angles.append(np.arctan2(across[1], across[0]))
+        logarithms.append(np.log(np.hypot(*across) / np.hypot(*down)))
+    for values in (angles, logarithms):
+        assert np.std(values) == pytest.approx(0.2, rel=0.12) and abs(np.mean(values)) < 0.04
+
+
 def test_a_trembling_hand_draws_the_same_strokes_roughly() -> None:
     strokes, sizes = numbered(4), []
     for seed in range(200):

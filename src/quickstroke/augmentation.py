@@ -8,9 +8,9 @@ what a teacher sees as well:
 
 Then the student alone sees another way of drawing it, by which a teacher that reads strokes in order is misled:
 
-    left and right exchanged, points left out, strokes in another order, drawn backwards, one left out, one drawn over
-    again, the pen lifted in the middle of them, long lines given a point in the middle, the drawing unfinished: its
-    first points only, and all of it drawn by a hand that trembles
+    turned and stretched a little more, left and right exchanged, points left out, strokes in another order, drawn
+    backwards, one left out, one drawn over again, the pen lifted in the middle of them, long lines given a point in the
+    middle, the drawing unfinished: its first points only, and all of it drawn by a hand that trembles
 """
 
 from dataclasses import dataclass, fields, replace
@@ -75,6 +75,8 @@ class Augmentation:
         retrace: probability that strokes are drawn over, each with probability 1/2, nearly where they were.
         unfinished: probability that only a first part of the points is there, from 1/4 to 4/5 of them.
         tremble: probability that the hand trembles, or that what it draws on is coarse; the drawing is simplified anew.
+        askew: standard deviation of an angle in radians, and of the logarithm of width over height, that the student
+            alone sees: where it is small, what a teacher says of the drawing as it was is the better answer.
     """
 
     blend: float = 0.0
@@ -96,6 +98,7 @@ class Augmentation:
     lift: float = 0.0
     retrace: float = 0.0
     tremble: float = 0.0
+    askew: float = 0.0
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -137,6 +140,7 @@ STROKES = Augmentation(
     lift=0.15,
     retrace=0.1,
     tremble=0.15,
+    askew=0.15,
 )
 
 
@@ -411,6 +415,16 @@ def _view(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
+def _tilt(x: Any, y: Any, n: Any, state: Any, deviation: Any) -> None:
+    """Turns and stretches the first `n` points."""
+    turn, stretch = deviation * _normal(state), np.exp(0.5 * deviation * _normal(state))
+    cos, sin = np.cos(turn), np.sin(turn)
+    for i in range(n):
+        u, v = x[i] * stretch, y[i] / stretch
+        x[i], y[i] = cos * u - sin * v, sin * u + cos * v
+
+
+@numba.njit(cache=True, nogil=True)
 def _thin(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> Any:
     """Leaves points out and perhaps exchanges left and right, in place; returns how many points are left."""
     flip = -1.0 if _uniform(state) < p[9] else 1.0
@@ -595,6 +609,8 @@ def _fill_augmented(
         _view(x, y, pen, n, state, parameters)
         if with_strokes:
             state[0] = stroke_seeds[b]
+            if parameters[19] > 0:
+                _tilt(x, y, n, state, parameters[19])
             n = _thin(x, y, pen, n, state, parameters)
             n = _restroke(x, y, pen, n, state, parameters, x2, y2, pen2, order)
             drawn = x2[:n], y2[:n], pen2[:n]
