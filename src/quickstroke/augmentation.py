@@ -37,8 +37,8 @@ _N_CANDIDATES = 4
 _FARTHEST = 0.7
 # Of a stroke drawn over, how far it is beside itself.
 _RETRACED = 0.01
-# Of a hand that trembles: how many 255ths of the longer side are between points that it moves, and how far these move
-# at most.
+# Of a hand that trembles: how many 255ths of the longer side are between points that it moves, and how far they move, a
+# standard deviation, at most.
 _LEAST_APART, _MOST_APART, _FARTHEST_TREMBLED = 3.0, 20.0, 4.0
 # Points that one becomes at most, before a hand trembles: with one in the middle before it, once more where the pen is
 # lifted, and all again.

@@ -87,8 +87,8 @@ class ModelConfig:
             raise ConfigError("conv2 needs conv1")
         if self.readout == "pool" and not (self.bidirectional and self.reading == "length-aware"):
             raise ConfigError(
-                "readout 'pool', type bipool, needs bidirectional = true and reading = 'length-aware', "
-                "which the recipe seed has not"
+                "readout 'pool' needs bidirectional = true and reading = 'length-aware': type bipool does not go with "
+                "the recipe 'seed'"
             )
         for convolution in ("conv1", "conv2"):
             value = getattr(self, convolution)
