@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from quickstroke.dataset import Excerpt, PreparedDataset
+from quickstroke.dataset import MemoryDataset, PreparedDataset
 from quickstroke.errors import QuickstrokeError
 from quickstroke.evaluation import evaluate
 from quickstroke.published import load_model
@@ -120,22 +120,16 @@ HANDS: dict[str, tuple[Hand, ...]] = {
 }
 
 
-def drawn_again(data: PreparedDataset, indices: NDArray[np.int64], hands: tuple[Hand, ...]) -> Excerpt:
+def drawn_again(data: PreparedDataset, indices: NDArray[np.int64], hands: tuple[Hand, ...]) -> MemoryDataset:
     """The drawings as these hands, one after the other, draw them."""
     rng = np.random.default_rng(0)
-    drawings: list[Strokes] = []
+    drawings = []
     for i in indices:
         strokes = [stroke.astype(np.int64) for stroke in data.strokes(int(i))]
         for hand in hands:
             strokes = hand(strokes, rng)
-        drawings.append(strokes)
-    flat = [stroke for strokes in drawings for stroke in strokes]
-    points = np.concatenate(flat).astype(np.uint8)
-    pen_up = np.zeros(len(points), np.uint8)
-    pen_up[np.cumsum([len(stroke) for stroke in flat]) - 1] = 1
-    n_points = np.array([sum(len(stroke) for stroke in strokes) for strokes in drawings], np.int32)
-    offsets = np.concatenate([[0], np.cumsum(n_points, dtype=np.uint64)])
-    return Excerpt(points, np.packbits(pen_up, bitorder="little"), offsets, data.labels[indices], n_points)
+        drawings.append((int(data.labels[i]), [stroke.astype(np.uint8) for stroke in strokes]))
+    return MemoryDataset(data.classes, drawings)
 
 
 def main() -> None:
@@ -156,8 +150,9 @@ def main() -> None:
     for name, hands in HANDS.items():
         drawings, row = drawn_again(data, indices, hands), {}
         for path, model in zip(options.models, models, strict=True):
-            all_of_them = np.arange(len(indices), dtype=np.int64)
-            result = evaluate(model.model, drawings, all_of_them, model.classes, data.label_map(model.classes))
+            result = evaluate(
+                model.model, drawings, np.arange(len(drawings)), model.classes, data.label_map(model.classes)
+            )
             row[path] = {"top1": result.top(1), "balanced_top1": result.balanced(), "loss": result.balanced_loss()}
         table.add_row(name, *[f"{figures['top1']:.1%} / {figures['balanced_top1']:.1%}" for figures in row.values()])
         rows.append({"drawn": name, "models": row})
