@@ -85,6 +85,7 @@ def test_what_a_recognizer_tells_of_its_model(tmp_path):
     published = load(path)
     assert (published.name, published.classes, published.note) == (NAMES[0], CLASSES, "")
     assert published.card is not None and published.card["licence"] == "MIT"
+    assert repr(published) == f"<Recognizer {NAMES[0]}: {len(CLASSES)} words>"
     path.with_suffix(".json").unlink()
     bare = load(str(path), list(CLASSES))
     assert (bare.name, bare.classes, bare.card) == (NAMES[0], CLASSES, None) and "no card" in bare.note

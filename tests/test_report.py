@@ -9,9 +9,9 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from quickstroke import cli, report, runs
+from quickstroke import cards, cli, report, runs
 from quickstroke.config import ModelConfig, TrainConfig
-from quickstroke.dataset import FractionSplit, PreparedDataset, prepare
+from quickstroke.dataset import FractionSplit, PositionSplit, PreparedDataset, prepare
 from quickstroke.documents import ClassSlice, read_document
 from quickstroke.errors import ConfigError, DatasetError, DocumentError, RunError, WeightsError
 from quickstroke.evaluation import Evaluation, evaluate
@@ -291,7 +291,7 @@ def test_a_run_of_one_epoch(copy, tmp_path):
     ("change", "reason"),
     [
         ({"path": "/nowhere/data_set"}, "its dataset is gone: nothing at /nowhere/data_set"),
-        ({"manifest_sha256": "0123456789abcdef"}, "this run was trained on 0123456789ab"),
+        ({"manifest_sha256": "0123456789abcdef"}, "its own had 0123456789ab"),
     ],
     ids=["gone", "changed"],
 )
@@ -352,7 +352,7 @@ def test_sources_that_cannot_be_reported(run, tmp_path):
     into = tmp_path / "out.md"
     with pytest.raises(ConfigError, match="nothing to report on"):
         report.write_report([], into)
-    with pytest.raises(RunError, match="missing: no such run folder or results document"):
+    with pytest.raises(RunError, match="missing: no such run folder, model or results document"):
         report.write_report([tmp_path / "missing"], into)
     with pytest.raises(RunError, match="no run there"):
         report.write_report([tmp_path], into)
@@ -381,6 +381,117 @@ def test_without_matplotlib(run, tmp_path, capsys, monkeypatch):
 def test_documents_need_no_torch(write, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     assert len(write(f"# A\n{LOG}")[0]) == 1
+
+
+# --- published models
+
+
+@pytest.fixture
+def model(run, tmp_path, capsys) -> Path:
+    assert cli.main(["publish", str(run), "--into", str(tmp_path / "models")]) == 0
+    capsys.readouterr()
+    return tmp_path / "models/simple_lay1_sz4.model"
+
+
+def test_a_published_model_is_measured_as_it_is(model, dataset, tmp_path):
+    into = tmp_path / "out.md"
+    (result,) = report.write_report([model], into, data=[dataset.path])
+    assert result.run is not None
+    expected = measured_again(model, dataset, "test")
+    values = report.figures(result)
+    assert {key: values[key] for key in ("top1", "loss", "n")} == {
+        key: expected.figures()[key] for key in ("top1", "loss", "n")
+    }
+    card = json.loads(model.with_suffix(".json").read_text())
+    assert (values["epochs"], values["best_epoch"]) == (2, card["training"]["best_epoch"])
+    assert values["best_val_top1"] == card["figures"]["val"]["top1"]
+    assert values["seconds_per_epoch"] == card["training"]["seconds"] / 2
+    text = into.read_text()
+    assert f"3 classes, as published in `{model}`. Of its 2 epochs" in text
+    assert f"by `{card['command']}`." in text
+    assert f"\nData: manifest `{dataset.manifest_sha256[:12]}` from 3 source files." in text
+    assert "Figures of `simple_lay1_sz4.model`, epoch " in text
+    assert f"| test | honest | 30 | **{expected.top(1):.2%}** |" in text
+    assert f"| val | honest | 30 | {card['figures']['val']['top1']:.2%} |" in text
+    assert "| val | published |" not in text
+    # Its log stays with its run.
+    assert "Log of" not in text and "curves" not in text
+    assert {path.name for path in (tmp_path / "out_files").iterdir()} == {
+        "01-simple_lay1_sz4-confusion.png",
+        "01-simple_lay1_sz4-mistakes.png",
+    }
+    (section,) = read_document(into).sections
+    assert (section.name, section.log) == ("simple_lay1_sz4", ())
+
+
+def test_a_published_model_without_its_dataset(model, folder, seed_run, tmp_path, capsys):
+    into = tmp_path / "out.md"
+    assert cli.main(["report", str(model), "--into", str(into)]) == 0
+    captured = capsys.readouterr()
+    assert "not measured: where its dataset with the manifest " in captured.err
+    assert "is was not said (--data DIR" in captured.err
+    text = into.read_text()
+    figures = json.loads(model.with_suffix(".json").read_text())["figures"]
+    assert "Below is what its card states; confusions and mistakes are left out." in text
+    for split in ("test", "val"):
+        assert f"| {split} | honest | 30 | {figures[split]['top1']:.2%} |" in text
+    (result,) = report.write_report([model], into, data=[folder / "fractions"])
+    assert result.run is not None
+    assert f"is another by now: {folder / 'fractions'} has the manifest" in result.run.why_no_data
+
+
+def test_a_model_with_a_test_split_of_its_own(run, binary_folder, dataset, tmp_path, capsys):
+    prepare(binary_folder, tmp_path / "others", split=PositionSplit(52, 0, 8))
+    command = ["publish", str(run), "--into", str(tmp_path), "--test-data", str(tmp_path / "others")]
+    assert cli.main(command) == 0, capsys.readouterr().err
+    others = PreparedDataset(tmp_path / "others")
+    path = tmp_path / "simple_lay1_sz4.model"
+    for split, data in (("test", others), ("val", dataset)):
+        (result,) = report.write_report([path], tmp_path / "out.md", split=split, data=[dataset.path, others.path])
+        assert report.figures(result)["top1"] == measured_again(path, data, split).top(1)
+        assert report.figures(result)["n"] == len(data.indices(split))
+
+
+def test_a_model_and_its_run_are_told_apart(run, model, dataset, tmp_path):
+    results = report.write_report([run, model], tmp_path / "out.md", data=[dataset.path])
+    assert [result.title for result in results] == [
+        "simple_lay1_sz4, run first",
+        "simple_lay1_sz4, published in models",
+    ]
+
+
+def test_models_that_tell_nothing_of_their_training(model, tmp_path):
+    card = json.loads(model.with_suffix(".json").read_text())
+    no_epoch = {"training": card["training"] | {"epochs": 0}}
+    for change in (
+        *({"training": {}}, {"training": 3}, no_epoch, {"figures": {}}, {"figures": {"val": {"top1": 0.5}}}),
+        *({"data": {"split": {}}}, {"teachers": 5}),
+    ):
+        changed = card | change
+        changed["card_sha256"] = cards.card_hash(changed)
+        model.with_suffix(".json").write_text(json.dumps(changed))
+        with pytest.raises(RunError, match=r"simple_lay1_sz4\.model: its card does not tell of its training \("):
+            report.write_report([model], tmp_path / "out.md")
+    model.with_suffix(".json").unlink()
+    with pytest.raises(RunError, match=r"has no card, so nothing tells how it was trained"):
+        report.write_report([model], tmp_path / "out.md")
+    assert not (tmp_path / "out.md").exists()
+
+
+@pytest.mark.parametrize("before", [None, {"trainings": 3, "seconds": 600.0, "missing": []}], ids=["unknown", "known"])
+def test_what_a_model_began_with(model, before, tmp_path):
+    card = json.loads(model.with_suffix(".json").read_text())
+    # The first cards have one path, and nothing on what was before.
+    card["training"]["pretrained"] = "runs/first"
+    if before:
+        card["training"]["before"] = before
+    card["card_sha256"] = cards.card_hash(card)
+    model.with_suffix(".json").write_text(json.dumps(card))
+    report.write_report([model], tmp_path / "out.md")
+    told = (
+        " The 3 trainings before it took 10 minutes." if before else " Nothing is known of how `runs/first` came about."
+    )
+    assert f"It began with the weights of `runs/first`.{told}\n" in (tmp_path / "out.md").read_text()
 
 
 # --- documents as sources

@@ -67,6 +67,9 @@ class Recognizer:
         self._model = model
         self.name, self.classes, self.card, self.note = model.name, model.classes, model.card, model.note
 
+    def __repr__(self) -> str:
+        return f"<Recognizer {self.name}: {len(self.classes)} words>"
+
     def predict(self, strokes: Sequence[ArrayLike], *, simplified: bool = False, top: int = 5) -> list[Guess]:
         """The `top` most probable words for one drawing, best first.
 

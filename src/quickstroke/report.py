@@ -1,8 +1,8 @@
 """A results document in the 2020 project's form, with what that lacked: data, honest figures, curves, mistakes.
 
-    run folders, documents -> results -> headings -> pictures in FILE_files/ -> FILE.md
+    run folders, published models, documents -> results -> headings -> pictures in FILE_files/ -> FILE.md
 
-Only runs need PyTorch, only pictures need matplotlib. The same input gives the same bytes.
+Only runs and models need PyTorch, only pictures need matplotlib. The same input gives the same bytes.
 """
 
 import io
@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from quickstroke import documents
+from quickstroke import cards, documents
 from quickstroke.config import Device, TrainConfig
 from quickstroke.dataset import PreparedDataset
 from quickstroke.documents import ClassSlice, EndLine, EpochLine
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from quickstroke.evaluation import Evaluation
+    from quickstroke.published import LoadedModel, TrainingsBefore
     from quickstroke.runs import RunConfig
 
 Split = Literal["auto", "test", "val"]
@@ -48,23 +49,33 @@ N_UNFOLDED_LINES = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """What a run tells beyond what a document could.
+    """What a run, or the card of a published model, tells beyond what a document could.
 
     Attributes:
-        config: its config.json.
-        metrics: its metrics.jsonl, an epoch or more.
-        best: the line of the epoch that `best.model` holds.
+        config: its config.json, or as much of it as the card has.
+        metrics: its metrics.jsonl, an epoch or more; empty for a card, which has none.
+        n_epochs: that have ended.
+        best_epoch: the one whose weights these are.
+        seconds: that the training took.
+        before: the trainings that it went on from.
+        stated: its own figures of splits, among them `val`: `top1`, `top3`, `top5`, `loss` and the number `n`.
+        published_protocol: top-1 of `val` by that protocol, None where it is not known.
         n_parameters: of its model.
         data: its dataset, None where that is gone or another by now.
         why_no_data: a sentence when `data` is None.
         split: the drawings that `measured` is of.
-        measured: `best.model` by the honest protocol, None without `data`.
-        command: that started it, "" where the run does not say.
+        measured: the weights by the honest protocol, None without `data`.
+        command: that started it, "" where that is not known.
     """
 
     config: "RunConfig"
     metrics: list[dict[str, Any]]
-    best: dict[str, Any]
+    n_epochs: int
+    best_epoch: int
+    seconds: float
+    before: "TrainingsBefore"
+    stated: dict[str, dict[str, Any]]
+    published_protocol: float | None
     n_parameters: int
     data: PreparedDataset | None
     why_no_data: str
@@ -76,18 +87,18 @@ class RunFacts:
     def stopped_early(self) -> bool:
         """Whether the run's patience has ended it."""
         patience = self.config.train.patience
-        return 0 < patience <= len(self.metrics) - int(self.best["epoch"])
+        return 0 < patience <= self.n_epochs - self.best_epoch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One section of the document: a run, or a section of another document.
+    """One section of the document: a run, a published model, or a section of another document.
 
     Attributes:
-        source: the run folder or the document, as given.
+        source: the run folder, the model or the document, as given.
         config: what its configuration block says, None where it has none.
-        log: its epochs.
-        ended: the closing line of its log, None where it has not ended.
+        log: its epochs, empty for a published model.
+        ended: the closing line of its log, None where it has not ended or there is no log.
         run: None for a section of a document.
         section: that section, None for a run.
         path: its headings under `# Results`, outermost first.
@@ -129,22 +140,23 @@ def write_report(
     """Writes a results document and, in `FILE_files` beside it, its pictures; those of an earlier one are replaced.
 
     Args:
-        sources: run folders and results documents.
+        sources: run folders, published models with their cards, and results documents.
         into: the document.
         split: drawings that each run's best weights are measured on; `auto` takes those to test where there are any.
-        data: datasets to look among where a run's own is no longer where it was.
+        data: datasets to look among where a run's own is no longer where it was, and for those of published models.
         with_mistakes: whether to show drawings that were mistaken, which are pictures of the dataset's own.
         on_drawings: called with (run, drawings just measured, drawings in all).
 
     Returns:
         The sections in the order of the document. A run whose dataset is gone or another by now is reported from its
-        metrics alone and says why in `run.why_no_data`.
+        metrics alone, a model from its card, and says why in `run.why_no_data`.
 
     Raises:
-        RunError: a source that is neither, a damaged run, or one without a finished epoch.
+        RunError: a source that is none of these, a damaged run, one without a finished epoch, or a model whose card
+            does not tell of its training.
         DocumentError: a document that cannot be read.
         DatasetError: `split` is one that a run's dataset has not.
-        WeightsError: a run's best weights are missing or damaged.
+        WeightsError: a run's best weights, or a published model, are missing or damaged.
         ConfigError: no source, a document that would overwrite a source, or no such device.
     """
     into = Path(into)
@@ -159,10 +171,12 @@ def write_report(
         for source in map(Path, sources):
             if source.is_dir():
                 results.append(read_run(source, split, data, device, partial(on_drawings, str(source))))
-            elif source.exists():
-                results += read_sections(source)
+            elif not source.exists():
+                raise RunError(f"{source}: no such run folder, model or results document")
+            elif source.suffix in cards.SUFFIXES:
+                results.append(read_model(source, split, data, device, partial(on_drawings, str(source))))
             else:
-                raise RunError(f"{source}: no such run folder or results document")
+                results += read_sections(source)
         results = arrange(results)
 
         folder = into.with_name(f"{into.stem}_files")
@@ -190,7 +204,7 @@ def read_run(
     on_drawings: Callable[[int, int], None] = lambda n, total: None,
 ) -> Result:
     """A run folder, its best weights measured; arguments and errors are those of `write_report`."""
-    from quickstroke import evaluation, published, runs, training
+    from quickstroke import published, runs
     from quickstroke.models import n_parameters
 
     config = runs.read_config(folder)
@@ -198,26 +212,24 @@ def read_run(
     if not metrics:
         raise RunError(f"{folder}: no epoch of this run has ended yet, so there is nothing to report")
     loaded = published.load_model(folder)
-    dataset, why_no_data = _find_data(config, data)
+    dataset, why_no_data = _find_data(config.data["manifest_sha256"], (config.data["path"], *data))
     if split == "auto":
         split = "test" if config.data["n_by_split"].get("test") else "val"
-    measured = None
-    if dataset:
-        model = loaded.model.to(training.pick_device(TrainConfig(device=device)))
-        label_map = dataset.label_map(config.classes)
-        indices = training.select(dataset, split, label_map)
-        measured = evaluation.evaluate(
-            model, dataset, indices, config.classes, label_map, on_batch=lambda n: on_drawings(n, len(indices))
-        )
+    best = runs.best_line(metrics, config.train.criterion)
     facts = RunFacts(
         config=config,
         metrics=metrics,
-        best=runs.best_line(metrics, config.train.criterion),
+        n_epochs=len(metrics),
+        best_epoch=best["epoch"],
+        seconds=sum(line["seconds"] for line in metrics),
+        before=published.trainings_before(config.train),
+        stated={"val": {key: best[f"val_{key}"] for key in ("top1", "top3", "top5", "loss")} | {"n": best["n_val"]}},
+        published_protocol=best["val_top1_published_protocol"],
         n_parameters=n_parameters(loaded.model),
         data=dataset,
         why_no_data=why_no_data,
         split=split,
-        measured=measured,
+        measured=_measure(loaded, dataset, split, device, on_drawings) if dataset else None,
         command=runs.command_of(folder),
     )
     log = tuple(
@@ -234,6 +246,80 @@ def read_run(
     )
 
 
+def read_model(
+    path: Path,
+    split: Split = "auto",
+    data: Sequence[Path | str] = (),
+    device: Device = "auto",
+    on_drawings: Callable[[int, int], None] = lambda n, total: None,
+) -> Result:
+    """A published model, measured, and what its card tells of its training; as for `read_run`."""
+    from quickstroke import config as configs
+    from quickstroke import published, runs
+
+    if path.suffix == ".model" and not path.with_suffix(".json").is_file():
+        raise RunError(f"{path}: has no card, so nothing tells how it was trained; `quickstroke evaluate` measures it")
+    loaded = published.load_model(path)
+    card = loaded.card or {}
+    try:
+        told = dict(card["training"])
+        n_epochs, best_epoch, seconds = int(told.pop("epochs")), int(told.pop("best_epoch")), float(told.pop("seconds"))
+        if not 1 <= best_epoch <= n_epochs:
+            raise ValueError(f"epoch {best_epoch} of {n_epochs}")
+        before = told.pop("before", {"trainings": 0, "seconds": 0.0, "missing": told.get("pretrained") or ()})
+        missing = (before["missing"],) if isinstance(before["missing"], str) else tuple(before["missing"])
+        config = runs.RunConfig(
+            model=loaded.model.config,
+            train=configs.from_json(TrainConfig, told, f"{path}: training in its card"),
+            classes=loaded.classes,
+            data=runs.check_data({"path": "", **card["data"]}),
+            teachers=tuple(map(dict, card.get("teachers", ()))),
+        )
+        stated = {key: {name: figures[name] + 0 for name in _STATED} for key, figures in card["figures"].items()}
+        tested = runs.check_data({"path": "", **card.get("test_data", config.data)})
+        facts = RunFacts(
+            config=config,
+            metrics=[],
+            n_epochs=n_epochs,
+            best_epoch=best_epoch,
+            seconds=seconds,
+            before=published.TrainingsBefore(int(before["trainings"]), float(before["seconds"]), missing),
+            stated={"val": stated.pop("val"), **stated},
+            published_protocol=None,
+            n_parameters=int(card["parameters"]),
+            data=None,
+            why_no_data="",
+            split="",
+            measured=None,
+            command=str(card["command"]),
+        )
+    except (ConfigError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(f"{path}: its card does not tell of its training ({type(error).__name__}: {error})") from error
+    if split == "auto":
+        split = "test" if tested["n_by_split"].get("test") else "val"
+    wanted = (tested if split == "test" else config.data)["manifest_sha256"]
+    dataset, why_no_data = _find_data(wanted, data)
+    measured = _measure(loaded, dataset, split, device, on_drawings) if dataset else None
+    facts = replace(facts, data=dataset, why_no_data=why_no_data, split=split, measured=measured)
+    return Result(source=path, config=_config_of(config, dataset), log=(), ended=None, run=facts)
+
+
+_STATED = ("top1", "top3", "top5", "loss", "n")
+
+
+def _measure(
+    loaded: "LoadedModel", data: PreparedDataset, split: str, device: Device, on_drawings: Callable[[int, int], None]
+) -> "Evaluation":
+    from quickstroke import evaluation, training
+
+    model = loaded.model.to(training.pick_device(TrainConfig(device=device)))
+    label_map = data.label_map(loaded.classes)
+    indices = training.select(data, split, label_map)
+    return evaluation.evaluate(
+        model, data, indices, loaded.classes, label_map, on_batch=lambda n: on_drawings(n, len(indices))
+    )
+
+
 def read_sections(path: Path) -> list[Result]:
     """The sections of a results document, as they stand there.
 
@@ -246,11 +332,10 @@ def read_sections(path: Path) -> list[Result]:
     ]
 
 
-def _find_data(config: "RunConfig", others: Sequence[Path | str]) -> tuple[PreparedDataset | None, str]:
-    """The dataset of a run, found by the hash of its manifest, or None and why."""
-    own, wanted = config.data["path"], config.data["manifest_sha256"]
+def _find_data(wanted: str, paths: Sequence[Path | str]) -> tuple[PreparedDataset | None, str]:
+    """The dataset with the manifest of that hash, the first of `paths` where it was, or None and why."""
     reasons = []
-    for path in (own, *others):
+    for path in paths:
         try:
             data = PreparedDataset(path)
         except DatasetError as error:
@@ -260,10 +345,10 @@ def _find_data(config: "RunConfig", others: Sequence[Path | str]) -> tuple[Prepa
         if data.manifest_sha256 == wanted:
             return data, ""
         reasons.append(
-            f"its dataset is another by now: {path} has the manifest {data.manifest_sha256[:12]}, this run was "
-            f"trained on {wanted[:12]}"
+            f"its dataset is another by now: {path} has the manifest {data.manifest_sha256[:12]}, its own had "
+            f"{wanted[:12]}"
         )
-    return None, reasons[0]
+    return None, reasons[0] if reasons else f"where its dataset with the manifest {wanted[:12]} is was not said"
 
 
 def _config_of(config: "RunConfig", data: PreparedDataset | None) -> documents.Config:
@@ -377,12 +462,12 @@ def _labels(result: Result) -> tuple[str, ...]:
         return "", "", "", f"from {result.source.name}"
     config = result.run.config
     # A folder that is named like its model tells nothing; the one that holds it may.
-    parts = (part for part in reversed(result.source.resolve().parts) if part != result.name)
+    parts = (part for part in reversed(result.source.resolve().parts) if not part.startswith(str(result.name)))
     return (
         f"recipe {config.train.recipe}",
         f"{len(config.classes)} classes",
         f"seed {config.train.seed}",
-        f"run {next(parts)}",
+        f"{'run' if result.run.metrics else 'published in'} {next(parts)}",
     )
 
 
@@ -394,12 +479,14 @@ def figures(result: Result) -> dict[str, Any]:
     accuracies = {
         line.epoch: line.validation_accuracy for line in result.log if math.isfinite(line.validation_accuracy)
     }
-    seconds = [line.seconds for line in result.log if math.isfinite(line.seconds)]
     run = result.run
-    best_epoch = run.best["epoch"] if run else max(accuracies, key=lambda epoch: accuracies[epoch], default=None)
+    seconds = [line.seconds for line in result.log if math.isfinite(line.seconds)]
+    seconds_per_epoch = run.seconds / run.n_epochs if run else statistics.fmean(seconds) if seconds else None
+    best_epoch = run.best_epoch if run else max(accuracies, key=lambda epoch: accuracies[epoch], default=None)
     best = accuracies.get(best_epoch or 0)
-    if result.ended and not run:
+    if result.ended:
         best = result.ended.best_validation_accuracy
+    best_top1 = run.stated["val"]["top1"] if run else None if best is None else best / 100
     classes = result.config.get("train_classes") if result.config else None
     measured = run.measured if run else None
     low, high = measured.interval() if measured else (None, None)
@@ -410,11 +497,11 @@ def figures(result: Result) -> dict[str, Any]:
         "source": str(result.source),
         "n_classes": len(run.config.classes) if run else len(classes) if isinstance(classes, tuple) else None,
         "parameters": run.n_parameters if run else None,
-        "epochs": len(result.log),
+        "epochs": run.n_epochs if run else len(result.log),
         "best_epoch": best_epoch,
-        "best_val_top1": None if best is None or not math.isfinite(best) else best / 100,
-        "val_top1_published_protocol": run.best["val_top1_published_protocol"] if run else None,
-        "seconds_per_epoch": statistics.fmean(seconds) if seconds else None,
+        "best_val_top1": best_top1 if best_top1 is not None and math.isfinite(best_top1) else None,
+        "val_top1_published_protocol": run.published_protocol if run else None,
+        "seconds_per_epoch": seconds_per_epoch,
         "split": run.split if run and measured else None,
         **(measured.figures() if measured else dict.fromkeys(("top1", "top3", "top5", "loss", "n"))),
         "top1_low": low,
@@ -529,8 +616,7 @@ def draw_curves(result: Result, figure: "Figure") -> None:
         loss.plot(epochs, [line["val_loss"] for line in metrics], **_marked(epochs), label="val")
         accuracy.plot(epochs, published, "--", color="C2", label="published protocol")
         accuracy.plot(epochs, top1, **_marked(epochs), color="C1", label="honest")
-        best = result.run.best
-        accuracy.plot(best["epoch"], 100 * best["val_top1"], "o", color="C1")
+        accuracy.plot(result.run.best_epoch, 100 * result.run.stated["val"]["top1"], "o", color="C1")
         loss.legend()
         accuracy.legend(loc="lower right")
     else:
@@ -747,7 +833,7 @@ def _introduction(result: Result) -> str:
         )
     assert result.run
     run, train = result.run, result.run.config.train
-    n, best = len(run.metrics), run.best["epoch"]
+    n, best = run.n_epochs, run.best_epoch
     precision = "" if train.precision == "auto" else f", precision `{train.precision}`"  # older runs do not say
     criterion = "" if train.criterion == "top1" else " by its loss, every class counting alike,"
     if n >= train.n_epochs:
@@ -756,8 +842,9 @@ def _introduction(result: Result) -> str:
         state = f"It stopped after {n} of {train.n_epochs} epochs: none was better than epoch {best} in {n - best}."
     else:
         state = f"**It has not ended**: {n} of {train.n_epochs} epochs so far, the best{criterion} is {best}."
+    where = "from the run" if run.metrics else "as published in"
     return (
-        f"`{result.name}`, {run.n_parameters:,} parameters, {len(run.config.classes)} classes, from the run "
+        f"`{result.name}`, {run.n_parameters:,} parameters, {len(run.config.classes)} classes, {where} "
         f"`{result.source}`. {state} Recipe `{train.recipe}` ({_RECIPES[train.recipe]}){precision}, "
         f"seed {train.seed}.\n" + _how(run)
     )
@@ -765,15 +852,11 @@ def _introduction(result: Result) -> str:
 
 def _how(run: RunFacts) -> str:
     """Command, time and teachers of a training, and what it began with."""
-    from quickstroke.published import trainings_before
-
-    train = run.config.train
-    seconds = sum(line["seconds"] for line in run.metrics)
-    text = f"\nTrained in {seconds / 60:,.0f} minutes" + (f" by `{run.command}`" if run.command else "") + ".\n"
+    train, before = run.config.train, run.before
+    text = f"\nTrained in {run.seconds / 60:,.0f} minutes" + (f" by `{run.command}`" if run.command else "") + ".\n"
     if train.pretrained:
         paths = ", ".join(f"`{path}`" for path in train.pretrained)
         text += f"\nIt began with the {'mean of the ' if len(train.pretrained) > 1 else ''}weights of {paths}."
-        before = trainings_before(train)
         if before.n:
             which = "one training before it" if before.n == 1 else f"{before.n} trainings before it"
             text += f" The {which} took {before.seconds / 60:,.0f} minutes."
@@ -813,39 +896,49 @@ def _data(run: RunFacts) -> str:
     sources = f" from {len(run.data.manifest['sources'])} source files" if run.data else ""
     if run.data and run.data.manifest["options"]["recognized_only"]:
         sources += ", recognised drawings only"
-    text = (
-        f"Data: `{told['path']}`, manifest `{told['manifest_sha256'][:12]}`{sources}. Drawings: {n_by_split}. "
-        f"Split {how}.\n"
-    )
+    where = f"`{told['path']}`, " if told["path"] else ""
+    text = f"Data: {where}manifest `{told['manifest_sha256'][:12]}`{sources}. Drawings: {n_by_split}. Split {how}.\n"
     if run.data is None:
-        text += (
-            f"\n> **Not measured:** {_text(run.why_no_data)}. Below is what the run noted while it was trained; test "
-            "figures, confusions and mistakes are left out.\n"
-        )
+        noted = "Below is what the run noted while it was trained; test figures, confusions and mistakes are left out"
+        if not run.metrics:
+            noted = "Below is what its card states; confusions and mistakes are left out"
+        text += f"\n> **Not measured:** {_text(run.why_no_data)}. {noted}.\n"
     return text
 
 
 def _figures_table(result: Result) -> str:
     assert result.run
     run, values = result.run, figures(result)
-    best = run.best
     rows = []
     if run.measured:
-        interval = f"{values['top1_low']:.2%} to {values['top1_high']:.2%}"
-        row = (run.split, "honest", _count(run.measured.n), f"**{values['top1']:.2%}**", interval)
-        rows.append((*row, _percent(values["top3"]), _percent(values["top5"]), f"{values['loss']:.4f}"))
-    if not run.measured or run.split != "val":
-        low, high = wilson_interval(round(best["val_top1"] * best["n_val"]), best["n_val"])
-        row = ("val", "honest", _count(best["n_val"]), _percent(best["val_top1"]), f"{low:.2%} to {high:.2%}")
-        rows.append((*row, _percent(best["val_top3"]), _percent(best["val_top5"]), f"{best['val_loss']:.4f}"))
-    published = _percent(best["val_top1_published_protocol"])
-    rows.append(("val", "published", _count(best["n_val"]), published, "", "", "", ""))
+        rows.append(_figures_row(run.split, values, "**"))
+    rows += [
+        _figures_row(split, stated) for split, stated in run.stated.items() if not run.measured or split != run.split
+    ]
+    if run.published_protocol is not None:
+        n = _count(run.stated["val"]["n"])
+        rows.append(("val", "published", n, _percent(run.published_protocol), "", "", "", ""))
     head = ("Drawings", "Protocol", "Number", "Top-1", "95% interval", "Top-3", "Top-5", "Loss")
-    table = f"Figures of `best.model`, epoch {best['epoch']}:\n\n" + _table("llrrrrrr", head, rows)
+    weights = "best.model" if run.metrics else f"{result.name}.model"
+    table = f"Figures of `{weights}`, epoch {run.best_epoch}:\n\n" + _table("llrrrrrr", head, rows)
     if run.measured and run.split == "val":
         why = "" if run.config.data["n_by_split"].get("test") else "The dataset has no test split. "
         table += f"\n{why}The val drawings chose the epoch, so expect a little less of new drawings.\n"
     return table
+
+
+def _figures_row(split: str, values: dict[str, Any], mark: str = "") -> tuple[str, ...]:
+    low, high = wilson_interval(round(values["top1"] * values["n"]), values["n"])
+    return (
+        split,
+        "honest",
+        _count(values["n"]),
+        f"{mark}{values['top1']:.2%}{mark}",
+        f"{low:.2%} to {high:.2%}",
+        _percent(values["top3"]),
+        _percent(values["top5"]),
+        f"{values['loss']:.4f}",
+    )
 
 
 def _mistakes(measured: "Evaluation", pictures: dict[str, str]) -> Iterator[str]:

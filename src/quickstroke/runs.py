@@ -114,7 +114,7 @@ def read_config(folder: Path) -> RunConfig:
             model=configs.from_json(ModelConfig, values["model"], f"{path}: model"),
             train=configs.from_json(TrainConfig, values["train"], f"{path}: train"),
             classes=check_classes(values["classes"], str(path)),
-            data=_data(values["data"]),
+            data=check_data(values["data"]),
             teachers=tuple(dict(teacher) for teacher in values.get("teachers", [])),
         )
     except OSError as error:
@@ -125,7 +125,7 @@ def read_config(folder: Path) -> RunConfig:
         raise RunError(f"{path}: damaged ({type(error).__name__}: {error})") from error
 
 
-def _data(values: dict[str, Any]) -> dict[str, Any]:
+def check_data(values: dict[str, Any]) -> dict[str, Any]:
     """What `describe_data` wrote; KeyError or TypeError where it cannot be that."""
     texts = values["path"], values["manifest_sha256"], values["split"]["rule"]
     if not all(isinstance(text, str) for text in texts):

@@ -12,13 +12,16 @@ from quickstroke.cli.common import Json, note, optional, parse, percent, print_j
 
 @dataclass(frozen=True)
 class Options:
-    """Runs and results documents become one results document with pictures.
+    """Runs, published models and results documents become one results document with pictures.
 
     Of a run it has the configuration, the log and the data, and of its best weights honest figures, confusions and
-    mistakes. Sections of documents are carried over with their curves. Pictures go to FILE_files beside FILE.md.
+    mistakes; of a published model the same without a log, with --data. Sections of documents are carried over with
+    their curves. Pictures go to FILE_files beside FILE.md.
     """
 
-    sources: Annotated[Positional[tuple[str, ...]], optional("run folders and results documents", "RUN_OR_DOCUMENT...")]
+    sources: Annotated[
+        Positional[tuple[str, ...]], optional("run folders, published .model files and results documents", "SOURCE...")
+    ]
     into: Annotated[str, arg(metavar="FILE.md", help="the document to write; an earlier one is replaced")]
     split: Annotated[
         Literal["auto", "test", "val"],
@@ -26,7 +29,7 @@ class Options:
     ] = "auto"
     data: Annotated[
         tuple[str, ...],
-        optional("where to look for datasets that are no longer where a run found them", "DIR..."),
+        optional("where the datasets of published models are, and those that a run no longer finds", "DIR..."),
     ] = ()
     device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where the models run")] = "auto"
     no_mistakes: Annotated[
