@@ -170,6 +170,13 @@ def test_seeds_go_by_index_and_base() -> None:
         assert not set(seeds(base, indices).tolist()) & set(first.tolist())
 
 
+def test_neighbours_are_changed_independently() -> None:
+    """How far one drawing is turned says nothing of the next one, which may be another view of the same drawing."""
+    angles = np.array([angle_of(int(seed)) for seed in seeds((0,), np.arange(3000))])
+    for lag in (1, 2, 3):
+        assert abs(np.corrcoef(angles[:-lag], angles[lag:])[0, 1]) < 0.08  # over four standard errors
+
+
 # --- each change alone: of shape
 
 
@@ -187,6 +194,11 @@ def matrix_of(strokes: Strokes, seed: int, **changes: float) -> NDArray[np.float
     np.testing.assert_allclose(np.column_stack([old, np.ones(len(old))]) @ solution, new, rtol=0, atol=1e-5)
     matrix: NDArray[np.float64] = solution[:2].T.astype(np.float64)
     return matrix
+
+
+def angle_of(seed: int) -> float:
+    a = matrix_of(HOUSE, seed, turn=0.1)
+    return float(np.arctan2(a[1, 0], a[0, 0]))
 
 
 HOUSE: Strokes = [np.array([[0, 90], [10, 255], [200, 240], [210, 100], [0, 90]]), np.array([[0, 90], [99, 0]])]

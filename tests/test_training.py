@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from quickstroke import augmentation, batches, distillation, runs, training
+from quickstroke import augmentation, batches, distillation, published, runs, training
 from quickstroke.augmentation import Augmentation
 from quickstroke.config import ModelConfig, TrainConfig
 from quickstroke.config import recipe as options_of
 from quickstroke.dataset import FractionSplit, PositionSplit, PreparedDataset, prepare
-from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError, TrainingError
+from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError, TrainingError, WeightsError
 from quickstroke.evaluation import evaluate, reestimate_batchnorm
 from quickstroke.formats import binary
 from quickstroke.models import StrokeClassifier
@@ -1106,6 +1106,22 @@ def test_of_several_models_it_is_the_mean(dataset, finished, tmp_path):
         expected = (one[key] + other[key]) / 2 if value.is_floating_point() else one[key]
         torch.testing.assert_close(value, expected, rtol=1e-6, atol=1e-7)
     assert not torch.equal(one["linear.weight"], other["linear.weight"])
+
+
+def test_the_temperature_of_a_published_model_is_taken_back(finished, tmp_path):
+    loaded = published.load_model(finished["default"])
+    trained = {key: value.clone() for key, value in loaded.model.state_dict().items()}
+    loaded.model.adjust_logits(1 / 0.5, torch.zeros(3))
+    path = published.write_model(tmp_path, loaded, {"calibration": {"temperature": 0.5, "prior": 0.0}})
+    assert not torch.equal(weights_of(path)["linear.weight"], trained["linear.weight"])
+    model = StrokeClassifier(replace(MODEL, n_classes=3))
+    begin_with(model, loaded.classes, [str(path)])
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, trained[key]), key
+    for temperature in (0, -1.0, "hot", None, float("nan")):
+        published.write_model(tmp_path, loaded, {"calibration": {"temperature": temperature}})
+        with pytest.raises(WeightsError, match=r"its card tells the temperature .*; expected one above 0"):
+            begin_with(model, loaded.classes, [str(path)])
 
 
 def test_models_of_different_names_or_classes_have_no_mean(dataset, finished, tmp_path):

@@ -20,6 +20,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from quickstroke import splitmix
 from quickstroke.batches import Drawings
 from quickstroke.config import Preprocessing, check_types
 from quickstroke.errors import ConfigError
@@ -225,23 +226,22 @@ def are_across(view_seeds: NDArray[np.uint64], augmentation: Augmentation) -> ND
 def seeds(base: tuple[int, ...], indices: NDArray[np.int64]) -> NDArray[np.uint64]:
     """One seed (B,) for each of some drawings, of a few numbers and its index: the same wherever it stands."""
     first = np.random.SeedSequence(base).generate_state(1, np.uint64)[0]
+    # Hashed: from states a step apart neighbours would draw the same numbers, one later.
     with np.errstate(over="ignore"):
-        result: NDArray[np.uint64] = first + indices.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    return result
+        return splitmix.hashed(first + indices.astype(np.uint64) * splitmix.STEP)
 
 
-# --- Random numbers: splitmix64 (Steele, Lea and Flood, OOPSLA 2014), a state of one word for each drawing ------------
+# --- Random numbers: splitmix64, a state of one word for each drawing -------------------------------------------------
+
+_mix = numba.njit(inline="always")(splitmix.mix)
+_STEP = splitmix.STEP
 
 
 @numba.njit(inline="always")
 def _uniform(state: Any) -> Any:
     """A number from 0 to below 1; `state` uint64 (1,) goes on."""
-    state[0] += np.uint64(0x9E3779B97F4A7C15)
-    z = state[0]
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z = z ^ (z >> np.uint64(31))
-    return np.float64(z >> np.uint64(11)) * 2.0**-53
+    state[0] += _STEP
+    return np.float64(_mix(state[0]) >> np.uint64(11)) * 2.0**-53
 
 
 @numba.njit(inline="always")

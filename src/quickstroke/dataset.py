@@ -28,7 +28,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from quickstroke import formats
+from quickstroke import formats, splitmix
 from quickstroke.batches import Drawings
 from quickstroke.categories import CATEGORIES, check_classes, closest_words
 from quickstroke.drawing import Drawing, DrawingBlock, check_simplified, split_strokes
@@ -78,7 +78,7 @@ class FractionSplit:
 
     def assign(self, key_ids: NDArray[np.uint64], n_before: int = 0) -> NDArray[np.uint8]:
         """The split (N,) of each drawing, an index into SPLITS, whatever was `n_before` them in their class."""
-        position = _splitmix64(key_ids) / 2.0**64
+        position = splitmix.hashed(key_ids) / 2.0**64
         bounds = np.cumsum([self.train, self.val])
         # A split of fraction 0 gets nothing, whatever the rounding of the sums.
         parts = [i for i, part in enumerate((self.train, self.val, self.test), start=1) if part > 0]
@@ -137,15 +137,6 @@ def _hash_strokes(points: Any, pen_up: Any, offsets: Any, out: Any) -> None:
             for byte in (np.uint64(points[p, 0]), np.uint64(points[p, 1]), np.uint64(pen_up[p])):
                 value = (value ^ byte) * np.uint64(0x100000001B3)
         out[i] = value | np.uint64(1 << 63)
-
-
-def _splitmix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of splitmix64 (Steele, Lea and Flood, OOPSLA 2014): evenly spread 64 bits."""
-    with np.errstate(over="ignore"):
-        z = values.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from quickstroke.categories import check_classes, closest_words
 from quickstroke.config import ModelConfig, Precision, TrainConfig
 from quickstroke.dataset import SPLITS, PreparedDataset
 from quickstroke.distillation import open_targets, seeds_of_views, soften
-from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError, TrainingError
+from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError, TrainingError, WeightsError
 from quickstroke.evaluation import Evaluation, evaluate, reestimate_batchnorm
 from quickstroke.models import StrokeClassifier, n_parameters, threads_for
 from quickstroke.on_device import OnDevice, on_device, put
@@ -521,7 +521,8 @@ def average(averaged: nn.Module, model: nn.Module, decay: float, n_steps: int) -
 def begin_with(model: StrokeClassifier, classes: tuple[str, ...], paths: Sequence[str]) -> list[str]:
     """Copies the weights of a published model or a run, or the mean of several, where names and shapes are the same.
 
-    Rows of the output layer go by their word.
+    Rows of the output layer go by their word. The temperature that a published model was calibrated by is taken back:
+    a training makes logits of its own size, and models have a mean where theirs are alike.
 
     Returns:
         The names of what was copied, whole or in part.
@@ -530,7 +531,7 @@ def begin_with(model: StrokeClassifier, classes: tuple[str, ...], paths: Sequenc
         ConfigError: nothing but the output layer would be, or several are not of one name and the same classes.
         WeightsError: a model cannot be loaded.
     """
-    loaded, *others = [published.load_model(cards.find_model(path)) for path in paths]
+    loaded, *others = [_uncalibrated(published.load_model(cards.find_model(path))) for path in paths]
     for path, other in zip(paths[1:], others, strict=True):
         if (other.name, other.classes) != (loaded.name, loaded.classes):
             raise ConfigError(
@@ -555,6 +556,19 @@ def begin_with(model: StrokeClassifier, classes: tuple[str, ...], paths: Sequenc
             f"pretrained {paths[0]}: {loaded.name} has no layer of the shape that {model.config.name} has"
         )
     return copied
+
+
+def _uncalibrated(loaded: published.LoadedModel) -> published.LoadedModel:
+    """The model as it was before its calibration, but for the preference of classes, which is no matter of size.
+
+    Raises:
+        WeightsError: the card's temperature is none.
+    """
+    temperature = ((loaded.card or {}).get("calibration") or {}).get("temperature", 1.0)
+    if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
+        raise WeightsError(f"{loaded.path}: its card tells the temperature {temperature!r:.60}; expected one above 0")
+    loaded.model.adjust_logits(temperature, torch.zeros(1))
+    return loaded
 
 
 def _mean_weights(weights: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
