@@ -153,6 +153,13 @@ def test_what_is_rounded_differs_from_epoch_to_epoch() -> None:
     assert np.array_equal(rebalanced(np.arange(100), labels, 0.5, 100, rng()), first)
 
 
+def test_any_drawings_may_come_together() -> None:
+    """Half of forty of one class: not every second one."""
+    generator = rng()
+    subsets = {tuple(rebalanced(np.arange(40), np.zeros(40, int), 0.5, 20, generator)) for _ in range(50)}
+    assert len(subsets) == 50
+
+
 def test_every_drawing_once_where_nothing_is_rebalanced() -> None:
     assert rebalanced(np.arange(50), np.arange(50) % 3, 0.0, 50, rng(4)).tolist() == list(range(50))
 

@@ -288,6 +288,33 @@ def test_interrupt_leaves_a_checkpoint_and_resumes_to_the_same_weights(dataset, 
         assert all(torch.equal(cut[key], full[key]) for key in full)
 
 
+def test_a_training_goes_on_when_nobody_reads_what_it_says(dataset, tmp_path):
+    options = ["--data", dataset.path, "--into", tmp_path / "run", "--n-epochs", "20"]
+    command = [sys.executable, "-m", "quickstroke", "train", MODEL, *map(str, options)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout.readline().startswith("Epoch: 1/20")
+    process.stdout.close()
+    err = process.stderr.read()
+    assert process.wait(timeout=60) == 0
+    assert err.count("nobody reads stdout any more; going on without it") == 1 and "Traceback" not in err
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 20
+
+
+@pytest.mark.parametrize("arguments", ["--help", "--version", "report --help", "models"])
+@pytest.mark.parametrize(("redirection", "code"), [("| true", 0), (">&-", 0), ("> /dev/full", 2)])
+def test_output_that_goes_nowhere(arguments, redirection, code):
+    if redirection == "> /dev/full" and not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    for unbuffered in ("", "1"):
+        command = f"set -o pipefail; {shlex.quote(sys.executable)} -m quickstroke {arguments} {redirection}"
+        environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+        assert not code or "No space left on device" in done.stderr
+
+
 def test_bad_drawing_files(run, tmp_path, binary_folder):
     whole = (binary_folder / "star.bin").read_bytes()
     header = struct.pack("<Q2sbIH", 1, b"US", 1, 0, 1)
@@ -478,6 +505,9 @@ def test_options_without_effect_are_told(run, trained, dataset, binary_folder, t
     assert "--dropout has no effect with --recipe seed" in seed.err
     assert "--teacher-cache has no effect without --teacher" in seed.err
     assert "--unfinished has no effect with --augment view" in views.err
+    all_words = ("--teacher", trained, "--unlabelled", 0.5)
+    taught = run("train", MODEL, "--data", dataset.path, "--into", f"{into}6", "--n-epochs", 1, *all_words)
+    assert f"--unlabelled has no effect: no drawing of {dataset.path} has another word" in taught.err
 
 
 def test_files_without_drawings_are_told(run, trained, tmp_path):
@@ -771,7 +801,51 @@ def test_publishing_scores_another_datasets_test_split_unless_it_was_learnt_from
     assert run("prepare", binary_folder, "--into", seen, "--n-train", 30, "--n-val", 0, "--n-test", 10).code == 0
     refused = run("publish", trained, "--into", tmp_path / "other", "--test-data", seen)
     one_line(refused, "10 test drawings of 'circle'", "learnt from", "--held-out")
+    none = tmp_path / "none"
+    (tmp_path / "stars").mkdir()
+    shutil.copy(binary_folder / "star.bin", tmp_path / "stars" / "cat.bin")
+    assert run("prepare", tmp_path / "stars", "--into", none, "--fractions", 0, 0, 1).code == 0
+    without = run("publish", trained, "--into", tmp_path / "other", "--test-data", none)
+    one_line(without, "split 'test' has no drawing of the words of " + MODEL)
+    validated = tmp_path / "validated"
+    assert run("prepare", binary_folder, "--into", validated, "--n-train", 40, "--n-val", 0, "--n-test", 10).code == 0
+    refused = run("publish", trained, "--into", tmp_path / "other", "--test-data", validated)
+    one_line(refused, "10 test drawings of 'circle'", "chose its epoch and its calibration", "--held-out")
     assert not (tmp_path / "other").exists()
+
+
+def test_publishing_finds_the_dataset_where_it_is_now(run, dataset, trained, binary_folder, tmp_path):
+    moved = shutil.copytree(trained, tmp_path / "moved")
+    values = config_of(moved)
+    values["data"]["path"] = "gone"
+    (moved / "config.json").write_text(json.dumps(values))
+    poor = run("publish", moved, "--into", tmp_path / "poor", "--json")
+    assert poor.code == 0 and set(poor.json["figures"]) == {"val"}
+    assert "its dataset cannot be used, seen from this folder (--data DIR: where it is): gone" in poor.err
+    found = run("publish", moved, "--into", tmp_path / "found", "--data", dataset.path, "--json")
+    assert found.code == 0 and set(found.json["figures"]) == {"val", "test"}
+    one_line(run("publish", moved, "--into", tmp_path / "no", "--data", tmp_path / "nowhere"), "nowhere")
+    assert run("prepare", binary_folder, "--into", tmp_path / "other", "--n-train", 39, "--n-val", 5).code == 0
+    one_line(run("publish", moved, "--into", tmp_path / "no", "--data", tmp_path / "other"), "another dataset")
+    both = run("publish", moved, "--into", tmp_path / "no", "--test-data", tmp_path / "other")
+    one_line(both, "--test-data needs the run's own dataset, too", "gone")
+    assert not (tmp_path / "no").exists()
+
+
+def test_publishing_words_without_test_drawings(run, drawings, tmp_path):
+    """The dataset has test drawings, of other words."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for word, n in (("circle", 7), ("house", 7), ("star", 60)):
+        binary.write(folder / f"{word}.bin", drawings[word][:n])
+    assert run("prepare", folder, "--into", tmp_path / "data", "--fractions", 0.5, 0.46, 0.04).code == 0
+    by_class = PreparedDataset(tmp_path / "data").manifest["n_by_class"]
+    words = [word for word in by_class if not by_class[word]["test"]]
+    assert 0 < len(words) < 3 and all(by_class[word]["val"] for word in words)
+    options = ("--data", tmp_path / "data", "--n-epochs", 1, "--into", tmp_path / "run")
+    assert run("train", MODEL, *options, "--train-classes", *words).code == 0
+    published = run("publish", tmp_path / "run", "--into", tmp_path / "set", "--json")
+    assert published.code == 0 and set(published.json["figures"]) == {"val"}
 
 
 def test_a_rerun_comes_out_the_same(run, trained, tmp_path):

@@ -744,6 +744,16 @@ def test_offsets_that_point_elsewhere_are_refused(at: int, value: int, copy: Pat
         PreparedDataset(copy)
 
 
+@pytest.mark.parametrize("at", [0, 90, 179])
+def test_a_drawing_without_an_end_is_refused(at: int, copy: Path) -> None:
+    end = int(np.fromfile(copy / "offsets.bin", "<u4")[at + 1]) - 1
+    bits = np.fromfile(copy / "pen_up.bin", np.uint8)
+    bits[end >> 3] ^= 1 << (end & 7)
+    bits.tofile(copy / "pen_up.bin")
+    with pytest.raises(DatasetError, match=r"pen_up\.bin: has a drawing whose last point ends no stroke"):
+        PreparedDataset(copy)
+
+
 @pytest.mark.parametrize("name", ARRAYS)
 def test_flipped_byte_is_found(name: str, copy: Path) -> None:
     PreparedDataset(copy).verify()

@@ -82,9 +82,9 @@ def probabilities(loaded: LoadedModel, data: PreparedDataset, indices: NDArray[n
     return loaded.probabilities(batch.points, batch.lengths)
 
 
-def near(ours: Any, theirs: Any) -> bool:
-    """To the rounding of 16 bits."""
-    return np.allclose(ours, theirs, rtol=2e-3, atol=1e-5)
+def near(said: NDArray[np.float16], theirs: Any) -> bool:
+    """Whether logarithms are of these probabilities, to the rounding of 16 bits."""
+    return np.allclose(np.exp(said.astype(float)), theirs, rtol=2e-3, atol=1e-5)
 
 
 def no_asking(n: int) -> None:
@@ -96,11 +96,11 @@ def no_asking(n: int) -> None:
 
 @st.composite
 def said(draw: st.DrawFn) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
-    """Probabilities (B, K) and labels (B,), some of them -1."""
+    """Logarithms of probabilities (B, K), and labels (B,), some of them -1."""
     n, k = draw(st.integers(1, 6)), draw(st.integers(1, 5))
     raw = draw(hnp.arrays(np.float64, (n, k), elements=st.floats(0.001, 1)))
     labels = draw(hnp.arrays(np.int64, n, elements=st.integers(-1, k - 1)))
-    return (raw / raw.sum(1, keepdims=True)).astype(np.float16), labels
+    return np.log(raw / raw.sum(1, keepdims=True)).astype(np.float16), labels
 
 
 @settings(deadline=None)
@@ -118,12 +118,12 @@ def test_targets_are_a_mixture_of_teacher_and_label(
     temperature: float,
     smoothing: float,
 ) -> None:
-    probabilities, labels = said
-    targets = soften(probabilities, labels, weight, odds, temperature, smoothing)
+    logarithms, labels = said
+    targets = soften(logarithms, labels, weight, odds, temperature, smoothing)
     assert targets.dtype == torch.float32
     np.testing.assert_allclose(targets.sum(1), 1, rtol=1e-5)
-    for row, label, target in zip(probabilities.astype(float), labels, targets, strict=True):
-        teacher = row ** (1 / temperature) / (row ** (1 / temperature)).sum()
+    for row, label, target in zip(logarithms.astype(float), labels, targets, strict=True):
+        teacher = np.exp(row / temperature) / np.exp(row / temperature).sum()
         truth = np.eye(len(row))[label] * (1 - smoothing) + smoothing / len(row)
         if label >= 0 and len(row) > 1:
             others = 1 - teacher[label]
@@ -135,24 +135,28 @@ def test_targets_are_a_mixture_of_teacher_and_label(
 
 
 def test_targets_do_not_change_what_teachers_said() -> None:
-    probabilities = np.array([[0.5, 0.5], [0.25, 0.75]], np.float16)
-    before = probabilities.copy()
-    soften(probabilities, np.array([0, -1]), 0.5, 10.0, 2.0, 0.1)
-    assert np.array_equal(probabilities, before)
+    said = np.log(np.array([[0.5, 0.5], [0.25, 0.75]])).astype(np.float16)
+    before = said.copy()
+    soften(said, np.array([0, -1]), 0.5, 10.0, 2.0, 0.1)
+    assert np.array_equal(said, before)
 
 
 def test_above_a_temperature_of_one_targets_say_more_of_the_rest() -> None:
-    probabilities, labels = np.array([[0.9, 0.09, 0.01]], np.float16), np.array([-1])
-    sharp, plain, soft = (soften(probabilities, labels, 1.0, 1.0, t, 0.0)[0].tolist() for t in (0.5, 1.0, 3.0))
+    said, labels = np.log(np.array([[0.9, 0.09, 0.01]])).astype(np.float16), np.array([-1])
+    sharp, plain, soft = (soften(said, labels, 1.0, 1.0, t, 0.0)[0].tolist() for t in (0.5, 1.0, 3.0))
     assert sharp[0] > plain[0] > soft[0] > soft[1] > soft[2] > plain[2] > sharp[2]
 
 
+def test_a_high_temperature_brings_up_what_is_all_but_impossible() -> None:
+    said, labels = np.array([[0.0, -18.0, -24.0]], np.float16), np.array([-1])
+    target = soften(said, labels, 1.0, 1.0, 6.0, 0.0)[0].numpy()
+    np.testing.assert_allclose(target, np.exp([0, -3, -4]) / np.exp([0, -3, -4]).sum(), rtol=1e-5)
+
+
 def test_odds_of_a_label_settle_a_doubt_and_leave_certainty() -> None:
-    probabilities, labels = (
-        np.array([[0.5, 0.5], [0.999, 0.001], [0.5, 0.5], [1, 0]], np.float16),
-        np.array([1, 1, -1, 1]),
-    )
-    doubt, sure, unknown, certain = soften(probabilities, labels, 1.0, 10.0, 1.0, 0.0).tolist()
+    half = np.log(0.5)
+    said = np.array([[half, half], [np.log(0.999), np.log(0.001)], [half, half], [0, -np.inf]], np.float16)
+    doubt, sure, unknown, certain = soften(said, np.array([1, 1, -1, 1]), 1.0, 10.0, 1.0, 0.0).tolist()
     assert doubt == pytest.approx([1 / 11, 10 / 11])
     assert sure == pytest.approx([0.99, 0.01], abs=1e-3)
     assert unknown == [0.5, 0.5]
@@ -177,13 +181,12 @@ def test_a_teacher_says_what_it_says_of_the_drawings(
     values = targets.of(0, POOL)
     assert values.shape == (120, 3) and values.dtype == np.float16
     assert near(values, probabilities(targets.models[0], dataset, dataset.indices("train")))
-    assert np.ptp(values, axis=0).max() > 0.05
+    assert np.ptp(np.exp(values), axis=0).max() > 0.05
 
 
 def test_several_teachers_say_their_geometric_mean(publish: Publish, opened: OpenTargets) -> None:
     paths = [publish(), publish("bipool_lay1_sz4", seed=1), publish(seed=2)]
-    each = [opened(path).of(0, POOL).astype(float) for path in paths]
-    mean = np.prod(each, axis=0) ** (1 / 3)
+    mean = np.exp(np.mean([opened(path).of(0, POOL).astype(float) for path in paths], axis=0))
     assert near(opened(*paths).of(0, POOL), mean / mean.sum(1, keepdims=True))
 
 
@@ -221,14 +224,14 @@ def test_views_differ_where_there_is_augmentation(publish: Publish, opened: Open
     path = publish()
     plain, augmented = opened(path), opened(path, change=STROKES)
     assert np.array_equal(plain.of(0, POOL), plain.of(1, POOL))
-    assert not near(augmented.of(0, POOL), augmented.of(1, POOL))
+    assert not near(augmented.of(0, POOL), np.exp(augmented.of(1, POOL)))
     assert plain.folder != augmented.folder
 
 
 def test_a_drawing_that_comes_twice_has_two_views(publish: Publish, opened: OpenTargets) -> None:
     twice = np.repeat(POOL[:5], 2)
     values = opened(publish(), change=STROKES).of(0, twice)
-    assert not any(near(values[k], values[k + 1]) for k in range(0, 10, 2))
+    assert not any(near(values[k], np.exp(values[k + 1])) for k in range(0, 10, 2))
     plain = opened(publish()).of(0, twice)
     assert np.array_equal(plain[::2], plain[1::2])
 
@@ -363,4 +366,4 @@ def test_a_padded_teacher_in_bfloat16_says_nearly_the_same(publish: Publish, ope
         for precision in (torch.float32, torch.bfloat16)
     )
     assert not np.array_equal(exact, rounded)
-    assert np.abs(exact.astype(float) - rounded).max() < 0.1
+    assert np.abs(np.exp(exact.astype(float)) - np.exp(rounded)).max() < 0.1

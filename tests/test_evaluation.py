@@ -433,6 +433,26 @@ def test_the_fitted_temperature_lowers_the_loss_and_changes_no_guess(dataset):
     assert again.temperature == pytest.approx(1, abs=2e-3)
 
 
+def test_a_model_that_is_always_right_is_not_made_sure_of_it():
+    """Of 200 drawings that it knows the next may still be another: one in 202 that it is told to expect."""
+    rng = np.random.default_rng(0)
+    strokes = [[rng.integers(0, 256, (5, 2)).astype(np.uint8)] for _ in range(200)]
+    data = MemoryDataset(("a", "b"), [(0, drawing) for drawing in strokes])
+    model = small("simple_lay1_sz8", n_classes=2)
+    batch = batches.gather(data, whole(data), identity(data), 100)
+    with torch.no_grad():
+        said = model(torch.from_numpy(batch.points), torch.from_numpy(batch.lengths))
+        model.linear.bias[1] += (said[:, 0] - said[:, 1]).sort().values[99:101].mean()
+        said = model(torch.from_numpy(batch.points), torch.from_numpy(batch.lengths))
+    labels = said.argmax(1).tolist()
+    assert 0 < sum(labels) < 200
+    known = MemoryDataset(data.classes, list(zip(labels, strokes, strict=True)))
+    fitted = fit_calibration(model, known, whole(known), identity(known), np.array([5, 5]))
+    fitted.apply(model, np.array([5, 5]))
+    scores = evaluate(model, known, whole(known), known.classes, identity(known))
+    assert scores.top(1) == 1 and scores.probability.mean() < 1 - 1e-3
+
+
 def test_every_class_counts_alike_for_the_temperature(dataset):
     """A class that is there five times over moves nothing."""
     model, indices = small(), dataset.indices("train")

@@ -291,7 +291,7 @@ def test_a_run_of_one_epoch(copy, tmp_path):
     ("change", "reason"),
     [
         ({"path": "/nowhere/data_set"}, "its dataset is gone: nothing at /nowhere/data_set"),
-        ({"manifest_sha256": "0123456789abcdef"}, "its own had 0123456789ab"),
+        ({"manifest_sha256": "0123456789abcdef"}, ", it had 0123456789ab"),
     ],
     ids=["gone", "changed"],
 )
@@ -358,6 +358,11 @@ def test_sources_that_cannot_be_reported(run, tmp_path):
         report.write_report([tmp_path], into)
     with pytest.raises(ConfigError, match=r"is a folder; expected the document to write, such as .*results\.md"):
         report.write_report([run], tmp_path)
+    for name in ("results.txt", "config.json", "results"):
+        with pytest.raises(
+            ConfigError, match=rf"{name}: expected the document to write, such as .*results\.md|config\.md"
+        ):
+            report.write_report([run], tmp_path / name)
     (tmp_path / "empty.md").write_text("# Results\n")
     with pytest.raises(DocumentError, match="no results in it"):
         report.write_report([tmp_path / "empty.md"], into)
@@ -428,8 +433,8 @@ def test_a_published_model_without_its_dataset(model, folder, seed_run, tmp_path
     into = tmp_path / "out.md"
     assert cli.main(["report", str(model), "--into", str(into)]) == 0
     captured = capsys.readouterr()
-    assert "not measured: where its dataset with the manifest " in captured.err
-    assert "is was not said (--data DIR" in captured.err
+    assert "not measured: nothing says where its dataset is, with the manifest " in captured.err
+    assert "(--data DIR: where it is now)" in captured.err
     text = into.read_text()
     figures = json.loads(model.with_suffix(".json").read_text())["figures"]
     assert "Below is what its card states; confusions and mistakes are left out." in text
@@ -437,7 +442,9 @@ def test_a_published_model_without_its_dataset(model, folder, seed_run, tmp_path
         assert f"| {split} | honest | 30 | {figures[split]['top1']:.2%} |" in text
     (result,) = report.write_report([model], into, data=[folder / "fractions"])
     assert result.run is not None
-    assert f"is another by now: {folder / 'fractions'} has the manifest" in result.run.why_no_data
+    assert re.fullmatch(r"no --data has the manifest [0-9a-f]{12} of its dataset", result.run.why_no_data)
+    with pytest.raises(DatasetError, match=r"nowhere: no prepared dataset there"):
+        report.write_report([model], into, data=["nowhere"])
 
 
 def test_a_model_with_a_test_split_of_its_own(run, binary_folder, dataset, tmp_path, capsys):
@@ -446,10 +453,18 @@ def test_a_model_with_a_test_split_of_its_own(run, binary_folder, dataset, tmp_p
     assert cli.main(command) == 0, capsys.readouterr().err
     others = PreparedDataset(tmp_path / "others")
     path = tmp_path / "simple_lay1_sz4.model"
+    own = f"Data: manifest `{dataset.manifest_sha256[:12]}`"
     for split, data in (("test", others), ("val", dataset)):
         (result,) = report.write_report([path], tmp_path / "out.md", split=split, data=[dataset.path, others.path])
         assert report.figures(result)["top1"] == measured_again(path, data, split).top(1)
         assert report.figures(result)["n"] == len(data.indices(split))
+        text = (tmp_path / "out.md").read_text()
+        assert own + (" from 3 source files. " if split == "val" else ". ") + "Drawings: 120 train" in text
+        assert f"\nThe test figures are of another dataset, manifest `{others.manifest_sha256[:12]}`.\n" in text
+        # Of which dataset's classes these are all cannot be said by another one.
+        assert ("train_classes = classes[:]" in text) == (split == "val")
+    (result,) = report.write_report([path], tmp_path / "out.md", data=[dataset.path])
+    assert result.run is not None and "of the dataset of its test drawings" in result.run.why_no_data
 
 
 def test_a_model_and_its_run_are_told_apart(run, model, dataset, tmp_path):
@@ -460,22 +475,81 @@ def test_a_model_and_its_run_are_told_apart(run, model, dataset, tmp_path):
     ]
 
 
-def test_models_that_tell_nothing_of_their_training(model, tmp_path):
-    card = json.loads(model.with_suffix(".json").read_text())
-    no_epoch = {"training": card["training"] | {"epochs": 0}}
-    for change in (
-        *({"training": {}}, {"training": 3}, no_epoch, {"figures": {}}, {"figures": {"val": {"top1": 0.5}}}),
-        *({"data": {"split": {}}}, {"teachers": 5}),
-    ):
-        changed = card | change
-        changed["card_sha256"] = cards.card_hash(changed)
-        model.with_suffix(".json").write_text(json.dumps(changed))
-        with pytest.raises(RunError, match=r"simple_lay1_sz4\.model: its card does not tell of its training \("):
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(("training",), ("figures",), ("figures", "val"), ("data",), ("parameters",), ("command",)),
+        *(("training", key) for key in ("epochs", "best_epoch", "seconds")),
+        *(("figures", "val", key) for key in ("top3", "n", "loss")),
+        *(("figures", "test", "top5"), ("data", "split")),
+    ],
+    ids="-".join,
+)
+def test_models_that_tell_nothing_of_their_training(model, tmp_path, path):
+    good = json.loads(model.with_suffix(".json").read_text())
+    for value in ("missing", -1, float("nan"), 10**400, [{"name": "x"}]):
+        card = json.loads(json.dumps(good))
+        *above, last = path
+        place = card
+        for key in above:
+            place = place[key]
+        if value == "missing":
+            del place[last]
+        elif last == "command":  # which may be any text
+            continue
+        else:
+            place[last] = value
+        card["card_sha256"] = cards.card_hash(card)
+        model.with_suffix(".json").write_text(json.dumps(card))
+        with pytest.raises((RunError, WeightsError), match=r"does not tell of its training \(|damaged card"):
             report.write_report([model], tmp_path / "out.md")
-    model.with_suffix(".json").unlink()
-    with pytest.raises(RunError, match=r"has no card, so nothing tells how it was trained"):
-        report.write_report([model], tmp_path / "out.md")
     assert not (tmp_path / "out.md").exists()
+
+
+def test_weights_without_a_card(run, model, tmp_path):
+    model.with_suffix(".json").unlink()
+    with pytest.raises(
+        RunError, match=r"has no card, which would tell how it was trained; `quickstroke evaluate` measures"
+    ):
+        report.write_report([model], tmp_path / "out.md")
+    with pytest.raises(RunError, match=rf"best\.model: has no card, .*; report its run, {run}$"):
+        report.write_report([run / "best.model"], tmp_path / "out.md")
+
+
+def test_a_published_model_by_its_name(model, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    shutil.copytree(model.parent, "lstm")
+    (result,) = report.write_report([model.stem], "out.md")
+    assert result.source == (tmp_path / "here" / "lstm" / model.name).resolve()
+
+
+def test_a_model_that_was_published_before_its_training_had_ended(run, dataset, tmp_path, capsys):
+    copied = shutil.copytree(run, tmp_path / "copy")
+    edit_json(copied / "config.json", lambda values: values["train"].update(n_epochs=9))
+    assert cli.main(["publish", str(copied), "--into", str(tmp_path)]) == 0
+    report.write_report([tmp_path / "simple_lay1_sz4.model"], tmp_path / "out.md")
+    assert "It was published after 2 of 9 epochs, the best of which is " in (tmp_path / "out.md").read_text()
+
+
+def test_a_report_of_a_report_of_a_model(model, tmp_path):
+    report.write_report([model], tmp_path / "out.md")
+    (result,) = report.write_report([tmp_path / "out.md"], tmp_path / "again.md")
+    assert (
+        report.figures(result)["epochs"] == 0 and "| 3 |  |  |  | not measured |" in (tmp_path / "again.md").read_text()
+    )
+    text = (tmp_path / "again.md").read_text()
+    assert "It has no log there; nothing was measured here." in text
+    assert "as its document says" not in text
+
+
+def test_a_command_stays_on_its_line(model, tmp_path):
+    card = json.loads(model.with_suffix(".json").read_text())
+    card["command"] = "quickstroke train\n\n# Heading\n"
+    card["card_sha256"] = cards.card_hash(card)
+    model.with_suffix(".json").write_text(json.dumps(card))
+    report.write_report([model], tmp_path / "out.md")
+    assert "by `quickstroke train # Heading`." in (tmp_path / "out.md").read_text()
 
 
 @pytest.mark.parametrize("before", [None, {"trainings": 3, "seconds": 600.0, "missing": []}], ids=["unknown", "known"])

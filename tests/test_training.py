@@ -403,6 +403,8 @@ def test_another_model_other_classes_or_data_do_not_resume(dataset, finished, bi
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(RunError, match="model name"):
         train(ModelConfig.from_name("simple_lay1_sz5"), CONFIG, dataset, folder, resume=True)
+    with pytest.raises(RunError, match="model name"):
+        train(ModelConfig.from_name("bipool_img2_lay1_sz4"), CONFIG, dataset, folder, resume=True)
     with pytest.raises(RunError, match="classes"):
         train(MODEL, CONFIG, dataset, folder, resume=True, train_classes=("star", "house", "circle"))
     prepare(binary_folder, tmp_path / "other", split=PositionSplit(39, 10, 10))
@@ -964,6 +966,12 @@ def test_a_part_of_an_epoch_is_of_other_classes(dataset, finished, tmp_path, mon
     is_labelled = ((rows == 0) | (rows == 1)).all(1)
     assert int((~is_labelled).sum()) == pytest.approx(30, abs=1)
     assert runs.read_metrics(tmp_path / "run")[0]["n_train"] == pytest.approx(120, abs=1)
+
+
+def test_without_drawings_of_other_classes_an_epoch_has_all_of_its_own(dataset, finished, tmp_path):
+    config = replace(CONFIG, n_epochs=1, teacher=(str(finished["default"]),), unlabelled=0.25)
+    train(MODEL, config, dataset, tmp_path / "run")
+    assert runs.read_metrics(tmp_path / "run")[0]["n_train"] == 120
 
 
 def test_of_blends_across_classes_teachers_alone_say_something(dataset, finished, tmp_path, monkeypatch):

@@ -470,7 +470,11 @@ def test_the_trial_of_a_worker_that_lives_is_left_alone(dataset, tmp_path, monke
     tuning.work(search, Watcher(on_wait=waits.append, should_stop=lambda: bool(waits) and time.monotonic() > until))
     assert waits == [[0]]
     assert [trial.state for trial in tuning.trials(search)] == ["running", "complete", "complete"]
+    # Nor is one lost that was just taken up, whatever its last worker said.
     other.set_user_attr("alive", time.time() - tuning.LOST_S - 1)
+    tuning.work(search, Watcher(should_stop=lambda: True))
+    assert tuning.trials(search)[0].state == "running"
+    monkeypatch.setattr(tuning, "LOST_S", 0.5)
     tuning.work(search)
     assert [trial.state for trial in tuning.trials(search)] == ["complete"] * 3
 

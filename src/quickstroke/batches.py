@@ -113,7 +113,11 @@ def rebalanced(
     n_of_class = np.bincount(labels)
     weights = n_of_class[labels].astype(np.float64) ** -balance
     expected = weights * (n / weights.sum())
-    # Each drawing as often as expected, rounded up or down at random.
-    position = np.cumsum(expected) + rng.random()
-    times = np.diff(np.floor(position), prepend=np.floor(position[0] - expected[0])).astype(np.int64)
+    # Each drawing as often as expected, rounded up or down, and each class to within one: a random offset, and the
+    # drawings of each class in random order.
+    order = rng.permutation(len(indices))
+    order = order[np.argsort(labels[order], kind="stable")]
+    position = np.cumsum(expected[order]) + rng.random()
+    times = np.empty(len(indices), dtype=np.int64)
+    times[order] = np.diff(np.floor(position), prepend=np.floor(position[0] - expected[order[0]]))
     return np.repeat(indices, times)

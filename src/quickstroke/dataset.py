@@ -859,6 +859,8 @@ class PreparedDataset:
                 raise DatasetError(f"{self.path / 'labels.bin'}: has a label beyond its {len(self.classes)} classes")
             if splits.max() >= len(SPLITS):
                 raise DatasetError(f"{self.path / 'splits.bin'}: has a split beyond its {len(SPLITS)}")
+            if ascends and offsets[-1] <= n_points and not self._end_strokes(offsets.astype(np.int64)):
+                raise DatasetError(f"{self.path / 'pen_up.bin'}: has a drawing whose last point ends no stroke")
             pairs = labels[1:].astype(np.int64) * len(SPLITS) + splits
             counted += np.bincount(pairs, minlength=len(counted))
             offset, label = offsets[-1:], labels[-1:]
@@ -869,6 +871,12 @@ class PreparedDataset:
             raise DatasetError(
                 f"{self.path}: labels.bin or splits.bin has other counts than the manifest; prepare it again"
             )
+
+    def _end_strokes(self, offsets: NDArray[np.int64]) -> bool:
+        """Whether the last point of each drawing ends a stroke, by `offsets` (N + 1,): compiled code looks for it."""
+        first, ends = offsets[0] >> 3, offsets[1:] - 1
+        bits = self._read("pen_up", first, (ends[-1] >> 3) + 1)
+        return bool((bits[(ends >> 3) - first] >> (ends & 7).astype(np.uint8) & 1).all())
 
     def _read(self, name: str, begin: int, end: int) -> NDArray[Any]:
         """Elements `begin` to `end` of a flat array: from its file, so that nothing stays mapped."""

@@ -33,7 +33,7 @@ _DRAWINGS_A_CLASS = 50
 _BATCH_SIZE = 512
 _CPU = torch.device("cpu")
 # Of what is asked and kept: it changes with what an augmentation does.
-_VERSION = 10
+_VERSION = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Targets:
     def of(
         self, number: int, drawings: NDArray[np.int64], on_batch: Callable[[int], None] = lambda n: None
     ) -> NDArray[np.float16]:
-        """Probabilities float16 (N, K) of views of some drawings, computed where no file has them.
+        """Logarithms of probabilities, float16 (N, K), of views of some drawings, computed where no file has them.
 
         Of several teachers it is their geometric mean, normalized: what only one of them believes counts for little.
 
@@ -108,11 +108,11 @@ class Targets:
             columns = [loaded.classes.index(word) for word in self.classes]
             logits = loaded.model(put(points, self.device), put(lengths, self.device))
             total += logits.cpu()[:, columns].double().log_softmax(1)  # (B, K)
-        return (total / len(self.models)).softmax(1).numpy()
+        return (total / len(self.models)).log_softmax(1).numpy()
 
 
 def _read(path: Path, shape: tuple[int, int]) -> NDArray[np.float16] | None:
-    """The probabilities in a file; None where there is none, or it is damaged."""
+    """What a file has; None where there is none, or it is damaged."""
     try:
         known = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError):
@@ -192,15 +192,15 @@ def _facts(loaded: published.LoadedModel) -> dict[str, Any]:
 
 
 def soften(
-    probabilities: NDArray[Any],
+    said: NDArray[Any],
     labels: NDArray[np.int64],
     teacher_weight: float,
     label_odds: float,
     temperature: float,
     label_smoothing: float,
 ) -> Tensor:
-    """Targets float32 (B, K): what teachers say, and where the label (B,) is known, not -1, it beside them."""
-    targets = probabilities.astype(np.float32) ** (1 / temperature)
+    """Targets float32 (B, K): logarithms (B, K) of what teachers say, and beside it the label (B,), -1 for none."""
+    targets = np.exp(said.astype(np.float32) / temperature)
     known = np.flatnonzero(labels >= 0)
     targets[known, labels[known]] *= label_odds
     targets /= targets.sum(1, keepdims=True)

@@ -313,7 +313,14 @@ def _log_counts(n_trained: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _losses(logits: Tensor, labels: Tensor) -> Tensor:
-    return F.cross_entropy(logits, labels, reduction="none")  # (N,)
+    """The loss (N,) of targets that are a little less than sure."""
+    return F.cross_entropy(logits, labels, reduction="none", label_smoothing=_doubt(labels))
+
+
+def _doubt(labels: Tensor) -> float:
+    """What targets leave to other classes: right about all N drawings, a model may be wrong about the next one (Platt,
+    Probabilistic Outputs for Support Vector Machines, 1999, section 2.2)."""
+    return 1 / (len(labels) + 2)
 
 
 def _least_loss(
@@ -327,6 +334,7 @@ def _least_loss(
     columns = [logits] if prior is not None else [logits, -log_counts.expand_as(logits)]
     features = torch.stack(columns, dim=2)  # (N, K, 1 or 2)
     of_truth = features[torch.arange(len(labels)), labels]  # (N, 1 or 2)
+    of_target = torch.lerp(of_truth, features.mean(1), _doubt(labels))
     fitted = torch.tensor([1.0, 0.0], dtype=torch.float64)[: len(columns)]
 
     def loss(values: Tensor) -> Tensor:
@@ -335,7 +343,7 @@ def _least_loss(
     for _ in range(100):
         p = (features @ fitted + known).softmax(1)  # (N, K)
         mean = torch.einsum("nk,nkf->nf", p, features)
-        gradient = weights @ (mean - of_truth)
+        gradient = weights @ (mean - of_target)
         centred = features - mean.unsqueeze(1)
         curvature = torch.einsum("n,nk,nkf,nkg->fg", weights, p, centred, centred)
         step = torch.linalg.lstsq(curvature, gradient).solution

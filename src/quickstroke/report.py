@@ -25,7 +25,7 @@ from quickstroke import cards, documents
 from quickstroke.config import Device, TrainConfig
 from quickstroke.dataset import PreparedDataset
 from quickstroke.documents import ClassSlice, EndLine, EpochLine
-from quickstroke.errors import ConfigError, DatasetError, RunError
+from quickstroke.errors import ConfigError, DatasetError, RunError, WeightsError
 from quickstroke.files import atomic_write, write_text
 from quickstroke.intervals import wilson_interval
 
@@ -60,8 +60,9 @@ class RunFacts:
         before: the trainings that it went on from.
         stated: its own figures of splits, among them `val`: `top1`, `top3`, `top5`, `loss` and the number `n`.
         published_protocol: top-1 of `val` by that protocol, None where it is not known.
+        test_data: what the card tells of another dataset, whose test drawings it states figures of; else None.
         n_parameters: of its model.
-        data: its dataset, None where that is gone or another by now.
+        data: the dataset of `measured`, None where that is gone or another by now.
         why_no_data: a sentence when `data` is None.
         split: the drawings that `measured` is of.
         measured: the weights by the honest protocol, None without `data`.
@@ -76,12 +77,19 @@ class RunFacts:
     before: "TrainingsBefore"
     stated: dict[str, dict[str, Any]]
     published_protocol: float | None
+    test_data: dict[str, Any] | None
     n_parameters: int
     data: PreparedDataset | None
     why_no_data: str
     split: str
     measured: "Evaluation | None"
     command: str = ""
+
+    @property
+    def own_data(self) -> PreparedDataset | None:
+        """The dataset that it was trained on, None where it was not found."""
+        is_own = self.data and self.data.manifest_sha256 == self.config.data["manifest_sha256"]
+        return self.data if is_own else None
 
     @property
     def stopped_early(self) -> bool:
@@ -140,8 +148,8 @@ def write_report(
     """Writes a results document and, in `FILE_files` beside it, its pictures; those of an earlier one are replaced.
 
     Args:
-        sources: run folders, published models with their cards, and results documents.
-        into: the document.
+        sources: run folders, published models with their cards (files or names), and results documents.
+        into: the document, FILE.md.
         split: drawings that each run's best weights are measured on; `auto` takes those to test where there are any.
         data: datasets to look among where a run's own is no longer where it was, and for those of published models.
         with_mistakes: whether to show drawings that were mistaken, which are pictures of the dataset's own.
@@ -155,26 +163,27 @@ def write_report(
         RunError: a source that is none of these, a damaged run, one without a finished epoch, or a model whose card
             does not tell of its training.
         DocumentError: a document that cannot be read.
-        DatasetError: `split` is one that a run's dataset has not.
+        DatasetError: `split` is one that a run's dataset has not, or one of `data` is no dataset.
         WeightsError: a run's best weights, or a published model, are missing or damaged.
-        ConfigError: no source, a document that would overwrite a source, or no such device.
+        ConfigError: no source, a document that is no FILE.md or would overwrite a source, or no such device.
     """
     into = Path(into)
     if not sources:
         raise ConfigError("nothing to report on; expected run folders or results documents")
     if into.is_dir():
         raise ConfigError(f"{into}: is a folder; expected the document to write, such as {into / 'results.md'}")
+    if into.suffix != ".md":
+        raise ConfigError(f"{into}: expected the document to write, such as {into.with_suffix('.md')}")
     if into.exists() and any(into.samefile(source) for source in sources if Path(source).exists()):
         raise ConfigError(f"{into}: is also a source; write into another document")
+    datasets = [PreparedDataset(path) for path in data]
     with picture_style():  # first, so that a missing matplotlib is told before minutes of measuring
         results: list[Result] = []
-        for source in map(Path, sources):
+        for source in map(_existing, sources):
             if source.is_dir():
-                results.append(read_run(source, split, data, device, partial(on_drawings, str(source))))
-            elif not source.exists():
-                raise RunError(f"{source}: no such run folder, model or results document")
+                results.append(read_run(source, split, datasets, device, partial(on_drawings, str(source))))
             elif source.suffix in cards.SUFFIXES:
-                results.append(read_model(source, split, data, device, partial(on_drawings, str(source))))
+                results.append(read_model(source, split, datasets, device, partial(on_drawings, str(source))))
             else:
                 results += read_sections(source)
         results = arrange(results)
@@ -196,10 +205,20 @@ def write_report(
 # --- reading
 
 
+def _existing(source: Path | str) -> Path:
+    """A source, or the file of a published model that is meant by its name."""
+    if Path(source).exists():
+        return Path(source)
+    try:
+        return cards.find_model(source).resolve(strict=True)
+    except (WeightsError, OSError):
+        raise RunError(f"{source}: no such run folder, model or results document") from None
+
+
 def read_run(
     folder: Path,
     split: Split = "auto",
-    data: Sequence[Path | str] = (),
+    data: Sequence[PreparedDataset] = (),
     device: Device = "auto",
     on_drawings: Callable[[int, int], None] = lambda n, total: None,
 ) -> Result:
@@ -212,7 +231,7 @@ def read_run(
     if not metrics:
         raise RunError(f"{folder}: no epoch of this run has ended yet, so there is nothing to report")
     loaded = published.load_model(folder)
-    dataset, why_no_data = _find_data(config.data["manifest_sha256"], (config.data["path"], *data))
+    dataset, why_no_data = _find_data(config.data["manifest_sha256"], data, config.data["path"])
     if split == "auto":
         split = "test" if config.data["n_by_split"].get("test") else "val"
     best = runs.best_line(metrics, config.train.criterion)
@@ -225,6 +244,7 @@ def read_run(
         before=published.trainings_before(config.train),
         stated={"val": {key: best[f"val_{key}"] for key in ("top1", "top3", "top5", "loss")} | {"n": best["n_val"]}},
         published_protocol=best["val_top1_published_protocol"],
+        test_data=None,
         n_parameters=n_parameters(loaded.model),
         data=dataset,
         why_no_data=why_no_data,
@@ -249,62 +269,99 @@ def read_run(
 def read_model(
     path: Path,
     split: Split = "auto",
-    data: Sequence[Path | str] = (),
+    data: Sequence[PreparedDataset] = (),
     device: Device = "auto",
     on_drawings: Callable[[int, int], None] = lambda n, total: None,
 ) -> Result:
     """A published model, measured, and what its card tells of its training; as for `read_run`."""
+    from quickstroke import published
+
+    if path.suffix == ".model" and not path.with_suffix(".json").is_file():
+        is_of_run = (path.parent / "config.json").is_file()
+        hint = f"report its run, {path.parent}" if is_of_run else "`quickstroke evaluate` measures it"
+        raise RunError(f"{path}: has no card, which would tell how it was trained; {hint}")
+    loaded = published.load_model(path)
+    try:
+        facts = _facts_of(loaded)
+    except (ConfigError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise RunError(f"{path}: its card does not tell of its training ({type(error).__name__}: {error})") from error
+    told = facts.test_data or facts.config.data
+    if split == "auto":
+        split = "test" if told["n_by_split"].get("test") else "val"
+    is_tested = split == "test" and facts.test_data
+    wanted = (told if split == "test" else facts.config.data)["manifest_sha256"]
+    dataset, why_no_data = _find_data(wanted, data, what="the dataset of its test drawings" if is_tested else _ITS_DATA)
+    measured = _measure(loaded, dataset, split, device, on_drawings) if dataset else None
+    facts = replace(facts, data=dataset, why_no_data=why_no_data, split=split, measured=measured)
+    return Result(source=path, config=_config_of(facts.config, facts.own_data), log=(), ended=None, run=facts)
+
+
+def _facts_of(loaded: "LoadedModel") -> RunFacts:
+    """What the card of a model tells, nothing measured.
+
+    Raises:
+        ConfigError, KeyError, TypeError, ValueError, AttributeError, OverflowError: it does not tell that.
+    """
     from quickstroke import config as configs
     from quickstroke import published, runs
 
-    if path.suffix == ".model" and not path.with_suffix(".json").is_file():
-        raise RunError(f"{path}: has no card, so nothing tells how it was trained; `quickstroke evaluate` measures it")
-    loaded = published.load_model(path)
     card = loaded.card or {}
-    try:
-        told = dict(card["training"])
-        n_epochs, best_epoch, seconds = int(told.pop("epochs")), int(told.pop("best_epoch")), float(told.pop("seconds"))
-        if not 1 <= best_epoch <= n_epochs:
-            raise ValueError(f"epoch {best_epoch} of {n_epochs}")
-        before = told.pop("before", {"trainings": 0, "seconds": 0.0, "missing": told.get("pretrained") or ()})
-        missing = (before["missing"],) if isinstance(before["missing"], str) else tuple(before["missing"])
-        config = runs.RunConfig(
+    training = dict(card["training"])
+    n_epochs, best_epoch = (_number(training, key, 1, whole=True) for key in ("epochs", "best_epoch"))
+    seconds, pretrained = _number(training, "seconds"), training.get("pretrained") or ()
+    # The first cards have one path, and nothing on what was before.
+    paths = (pretrained,) if isinstance(pretrained, str) else tuple(map(str, pretrained))
+    before = training.get("before") or {"trainings": 0, "seconds": 0.0, "missing": paths}
+    stated = {}
+    for key, figures in card["figures"].items():
+        top = {name: _number(figures, name, most=1.0) for name in ("top1", "top3", "top5")}
+        stated[str(key)] = top | {"loss": _number(figures, "loss"), "n": _number(figures, "n", 1, whole=True)}
+    return RunFacts(
+        config=runs.RunConfig(
             model=loaded.model.config,
-            train=configs.from_json(TrainConfig, told, f"{path}: training in its card"),
+            train=configs.from_json(
+                TrainConfig,
+                {key: value for key, value in training.items() if key not in _BESIDE_CONFIG},
+                f"{loaded.path}: training in its card",
+            ),
             classes=loaded.classes,
             data=runs.check_data({"path": "", **card["data"]}),
-            teachers=tuple(map(dict, card.get("teachers", ()))),
-        )
-        stated = {key: {name: figures[name] + 0 for name in _STATED} for key, figures in card["figures"].items()}
-        tested = runs.check_data({"path": "", **card.get("test_data", config.data)})
-        facts = RunFacts(
-            config=config,
-            metrics=[],
-            n_epochs=n_epochs,
-            best_epoch=best_epoch,
-            seconds=seconds,
-            before=published.TrainingsBefore(int(before["trainings"]), float(before["seconds"]), missing),
-            stated={"val": stated.pop("val"), **stated},
-            published_protocol=None,
-            n_parameters=int(card["parameters"]),
-            data=None,
-            why_no_data="",
-            split="",
-            measured=None,
-            command=str(card["command"]),
-        )
-    except (ConfigError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RunError(f"{path}: its card does not tell of its training ({type(error).__name__}: {error})") from error
-    if split == "auto":
-        split = "test" if tested["n_by_split"].get("test") else "val"
-    wanted = (tested if split == "test" else config.data)["manifest_sha256"]
-    dataset, why_no_data = _find_data(wanted, data)
-    measured = _measure(loaded, dataset, split, device, on_drawings) if dataset else None
-    facts = replace(facts, data=dataset, why_no_data=why_no_data, split=split, measured=measured)
-    return Result(source=path, config=_config_of(config, dataset), log=(), ended=None, run=facts)
+            teachers=tuple(
+                {key: str(teacher[key]) for key in ("name", "sha256", "licence")}
+                for teacher in card.get("teachers", ())
+            ),
+        ),
+        metrics=[],
+        n_epochs=int(n_epochs),
+        best_epoch=int(best_epoch),
+        seconds=seconds,
+        before=published.TrainingsBefore(
+            int(_number(before, "trainings", whole=True)),
+            _number(before, "seconds"),
+            tuple(map(str, before.get("missing", ()))),
+        ),
+        stated={"val": stated.pop("val"), **stated},
+        published_protocol=None,
+        test_data=runs.check_data({"path": "", **card["test_data"]}) if "test_data" in card else None,
+        n_parameters=int(_number(card, "parameters", 1, whole=True)),
+        data=None,
+        why_no_data="",
+        split="",
+        measured=None,
+        command=" ".join(str(card["command"]).split()),
+    )
 
 
-_STATED = ("top1", "top3", "top5", "loss", "n")
+def _number(values: Any, key: str, least: float = 0, most: float = 1e15, whole: bool = False) -> float:
+    """A number of a card, in its range; KeyError, TypeError or ValueError for anything else."""
+    value = values[key]
+    if type(value) not in ((int,) if whole else (int, float)) or not least <= value <= most:
+        raise ValueError(f"{key} should be a {'whole ' * whole}number of {least} or more, got {value!r:.60}")
+    return float(value) if not whole else value
+
+
+# What the card tells of a training beside its configuration.
+_BESIDE_CONFIG = ("epochs", "best_epoch", "seconds", "before")
 
 
 def _measure(
@@ -332,23 +389,31 @@ def read_sections(path: Path) -> list[Result]:
     ]
 
 
-def _find_data(wanted: str, paths: Sequence[Path | str]) -> tuple[PreparedDataset | None, str]:
-    """The dataset with the manifest of that hash, the first of `paths` where it was, or None and why."""
+_ITS_DATA = "its dataset"
+
+
+def _find_data(
+    wanted: str, others: Sequence[PreparedDataset], own: str | None = None, what: str = _ITS_DATA
+) -> tuple[PreparedDataset | None, str]:
+    """The dataset with the manifest of that hash, where a run had it or among others, or None and why."""
     reasons = []
-    for path in paths:
+    datasets = list(others)
+    if own is not None:
         try:
-            data = PreparedDataset(path)
+            datasets.insert(0, PreparedDataset(own))
         except DatasetError as error:
-            gone = not (Path(path) / "manifest.json").exists()
-            reasons.append(f"its dataset is gone: nothing at {path}" if gone else f"its dataset is damaged: {error}")
-            continue
+            gone = not (Path(own) / "manifest.json").exists()
+            reasons.append(f"{what} is gone: nothing at {own}" if gone else f"{what} is damaged: {error}")
+    for data in datasets:
         if data.manifest_sha256 == wanted:
             return data, ""
-        reasons.append(
-            f"its dataset is another by now: {path} has the manifest {data.manifest_sha256[:12]}, its own had "
-            f"{wanted[:12]}"
-        )
-    return None, reasons[0] if reasons else f"where its dataset with the manifest {wanted[:12]} is was not said"
+        if data.path == Path(own or ""):
+            reasons.append(
+                f"{what} is another by now: {own} has the manifest {data.manifest_sha256[:12]}, it had {wanted[:12]}"
+            )
+    if others:
+        reasons.append(f"no --data has the manifest {wanted[:12]} of {what}")
+    return None, "; ".join(reasons) or f"nothing says where {what} is, with the manifest {wanted[:12]}"
 
 
 def _config_of(config: "RunConfig", data: PreparedDataset | None) -> documents.Config:
@@ -785,8 +850,8 @@ def _summary(results: Sequence[Result]) -> str:
                 values["recipe"] or "",
                 _count(values["n_classes"]),
                 _count(values["parameters"]),
-                _count(values["epochs"]),
-                _percent(values["best_val_top1"]) + "\\*" * (not result.run),
+                _count(values["epochs"] or None),
+                _percent(values["best_val_top1"]) + "\\*" * (not result.run and values["best_val_top1"] is not None),
                 f"{values['split']}, {values['n']:,} drawings" if values["n"] else "not measured",
                 _percent(values["top1"]) + interval,
                 _percent(values["top3"]),
@@ -796,7 +861,7 @@ def _summary(results: Sequence[Result]) -> str:
         )
     head = "Model|Recipe|Classes|Parameters|Epochs|Val top-1|Measured on|Top-1 (95% interval)|Top-3|Top-5|s/epoch"
     table = _table("llrrrrlrrrr", head.split("|"), rows)
-    if any(not result.run for result in results):
+    if "\\* |" in table:
         table += "\n\\* as its document says; not measured here.\n"
     return table
 
@@ -827,8 +892,9 @@ def _introduction(result: Result) -> str:
         name = f"`{result.name}`, from" if result.name else "From"
         n_ignored = result.section.n_ignored_lines
         return (
-            f"{name} the document `{result.source}`, {_text(where)}line {result.section.line}. The figures are that "
-            "document's own; nothing was measured here."
+            f"{name} the document `{result.source}`, {_text(where)}line {result.section.line}. "
+            + ("The figures are that document's own; " if result.log or result.ended else "It has no log there; ")
+            + "nothing was measured here."
             + (f" {n_ignored} other lines of its log are left out.\n" if n_ignored else "\n")
         )
     assert result.run
@@ -840,6 +906,8 @@ def _introduction(result: Result) -> str:
         state = f"Of its {n} epochs the best{criterion} is {best}." if n > 1 else "It has one epoch."
     elif run.stopped_early:
         state = f"It stopped after {n} of {train.n_epochs} epochs: none was better than epoch {best} in {n - best}."
+    elif not run.metrics:
+        state = f"It was published after {n} of {train.n_epochs} epochs, the best{criterion} of which is {best}."
     else:
         state = f"**It has not ended**: {n} of {train.n_epochs} epochs so far, the best{criterion} is {best}."
     where = "from the run" if run.metrics else "as published in"
@@ -853,13 +921,13 @@ def _introduction(result: Result) -> str:
 def _how(run: RunFacts) -> str:
     """Command, time and teachers of a training, and what it began with."""
     train, before = run.config.train, run.before
-    text = f"\nTrained in {run.seconds / 60:,.0f} minutes" + (f" by `{run.command}`" if run.command else "") + ".\n"
+    text = f"\nTrained in {_duration(run.seconds)}" + (f" by `{run.command}`" if run.command else "") + ".\n"
     if train.pretrained:
         paths = ", ".join(f"`{path}`" for path in train.pretrained)
         text += f"\nIt began with the {'mean of the ' if len(train.pretrained) > 1 else ''}weights of {paths}."
         if before.n:
             which = "one training before it" if before.n == 1 else f"{before.n} trainings before it"
-            text += f" The {which} took {before.seconds / 60:,.0f} minutes."
+            text += f" The {which} took {_duration(before.seconds)}."
         if before.missing:
             text += f" Nothing is known of how {', '.join(f'`{path}`' for path in before.missing)} came about."
         text += "\n"
@@ -879,6 +947,10 @@ def _how(run: RunFacts) -> str:
     return text
 
 
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:,.0f} minutes"
+
+
 def _data(run: RunFacts) -> str:
     told = run.config.data
     split = dict(told["split"])
@@ -893,11 +965,14 @@ def _data(run: RunFacts) -> str:
             "names no `N_train`, `N_val` and `N_test`"
         )
     n_by_split = ", ".join(f"{n:,} {name}" for name, n in told["n_by_split"].items() if n)
-    sources = f" from {len(run.data.manifest['sources'])} source files" if run.data else ""
-    if run.data and run.data.manifest["options"]["recognized_only"]:
+    data = run.own_data
+    sources = f" from {len(data.manifest['sources'])} source files" if data else ""
+    if data and data.manifest["options"]["recognized_only"]:
         sources += ", recognised drawings only"
     where = f"`{told['path']}`, " if told["path"] else ""
     text = f"Data: {where}manifest `{told['manifest_sha256'][:12]}`{sources}. Drawings: {n_by_split}. Split {how}.\n"
+    if run.test_data:
+        text += f"\nThe test figures are of another dataset, manifest `{run.test_data['manifest_sha256'][:12]}`.\n"
     if run.data is None:
         noted = "Below is what the run noted while it was trained; test figures, confusions and mistakes are left out"
         if not run.metrics:
@@ -919,7 +994,7 @@ def _figures_table(result: Result) -> str:
         n = _count(run.stated["val"]["n"])
         rows.append(("val", "published", n, _percent(run.published_protocol), "", "", "", ""))
     head = ("Drawings", "Protocol", "Number", "Top-1", "95% interval", "Top-3", "Top-5", "Loss")
-    weights = "best.model" if run.metrics else f"{result.name}.model"
+    weights = "best.model" if run.metrics else result.source.name
     table = f"Figures of `{weights}`, epoch {run.best_epoch}:\n\n" + _table("llrrrrrr", head, rows)
     if run.measured and run.split == "val":
         why = "" if run.config.data["n_by_split"].get("test") else "The dataset has no test split. "

@@ -349,7 +349,7 @@ def check_same(given: RunConfig, stored: RunConfig, folder: Path) -> None:
     ]
     for ours, theirs in ((given.model, stored.model), (given.train, stored.train)):
         mine, other = configs.to_json(ours), configs.to_json(theirs)
-        pairs += [(key, mine[key], other[key]) for key in mine if key not in ("n_epochs", "device")]
+        pairs += [(key, mine[key], other.get(key)) for key in mine if key not in ("n_epochs", "device")]
     for key, now, then in pairs:
         if now != then:
             raise RunError(f"{folder}: was started with {key} = {then!r:.80}, cannot resume with {now!r:.80}")

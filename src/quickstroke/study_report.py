@@ -106,7 +106,7 @@ def _document(
         + f". Pruner `{search.pruner}`, seed {search.seed}."
         + (f" The same for all: {fixed}." if fixed else "")
         + "\n",
-        "Each trial is a run folder, `trials/N`. Its value is the best validation top-1 of its epochs: of many trials "
+        "Each trial is a run folder, `trials/N`. Its value is the validation top-1 of its best epoch: of many trials "
         "the best flatters, so measure it on test drawings, which no trial has seen.\n",
     ]
     first = best(trials)

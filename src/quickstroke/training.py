@@ -339,7 +339,7 @@ def _drawings(config: TrainConfig, data: PreparedDataset, indices: Any, label_ma
     rng = np.random.default_rng([epoch % config.n_views] if config.teacher else [config.seed, epoch, 1])
     labels = data.labels[indices]
     own = label_map[labels] >= 0
-    n_other = round(config.unlabelled * len(indices))
+    n_other = 0 if own.all() else round(config.unlabelled * len(indices))
     parts = ((own, len(indices) - n_other), (~own, n_other))
     taken = [batches.rebalanced(indices[part], labels[part], config.balance, n, rng) for part, n in parts]
     return np.sort(np.concatenate(taken))

@@ -120,7 +120,7 @@ class Trial:
         number: from 0.
         state: "complete", "pruned", "failed", "running" or "waiting" (also after an interruption).
         values: what it tries, by key of the space.
-        curve: the best validation top-1 so far after each of its epochs.
+        curve: the validation top-1 of its best epoch so far, after each of its epochs.
         reason: why it failed.
     """
 
@@ -132,7 +132,7 @@ class Trial:
 
     @property
     def value(self) -> float | None:
-        """Its best validation top-1, None before its first epoch has ended."""
+        """The validation top-1 of its best epoch, None before the first has ended."""
         return self.curve[-1] if self.curve else None
 
 
@@ -400,8 +400,9 @@ def _let_wait(storage: optuna.storages.BaseStorage, study: optuna.Study, number:
 def _free_lost(study: optuna.Study, storage: optuna.storages.BaseStorage) -> None:
     """Lets the running trials wait whose worker was not heard of for long."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        heard = trial.user_attrs.get(_ALIVE) or (trial.datetime_start.timestamp() if trial.datetime_start else 0.0)
-        if time.time() - heard > LOST_S:
+        # One that was lost and is taken up begins anew; its worker may not have had the time to say so.
+        begun = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+        if time.time() - max(begun, trial.user_attrs.get(_ALIVE) or 0.0) > LOST_S:
             _let_wait(storage, study, trial.number)
 
 

@@ -62,6 +62,13 @@ def test_no_json(client, content, reason):
     assert message.startswith("the body is no valid JSON: ") and reason in message
 
 
+def test_names_are_counted_before_they_cost_anything(client, monkeypatch):
+    names = "".join(f'"{i}": 0, ' for i in range(50_000))
+    monkeypatch.setattr("quickstroke.serve.bodies.parse", lambda *_: pytest.fail("was parsed"))
+    answer = client.post("recognize", content=f'{{{names}"strokes": []}}'.encode(), headers=JSON)
+    assert "more than 100 names of values" in refused(answer, 422, "invalid_request", limit=100)
+
+
 @pytest.mark.parametrize(
     "headers",
     [

@@ -9,6 +9,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from quickstroke.errors import MissingExtra, QuickstrokeError
 
@@ -61,22 +62,20 @@ def usage() -> str:
 def main(args: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit code."""
     arguments = list(sys.argv[1:] if args is None else args)
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(usage())
-        return 0 if arguments else 2
-    if arguments[0] in ("-V", "--version"):
-        from quickstroke import __version__
-
-        print(f"quickstroke {__version__}")
-        return 0
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a word or a path may have what a terminal's encoding has not
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started us
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):  # a word or a path may have what a terminal's encoding has not
             stream.reconfigure(errors="backslashreplace")
-    command, rest = arguments[0], arguments[1:]
-    if command not in COMMANDS:
-        return _fail("", f"unknown command {command!r}; expected one of {', '.join(COMMANDS)}")
+    command = arguments[0] if arguments else ""
     try:
-        return int(importlib.import_module(f"quickstroke.cli.{command}").run(rest) or 0)
+        try:
+            code = _run(arguments)
+        except SystemExit as error:  # tyro's, after --help or a wrong option
+            code = error.code if isinstance(error.code, int) else 2
+        sys.stdout.flush()
+        return code
     except QuickstrokeError as error:
         return _fail(command, str(error))
     except ModuleNotFoundError as error:
@@ -86,16 +85,38 @@ def main(args: Sequence[str] | None = None) -> int:
         return _fail(command, str(MissingExtra(f"quickstroke {command}", extra)))
     except BrokenPipeError:
         # The reader of our output has gone, as `head` does: nothing is wrong, and nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence()
         return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
+        try:
+            sys.stdout.flush()
+        except OSError:  # a full disk, which would be told once more at the end
+            silence()
         return _fail(command, f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except SystemExit as error:  # tyro's, after --help or a wrong option
-        return error.code if isinstance(error.code, int) else 2
+
+
+def silence() -> None:
+    """Nothing that is written to stdout from now on goes anywhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version"):
+        from quickstroke import __version__
+
+        print(f"quickstroke {__version__}")
+        return 0
+    command, rest = arguments[0], arguments[1:]
+    if command not in COMMANDS:
+        return _fail("", f"unknown command {command!r}; expected one of {', '.join(COMMANDS)}")
+    return int(importlib.import_module(f"quickstroke.cli.{command}").run(rest) or 0)
 
 
 def _fail(command: str, message: str) -> int:

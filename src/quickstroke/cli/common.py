@@ -20,6 +20,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from quickstroke.cli import silence
+
 Options = TypeVar("Options")
 
 # The help of commands that run a model in any of its forms.
@@ -65,6 +67,15 @@ def parse(kind: type[Options], command: str, args: Sequence[str], default: Optio
 def print_json(values: dict[str, Any]) -> None:
     """One JSON object on one line."""
     print(json.dumps(values, ensure_ascii=False), flush=True)
+
+
+def say(text: str) -> None:
+    """A line of a long work, on stdout at once; where nobody reads it any more, the work goes on."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        silence()
+        note("nobody reads stdout any more; going on without it")
 
 
 def note(text: str) -> None:

@@ -42,11 +42,14 @@ class Options:
             "`val`, every class counting alike; the card tells how"
         ),
     ] = True
+    data: Annotated[str | None, optional("the run's dataset, where it is no longer where the run found it", "DIR")] = (
+        None
+    )
     test_data: Annotated[
         str | None,
         optional(
             "score the split `test` of this prepared dataset in place of the run's own; none of its drawings may be "
-            "among those that the run learnt from",
+            "among those that the run learnt from or was validated on",
             "DIR",
         ),
     ] = None
@@ -103,7 +106,7 @@ def run(args: Sequence[str]) -> None:
         },
         **({"teachers": list(config.teachers)} if config.teachers else {}),
         "data": {key: value for key, value in config.data.items() if key != "path"},
-        **_test_data(options.test_data),
+        **_test_data(options.test_data, loaded.classes),
         "command": runs.command_of(folder),
         "packages": runs.read_environment(folder)["packages"],
         "limits": LIMITS.format(n=len(loaded.classes)),
@@ -173,18 +176,27 @@ def _figures(
     from quickstroke.training import select
 
     try:
-        data = PreparedDataset(config.data["path"])
+        data = PreparedDataset(options.data or config.data["path"])
         if data.manifest_sha256 != config.data["manifest_sha256"]:
             raise DatasetError(f"{data.path}: is another dataset than the run's")
     except DatasetError as error:
-        note(f"not calibrated; the figures are those of the run's own validation: {error}")
+        if options.data is not None:
+            raise
+        if options.test_data is not None:
+            raise DatasetError(f"--test-data needs the run's own dataset, too: {error}") from error
+        note(
+            f"not calibrated; the figures are those of the run's own validation: its dataset cannot be used, seen from "
+            f"this folder (--data DIR: where it is): {error}"
+        )
         keys = {"top1": "val_top1", "top3": "val_top3", "top5": "val_top5", "loss": "val_loss", "n": "n_val"}
         return {"val": {key: best[name] for key, name in keys.items()}}, {}
     tested = data if options.test_data is None else PreparedDataset(options.test_data)
     if tested is not data:
         _check_unseen(tested, data, loaded.classes)
     datasets = {"val": data, "test": tested}
-    if not tested.manifest["n_by_split"]["test"]:
+    if not _n_by_split(tested, loaded.classes)["test"]:
+        if tested is not data:
+            raise DatasetError(f"{tested.path}: split 'test' has no drawing of the words of {loaded.name}")
         del datasets["test"]
     parts = {}
     for split, source in datasets.items():
@@ -212,32 +224,42 @@ def _figures(
 
 
 def _check_unseen(tested: "PreparedDataset", data: "PreparedDataset", classes: Sequence[str]) -> None:
-    """Raises DatasetError when a test drawing is among the training drawings of a dataset, by word and key_id."""
+    """Raises DatasetError when a test drawing is among those of a dataset that a run learnt from or was chosen by, by
+    word and key_id."""
     import numpy as np
 
-    splits = {"test": tested, "train": data}
-    indices = {split: source.indices(split) for split, source in splits.items()}
-    for word in classes:
-        keys = []
-        for split, source in splits.items():
-            rows = indices[split]
-            label = source.classes.index(word) if word in source.classes else -1
-            keys.append(source.key_ids[rows[source.labels[rows] == label]])
-        if n := len(np.intersect1d(*keys)):
-            raise DatasetError(
-                f"{tested.path}: {n} test drawings of {word!r} are among those that the run learnt from; prepare its "
-                f"data with --held-out {tested.path}"
-            )
+    test = tested.indices("test")
+    for split, what in (("train", "the run learnt from"), ("val", "chose its epoch and its calibration")):
+        seen = data.indices(split)
+        for word in classes:
+            keys = []
+            for source, rows in ((tested, test), (data, seen)):
+                label = source.classes.index(word) if word in source.classes else -1
+                keys.append(source.key_ids[rows[source.labels[rows] == label]])
+            if n := len(np.intersect1d(*keys)):
+                raise DatasetError(
+                    f"{tested.path}: {n} test drawings of {word!r} are among those that {what}; prepare its data with "
+                    f"--held-out {tested.path}"
+                )
 
 
-def _test_data(path: str | None) -> dict[str, Any]:
+def _n_by_split(data: "PreparedDataset", classes: Sequence[str]) -> dict[str, int]:
+    """How many drawings of some words a dataset has in each split."""
+    by_class = data.manifest["n_by_class"]
+    return {
+        split: sum(by_class[word][split] for word in classes if word in by_class)
+        for split in data.manifest["n_by_split"]
+    }
+
+
+def _test_data(path: str | None, classes: Sequence[str]) -> dict[str, Any]:
     """The card's entry on the dataset of the test figures, where it is not the run's own."""
     from quickstroke.dataset import PreparedDataset
 
     if path is None:
         return {}
     data = PreparedDataset(path)
-    facts = {key: data.manifest[key] for key in ("split", "n_by_split")}
+    facts = {"split": data.manifest["split"], "n_by_split": _n_by_split(data, classes)}
     return {"test_data": {"manifest_sha256": data.manifest_sha256, **facts}}
 
 

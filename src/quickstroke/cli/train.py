@@ -15,7 +15,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from quickstroke import config as configs
 from quickstroke import documents, naming
 from quickstroke.categories import parse_classes
-from quickstroke.cli.common import Json, StopOnSignal, TrainClasses, note, optional, parse, print_json, progress
+from quickstroke.cli.common import Json, StopOnSignal, TrainClasses, note, optional, parse, print_json, progress, say
 from quickstroke.config import ModelConfig, TrainConfig
 from quickstroke.documents import ClassSlice, EndLine, EpochLine
 from quickstroke.errors import ConfigError
@@ -169,6 +169,8 @@ def _train(name: str, options: Options, class_slice: ClassSlice | None, asked: d
     classes = None if options.train_classes is None else parse_classes(options.train_classes)
     if class_slice is not None:
         classes = class_slice.of(data.classes)
+    if options.train.unlabelled and set(data.classes) <= set(classes or data.classes):
+        note(f"--unlabelled has no effect: no drawing of {data.path} has another word")
     model_config = ModelConfig.from_name(name, max_padding=options.train.max_padding)
 
     n_before = runs.n_threads_before(Path(options.into)) if resume else None
@@ -257,7 +259,7 @@ def train_and_show(
         def show(line: dict[str, Any]) -> None:
             epoch = EpochLine(line["epoch"], config.n_epochs, line["loss"], 100 * line["val_top1"], line["seconds"])
             bar.console.file.flush()
-            print(documents.format_epoch(epoch), flush=True)
+            say(documents.format_epoch(epoch))
             bar.reset(task)
             on_epoch(line)
 
@@ -283,7 +285,7 @@ def train_and_show(
             if stop.asked:  # and so were the others, which have left already
                 return None
             raise
-    print(documents.format_end(EndLine(state.epoch, 100 * max(line["val_top1"] for line in state.metrics))), flush=True)
+    say(documents.format_end(EndLine(state.epoch, 100 * max(line["val_top1"] for line in state.metrics))))
     return state
 
 

@@ -14,7 +14,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from quickstroke import config as configs
 from quickstroke import space as spaces
 from quickstroke.categories import parse_classes
-from quickstroke.cli.common import Json, StopOnSignal, TrainClasses, note, optional, parse, print_json, progress
+from quickstroke.cli.common import Json, StopOnSignal, TrainClasses, note, optional, parse, print_json, progress, say
 from quickstroke.config import TrainConfig
 from quickstroke.errors import QuickstrokeError, RunError, TrainingError
 
@@ -31,9 +31,9 @@ N_SHOWN = 10
 class Options:
     """Search for better options: many trainings, of which Optuna chooses the values and cuts the hopeless ones short.
 
-    A trial's value is its best validation top-1; test drawings are not touched. STUDY holds trials/N, an ordinary run
-    folder each, study.db, and study.md with tables and pictures of what came out. Options of a training that are given
-    here are the same for all trials; the space says what is tried.
+    A trial's value is the validation top-1 of its best epoch; test drawings are not touched. STUDY holds trials/N, an
+    ordinary run folder each, study.db, and study.md with tables and pictures of what came out. Options of a training
+    that are given here are the same for all trials; the space says what is tried.
 
     Ctrl-C or a kill lose nothing: the same command with --resume goes on, also to more trials. The same command with
     --resume in another terminal is one more worker, and on another machine, too, where --storage is a server.
@@ -265,4 +265,4 @@ def _show(trial: "Trial") -> None:
         "pruned": f"{top1}pruned after {epochs}",
         "failed": f"failed: {trial.reason}",
     }[trial.state]
-    print(f"Trial {trial.number}: {ended} ({values})", flush=True)
+    say(f"Trial {trial.number}: {ended} ({values})")

@@ -21,6 +21,8 @@ from quickstroke.simplification import simplify
 Drawing = list[NDArray[np.uint8]]
 Kind = TypeVar("Kind", bound=BaseModel)
 
+_MOST_NAMES = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -118,6 +120,9 @@ def take(
     if n > most:
         message = f"{n} lists and objects, at most {most} are taken"
         raise Refused(422, "too_many_strokes", message, field="the body", limit=most)
+    # No request has more than three names, and no text: what has many is refused before each of them costs as much.
+    if body.count(b":") > _MOST_NAMES + body.count(b"{"):
+        raise Refused(422, "invalid_request", f"more than {_MOST_NAMES} names of values", limit=_MOST_NAMES)
     request = parse(body, kind)
     if isinstance(request, RecognizeRequest):
         drawings, fields = [request.strokes], ["strokes"]
