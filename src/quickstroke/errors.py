@@ -96,6 +96,11 @@ class MissingExtra(QuickstrokeError):
         super().__init__(f"{what} needs packages that are not installed: pip install 'quickstroke[{extra}]'")
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what a foreign exception says, in at most 200 characters; its kind where it says nothing."""
+    return f"{(str(error).strip() or type(error).__name__).splitlines()[0]:.200}"
+
+
 def shown(value: object) -> str:
     """A value of any size and depth as a few characters, for a message."""
     return " ".join(reprlib.repr(value).split())

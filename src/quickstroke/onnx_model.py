@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from quickstroke import cards, images, onnx_graph
 from quickstroke.config import ModelConfig, Preprocessing
-from quickstroke.errors import WeightsError
+from quickstroke.errors import WeightsError, first_line
 from quickstroke.onnx_graph import Constant, Graph, Operator
 from quickstroke.points import n_channels
 
@@ -149,8 +149,7 @@ class OnnxModel:
 
 
 def _refused(path: Path, error: Exception) -> WeightsError:
-    first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return WeightsError(f"{path}: onnxruntime cannot run it: {first:.200}")
+    return WeightsError(f"{path}: onnxruntime cannot run it: {first_line(error)}")
 
 
 def _parse(data: bytes, path: Path) -> tuple[Graph, dict[str, Any]]:

@@ -19,7 +19,7 @@ import torch.distributed.distributed_c10d as c10d
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from quickstroke.errors import ConfigError, QuickstrokeError, TrainingError
+from quickstroke.errors import ConfigError, QuickstrokeError, TrainingError, first_line
 
 Value = TypeVar("Value")
 # Bytes that are summed at a time, so that an array as large as a dataset needs no copy of its size.
@@ -139,7 +139,7 @@ def join() -> Group:
         try:
             dist.init_process_group(backend, store=_store(), rank=rank, world_size=size)
         except (RuntimeError, ValueError) as error:
-            raise ConfigError(f"process {rank} of {size} cannot join the others: {_first_line(error)}") from error
+            raise ConfigError(f"process {rank} of {size} cannot join the others: {first_line(error)}") from error
     return Group(rank, size, local_rank)
 
 
@@ -183,17 +183,13 @@ def losing(group: Group) -> Iterator[None]:
         if group.size == 1 or not _is_of_network(error):
             raise
         raise Lost(
-            f"process {group.rank} of {group.size} has lost the others ({_first_line(error)}); the run is as at its "
+            f"process {group.rank} of {group.size} has lost the others ({first_line(error)}); the run is as at its "
             "last checkpoint, and --resume goes on from it"
         ) from error
 
 
 def _is_of_network(error: RuntimeError) -> bool:
     return isinstance(error, dist.DistError) or any(word in str(error).lower() for word in ("gloo", "connection"))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def seed_of_step(seed: int, epoch: int, step: int, rank: int) -> int:

@@ -554,7 +554,7 @@ def figures(result: Result) -> dict[str, Any]:
     best_top1 = run.stated["val"]["top1"] if run else None if best is None else best / 100
     classes = result.config.get("train_classes") if result.config else None
     measured = run.measured if run else None
-    low, high = measured.interval() if measured else (None, None)
+    names = ("top1", "top3", "top5", "top1_low", "top1_high", "loss", "n")
     return {
         "model": result.name,
         "recipe": run.config.train.recipe if run else None,
@@ -568,9 +568,7 @@ def figures(result: Result) -> dict[str, Any]:
         "val_top1_published_protocol": run.published_protocol if run else None,
         "seconds_per_epoch": seconds_per_epoch,
         "split": run.split if run and measured else None,
-        **(measured.figures() if measured else dict.fromkeys(("top1", "top3", "top5", "loss", "n"))),
-        "top1_low": low,
-        "top1_high": high,
+        **(measured.figures() if measured else dict.fromkeys(names)),
     }
 
 

@@ -28,7 +28,7 @@ from quickstroke import products, threads, weight_files
 from quickstroke.categories import check_classes
 from quickstroke.config import Criterion, ModelConfig, TrainConfig
 from quickstroke.dataset import PreparedDataset
-from quickstroke.errors import CategoryError, ConfigError, RunError, TrainingError, WeightsError
+from quickstroke.errors import CategoryError, ConfigError, RunError, TrainingError, WeightsError, first_line
 from quickstroke.files import atomic_write, write_text
 from quickstroke.optimizer import Adam
 
@@ -331,8 +331,7 @@ def load_checkpoint(
             torch.cuda.set_rng_state_all(payload["cuda_rng"])
         return State(**payload["state"])
     except Exception as error:  # nor have the parts for what is not theirs
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise RunError(f"{path}: not a checkpoint of this model ({first})") from error
+        raise RunError(f"{path}: not a checkpoint of this model ({first_line(error)})") from error
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:

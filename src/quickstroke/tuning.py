@@ -33,7 +33,7 @@ from optuna.trial import FrozenTrial, TrialState
 from quickstroke import config as configs
 from quickstroke import runs, training
 from quickstroke.dataset import PreparedDataset
-from quickstroke.errors import ConfigError, RunError, TrainingError
+from quickstroke.errors import ConfigError, RunError, TrainingError, first_line
 from quickstroke.runs import State
 from quickstroke.space import Choices, Range, Space
 
@@ -451,9 +451,8 @@ def _storage(search: Search) -> Iterator[optuna.storages.RDBStorage]:
         storage.engine.dispose()
     except (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         cause = error.__cause__ or error
-        first = str(cause).strip().splitlines()[0]
         where = "--storage" if isinstance(cause, sqlalchemy.exc.ArgumentError) else repr(url)
-        raise ConfigError(f"{where}: the storage cannot be used: {first}") from error
+        raise ConfigError(f"{where}: the storage cannot be used: {first_line(cause)}") from error
 
 
 def _opened(url: sqlalchemy.URL) -> optuna.storages.RDBStorage:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from quickstroke import pickles
-from quickstroke.errors import WeightsError
+from quickstroke.errors import WeightsError, first_line
 
 # Bytes of a number in the storages that a pickle can name (torch/storage.py).
 _ITEM_BYTES = {
@@ -57,8 +57,7 @@ def load(path: Path) -> Any:
             raise WeightsError(
                 f"{path}: refused: no plain state dict of tensors; damaged, or it may hold code"
             ) from error
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise WeightsError(f"{path}: damaged or not a PyTorch file ({first:.120})") from error
+        raise WeightsError(f"{path}: damaged or not a PyTorch file ({first_line(error):.120})") from error
 
 
 def _check_archive(data: bytes) -> None:

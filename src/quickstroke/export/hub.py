@@ -10,7 +10,7 @@ from typing import Any
 import huggingface_hub
 from huggingface_hub import EvalResult, HfApi, ModelCardData
 
-from quickstroke.errors import ConfigError, DownloadError
+from quickstroke.errors import ConfigError, DownloadError, first_line
 from quickstroke.export import onnx, safetensors
 from quickstroke.files import atomic_write, write_text
 from quickstroke.published import LoadedModel
@@ -27,7 +27,7 @@ def default_repo(name: str) -> str:
         try:
             user = HfApi().whoami()["name"]
         except Exception as error:  # the network's and the Hub's have no common root
-            raise DownloadError(f"the Hub does not say who is logged in: {_first_line(error)}") from error
+            raise DownloadError(f"the Hub does not say who is logged in: {first_line(error)}") from error
     return f"{user}/quickstroke-{name}"
 
 
@@ -68,7 +68,7 @@ def push(folder: Path, repo: str) -> str:
         api.upload_folder(repo_id=url.repo_id, folder_path=folder, allow_patterns=list(FILES))
     except Exception as error:
         raise DownloadError(
-            f"{repo}: the Hub did not take it: {_first_line(error)}; the folder is ready: hf upload {repo} {folder}"
+            f"{repo}: the Hub did not take it: {first_line(error)}; the folder is ready: hf upload {repo} {folder}"
         ) from error
     return str(url)
 
@@ -132,7 +132,3 @@ def readme(card: dict[str, Any], repo: str) -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-def _first_line(error: Exception) -> str:
-    return f"{(str(error).strip() or type(error).__name__).splitlines()[0]:.200}"
