@@ -352,7 +352,7 @@ calibrated on its validation drawings before it is scored on them, as `publish` 
 temperature alone. After ± is the standard error of a difference between two models on the same drawings. The drawings
 that the published models are scored on are in none of these trainings. In all tables but the last, unfinished drawings
 kept a fifth to all of their points; now a quarter to four fifths. In none of them hands tremble or drawings stand askew
-as they do now.
+as they do now, and in all of them neighbours in a batch were changed by the same random numbers, each a step later.
 """
     return "\n".join([head, *(f"## {text}" for text in texts if text)])
 

@@ -10,6 +10,8 @@ set -e
 here=$(cd "$(dirname "$0")" && pwd)
 # What the recipe was when most of these began, all but the base model for 100 categories; options behind it count.
 # Unfinished drawings then kept a fifth to all of their points; now a quarter to four fifths. No hand trembled yet.
+# In all of them neighbours in a batch were changed by the same random numbers, each a step later, and what began with a
+# published model began with its calibrated logits.
 adam="--recipe strong --optimizer adam --learning-rate 0.003 --batch-size 512"
 points=bipool_cv1_64_5_cv2_128_5_2_lay2_sz144
 small=bipool_cv1_48_5_cv2_64_5_2_lay2_sz48
