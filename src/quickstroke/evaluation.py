@@ -292,7 +292,7 @@ def fit_calibration(
     log_counts = torch.from_numpy(_log_counts(n_trained))
     if bool((log_counts == 0).all()):
         scale, _ = _least_loss(logits, labels, weights, log_counts, 0.0)
-        return Calibration(1 / scale, 0.0)
+        return Calibration(1 / _not_too_sure(scale, logits, weights, 0 * log_counts), 0.0)
 
     # A prior moves many guesses and few drawings of rare classes say how far: the least one is taken whose loss is not
     # measurably above the best, by the standard error of the difference.
@@ -303,8 +303,24 @@ def fit_calibration(
         difference = _losses(its_scale * logits - prior * log_counts, labels) - best
         mean = (weights * difference).sum()
         if mean <= (weights * (difference - mean)).norm():
-            return Calibration(1 / its_scale, prior)
-    return Calibration(1 / scale, highest)
+            return Calibration(1 / _not_too_sure(its_scale, logits, weights, prior * log_counts), prior)
+    return Calibration(1 / _not_too_sure(scale, logits, weights, highest * log_counts), highest)
+
+
+def _not_too_sure(scale: float, logits: Tensor, weights: Tensor, minus: Tensor) -> float:
+    """A scale of logits (N, K), this one or a smaller one, by which one guess in N + 2 is wrong: Laplace's rule, where
+    all N are right. Their loss alone would have the logits as large as can be."""
+
+    def doubt(scale: float) -> float:
+        return 1 - float(weights @ (scale * logits - minus).softmax(1).amax(1))
+
+    low, high, least = 0.0, scale, 1 / (len(logits) + 2)
+    if doubt(scale) >= least:
+        return scale
+    while high - low > 1e-6 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if doubt(middle) > least else (low, middle)
+    return high
 
 
 def _log_counts(n_trained: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -313,14 +329,7 @@ def _log_counts(n_trained: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """The loss (N,) of targets that are a little less than sure."""
-    return F.cross_entropy(logits, labels, reduction="none", label_smoothing=_doubt(labels))
-
-
-def _doubt(labels: Tensor) -> float:
-    """What targets leave to other classes: right about all N drawings, a model may be wrong about the next one (Platt,
-    Probabilistic Outputs for Support Vector Machines, 1999, section 2.2)."""
-    return 1 / (len(labels) + 2)
+    return F.cross_entropy(logits, labels, reduction="none")  # (N,)
 
 
 def _least_loss(
@@ -334,7 +343,6 @@ def _least_loss(
     columns = [logits] if prior is not None else [logits, -log_counts.expand_as(logits)]
     features = torch.stack(columns, dim=2)  # (N, K, 1 or 2)
     of_truth = features[torch.arange(len(labels)), labels]  # (N, 1 or 2)
-    of_target = torch.lerp(of_truth, features.mean(1), _doubt(labels))
     fitted = torch.tensor([1.0, 0.0], dtype=torch.float64)[: len(columns)]
 
     def loss(values: Tensor) -> Tensor:
@@ -343,7 +351,7 @@ def _least_loss(
     for _ in range(100):
         p = (features @ fitted + known).softmax(1)  # (N, K)
         mean = torch.einsum("nk,nkf->nf", p, features)
-        gradient = weights @ (mean - of_target)
+        gradient = weights @ (mean - of_truth)
         centred = features - mean.unsqueeze(1)
         curvature = torch.einsum("n,nk,nkf,nkg->fg", weights, p, centred, centred)
         step = torch.linalg.lstsq(curvature, gradient).solution
