@@ -391,11 +391,15 @@ def test_documents_need_no_torch(write, monkeypatch):
 # --- published models
 
 
+@pytest.fixture(scope="module")
+def published_once(run: Path, folder: Path) -> Path:
+    assert cli.main(["publish", str(run), "--into", str(folder / "models")]) == 0
+    return folder / "models"
+
+
 @pytest.fixture
-def model(run, tmp_path, capsys) -> Path:
-    assert cli.main(["publish", str(run), "--into", str(tmp_path / "models")]) == 0
-    capsys.readouterr()
-    return tmp_path / "models/simple_lay1_sz4.model"
+def model(published_once, tmp_path) -> Path:
+    return shutil.copytree(published_once, tmp_path / "models") / "simple_lay1_sz4.model"
 
 
 def test_a_published_model_is_measured_as_it_is(model, dataset, tmp_path):
