@@ -825,7 +825,9 @@ def test_publishing_finds_the_dataset_where_it_is_now(run, dataset, trained, bin
     assert found.code == 0 and set(found.json["figures"]) == {"val", "test"}
     one_line(run("publish", moved, "--into", tmp_path / "no", "--data", tmp_path / "nowhere"), "nowhere")
     assert run("prepare", binary_folder, "--into", tmp_path / "other", "--n-train", 39, "--n-val", 5).code == 0
-    one_line(run("publish", moved, "--into", tmp_path / "no", "--data", tmp_path / "other"), "another dataset")
+    one_line(
+        run("publish", moved, "--into", tmp_path / "no", "--data", tmp_path / "other"), "is not the dataset of this run"
+    )
     both = run("publish", moved, "--into", tmp_path / "no", "--test-data", tmp_path / "other")
     one_line(both, "--test-data needs the run's own dataset, too", "gone")
     assert not (tmp_path / "no").exists()

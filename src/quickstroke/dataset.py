@@ -958,6 +958,11 @@ class PreparedDataset:
         """Training drawings of each of some classes that it has, int64 (K,)."""
         return np.array([self.manifest["n_by_class"][word]["train"] for word in classes], dtype=np.int64)
 
+    def n_by_split(self, classes: Sequence[str]) -> dict[str, int]:
+        """How many drawings it has of some words, or of those of them that it has, in each split."""
+        of_words = [self.manifest["n_by_class"][word] for word in classes if word in self.classes]
+        return {split: sum(n[split] for n in of_words) for split in self.manifest["n_by_split"]}
+
     def label_map(self, classes: Sequence[str]) -> NDArray[np.int64]:
         """For each label of this dataset its index in `classes`, or -1 where `classes` lacks the word."""
         position = {word: i for i, word in enumerate(classes)}

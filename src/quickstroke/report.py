@@ -62,11 +62,11 @@ class RunFacts:
         published_protocol: top-1 of `val` by that protocol, None where it is not known.
         test_data: what the card tells of another dataset, whose test drawings it states figures of; else None.
         n_parameters: of its model.
+        command: that started it, "" where that is not known.
         data: the dataset of `measured`, None where that is gone or another by now.
         why_no_data: a sentence when `data` is None.
         split: the drawings that `measured` is of.
         measured: the weights by the honest protocol, None without `data`.
-        command: that started it, "" where that is not known.
     """
 
     config: "RunConfig"
@@ -79,11 +79,11 @@ class RunFacts:
     published_protocol: float | None
     test_data: dict[str, Any] | None
     n_parameters: int
-    data: PreparedDataset | None
-    why_no_data: str
-    split: str
-    measured: "Evaluation | None"
-    command: str = ""
+    command: str
+    data: PreparedDataset | None = None
+    why_no_data: str = ""
+    split: str = ""
+    measured: "Evaluation | None" = None
 
     @property
     def own_data(self) -> PreparedDataset | None:
@@ -180,10 +180,8 @@ def write_report(
     with picture_style():  # first, so that a missing matplotlib is told before minutes of measuring
         results: list[Result] = []
         for source in map(_existing, sources):
-            if source.is_dir():
-                results.append(read_run(source, split, datasets, device, partial(on_drawings, str(source))))
-            elif source.suffix in cards.SUFFIXES:
-                results.append(read_model(source, split, datasets, device, partial(on_drawings, str(source))))
+            if source.is_dir() or source.suffix in cards.SUFFIXES:
+                results.append(read_training(source, split, datasets, device, partial(on_drawings, str(source))))
             else:
                 results += read_sections(source)
         results = arrange(results)
@@ -215,14 +213,41 @@ def _existing(source: Path | str) -> Path:
         raise RunError(f"{source}: no such run folder, model or results document") from None
 
 
-def read_run(
-    folder: Path,
-    split: Split = "auto",
-    data: Sequence[PreparedDataset] = (),
-    device: Device = "auto",
-    on_drawings: Callable[[int, int], None] = lambda n, total: None,
+def read_training(
+    source: Path,
+    split: Split,
+    data: Sequence[PreparedDataset],
+    device: Device,
+    on_drawings: Callable[[int, int], None],
 ) -> Result:
-    """A run folder, its best weights measured; arguments and errors are those of `write_report`."""
+    """A run folder or a published model, its weights measured; arguments and errors are those of `write_report`."""
+    loaded, facts = _of_run(source) if source.is_dir() else _of_model(source)
+    config = facts.config
+    tested = facts.test_data or config.data
+    if split == "auto":
+        split = "test" if tested["n_by_split"].get("test") else "val"
+    if split == "test" and facts.test_data:
+        dataset, why_no_data = _find_data("the dataset of its test drawings", tested, data)
+    else:
+        dataset, why_no_data = _find_data("its dataset", config.data, data)
+    measured = _measure(loaded, dataset, split, device, on_drawings) if dataset else None
+    facts = replace(facts, data=dataset, why_no_data=why_no_data, split=split, measured=measured)
+    log = tuple(
+        EpochLine(line["epoch"], config.train.n_epochs, line["loss"], 100 * line["val_top1"], line["seconds"])
+        for line in facts.metrics
+    )
+    has_ended = log and (len(log) >= config.train.n_epochs or facts.stopped_early)
+    return Result(
+        source=source,
+        config=_config_of(config, facts.own_data),
+        log=log,
+        ended=EndLine(len(log), max(line.validation_accuracy for line in log)) if has_ended else None,
+        run=facts,
+    )
+
+
+def _of_run(folder: Path) -> tuple["LoadedModel", RunFacts]:
+    """The best weights of a run, and what its folder tells, nothing measured."""
     from quickstroke import published, runs
     from quickstroke.models import n_parameters
 
@@ -231,49 +256,24 @@ def read_run(
     if not metrics:
         raise RunError(f"{folder}: no epoch of this run has ended yet, so there is nothing to report")
     loaded = published.load_model(folder)
-    dataset, why_no_data = _find_data(config.data["manifest_sha256"], data, config.data["path"])
-    if split == "auto":
-        split = "test" if config.data["n_by_split"].get("test") else "val"
     best = runs.best_line(metrics, config.train.criterion)
-    facts = RunFacts(
+    return loaded, RunFacts(
         config=config,
         metrics=metrics,
         n_epochs=len(metrics),
         best_epoch=best["epoch"],
         seconds=sum(line["seconds"] for line in metrics),
         before=published.trainings_before(config.train),
-        stated={"val": {key: best[f"val_{key}"] for key in ("top1", "top3", "top5", "loss")} | {"n": best["n_val"]}},
+        stated={"val": runs.figures_of(best)},
         published_protocol=best["val_top1_published_protocol"],
         test_data=None,
         n_parameters=n_parameters(loaded.model),
-        data=dataset,
-        why_no_data=why_no_data,
-        split=split,
-        measured=_measure(loaded, dataset, split, device, on_drawings) if dataset else None,
         command=runs.command_of(folder),
     )
-    log = tuple(
-        EpochLine(line["epoch"], config.train.n_epochs, line["loss"], 100 * line["val_top1"], line["seconds"])
-        for line in metrics
-    )
-    ended = len(log) >= config.train.n_epochs or facts.stopped_early
-    return Result(
-        source=folder,
-        config=_config_of(config, dataset),
-        log=log,
-        ended=EndLine(len(log), max(line.validation_accuracy for line in log)) if ended else None,
-        run=facts,
-    )
 
 
-def read_model(
-    path: Path,
-    split: Split = "auto",
-    data: Sequence[PreparedDataset] = (),
-    device: Device = "auto",
-    on_drawings: Callable[[int, int], None] = lambda n, total: None,
-) -> Result:
-    """A published model, measured, and what its card tells of its training; as for `read_run`."""
+def _of_model(path: Path) -> tuple["LoadedModel", RunFacts]:
+    """A published model, and what its card tells, nothing measured."""
     from quickstroke import published
 
     if path.suffix == ".model" and not path.with_suffix(".json").is_file():
@@ -282,18 +282,9 @@ def read_model(
         raise RunError(f"{path}: has no card, which would tell how it was trained; {hint}")
     loaded = published.load_model(path)
     try:
-        facts = _facts_of(loaded)
+        return loaded, _facts_of(loaded)
     except (ConfigError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise RunError(f"{path}: its card does not tell of its training ({type(error).__name__}: {error})") from error
-    told = facts.test_data or facts.config.data
-    if split == "auto":
-        split = "test" if told["n_by_split"].get("test") else "val"
-    is_tested = split == "test" and facts.test_data
-    wanted = (told if split == "test" else facts.config.data)["manifest_sha256"]
-    dataset, why_no_data = _find_data(wanted, data, what="the dataset of its test drawings" if is_tested else _ITS_DATA)
-    measured = _measure(loaded, dataset, split, device, on_drawings) if dataset else None
-    facts = replace(facts, data=dataset, why_no_data=why_no_data, split=split, measured=measured)
-    return Result(source=path, config=_config_of(facts.config, facts.own_data), log=(), ended=None, run=facts)
 
 
 def _facts_of(loaded: "LoadedModel") -> RunFacts:
@@ -344,10 +335,6 @@ def _facts_of(loaded: "LoadedModel") -> RunFacts:
         published_protocol=None,
         test_data=runs.check_data({"path": "", **card["test_data"]}) if "test_data" in card else None,
         n_parameters=int(_number(card, "parameters", 1, whole=True)),
-        data=None,
-        why_no_data="",
-        split="",
-        measured=None,
         command=" ".join(str(card["command"]).split()),
     )
 
@@ -389,30 +376,26 @@ def read_sections(path: Path) -> list[Result]:
     ]
 
 
-_ITS_DATA = "its dataset"
-
-
 def _find_data(
-    wanted: str, others: Sequence[PreparedDataset], own: str | None = None, what: str = _ITS_DATA
+    what: str, told: dict[str, Any], others: Sequence[PreparedDataset]
 ) -> tuple[PreparedDataset | None, str]:
-    """The dataset with the manifest of that hash, where a run had it or among others, or None and why."""
-    reasons = []
-    datasets = list(others)
-    if own is not None:
+    """The dataset that a run or a card tells of, at its own path or among others, or None and why."""
+    wanted, own = told["manifest_sha256"], told["path"]
+    candidates, reasons = list(others), []
+    if own:
         try:
-            datasets.insert(0, PreparedDataset(own))
-        except DatasetError as error:
-            gone = not (Path(own) / "manifest.json").exists()
-            reasons.append(f"{what} is gone: nothing at {own}" if gone else f"{what} is damaged: {error}")
-    for data in datasets:
-        if data.manifest_sha256 == wanted:
-            return data, ""
-        if data.path == Path(own or ""):
+            candidates.insert(0, data := PreparedDataset(own))
             reasons.append(
                 f"{what} is another by now: {own} has the manifest {data.manifest_sha256[:12]}, it had {wanted[:12]}"
             )
+        except DatasetError as error:
+            gone = not (Path(own) / "manifest.json").exists()
+            reasons.append(f"{what} is gone: nothing at {own}" if gone else f"{what} is damaged: {error}")
     if others:
         reasons.append(f"no --data has the manifest {wanted[:12]} of {what}")
+    found = next((data for data in candidates if data.manifest_sha256 == wanted), None)
+    if found:
+        return found, ""
     return None, "; ".join(reasons) or f"nothing says where {what} is, with the manifest {wanted[:12]}"
 
 

@@ -28,7 +28,15 @@ from quickstroke import products, threads, weight_files
 from quickstroke.categories import check_classes
 from quickstroke.config import Criterion, ModelConfig, TrainConfig
 from quickstroke.dataset import PreparedDataset
-from quickstroke.errors import CategoryError, ConfigError, RunError, TrainingError, WeightsError, first_line
+from quickstroke.errors import (
+    CategoryError,
+    ConfigError,
+    DatasetError,
+    RunError,
+    TrainingError,
+    WeightsError,
+    first_line,
+)
 from quickstroke.files import atomic_write, write_text
 from quickstroke.optimizer import Adam
 
@@ -71,15 +79,29 @@ class RunConfig:
     teachers: tuple[dict[str, Any], ...] = ()
 
 
-def describe_data(data: PreparedDataset, classes: tuple[str, ...]) -> dict[str, Any]:
+def describe_data(data: PreparedDataset, classes: Sequence[str]) -> dict[str, Any]:
     """What a run remembers of its dataset: enough to tell whether it is the same, and to say what it was."""
-    by_class = data.manifest["n_by_class"]
     return {
         "path": str(data.path),
         "manifest_sha256": data.manifest_sha256,
         "split": data.manifest["split"],
-        "n_by_split": {split: sum(by_class[word][split] for word in classes) for split in data.manifest["n_by_split"]},
+        "n_by_split": data.n_by_split(classes),
     }
+
+
+def open_data(config: RunConfig, path: str | None = None) -> PreparedDataset:
+    """The dataset of a run, at `path` or where the run had it.
+
+    Raises:
+        DatasetError: there is none, it is damaged, or it is another.
+    """
+    data = PreparedDataset(path or config.data["path"])
+    if data.manifest_sha256 != (wanted := config.data["manifest_sha256"]):
+        raise DatasetError(
+            f"{data.path}: is not the dataset of this run: its manifest has SHA-256 {data.manifest_sha256[:12]}..., "
+            f"expected {wanted[:12]}..."
+        )
+    return data
 
 
 def write_config(folder: Path, config: RunConfig) -> None:
@@ -231,6 +253,11 @@ def best_line(metrics: Sequence[dict[str, Any]], criterion: Criterion) -> dict[s
     """The line of metrics.jsonl, of one or more, that a criterion chooses; the first of equal ones."""
     choose = max if criterion == "top1" else min
     return choose(metrics, key=lambda line: float(line[f"val_{criterion}"]))
+
+
+def figures_of(line: dict[str, Any]) -> dict[str, Any]:
+    """The validation figures of a line of metrics.jsonl, by the names that cards have for them."""
+    return {key: line[f"val_{key}"] for key in ("top1", "top3", "top5", "loss")} | {"n": line["n_val"]}
 
 
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:

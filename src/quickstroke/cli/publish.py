@@ -105,7 +105,7 @@ def run(args: Sequence[str]) -> None:
             **_before(config),
         },
         **({"teachers": list(config.teachers)} if config.teachers else {}),
-        "data": {key: value for key, value in config.data.items() if key != "path"},
+        "data": _without_path(config.data),
         **_test_data(options.test_data, loaded.classes),
         "command": runs.command_of(folder),
         "packages": runs.read_environment(folder)["packages"],
@@ -171,30 +171,28 @@ def _figures(
     The figures are from the run's metrics alone where its dataset is gone or another.
     """
 
+    from quickstroke import runs
     from quickstroke.dataset import PreparedDataset
     from quickstroke.evaluation import evaluate, evaluate_partial, figures_of_points, fit_calibration
     from quickstroke.training import select
 
     try:
-        data = PreparedDataset(options.data or config.data["path"])
-        if data.manifest_sha256 != config.data["manifest_sha256"]:
-            raise DatasetError(f"{data.path}: is another dataset than the run's")
+        data = runs.open_data(config, options.data)
     except DatasetError as error:
         if options.data is not None:
             raise
         if options.test_data is not None:
             raise DatasetError(f"--test-data needs the run's own dataset, too: {error}") from error
         note(
-            f"not calibrated; the figures are those of the run's own validation: its dataset cannot be used, seen from "
+            "not calibrated; the figures are those of the run's own validation: its dataset cannot be used, seen from "
             f"this folder (--data DIR: where it is): {error}"
         )
-        keys = {"top1": "val_top1", "top3": "val_top3", "top5": "val_top5", "loss": "val_loss", "n": "n_val"}
-        return {"val": {key: best[name] for key, name in keys.items()}}, {}
+        return {"val": runs.figures_of(best)}, {}
     tested = data if options.test_data is None else PreparedDataset(options.test_data)
     if tested is not data:
         _check_unseen(tested, data, loaded.classes)
     datasets = {"val": data, "test": tested}
-    if not _n_by_split(tested, loaded.classes)["test"]:
+    if not tested.n_by_split(loaded.classes)["test"]:
         if tested is not data:
             raise DatasetError(f"{tested.path}: split 'test' has no drawing of the words of {loaded.name}")
         del datasets["test"]
@@ -243,24 +241,19 @@ def _check_unseen(tested: "PreparedDataset", data: "PreparedDataset", classes: S
                 )
 
 
-def _n_by_split(data: "PreparedDataset", classes: Sequence[str]) -> dict[str, int]:
-    """How many drawings of some words a dataset has in each split."""
-    by_class = data.manifest["n_by_class"]
-    return {
-        split: sum(by_class[word][split] for word in classes if word in by_class)
-        for split in data.manifest["n_by_split"]
-    }
-
-
 def _test_data(path: str | None, classes: Sequence[str]) -> dict[str, Any]:
     """The card's entry on the dataset of the test figures, where it is not the run's own."""
     from quickstroke.dataset import PreparedDataset
+    from quickstroke.runs import describe_data
 
     if path is None:
         return {}
-    data = PreparedDataset(path)
-    facts = {"split": data.manifest["split"], "n_by_split": _n_by_split(data, classes)}
-    return {"test_data": {"manifest_sha256": data.manifest_sha256, **facts}}
+    return {"test_data": _without_path(describe_data(PreparedDataset(path), classes))}
+
+
+def _without_path(data: dict[str, Any]) -> dict[str, Any]:
+    """What a card tells of a dataset: where it was is of no use elsewhere."""
+    return {key: value for key, value in data.items() if key != "path"}
 
 
 def _calibration_line(calibration: dict[str, Any]) -> str:

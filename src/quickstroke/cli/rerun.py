@@ -40,7 +40,6 @@ def run(args: Sequence[str]) -> int:
     import torch
 
     from quickstroke import runs
-    from quickstroke.dataset import PreparedDataset
     from quickstroke.published import read_weights
     from quickstroke.training import has_ended
 
@@ -55,12 +54,7 @@ def run(args: Sequence[str]) -> int:
         raise RunError(
             f"{before}: has ended {len(metrics)} of {config.train.n_epochs} epochs; expected a whole training"
         )
-    data = PreparedDataset(options.data or config.data["path"])
-    if data.manifest_sha256 != config.data["manifest_sha256"]:
-        raise RunError(
-            f"{data.path}: is not the dataset of {before}: its manifest has SHA-256 {data.manifest_sha256[:12]}..., "
-            f"expected {config.data['manifest_sha256'][:12]}..."
-        )
+    data = runs.open_data(config, options.data)
     weights = read_weights(before / "last.model")
     n_threads = runs.n_threads_before(before)
     if n_threads and n_threads <= (os.cpu_count() or 1):
