@@ -205,12 +205,13 @@ def write_report(
 
 def _existing(source: Path | str) -> Path:
     """A source, or the file of a published model that is meant by its name."""
-    if Path(source).exists():
-        return Path(source)
     try:
-        return cards.find_model(source).resolve(strict=True)
-    except (WeightsError, OSError):
-        raise RunError(f"{source}: no such run folder, model or results document") from None
+        path = cards.find_model(source)
+    except WeightsError:
+        path = Path(source)
+    if not path.exists():
+        raise RunError(f"{source}: no such run folder, model or results document")
+    return path
 
 
 def read_training(
