@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -254,6 +254,41 @@ def test_two_at_once_are_refused(begun: Path, mixed: Path) -> None:
             prepare(mixed, begun, split=POSITION, resume=True)
 
     prepare(mixed, begun, split=POSITION, resume=True, on_class=again)
+
+
+@pytest.mark.skipif(preparation.fcntl is None, reason="no locks here")
+def test_one_that_ends_as_another_begins_takes_nothing_of_it(
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = Preparation._lock
+    folder = folder_of(tmp_path / "out")
+
+    def late(self: Preparation, journal: BinaryIO) -> None:
+        monkeypatch.undo()
+        shutil.rmtree(folder)  # as the other one does at its end, whose journal this is
+        lock(self, journal)
+
+    monkeypatch.setattr(Preparation, "_lock", late)
+    ours = Preparation(tmp_path / "out", {}, resume=False)
+    assert not (folder / "journal.jsonl").read_bytes()
+    with pytest.raises(DatasetError, match="another process is preparing it"):
+        Preparation(tmp_path / "out", {}, resume=False)
+    assert (folder / "plan.json").exists()
+    ours.close(keep=False)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("left", [(), ("journal.jsonl",), (".plan.json.17.tmp",)])
+def test_a_kill_in_the_first_moment_leaves_nothing_to_resume(
+    left: tuple[str, ...], mixed: Path, tmp_path: Path
+) -> None:
+    folder = folder_of(tmp_path / "out")
+    folder.mkdir()
+    for name in left:
+        (folder / name).touch()
+    prepare(mixed, tmp_path / "out", split=HALF)
+    assert (tmp_path / "out" / "manifest.json").exists()
+    assert not folder.exists()
 
 
 def test_without_anything_begun_it_starts_anew(mixed: Path, tmp_path: Path) -> None:

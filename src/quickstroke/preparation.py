@@ -18,13 +18,14 @@ import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quickstroke.drawing import DrawingBlock
 from quickstroke.errors import DatasetError
+from quickstroke.files import write_text
 
 try:
     import fcntl
@@ -75,24 +76,20 @@ class Preparation:
         self.into, self.folder = into, folder_of(into)
         self.sources: dict[int, dict[str, Any]] = {}
         self.classes: list[dict[str, Any]] = []
-        path = self.folder / "journal.jsonl"
-        is_begun = path.exists()
-        if is_begun and not resume:
-            raise DatasetError(
-                f"{into}: a preparation of it was begun; give --resume to go on with it, or remove {self.folder}"
-            )
-        if not is_begun:  # what a kill left of the first moment
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True)
-            # Without a journal, which comes next, nobody reads it: it need be neither atomic nor on the disk.
-            text = json.dumps({"format": FORMAT, "version": VERSION, **plan}) + "\n"
-            (self.folder / "plan.json").write_text(text, encoding="utf-8")
-        self._journal = path.open("ab")
+        plan_path = self.folder / "plan.json"
+        self._journal = self._open_journal()
         try:
-            self._lock()
+            is_begun = plan_path.exists()
+            if is_begun and not resume:
+                raise DatasetError(
+                    f"{into}: a preparation of it was begun; give --resume to go on with it, or remove {self.folder}"
+                )
             if is_begun:
                 self._check_plan(plan)
-                self._read_journal(path)
+                self._read_journal()
+            else:  # whatever a kill left of the first moment, nothing of it was read
+                self._journal.truncate(0)
+                write_text(plan_path, json.dumps({"format": FORMAT, "version": VERSION, **plan}) + "\n")
         except BaseException:
             self._journal.close()
             raise
@@ -105,14 +102,32 @@ class Preparation:
 
     def close(self, keep: bool) -> None:
         """Ends the work in the folder, and removes it unless it is to be kept and anything in it is done."""
-        self._journal.close()
         if not (keep and (self.sources or self.classes)):
+            if os.name == "nt":  # it has no locks, and removes no open file
+                self._journal.close()
             shutil.rmtree(self.folder, ignore_errors=True)
+        self._journal.close()
 
-    def _lock(self) -> None:
+    def _open_journal(self) -> BinaryIO:
+        """The journal, locked; what else is in the folder is for the process alone that holds the lock."""
+        path = self.folder / "journal.jsonl"
+        while True:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # another process ended, and removed the folder
+                journal = path.open("ab")
+                try:
+                    self._lock(journal)
+                    if os.path.samestat(os.fstat(journal.fileno()), path.stat()):
+                        return journal
+                except BaseException:
+                    journal.close()
+                    raise
+                journal.close()
+
+    def _lock(self, journal: BinaryIO) -> None:
         if fcntl is not None:
             try:
-                fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise DatasetError(f"{self.into}: another process is preparing it") from error
             except OSError:  # a file system without locks
@@ -140,7 +155,8 @@ class Preparation:
                     f"remove {self.folder} to start anew"
                 )
 
-    def _read_journal(self, path: Path) -> None:
+    def _read_journal(self) -> None:
+        path = self.folder / "journal.jsonl"
         text = path.read_bytes()
         whole = text[: text.rfind(b"\n") + 1]
         self._journal.truncate(len(whole))
