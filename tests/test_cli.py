@@ -450,7 +450,11 @@ def test_demo_offline_teaches_and_recognises(run, monkeypatch, tmp_path):
     for command in ("prepare", "train", "evaluate", "publish", "predict"):
         assert f"\n$ quickstroke {command} " in result.out
     assert len(re.findall(r"examples\.ndjson:\d+ \[", result.out)) == 12
-    assert run("demo", "--offline").code == 0  # a former demo is replaced
+    for path in (tmp_path / "demo" / "run2" / "best.model", tmp_path / "demo" / "lstm" / "own.model"):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert run("demo", "--offline").code == 0  # a former demo is replaced, and nothing else
+    assert (tmp_path / "demo" / "run2" / "best.model").exists() and (tmp_path / "demo" / "lstm" / "own.model").exists()
     (tmp_path / "mine").mkdir()
     one_line(run("demo", "--offline", "--into", "mine"), "no former demo")
 

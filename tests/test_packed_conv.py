@@ -89,6 +89,15 @@ def test_at_the_size_of_published_models_errors_are_of_float32() -> None:
     assert max(map(relative_error, actual, wanted)) < 1e-5
 
 
+def test_one_filter_whose_norm_leaves_nothing_has_no_gradient() -> None:
+    torch.manual_seed(0)
+    convolution, norm = layers(8, 1, 3, 1)
+    x = torch.randn(24, 8, requires_grad=True)
+    out, _ = convolve(x, starts_of([20, 4]), convolution, norm, 1)
+    gradient, of_weights = torch.autograd.grad(out.sum(), [x, convolution.weight])
+    assert not gradient.any() and not of_weights.any()
+
+
 def test_bfloat16_is_near_and_its_gradients_are_of_the_parameters_type() -> None:
     torch.manual_seed(0)
     lengths = [40, 3, 17]

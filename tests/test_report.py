@@ -377,6 +377,19 @@ def test_a_source_is_never_overwritten(tmp_path):
     assert path.read_text() == f"# A\n{LOG}"
 
 
+def test_what_is_no_results_document_is_never_overwritten(tmp_path):
+    (tmp_path / "given.md").write_text(f"# A\n{LOG}")
+    into = tmp_path / "README.md"
+    into.write_text("# My notes\n\nThe # Results are good.\n")
+    with pytest.raises(ConfigError, match="README.md: exists and is no results document; give another --into"):
+        report.write_report([tmp_path / "given.md"], into)
+    assert into.read_text().startswith("# My notes")
+    into.write_text("")
+    for _ in range(2):  # an empty file, and then its own document
+        report.write_report([tmp_path / "given.md"], into)
+    assert "# Results" in into.read_text()
+
+
 def test_without_matplotlib(run, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert cli.main(["report", str(run), "--into", str(tmp_path / "out.md")]) == 2

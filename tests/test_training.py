@@ -869,7 +869,10 @@ def test_a_running_average_forgets_its_beginning():
         with torch.no_grad():
             model.weight.copy_(torch.randn(3))
             model.running_mean.copy_(torch.randn(3))
-        average(averaged, model, 0.6, step)
+        before = averaged.weight.detach().clone()
+        average(averaged, model, 0.6, step, torch.tensor(True))
+        assert torch.equal(averaged.weight, before)
+        average(averaged, model, 0.6, step, torch.tensor(False))
         decay = min(0.6, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * model.weight.detach()
         torch.testing.assert_close(averaged.weight.detach(), expected)

@@ -18,7 +18,7 @@ from quickstroke import runs, space, study_report, training, tuning
 from quickstroke.cli import main
 from quickstroke.config import RECIPES
 from quickstroke.dataset import PositionSplit, prepare
-from quickstroke.errors import ConfigError, ModelNameError, RunError
+from quickstroke.errors import ConfigError, ModelNameError, RunError, TrainingError
 from quickstroke.runs import State
 from quickstroke.tuning import Search, Trial, Watcher
 
@@ -496,6 +496,32 @@ def test_a_worker_whose_trial_was_taken_over_leaves_it(dataset, tmp_path, monkey
     monkeypatch.setattr(training, "train", follow(taken_over))
     tuning.work(search, Watcher(on_end=ended.append))
     assert [trial.state for trial in ended] == ["complete"]
+
+
+@pytest.mark.parametrize("end", ["write", "interrupted", "diverged"])
+def test_a_worker_that_was_asleep_leaves_what_another_does_with_its_trial(dataset, tmp_path, monkeypatch, end):
+    search = search_of(dataset, tmp_path / "study", n_trials=1)
+    tuning.start(search, resume=False)
+    url = f"sqlite:///{tmp_path / 'study' / 'study.db'}"
+    begun, written = [], []
+
+    def asleep(model_config, config, data, into, *, watcher, **_):
+        begun.append(into)
+        watcher.on_start(State(), False)
+        watcher.on_write()  # the trial is its own still
+        stored = optuna.load_study(storage=url, study_name="quickstroke")
+        stored._storage.set_trial_user_attr(stored.trials[0]._trial_id, "worker", "another")
+        if end == "interrupted":
+            raise training.Interrupted(State())
+        if end == "diverged":
+            raise TrainingError("the loss is nan")
+        watcher.on_write()
+        written.append(into)
+
+    monkeypatch.setattr(training, "train", asleep)
+    tuning.work(search, Watcher(should_stop=lambda: bool(begun)))
+    assert begun and not written
+    assert [trial.state for trial in tuning.trials(search)] == ["running"]
 
 
 def test_an_error_that_is_not_the_trials_ends_the_work_and_the_trial_waits(dataset, tmp_path, monkeypatch):

@@ -284,7 +284,8 @@ class _Convolution(torch.autograd.Function):
         n_columns, n_filters = matrix.shape
         n_channels = x.shape[1]
         dx = torch.empty(len(x) if ctx.needs_input_grad[0] else 0, n_channels, dtype=x.dtype)
-        transposed = bits_as_array(matrix.t().contiguous())
+        # Of one filter `contiguous` would leave the steps between rows, which mean nothing to it, as they are.
+        transposed = bits_as_array(matrix.t().clone(memory_format=torch.contiguous_format))
         x_all, dy_all, dx_all = bits_as_array(x), bits_as_array(dy.contiguous()), bits_as_array(dx)
         kept = scale.numpy(), shift.numpy(), rows.numpy(), mean, deviation
 

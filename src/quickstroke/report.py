@@ -165,7 +165,8 @@ def write_report(
         DocumentError: a document that cannot be read.
         DatasetError: `split` is one that a run's dataset has not, or one of `data` is no dataset.
         WeightsError: a run's best weights, or a published model, are missing or damaged.
-        ConfigError: no source, a document that is no FILE.md or would overwrite a source, or no such device.
+        ConfigError: no source, a document that is no FILE.md or would overwrite a source or what is no results
+            document, or no such device.
     """
     into = Path(into)
     if not sources:
@@ -176,6 +177,8 @@ def write_report(
         raise ConfigError(f"{into}: expected the document to write, such as {into.with_suffix('.md')}")
     if into.exists() and any(into.samefile(source) for source in sources if Path(source).exists()):
         raise ConfigError(f"{into}: is also a source; write into another document")
+    if into.exists() and into.stat().st_size and not _is_document(into):
+        raise ConfigError(f"{into}: exists and is no results document; give another --into")
     datasets = [PreparedDataset(path) for path in data]
     with picture_style():  # first, so that a missing matplotlib is told before minutes of measuring
         results: list[Result] = []
@@ -631,6 +634,10 @@ def _pictures(number: int, result: Result, with_mistakes: bool) -> dict[str, tup
             draws["mistakes.png"] = partial(draw_mistakes, result.run.measured, result.run.data, rows)
     stem = f"{number:02}-{result.name or 'section'}"
     return {kind.partition(".")[0]: (f"{stem}-{kind}", draw) for kind, draw in draws.items()}
+
+
+def _is_document(path: Path) -> bool:
+    return "# Results" in path.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 def write_picture(path: Path, draw: Draw) -> None:

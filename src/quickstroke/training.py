@@ -61,6 +61,7 @@ class Watcher:
         on_epoch: called with the line for metrics.jsonl.
         should_stop: asked after each batch, of the validation too; when it says yes a checkpoint is there and
             `Interrupted` is raised.
+        on_write: called before anything is written of what the training came to; what it raises ends the training.
     """
 
     on_start: Callable[[State, bool], None] = lambda state, resumed: None
@@ -68,6 +69,7 @@ class Watcher:
     on_teacher: Callable[[int, int], None] = lambda epoch, n: None
     on_epoch: Callable[[dict[str, Any]], None] = lambda line: None
     should_stop: Callable[[], bool] = lambda: False
+    on_write: Callable[[], None] = lambda: None
 
 
 def train(
@@ -154,6 +156,7 @@ def train(
     saved_at = time.monotonic()
 
     def save() -> None:
+        watcher.on_write()
         if group.rank == 0:
             runs.save_checkpoint(folder, state, model, optimizer, averaged)
 
@@ -217,6 +220,7 @@ def train(
         metrics = [*state.metrics, line]
         best = runs.best_line(metrics, config.criterion)
         state = State(epoch=state.epoch + 1, best=best["val_top1"], best_epoch=best["epoch"], metrics=metrics)
+        watcher.on_write()
         if group.rank == 0:
             if state.best_epoch == state.epoch:
                 runs.save_weights(folder / "best.model", kept.state_dict())
@@ -481,7 +485,7 @@ def _move(
         nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
     optimizer.step(is_skipped)
     if averaged is not None:
-        average(averaged, model, config.averaging, n_steps)
+        average(averaged, model, config.averaging, n_steps, is_skipped)
 
 
 def change_of(config: TrainConfig) -> Augmentation:
@@ -510,10 +514,15 @@ def set_learning_rate(optimizer: Adam, config: TrainConfig, progress: float) -> 
 
 
 @torch.no_grad()
-def average(averaged: nn.Module, model: nn.Module, decay: float, n_steps: int) -> None:
-    """Moves the running average of the weights towards them; early steps weigh more, so that the start is forgotten."""
+def average(averaged: nn.Module, model: nn.Module, decay: float, n_steps: int, is_skipped: Tensor) -> None:
+    """Moves the running average of the weights towards them; early steps weigh more, so that the start is forgotten.
+
+    Where `is_skipped`, bool () on their device, says so, it stays where it is.
+    """
     decay = min(decay, (1 + n_steps) / (10 + n_steps))
-    torch._foreach_lerp_(list(averaged.parameters()), list(model.parameters()), 1 - decay)
+    part = torch.where(is_skipped, 0.0, 1 - decay).float()
+    for parameter, moved in zip(averaged.parameters(), model.parameters(), strict=True):
+        parameter.lerp_(moved, part)
     for buffer, newest in zip(averaged.buffers(), model.buffers(), strict=True):
         buffer.copy_(newest)
 

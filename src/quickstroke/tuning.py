@@ -272,6 +272,10 @@ def _run(
     trial.set_user_attr(_WORKER, worker)
     known = set(study.get_trials(deepcopy=False)[number].intermediate_values)
 
+    def is_ours() -> bool:
+        told = storage.get_trial(_id(storage, study, number))
+        return told.state == TrialState.RUNNING and told.user_attrs[_WORKER] == worker
+
     def report(line: dict[str, Any], metrics: list[dict[str, Any]]) -> None:
         if line["epoch"] not in known:
             so_far = metrics[: line["epoch"]]
@@ -295,9 +299,12 @@ def _run(
             def on_step(epoch: int, done: int, total: int) -> None:
                 watcher.on_step(number, epoch, config.n_epochs, done, total)
 
-            def on_epoch(line: dict[str, Any]) -> None:
-                if _told_by(storage, study, number) != worker:
+            def on_write() -> None:
+                if not is_ours():
                     raise _Lost
+
+            def on_epoch(line: dict[str, Any]) -> None:
+                on_write()
                 metrics.append(line)
                 report(line, metrics)
                 if line["epoch"] < config.n_epochs and trial.should_prune():
@@ -312,17 +319,22 @@ def _run(
                 teacher_cache=search.teacher_cache or search.folder / "teacher",
                 resume=True,
                 command=search.command(values, folder),
-                watcher=training.Watcher(on_start, on_step, on_epoch=on_epoch, should_stop=watcher.should_stop),
+                watcher=training.Watcher(
+                    on_start, on_step, on_epoch=on_epoch, on_write=on_write, should_stop=watcher.should_stop
+                ),
             )
     except _Lost:
         return
     except optuna.TrialPruned:
         ended = study.tell(trial, state=TrialState.PRUNED)
     except (TrainingError, ConfigError, MemoryError, torch.OutOfMemoryError) as error:
+        if not is_ours():
+            return
         trial.set_user_attr(_REASON, " ".join(str(error).split())[:500] or type(error).__name__)
         ended = study.tell(trial, state=TrialState.FAIL)
     except BaseException as error:
-        _let_wait(storage, study, number)
+        if is_ours():
+            _let_wait(storage, study, number)
         if isinstance(error, training.Interrupted):
             return
         raise
@@ -424,11 +436,6 @@ def _alive(trial: optuna.Trial) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-
-
-def _told_by(storage: optuna.storages.BaseStorage, study: optuna.Study, number: int) -> str:
-    """The worker that a trial has now."""
-    return str(storage.get_trial_user_attrs(_id(storage, study, number))[_WORKER])
 
 
 def _id(storage: optuna.storages.BaseStorage, study: optuna.Study, number: int) -> int:

@@ -241,11 +241,15 @@ def test_an_earlier_export_is_replaced_only_when_that_is_asked_for(model, tmp_pa
     into = tmp_path / "page"
     write(into, model[1])
     (into / "left over").touch()
+    (into / "ort" / "of another version").touch()
+    (into / ".git").mkdir()
+    (into / ".git" / "HEAD").symlink_to("nowhere")
     with pytest.raises(WeightsError, match="exists already; give --replace"):
         write(into, model[1])
     assert (into / "left over").exists()
     write(into, model[1], replace=True)
-    assert not (into / "left over").exists() and names(tmp_path) == ["lstm", "page"]
+    assert (into / "left over").exists() and (into / ".git" / "HEAD").is_symlink()  # they are not ours
+    assert not (into / "ort" / "of another version").exists() and names(tmp_path) == ["lstm", "page"]
 
 
 @pytest.mark.parametrize("what", ["folder", "file", "other json"])

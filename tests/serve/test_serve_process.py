@@ -18,9 +18,10 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from quickstroke import published
 from quickstroke.cli import main
 from quickstroke.serve import server as server_module
-from quickstroke.serve.app import create_app
+from quickstroke.serve.app import create_app, warm_up
 from quickstroke.serve.server import Server, listen, url
 
 ORIGIN = "https://draw.example"
@@ -259,6 +260,18 @@ def test_an_application_that_does_not_start_is_our_fault(recognizer, monkeypatch
         Server(create_app(recognizer)).run([sock])
     assert "ZeroDivisionError" in caplog.text
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_both_ways_to_read_drawings_are_ready_before_a_request(recognizer, monkeypatch):
+    sizes, predict_many = [], recognizer.predict_many
+
+    def noted(drawings, **options):
+        sizes.append(len(drawings))
+        return predict_many(drawings, **options)
+
+    monkeypatch.setattr(recognizer, "predict_many", noted)
+    warm_up(recognizer)
+    assert min(sizes) == 1 and max(sizes) > published._FEW
 
 
 # --- what it does not start with

@@ -14,6 +14,8 @@ from quickstroke.errors import QuickstrokeError
 
 # Marks a folder that the demo made, and may make again.
 _MARK = ".quickstroke-demo"
+# What it makes there; anything else stays.
+_PARTS = ("drawings", "data", "run", "lstm/demo")
 _MODEL = "bipool_cv1_48_5_2_cv2_96_5_2_lay1_sz64"
 # About 2,000 drawings a category, 3.6 MB in all.
 _FIRST_BYTES = 300_000
@@ -28,9 +30,9 @@ class Options:
     five seconds, synthetic drawings that this program makes.
     """
 
-    into: Annotated[str, arg(metavar="DIR", help="the folder for all it makes; a former demo there is replaced")] = (
-        "demo"
-    )
+    into: Annotated[
+        str, arg(metavar="DIR", help="the folder for all it makes; what a former one made there is replaced")
+    ] = "demo"
     offline: Annotated[bool, arg(help="take the synthetic drawings without asking the network")] = False
 
 
@@ -44,8 +46,9 @@ def run(args: Sequence[str]) -> int:
     if folder.exists():
         if not (folder / _MARK).exists():
             raise QuickstrokeError(f"{folder}: exists already and is no former demo; give another --into")
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+        for part in _PARTS:
+            shutil.rmtree(folder / part, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / _MARK).touch()
     drawings, data, training = folder / "drawings", folder / "data", folder / "run"
 

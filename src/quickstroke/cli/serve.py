@@ -53,7 +53,7 @@ def run(args: Sequence[str]) -> None:
         import webbrowser
 
         from quickstroke import recognizer
-        from quickstroke.serve.app import create_app
+        from quickstroke.serve.app import create_app, warm_up
 
         model = recognizer.load(options.model, options.classes)
         if model.note:
@@ -67,7 +67,7 @@ def run(args: Sequence[str]) -> None:
             # A drawing is too small to be worth several threads, which would also take the cores from the network.
             sys.modules["torch"].set_num_threads(1)
         # What is compiled at first use, on a fresh installation for seconds, is compiled before somebody waits for it.
-        model.predict([[(0, 0), (255, 0), (255, 255)]])
+        warm_up(model)
         url = server.url(sock)
 
         def ready() -> None:

@@ -23,7 +23,7 @@ _MODE = re.compile(r'(<meta name="quickstroke-mode" content=")served(">)')
 
 
 def write_folder(into: Path, onnx: bytes, card: dict[str, Any], ort: dict[str, bytes], *, replace: bool) -> int:
-    """Writes the folder, whole or not at all.
+    """Writes the folder, whole or not at all; what else is in it, such as `.git`, stays.
 
     Args:
         into: the folder; made where it is missing.
@@ -56,6 +56,12 @@ def write_folder(into: Path, onnx: bytes, card: dict[str, Any], ort: dict[str, b
             path = fresh / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
+        ours = {Path(name).parts[0] for name in files}
+        for path in into.iterdir() if into.exists() else ():
+            if path.is_dir() and not path.is_symlink() and path.name not in ours:
+                shutil.copytree(path, fresh / path.name, symlinks=True)
+            elif path.name not in ours:
+                shutil.copy2(path, fresh / path.name, follow_symlinks=False)
         if into.exists():
             into.replace(old)
         fresh.replace(into)

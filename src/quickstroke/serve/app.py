@@ -51,6 +51,10 @@ _DESCRIPTION = """Pen strokes become words.
 Every error is JSON, `{"error": {"code", "message", ...}}`: `code` is for programs, `field` says where in the body, and
 `limit` what was passed. `GET /api/v1/model` tells the limits."""
 
+# What models are warmed up with, and more of it than they read one by one.
+_TRIANGLE = [[(0, 0), (9, 5), (3, 3)]]
+_MANY = 16
+
 _log = logging.getLogger(__name__)
 
 
@@ -67,7 +71,7 @@ def create_app(recognizer: Recognizer, limits: Limits | None = None, cors: Seque
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        recognizer.predict([[(0, 0), (9, 5), (3, 3)]])  # compiles and loads what the first request would wait for
+        warm_up(recognizer)
         yield
 
     app = FastAPI(
@@ -250,6 +254,12 @@ class _Farewell(JSONResponse):
                 while (await receive()).get("more_body", False):
                     pass
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def warm_up(recognizer: Recognizer) -> None:
+    """Compiles and loads what the first requests would wait for: few drawings are read in one way, many in another."""
+    recognizer.predict(_TRIANGLE)
+    recognizer.predict_many([_TRIANGLE] * _MANY)
 
 
 def _guesses(ranked: Sequence[Guess]) -> list[dict[str, Any]]:
