@@ -20,6 +20,7 @@ from quickstroke import cli, documents, formats
 from quickstroke.cli import main
 from quickstroke.config import RECIPES, recipe, to_json
 from quickstroke.dataset import PreparedDataset
+from quickstroke.evaluation import HIGHEST_TEMPERATURE
 from quickstroke.formats import binary, ndjson
 
 MODEL = "simple_lay1_sz16"
@@ -175,6 +176,21 @@ def test_evaluate_details(run, trained, dataset):
     assert published.json["protocol"] == "published"
     again = run("evaluate", trained, "--data", dataset.path, "--reestimate-batchnorm", "--json")
     assert again.json["batchnorm_reestimated"] is True
+
+
+def test_files_that_are_no_drawing_files_are_told(run, trained, drawings, tmp_path):
+    binary.write(tmp_path / "given" / "star.bin", drawings["star"])
+    model = trained / "best.model" if (trained / "best.model").exists() else trained
+    for command in (
+        ["predict", "--model", model, tmp_path / "given", "--limit", 1],
+        ["evaluate", model, tmp_path / "given"],
+        ["render", tmp_path / "given", "--into", tmp_path / "out.svg", "--limit", 1],
+    ):
+        assert "ignored" not in run(*command).err
+        (tmp_path / "given" / "notes.txt").touch()
+        result = run(*command)
+        assert result.code == 0 and "ignored 1 file that is no drawing file: notes.txt\n" in result.err
+        (tmp_path / "given" / "notes.txt").unlink()
 
 
 def test_evaluate_needs_one_source_of_drawings(run, trained, dataset, binary_folder):
@@ -774,6 +790,18 @@ def test_publishing_calibrates_where_there_are_drawings_enough(run, trained, tmp
     else:
         assert "calibration" not in card
         assert torch.equal(weights[0]["linear.weight"], weights[1]["linear.weight"])
+
+
+def test_a_model_that_knows_no_more_than_chance_is_told(run, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("quickstroke.cli.publish.MIN_CALIBRATION", 30)
+    shutil.copytree(trained, tmp_path / "run")
+    weights = torch.load(tmp_path / "run" / "best.model", weights_only=True)
+    weights["linear.weight"], weights["linear.bias"] = -weights["linear.weight"], -weights["linear.bias"]
+    torch.save(weights, tmp_path / "run" / "best.model")
+    result = run("publish", tmp_path / "run", "--into", tmp_path / "set", "--json")
+    assert result.code == 0 and "no better than chance: so all are equally probable" in result.err
+    assert result.json["calibration"]["temperature"] == HIGHEST_TEMPERATURE
+    assert "no better" not in run("publish", trained, "--into", tmp_path / "set", "--replace").err
 
 
 def test_few_drawings_do_not_calibrate(run, trained, tmp_path):

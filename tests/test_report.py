@@ -381,7 +381,7 @@ def test_what_is_no_results_document_is_never_overwritten(tmp_path):
     (tmp_path / "given.md").write_text(f"# A\n{LOG}")
     into = tmp_path / "README.md"
     into.write_text("# My notes\n\nThe # Results are good.\n")
-    with pytest.raises(ConfigError, match="README.md: exists and is no results document; give another --into"):
+    with pytest.raises(ConfigError, match=r"README\.md: exists and is no results document; give another --into"):
         report.write_report([tmp_path / "given.md"], into)
     assert into.read_text().startswith("# My notes")
     into.write_text("")

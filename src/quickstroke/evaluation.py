@@ -30,6 +30,8 @@ _BATCH_SIZE = 512
 # A GPU has no such caches, and more to do at a time.
 _BATCH_SIZE_ON_GPU = 4096
 
+# Of the temperatures that a calibration finds: by it all classes are as good as equally probable.
+HIGHEST_TEMPERATURE = 1000.0
 # Of the calibration error.
 N_BINS = 15
 # That are tried below the one with the least loss.
@@ -358,7 +360,7 @@ def _least_loss(
         while loss(fitted - step) > loss(fitted) and step.abs().max() > 1e-9:
             step = step / 2
         fitted = fitted - step
-        fitted[0] = fitted[0].clamp(min=1e-3)
+        fitted[0] = fitted[0].clamp(min=1 / HIGHEST_TEMPERATURE)
         if step.abs().max() < 1e-6:
             break
     return float(fitted[0]), prior if prior is not None else float(fitted[1])

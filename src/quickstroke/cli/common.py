@@ -83,6 +83,14 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def note_ignored(names: Sequence[str]) -> None:
+    """Tells of files that were given and are no drawing files, if there are any."""
+    if names:
+        told = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
+        kind = "file that is no drawing file" if len(names) == 1 else "files that are no drawing files"
+        note(f"ignored {len(names)} {kind}: {printable(told)}")
+
+
 def printable(text: str) -> str:
     """A text from a file, what a terminal would obey in it written as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Json, note, optional, parse, percent, print_json, printable, progress
+from quickstroke.cli.common import Json, note, note_ignored, optional, parse, percent, print_json, printable, progress
 from quickstroke.errors import ConfigError, DatasetError
 
 
@@ -83,7 +83,7 @@ def run(args: Sequence[str]) -> None:
     from quickstroke.config import TrainConfig
     from quickstroke.dataset import PreparedDataset, from_drawings
     from quickstroke.evaluation import evaluate, evaluate_partial, figures_of_points, reestimate_batchnorm
-    from quickstroke.formats import read_drawings
+    from quickstroke.formats import find_sources, read_drawings
     from quickstroke.models import n_parameters
     from quickstroke.training import pick_device
 
@@ -100,6 +100,7 @@ def run(args: Sequence[str]) -> None:
         left_out = Counter({word: int(n) for word, n in zip(data.classes, counted, strict=True) if n})
         indices = indices[known]
     else:
+        note_ignored([path.name for path in find_sources(options.files).ignored])
         data, left_out = from_drawings(read_drawings(options.files), loaded.classes)
         label_map, indices = np.arange(len(loaded.classes)), np.arange(len(data))
     if not len(indices):

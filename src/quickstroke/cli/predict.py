@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import MODEL, Json, note, optional, parse, percent, print_json, printable
+from quickstroke.cli.common import MODEL, Json, note, note_ignored, optional, parse, percent, print_json, printable
 from quickstroke.errors import ConfigError
 
 
@@ -48,6 +48,7 @@ def run(args: Sequence[str]) -> None:
     model = recognizer.load(options.model, options.classes)
     if model.note:
         note(model.note)
+    note_ignored([path.name for path in sources.ignored])
     drawings = []
     for path in sources.files:
         number = 0

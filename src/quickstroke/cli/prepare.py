@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from quickstroke.categories import parse_classes
-from quickstroke.cli.common import Json, note, optional, parse, print_json, progress, words
+from quickstroke.cli.common import Json, note, note_ignored, optional, parse, print_json, progress, words
 from quickstroke.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
@@ -102,9 +102,7 @@ def run(args: Sequence[str]) -> None:
             if part.exists():
                 note(f"what is done is in {part}: the same command with --resume goes on")
             raise
-    if prepared.ignored_files:
-        names = ", ".join(prepared.ignored_files[:5]) + (" ..." if len(prepared.ignored_files) > 5 else "")
-        note(f"ignored {len(prepared.ignored_files)} files that are no drawing files: {names}")
+    note_ignored(prepared.ignored_files)
     if prepared.known_files:
         n = len(prepared.known_files)
         note(f"passed over {n} {'file' if n == 1 else 'files'} that {prepared.path} has already")

@@ -71,6 +71,7 @@ def run(args: Sequence[str]) -> None:
     from quickstroke import config as configs
     from quickstroke import published, runs
     from quickstroke.categories import SEED_CATEGORIES
+    from quickstroke.evaluation import HIGHEST_TEMPERATURE
     from quickstroke.models import n_parameters
 
     folder, into = Path(options.run), Path(options.into)
@@ -119,6 +120,8 @@ def run(args: Sequence[str]) -> None:
     print(f"{path}: {told}")
     if calibration:
         print(_calibration_line(calibration["calibration"]))
+        if calibration["calibration"]["temperature"] >= HIGHEST_TEMPERATURE:
+            note("it tells the classes apart no better than chance: so all are equally probable; train it longer")
     print(f"{path.with_suffix('.json')}: its card")
     values = {"model": loaded.name, "path": str(path), "figures": figures, **calibration}
     if options.hub is not None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Json, note, optional, parse, print_json, progress
+from quickstroke.cli.common import Json, note, note_ignored, optional, parse, print_json, progress
 from quickstroke.drawing import Drawing
 from quickstroke.errors import ConfigError
 
@@ -53,7 +53,9 @@ def run(args: Sequence[str]) -> None:
 
     from quickstroke import formats
 
-    files = formats.find_sources(options.files).files
+    sources = formats.find_sources(options.files)
+    files = sources.files
+    note_ignored([path.name for path in sources.ignored])
     left_out: list[str] = []
     if ending == ".npy":
         n = _write_bitmaps(options, files)
