@@ -57,6 +57,7 @@ def test_saved_as_official_ndjson(hands: Hands, tmp_path: Path) -> None:
     other = saved_drawing(saved(page, "Data", tmp_path, word="ice cream"))
     assert (other.word, other.recognized) == ("ice cream", False)
     assert other.key_id != drawing.key_id
+    assert saved(page, "Data", tmp_path, word="Crème brûlée?").name == "Creme-brulee.ndjson"
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,8 @@ export function download(name, type, text) {
 export function fileName(word, ending) {
   const base = word
     .normalize("NFKD")
-    .replace(/[^\p{L}\p{N}]+/gu, "-")
+    .replace(/[\u0300-\u036f]/g, "") // accents
+    .replace(/[^\p{L}\p{M}\p{N}]+/gu, "-")
     .replace(/^-+|-+$/g, "");
   return `${base || "drawing"}.${ending}`;
 }
