@@ -76,10 +76,10 @@ class Preparation:
         self.into, self.folder = into, folder_of(into)
         self.sources: dict[int, dict[str, Any]] = {}
         self.classes: list[dict[str, Any]] = []
-        plan_path = self.folder / "plan.json"
+        self._journal_path, self._plan_path = self.folder / "journal.jsonl", self.folder / "plan.json"
         self._journal = self._open_journal()
         try:
-            is_begun = plan_path.exists()
+            is_begun = self._plan_path.exists()
             if is_begun and not resume:
                 raise DatasetError(
                     f"{into}: a preparation of it was begun; give --resume to go on with it, or remove {self.folder}"
@@ -89,7 +89,7 @@ class Preparation:
                 self._read_journal()
             else:  # whatever a kill left of the first moment, nothing of it was read
                 self._journal.truncate(0)
-                write_text(plan_path, json.dumps({"format": FORMAT, "version": VERSION, **plan}) + "\n")
+                write_text(self._plan_path, json.dumps({"format": FORMAT, "version": VERSION, **plan}) + "\n")
         except BaseException:
             self._journal.close()
             raise
@@ -110,7 +110,7 @@ class Preparation:
 
     def _open_journal(self) -> BinaryIO:
         """The journal, locked; what else is in the folder is for the process alone that holds the lock."""
-        path = self.folder / "journal.jsonl"
+        path = self._journal_path
         while True:
             self.folder.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileNotFoundError):  # another process ended, and removed the folder
@@ -134,7 +134,7 @@ class Preparation:
                 pass
 
     def _check_plan(self, plan: Mapping[str, Any]) -> None:
-        path = self.folder / "plan.json"
+        path = self._plan_path
         try:
             stored = json.loads(path.read_bytes())
             begun = stored["format"], stored["version"]
@@ -156,7 +156,7 @@ class Preparation:
                 )
 
     def _read_journal(self) -> None:
-        path = self.folder / "journal.jsonl"
+        path = self._journal_path
         text = path.read_bytes()
         whole = text[: text.rfind(b"\n") + 1]
         self._journal.truncate(len(whole))

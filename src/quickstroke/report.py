@@ -594,6 +594,8 @@ def worst_mistakes(measured: "Evaluation") -> list[int]:
 # --- pictures
 
 _COMPARISON = "comparison.svg"
+# Its own line in every document.
+_RESULTS = "# Results"
 _PICTURE_NAME = re.compile(r"comparison\.svg|[0-9]{2,}-[\w-]+-(curves\.svg|confusion\.png|mistakes\.png)")
 _DPI = 100
 
@@ -637,7 +639,7 @@ def _pictures(number: int, result: Result, with_mistakes: bool) -> dict[str, tup
 
 
 def _is_document(path: Path) -> bool:
-    return "# Results" in path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return _RESULTS in path.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 def write_picture(path: Path, draw: Draw) -> None:
@@ -812,7 +814,7 @@ def format_document(results: Sequence[Result], drawn: Sequence[dict[str, tuple[s
     parts = [_DESCRIPTION, "# Summary\n", _summary(results)]
     if any(result.log for result in results):
         parts.append(_image("Training curves of all sections", folder, _COMPARISON))
-    parts.append("# Results\n")
+    parts.append(f"{_RESULTS}\n")
     above: tuple[str, ...] = ()
     for result, kinds in zip(results, drawn, strict=True):
         for depth, heading in enumerate(result.path):

@@ -4,6 +4,7 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, TypeVar, cast
 
@@ -81,6 +82,15 @@ def say(text: str) -> None:
 def note(text: str) -> None:
     """A remark for the person, beside the results: on stderr."""
     print(text, file=sys.stderr, flush=True)
+
+
+def drawing_files(sources: Sequence[str]) -> tuple[Path, ...]:
+    """The files of `formats.find_sources`; those that are no drawing files are told."""
+    from quickstroke import formats
+
+    found = formats.find_sources(sources)
+    note_ignored([path.name for path in found.ignored])
+    return found.files
 
 
 def note_ignored(names: Sequence[str]) -> None:

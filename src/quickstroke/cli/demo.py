@@ -14,8 +14,6 @@ from quickstroke.errors import QuickstrokeError
 
 # Marks a folder that the demo made, and may make again.
 _MARK = ".quickstroke-demo"
-# What it makes there; anything else stays.
-_PARTS = ("drawings", "data", "run", "lstm/demo")
 _MODEL = "bipool_cv1_48_5_2_cv2_96_5_2_lay1_sz64"
 # About 2,000 drawings a category, 3.6 MB in all.
 _FIRST_BYTES = 300_000
@@ -43,14 +41,14 @@ def run(args: Sequence[str]) -> int:
     from quickstroke.synthetic import SYNTHETIC_WORDS
 
     folder = Path(options.into)
+    drawings, data, training, published = parts = [folder / part for part in ("drawings", "data", "run", "lstm/demo")]
     if folder.exists():
         if not (folder / _MARK).exists():
             raise QuickstrokeError(f"{folder}: exists already and is no former demo; give another --into")
-        for part in _PARTS:
-            shutil.rmtree(folder / part, ignore_errors=True)
+        for made in parts:  # what else is there stays
+            shutil.rmtree(made, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _MARK).touch()
-    drawings, data, training = folder / "drawings", folder / "data", folder / "run"
 
     real = not options.offline and _fetch(SYNTHETIC_WORDS, drawings)
     if not real:
@@ -61,13 +59,13 @@ def run(args: Sequence[str]) -> int:
         ["prepare", drawings, "--into", data],
         ["train", _MODEL, "--data", data, "--into", training, "--recipe", "quick", "--n-epochs", n_epochs],
         ["evaluate", training, "--data", data, "--split", "test"],
-        ["publish", training, "--into", folder / "lstm" / "demo"],
+        ["publish", training, "--into", published],
     ):  # fmt: skip
         _do(command)
     examples = folder / "examples.ndjson"
     _write_examples(data, examples)
     print(f"\nOne drawing of each category that the model has not seen ({kind}):")
-    _do(["predict", examples, "--model", folder / "lstm" / "demo" / f"{_MODEL}.model", "--top", "3"])
+    _do(["predict", examples, "--model", published / f"{_MODEL}.model", "--top", "3"])
     print(f"\nAll of this was learnt from {kind}, and is in {folder}/.")
     return 0
 

@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Json, note, note_ignored, optional, parse, percent, print_json, printable, progress
+from quickstroke.cli.common import Json, drawing_files, note, optional, parse, percent, print_json, printable, progress
 from quickstroke.errors import ConfigError, DatasetError
 
 
@@ -83,7 +84,7 @@ def run(args: Sequence[str]) -> None:
     from quickstroke.config import TrainConfig
     from quickstroke.dataset import PreparedDataset, from_drawings
     from quickstroke.evaluation import evaluate, evaluate_partial, figures_of_points, reestimate_batchnorm
-    from quickstroke.formats import find_sources, read_drawings
+    from quickstroke.formats import read_file
     from quickstroke.models import n_parameters
     from quickstroke.training import pick_device
 
@@ -100,8 +101,9 @@ def run(args: Sequence[str]) -> None:
         left_out = Counter({word: int(n) for word, n in zip(data.classes, counted, strict=True) if n})
         indices = indices[known]
     else:
-        note_ignored([path.name for path in find_sources(options.files).ignored])
-        data, left_out = from_drawings(read_drawings(options.files), loaded.classes)
+        data, left_out = from_drawings(
+            chain.from_iterable(map(read_file, drawing_files(options.files))), loaded.classes
+        )
         label_map, indices = np.arange(len(loaded.classes)), np.arange(len(data))
     if not len(indices):
         if not left_out:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import MODEL, Json, note, note_ignored, optional, parse, percent, print_json, printable
+from quickstroke.cli.common import MODEL, Json, drawing_files, note, optional, parse, percent, print_json, printable
 from quickstroke.errors import ConfigError
 
 
@@ -44,13 +44,12 @@ def run(args: Sequence[str]) -> None:
 
     from quickstroke import formats, recognizer
 
-    sources = formats.find_sources(options.files)
+    files = drawing_files(options.files)
     model = recognizer.load(options.model, options.classes)
     if model.note:
         note(model.note)
-    note_ignored([path.name for path in sources.ignored])
     drawings = []
-    for path in sources.files:
+    for path in files:
         number = 0
         for number, drawing in enumerate(islice(formats.read_file(path), options.limit), start=1):
             guesses = model.predict_drawing(drawing, top=options.top)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Json, note, note_ignored, optional, parse, print_json, progress
+from quickstroke.cli.common import Json, drawing_files, note, optional, parse, print_json, progress
 from quickstroke.drawing import Drawing
 from quickstroke.errors import ConfigError
 
@@ -51,11 +51,7 @@ def run(args: Sequence[str]) -> None:
     ending = Path(options.into).suffix.lower()
     _check(options, ending)
 
-    from quickstroke import formats
-
-    sources = formats.find_sources(options.files)
-    files = sources.files
-    note_ignored([path.name for path in sources.ignored])
+    files = drawing_files(options.files)
     left_out: list[str] = []
     if ending == ".npy":
         n = _write_bitmaps(options, files)

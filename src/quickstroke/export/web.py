@@ -58,9 +58,11 @@ def write_folder(into: Path, onnx: bytes, card: dict[str, Any], ort: dict[str, b
             path.write_bytes(data)
         ours = {Path(name).parts[0] for name in files}
         for path in into.iterdir() if into.exists() else ():
-            if path.is_dir() and not path.is_symlink() and path.name not in ours:
+            if path.name in ours:
+                continue
+            if path.is_dir() and not path.is_symlink():
                 shutil.copytree(path, fresh / path.name, symlinks=True)
-            elif path.name not in ours:
+            else:
                 shutil.copy2(path, fresh / path.name, follow_symlinks=False)
         if into.exists():
             into.replace(old)
