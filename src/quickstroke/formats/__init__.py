@@ -3,9 +3,9 @@
 | ending | what | word |
 |---|---|---|
 | .bin | official binary, simplified | the file's name |
-| .ndjson | official simplified or raw | in each line |
+| .ndjson | official simplified or raw | in each line, where there is one |
 | .npz | sketch-rnn | the file's name |
-| .csv | Kaggle's train_simplified | in each row |
+| .csv | Kaggle's, simplified or raw | in each row, where there is one |
 
 Each may be compressed, with `.gz` after its ending (but not .npz, which is an archive already).
 """
