@@ -48,6 +48,7 @@ def test_seed_categories_are_100_official_ones() -> None:
         ("T-Shirt", "t-shirt"),
         ("teddy-bear", "teddy-bear"),
         ("My Own_Word", "My Own Word"),
+        ("A\u0308pfel", "\u00c4pfel"),
         ("", ""),
         ("___", ""),
     ],

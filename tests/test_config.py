@@ -134,6 +134,11 @@ def test_unknown_value_of_a_recipe_is_refused() -> None:
         recipe("strong", warmup=1.0)
 
 
+def test_unknown_recipe_is_refused() -> None:
+    with pytest.raises(ConfigError, match="recipe should be 'default' or 'seed' or 'quick' or 'strong', got 'bad'"):
+        recipe("bad")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(("name", "preprocessing"), [("bipool_lay1_sz4", "pos5"), ("bilstm_lay1_sz4", "seed3")])
 def test_readout_tells_the_preprocessing(name: str, preprocessing: str) -> None:
     assert ModelConfig.from_name(name).preprocessing == preprocessing

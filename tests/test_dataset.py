@@ -5,9 +5,10 @@ import gzip
 import hashlib
 import json
 import math
+import pickle
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -565,8 +566,42 @@ def test_drawing_without_a_key_id_gets_a_hash_of_its_strokes(tmp_path: Path) -> 
 
 
 def test_limit_has_to_be_a_drawing(binary_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="limit should be 1 or more, got 0"):
+    with pytest.raises(ConfigError, match="limit should be a whole number of 1 or more, got 0"):
         prepare(binary_folder, tmp_path / "out", limit=0)
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        (lambda: {"limit": 2.5}, "limit should be a whole number of 1 or more, got 2.5"),
+        (lambda: {"limit": "5"}, "limit should be a whole number of 1 or more, got '5'"),
+        (lambda: {"limit": np.int64(5)}, "limit should be a whole number of 1 or more, got np.int64"),
+        (lambda: {"split": (0.8, 0.1, 0.1)}, "split should be a FractionSplit or a PositionSplit, got"),
+        (lambda: {"split": PositionSplit(np.int64(5), 1, 1)}, "n_train should be int, got np.int64"),  # type: ignore[arg-type]
+        (lambda: {"split": FractionSplit(1, 0, np.float32(0))}, "fractions should be three numbers from 0 to 1"),
+    ],
+)
+def test_rules_of_other_types_are_refused(
+    binary_folder: Path, tmp_path: Path, rules: Callable[[], dict[str, Any]], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        prepare(binary_folder, tmp_path / "out", **rules())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_text_is_no_list_of_classes(binary_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(CategoryError, match="classes: expected words, got the text 'cat'"):
+        prepare(binary_folder, tmp_path / "out", classes="cat")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dataset_goes_to_another_process_by_its_folder(binary_folder: Path, tmp_path: Path) -> None:
+    prepare(binary_folder, tmp_path / "out")
+    data = PreparedDataset(tmp_path / "out")
+    pickled = pickle.dumps(data)
+    assert len(pickled) < 1000
+    other = pickle.loads(pickled)
+    assert np.array_equal(other.points, data.points) and other.manifest == data.manifest
 
 
 # What goes wrong leaves nothing behind

@@ -142,6 +142,32 @@ def test_the_card_says_how_to_read_the_weights(tmp_path):
     assert len(card["sha256"]) == 64
 
 
+@pytest.mark.parametrize("n", [1, 8, 9])
+def test_weights_that_change_are_seen_whatever_the_number_of_drawings(tmp_path, n):
+    loaded = load_model(publish(tmp_path))
+    points = np.random.default_rng(0).normal(size=(n, 12, 3)).astype(np.float32)
+    lengths = np.full(n, 12)
+    before = loaded.probabilities(points, lengths)
+    loaded.model.adjust_logits(2.0, torch.tensor([1.0, 0.0, -1.0]))
+    after = loaded.probabilities(points, lengths)
+    assert np.abs(after - before).max() > 0.01
+    with torch.inference_mode():
+        expected = loaded.model(torch.from_numpy(points), torch.from_numpy(lengths)).softmax(1).numpy()
+    np.testing.assert_allclose(after, expected, atol=1e-6)
+    loaded.model.load_state_dict(load_model(loaded.path).model.state_dict())
+    np.testing.assert_allclose(loaded.probabilities(points, lengths), before, atol=1e-12)
+
+
+def test_a_model_loaded_in_inference_mode_answers(tmp_path):
+    path = publish(tmp_path)
+    points, lengths = np.ones((1, 12, 3), np.float32), np.array([12])
+    expected = load_model(path).probabilities(points, lengths)
+    with torch.inference_mode():
+        loaded = load_model(path)
+        assert np.array_equal(loaded.probabilities(points, lengths), expected)
+    assert np.array_equal(loaded.probabilities(points, lengths), expected)
+
+
 def test_publishing_again_replaces_both_files(tmp_path):
     publish(tmp_path, seed=1)
     path = publish(tmp_path, seed=2)

@@ -255,7 +255,7 @@ def test_what_is_no_drawing(recognizer, strokes):
         with pytest.raises(FormatError) as error:
             recognizer.predict(strokes, simplified=simplified)
         assert "\n" not in str(error.value)
-        with pytest.raises(FormatError):
+        with pytest.raises(FormatError, match=r"^drawing 2: "):
             recognizer.predict_many([SQUARE, strokes], simplified=simplified)
 
 

@@ -50,7 +50,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(dataset: PreparedDataset, folder: Path) -> Path:
     """Two epochs of a tiny model, on the dataset that has a test split."""
     config = TrainConfig(n_epochs=2, batch_size=32, learning_rate=0.01, device="cpu")
-    train(ModelConfig.from_name("simple_lay1_sz4"), config, dataset, folder / "first")
+    command = ["quickstroke", "train", "simple_lay1_sz4", "--n-epochs", "2"]
+    train(ModelConfig.from_name("simple_lay1_sz4"), config, dataset, folder / "first", command=command)
     return folder / "first"
 
 
@@ -229,6 +230,11 @@ def test_pictures_lie_beside_the_document(written):
     for link in linked:
         start = (into.parent / link).read_bytes()[:100]
         assert start.startswith(b"\x89PNG" if link.endswith("png") else b"<?xml")
+
+
+def test_one_source_and_one_dataset_need_no_list(run, dataset, tmp_path):
+    (result,) = report.write_report(str(run), tmp_path / "one.md", data=dataset.path)
+    assert result.source == run
 
 
 def test_the_same_input_gives_the_same_bytes(run, seed_run, tmp_path):

@@ -125,3 +125,34 @@ def test_undisturbed_gives_pytorch_one_thread_and_afterwards_its_own_again(monke
         assert (torch.get_num_threads(), threads.n_threads()) == (2, 2)
     finally:
         torch.set_num_threads(before)
+
+
+def test_threads_that_are_undisturbed_at_once_leave_the_number_as_it_was(monkeypatch):
+    """The first comes first and goes first: what it finds is not what the second one found."""
+    monkeypatch.setattr(threads, "_n_threads", None)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    second_is_in, first_is_out = threading.Event(), threading.Event()
+    seen = []
+
+    def second():
+        with threads.undisturbed():
+            seen.append(threads.n_threads())
+            second_is_in.set()
+            assert first_is_out.wait(60)
+            seen.append(threads.n_threads())
+        seen.append(torch.get_num_threads())
+
+    try:
+        thread = threading.Thread(target=second)
+        with threads.undisturbed():
+            thread.start()
+            assert second_is_in.wait(60)
+        first_is_out.set()
+        thread.join()
+        assert seen == [3, 3, 3]
+        assert threads.n_threads() == 3
+        torch.set_num_threads(2)
+        assert threads.n_threads() == 2
+    finally:
+        torch.set_num_threads(before)

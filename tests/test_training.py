@@ -691,11 +691,11 @@ def test_cuda_where_there_is_none(dataset, tmp_path, monkeypatch):
 
 def test_deterministic_operations_give_the_same_result(dataset, finished, tmp_path, monkeypatch):
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    try:
-        train(MODEL, replace(CONFIG, deterministic=True), dataset, tmp_path / "run")
-        assert torch.are_deterministic_algorithms_enabled()
-    finally:
-        torch.use_deterministic_algorithms(False)
+    seen = []
+    watcher = Watcher(on_step=lambda *progress: seen.append(torch.are_deterministic_algorithms_enabled()))
+    train(MODEL, replace(CONFIG, deterministic=True), dataset, tmp_path / "run", watcher=watcher)
+    assert all(seen) and seen
+    assert not torch.are_deterministic_algorithms_enabled()
     assert_equal_weights(weights_of(tmp_path / "run" / "last.model"), weights_of(finished["default"] / "last.model"))
 
 
@@ -729,17 +729,22 @@ def test_a_run_keeps_the_precision_that_it_began_with(dataset, tmp_path):
     assert_equal_weights(weights_of(tmp_path / "cut" / "last.model"), weights_of(tmp_path / "whole" / "last.model"))
 
 
-def test_resuming_tells_both_commands_and_removes_what_a_kill_left(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["quickstroke", "train", "first"])
-    train(MODEL, replace(CONFIG, n_epochs=1), dataset, tmp_path / "run")
+def test_resuming_tells_both_commands_and_removes_what_a_kill_left(dataset, tmp_path):
+    train(MODEL, replace(CONFIG, n_epochs=1), dataset, tmp_path / "run", command=["quickstroke", "train", "first"])
     leftover = tmp_path / "run" / ".last.ckpt.99999.tmp"
     leftover.write_bytes(b"half")
-    monkeypatch.setattr("sys.argv", ["quickstroke", "train", "second"])
-    train(MODEL, CONFIG, dataset, tmp_path / "run", resume=True)
+    train(MODEL, CONFIG, dataset, tmp_path / "run", resume=True, command=["quickstroke", "train", "second"])
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())
     assert environment["command"] == ["quickstroke", "train", "second"]
     assert environment["earlier_commands"] == [["quickstroke", "train", "first"]]
     assert not leftover.exists()
+
+
+def test_a_training_from_python_has_no_command(dataset, tmp_path, monkeypatch):
+    """A notebook's own command line is none that trains the same, and tells where its user's files are."""
+    monkeypatch.setattr("sys.argv", ["ipykernel_launcher.py", "-f", "/home/somebody/kernel.json"])
+    train(MODEL, replace(CONFIG, n_epochs=1), dataset, tmp_path / "run")
+    assert runs.command_of(tmp_path / "run") == ""
 
 
 def test_a_model_too_large_to_train_is_refused_before_memory_is_taken(dataset, tmp_path):

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from quickstroke import splitmix
 from quickstroke.batches import Drawings
+from quickstroke.compiled import jit
 from quickstroke.config import Preprocessing, check_types
 from quickstroke.errors import ConfigError
 from quickstroke.points import fill_rows, n_channels, unpack
@@ -272,7 +273,7 @@ def _end(pen: Any, begin: Any) -> Any:
     return end + 1
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def _measure(x: Any, y: Any, begin: Any, end: Any, along: Any) -> Any:
     """Writes how far each point of a stroke is along it, from 0 to 1, and returns its length."""
     along[begin] = 0.0
@@ -284,7 +285,7 @@ def _measure(x: Any, y: Any, begin: Any, end: Any, along: Any) -> Any:
     return length
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def _point_at(x: Any, y: Any, begin: Any, end: Any, along: Any, part: Any) -> Any:
     """The point that is so far along a measured stroke."""
     i = begin + 1
@@ -296,7 +297,7 @@ def _point_at(x: Any, y: Any, begin: Any, end: Any, along: Any, part: Any) -> An
     return x[i - 1] + between * (x[i] - x[i - 1]), y[i - 1] + between * (y[i] - y[i - 1])
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def _distance(x: Any, y: Any, pen: Any, n: Any, x3: Any, y3: Any, pen3: Any, n3: Any) -> Any:
     """How far a drawing's strokes are from the closest of another, squared, a mean over its points."""
     middle_x, middle_y, _, _ = _box(x, y, 0, n)
@@ -330,7 +331,7 @@ def _closest_stroke(box_x: Any, box_y: Any, width: Any, height: Any, x3: Any, y3
     return closest, begin3, end3
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def _blend(x: Any, y: Any, pen: Any, n: Any, x3: Any, y3: Any, pen3: Any, n3: Any, state: Any) -> None:
     """Moves the first `n` points towards those of another drawing of `n3` points, each stroke by a part of its own."""
     along, along3 = np.empty(n), np.empty(n3)
@@ -376,7 +377,7 @@ def _part(part: Any, turn: Any, sign: Any) -> Any:
     return part - np.floor(part)
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def _view(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> None:
     """Moves the first `n` points."""
     turn, shear, stretch = p[1] * _normal(state), p[2] * _normal(state), np.exp(0.5 * p[3] * _normal(state))
@@ -414,7 +415,7 @@ def _view(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> None:
         begin = end + 1
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def _tilt(x: Any, y: Any, n: Any, state: Any, deviation: Any) -> None:
     """Turns and stretches the first `n` points."""
     turn, stretch = deviation * _normal(state), np.exp(0.5 * deviation * _normal(state))
@@ -424,7 +425,7 @@ def _tilt(x: Any, y: Any, n: Any, state: Any, deviation: Any) -> None:
         x[i], y[i] = cos * u - sin * v, sin * u + cos * v
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def _thin(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> Any:
     """Leaves points out and perhaps exchanges left and right, in place; returns how many points are left."""
     flip = -1.0 if _uniform(state) < p[9] else 1.0
@@ -448,7 +449,7 @@ def _thin(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> Any:
     return kept
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def _restroke(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any, x2: Any, y2: Any, pen2: Any, order: Any) -> Any:
     """Writes the first `n` points as drawn another way into x2, y2, pen2 (6n,) and returns how many those are."""
     n_strokes = 0
@@ -511,7 +512,7 @@ def _restroke(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any, x2: Any, y2:
     return n_out
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def _tremble(x: Any, y: Any, pen: Any, state: Any) -> Any:
     """The points x, y, pen (n,) as a trembling hand draws them, simplified.
 
@@ -550,7 +551,7 @@ def _is_across(state: Any, p: Any) -> Any:
     return p[8] > 0 and _uniform(state) < p[8]
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def _fill_across(view_seeds: Any, parameters: Any, out: Any) -> None:
     state = np.empty(1, np.uint64)
     for b in range(view_seeds.size):
@@ -558,7 +559,7 @@ def _fill_across(view_seeds: Any, parameters: Any, out: Any) -> None:
         out[b] = _uniform(state) < parameters[0] and _is_across(state, parameters)
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def _fill_augmented(
     points: Any,
     pen_bits: Any,

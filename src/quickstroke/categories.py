@@ -4,6 +4,7 @@ Words are written as Google writes them, with spaces; underscores are accepted o
 """
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -66,8 +67,11 @@ _BY_FOLDED = {word.casefold(): word for word in CATEGORIES}
 
 
 def canonical_word(name: str) -> str:
-    """The word as Google writes it: underscores become spaces, official words get their official case."""
-    spaced = " ".join(name.replace("_", " ").split())
+    """The word as Google writes it: underscores become spaces, official words get their official case.
+
+    Accents are composed (NFC), so that a word from the name of a file is the same on every system.
+    """
+    spaced = " ".join(unicodedata.normalize("NFC", name.replace("_", " ")).split())
     return _BY_FOLDED.get(spaced.casefold(), spaced)
 
 
@@ -82,9 +86,11 @@ def check_classes(names: Iterable[str], where: str) -> tuple[str, ...]:
     """Class names in order, written canonically.
 
     Raises:
-        CategoryError: no name, an empty one, one that cannot be printed, or the same word twice; `where` says whose
-            list it is.
+        CategoryError: a text in place of a list, no name, an empty one, one that cannot be printed, or the same word
+            twice; `where` says whose list it is.
     """
+    if isinstance(names, str):
+        raise CategoryError(f"{where}: expected words, got the text {names!r:.60}; one word alone goes into a list")
     classes: dict[str, int] = {}
     for position, name in enumerate(names, start=1):
         word = canonical_word(name)

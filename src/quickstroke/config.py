@@ -330,9 +330,9 @@ def recipe(name: Recipe, **values: Any) -> TrainConfig:
     """The configuration of a recipe, with `values` in place of its own.
 
     Raises:
-        ConfigError: as TrainConfig.
+        ConfigError: no such recipe, or as TrainConfig.
     """
-    return TrainConfig(**({"recipe": name} | RECIPES[name] | values))
+    return TrainConfig(**({"recipe": name} | RECIPES.get(name, {}) | values))
 
 
 Config = TypeVar("Config", ModelConfig, TrainConfig)

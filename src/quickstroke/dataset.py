@@ -24,13 +24,14 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from quickstroke import formats, splitmix
 from quickstroke.batches import Drawings
 from quickstroke.categories import CATEGORIES, check_classes, closest_words
+from quickstroke.compiled import jit
+from quickstroke.config import check_types, fits
 from quickstroke.drawing import Drawing, DrawingBlock, check_simplified, split_strokes
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, FormatError, QuickstrokeError
 from quickstroke.files import exchange, n_cores, sha256_of, write_text
@@ -71,7 +72,7 @@ class FractionSplit:
 
     def __post_init__(self) -> None:
         values = (self.train, self.val, self.test)
-        if not all(0 <= value <= 1 for value in values) or abs(sum(values) - 1) > 1e-9:
+        if not all(fits(value, float) and 0 <= value <= 1 for value in values) or abs(sum(values) - 1) > 1e-9:
             raise ConfigError(
                 f"fractions should be three numbers from 0 to 1 (train, val, test) that add up to 1, got {values}"
             )
@@ -100,6 +101,7 @@ class PositionSplit:
     n_test_reserved: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         for key, value in asdict(self).items():
             if value < 0:
                 raise ConfigError(f"{key} should be 0 or more, got {value}")
@@ -128,7 +130,7 @@ class PositionSplit:
         return f"asked for {self.total} ({asked})"
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def _hash_strokes(points: Any, pen_up: Any, offsets: Any, out: Any) -> None:
     """FNV-1a over the bytes of each drawing's points and pen flags, with the top bit set."""
     for i in range(out.size):
@@ -248,8 +250,10 @@ def prepare(
         ConfigError: an impossible split or limit, or with `add` another than the dataset's.
     """
     into = Path(into)
-    if limit is not None and limit < 1:
-        raise ConfigError(f"limit should be 1 or more, got {limit}")
+    if limit is not None and (not fits(limit, int) or limit < 1):
+        raise ConfigError(f"limit should be a whole number of 1 or more, got {limit!r:.60}")
+    if split is not None and not isinstance(split, FractionSplit | PositionSplit):
+        raise ConfigError(f"split should be a FractionSplit or a PositionSplit, got {split!r:.60}")
     base = PreparedDataset(into) if add else None
     exists = into.exists() and (not into.is_dir() or any(into.iterdir()))
     if exists and not add and not (resume and (into / "manifest.json").exists()):
@@ -821,6 +825,10 @@ class PreparedDataset:
         self.points, self.pen_up, self.offsets = arrays["points"], arrays["pen_up"], arrays["offsets"]
         self.labels, self.key_ids, self.splits = arrays["labels"], arrays["key_ids"], arrays["splits"]
         self._check_contents()
+
+    def __reduce__(self) -> tuple[type["PreparedDataset"], tuple[Path]]:
+        """Another process opens the same files; copying it copies no array."""
+        return type(self), (self.path,)
 
     def _map(self, name: str, dtypes: tuple[str, ...]) -> NDArray[Any]:
         described = self.manifest["arrays"][name]

@@ -93,7 +93,11 @@ class MissingExtra(QuickstrokeError):
     """A feature whose optional packages are not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs packages that are not installed: pip install 'quickstroke[{extra}]'")
+        super().__init__(what, extra)  # what pickling, between processes, makes it from again
+
+    def __str__(self) -> str:
+        what, extra = self.args
+        return f"{what} needs packages that are not installed: pip install 'quickstroke[{extra}]'"
 
 
 def first_line(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 
 from quickstroke.bfloat16 import read, write
+from quickstroke.compiled import jit
 from quickstroke.products import LANES, compiled
 
 _F = np.float32
@@ -39,7 +40,7 @@ _P = _power_of_two()
 _P0, _P1, _P2, _P3, _P4, _P5 = _P
 
 # "contract" admits fused multiply-add and nothing that would swallow a NaN.
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+_jit = jit(error_model="numpy", fastmath={"contract"})
 
 
 # --- Number by number -------------------------------------------------------------------------------------------------

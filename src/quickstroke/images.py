@@ -9,8 +9,9 @@ Dimensions: B batch, T steps.
 
 from typing import Any
 
-import numba
 import numpy as np
+
+from quickstroke.compiled import jit
 
 SIDE = 32
 # 0: how much of a pixel the pen covers. 1: the same times how late that was, up to 1 at the last point.
@@ -38,7 +39,7 @@ def n_features(n_filters: int) -> int:
     return 2 * LAYERS[-1][0] * n_filters
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@jit(error_model="numpy")
 def draw(points: Any, lengths: Any) -> Any:
     """Images float32 (B, 2, SIDE, SIDE) of the points float32 (B, T, 5) of preprocessing `pos5`, `lengths` int64 (B,)
     of them.

@@ -8,6 +8,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from quickstroke.compiled import jit
+
 # 16 MiB a run at most, 32 MiB in memory.
 _RUN_KEYS = 1 << 21
 _LEAST_PLACES = 1 << 10
@@ -88,7 +90,7 @@ def _place_of(table: Any, key: Any) -> Any:
     return place
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def _insert(table: Any, values: Any, new: Any) -> Any:
     """Adds those `values` (N,) that are `new` (N,), which then says which were not there; returns how many."""
     n = 0
@@ -101,7 +103,7 @@ def _insert(table: Any, values: Any, new: Any) -> Any:
     return n
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def _find(table: Any, values: Any) -> Any:
     found = np.empty(values.size, np.bool_)
     for i in range(values.size):

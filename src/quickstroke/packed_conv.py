@@ -10,7 +10,6 @@ columns, rounded up.
 
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,9 +18,10 @@ from torch.autograd.function import once_differentiable
 
 from quickstroke import packed_lstm, products, threads
 from quickstroke.bfloat16 import bits_as_array, narrow, widen
+from quickstroke.compiled import jit
 
 # As in packed_lstm, but sums may be taken in any order, so that loops over columns become vectors.
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
+_jit = jit(error_model="numpy", fastmath={"contract", "reassoc"})
 _F = np.float32
 _EPSILON = _F(1e-5)  # of nn.LayerNorm
 # So many output rows go through all of it together, while caches hold them.

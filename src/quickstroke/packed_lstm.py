@@ -15,7 +15,6 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,10 +23,11 @@ from torch.autograd.function import once_differentiable
 
 from quickstroke import products, threads
 from quickstroke.bfloat16 import bits_as_array, narrow
+from quickstroke.compiled import jit
 from quickstroke.gates import activate_rows, deactivate_rows
 
 # The loops below are written so that LLVM makes vectors of them: from 0 on, over one output array, without branches.
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy")
+_jit = jit(error_model="numpy")
 
 
 @_jit

@@ -5,17 +5,17 @@ Dimensions: B batch, S packed rows, C columns.
 
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from quickstroke.bfloat16 import bits_as_array, narrow, widen
+from quickstroke.compiled import jit
 from quickstroke.packed_lstm import Packing
 
 # As in packed_lstm: the loops over columns are written so that LLVM makes vectors of them.
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
+_jit = jit(error_model="numpy", fastmath={"contract", "reassoc"})
 _F = np.float32
 
 

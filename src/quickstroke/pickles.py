@@ -7,9 +7,10 @@ nest tuples until the processor's stack is full.
 import pickletools
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from quickstroke.compiled import jit
 
 # What the objects of a pickle may take: so many times its bytes, and so much more.
 _TIMES, _MORE_BYTES = 20, 16_000_000
@@ -42,7 +43,7 @@ _STOP, _PUT, _LONG_BINPUT = _CODES["STOP"], _CODES["PUT"], _CODES["LONG_BINPUT"]
 _FINE, _CUT, _UNKNOWN, _NOTE = range(4)
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def _scan(data: Any, at: int) -> tuple[int, int, int, int, int]:
     """Goes through the pickle that begins at `at`, to its STOP or to what is wrong.
 

@@ -15,10 +15,10 @@ Both are cut to `max_padding` rows.
 from collections.abc import Sequence
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from quickstroke.compiled import jit
 from quickstroke.config import Preprocessing
 
 
@@ -32,7 +32,7 @@ def n_rows(n_points: Any, max_padding: int, preprocessing: Preprocessing = "seed
     return np.clip(n_points - (preprocessing == "seed3"), 0, max_padding)
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def fill_rows(x: Any, y: Any, pen_up: Any, out: Any) -> Any:
     """Writes the rows of one drawing into `out` float32 (T, 3 or 5), at most T of them, and returns how many.
 
@@ -65,7 +65,7 @@ def fill_rows(x: Any, y: Any, pen_up: Any, out: Any) -> Any:
     return n_out
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def unpack(points: Any, pen_bits: Any, begin: Any, end: Any, x: Any, y: Any, pen_up: Any) -> None:
     """Writes the points begin..end of a prepared dataset into `x`, `y` float64 and `pen_up`, (end - begin,) each."""
     for i in range(begin, end):
@@ -73,7 +73,7 @@ def unpack(points: Any, pen_bits: Any, begin: Any, end: Any, x: Any, y: Any, pen
         pen_up[i - begin] = pen_bits[i >> 3] >> (i & 7) & 1
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def fill_points(points: Any, pen_bits: Any, offsets: Any, indices: Any, out: Any) -> None:
     """Writes the points of the drawings `indices` (B,) of a prepared dataset into `out` float32 (B, T, C), which is 0.
 

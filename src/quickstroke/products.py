@@ -27,7 +27,9 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic, overload
 
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+from quickstroke.compiled import jit
+
+_jit = jit(error_model="numpy", fastmath={"contract"})
 
 compiled: Any = intrinsic  # its own type says that calls never return
 _features = llvmlite.binding.get_host_cpu_features()

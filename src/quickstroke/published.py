@@ -39,7 +39,7 @@ class LoadedModel:
     """A model in evaluation mode with what belongs to it.
 
     Attributes:
-        model: on the CPU.
+        model: on the CPU. What is done to its weights in place is seen by the next drawings.
         classes: the words in the order of the output layer.
         card: the parsed card, or None for a bare file or a run.
         path: the file of weights.
@@ -74,7 +74,10 @@ class LoadedModel:
     def probabilities(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
         """Softmax probabilities (B, K) for points (B, T, C), zero after each drawing's end, of `lengths` (B,) rows."""
         if 0 < len(points) <= _FEW:
-            alone = [self._single.logits(own[:n]) for own, n in zip(points, lengths, strict=True)]
+            if not self._single.is_current:
+                self.__dict__.pop("_single", None)
+            reader = self._single
+            alone = [reader.logits(own[:n]) for own, n in zip(points, lengths, strict=True)]
             logits = np.array(alone, np.float64)  # (B, K)
             values = np.exp(logits - logits.max(1, keepdims=True))
             probabilities: NDArray[np.float64] = values / values.sum(1, keepdims=True)

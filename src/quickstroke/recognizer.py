@@ -85,7 +85,7 @@ class Recognizer:
             FormatError: no strokes, an empty one, or values that are not finite or out of range.
             ConfigError: `top` is below 1.
         """
-        return self.predict_many([strokes], simplified=simplified, top=top)[0]
+        return self._predict([_in_simplified_form(strokes, simplified)], top)[0]
 
     def predict_many(
         self, drawings: Sequence[Sequence[ArrayLike]], *, simplified: bool = False, top: int = 5
@@ -93,14 +93,22 @@ class Recognizer:
         """As `predict`, for many drawings at once.
 
         Raises:
-            FormatError, ConfigError: as `predict`.
+            FormatError, ConfigError: as `predict`; and which drawing it is, counted from 1.
         """
+        prepared = []
+        for number, strokes in enumerate(drawings, start=1):
+            try:
+                prepared.append(_in_simplified_form(strokes, simplified))
+            except FormatError as error:
+                raise FormatError(f"drawing {number}: {error.reason}") from error
+        return self._predict(prepared, top)
+
+    def _predict(self, drawings: Sequence[Sequence[NDArray[np.uint8]]], top: int) -> list[list[Guess]]:
         if isinstance(top, bool) or not isinstance(top, int | np.integer) or top < 1:
             raise ConfigError(f"top should be 1 or more, got {top!r}")
-        prepare = _check_simplified if simplified else simplify
         return [
             [Guess(self.classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]]
-            for row in self.probabilities([prepare(strokes) for strokes in drawings])
+            for row in self.probabilities(drawings)
         ]
 
     def predict_drawing(self, drawing: Drawing, *, top: int = 5) -> list[Guess]:
@@ -124,6 +132,10 @@ class Recognizer:
         for row, padded in zip(rows, points, strict=True):
             padded[: len(row)] = row
         return self._model.probabilities(points, lengths)
+
+
+def _in_simplified_form(strokes: Sequence[ArrayLike], simplified: bool) -> list[NDArray[np.uint8]]:
+    return _check_simplified(strokes) if simplified else simplify(strokes)
 
 
 def _check_simplified(strokes: Sequence[ArrayLike]) -> list[NDArray[np.uint8]]:

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from quickstroke.compiled import jit
 from quickstroke.drawing import Drawing, check_simplified
 from quickstroke.errors import ConfigError, FormatError, MissingExtra
 from quickstroke.files import atomic_write
@@ -71,7 +71,7 @@ _NO_DRAWING = "there is no drawing; expected at least one"
 # --- pixels
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def _span(ax: float, ay: float, bx: float, by: float, radius: float, y: float) -> tuple[float, float]:
     """Where a thick line from a to b with round ends begins and ends at the height `y`, which it reaches."""
     begin, end = np.inf, -np.inf
@@ -90,7 +90,7 @@ def _span(ax: float, ay: float, bx: float, by: float, radius: float, y: float) -
     return begin, end
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def _draw_stroke(points: Any, radius: float, out: Any) -> None:
     """Draws one stroke, float64 (n, 2) in pixels, n at least 1, in white over `out`, uint8 (H, W)."""
     height, width = out.shape

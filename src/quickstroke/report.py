@@ -136,11 +136,11 @@ class Result:
 
 
 def write_report(
-    sources: Sequence[Path | str],
+    sources: Sequence[Path | str] | Path | str,
     into: Path | str,
     *,
     split: Split = "auto",
-    data: Sequence[Path | str] = (),
+    data: Sequence[Path | str] | Path | str = (),
     device: Device = "auto",
     with_mistakes: bool = True,
     on_drawings: Callable[[str, int, int], None] = lambda source, n, total: None,
@@ -169,6 +169,8 @@ def write_report(
             document, or no such device.
     """
     into = Path(into)
+    sources = [sources] if isinstance(sources, (str, Path)) else sources
+    data = [data] if isinstance(data, (str, Path)) else data
     if not sources:
         raise ConfigError("nothing to report on; expected run folders or results documents")
     if into.is_dir():

@@ -13,7 +13,6 @@ import math
 import os
 import platform
 import shlex
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -157,11 +156,11 @@ def check_data(values: dict[str, Any]) -> dict[str, Any]:
     return dict(values)
 
 
-def write_environment(folder: Path, command: Sequence[str] | None = None, n_processes: int = 1) -> None:
+def write_environment(folder: Path, command: Sequence[str] = (), n_processes: int = 1) -> None:
     """Writes environment.json: what it takes to run the same again; on resuming, with the commands before this one.
 
     Args:
-        command: the words that start such a run; by default this process's own.
+        command: the words that start such a run; none where it was no command that started it.
     """
     before = read_environment(folder)
     earlier = [*before["earlier_commands"], before["command"]] if before["command"] else []
@@ -169,7 +168,7 @@ def write_environment(folder: Path, command: Sequence[str] | None = None, n_proc
     _write_json(
         folder / "environment.json",
         {
-            "command": list(command or ("quickstroke", *sys.argv[1:])),
+            "command": list(command),
             "earlier_commands": earlier,
             "python": platform.python_version(),
             "packages": {name: metadata.version(name) for name in packages},

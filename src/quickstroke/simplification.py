@@ -21,10 +21,10 @@ one; only where these are equal but for rounding has each to be looked at.
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from quickstroke.compiled import jit
 from quickstroke.errors import FormatError, shown
 
 # https://github.com/googlecreativelab/quickdraw-dataset, "Simplified Drawing files"; the spacing is always 1.
@@ -46,7 +46,7 @@ _HUGE = 1e300
 _AX, _AY, _BX, _BY, _ARC, _LENGTH, _FIRST_X, _FIRST_Y, _LAST_X, _LAST_Y = range(10)
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def _sample(lines: Any, line: int, k: int) -> tuple[float, float]:
     """Where sample `k` of a stroke lies, which is on `line`."""
     t = (k - lines[line, _ARC]) / lines[line, _LENGTH]
@@ -56,7 +56,7 @@ def _sample(lines: Any, line: int, k: int) -> tuple[float, float]:
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def _lines(stroke: Any) -> tuple[Any, Any]:
     """The lines of a stroke (n, 2) that hold samples, at most n + 1 of them.
 
@@ -92,7 +92,7 @@ def _lines(stroke: Any) -> tuple[Any, Any]:
     return lines[:r], first[: r + 1]
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def _farthest(lines: Any, first: Any, a: int, a_line: int, b: int, b_line: int) -> tuple[float, int, int, int]:
     """The first of the samples between `a` and `b` that are farthest from the line through those two.
 
@@ -135,7 +135,7 @@ def _farthest(lines: Any, first: Any, a: int, a_line: int, b: int, b_line: int) 
     return best, best_k, best_line, looks
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def simplify_points(points: Any, offsets: Any) -> tuple[Any, Any]:
     """Simplifies a drawing, float64 (P, 2), whose stroke i has the points from offsets[i] to offsets[i + 1].
 

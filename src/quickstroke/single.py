@@ -8,13 +8,13 @@ Dimensions: T steps, C channels, F inputs of a layer, H hidden units, D directio
 
 from typing import Any, cast
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from quickstroke import products
+from quickstroke.compiled import jit
 from quickstroke.gates import activate_rows
 from quickstroke.models import StrokeClassifier
 from quickstroke.packed_conv import columns_of, normalize
@@ -22,7 +22,7 @@ from quickstroke.single_image import SingleImageReader, array_of, together
 
 _F = np.float32
 # Sums may be taken in any order, so that loops over columns become vectors.
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
+_jit = jit(error_model="numpy", fastmath={"contract", "reassoc"})
 
 Array = NDArray[np.float32]
 
@@ -138,6 +138,9 @@ class SingleReader:
 
     def __init__(self, model: StrokeClassifier) -> None:
         config = model.config
+        tensors = (*model.parameters(), *model.buffers())
+        # PyTorch counts what is done to a tensor, unless it was made in inference mode.
+        self._copied = [(tensor, tensor._version) for tensor in tensors if not tensor.is_inference()]
         self._config = config
         bn = model.bn
         scale = bn.weight * torch.rsqrt(cast(Tensor, bn.running_var) + bn.eps)  # (C,)
@@ -168,6 +171,11 @@ class SingleReader:
         self._attention = array_of(model.attention.weight[0]) if config.readout == "pool" else None
         self._linear = array_of(model.linear.weight.t()), array_of(model.linear.bias)
         self._convolutions, self._layers, self._linear = together((self._convolutions, self._layers, self._linear))
+
+    @property
+    def is_current(self) -> bool:
+        """Whether no weight was changed in place since; a weight that was replaced by another one is not seen."""
+        return all(tensor._version == version for tensor, version in self._copied)
 
     def logits(self, points: Array) -> Array:
         """Logits float32 (K,) for the points float32 (T, C) of a drawing, without padding."""

@@ -5,13 +5,13 @@ Dimensions: T steps, S pixels of an image's side, C channels, F filters.
 
 from typing import Any, cast
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from quickstroke import images, products
+from quickstroke.compiled import jit
 from quickstroke.image_reader import ImageReader
 
 _F = np.float32
@@ -20,7 +20,7 @@ _TILES = 16
 # Numbers in a line of a cache, and in a large page.
 _LINE, _LARGE_PAGE = 16, 2**19
 # Sums may be taken in any order, so that loops become vectors.
-_jit = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
+_jit = jit(error_model="numpy", fastmath={"contract", "reassoc"})
 
 Array = NDArray[np.float32]
 

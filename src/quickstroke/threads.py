@@ -54,9 +54,12 @@ def _new_pool() -> ThreadPoolExecutor:
 
 
 def _forget() -> None:
-    """In a forked child there are no threads, and a lock may be held for ever."""
-    global _pool, _lock
+    """In a forked child there is one thread, and a lock may be held for ever."""
+    global _pool, _lock, _n_threads, _n_undisturbed
     _pool, _lock = None, threading.Lock()
+    _n_undisturbed = int(getattr(_here, "is_undisturbed", False))
+    if not _n_undisturbed:
+        _n_threads = None
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
@@ -64,6 +67,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
 
 
 _n_threads: int | None = None
+_n_undisturbed = 0  # threads that are in `undisturbed`
 
 
 def n_threads() -> int:
@@ -77,16 +81,29 @@ def n_threads() -> int:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """PyTorch has one thread: several wait for work by spinning, in the time of those that have some here."""
-    global _n_threads
-    n_before, before = torch.get_num_threads(), _n_threads
-    _n_threads = n_threads()
+    """PyTorch has one thread: several wait for work by spinning, in the time of those that have some here.
+
+    Several threads may be in here, in whatever order they come and go: the number that PyTorch has, which a thread
+    takes over from whoever set it last, is that from before the first of them.
+    """
+    global _n_threads, _n_undisturbed
+    if getattr(_here, "is_undisturbed", False) or getattr(_here, "is_of_pool", False):
+        yield
+        return
+    with _lock:
+        n = _n_threads = _n_threads or torch.get_num_threads()
+        _n_undisturbed += 1
+    _here.is_undisturbed = True
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(n_before)
-        _n_threads = before
+        _here.is_undisturbed = False
+        torch.set_num_threads(n)
+        with _lock:
+            _n_undisturbed -= 1
+            if not _n_undisturbed:
+                _n_threads = None
 
 
 def in_threads(run: Callable[..., Value], parts: Sequence[tuple[Any, ...]]) -> list[Value]:

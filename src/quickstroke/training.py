@@ -46,8 +46,11 @@ class Interrupted(Exception):
     """The training stopped because it was asked to; its checkpoint is written."""
 
     def __init__(self, state: State) -> None:
+        super().__init__(state)
         self.state = state
-        super().__init__(f"interrupted in epoch {state.epoch + 1}, after {state.step} steps")
+
+    def __str__(self) -> str:
+        return f"interrupted in epoch {self.state.epoch + 1}, after {self.state.step} steps"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,17 @@ class Watcher:
     on_write: Callable[[], None] = lambda: None
 
 
+@contextlib.contextmanager
+def _determinism_restored() -> Iterator[None]:
+    """What PyTorch refuses afterwards is what it refused before."""
+    before, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warns)
+
+
+@_determinism_restored()
 def train(
     model_config: ModelConfig,
     config: TrainConfig,
@@ -81,7 +95,7 @@ def train(
     train_classes: Sequence[str] | None = None,
     teacher_cache: Path | str | None = None,
     resume: bool = False,
-    command: Sequence[str] | None = None,
+    command: Sequence[str] = (),
     watcher: Watcher | None = None,
     group: Group = ALONE,
 ) -> State:
@@ -93,7 +107,7 @@ def train(
         train_classes: a subset of the dataset's classes, in the order of the output layer; by default all.
         teacher_cache: the folder of what teachers said, which trainings may share; by default one in `into`.
         resume: go on from the folder's last checkpoint; without one, start anew.
-        command: the words of a command that trains the same, for environment.json; by default this process's own.
+        command: the words of a command that trains the same, for environment.json, cards and reports.
         group: the processes that share each batch, all of which call this with the same arguments; the first of them
             alone writes. Their number changes no loss beyond its last digits, but for what dropout leaves out.
 
@@ -721,7 +735,7 @@ def _open(
     optimizer: Adam,
     averaged: StrokeClassifier | None,
     resume: bool,
-    command: Sequence[str] | None,
+    command: Sequence[str],
     group: Group,
 ) -> tuple[State, bool]:
     """Makes the run folder, or takes up the run in it: the state to go on from, and whether it was resumed."""

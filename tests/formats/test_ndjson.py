@@ -336,6 +336,14 @@ def test_whole_character_written_in_two_halves_is_read() -> None:
     assert parse_line(LINE.replace('"cat"', r'"\ud83d\ude00"')).word == "😀"
 
 
+def test_numbers_of_a_datasets_arrays_are_written() -> None:
+    strokes = [np.array([[1, 4], [2, 5]], np.uint8)]
+    values: Any = {"key_id": np.uint64(2**64 - 1), "recognized": np.bool_(False), "timestamp_us": np.int64(7)}
+    drawing = Drawing("cat", strokes, **values)
+    plain = Drawing("cat", strokes, key_id=2**64 - 1, recognized=False, timestamp_us=7)
+    assert ndjson.format_line(drawing) == ndjson.format_line(plain)
+
+
 def test_word_is_written_canonically() -> None:
     assert parse_line(line_with(word="the_eiffel_tower")).word == "The Eiffel Tower"
 

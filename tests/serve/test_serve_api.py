@@ -243,6 +243,11 @@ def test_pages_of_an_allowed_origin_may_ask(new_client, recognizer):
     assert "access-control-allow-origin" not in refused.headers
 
 
+def test_one_origin_needs_no_list(new_client, recognizer):
+    client = new_client(recognizer, cors=ORIGIN)
+    assert client.get("model", headers={"Origin": ORIGIN}).headers["access-control-allow-origin"] == ORIGIN
+
+
 def test_all_pages_may_ask(new_client, recognizer):
     client = new_client(recognizer, cors=["*"])
     assert client.get("model", headers={"Origin": ORIGIN}).headers["access-control-allow-origin"] == "*"

@@ -68,6 +68,7 @@ def run(args: Sequence[str]) -> int:
         classes=config.classes,
         teacher_cache=None,
         resume=options.resume,
+        command=("quickstroke", "rerun", *args),
     )
     if state is None:
         return 130

@@ -84,7 +84,7 @@ def run(args: Sequence[str]) -> int:
         if options.train_classes is not None:
             class_slice = None
     naming.parse_name(name)
-    return _train(name, options, class_slice, asked)
+    return _train(name, options, class_slice, asked, ("quickstroke", "train", *args))
 
 
 def _configured(options: Options, args: Sequence[str]) -> tuple[str, Options, ClassSlice | None]:
@@ -137,7 +137,13 @@ def _configured(options: Options, args: Sequence[str]) -> tuple[str, Options, Cl
     return name, defaults, class_slice
 
 
-def _train(name: str, options: Options, class_slice: ClassSlice | None, asked: dict[str, int | None]) -> int:
+def _train(
+    name: str,
+    options: Options,
+    class_slice: ClassSlice | None,
+    asked: dict[str, int | None],
+    command: Sequence[str],
+) -> int:
     import torch
 
     from quickstroke import parallel, runs
@@ -201,6 +207,7 @@ def _train(name: str, options: Options, class_slice: ClassSlice | None, asked: d
                 classes=classes,
                 teacher_cache=options.teacher_cache,
                 resume=resume,
+                command=command,
                 on_epoch=board.write if board else lambda line: None,
                 group=group,
             )
@@ -232,6 +239,7 @@ def train_and_show(
     classes: Sequence[str] | None,
     teacher_cache: str | None,
     resume: bool,
+    command: Sequence[str],
     on_epoch: Callable[[dict[str, Any]], None] = lambda line: None,
     group: "parallel.Group | None" = None,
 ) -> "State | None":
@@ -274,6 +282,7 @@ def train_and_show(
                     train_classes=classes,
                     teacher_cache=teacher_cache,
                     resume=resume,
+                    command=command,
                     watcher=watcher,
                     group=group,
                 )

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from quickstroke.compiled import jit
 from quickstroke.drawing import MAX_DRAWING_BYTES, Drawing, DrawingBlock, check_simplified
 from quickstroke.errors import FormatError
 from quickstroke.files import InputFile, atomic_write, refuse_html
@@ -27,7 +27,7 @@ _MAX_CHUNK_BYTES = 8 << 20
 _WHOLE, _HEADER_CUT, _COUNT_CUT, _POINTS_CUT, _NO_STROKES, _NO_POINTS, _NOT_A_FLAG, _TOO_LONG = range(8)
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def _scan(data: Any) -> tuple[int, int, int, int, int]:
     """Counts the whole records at the beginning of `data` (uint8).
 
@@ -65,7 +65,7 @@ def _scan(data: Any) -> tuple[int, int, int, int, int]:
     return n_drawings, n_points, position, _WHOLE, position
 
 
-@numba.njit(cache=True, nogil=True)
+@jit()
 def _fill(
     data: Any,
     points: Any,

@@ -152,6 +152,8 @@ def _numbers(rows: list[list[Any]], position: int) -> Any:
 def _key_id(value: Any) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 20:
         value = int(value)
+    if isinstance(value, np.integer):  # of a dataset's arrays
+        value = int(value)
     if type(value) is not int or not 0 <= value < 2**64:
         raise FormatError(f"'key_id' should be an integer from 0 to 2^64 - 1, got {shown(value)}")
     return value
@@ -201,8 +203,8 @@ def format_line(drawing: Drawing) -> str:
     record = {
         "word": drawing.word,
         "countrycode": drawing.countrycode,
-        "timestamp": format_timestamp(drawing.timestamp_us),
-        "recognized": drawing.recognized,
+        "timestamp": format_timestamp(int(drawing.timestamp_us)),
+        "recognized": bool(drawing.recognized),
         "key_id": str(_key_id(drawing.key_id)),
         "drawing": [stroke.T.tolist() for stroke in drawing.strokes],
     }

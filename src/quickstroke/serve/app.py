@@ -58,7 +58,7 @@ _MANY = 16
 _log = logging.getLogger(__name__)
 
 
-def create_app(recognizer: Recognizer, limits: Limits | None = None, cors: Sequence[str] = ()) -> FastAPI:
+def create_app(recognizer: Recognizer, limits: Limits | None = None, cors: Sequence[str] | str = ()) -> FastAPI:
     """An ASGI application that serves one recognizer.
 
     Args:
@@ -137,7 +137,9 @@ def create_app(recognizer: Recognizer, limits: Limits | None = None, cors: Seque
     app.router.routes.append(_Page("/", StaticFiles(directory=STATIC, html=True), name="page"))
     app.add_middleware(_Outermost, metrics=service.metrics)
     if cors:
-        app.add_middleware(_Cors, allow_origins=list(cors), allow_methods=["GET", "POST"])
+        app.add_middleware(
+            _Cors, allow_origins=[cors] if isinstance(cors, str) else list(cors), allow_methods=["GET", "POST"]
+        )
     return app
 
 
