@@ -1,5 +1,6 @@
 """The commands as a user types them, on synthetic drawings, from files to ranked words."""
 
+import io
 import json
 import os
 import pickle
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from quickstroke import cli, documents, formats
+from quickstroke import cli, documents, formats, runs
 from quickstroke.cli import main
 from quickstroke.config import RECIPES, recipe, to_json
 from quickstroke.dataset import PreparedDataset
@@ -191,6 +192,52 @@ def test_files_that_are_no_drawing_files_are_told(run, trained, drawings, tmp_pa
         result = run(*command)
         assert result.code == 0 and "ignored 1 file that is no drawing file: notes.txt\n" in result.err
         (tmp_path / "given" / "notes.txt").unlink()
+
+
+def test_links_to_what_is_read_already_are_told(run, drawings, tmp_path):
+    binary.write(tmp_path / "given" / "star.bin", drawings["star"])
+    (tmp_path / "given" / "sun.bin").symlink_to("star.bin")
+    result = run("prepare", tmp_path / "given", "--into", tmp_path / "data", "--json")
+    assert result.code == 0 and result.json["repeated_files"] == ["sun.bin"]
+    assert "ignored 1 link to a file that is read under its own name: sun.bin\n" in result.err
+    assert " of 1 class (" in result.out
+
+
+def test_names_of_files_reach_no_terminal_with_what_it_would_obey(run, trained, drawings, tmp_path):
+    path = tmp_path / "st\x1b[2Jar\n.bin"
+    binary.write(path, drawings["star"][:1])
+    told = str(path).replace("\x1b", "\\x1b").replace("\n", "\\n")
+    assert run("predict", path, "--model", trained).out.startswith(f"{told}:1 [")
+    one_line(run("predict", f"{path}x"), told.replace("\\n", " "))
+
+
+def test_json_is_json_in_any_encoding(run, trained, drawings, tmp_path, monkeypatch):
+    path = tmp_path / "é😀.bin"
+    binary.write(path, drawings["star"][:1])
+    for encoding in ("ascii", "latin-1", "utf-8"):
+        stdout = io.TextIOWrapper(io.BytesIO(), encoding)
+        monkeypatch.setattr("sys.stdout", stdout)
+        assert main(["predict", str(path), "--model", str(trained), "--json"]) == 0
+        stdout.seek(0)
+        told = json.loads(stdout.buffer.getvalue().decode(encoding).splitlines()[-1])
+        assert told["drawings"][0]["file"] == str(path)
+
+
+def test_a_limit_may_be_any_number(run, trained, drawings, tmp_path):
+    path = tmp_path / "star.bin"
+    binary.write(path, drawings["star"][:2])
+    for command in (["predict", "--model", trained], ["render", "--into", tmp_path / "a.svg"]):
+        assert run(*command, path, "--limit", 10**23).code == 0
+        one_line(run(*command, path, "--limit", 0), "--limit should be 1 or more, got 0")
+
+
+@pytest.mark.parametrize("columns", [1, 5, 20])
+def test_help_ends_in_the_narrowest_terminal(columns):
+    command = [sys.executable, "-m", "quickstroke", "train", "--help"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "COLUMNS": str(columns)}
+    )
+    assert done.returncode == 0 and "usage: quickstroke train" in done.stdout
 
 
 def test_evaluate_needs_one_source_of_drawings(run, trained, dataset, binary_folder):
@@ -471,6 +518,9 @@ def test_demo_offline_teaches_and_recognises(run, monkeypatch, tmp_path):
         path.touch()
     assert run("demo", "--offline").code == 0  # a former demo is replaced, and nothing else
     assert (tmp_path / "demo" / "run2" / "best.model").exists() and (tmp_path / "demo" / "lstm" / "own.model").exists()
+    with monkeypatch.context() as patch:  # Ctrl-C in one of its commands
+        patch.setattr("quickstroke.cli.train.run", lambda args: 130)
+        assert run("demo", "--offline").code == 130
     (tmp_path / "mine").mkdir()
     one_line(run("demo", "--offline", "--into", "mine"), "no former demo")
 
@@ -892,6 +942,26 @@ def test_a_rerun_comes_out_the_same(run, trained, tmp_path):
 def copy_of(trained: Path, folder: Path) -> Path:
     shutil.copytree(trained, folder)
     return folder
+
+
+def test_a_rerun_lies_beside_its_run_however_that_is_named(run, trained, tmp_path, monkeypatch):
+    copy_of(trained, tmp_path / "run")
+    monkeypatch.chdir(tmp_path / "run")
+    assert run("rerun", ".").code == 0
+    assert (tmp_path / "run-again" / "best.model").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "run-again"]
+
+
+def test_two_trainings_of_one_run_are_refused(run, trained, dataset, tmp_path):
+    asked = ("train", MODEL, "--data", dataset.path, "--n-epochs", 1)
+    with runs.held(tmp_path / "new" / "run"):
+        one_line(run(*asked, "--into", tmp_path / "new" / "run", "--resume"), "another process is training it")
+    assert not (tmp_path / "new").exists()
+    copy_of(trained, tmp_path / "run")
+    with runs.held(tmp_path / "run"):
+        one_line(run(*asked, "--into", tmp_path / "run", "--resume"), "another process is training it")
+        one_line(run("rerun", trained, "--into", tmp_path / "run", "--resume"), "another process is training it")
+    assert run(*asked, "--into", tmp_path / "new" / "run").code == 0
 
 
 def test_a_rerun_tells_what_is_not_the_same(run, trained, tmp_path):

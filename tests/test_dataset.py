@@ -604,6 +604,46 @@ def test_a_dataset_goes_to_another_process_by_its_folder(binary_folder: Path, tm
     assert np.array_equal(other.points, data.points) and other.manifest == data.manifest
 
 
+def test_any_number_may_be_asked_for(binary_folder: Path, tmp_path: Path) -> None:
+    """Before any is counted: memory for one entry a drawing asked for would not be there."""
+    for counts in ((10**23, 1, 1, 0), (1, 0, 0, 10**12)):
+        with pytest.raises(DatasetError, match=f"asked for {sum(counts)} "):
+            prepare(binary_folder, tmp_path / "out", split=PositionSplit(*counts))
+        assert not list(tmp_path.iterdir())
+
+
+def test_positions_are_counted_on(tmp_path: Path) -> None:
+    split = PositionSplit(3, 0, 2, 1)
+    whole = split.assign(np.zeros(9, np.uint64))
+    assert whole.tolist() == [0, 1, 1, 1, 3, 3]
+    assert whole.dtype == np.uint8
+    for n in range(10):
+        parts = [split.assign(np.zeros(n, np.uint64)), split.assign(np.zeros(9 - n, np.uint64), n)]
+        assert np.concatenate(parts).tolist() == whole.tolist()
+
+
+def test_where_all_drawings_went_is_told(tmp_path: Path) -> None:
+    folder = save(tmp_path / "in", cat=[dot(key_with_hash(2**64 - 1))])
+    with pytest.raises(
+        DatasetError, match="cat has 1, asked for at least one to train on; by their key_ids went 1 to test"
+    ):
+        prepare(folder, tmp_path / "out")
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_is_followed(binary_folder: Path, tmp_path: Path, is_there: bool) -> None:
+    store, link = tmp_path / "store", tmp_path / "link"
+    if is_there:
+        store.mkdir()
+    link.symlink_to(store)
+    words = sorted(binary_folder.glob("*.bin"))
+    prepare(words[:1], link)
+    assert link.is_symlink() and len(PreparedDataset(store).classes) == 1
+    prepare(words[1:], link, add=True)
+    assert link.is_symlink() and len(PreparedDataset(store).classes) == len(words)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "store"]
+
+
 # What goes wrong leaves nothing behind
 
 

@@ -1,12 +1,13 @@
 """Reading says what is damaged and where; writing leaves a whole file or none."""
 
 import gzip
+import os
 from pathlib import Path
 
 import pytest
 
 from quickstroke.errors import FormatError
-from quickstroke.files import InputFile, atomic_write, refuse_html, write_text
+from quickstroke.files import InputFile, atomic_write, lock, refuse_html, write_text
 
 TEXT = b"first\nsecond\r\n\nlast"
 
@@ -140,3 +141,25 @@ def test_failed_writing_leaves_nothing_where_nothing_was(tmp_path: Path) -> None
 def test_text_is_utf_8_with_its_own_line_ends(tmp_path: Path) -> None:
     write_text(tmp_path / "text", "é\n\r\n")
     assert (tmp_path / "text").read_bytes() == b"\xc3\xa9\n\r\n"
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_what_a_link_leads_to_is_written_not_the_link(tmp_path: Path, is_there: bool) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    target = tmp_path / "elsewhere" / "file"
+    if is_there:
+        target.touch()
+    (tmp_path / "link").symlink_to(target)
+    write_text(tmp_path / "link", "text")
+    assert (tmp_path / "link").is_symlink()
+    assert target.read_text() == "text"
+    assert names(tmp_path / "elsewhere") == ["file"]
+
+
+def test_a_folder_is_locked_once_until_it_is_closed(tmp_path: Path) -> None:
+    one, other = (os.open(tmp_path, os.O_RDONLY) for _ in range(2))
+    assert lock(one)
+    assert not lock(other)
+    os.close(one)
+    assert lock(other)
+    os.close(other)

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +35,7 @@ from quickstroke.compiled import jit
 from quickstroke.config import check_types, fits
 from quickstroke.drawing import Drawing, DrawingBlock, check_simplified, split_strokes
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, FormatError, QuickstrokeError
-from quickstroke.files import exchange, n_cores, sha256_of, write_text
+from quickstroke.files import exchange, followed, n_cores, sha256_of, write_text
 from quickstroke.formats import binary
 from quickstroke.keys import KeySet, is_among
 from quickstroke.preparation import ARRAYS, Preparation, Writer, folder_of
@@ -88,7 +89,10 @@ class FractionSplit:
 
     def shortage(self, counts: Sequence[int]) -> str:
         """What a class with `counts` drawings a split lacks, empty if nothing."""
-        return "asked for at least one to train on" if self.train and not counts[1] else ""
+        if not self.train or counts[1]:
+            return ""
+        others = " and ".join(f"{n} to {name}" for name, n in zip(SPLITS, counts, strict=True) if n)
+        return "asked for at least one to train on" + (f"; by their key_ids went {others}" if others else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,9 @@ class PositionSplit:
 
     def assign(self, key_ids: NDArray[np.uint64], n_before: int = 0) -> NDArray[np.uint8]:
         """The split, an index into SPLITS, of those that are among the class's first `total`; `n_before` are before."""
-        return np.repeat(np.arange(4, dtype=np.uint8), self.counts)[n_before : n_before + len(key_ids)]
+        places = np.arange(n_before, min(n_before + len(key_ids), self.total))
+        ends = [min(end, 2**62) for end in accumulate(self.counts)]
+        return np.searchsorted(ends, places, side="right").astype(np.uint8)
 
     def shortage(self, counts: Sequence[int]) -> str:
         """What a class with `counts` drawings a split lacks, empty if nothing."""
@@ -147,6 +153,7 @@ class Prepared:
 
     Attributes:
         ignored_files: files beside the sources that are no drawing files.
+        repeated_files: links under another name to sources, which are read once.
         known_files: sources that the dataset to which was added had already.
         n_added: how many of the drawings were not in it.
     """
@@ -157,6 +164,7 @@ class Prepared:
     splits: dict[str, int]
     left_out: dict[str, int]
     ignored_files: tuple[str, ...]
+    repeated_files: tuple[str, ...]
     known_files: tuple[str, ...]
     n_added: int
 
@@ -249,7 +257,7 @@ def prepare(
             or what was begun cannot be resumed so, or nothing can be added so.
         ConfigError: an impossible split or limit, or with `add` another than the dataset's.
     """
-    into = Path(into)
+    into = followed(into)
     if limit is not None and (not fits(limit, int) or limit < 1):
         raise ConfigError(f"limit should be a whole number of 1 or more, got {limit!r:.60}")
     if split is not None and not isinstance(split, FractionSplit | PositionSplit):
@@ -345,6 +353,7 @@ def _prepared(
         manifest["n_by_split"],
         manifest["left_out"],
         tuple(path.name for path in found.ignored),
+        tuple(path.name for path in found.repeated),
         tuple(path.name for path in found.files if path not in taken),
         manifest["n"] - (len(base) if base else 0),
     )

@@ -13,6 +13,11 @@ from typing import IO, BinaryIO, cast
 
 from quickstroke.errors import FormatError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 # What zlib and gzip raise for damaged or truncated input.
 _GZIP_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error)
 
@@ -84,13 +89,19 @@ def refuse_html(head: bytes, path: Path) -> None:
         raise FormatError("is a web page or XML, not a drawing file (a failed download?)", path)
 
 
+def followed(path: Path | str) -> Path:
+    """Where a symbolic link leads, so that what it stands for is replaced and not the link; any other path as it is."""
+    path = Path(path)
+    return path.resolve() if path.is_symlink() else path
+
+
 @contextmanager
 def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
-    """A binary file that appears under `path` only once it is whole and on the disk.
+    """A binary file that appears under `path`, or where that links to, only once it is whole and on the disk.
 
     It compresses when `path` ends in `.gz`, always to the same bytes.
     """
-    path = Path(path)
+    path = followed(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -108,6 +119,18 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # a full disk names no file
         raise
+
+
+def lock(file: int | IO[bytes]) -> bool:
+    """Locks an open file or folder until it is closed; False where another process has it, True without locks."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system without locks
+            pass
+    return True
 
 
 def exchange(one: Path, other: Path) -> None:

@@ -25,12 +25,7 @@ from numpy.typing import NDArray
 
 from quickstroke.drawing import DrawingBlock
 from quickstroke.errors import DatasetError
-from quickstroke.files import write_text
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from quickstroke.files import followed, lock, write_text
 
 FORMAT = "quickstroke preparation"
 VERSION = 1
@@ -53,6 +48,7 @@ _PIECE_BYTES = 4 << 20
 
 def folder_of(into: Path) -> Path:
     """Where the preparation of a dataset is while it is under way."""
+    into = followed(into)
     return into.with_name(f".{into.name}.part")
 
 
@@ -116,22 +112,14 @@ class Preparation:
             with contextlib.suppress(FileNotFoundError):  # another process ended, and removed the folder
                 journal = path.open("ab")
                 try:
-                    self._lock(journal)
+                    if not lock(journal):
+                        raise DatasetError(f"{self.into}: another process is preparing it")
                     if os.path.samestat(os.fstat(journal.fileno()), path.stat()):
                         return journal
                 except BaseException:
                     journal.close()
                     raise
                 journal.close()
-
-    def _lock(self, journal: BinaryIO) -> None:
-        if fcntl is not None:
-            try:
-                fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise DatasetError(f"{self.into}: another process is preparing it") from error
-            except OSError:  # a file system without locks
-                pass
 
     def _check_plan(self, plan: Mapping[str, Any]) -> None:
         path = self._plan_path

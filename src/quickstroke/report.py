@@ -941,7 +941,9 @@ def _how(run: RunFacts) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:,.0f} minutes"
+    if seconds >= 120:
+        return f"{seconds / 60:,.0f} minutes"
+    return "1 second" if round(seconds) == 1 else f"{seconds:.0f} seconds"
 
 
 def _data(run: RunFacts) -> str:

@@ -13,7 +13,8 @@ import math
 import os
 import platform
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -36,7 +37,7 @@ from quickstroke.errors import (
     WeightsError,
     first_line,
 )
-from quickstroke.files import atomic_write, write_text
+from quickstroke.files import atomic_write, lock, write_text
 from quickstroke.optimizer import Adam
 
 FORMAT = "quickstroke run"
@@ -154,6 +155,37 @@ def check_data(values: dict[str, Any]) -> dict[str, Any]:
     if not all(type(n) is int for n in values["n_by_split"].values()):
         raise TypeError(f"n_by_split should hold whole numbers, got {values['n_by_split']!r:.60}")
     return dict(values)
+
+
+@contextmanager
+def held(folder: Path | str) -> Iterator[None]:
+    """Keeps other processes from training in a run folder, which is made where it is missing, if nothing comes of it
+    only as long as this lasts.
+
+    Raises:
+        RunError: another process has it, or a file is in its place.
+    """
+    folder = Path(folder)
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise RunError(f"{folder}: is a file; expected a folder for the run") from error
+    try:
+        if os.name == "nt":  # it opens no folder
+            yield
+            return
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            if not lock(descriptor):
+                raise RunError(f"{folder}: another process is training it")
+            yield
+        finally:
+            os.close(descriptor)
+    finally:
+        for path in made:
+            with suppress(OSError):  # it is not empty
+                path.rmdir()
 
 
 def write_environment(folder: Path, command: Sequence[str] = (), n_processes: int = 1) -> None:

@@ -267,6 +267,15 @@ def test_nothing_else_is_ever_replaced(model, tmp_path, what):
     assert (into.read_text() if what == "file" else names(into)) == before
 
 
+def test_what_a_link_leads_to_is_replaced_not_the_link(model, tmp_path):
+    (tmp_path / "served").mkdir()
+    (tmp_path / "page").symlink_to("served")
+    for _ in range(2):
+        write(tmp_path / "page", model[1], replace=True)
+        assert (tmp_path / "page").is_symlink() and (tmp_path / "served" / "model.onnx").is_file()
+    assert names(tmp_path) == ["lstm", "page", "served"]
+
+
 def test_an_empty_folder_is_taken(model, tmp_path):
     (tmp_path / "page").mkdir()
     write(tmp_path / "page", model[1])

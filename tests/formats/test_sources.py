@@ -82,6 +82,7 @@ def test_file_named_twice_is_read_once(folder: Path, monkeypatch: pytest.MonkeyP
     names: list[str | Path] = ["b.bin", "./b.bin", folder / "b.bin", "sub.bin/../b.bin", "link.bin", "b.*", "*b.bin"]
     sources = find_sources(names)
     assert sources.files == (Path("b.bin"),)
+    assert sources.repeated == (Path("link.bin"),)
     assert found([*names, "."]) == ["b.bin", "a.ndjson.gz", "c.csv", "d.NPZ"]
 
 

@@ -203,6 +203,16 @@ def test_a_mistake_of_our_own_is_logged_and_no_more_is_told(new_client, recogniz
     assert client.post("recognize", {"strokes": SQUARE}).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["healthz", "model", "metrics"])
+def test_head_is_get_without_the_body(client, path):
+    """As programs ask that look whether a server is well."""
+    head, get = client.send("HEAD", path), client.get(path)
+    assert head.status_code == get.status_code == 200
+    assert head.headers["content-type"] == get.headers["content-type"]
+    assert get.content and not head.content
+    assert client.send("HEAD", "recognize").status_code == 405
+
+
 # --- CORS
 
 ORIGIN = "https://draw.example"

@@ -160,6 +160,14 @@ def test_a_body_that_is_too_large_is_refused_though_its_client_reads_only_when_a
     assert (status, body["error"]["code"], body["error"]["limit"]) == (413, "body_too_large", 2 << 20)
 
 
+@pytest.mark.parametrize("n", [10**18, 10**19, 10**20 - 1])
+def test_a_body_of_any_announced_size_is_refused_at_once(served, n):
+    with served.connect() as connection:
+        connection.sendall(HEAD + content_length(n) + b"\r\n ")
+        status, _, body = read_answer(connection)
+    assert (status, body["error"]["code"]) == (413, "body_too_large")
+
+
 def test_a_chunked_body_that_is_too_large_is_refused(served):
     chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
     with served.connect() as connection:
@@ -263,13 +271,13 @@ def test_an_application_that_does_not_start_is_our_fault(recognizer, monkeypatch
 
 
 def test_both_ways_to_read_drawings_are_ready_before_a_request(recognizer, monkeypatch):
-    sizes, predict_many = [], recognizer.predict_many
+    sizes, probabilities = [], recognizer.probabilities
 
-    def noted(drawings, **options):
+    def noted(drawings):
         sizes.append(len(drawings))
-        return predict_many(drawings, **options)
+        return probabilities(drawings)
 
-    monkeypatch.setattr(recognizer, "predict_many", noted)
+    monkeypatch.setattr(recognizer, "probabilities", noted)
     warm_up(recognizer)
     assert min(sizes) == 1 and max(sizes) > published._FEW
 

@@ -119,6 +119,11 @@ def _run(arguments: list[str]) -> int:
     return int(importlib.import_module(f"quickstroke.cli.{command}").run(rest) or 0)
 
 
+def printable(text: str) -> str:
+    """A text from a file or of its name, what a terminal would obey in it written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def _fail(command: str, message: str) -> int:
-    print(f"quickstroke {command}: ".replace(" :", ":") + " ".join(message.split("\n")), file=sys.stderr)
+    print(f"quickstroke {command}: ".replace(" :", ":") + printable(" ".join(message.split("\n"))), file=sys.stderr)
     return 2

@@ -1,6 +1,8 @@
 """What several commands share: reading options, one JSON line, a bar on a terminal, stopping on Ctrl-C."""
 
 import json
+import os
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -21,9 +23,13 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from quickstroke.cli import silence
+from quickstroke.cli import printable, silence
+from quickstroke.errors import ConfigError
 
 Options = TypeVar("Options")
+
+# In fewer, tyro looks for a layout of its help without an end.
+_LEAST_COLUMNS = 20
 
 # The help of commands that run a model in any of its forms.
 MODEL = (
@@ -55,6 +61,8 @@ def parse(kind: type[Options], command: str, args: Sequence[str], default: Optio
     Raises:
         SystemExit: 0 after --help, 2 when the arguments are wrong; tyro has said how.
     """
+    if shutil.get_terminal_size().columns < _LEAST_COLUMNS:
+        os.environ["COLUMNS"] = str(_LEAST_COLUMNS)
     options = tyro.cli(
         kind,
         prog=f"quickstroke {command}",
@@ -66,8 +74,13 @@ def parse(kind: type[Options], command: str, args: Sequence[str], default: Optio
 
 
 def print_json(values: dict[str, Any]) -> None:
-    """One JSON object on one line."""
-    print(json.dumps(values, ensure_ascii=False), flush=True)
+    """One JSON object on one line; what the encoding of stdout cannot hold is escaped as JSON does it."""
+    text = json.dumps(values, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        text = json.dumps(values)
+    print(text, flush=True)
 
 
 def say(text: str) -> None:
@@ -81,29 +94,42 @@ def say(text: str) -> None:
 
 def note(text: str) -> None:
     """A remark for the person, beside the results: on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def drawing_files(sources: Sequence[str]) -> tuple[Path, ...]:
-    """The files of `formats.find_sources`; those that are no drawing files are told."""
+    """The files of `formats.find_sources`; what it leaves out is told."""
     from quickstroke import formats
 
     found = formats.find_sources(sources)
-    note_ignored([path.name for path in found.ignored])
+    note_left_out([path.name for path in found.ignored], [path.name for path in found.repeated])
     return found.files
 
 
-def note_ignored(names: Sequence[str]) -> None:
-    """Tells of files that were given and are no drawing files, if there are any."""
-    if names:
-        told = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
-        kind = "file that is no drawing file" if len(names) == 1 else "files that are no drawing files"
-        note(f"ignored {len(names)} {kind}: {printable(told)}")
+def checked_limit(limit: int | None) -> int | None:
+    """The value of `--limit`, as `islice` takes it.
+
+    Raises:
+        ConfigError: it is below 1.
+    """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"--limit should be 1 or more, got {limit}")
+    return limit and min(limit, sys.maxsize)
 
 
-def printable(text: str) -> str:
-    """A text from a file, what a terminal would obey in it written as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def note_left_out(ignored: Sequence[str], repeated: Sequence[str]) -> None:
+    """Tells of files that were given and are no drawing files, and of those that are read under another name."""
+    for names, one, several in (
+        (ignored, "file that is no drawing file", "files that are no drawing files"),
+        (
+            repeated,
+            "link to a file that is read under its own name",
+            "links to files that are read under their own names",
+        ),
+    ):
+        if names:
+            told = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
+            note(f"ignored {len(names)} {one if len(names) == 1 else several}: {told}")
 
 
 def percent(fraction: float) -> str:

@@ -75,7 +75,10 @@ def _do(command: Sequence[object]) -> None:
 
     words = [str(word) for word in command]
     print(f"\n$ quickstroke {shlex.join(words)}", flush=True)
-    if main(words) != 0:
+    code = main(words)
+    if code == 130:
+        raise KeyboardInterrupt
+    if code != 0:
         raise QuickstrokeError(f"the demo stopped at `quickstroke {words[0]}`")
 
 

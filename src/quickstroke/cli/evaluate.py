@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Json, drawing_files, note, optional, parse, percent, print_json, printable, progress
+from quickstroke.cli import printable
+from quickstroke.cli.common import Json, drawing_files, note, optional, parse, percent, print_json, progress
 from quickstroke.errors import ConfigError, DatasetError
 
 
@@ -133,7 +134,7 @@ def run(args: Sequence[str]) -> None:
             precision=precision,
             on_batch=lambda n: bar.update(task, advance=n),
         )
-    where = f"{options.data}, split {split}" if options.data else " ".join(options.files)
+    where = printable(f"{options.data}, split {split}" if options.data else " ".join(options.files))
     low, high = result.interval()
     alike = result.balanced_interval()
     print(f"{loaded.name} on {result.n:,} drawings ({where}), protocol {options.protocol}:")
@@ -180,5 +181,5 @@ def run(args: Sequence[str]) -> None:
 
 def _most(left_out: Counter[str]) -> str:
     """The words that most drawings were left out of, with how many."""
-    most = ", ".join(f"{printable(word) or '(without a word)'} {n}" for word, n in left_out.most_common(10))
+    most = ", ".join(f"{word or '(without a word)'} {n}" for word, n in left_out.most_common(10))
     return most + (f" and {len(left_out) - 10} more words" if len(left_out) > 10 else "")

@@ -6,7 +6,18 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import MODEL, Json, drawing_files, note, optional, parse, percent, print_json, printable
+from quickstroke.cli import printable
+from quickstroke.cli.common import (
+    MODEL,
+    Json,
+    checked_limit,
+    drawing_files,
+    note,
+    optional,
+    parse,
+    percent,
+    print_json,
+)
 from quickstroke.errors import ConfigError
 
 
@@ -37,8 +48,7 @@ def run(args: Sequence[str]) -> None:
     options = parse(Options, "predict", args)
     if not options.files:
         raise ConfigError("no FILE was given; expected drawing files, folders or glob patterns")
-    if options.limit is not None and options.limit < 1:
-        raise ConfigError(f"--limit should be 1 or more, got {options.limit}")
+    limit = checked_limit(options.limit)
 
     from itertools import islice
 
@@ -51,11 +61,11 @@ def run(args: Sequence[str]) -> None:
     drawings = []
     for path in files:
         number = 0
-        for number, drawing in enumerate(islice(formats.read_file(path), options.limit), start=1):
+        for number, drawing in enumerate(islice(formats.read_file(path), limit), start=1):
             guesses = model.predict_drawing(drawing, top=options.top)
             ranked = "  ".join(f"{guess.word} {percent(guess.probability)}" for guess in guesses)
             drawn = f" [{printable(drawing.word)}]" if drawing.word else ""
-            print(f"{path}:{number}{drawn}  {ranked}")
+            print(f"{printable(str(path))}:{number}{drawn}  {ranked}")
             if options.json:
                 drawings.append(
                     {

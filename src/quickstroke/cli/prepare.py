@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from quickstroke.categories import parse_classes
-from quickstroke.cli.common import Json, note, note_ignored, optional, parse, print_json, progress, words
+from quickstroke.cli.common import Json, note, note_left_out, optional, parse, print_json, progress, words
 from quickstroke.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
@@ -102,12 +102,13 @@ def run(args: Sequence[str]) -> None:
             if part.exists():
                 note(f"what is done is in {part}: the same command with --resume goes on")
             raise
-    note_ignored(prepared.ignored_files)
+    note_left_out(prepared.ignored_files, prepared.repeated_files)
     if prepared.known_files:
         n = len(prepared.known_files)
         note(f"passed over {n} {'file' if n == 1 else 'files'} that {prepared.path} has already")
     splits = ", ".join(f"{n:,} {name}" for name, n in prepared.splits.items() if n)
-    print(f"{prepared.path}: {prepared.n:,} drawings of {prepared.n_classes} classes ({splits})")
+    drawings = f"{prepared.n:,} drawing{'s' * (prepared.n != 1)}"
+    print(f"{prepared.path}: {drawings} of {prepared.n_classes} class{'es' * (prepared.n_classes != 1)} ({splits})")
     if options.add:
         print(f"added: {prepared.n_added:,} drawings")
     if prepared.left_out:
@@ -116,6 +117,7 @@ def run(args: Sequence[str]) -> None:
         values = asdict(prepared) | {
             "path": str(prepared.path),
             "ignored_files": list(prepared.ignored_files),
+            "repeated_files": list(prepared.repeated_files),
             "known_files": list(prepared.known_files),
         }
         print_json(values)

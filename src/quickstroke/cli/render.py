@@ -1,14 +1,14 @@
 """`quickstroke render`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Json, drawing_files, note, optional, parse, print_json, progress
+from quickstroke.cli.common import Json, checked_limit, drawing_files, note, optional, parse, print_json, progress
 from quickstroke.drawing import Drawing
 from quickstroke.errors import ConfigError
 
@@ -50,6 +50,7 @@ def run(args: Sequence[str]) -> None:
     options = parse(Options, "render", args)
     ending = Path(options.into).suffix.lower()
     _check(options, ending)
+    options = replace(options, limit=checked_limit(options.limit))
 
     files = drawing_files(options.files)
     left_out: list[str] = []
@@ -71,8 +72,6 @@ def _check(options: Options, ending: str) -> None:
         raise ConfigError("no FILE was given; expected drawing files, folders or glob patterns")
     if ending not in _ENDINGS:
         raise ConfigError(f"--into {options.into} should end in {', '.join(_ENDINGS[:-1])} or {_ENDINGS[-1]}")
-    if options.limit is not None and options.limit < 1:
-        raise ConfigError(f"--limit should be 1 or more, got {options.limit}")
     if options.animate and ending in (".png", ".npy"):
         raise ConfigError(f"--animate has no effect on a {ending}; expected --into OUT.svg or OUT.gif")
     of_pictures = {

@@ -46,7 +46,8 @@ def run(args: Sequence[str]) -> int:
     before = Path(options.run)
     config = runs.read_config(before)
     metrics = runs.read_metrics(before, config.train.criterion)
-    into = Path(options.into or f"{options.run.rstrip('/')}-again")
+    named = before if before.name not in ("", "..") else before.resolve()
+    into = Path(options.into or named.with_name(f"{named.name}-again"))
     if into.resolve() == before.resolve():
         raise RunError(f"{into}: is the run itself; expected another folder for --into")
     best_epoch = runs.best_line(metrics, config.train.criterion)["epoch"] if metrics else 0

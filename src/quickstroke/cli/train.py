@@ -244,12 +244,13 @@ def train_and_show(
     group: "parallel.Group | None" = None,
 ) -> "State | None":
     """Trains with a bar and a line an epoch; None where it was asked to stop, after saying how to go on."""
-    from quickstroke import parallel, training
+    from quickstroke import parallel, runs, training
 
     group = group or parallel.ALONE
 
     stop = StopOnSignal()
-    with progress("drawings") as bar, stop:
+    with contextlib.ExitStack() as stack, progress("drawings") as bar, stop:
+        group.first(lambda: stack.enter_context(runs.held(into)))
         task = bar.add_task("", total=None)
 
         def on_start(state: Any, resumed: bool) -> None:

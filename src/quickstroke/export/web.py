@@ -14,6 +14,7 @@ from typing import Any
 import onnxruntime  # type: ignore[import-untyped]
 
 from quickstroke.errors import WeightsError
+from quickstroke.files import followed
 
 FORMAT = "quickstroke web model"
 VERSION = 1
@@ -49,6 +50,7 @@ def write_folder(into: Path, onnx: bytes, card: dict[str, Any], ort: dict[str, b
         **{f"ort/{name}": data for name, data in ort.items()},
         **_notices(),
     }
+    into = followed(into)
     into.parent.mkdir(parents=True, exist_ok=True)
     fresh, old = (into.with_name(f".{into.name}.{os.getpid()}.{kind}") for kind in ("tmp", "old"))
     try:

@@ -38,10 +38,16 @@ def word_of(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Drawing files in reading order, and files beside them in a folder that have no known ending."""
+    """Drawing files in reading order.
+
+    Attributes:
+        ignored: files beside them, in a folder or of a pattern, that have no known ending.
+        repeated: links under another name to what is read already.
+    """
 
     files: tuple[Path, ...]
     ignored: tuple[Path, ...]
+    repeated: tuple[Path, ...]
 
 
 def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
@@ -56,6 +62,7 @@ def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
     if isinstance(sources, (str, Path)):
         sources = [sources]
     files: dict[Path, Path] = {}
+    repeated: dict[Path, None] = {}
     ignored: dict[Path, None] = {}
     for source in sources:
         path = Path(source)
@@ -86,8 +93,9 @@ def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
         else:
             raise FormatError("no such file or folder", path)
         for path in found:
-            files.setdefault(path.resolve(), path)
-    return Sources(tuple(files.values()), tuple(ignored))
+            if files.setdefault(path.resolve(), path).name != path.name:
+                repeated[path] = None
+    return Sources(tuple(files.values()), tuple(ignored), tuple(repeated))
 
 
 def read_drawings(sources: Sequence[Path | str] | Path | str) -> Iterator[Drawing]:

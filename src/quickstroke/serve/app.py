@@ -200,7 +200,7 @@ class _Page(Mount):
 
 
 class _Outermost:
-    """Headers, counts and the answer to an error of our own, for every request."""
+    """Headers, counts, HEAD and the answer to an error of our own, for every request."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
@@ -210,6 +210,8 @@ class _Outermost:
             await self._app(scope, receive, send)
             return
         begin, status, is_api = time.monotonic(), 0, scope["path"].startswith("/api/")
+        is_head = scope["method"] == "HEAD"  # is GET without the body
+        inner = {**scope, "method": "GET"} if is_head else scope
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -219,19 +221,21 @@ class _Outermost:
                 headers.update(_HEADERS)
                 # The page's files may be kept, but are asked for again each time: they change with the program.
                 headers["Cache-Control"] = "no-store" if is_api else "no-cache"
+            elif is_head:
+                message = {**message, "body": b""}
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_headers)
+            await self._app(inner, receive, send_with_headers)
         except Exception:
             _log.exception("%s %s failed", scope["method"], ascii(scope["path"]))
             if status:
                 raise
             answer = _error(500, "internal_error", "the server made a mistake; its log says more")
-            await answer(scope, receive, send_with_headers)
+            await answer(inner, receive, send_with_headers)
         finally:
             other = "none" if is_api else "page"
-            self._metrics.request(getattr(scope.get("route"), "path", other), status, time.monotonic() - begin)
+            self._metrics.request(getattr(inner.get("route"), "path", other), status, time.monotonic() - begin)
 
 
 class _Cors(CORSMiddleware):
