@@ -1,5 +1,7 @@
 """Compiled functions are kept where a folder can be written, and work where none can."""
 
+import warnings
+
 import pytest
 from numba.core import caching
 
@@ -21,3 +23,6 @@ def test_without_a_folder_to_keep_it_in_a_function_is_compiled_all_the_same(monk
     with pytest.warns(RuntimeWarning, match="no folder for compiled code can be written.*NUMBA_CACHE_DIR"):
         compiled = jit()(twice)
     assert compiled(4) == 8
+    with warnings.catch_warnings():  # once is enough
+        warnings.simplefilter("error")
+        jit()(twice)

@@ -1,5 +1,6 @@
 """Functions compiled by numba, for any thread, and kept on disk for the next process."""
 
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -22,12 +23,17 @@ def jit(**options: Any) -> Callable[[Function], Function]:
         except RuntimeError as error:
             if "no locator available" not in str(error):
                 raise
-            warnings.warn(
-                "no folder for compiled code can be written, so each process compiles it anew, which takes up to a "
-                "minute; the environment variable NUMBA_CACHE_DIR may name one",
-                RuntimeWarning,
-                stacklevel=1,
-            )
+            _warn()
             return cast(Function, numba.njit(nogil=True, **options)(function))
 
     return decorate
+
+
+@functools.cache
+def _warn() -> None:
+    warnings.warn(
+        "no folder for compiled code can be written, so each process compiles it anew, which takes up to a minute; the "
+        "environment variable NUMBA_CACHE_DIR may name one",
+        RuntimeWarning,
+        stacklevel=1,
+    )
