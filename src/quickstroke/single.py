@@ -140,7 +140,8 @@ class SingleReader:
         config = model.config
         tensors = (*model.parameters(), *model.buffers())
         # PyTorch counts what is done to a tensor, unless it was made in inference mode.
-        self._copied = [(tensor, tensor._version) for tensor in tensors if not tensor.is_inference()]
+        self._copied = [tensor for tensor in tensors if not tensor.is_inference()]
+        self._versions = [tensor._version for tensor in self._copied]
         self._config = config
         bn = model.bn
         scale = bn.weight * torch.rsqrt(cast(Tensor, bn.running_var) + bn.eps)  # (C,)
@@ -175,7 +176,7 @@ class SingleReader:
     @property
     def is_current(self) -> bool:
         """Whether no weight was changed in place since; a weight that was replaced by another one is not seen."""
-        return all(tensor._version == version for tensor, version in self._copied)
+        return [tensor._version for tensor in self._copied] == self._versions
 
     def logits(self, points: Array) -> Array:
         """Logits float32 (K,) for the points float32 (T, C) of a drawing, without padding."""
