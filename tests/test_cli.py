@@ -199,7 +199,7 @@ def test_links_to_what_is_read_already_are_told(run, drawings, tmp_path):
     (tmp_path / "given" / "sun.bin").symlink_to("star.bin")
     result = run("prepare", tmp_path / "given", "--into", tmp_path / "data", "--json")
     assert result.code == 0 and result.json["repeated_files"] == ["sun.bin"]
-    assert "ignored 1 link to a file that is read under its own name: sun.bin\n" in result.err
+    assert "ignored 1 name of a file that is read by another one: sun.bin\n" in result.err
     assert " of 1 class (" in result.out
 
 
@@ -218,7 +218,7 @@ def test_json_is_json_in_any_encoding(run, trained, drawings, tmp_path, monkeypa
         stdout = io.TextIOWrapper(io.BytesIO(), encoding)
         monkeypatch.setattr("sys.stdout", stdout)
         assert main(["predict", str(path), "--model", str(trained), "--json"]) == 0
-        stdout.seek(0)
+        stdout.seek(0)  # flushes
         told = json.loads(stdout.buffer.getvalue().decode(encoding).splitlines()[-1])
         assert told["drawings"][0]["file"] == str(path)
 
@@ -957,6 +957,8 @@ def test_two_trainings_of_one_run_are_refused(run, trained, dataset, tmp_path):
     with runs.held(tmp_path / "new" / "run"):
         one_line(run(*asked, "--into", tmp_path / "new" / "run", "--resume"), "another process is training it")
     assert not (tmp_path / "new").exists()
+    assert run(*asked, "--into", tmp_path / "made" / ".." / "beside").code == 0
+    assert (tmp_path / "made").is_dir() and (tmp_path / "beside" / "best.model").is_file()
     copy_of(trained, tmp_path / "run")
     with runs.held(tmp_path / "run"):
         one_line(run(*asked, "--into", tmp_path / "run", "--resume"), "another process is training it")

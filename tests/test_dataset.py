@@ -9,6 +9,8 @@ import pickle
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy as copied
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, get_args
 
@@ -599,9 +601,30 @@ def test_a_dataset_goes_to_another_process_by_its_folder(binary_folder: Path, tm
     prepare(binary_folder, tmp_path / "out")
     data = PreparedDataset(tmp_path / "out")
     pickled = pickle.dumps(data)
-    assert len(pickled) < 1000
-    other = pickle.loads(pickled)
-    assert np.array_equal(other.points, data.points) and other.manifest == data.manifest
+    assert len(pickled) < 3000
+    for other in (pickle.loads(pickled), copied(data), deepcopy(data)):
+        assert isinstance(other.points, np.memmap)
+        assert np.array_equal(other.points, data.points) and np.array_equal(other.n_points, data.n_points)
+        assert other.manifest == data.manifest and other.manifest_sha256 == data.manifest_sha256
+
+
+def test_a_dataset_that_was_opened_by_a_relative_path_is_found_from_elsewhere(
+    binary_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(binary_folder, tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    data = PreparedDataset("out")
+    monkeypatch.chdir("/")
+    assert len(copied(data)) == len(data)
+
+
+def test_accents_of_an_older_dataset_are_composed(tmp_path: Path) -> None:
+    prepare(save(tmp_path / "in", café=[dot(k, 1) for k in range(40)]), tmp_path / "out")
+    manifest = tmp_path / "out" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("\u00e9", "e\u0301"))
+    data = PreparedDataset(tmp_path / "out")
+    assert data.classes == ("caf\u00e9",)
+    assert data.n_trained(data.classes)[0] == len(data.indices("train")) > 0
 
 
 def test_any_number_may_be_asked_for(binary_folder: Path, tmp_path: Path) -> None:

@@ -156,6 +156,22 @@ def test_what_a_link_leads_to_is_written_not_the_link(tmp_path: Path, is_there: 
     assert names(tmp_path / "elsewhere") == ["file"]
 
 
+def test_what_is_packed_goes_by_the_name_that_readers_know(tmp_path: Path) -> None:
+    (tmp_path / "a.gz").symlink_to("blob")
+    (tmp_path / "b").symlink_to("blob.gz")
+    for name in ("a.gz", "b"):
+        write_text(tmp_path / name, "text")
+        with InputFile(tmp_path / name) as file:
+            assert file.read(100) == b"text"
+
+
+def test_links_that_lead_to_each_other_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "one").symlink_to("other")
+    (tmp_path / "other").symlink_to("one")
+    with pytest.raises(OSError, match="symbolic links"):
+        write_text(tmp_path / "one", "text")
+
+
 def test_a_folder_is_locked_once_until_it_is_closed(tmp_path: Path) -> None:
     one, other = (os.open(tmp_path, os.O_RDONLY) for _ in range(2))
     assert lock(one)

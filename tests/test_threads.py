@@ -127,6 +127,28 @@ def test_undisturbed_gives_pytorch_one_thread_and_afterwards_its_own_again(monke
         torch.set_num_threads(before)
 
 
+def test_a_thread_with_a_number_of_its_own_keeps_it(monkeypatch):
+    monkeypatch.setattr(threads, "_n_threads", None)
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    seen = []
+
+    def other():
+        torch.set_num_threads(2)
+        with threads.undisturbed():
+            seen.append(torch.get_num_threads())
+        seen.append(torch.get_num_threads())
+
+    try:
+        with threads.undisturbed():
+            thread = threading.Thread(target=other)
+            thread.start()
+            thread.join()
+        assert seen == [1, 2]
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_threads_that_are_undisturbed_at_once_leave_the_number_as_it_was(monkeypatch):
     """The first comes first and goes first: what it finds is not what the second one found."""
     monkeypatch.setattr(threads, "_n_threads", None)

@@ -740,6 +740,12 @@ def test_resuming_tells_both_commands_and_removes_what_a_kill_left(dataset, tmp_
     assert not leftover.exists()
 
 
+def test_commands_before_a_training_without_one_are_kept(tmp_path):
+    for command in (["quickstroke", "train", "a"], [], ["quickstroke", "train", "b"]):
+        runs.write_environment(tmp_path, command)
+    assert runs.read_environment(tmp_path)["earlier_commands"] == [["quickstroke", "train", "a"]]
+
+
 def test_a_training_from_python_has_no_command(dataset, tmp_path, monkeypatch):
     """A notebook's own command line is none that trains the same, and tells where its user's files are."""
     monkeypatch.setattr("sys.argv", ["ipykernel_launcher.py", "-f", "/home/somebody/kernel.json"])

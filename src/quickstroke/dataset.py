@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from quickstroke import formats, splitmix
 from quickstroke.batches import Drawings
-from quickstroke.categories import CATEGORIES, check_classes, closest_words
+from quickstroke.categories import CATEGORIES, canonical_word, check_classes, closest_words
 from quickstroke.compiled import jit
 from quickstroke.config import check_types, fits
 from quickstroke.drawing import Drawing, DrawingBlock, check_simplified, split_strokes
@@ -73,7 +73,10 @@ class FractionSplit:
 
     def __post_init__(self) -> None:
         values = (self.train, self.val, self.test)
-        if not all(fits(value, float) and 0 <= value <= 1 for value in values) or abs(sum(values) - 1) > 1e-9:
+        if (
+            not all(isinstance(value, int | float) and 0 <= value <= 1 for value in values)
+            or abs(sum(values) - 1) > 1e-9
+        ):
             raise ConfigError(
                 f"fractions should be three numbers from 0 to 1 (train, val, test) that add up to 1, got {values}"
             )
@@ -153,7 +156,7 @@ class Prepared:
 
     Attributes:
         ignored_files: files beside the sources that are no drawing files.
-        repeated_files: links under another name to sources, which are read once.
+        repeated_files: further names, by links, of sources, which are read once.
         known_files: sources that the dataset to which was added had already.
         n_added: how many of the drawings were not in it.
     """
@@ -826,6 +829,9 @@ class PreparedDataset:
             if not isinstance(self.manifest["classes"], list):
                 raise TypeError("classes should be a list")
             self.classes = check_classes(self.manifest["classes"], "classes")
+            # An older one may have accents that are not composed.
+            self.manifest["classes"] = list(self.classes)
+            self.manifest["n_by_class"] = {canonical_word(word): n for word, n in self.manifest["n_by_class"].items()}
             arrays = {name: self._map(name, dtypes) for name, dtypes in ARRAYS.items()}
         except DatasetError:
             raise
@@ -835,9 +841,14 @@ class PreparedDataset:
         self.labels, self.key_ids, self.splits = arrays["labels"], arrays["key_ids"], arrays["splits"]
         self._check_contents()
 
-    def __reduce__(self) -> tuple[type["PreparedDataset"], tuple[Path]]:
-        """Another process opens the same files; copying it copies no array."""
-        return type(self), (self.path,)
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the arrays: a copy, in another process too, maps the same files."""
+        kept = {key: value for key, value in vars(self).items() if key not in (*ARRAYS, "n_points")}
+        return kept | {"path": self.path.absolute()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        vars(self).update((name, self._map(name, dtypes)) for name, dtypes in ARRAYS.items())
 
     def _map(self, name: str, dtypes: tuple[str, ...]) -> NDArray[Any]:
         described = self.manifest["arrays"][name]

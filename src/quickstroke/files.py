@@ -1,6 +1,7 @@
 """Files as bytes and text: gzip where the name says so, whole under their final name or not at all; and cores."""
 
 import ctypes
+import errno
 import gzip
 import hashlib
 import os
@@ -90,9 +91,16 @@ def refuse_html(head: bytes, path: Path) -> None:
 
 
 def followed(path: Path | str) -> Path:
-    """Where a symbolic link leads, so that what it stands for is replaced and not the link; any other path as it is."""
+    """Where a symbolic link leads, so that what it stands for is replaced and not the link; any other path as it is.
+
+    Raises:
+        OSError: links that lead to each other.
+    """
     path = Path(path)
-    return path.resolve() if path.is_symlink() else path
+    try:
+        return path.resolve() if path.is_symlink() else path
+    except RuntimeError as error:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from error
 
 
 @contextmanager
@@ -101,12 +109,13 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
 
     It compresses when `path` ends in `.gz`, always to the same bytes.
     """
+    is_packed = Path(path).suffix.lower() == ".gz"  # by the name that readers go by
     path = followed(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as raw:
-            if path.suffix.lower() == ".gz":
+            if is_packed:
                 with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
                     yield cast(IO[bytes], packed)
             else:

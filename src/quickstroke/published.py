@@ -39,7 +39,8 @@ class LoadedModel:
     """A model in evaluation mode with what belongs to it.
 
     Attributes:
-        model: on the CPU. What is done to its weights in place is seen by the next drawings.
+        model: on the CPU. What PyTorch does to its weights in place is seen by the next drawings; where they are
+            changed through `.data` or NumPy, or replaced by other tensors, make another LoadedModel.
         classes: the words in the order of the output layer.
         card: the parsed card, or None for a bare file or a run.
         path: the file of weights.

@@ -183,8 +183,8 @@ def held(folder: Path | str) -> Iterator[None]:
         finally:
             os.close(descriptor)
     finally:
-        for path in made:
-            with suppress(OSError):  # it is not empty
+        with suppress(OSError):  # it is not empty
+            for path in made:
                 path.rmdir()
 
 
@@ -195,7 +195,7 @@ def write_environment(folder: Path, command: Sequence[str] = (), n_processes: in
         command: the words that start such a run; none where it was no command that started it.
     """
     before = read_environment(folder)
-    earlier = [*before["earlier_commands"], before["command"]] if before["command"] else []
+    earlier = [*before["earlier_commands"], *filter(None, [before["command"]])]
     packages = ("quickstroke", "torch", "numpy", "numba")
     _write_json(
         folder / "environment.json",

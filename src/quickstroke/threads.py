@@ -83,15 +83,18 @@ def n_threads() -> int:
 def undisturbed() -> Iterator[None]:
     """PyTorch has one thread: several wait for work by spinning, in the time of those that have some here.
 
-    Several threads may be in here, in whatever order they come and go: the number that PyTorch has, which a thread
-    takes over from whoever set it last, is that from before the first of them.
+    Several threads may be in here, in whatever order they come and go. A thread takes over PyTorch's number from
+    whoever set it last; if that is one in here, it gets the number from before.
     """
     global _n_threads, _n_undisturbed
     if getattr(_here, "is_undisturbed", False) or getattr(_here, "is_of_pool", False):
         yield
         return
     with _lock:
-        n = _n_threads = _n_threads or torch.get_num_threads()
+        n = torch.get_num_threads()
+        if _n_undisturbed and n == 1 and _n_threads:  # taken over from another thread that is in here
+            n = _n_threads
+        _n_threads = _n_threads or n
         _n_undisturbed += 1
     _here.is_undisturbed = True
     torch.set_num_threads(1)

@@ -77,7 +77,7 @@ def print_json(values: dict[str, Any]) -> None:
     """One JSON object on one line; what the encoding of stdout cannot hold is escaped as JSON does it."""
     text = json.dumps(values, ensure_ascii=False)
     try:
-        text.encode(sys.stdout.encoding or "ascii")
+        text.encode(getattr(sys.stdout, "encoding", None) or "ascii")
     except UnicodeEncodeError:
         text = json.dumps(values)
     print(text, flush=True)
@@ -118,14 +118,10 @@ def checked_limit(limit: int | None) -> int | None:
 
 
 def note_left_out(ignored: Sequence[str], repeated: Sequence[str]) -> None:
-    """Tells of files that were given and are no drawing files, and of those that are read under another name."""
+    """Tells of files that were given and are no drawing files, and of further names of those that are read."""
     for names, one, several in (
         (ignored, "file that is no drawing file", "files that are no drawing files"),
-        (
-            repeated,
-            "link to a file that is read under its own name",
-            "links to files that are read under their own names",
-        ),
+        (repeated, "name of a file that is read by another one", "names of files that are read by other ones"),
     ):
         if names:
             told = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")

@@ -42,7 +42,7 @@ class Sources:
 
     Attributes:
         ignored: files beside them, in a folder or of a pattern, that have no known ending.
-        repeated: links under another name to what is read already.
+        repeated: further names, by links, of what is read already.
     """
 
     files: tuple[Path, ...]
