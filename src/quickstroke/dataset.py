@@ -808,6 +808,7 @@ class PreparedDataset:
                 whose sizes are not the manifest's, or whose contents point outside the others.
         """
         self.path = Path(path)
+        self._absolute = self.path.absolute()  # for copies, which may be made in another working folder
         file = self.path / "manifest.json"
         try:
             text = file.read_bytes()
@@ -844,7 +845,7 @@ class PreparedDataset:
     def __getstate__(self) -> dict[str, Any]:
         """All but the arrays: a copy, in another process too, maps the same files."""
         kept = {key: value for key, value in vars(self).items() if key not in (*ARRAYS, "n_points")}
-        return kept | {"path": self.path.absolute()}
+        return kept | {"path": self._absolute}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
