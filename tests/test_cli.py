@@ -11,6 +11,7 @@ import signal
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,11 @@ def test_names_of_files_reach_no_terminal_with_what_it_would_obey(run, trained, 
     told = str(path).replace("\x1b", "\\x1b").replace("\n", "\\n")
     assert run("predict", path, "--model", trained).out.startswith(f"{told}:1 [")
     one_line(run("predict", f"{path}x"), told.replace("\\n", " "))
+    ndjson.write(tmp_path / "mixed.ndjson", [*drawings["star"][:1], replace(drawings["star"][1], word="c\x1b[2Jat")])
+    evaluated = run("evaluate", trained, tmp_path / "mixed.ndjson")
+    assert evaluated.code == 0 and "(c\\x1b[2Jat 1)" in evaluated.out and "\x1b" not in evaluated.out
+    rendered = run("render", tmp_path, "--into", tmp_path / "out.svg")
+    assert rendered.code == 0 and "\x1b" not in rendered.out
 
 
 def test_json_is_json_in_any_encoding(run, trained, drawings, tmp_path, monkeypatch):

@@ -115,22 +115,24 @@ def test_an_error_in_a_part_comes_once_all_have_ended(broken):
     assert ended == [1 - broken]
 
 
-def test_undisturbed_gives_pytorch_one_thread_and_afterwards_its_own_again(monkeypatch):
+@pytest.fixture
+def set_threads(monkeypatch):
+    """Gives PyTorch a number of threads until the test ends, with nobody in `undisturbed`."""
     monkeypatch.setattr(threads, "_n_threads", None)
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        with threads.undisturbed():
-            assert (torch.get_num_threads(), threads.n_threads()) == (1, 2)
-        assert (torch.get_num_threads(), threads.n_threads()) == (2, 2)
-    finally:
-        torch.set_num_threads(before)
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
 
 
-def test_a_thread_with_a_number_of_its_own_keeps_it(monkeypatch):
-    monkeypatch.setattr(threads, "_n_threads", None)
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
+def test_undisturbed_gives_pytorch_one_thread_and_afterwards_its_own_again(set_threads):
+    set_threads(2)
+    with threads.undisturbed():
+        assert (torch.get_num_threads(), threads.n_threads()) == (1, 2)
+    assert (torch.get_num_threads(), threads.n_threads()) == (2, 2)
+
+
+def test_a_thread_with_a_number_of_its_own_keeps_it(set_threads):
+    set_threads(4)
     seen = []
 
     def other():
@@ -139,21 +141,16 @@ def test_a_thread_with_a_number_of_its_own_keeps_it(monkeypatch):
             seen.append(torch.get_num_threads())
         seen.append(torch.get_num_threads())
 
-    try:
-        with threads.undisturbed():
-            thread = threading.Thread(target=other)
-            thread.start()
-            thread.join()
-        assert seen == [1, 2]
-    finally:
-        torch.set_num_threads(before)
+    with threads.undisturbed():
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert seen == [1, 2]
 
 
-def test_threads_that_are_undisturbed_at_once_leave_the_number_as_it_was(monkeypatch):
+def test_threads_that_are_undisturbed_at_once_leave_the_number_as_it_was(set_threads):
     """The first comes first and goes first: what it finds is not what the second one found."""
-    monkeypatch.setattr(threads, "_n_threads", None)
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
+    set_threads(3)
     second_is_in, first_is_out = threading.Event(), threading.Event()
     seen = []
 
@@ -165,16 +162,13 @@ def test_threads_that_are_undisturbed_at_once_leave_the_number_as_it_was(monkeyp
             seen.append(threads.n_threads())
         seen.append(torch.get_num_threads())
 
-    try:
-        thread = threading.Thread(target=second)
-        with threads.undisturbed():
-            thread.start()
-            assert second_is_in.wait(60)
-        first_is_out.set()
-        thread.join()
-        assert seen == [3, 3, 3]
-        assert threads.n_threads() == 3
-        torch.set_num_threads(2)
-        assert threads.n_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+    thread = threading.Thread(target=second)
+    with threads.undisturbed():
+        thread.start()
+        assert second_is_in.wait(60)
+    first_is_out.set()
+    thread.join()
+    assert seen == [3, 3, 3]
+    assert threads.n_threads() == 3
+    set_threads(2)
+    assert threads.n_threads() == 2

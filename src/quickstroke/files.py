@@ -1,4 +1,4 @@
-"""Files as bytes and text: gzip where the name says so, whole under their final name or not at all; and cores."""
+"""Files: gzip where the name says so, whole under their final name or not at all; links, locks, hashes; and cores."""
 
 import ctypes
 import errno

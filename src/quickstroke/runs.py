@@ -157,6 +157,18 @@ def check_data(values: dict[str, Any]) -> dict[str, Any]:
     return dict(values)
 
 
+def make_folder(folder: Path) -> None:
+    """Makes a run folder where there is none.
+
+    Raises:
+        RunError: a file is in its place.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise RunError(f"{folder}: is a file; expected a folder for the run") from error
+
+
 @contextmanager
 def held(folder: Path | str) -> Iterator[None]:
     """Keeps other processes from training in a run folder, which is made where it is missing, if nothing comes of it
@@ -167,10 +179,7 @@ def held(folder: Path | str) -> Iterator[None]:
     """
     folder = Path(folder)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise RunError(f"{folder}: is a file; expected a folder for the run") from error
+    make_folder(folder)
     try:
         if os.name == "nt":  # it opens no folder
             yield

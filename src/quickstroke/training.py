@@ -739,9 +739,8 @@ def _open(
     group: Group,
 ) -> tuple[State, bool]:
     """Makes the run folder, or takes up the run in it: the state to go on from, and whether it was resumed."""
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder}: is a file; expected a folder for the run")
-    if folder.is_dir() and any(folder.iterdir()):
+    runs.make_folder(folder)
+    if any(folder.iterdir()):
         if not resume:
             raise RunError(f"{folder}: exists already; give --resume to go on with it, or another folder")
         if (folder / "config.json").exists():
@@ -758,7 +757,6 @@ def _open(
             if not has_ended(state, run.train):
                 runs.write_environment(folder, command, group.size)
             return state, True
-    folder.mkdir(parents=True, exist_ok=True)
     runs.write_config(folder, run)
     runs.write_environment(folder, command, group.size)
     return State(), False

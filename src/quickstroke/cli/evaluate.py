@@ -181,5 +181,5 @@ def run(args: Sequence[str]) -> None:
 
 def _most(left_out: Counter[str]) -> str:
     """The words that most drawings were left out of, with how many."""
-    most = ", ".join(f"{word or '(without a word)'} {n}" for word, n in left_out.most_common(10))
+    most = ", ".join(f"{printable(word) or '(without a word)'} {n}" for word, n in left_out.most_common(10))
     return most + (f" and {len(left_out) - 10} more words" if len(left_out) > 10 else "")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from quickstroke.cli import printable
 from quickstroke.cli.common import Json, checked_limit, drawing_files, note, optional, parse, print_json, progress
 from quickstroke.drawing import Drawing
 from quickstroke.errors import ConfigError
@@ -61,7 +62,7 @@ def run(args: Sequence[str]) -> None:
     print(f"wrote {options.into}: {n:,} drawing{'s' * (n != 1)}")
     if left_out:
         names = ", ".join(left_out[:5]) + (f" and {len(left_out) - 5} more files" if len(left_out) > 5 else "")
-        print(f"left out: later drawings of {names} (--limit N shows more)")
+        print(f"left out: later drawings of {printable(names)} (--limit N shows more)")
     if options.json:
         print_json({"into": options.into, "n": n, "left_out": left_out})
 
