@@ -19,10 +19,11 @@ from quickstroke.augmentation import STROKES, Augmentation
 from quickstroke.config import ModelConfig
 from quickstroke.dataset import PreparedDataset
 from quickstroke.distillation import Targets, open_targets, seeds_of_views, soften
-from quickstroke.errors import ConfigError
+from quickstroke.errors import ConfigError, QuickstrokeError, WeightsError
 from quickstroke.files import sha256_of
 from quickstroke.models import StrokeClassifier
 from quickstroke.published import LoadedModel, load_model, write_model
+from quickstroke.render import to_bitmap
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -180,7 +181,7 @@ def test_a_teacher_says_what_it_says_of_the_drawings(
     targets = opened(publish(name, **options))
     values = targets.of(0, POOL)
     assert values.shape == (120, 3) and values.dtype == np.float16
-    assert near(values, probabilities(targets.models[0], dataset, dataset.indices("train")))
+    assert near(values, probabilities(targets.teachers[0].loaded, dataset, dataset.indices("train")))
     assert np.ptp(np.exp(values), axis=0).max() > 0.05
 
 
@@ -195,14 +196,125 @@ def test_columns_go_by_word_and_other_words_are_left_out(
 ) -> None:
     path = publish(classes=("cat", "star", "circle", "dog", "house"))
     targets = opened(path, classes=("circle", "star"))
-    theirs = probabilities(targets.models[0], dataset, dataset.indices("train"))[:, [2, 1]]
+    theirs = probabilities(targets.teachers[0].loaded, dataset, dataset.indices("train"))[:, [2, 1]]
     assert near(targets.of(0, POOL), theirs / theirs.sum(1, keepdims=True))
 
 
 def test_a_teacher_that_lacks_classes_is_refused(publish: Publish, opened: OpenTargets) -> None:
     path = publish(classes=("circle", "cat"))
-    with pytest.raises(ConfigError, match=rf"^teacher {path}: does not know 2 of the classes, such as 'house'$"):
+    with pytest.raises(
+        ConfigError, match=rf"^teacher {path}: does not know 2 of the classes, such as 'house'; one that"
+    ):
+        opened(path)
+    path = publish(classes=("cat", "dog"))
+    with pytest.raises(ConfigError, match=rf"^teacher {path}: does not know 3 of the classes, such as 'circle'$"):
         opened(publish(), path)
+
+
+def test_a_teacher_of_some_words_shares_out_what_the_others_give_them(
+    publish: Publish, opened: OpenTargets, dataset: PreparedDataset
+) -> None:
+    every, some = publish(), publish(classes=("star", "circle"), seed=1)
+    asked = opened(some, every).of(0, POOL)
+    of_all = probabilities(load_model(every), dataset, POOL)
+    of_some = probabilities(load_model(some), dataset, POOL)[:, ::-1]  # circle, star
+    pair = np.sqrt(of_all[:, [0, 2]] * of_some)  # up to what both have in common
+    pair /= pair.sum(1, keepdims=True)
+    expected = of_all.copy()
+    expected[:, [0, 2]] = pair * of_all[:, [0, 2]].sum(1, keepdims=True)
+    is_house = dataset.labels[POOL] == 1
+    expected[is_house] = of_all[is_house]
+    assert near(asked, expected)
+
+
+# --- bitmap teachers
+
+
+@pytest.fixture
+def bitmap_teacher(tmp_path: Path) -> Path:
+    """A network that counts the ink in three bands of rows, as an ONNX file with its words beside it."""
+    onnx = pytest.importorskip("onnx")
+    helper = onnx.helper
+    bands = np.repeat(np.eye(3, dtype=np.float32), [9, 9, 10], axis=0)  # (28, 3)
+    weights = np.repeat(bands, 28, axis=0) * 0.05  # (28 * 28, 3)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Flatten", ["bitmaps"], ["flat"], axis=1),
+            helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
+            helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+        ],
+        "bands",
+        [helper.make_tensor_value_info("bitmaps", onnx.TensorProto.FLOAT, ["n", 28, 28, 1])],
+        [helper.make_tensor_value_info("probabilities", onnx.TensorProto.FLOAT, ["n", 3])],
+        [onnx.numpy_helper.from_array(weights, "weights")],
+    )
+    path = tmp_path / "bands.onnx"
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    path.write_bytes(model.SerializeToString())
+    path.with_suffix(".classes.txt").write_text("star\ncircle\nhouse\n")
+    path.with_suffix(".LICENSE").write_text("MIT License\n\nCopyright\n")
+    return path
+
+
+def of_bitmaps(data: PreparedDataset, indices: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What that network says: probabilities of circle, house and star."""
+    ink = np.stack([to_bitmap(data.strokes(i)) for i in indices]).sum(2) / 255  # (B, 28)
+    logits = 0.05 * np.add.reduceat(ink, [0, 9, 18], axis=1)  # (B, 3): star, circle, house
+    values = np.exp(logits - logits.max(1, keepdims=True))
+    return (values / values.sum(1, keepdims=True))[:, [1, 2, 0]]
+
+
+def test_a_bitmap_teacher_is_asked_about_drawings_as_they_stand(
+    opened: OpenTargets, bitmap_teacher: Path, dataset: PreparedDataset
+) -> None:
+    targets = opened(bitmap_teacher, change=STROKES)
+    drawings = np.array([99, 3, 3, 25])
+    assert near(targets.of(0, drawings), of_bitmaps(dataset, drawings))
+    assert np.array_equal(targets.of(1, drawings), targets.of(0, drawings))
+    assert targets.facts[0]["name"] == "bands"
+    assert targets.facts[0]["licence"] == "MIT License"
+    assert targets.facts[0]["sha256"] == sha256_of(bitmap_teacher)
+
+
+def test_a_bitmap_teacher_is_asked_once(opened: OpenTargets, bitmap_teacher: Path) -> None:
+    counts: list[int] = []
+    opened(bitmap_teacher).of(0, POOL, counts.append)
+    assert sum(counts) == len(POOL)
+    opened(bitmap_teacher).of(1, POOL, no_asking)
+
+
+def test_a_bitmap_teacher_and_one_of_strokes_have_a_mean(
+    publish: Publish, opened: OpenTargets, bitmap_teacher: Path, dataset: PreparedDataset
+) -> None:
+    path = publish()
+    mean = np.sqrt(of_bitmaps(dataset, POOL) * probabilities(load_model(path), dataset, POOL))
+    assert near(opened(path, bitmap_teacher).of(0, POOL), mean / mean.sum(1, keepdims=True))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("star\ncircle\ncat\n", "does not know 1 of the classes, such as 'house'"),
+        ("star\ncircle\n", r"answers of shape \(1, 3\), expected \(1, 2\)"),
+        ("", "bands.classes.txt"),
+    ],
+)
+def test_a_bitmap_teacher_of_other_words_is_refused(
+    opened: OpenTargets, bitmap_teacher: Path, words: str, message: str
+) -> None:
+    bitmap_teacher.with_suffix(".classes.txt").write_text(words)
+    with pytest.raises(QuickstrokeError, match=message):
+        opened(bitmap_teacher)
+
+
+def test_a_damaged_bitmap_teacher_is_refused(opened: OpenTargets, bitmap_teacher: Path) -> None:
+    bitmap_teacher.write_bytes(bitmap_teacher.read_bytes()[:100])
+    with pytest.raises(WeightsError, match=rf"^{bitmap_teacher}: cannot be run as a bitmap network: "):
+        opened(bitmap_teacher)
+    bitmap_teacher.unlink()
+    with pytest.raises(WeightsError, match=rf"^{bitmap_teacher}: cannot be run as a bitmap network: "):
+        opened(bitmap_teacher)
 
 
 def test_a_view_is_the_augmented_drawings_whatever_goes_together(
@@ -214,7 +326,7 @@ def test_a_view_is_the_augmented_drawings_whatever_goes_together(
     points, lengths = augmentation.gather(
         dataset, pool, seeds_of_views(3, np.arange(120)), None, STROKES, 100, "seed3", whom
     )
-    expected = targets.models[0].probabilities(points, lengths)
+    expected = targets.teachers[0].loaded.probabilities(points, lengths)
     assert near(targets.of(3, POOL), expected)
     monkeypatch.setattr(distillation, "_BATCH_SIZE", 7)
     assert near(opened(publish(), change=STROKES, folder="again").of(3, POOL), expected)
@@ -315,7 +427,7 @@ def test_what_is_interrupted_leaves_no_file(publish: Publish, opened: OpenTarget
 def test_teachers_are_named_for_the_run_and_the_card(publish: Publish, opened: OpenTargets) -> None:
     facts = {"figures": {"val": {"top1": 0.5}}, "licence": "MIT", "data": {"n": 3}}
     paths = [publish(facts=facts), publish("bipool_lay1_sz4")]
-    assert opened(*paths).teachers == [
+    assert opened(*paths).facts == [
         {"name": "simple_lay1_sz6", "sha256": sha256_of(paths[0]), "licence": "MIT", "trained_on": {"n": 3}},
         {"name": "bipool_lay1_sz4", "sha256": sha256_of(paths[1]), "licence": "", "trained_on": ""},
     ]
@@ -323,14 +435,14 @@ def test_teachers_are_named_for_the_run_and_the_card(publish: Publish, opened: O
 
 def test_a_bare_file_has_the_licence_that_lies_beside_it(shared: Path, dataset: PreparedDataset) -> None:
     path = shared / "models" / "seed" / "simple_lay1_sz64.model"
-    (fact,) = open_targets([str(path)], dataset, ("circle", "star"), FLAT, Path("unused"), torch.float32).teachers
+    (fact,) = open_targets([str(path)], dataset, ("circle", "star"), FLAT, Path("unused"), torch.float32).facts
     assert (fact["name"], fact["sha256"]) == ("simple_lay1_sz64", sha256_of(path))
     assert fact["licence"] == (path.parent / "LICENSE").read_text().strip().splitlines()[0]
     assert "20,000 of each of its 100 categories" in fact["trained_on"]
 
 
 def test_teachers_take_no_gradient(publish: Publish, opened: OpenTargets) -> None:
-    model = opened(publish()).models[0].model
+    model = opened(publish()).teachers[0].loaded.model
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert not model.training
 
@@ -340,7 +452,7 @@ def test_only_a_padded_teachers_statistics_are_estimated_again(
     publish: Publish, opened: OpenTargets, dataset: PreparedDataset, reading: str, again: bool
 ) -> None:
     path = publish(reading=reading)
-    teacher, untouched = opened(path).models[0].model, load_model(path).model
+    teacher, untouched = opened(path).teachers[0].loaded.model, load_model(path).model
     if again:
         evaluation.reestimate_batchnorm(untouched, dataset, dataset.indices("train"))
     torch.testing.assert_close(dict(teacher.named_buffers()), dict(untouched.named_buffers()))

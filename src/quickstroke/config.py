@@ -201,7 +201,8 @@ class TrainConfig:
         teacher_weight: part of the target that is theirs where the label is known.
         label_odds: what the odds of the label are multiplied by in what teachers say: above 1 it counts where they are
             in doubt, and hardly where they are sure that it is wrong.
-        n_views: epochs for which teachers are asked about new views of the drawings; later ones see these again.
+        n_views: epochs for which teachers are asked about new views of the drawings; later ones see these again. With
+            0 they are asked once, about the drawings as they stand, and the student sees new views in every epoch.
         teacher_temperature: what the logarithms of the teachers' probabilities are divided by: above 1 the target says
             more of what else a drawing might be.
         unlabelled: part of the drawings of an epoch that are training drawings of other classes than the model's, of
@@ -262,11 +263,10 @@ class TrainConfig:
             "learning_rate",
             "label_odds",
             "teacher_temperature",
-            "n_views",
             "max_padding",
         )
         check_positive({key: getattr(self, key) for key in keys})
-        for key in ("patience", "seed", "weight_decay", "clip_norm"):
+        for key in ("patience", "seed", "weight_decay", "clip_norm", "n_views"):
             if getattr(self, key) < 0:
                 raise ConfigError(f"{key} should be 0 or more, got {getattr(self, key)}")
         for key in ("warmup", "dropout", "label_smoothing", "averaging", "unlabelled"):
@@ -278,6 +278,8 @@ class TrainConfig:
         for key in ("unlabelled", "blend_across"):
             if getattr(self, key) and not self.teacher:
                 raise ConfigError(f"{key} needs a teacher: nothing else says what those drawings are")
+        if self.blend_across and not self.n_views:
+            raise ConfigError("blend_across needs n_views above 0: teachers are asked about the blends")
         if self.recipe == "seed" and self.precision == "bfloat16":
             raise ConfigError("precision 'bfloat16' does not go with the recipe 'seed', which trains in float32")
         if self.seed >= 2**64:  # what PyTorch takes

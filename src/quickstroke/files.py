@@ -173,3 +173,9 @@ def sha256_of(path: Path) -> str:
 def n_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def first_line_of(path: Path) -> str:
+    """The first line of a text file, empty where there is none."""
+    text = path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
+    return (text.splitlines() or [""])[0]

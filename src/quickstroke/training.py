@@ -137,8 +137,19 @@ def train(
             train_indices = data.indices("train")
         precision = getattr(torch, config.precision)
         cache = Path(teacher_cache) if teacher_cache is not None else folder / "teacher"
-        targets = open_targets(config.teacher, data, classes, change_of(config), cache, precision, device, group)
-    teachers = tuple(targets.teachers) if targets else ()
+        targets = open_targets(
+            config.teacher,
+            data,
+            classes,
+            change_of(config),
+            cache,
+            precision,
+            device,
+            group,
+            pool=train_indices,
+            sees_views=config.n_views > 0,
+        )
+    teachers = tuple(targets.facts) if targets else ()
     kin = targets.kin if targets else None
     if not kin and config.augment != "none":
         kin = augmentation.kin(data, train_indices, label_map)
@@ -182,7 +193,7 @@ def train(
 
         said = None
         if targets:
-            said = targets.of(state.epoch % config.n_views, drawings, partial(_on_teacher, watcher, state, save))
+            said = targets.of(_view(config, state.epoch), drawings, partial(_on_teacher, watcher, state, save))
         model.train()
         model.bn.train(config.normalization == "batch")
         losses = _Losses(state, device, group)
@@ -354,7 +365,7 @@ def _drawings(config: TrainConfig, data: PreparedDataset, indices: Any, label_ma
     """
     if not (config.balance or config.unlabelled):
         return indices
-    rng = np.random.default_rng([epoch % config.n_views] if config.teacher else [config.seed, epoch, 1])
+    rng = np.random.default_rng([_view(config, epoch)] if _shares_views(config) else [config.seed, epoch, 1])
     labels = data.labels[indices]
     own = label_map[labels] >= 0
     n_other = 0 if own.all() else round(config.unlabelled * len(indices))
@@ -438,7 +449,7 @@ class _Feeder:
             goal: NDArray[np.int64] | Tensor = labels
             if said is not None:
                 if config.blend_across:
-                    view_seeds = seeds_of_views(state.epoch % config.n_views, here)
+                    view_seeds = seeds_of_views(_view(config, state.epoch), here)
                     labels[augmentation.are_across(view_seeds, change_of(config))] = -1
                 values = config.teacher_weight, config.label_odds, config.teacher_temperature, config.label_smoothing
                 goal = soften(said[here], labels, *values)
@@ -453,8 +464,8 @@ class _Feeder:
         if config.augment == "none":
             return batches.points_of(self.data, rows, config.max_padding, preprocessing)
         here = config.seed, state.epoch, state.step
-        if config.teacher:
-            view_seeds = seeds_of_views(state.epoch % config.n_views, places)
+        if _shares_views(config):
+            view_seeds = seeds_of_views(_view(config, state.epoch), places)
         else:
             view_seeds = augmentation.seeds((*here, 0), own)
         stroke_seeds = augmentation.seeds((*here, 1), own) if config.augment == "strokes" else None
@@ -602,6 +613,16 @@ def _mean_weights(weights: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         else first
         for name, first in weights[0].items()
     }
+
+
+def _shares_views(config: TrainConfig) -> bool:
+    """Whether teachers are asked about the views that the student sees."""
+    return bool(config.teacher) and config.n_views > 0
+
+
+def _view(config: TrainConfig, epoch: int) -> int:
+    """The number of an epoch's views: that of the epoch, counted anew every `n_views` epochs."""
+    return epoch % config.n_views if config.n_views else epoch
 
 
 def _parts(n: int, n_parts: int, group: Group) -> Iterator[tuple[NDArray[np.int64], bool]]:
