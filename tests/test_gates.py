@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from quickstroke.gates import activate_rows, deactivate_rows
+from quickstroke.gates import activate_rows, activate_rows_backward
 from quickstroke.products import LANES
 
 N_ROWS = 5
@@ -17,8 +17,8 @@ def activated(sums, gates, c, tanh_c, h, state, n_next):
 
 
 @numba.njit
-def deactivated(gates, dh, following, tanh_c, dc, c, n_next):
-    deactivate_rows(gates, dh, following, tanh_c, dc, c, N_ROWS, 2 * N_ROWS, 0, n_next)
+def backward_of_gates(gates, dh, following, tanh_c, dc, c, n_next):
+    activate_rows_backward(gates, dh, following, tanh_c, dc, c, N_ROWS, 2 * N_ROWS, 0, n_next)
 
 
 def sigmoid(x):
@@ -72,7 +72,7 @@ def test_a_step_and_its_gradient_are_their_definition(n, kind):
     dh[N_ROWS:] = bfloat16(dh_exact) if is_narrow else dh_exact
     following, dc = (rng.standard_normal((N_ROWS, n)).astype(np.float32) for _ in range(2))
     dc_before = dc.astype(np.float64)
-    deactivated(gates, dh, following, tanh_c, dc, c, 2)
+    backward_of_gates(gates, dh, following, tanh_c, dc, c, 2)
     both = dh_exact.copy()
     both[:2] += following[:2]
     tanh = np.tanh(new)

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from quickstroke import products
 
-WAYS = {"here": (products.lay_out_here, products.multiply_here, products.multiply_transposed_here)}
+WAYS = {"here": (products.pack_here, products.multiply_here, products.multiply_transposed_here)}
 if products.HAS_MKL:
-    WAYS["by MKL"] = (products.lay_out_for_mkl, products.multiply_by_mkl, products.multiply_transposed_by_mkl)
+    WAYS["by MKL"] = (products.pack_for_mkl, products.multiply_by_mkl, products.multiply_transposed_by_mkl)
 
 ways = pytest.mark.parametrize("way", WAYS)
 kinds = pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
@@ -31,13 +31,13 @@ def matrix(n_rows: int, n_columns: int, kind: torch.dtype) -> tuple[NDArray[np.f
 @settings(deadline=None, max_examples=60)
 @given(sizes=sizes, adds=st.booleans(), seed=st.integers(0, 1000))
 def test_products(way: str, kind: torch.dtype, sizes: tuple[int, int, int], adds: bool, seed: int) -> None:
-    lay_out, multiply, _ = WAYS[way]
+    pack, multiply, _ = WAYS[way]
     torch.manual_seed(seed)
     n_rows, n_steps, n_columns = sizes
     (a, a_array), (b, b_array) = matrix(n_rows, n_steps, kind), matrix(n_steps, n_columns, kind)
     before = np.full((n_rows, n_columns), 0.5 if adds else np.nan, np.float32)
     out = before.copy()
-    multiply(a_array, lay_out(b_array), out, adds)
+    multiply(a_array, pack(b_array), out, adds)
     expected = a @ b + (before if adds else 0)
     np.testing.assert_allclose(out, expected, rtol=0, atol=1e-6 * (np.abs(a) @ np.abs(b) + 1).max())
 
@@ -64,13 +64,13 @@ def test_transposed(way: str, kind: torch.dtype, n_steps: int, n_rows: int, n_co
 @ways
 @kinds
 def test_nothing_beside_the_product_is_read_or_written(way: str, kind: torch.dtype) -> None:
-    lay_out, multiply, multiply_transposed = WAYS[way]
+    pack, multiply, multiply_transposed = WAYS[way]
     (_, a), (_, b) = matrix(13, 21, kind), matrix(21, 37, kind)
     nan = np.float32(np.nan).view(np.uint32) >> 16 if kind == torch.bfloat16 else np.nan
     whole = np.full((15, 37), 7, np.float32)
     for array in (a, b):
         array.base[:, 0] = array.base[:, -2:] = nan
-    multiply(a, lay_out(b), whole[1:14], False)
+    multiply(a, pack(b), whole[1:14], False)
     assert np.isfinite(whole).all() and (whole[[0, 14]] == 7).all()
     whole = np.full((23, 37), 7, np.float32)
     (_, left), (_, right) = matrix(11, 21, kind), matrix(11, 37, kind)
@@ -85,7 +85,7 @@ def test_what_is_not_finite_is_seen(kind: torch.dtype) -> None:
     (_, a), (_, b) = matrix(9, 5, kind), matrix(5, 33, kind)
     a[4, 2] = np.float32(np.inf).view(np.uint32) >> 16 if kind == torch.bfloat16 else np.inf
     out = np.zeros((9, 33), np.float32)
-    products.multiply(a, products.lay_out(b), out, False)
+    products.multiply(a, products.pack(b), out, False)
     assert np.isinf(out[4]).all() and np.isfinite(np.delete(out, 4, axis=0)).all()
 
 
@@ -98,5 +98,5 @@ def test_bfloat16_is_widened_where_the_processor_cannot_multiply_it(sizes: tuple
     out = np.empty((n_rows, n_columns), np.float32)
     widened = products._widened(a_array)
     np.testing.assert_array_equal(widened, a)
-    products.multiply_here(a_array, products.lay_out_here(products._widened(b_array)), out, False)
+    products.multiply_here(a_array, products.pack_here(products._widened(b_array)), out, False)
     np.testing.assert_allclose(out, a @ b, rtol=0, atol=1e-6 * (np.abs(a) @ np.abs(b) + 1).max())

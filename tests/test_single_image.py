@@ -8,7 +8,7 @@ import torch
 
 from quickstroke import images, single_image
 from quickstroke.image_reader import ImageReader
-from quickstroke.single_image import SingleImageReader, together
+from quickstroke.single_image import SingleImageReader, in_one_block
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -62,7 +62,7 @@ def test_the_weights_are_copies() -> None:
 
 def test_weights_are_copied_into_one_block() -> None:
     first, second = np.arange(6, dtype=np.float32).reshape(2, 3), np.full(17, 7, np.float32)
-    (a, n, [b]), nothing = moved = together(((first, 5, [second]), []))
+    (a, n, [b]), nothing = moved = in_one_block(((first, 5, [second]), []))
     assert isinstance(moved, tuple) and n == 5 and nothing == []
     assert np.array_equal(a, first) and np.array_equal(b, second) and a.shape == first.shape
     assert a.base is b.base and not np.shares_memory(a, b) and not np.shares_memory(a, first)

@@ -249,7 +249,7 @@ def _activate_registers(
 
 
 @compiled  # type: ignore[untyped-decorator]
-def _deactivate_registers(
+def _activate_registers_backward(
     context: Any,
     gates: Any,
     dh: Any,
@@ -261,7 +261,7 @@ def _deactivate_registers(
     n: Any,
     n_whole: Any,
 ) -> Any:
-    """Compiled: a row of `deactivate_rows`, its first `n_whole` units, by addresses; `kind` as there."""
+    """Compiled: a row of `activate_rows_backward`, its first `n_whole` units, by addresses; `kind` as there."""
     signature = types.void(*6 * [types.uintp], kind, types.intp, types.intp)
     is_narrow = kind.dtype == types.uint16
 
@@ -356,7 +356,7 @@ def activate_rows(
 
 
 @_jit
-def deactivate_rows(
+def activate_rows_backward(
     gates: Any, dh: Any, following: Any, tanh_c: Any, dc: Any, c: Any, begin: Any, end: Any, before: Any, n_next: Any
 ) -> None:
     """Gradients of the gates before activation of one step's drawings, its rows from `begin` to `end`.
@@ -377,7 +377,7 @@ def deactivate_rows(
             following_at = following.ctypes.data + np.uintp(r) * np.uintp(following.strides[0])
         if before >= 0:
             before_at = c.ctypes.data + np.uintp(before + r) * np.uintp(c.strides[0])
-        _deactivate_registers(
+        _activate_registers_backward(
             gates.ctypes.data + at * np.uintp(gates.strides[0]),
             dh.ctypes.data + at * np.uintp(dh.strides[0]),
             following_at,

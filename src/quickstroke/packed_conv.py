@@ -30,7 +30,7 @@ _COLUMNS = 32  # a whole number of the tiles that a processor multiplies bfloat1
 
 
 @_jit
-def columns_of(x: Any, begin: Any, end: Any, stride: Any, width: Any, out: Any) -> None:
+def im2col(x: Any, begin: Any, end: Any, stride: Any, width: Any, out: Any) -> None:
     """What each output step sees of one drawing, the rows `begin` to `end` of `x`: its rows of `out` (S, K)."""
     n_channels = x.shape[1]
     flat = x.reshape(x.size)
@@ -47,8 +47,8 @@ def columns_of(x: Any, begin: Any, end: Any, stride: Any, width: Any, out: Any) 
 
 
 @_jit
-def _add_columns(columns: Any, begin: Any, end: Any, stride: Any, width: Any, dx: Any) -> None:
-    """The gradient of what `columns_of` gave, added up in the drawing's rows of `dx`, the first one at 0."""
+def _col2im(columns: Any, begin: Any, end: Any, stride: Any, width: Any, dx: Any) -> None:
+    """The gradient of what `im2col` gave, added up in the drawing's rows of `dx`, the first one at 0."""
     n_channels = dx.shape[1]
     flat = dx.reshape(dx.size)
     for s in range(len(columns)):
@@ -156,13 +156,13 @@ def _forward(
     """The drawings `first` to `last`, of which each has the rows from its start to the next one's."""
     longest = np.max(out_starts[first + 1 : last + 1] - out_starts[first:last])
     columns = np.empty((max(longest, _N_TOGETHER), len(weight)), x.dtype)
-    laid = products.lay_out(weight)
+    laid = products.pack(weight)
     while first < last:
         end = _group(out_starts, first, last)
         begin_row, end_row = out_starts[first], out_starts[end]
         for b in range(first, end):
             own = columns[out_starts[b] - begin_row : out_starts[b + 1] - begin_row]
-            columns_of(x, starts[b], starts[b + 1], stride, width, own)
+            im2col(x, starts[b], starts[b + 1], stride, width, own)
         products.multiply(columns[: end_row - begin_row], laid, rows[begin_row:end_row], False)
         normalize(rows, begin_row, end_row, bias, scale, shift, mean, deviation, y)
         first = end
@@ -192,7 +192,7 @@ def _backward(
 ) -> None:
     """As `_forward`; `transposed` is the weight (F, K), `dx` may have no rows where nobody asks for it."""
     n_columns = transposed.shape[1]
-    laid = products.lay_out(transposed)
+    laid = products.pack(transposed)
     longest = max(np.max(out_starts[first + 1 : last + 1] - out_starts[first:last]), _N_TOGETHER)
     columns, dcolumns = np.empty((longest, n_columns), x.dtype), np.empty((longest, n_columns), np.float32)
     drows = np.empty((longest, rows.shape[1]), x.dtype)
@@ -205,14 +205,14 @@ def _backward(
         _normalize_back(rows, begin_row, end_row, scale, shift, mean, deviation, dy, drows, dbias, dscale, dshift)
         for b in range(first, end):
             own = columns[out_starts[b] - begin_row : out_starts[b + 1] - begin_row]
-            columns_of(x, starts[b], starts[b + 1], stride, width, own)
+            im2col(x, starts[b], starts[b + 1], stride, width, own)
         products.multiply_transposed(columns[:n], drows[:n], dweight, True)
         if len(dx):
             products.multiply(drows[:n], laid, dcolumns[:n], False)
             for b in range(first, end):
                 own = dcolumns[out_starts[b] - begin_row : out_starts[b + 1] - begin_row]
                 exact[: starts[b + 1] - starts[b]] = 0
-                _add_columns(own, starts[b], starts[b + 1], stride, width, exact)
+                _col2im(own, starts[b], starts[b + 1], stride, width, exact)
                 for r in range(starts[b + 1] - starts[b]):
                     narrow(exact[r], bits[r], dx[starts[b] + r])
         first = end

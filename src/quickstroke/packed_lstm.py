@@ -24,7 +24,7 @@ from torch.autograd.function import once_differentiable
 from quickstroke import products, threads
 from quickstroke.bfloat16 import bits_as_array, narrow
 from quickstroke.compiled import jit
-from quickstroke.gates import activate_rows, deactivate_rows
+from quickstroke.gates import activate_rows, activate_rows_backward
 
 # The loops below are written so that LLVM makes vectors of them: from 0 on, over one output array, without branches.
 _jit = jit(error_model="numpy")
@@ -50,7 +50,7 @@ def _forward(
     `sums` are those of one step, from the row `room` on; where that is negative it is `gates`.
     """
     n_inputs, n_hidden = x.shape[1], h.shape[1]
-    laid = products.lay_out(weight)
+    laid = products.pack(weight)
     state, rest = z[:, n_inputs : n_inputs + n_hidden], z[:, n_inputs + n_hidden :]
     one = np.ones(1, np.float32)
     bits_of_one = one.view(np.uint32)
@@ -81,7 +81,7 @@ def _backward(dh: Any, dx: Any, weight: Any, gates: Any, c: Any, tanh_c: Any, si
     `weight` (4H, K) is that of the inputs, as many as `dx` has, and of the hidden state.
     """
     n, n_inputs = c.shape[1], dx.shape[1]
-    laid = products.lay_out(weight)
+    laid = products.pack(weight)
     dc = np.zeros((sizes[0], n), np.float32)
     product = np.empty((sizes[0], weight.shape[1]), np.float32)
     bits = product.view(np.uint32)
@@ -91,7 +91,7 @@ def _backward(dh: Any, dx: Any, weight: Any, gates: Any, c: Any, tanh_c: Any, si
         begin = end - size
         before = begin - sizes[step - 1] if step else -1
         following = product[:, n_inputs : n_inputs + n]
-        deactivate_rows(gates, dh, following, tanh_c, dc, c, begin, end, before, n_next)
+        activate_rows_backward(gates, dh, following, tanh_c, dc, c, begin, end, before, n_next)
         if step or n_inputs:
             products.multiply(gates[begin:end], laid, product[:size], False)
         for r in range(size if n_inputs else 0):

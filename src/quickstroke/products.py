@@ -7,11 +7,11 @@ elsewhere bfloat16 is widened first.
 
 bfloat16 is the upper half of a float32. Numba has no such type, so its bits go as uint16.
 
-    multiply(a, lay_out(b), out, adds)        out = a b,  or out += a b where `adds`
+    multiply(a, pack(b), out, adds)           out = a b,  or out += a b where `adds`
     multiply_transposed(a, b, out, adds)      out = a' b, or out += a' b
 
 `a` and `b` are arrays (M, K) and (K, N), or (K, M) and (K, N), both float32 or both uint16, rows of numbers side by
-side; `out` is float32 (M, N) without gaps. What is laid out can be multiplied by as often as one likes.
+side; `out` is float32 (M, N) without gaps. What is packed can be multiplied by as often as one likes.
 """
 
 import ctypes
@@ -339,7 +339,7 @@ def _compiled_multiply_laid(a: Any, laid: Any, out: Any, adds: Any) -> Any:
 
 
 @_jit
-def lay_out_here(b: Any) -> Any:
+def pack_here(b: Any) -> Any:
     laid = _room_for(b, len(b), _WIDTH)
     _lay(b, _WIDTH, laid)
     return laid
@@ -434,7 +434,7 @@ def _call_mkl(a: Any, b: Any, out: Any, transposed: Any, adds: Any) -> None:
 
 
 @_jit
-def lay_out_for_mkl(b: Any) -> Any:
+def pack_for_mkl(b: Any) -> Any:
     return b
 
 
@@ -448,10 +448,10 @@ def multiply_transposed_by_mkl(a: Any, b: Any, out: Any, adds: Any) -> None:
     _call_mkl(a, b, out, True, adds)
 
 
-lay_out, multiply, multiply_transposed = (
-    (lay_out_for_mkl, multiply_by_mkl, multiply_transposed_by_mkl)
+pack, multiply, multiply_transposed = (
+    (pack_for_mkl, multiply_by_mkl, multiply_transposed_by_mkl)
     if HAS_MKL
-    else (lay_out_here, multiply_here, multiply_transposed_here)
+    else (pack_here, multiply_here, multiply_transposed_here)
 )
 
 

@@ -17,8 +17,8 @@ from quickstroke import products
 from quickstroke.compiled import jit
 from quickstroke.gates import activate_rows
 from quickstroke.models import StrokeClassifier
-from quickstroke.packed_conv import columns_of, normalize
-from quickstroke.single_image import SingleImageReader, array_of, together
+from quickstroke.packed_conv import im2col, normalize
+from quickstroke.single_image import SingleImageReader, array_of, in_one_block
 
 _F = np.float32
 # Sums may be taken in any order, so that loops over columns become vectors.
@@ -70,7 +70,7 @@ def _convolve_normalized(
     """A convolution, layer norm and ReLU (T / stride, F), each step in the middle of what it sees."""
     n_steps = (len(x) + stride - 1) // stride
     columns = np.empty((n_steps, n_columns), np.float32)
-    columns_of(x, 0, len(x), stride, width, columns)
+    im2col(x, 0, len(x), stride, width, columns)
     rows, y = np.empty((n_steps, len(bias)), np.float32), np.empty((n_steps, len(bias)), np.float32)
     products.multiply(columns, laid, rows, False)
     unused = np.empty(n_steps, np.float32)
@@ -152,7 +152,7 @@ class SingleReader:
                 continue
             n_filters, n_channels, width = convolution.weight.shape
             matrix = convolution.weight.permute(2, 1, 0).reshape(width * n_channels, n_filters)  # (W * C, F)
-            laid = products.lay_out(array_of(matrix))
+            laid = products.pack(array_of(matrix))
             arrays: tuple[Any, ...] = laid, len(matrix), array_of(cast(Tensor, convolution.bias))
             if config.readout == "pool":
                 own = getattr(model, norm)
@@ -167,11 +167,11 @@ class SingleReader:
             ]
             weight_ih, bias = torch.cat(weights[0]).t(), torch.cat(weights[2]) + torch.cat(weights[3])
             weight_hh = torch.stack([weight.t() for weight in weights[1]])  # (D, H, 4H)
-            self._layers.append((products.lay_out(array_of(weight_ih)), array_of(bias), array_of(weight_hh)))
+            self._layers.append((products.pack(array_of(weight_ih)), array_of(bias), array_of(weight_hh)))
         self._image = SingleImageReader(model.image) if model.image is not None else None
         self._attention = array_of(model.attention.weight[0]) if config.readout == "pool" else None
         self._linear = array_of(model.linear.weight.t()), array_of(model.linear.bias)
-        self._convolutions, self._layers, self._linear = together((self._convolutions, self._layers, self._linear))
+        self._convolutions, self._layers, self._linear = in_one_block((self._convolutions, self._layers, self._linear))
 
     @property
     def is_current(self) -> bool:

@@ -144,14 +144,14 @@ def _sums_made(x0: Any, x1: Any, x2: Any, x3: Any, y0: Any, y1: Any) -> None:
 def _in_rows(kernel: Tensor) -> Any:
     """Filters (F, C, W, W), as `_convolve_image` multiplies by them, laid out: (W, ...)."""
     rows = kernel.permute(2, 3, 1, 0).flatten(1, 2)  # (W, W * C, F)
-    return np.stack([products.lay_out(array_of(row)) for row in rows])
+    return np.stack([products.pack(array_of(row)) for row in rows])
 
 
 def _tiled(kernel: Tensor) -> Any:
     """Filters (F, C, 3, 3), as `_convolve_tiles` multiplies by them, laid out: (4, 4, ...)."""
     sums = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], dtype=torch.float64)
     tiles = torch.einsum("ay,bx,fcyx->abcf", sums, sums, kernel.double()).float()  # (4, 4, C, F)
-    return np.stack([np.stack([products.lay_out(array_of(matrix)) for matrix in row]) for row in tiles])
+    return np.stack([np.stack([products.pack(array_of(matrix)) for matrix in row]) for row in tiles])
 
 
 @_jit
@@ -201,7 +201,7 @@ class SingleImageReader:
             laid = _tiled(kernel) if width == 3 else _in_rows(kernel)
             after = [array_of(cast(Tensor, each)) for each in (convolution.bias, norm.weight, norm.bias)]
             self._layers.append((convolve, laid, is_halved, after))
-        self._layers = together(self._layers)
+        self._layers = in_one_block(self._layers)
 
     def features(self, points: Array) -> Array:
         """Features float32 (`images.n_features`,) of the image of the points float32 (T, 5) of a drawing."""
@@ -214,7 +214,7 @@ class SingleImageReader:
         return read
 
 
-def together(weights: Any) -> Any:
+def in_one_block(weights: Any) -> Any:
     """The float32 arrays in tuples and lists, and those in these, copied side by side into one block of memory.
 
     A guess reads every weight, and between two guesses caches forget most of them. For a block as large as a base model
