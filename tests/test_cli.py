@@ -599,7 +599,8 @@ def test_files_without_drawings_are_told(run, trained, tmp_path):
 def test_a_full_disk_is_told_with_its_file(run, trained, tmp_path, monkeypatch):
     monkeypatch.setattr("os.fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     published = run("publish", trained, "--into", tmp_path / "set", "--no-calibrate")
-    one_line(published, ".model.new", "No space left on device")
+    one_line(published, str(tmp_path / "set" / f"{MODEL}.model:"), "No space left on device")
+    assert list((tmp_path / "set").iterdir()) == []
 
 
 # --- recipe strong, teachers, calibration

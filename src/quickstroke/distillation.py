@@ -88,7 +88,9 @@ class Targets:
         if self.group.rank == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as file:
-                np.save(file, values)
+                # Not by `np.save`, which says nothing of a full disk that a user understands.
+                np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(values))
+                file.write(values.data)
         return values
 
     def _mean(self, indices: NDArray[np.int64], view_seeds: NDArray[np.uint64]) -> NDArray[np.float64]:
