@@ -585,6 +585,46 @@ def test_options_without_effect_are_told(run, trained, dataset, binary_folder, t
     assert f"--unlabelled has no effect: no drawing of {dataset.path} has another word" in taught.err
 
 
+DAMAGES: dict[str, dict[str, Any]] = {
+    "n_by_split": {"n_by_split": None},
+    "sources": {"sources": [1]},
+    "n ": {"n": -1},
+    "n_by_class": {"n_by_class": {"circle": {}}},
+    "split": {"split": {"rule": "position"}},
+}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train", MODEL, "--data", "DATA", "--into", "NEW"],
+        ["tune", MODEL, "--data", "DATA", "--into", "NEW"],
+        ["evaluate", "RUN", "--data", "DATA"],
+        ["publish", "RUN", "--into", "NEW", "--data", "DATA"],
+        ["report", "RUN", "--into", "NEW.md", "--data", "DATA"],
+        ["rerun", "RUN", "--into", "NEW", "--data", "DATA"],
+        ["export", "RUN", "--int8", "--data", "DATA", "--into", "NEW.onnx"],
+        ["prepare", "BINARY", "--into", "DATA", "--add"],
+        ["prepare", "BINARY", "--into", "DATA", "--resume"],
+        ["prepare", "BINARY", "--into", "NEW", "--held-out", "DATA"],
+    ],
+    ids=lambda words: f"{words[0]} {' '.join(word for word in words if word in ('--add', '--resume', '--held-out'))}",
+)
+def test_a_damaged_manifest_is_one_line_whatever_opens_it(run, trained, dataset, binary_folder, tmp_path, command):
+    data, new = tmp_path / "data", tmp_path / "new"
+    shutil.copytree(dataset.path, data)
+    whole = json.loads((data / "manifest.json").read_text())
+    given = {"DATA": data, "RUN": trained, "BINARY": binary_folder}
+    for part, damage in DAMAGES.items():
+        (data / "manifest.json").write_text(json.dumps(whole | damage))
+        result = run(*(str(given.get(word, word)).replace("NEW", str(new)) for word in command))
+        assert f"{data}/manifest.json: damaged manifest: {part}" in result.err
+        assert "Traceback" not in result.err
+        if command[0] not in ("publish", "report"):  # which go on without, and say so
+            one_line(result, "damaged manifest")
+        assert not new.exists() or command[0] == "publish"
+
+
 def test_files_without_drawings_are_told(run, trained, tmp_path):
     empty = tmp_path / "empty.ndjson"
     empty.write_text("")
