@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import re
+import resource
 import shlex
 import shutil
 import signal
@@ -641,6 +642,40 @@ def test_a_full_disk_is_told_with_its_file(run, trained, tmp_path, monkeypatch):
     published = run("publish", trained, "--into", tmp_path / "set", "--no-calibrate")
     one_line(published, str(tmp_path / "set" / f"{MODEL}.model:"), "No space left on device")
     assert list((tmp_path / "set").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        (["prepare", "BINARY", "--into", "NEW/data"], "NEW/data"),
+        (["train", MODEL, "--data", "DATA", "--into", "NEW/run", "--n-epochs", 1], "NEW/run/"),
+        (["publish", "RUN", "--into", "NEW", "--no-calibrate"], f"NEW/{MODEL}.model"),
+        (["report", "RUN", "--into", "NEW/results.md"], "NEW/results_files/"),
+        (["export", "RUN", "--to", "safetensors", "--into", "NEW/m.safetensors"], "NEW/m.safetensors"),
+        (["render", "BINARY/star.bin", "--into", "NEW/star.svg", "--limit", 9], "NEW/star.svg"),
+        (["render", "BINARY/star.bin", "--into", "NEW/star.npy"], "NEW/star.npy"),
+    ],
+    ids=lambda words: words[0] if isinstance(words, list) else words.rpartition(".")[2],
+)
+def test_what_the_disk_does_not_take_is_told_with_its_file(
+    run, trained, dataset, binary_folder, tmp_path, command, named
+):
+    given = {"DATA": dataset.path, "RUN": trained, "BINARY": binary_folder}
+
+    def words(new: str) -> list[str]:
+        known = {**given, "NEW": tmp_path / new}
+        return [re.sub("^(DATA|RUN|BINARY|NEW)", lambda match: str(known[match[0]]), str(word)) for word in command]
+
+    assert run(*words("whole")).code == 0  # and all is compiled
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # no file may be longer
+    try:
+        result = run(*words("new"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    one_line(result, f": {named.replace('NEW', str(tmp_path / 'new'))}", "File too large")
+    assert not [path for path in (tmp_path / "new").rglob("*") if path.is_file() and path.stat().st_size >= 1000]
+    assert not list((tmp_path / "new").rglob(".*"))
 
 
 # --- recipe strong, teachers, calibration
