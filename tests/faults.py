@@ -291,6 +291,9 @@ def kill_until_done(
     stage.check(into)
     if stage.end(into) != expected:
         raise Found(f"{stage.name} ends otherwise after {sum(kills.values())} kills")
+    left = [str(path) for path in into.parent.rglob(".*") if path.name.endswith((".tmp", ".part"))]
+    if left:
+        raise Found(f"{stage.name} leaves {', '.join(left)} after {sum(kills.values())} kills")
     return kills
 
 

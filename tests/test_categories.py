@@ -97,6 +97,15 @@ def test_empty_class_is_refused(names: list[str]) -> None:
         check_classes(names, "here")
 
 
+@pytest.mark.parametrize("letter", ["\x1b", "\0", "\u202e", "\u2066", "\u200b", "\ufeff", "\u00ad"])
+def test_word_of_a_file_that_cannot_be_printed_is_refused_with_its_line(letter: str, tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.write_text(f"sun\n\ncat\nd{letter}og\n", encoding="utf-8")
+    for read in (read_classes, lambda path: parse_classes([str(path)])):
+        with pytest.raises(CategoryError, match=rf"words\.txt, line 4: the word 'd.*og' has U\+{ord(letter):04X}"):
+            read(path)
+
+
 def test_no_class_is_refused() -> None:
     with pytest.raises(CategoryError, match="here: no class is listed"):
         check_classes([], "here")

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import re
+import resource
 import shlex
 import shutil
 import signal
@@ -577,12 +578,52 @@ def test_options_without_effect_are_told(run, trained, dataset, binary_folder, t
     assert labels.code == 0 and len(told) == 4
     as_in_2020 = ("--recipe", "seed", "--dropout", 0.5, "--teacher-cache", tmp_path / "cache")
     seed = run("train", MODEL, "--data", dataset.path, "--into", f"{into}5", "--n-epochs", 1, *as_in_2020)
-    assert "--dropout has no effect with --recipe seed" in seed.err
+    assert seed.code == 0 and "--dropout" not in seed.err
     assert "--teacher-cache has no effect without --teacher" in seed.err
     assert "--unfinished has no effect with --augment view" in views.err
     all_words = ("--teacher", trained, "--unlabelled", 0.5)
     taught = run("train", MODEL, "--data", dataset.path, "--into", f"{into}6", "--n-epochs", 1, *all_words)
     assert f"--unlabelled has no effect: no drawing of {dataset.path} has another word" in taught.err
+
+
+DAMAGES: dict[str, dict[str, Any]] = {
+    "n_by_split": {"n_by_split": None},
+    "sources": {"sources": [1]},
+    "n ": {"n": -1},
+    "n_by_class": {"n_by_class": {"circle": {}}},
+    "split": {"split": {"rule": "position"}},
+}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train", MODEL, "--data", "DATA", "--into", "NEW"],
+        ["tune", MODEL, "--data", "DATA", "--into", "NEW"],
+        ["evaluate", "RUN", "--data", "DATA"],
+        ["publish", "RUN", "--into", "NEW", "--data", "DATA"],
+        ["report", "RUN", "--into", "NEW.md", "--data", "DATA"],
+        ["rerun", "RUN", "--into", "NEW", "--data", "DATA"],
+        ["export", "RUN", "--int8", "--data", "DATA", "--into", "NEW.onnx"],
+        ["prepare", "BINARY", "--into", "DATA", "--add"],
+        ["prepare", "BINARY", "--into", "DATA", "--resume"],
+        ["prepare", "BINARY", "--into", "NEW", "--held-out", "DATA"],
+    ],
+    ids=lambda words: f"{words[0]} {' '.join(word for word in words if word in ('--add', '--resume', '--held-out'))}",
+)
+def test_a_damaged_manifest_is_one_line_whatever_opens_it(run, trained, dataset, binary_folder, tmp_path, command):
+    data, new = tmp_path / "data", tmp_path / "new"
+    shutil.copytree(dataset.path, data)
+    whole = json.loads((data / "manifest.json").read_text())
+    given = {"DATA": data, "RUN": trained, "BINARY": binary_folder}
+    for part, damage in DAMAGES.items():
+        (data / "manifest.json").write_text(json.dumps(whole | damage))
+        result = run(*(str(given.get(word, word)).replace("NEW", str(new)) for word in command))
+        assert f"{data}/manifest.json: damaged manifest: {part}" in result.err
+        assert "Traceback" not in result.err
+        if command[0] not in ("publish", "report"):  # which go on without, and say so
+            one_line(result, "damaged manifest")
+        assert not new.exists() or command[0] == "publish"
 
 
 def test_files_without_drawings_are_told(run, trained, tmp_path):
@@ -599,7 +640,42 @@ def test_files_without_drawings_are_told(run, trained, tmp_path):
 def test_a_full_disk_is_told_with_its_file(run, trained, tmp_path, monkeypatch):
     monkeypatch.setattr("os.fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     published = run("publish", trained, "--into", tmp_path / "set", "--no-calibrate")
-    one_line(published, ".model.new", "No space left on device")
+    one_line(published, str(tmp_path / "set" / f"{MODEL}.model:"), "No space left on device")
+    assert list((tmp_path / "set").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        (["prepare", "BINARY", "--into", "NEW/data"], "NEW/data"),
+        (["train", MODEL, "--data", "DATA", "--into", "NEW/run", "--n-epochs", 1], "NEW/run/"),
+        (["publish", "RUN", "--into", "NEW", "--no-calibrate"], f"NEW/{MODEL}.model"),
+        (["report", "RUN", "--into", "NEW/results.md"], "NEW/results_files/"),
+        (["export", "RUN", "--to", "safetensors", "--into", "NEW/m.safetensors"], "NEW/m.safetensors"),
+        (["render", "BINARY/star.bin", "--into", "NEW/star.svg", "--limit", 9], "NEW/star.svg"),
+        (["render", "BINARY/star.bin", "--into", "NEW/star.npy"], "NEW/star.npy"),
+    ],
+    ids=lambda words: words[0] if isinstance(words, list) else words.rpartition(".")[2],
+)
+def test_what_the_disk_does_not_take_is_told_with_its_file(
+    run, trained, dataset, binary_folder, tmp_path, command, named
+):
+    given = {"DATA": dataset.path, "RUN": trained, "BINARY": binary_folder}
+
+    def words(new: str) -> list[str]:
+        known = {**given, "NEW": tmp_path / new}
+        return [re.sub("^(DATA|RUN|BINARY|NEW)", lambda match: str(known[match[0]]), str(word)) for word in command]
+
+    assert run(*words("whole")).code == 0  # and all is compiled
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # no file may be longer
+    try:
+        result = run(*words("new"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    one_line(result, f": {named.replace('NEW', str(tmp_path / 'new'))}", "File too large")
+    assert not [path for path in (tmp_path / "new").rglob("*") if path.is_file() and path.stat().st_size >= 1000]
+    assert not list((tmp_path / "new").rglob(".*"))
 
 
 # --- recipe strong, teachers, calibration

@@ -8,7 +8,8 @@ import math
 import pickle
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from copy import copy as copied
 from copy import deepcopy
 from pathlib import Path
@@ -37,8 +38,10 @@ from quickstroke.dataset import (
 from quickstroke.drawing import Drawing
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, FormatError, QuickstrokeError
 from quickstroke.formats import binary, ndjson, read_drawings, read_file
+from quickstroke.runs import describe_data
 from quickstroke.simplification import simplify
 from quickstroke.synthetic import synthetic_drawings
+from quickstroke.training import check_counts
 
 PREPROCESSINGS = get_args(Preprocessing)
 
@@ -743,6 +746,71 @@ def test_name_of_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
+# An escape, nothing, the direction of writing and its isolation, no width three times, and a hyphen that is not seen.
+UNPRINTABLE = ["\x1b", "\0", "\u202e", "\u2066", "\u200b", "\u200d", "\ufeff", "\u00ad"]
+
+
+def words_file(path: Path, words: Sequence[str]) -> Path:
+    """An ndjson or CSV file of a drawing a word."""
+    if path.suffix == ".csv":
+        lines = ["word,drawing", *(f'"{word}","[[[0,9],[0,9]]]"' for word in words)]
+    else:
+        lines = [json.dumps({"word": word, "drawing": [[[0, 9], [0, 9]]]}) for word in words]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("in_process", [False, True])
+@pytest.mark.parametrize(("name", "line"), [("x.ndjson", 3), ("x.csv", 4)])
+def test_word_that_cannot_be_printed_is_refused_with_its_line(
+    name: str, line: int, in_process: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if in_process:
+        monkeypatch.setattr(spill, "_LARGE_BYTES", 0)
+    for letter in UNPRINTABLE[:1] if in_process else UNPRINTABLE:
+        path = words_file(tmp_path / "in" / name, ["cat", "dog", f"c{letter}at", "sun"])
+        with pytest.raises(FormatError, match=rf"U\+{ord(letter):04X}, which cannot be printed") as caught:
+            prepare(path, tmp_path / "out", split=ALL_TRAIN)
+        assert (caught.value.path, caught.value.line) == (path, line) and str(caught.value).isprintable()
+        assert not (tmp_path / "out").exists()
+        # Of words that are not taken only the number is kept.
+        assert prepare(path, tmp_path / "some", classes=["sun", "cat"], split=ALL_TRAIN).left_out == {"other words": 2}
+        shutil.rmtree(tmp_path / "some")
+
+
+@pytest.mark.parametrize("ending", [".bin", ".npz", ".bin.gz"])
+def test_name_of_a_file_that_gives_a_word_that_cannot_be_printed_is_refused(ending: str, tmp_path: Path) -> None:
+    for letter in UNPRINTABLE:
+        if letter == "\0":  # in no name
+            continue
+        path = tmp_path / "in" / f"c{letter}at{ending}"
+        save(path.parent, cat=[dot(1)])
+        path.write_bytes(b"not read")
+        with pytest.raises(FormatError, match=rf"gives the word .*U\+{ord(letter):04X}") as caught:
+            prepare(path.parent, tmp_path / "out", split=ALL_TRAIN)
+        assert caught.value.path == path
+        assert [entry.name for entry in tmp_path.iterdir()] == ["in"]
+        path.unlink()
+
+
+def test_words_of_any_language_are_classes(tmp_path: Path) -> None:
+    words = sorted(["cat", "Käse", "कमल", "قط", "猫", "😀", "2 + 2 = <4>"])
+    for name in ("x.ndjson", "x.csv"):
+        prepare(words_file(tmp_path / name, words), tmp_path / f"out {name}", split=ALL_TRAIN)
+        assert list(PreparedDataset(tmp_path / f"out {name}").classes) == words
+
+
+def test_a_preparation_that_an_older_version_began_makes_no_dataset_that_cannot_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = words_file(tmp_path / "in" / "x.ndjson", ["c\x1bat"])
+    monkeypatch.setattr(spill, "unprintable", lambda word: "")
+    with pytest.raises(CategoryError, match="cannot be printed"):
+        prepare(path, tmp_path / "out", split=ALL_TRAIN)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["in"]
+
+
 # Opening
 
 
@@ -776,8 +844,12 @@ def test_folder_without_a_manifest_is_refused_with_a_way_out(tmp_path: Path) -> 
 )
 def test_damaged_manifest_is_refused(text: str, copy: Path) -> None:
     (copy / "manifest.json").write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(DatasetError, match=r"manifest\.json: damaged manifest"):
+    with pytest.raises(DatasetError, match=r"manifest\.json: (damaged manifest: |version None)"):
         PreparedDataset(copy)
+
+
+def counts(reserved: int = 0, train: int = 40, val: int = 10, test: int = 10) -> dict[str, int]:
+    return {"reserved": reserved, "train": train, "val": val, "test": test}
 
 
 @pytest.mark.parametrize(
@@ -785,34 +857,145 @@ def test_damaged_manifest_is_refused(text: str, copy: Path) -> None:
     [
         ({"format": "something else"}, "not the manifest of a prepared dataset"),
         ({"version": 2}, "version 2, this program reads version 1"),
-        ({"version": "1"}, "version 1, this program"),
+        ({"version": "1"}, "version '1', this program"),
+        ({"version": True}, "version True, this program"),
         ({"version": None}, "version None"),
-        ({"classes": "abc"}, "damaged manifest"),
-        ({"classes": ["circle", 5, "star"]}, "damaged manifest"),
-        ({"classes": ["circle", "star", "Circle"]}, "damaged manifest"),
-        ({"classes": []}, "damaged manifest"),
-        ({"classes": ["circle", "star"]}, "has a label beyond its 2 classes"),
-        ({"arrays": {}}, "damaged manifest"),
-        ({"arrays": []}, "damaged manifest"),
-        ({"points": {"dtype": "<u2"}}, "points has dtype '<u2', expected <u1"),
-        ({"points": {"dtype": "O"}}, "points has dtype 'O'"),
-        ({"points": {"dtype": ["<u1"]}}, "points has dtype"),
-        ({"points": {"shape": [-1, 2]}}, "its manifest says"),
-        ({"points": {"shape": [10**30, 2]}}, "damaged manifest|its manifest says"),
-        ({"points": {"shape": [float("inf"), 2]}}, "damaged manifest"),
-        ({"points": {"shape": None}}, "damaged manifest"),
-        ({"points": {"shape": []}}, "its manifest says"),
-        ({"splits": {"shape": [5]}}, r"splits\.bin: has 180 bytes, its manifest says 5"),
-        ({"splits": {"shape": [90, 2]}}, "its arrays do not fit each other"),
-        ({"labels": {"shape": [2, 90]}}, "its arrays do not fit each other"),
-        ({"labels": {"shape": [0]}, "splits": {"shape": [0]}}, "its manifest says 0"),
+        ({"classes": "abc"}, "classes is 'abc', expected a list of words"),
+        ({"classes": ["circle", 5, "star"]}, r"classes is \['circle', 5, 'star'\], expected a list of words"),
+        ({"classes": ["circle", "star", "Circle"]}, "expected a list of words: classes: 'circle' is listed twice"),
+        ({"classes": ["circle", "st\x1bar", "house"]}, "class 2 has a name that cannot be printed"),
+        ({"classes": []}, "no class is listed"),
+        (
+            {"classes": ["circle", "star"]},
+            r"n_by_class is .*, expected each of the classes, and no other word \('house'\)",
+        ),
+        ({"n": -1}, "n is -1, expected a count of 0 or more"),
+        ({"n": 181}, "n is 181, expected 180, the sum of n_by_split"),
+        ({"n": 180.0}, r"n is 180\.0, expected a count"),
+        (
+            {"n_by_split": None},
+            "n_by_split is None, expected a count of 0 or more for each of reserved, train, val, test",
+        ),
+        ({"n_by_split": counts()}, "n_by_split.train is 40, expected 120, the sum of n_by_class"),
+        (
+            {"n_by_class": dict.fromkeys(("circle", "house"), counts())},
+            r"each of the classes, and no other word \('star'",
+        ),
+        (
+            {"n_by_class": dict.fromkeys(("circle", "house", "star", "Star"), counts())},
+            r"each of the classes, and no other word \('one twice'\)",
+        ),
+        (
+            {"n_by_class": {"circle": counts(), "house": counts(), "star": {}}},
+            "n_by_class.star is {}, expected a count",
+        ),
+        (
+            {"n_by_class": {"circle": counts(), "house": counts(val=-10), "star": counts(val=30)}},
+            "n_by_class.house is .*, expected a count",
+        ),
+        ({"sources": [1]}, r"sources\[0\] is 1, expected an object"),
+        ({"sources": {}}, "sources is {}, expected a list"),
+        ({"sources": [{"name": "x", "bytes": 3}]}, r"sources\[0\]\.'sha256' is missing, expected a SHA-256"),
+        ({"split": {"rule": "chance"}}, "split is {'rule': 'chance'}, expected a rule"),
+        ({"split": {"rule": "position", "n_train": 40, "n_val": 10, "n_test": 10}}, "a part is missing"),
+        ({"split": {"rule": "hash of key_id", "train": 1, "val": 1, "test": 1}}, "add up to 1"),
+        (
+            {"split": {"rule": "position", "n_train": 4, "n_val": 1, "n_test": 1, "n_test_reserved": 0}},
+            "n_by_class.circle is .*, expected what PositionSplit",
+        ),
+        ({"options": {"limit": 0, "recognized_only": False, "drop_duplicates": False}}, r"options\.limit is 0"),
+        ({"left_out": {"over the limit": -1}}, "left_out is .*, expected an object of reasons and counts"),
+        ({"arrays": {}}, "arrays.'points' is missing, expected an object"),
+        ({"arrays": []}, r"arrays is \[\], expected an object"),
+        ({"points": {"dtype": "<u2"}}, r"arrays\.points\.dtype is '<u2', expected <u1"),
+        ({"points": {"dtype": "O"}}, r"arrays\.points\.dtype is 'O'"),
+        ({"points": {"dtype": ["<u1"]}}, r"arrays\.points\.dtype is \['<u1'\]"),
+        ({"points": {"shape": [-1, 2]}}, r"arrays\.points\.shape is \[-1, 2\], expected a list of counts"),
+        ({"points": {"shape": [10**30, 2]}}, r"arrays\.points\.shape is"),
+        ({"points": {"shape": [10**15, 2]}}, r"arrays\.pen_up\.shape is \[\d+\], expected \[125000000000000\]"),
+        ({"points": {"shape": [float("inf"), 2]}}, r"arrays\.points\.shape is \[inf, 2\]"),
+        ({"points": {"shape": None}}, r"arrays\.points\.shape is None"),
+        ({"points": {"shape": []}}, r"arrays\.points\.shape is \[\], expected \[0, 2\]"),
+        ({"offsets": {"dtype": "<u8"}}, r"offsets\.bin: has 724 bytes, its manifest says 1448"),
+        ({"splits": {"shape": [5]}}, r"arrays\.splits\.shape is \[5\], expected \[180\]: it has n = 180 drawings"),
+        ({"splits": {"shape": [90, 2]}}, r"arrays\.splits\.shape is \[90, 2\]"),
+        ({"labels": {"shape": [2, 90]}}, r"arrays\.labels\.shape is \[2, 90\]"),
+        ({"labels": {"shape": [0]}, "splits": {"shape": [0]}}, r"arrays\.labels\.shape is \[0\], expected \[180\]"),
     ],
 )
 def test_manifest_that_says_what_cannot_be_is_refused(changes: dict[str, Any], reason: str, copy: Path) -> None:
     change_manifest(copy, **changes)
     with pytest.raises(DatasetError, match=reason) as caught:
         PreparedDataset(copy)
-    assert str(copy) in str(caught.value)
+    assert str(caught.value).startswith(f"{copy}/") and str(caught.value).isprintable()
+
+
+# Values that none of a manifest's parts has, or most have not.
+STRANGE: list[Any] = [None, True, -1, 0, 1, 2**63, 10**30, 0.5, math.nan, math.inf, "", "x", "\ud800", [], [1]]
+STRANGE += [[[]], {}, {"x": 1}, {"x": {}}]
+
+
+def changed(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """The value with one part of it, at `way`, taken away, put twice, or replaced: each in its turn."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    yield from ((way, strange) for strange in STRANGE)
+    if isinstance(value, int):
+        yield from ((way, value + step) for step in (-1, 1))
+    if isinstance(value, str):
+        yield from ((way, other) for other in (value[:-1], value + "0", value.upper(), "\x1b" + value[1:]))
+    for key, part in parts:
+        at, is_object = (*way, key), isinstance(value, dict)
+        yield at, {k: v for k, v in value.items() if k != key} if is_object else value[:key] + value[key + 1 :]
+        yield at, value | {f"{key}2": part} if is_object else [*value, part]
+        for deeper, new in changed(part, at):
+            yield deeper, value | {key: new} if is_object else [*value[:key], new, *value[key + 1 :]]
+
+
+def known(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What a dataset can be compared with."""
+    arrays = {name: (manifest["arrays"][name]["dtype"], manifest["arrays"][name]["shape"]) for name in ARRAYS}
+    counts = {key: manifest[key] for key in ("format", "version", "n", "n_by_split", "n_by_class", "classes")}
+    return counts | {"arrays": arrays}
+
+
+def used(data: PreparedDataset) -> None:
+    """All that is done with a dataset once it is open."""
+    data.verify()
+    describe_data(data, data.classes)
+    for word in data.classes:
+        assert sum(len(block) for block in data.blocks(word)) == data.n_of(word)
+        data.key_ids_not_trained_on(word)
+    data.n_trained(data.classes), data.label_map(data.classes), data.strokes(len(data) - 1), repr(data)
+    for split in SPLITS:
+        with suppress(DatasetError, ConfigError):
+            check_counts(data, {"n_train": 40})
+            gather(data, data.indices(split), np.arange(3), 20)
+
+
+def test_any_change_of_the_manifest_is_refused_as_such_or_does_no_harm(copy: Path) -> None:
+    file = copy / "manifest.json"
+    whole = json.loads(file.read_text())
+    whole["sources"] = whole["sources"][:1]
+    whole["options"]["held_out"] = "0" * 64
+    n_refused = 0
+    for way, value in changed(whole):
+        file.write_text(json.dumps(value))
+        if value == whole and json.dumps(value) == json.dumps(whole):
+            continue
+        try:
+            data = PreparedDataset(copy)
+        except DatasetError as error:
+            n_refused += 1
+            assert str(error).startswith(f"{copy}/") and str(error).isprintable() and len(str(error)) < 1000
+            continue
+        assert known(data.manifest) == known(whole), way
+        try:
+            used(data)
+        except DatasetError as error:
+            assert "not those that were prepared" in str(error)
+        data.manifest["n"] + sum(data.manifest["left_out"].values()) + len(data.manifest["sources"])
+        json.dumps(data.manifest, ensure_ascii=False).encode()
+    assert n_refused > 1000
 
 
 @pytest.mark.parametrize("name", ARRAYS)

@@ -247,7 +247,7 @@ def test_binary_files_that_were_lost_are_made_again(begun: Path, mixed: Path, tm
     assert contents(begun) == contents(tmp_path / "whole")
 
 
-@pytest.mark.skipif(files.fcntl is None, reason="no locks here")
+@pytest.mark.skipif(not files._HAS_LOCKS, reason="no locks here")
 def test_two_at_once_are_refused(begun: Path, mixed: Path) -> None:
     def again(*_: object) -> None:
         with pytest.raises(DatasetError, match="another process is preparing it"):
@@ -256,7 +256,7 @@ def test_two_at_once_are_refused(begun: Path, mixed: Path) -> None:
     prepare(mixed, begun, split=POSITION, resume=True, on_class=again)
 
 
-@pytest.mark.skipif(files.fcntl is None, reason="no locks here")
+@pytest.mark.skipif(not files._HAS_LOCKS, reason="no locks here")
 def test_one_that_ends_as_another_begins_takes_nothing_of_it(
     mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

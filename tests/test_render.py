@@ -21,7 +21,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from PIL import Image
 
-from quickstroke import recognizer
+from quickstroke import recognizer, render
 from quickstroke.cli import main
 from quickstroke.drawing import Drawing
 from quickstroke.errors import ConfigError, FormatError, MissingExtra
@@ -252,6 +252,38 @@ def test_a_sheet_has_a_card_and_a_caption_for_each_drawing():
     for text in texts[1:3]:
         assert x < float(text.attrib["x"]) < x + width
         assert y + SIZE < float(text.attrib["y"]) < y + height
+
+
+@settings(deadline=None)
+@given(
+    text=st.text(st.sampled_from("iW \u0301…é"), max_size=40),
+    width=st.floats(0, 60),
+    widths=st.fixed_dictionaries({letter: st.floats(1, 9) for letter in "iW \u0301…é"}),
+)
+def test_a_caption_is_cut_to_the_most_that_fits(text: str, width: float, widths: dict[str, float]) -> None:
+    def width_of(shown: str) -> float:
+        return sum(widths[letter] for letter in shown)
+
+    expected, rest = text, text
+    while rest and width_of(expected) > width:
+        rest = rest[:-1].rstrip()
+        expected = rest + "…"
+    assert render._cut(text, width, width_of) == expected
+
+
+def test_a_caption_of_any_length_is_measured_as_far_as_it_may_fit() -> None:
+    n_measured: list[int] = []
+
+    def width_of(shown: str) -> float:
+        n_measured.append(len(shown))
+        return 7.0 * len(shown)
+
+    for n in (30, 8_000, 1_000_000):
+        n_measured.clear()
+        assert render._cut("w" * n, 170, width_of) == "w" * 23 + "…"
+        assert len(n_measured) <= 10 and max(n_measured) <= 171
+    assert to_png([CAT], ["w" * 8_000]) == to_png([CAT], ["w" * 300])
+    assert to_gif([CAT], ["w" * 8_000]) == to_gif([CAT], ["w" * 300])
 
 
 def test_a_caption_is_text_whatever_it_holds_and_is_cut_where_it_is_too_long():

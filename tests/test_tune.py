@@ -1,15 +1,20 @@
 """A search: what may be declared, what is tried and by whom, what a kill leaves, and what is told at the end."""
 
+import contextlib
 import json
 import os
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -477,6 +482,86 @@ def test_the_trial_of_a_worker_that_lives_is_left_alone(dataset, tmp_path, monke
     monkeypatch.setattr(tuning, "LOST_S", 0.5)
     tuning.work(search)
     assert [trial.state for trial in tuning.trials(search)] == ["complete"] * 3
+
+
+@pytest.fixture
+def in_zone(monkeypatch) -> Iterator[Callable[[str], None]]:
+    """Moves this process to a time zone, by its TZ."""
+
+    def move(zone: str) -> None:
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    yield move
+    monkeypatch.undo()
+    time.tzset()
+
+
+WEST, EAST = "west+12", "east-14"  # of Greenwich, by POSIX's sign
+
+
+@pytest.mark.parametrize("zones", [(WEST, EAST), (EAST, WEST)])
+def test_a_worker_in_another_time_zone_takes_lost_trials_alone(dataset, tmp_path, monkeypatch, in_zone, zones):
+    monkeypatch.setattr(training, "train", follow(lambda config, epoch: 0.5))
+    search = search_of(dataset, tmp_path / "study", n_trials=3)
+    tuning.start(search, resume=False)
+    url = f"sqlite:///{tmp_path / 'study' / 'study.db'}"
+    in_zone(zones[0])
+    stored = optuna.load_study(storage=url, study_name="quickstroke")
+    lives, is_new, is_lost = (stored.ask() for _ in range(3))
+    for trial, ago_s in ((lives, 0), (is_new, 1000), (is_lost, 1000)):  # the new one by a worker that lost it before
+        trial.set_user_attr("alive", time.time() - ago_s)
+    # Taken up so long ago; there is no other way to say it.
+    with contextlib.closing(sqlite3.connect(tmp_path / "study" / "study.db")) as database, database:
+        told = "UPDATE trials SET datetime_start = datetime(datetime_start, '-1000 seconds') WHERE number != 1"
+        assert database.execute(told).rowcount == 2
+    in_zone(zones[1])
+    waits: list[list[int]] = []
+    tuning.work(search, Watcher(on_wait=waits.append, should_stop=lambda: bool(waits)))
+    assert waits == [[0, 1]]
+    assert [trial.state for trial in tuning.trials(search)] == ["running", "running", "complete"]
+
+
+@pytest.mark.parametrize("ago_s", [0, 50, 70, 3599, 3650, 7300])
+@pytest.mark.parametrize("begun", ["2025-10-26 00:30:00", "2025-10-26 01:30:00", "2025-10-26 03:00:00"])
+def test_a_trial_taken_up_while_clocks_are_put_back_is_no_hour_old(
+    dataset, tmp_path, monkeypatch, in_zone, begun, ago_s
+):
+    """Both of the first two times are half past two in Berlin."""
+    search = search_of(dataset, tmp_path / "study", n_trials=1)
+    tuning.start(search, resume=False)
+    in_zone("CET-1CEST,M3.5.0,M10.5.0/3")
+    trial = optuna.load_study(storage=f"sqlite:///{tmp_path / 'study' / 'study.db'}", study_name="quickstroke").ask()
+    begun_s = datetime.fromisoformat(f"{begun}+00:00").timestamp()
+    trial.set_user_attr("alive", begun_s - 1000)  # by the worker that lost it before
+    with contextlib.closing(sqlite3.connect(tmp_path / "study" / "study.db")) as database, database:
+        database.execute("UPDATE trials SET datetime_start = ?", (f"{begun}.000000",))
+    monkeypatch.setattr(tuning, "time", SimpleNamespace(time=lambda: begun_s + ago_s))
+    with tuning._storage(search) as storage:
+        tuning._free_lost(optuna.load_study(storage=storage, study_name="quickstroke"), storage)
+    # Half past two summer time, an hour later, may be half past two for the minute until it is lost.
+    is_again = begun.endswith("00:30:00") and ago_s == 3650
+    assert tuning.trials(search)[0].state == ("running" if ago_s < tuning.LOST_S or is_again else "waiting")
+
+
+@pytest.mark.parametrize("zones", [(WEST, EAST), (EAST, WEST)])
+def test_what_a_killed_worker_of_another_time_zone_left_is_gone_on_with(
+    run, dataset, space_file, tmp_path, monkeypatch, in_zone, zones
+):
+    study = tmp_path / "study"
+    start = tune(dataset, study, "--n-trials", 1, "--n-epochs", 20, "--pruner", "none", space_file=space_file)
+    metrics = study / "trials" / "0" / "metrics.jsonl"
+    in_zone(zones[0])
+    with subprocess.Popen([sys.executable, "-m", "quickstroke", *start], stdout=subprocess.DEVNULL) as process:
+        try:
+            wait_for(process, lambda: metrics.exists() and metrics.read_text())
+        finally:
+            process.kill()
+    in_zone(zones[1])
+    monkeypatch.setattr(tuning, "LOST_S", 0.0)
+    code, out, err = run(*start, "--resume", "--json")
+    assert code == 0 and "trial 0 goes on from its checkpoint" in err
+    assert json.loads(out.splitlines()[-1])["counts"] == {"complete": 1, "pruned": 0, "failed": 0}
 
 
 def test_a_worker_whose_trial_was_taken_over_leaves_it(dataset, tmp_path, monkeypatch):

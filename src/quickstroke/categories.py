@@ -82,6 +82,15 @@ def closest_words(name: str, among: Sequence[str] = CATEGORIES) -> str:
     return f"; did you mean {' or '.join(repr(folded[word]) for word in near)}?" if near else ""
 
 
+def unprintable(word: str) -> str:
+    """Why a word can be no class, such as `has U+001B, which cannot be printed`; empty where it can.
+
+    So are escapes that a terminal obeys, and what turns the direction of writing or has no width.
+    """
+    found = next((letter for letter in word if not letter.isprintable()), "")
+    return f"has U+{ord(found):04X}, which cannot be printed" if found else ""
+
+
 def check_classes(names: Iterable[str], where: str) -> tuple[str, ...]:
     """Class names in order, written canonically.
 
@@ -110,13 +119,16 @@ def read_classes(path: Path | str) -> tuple[str, ...]:
     """A class list file: one word a line, in the order of the output layer; empty lines are ignored.
 
     Raises:
-        CategoryError: the file cannot be read as text, is empty, or lists a word twice.
+        CategoryError: the file cannot be read as text, is empty, lists a word twice, or one that cannot be printed.
     """
     path = Path(path)
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise CategoryError(f"{path}: cannot be read as a class list: {error}") from error
+    for number, line in enumerate(lines, start=1):
+        if reason := unprintable(canonical_word(line)):
+            raise CategoryError(f"{path}, line {number}: the word {line!r:.60} {reason}")
     return check_classes((line for line in lines if line.strip()), str(path))
 
 

@@ -15,6 +15,7 @@ memory-mapped on use. The same input gives the same bytes.
 import dataclasses
 import hashlib
 import json
+import math
 import shutil
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,20 +31,25 @@ from numpy.typing import NDArray
 
 from quickstroke import formats, splitmix
 from quickstroke.batches import Drawings
-from quickstroke.categories import CATEGORIES, canonical_word, check_classes, closest_words
+from quickstroke.categories import CATEGORIES, check_classes, closest_words, unprintable
 from quickstroke.compiled import jit
 from quickstroke.config import check_types, fits
 from quickstroke.drawing import Drawing, DrawingBlock, check_simplified, split_strokes
-from quickstroke.errors import CategoryError, ConfigError, DatasetError, FormatError, QuickstrokeError
+from quickstroke.errors import (
+    CategoryError,
+    ConfigError,
+    DatasetError,
+    FormatError,
+    QuickstrokeError,
+    first_line,
+    shown,
+)
 from quickstroke.files import exchange, followed, n_cores, sha256_of, write_text
 from quickstroke.formats import binary
 from quickstroke.keys import KeySet, is_among
+from quickstroke.manifest import FORMAT, SPLITS, VERSION, parse_manifest
 from quickstroke.preparation import ARRAYS, Preparation, Writer, folder_of
 from quickstroke.spill import Spilled, Spiller, simplified_strokes
-
-FORMAT = "quickstroke prepared dataset"
-VERSION = 1
-SPLITS = ("reserved", "train", "val", "test")
 
 # Words whose first drawings are read before their turn.
 _MAX_AHEAD = 4
@@ -184,7 +190,7 @@ class _Rules:
 
     def to_json(self) -> dict[str, Any]:
         """As a manifest has them."""
-        rule = "hash of key_id" if isinstance(self.split, FractionSplit) else "position"
+        rule = next(rule for rule, kind in _RULES.items() if isinstance(self.split, kind))
         return {
             "split": {"rule": rule, **asdict(self.split)},
             "options": {
@@ -317,6 +323,7 @@ def prepare(
         elif wanted is None:
             wanted = tuple(sorted(by_word))
         _check_found(wanted, {**by_word, **dict.fromkeys(base.classes if base else ())})
+        check_classes(wanted, str(into))
         if len(wanted) > 2**16:
             raise DatasetError(f"{len(wanted)} classes are more than the {2**16} that a dataset can hold")
         _write_classes(wanted, by_word, rules, base, others, preparation, writer, on_class)
@@ -387,11 +394,9 @@ def _rules_of(
     Raises:
         ConfigError: others were given.
     """
-    values = dict(base.manifest["split"])
-    kind = PositionSplit if values.pop("rule") == "position" else FractionSplit
     options = base.manifest["options"]
     rules = _Rules(
-        kind(**values),
+        _split_of(base.manifest["split"]),
         options["limit"],
         options["recognized_only"],
         options["drop_duplicates"],
@@ -407,6 +412,38 @@ def _rules_of(
         if given != own:
             raise ConfigError(f"{base.path}: was prepared with {key} = {own}, cannot add with {given}")
     return rules
+
+
+# The split rules as a manifest names them.
+_RULES: dict[str, type[FractionSplit] | type[PositionSplit]] = {
+    "hash of key_id": FractionSplit,
+    "position": PositionSplit,
+}
+
+
+def _split_of(described: Mapping[str, Any]) -> FractionSplit | PositionSplit:
+    """The split rule that a manifest describes."""
+    values = dict(described)
+    return _RULES[values.pop("rule")](**values)
+
+
+def _check_split(told: Mapping[str, Any], file: Path) -> None:
+    """Raises DatasetError where a manifest describes no split rule, or other counts than the rule gives."""
+    described = told.get("split")
+    try:
+        split = _split_of(described)  # type: ignore[arg-type]
+        if _Rules(split, None, False, False, None).to_json()["split"] != described:
+            raise ValueError("a part is missing")
+        if any(isinstance(value, bool) for value in described.values()):
+            raise ValueError("expected numbers")
+    except (ConfigError, ValueError, TypeError, LookupError) as error:
+        raise DatasetError(
+            f"{file}: damaged manifest: split is {shown(described)}, expected a rule ({' or '.join(_RULES)}) with its "
+            f"numbers: {first_line(error)}"
+        ) from error
+    for word, counts in told["n_by_class"].items():
+        if split.shortage([counts[name] for name in SPLITS]):
+            raise DatasetError(f"{file}: damaged manifest: n_by_class.{word} is {counts}, expected what {split} gives")
 
 
 def _is_known(path: Path, base: "PreparedDataset") -> bool:
@@ -471,10 +508,13 @@ def _by_word(
     others: list[int] = []
     words: dict[int, list[str]] = {}
     for position, path in enumerate(files):
-        if not (formats.ending_of(path) or "").startswith(".bin"):
+        ending = formats.ending_of(path) or ""
+        word = formats.word_of(path)
+        if ending.startswith((".bin", ".npz")) and takes is None and (reason := unprintable(word)):
+            raise FormatError(f"its name gives the word {word!r:.60}; that {reason}", path)
+        if not ending.startswith(".bin"):
             others.append(position)
             continue
-        word = formats.word_of(path)
         if not word:
             raise FormatError("its name gives no word; expected <word>.bin", path)
         if takes is None or word in takes:
@@ -818,26 +858,10 @@ class PreparedDataset:
                 f"`quickstroke prepare SOURCE... --into {self.path}`"
             ) from error
         self.manifest_sha256 = hashlib.sha256(text).hexdigest()
-        try:
-            self.manifest: dict[str, Any] = json.loads(text)
-            if self.manifest["format"] != FORMAT:
-                raise DatasetError(f"{file}: not the manifest of a prepared dataset")
-            if self.manifest["version"] != VERSION:
-                raise DatasetError(
-                    f"{file}: version {self.manifest['version']}, this program reads version {VERSION}; "
-                    "prepare it again, or use a newer quickstroke"
-                )
-            if not isinstance(self.manifest["classes"], list):
-                raise TypeError("classes should be a list")
-            self.classes = check_classes(self.manifest["classes"], "classes")
-            # An older one may have accents that are not composed.
-            self.manifest["classes"] = list(self.classes)
-            self.manifest["n_by_class"] = {canonical_word(word): n for word, n in self.manifest["n_by_class"].items()}
-            arrays = {name: self._map(name, dtypes) for name, dtypes in ARRAYS.items()}
-        except DatasetError:
-            raise
-        except Exception as error:  # a manifest with any value in any place raises anything
-            raise DatasetError(f"{file}: damaged manifest ({type(error).__name__}: {error})") from error
+        self.manifest = parse_manifest(text, file)
+        _check_split(self.manifest, file)
+        self.classes = tuple(self.manifest["classes"])
+        arrays = {name: self._map(name) for name in ARRAYS}
         self.points, self.pen_up, self.offsets = arrays["points"], arrays["pen_up"], arrays["offsets"]
         self.labels, self.key_ids, self.splits = arrays["labels"], arrays["key_ids"], arrays["splits"]
         self._check_contents()
@@ -849,17 +873,14 @@ class PreparedDataset:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        vars(self).update((name, self._map(name, dtypes)) for name, dtypes in ARRAYS.items())
+        vars(self).update((name, self._map(name)) for name in ARRAYS)
 
-    def _map(self, name: str, dtypes: tuple[str, ...]) -> NDArray[Any]:
+    def _map(self, name: str) -> NDArray[Any]:
         described = self.manifest["arrays"][name]
         path = self.path / f"{name}.bin"
-        if described["dtype"] not in dtypes:
-            raise ValueError(f"{name} has dtype {described['dtype']!r}, expected {' or '.join(dtypes)}")
-        shape = tuple(int(side) for side in described["shape"])
-        dtype = np.dtype(described["dtype"])
-        expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        actual = path.stat().st_size if path.exists() else 0
+        shape, dtype = tuple(described["shape"]), np.dtype(described["dtype"])
+        expected = math.prod(shape) * dtype.itemsize
+        actual = path.stat().st_size if path.is_file() else 0
         if actual != expected:
             raise DatasetError(f"{path}: has {actual} bytes, its manifest says {expected}; prepare the dataset again")
         if expected == 0:
@@ -870,9 +891,6 @@ class PreparedDataset:
     def _check_contents(self) -> None:
         # What reads the points looks neither left nor right: a wrong offset would have it read other memory.
         n, n_points = len(self), len(self.points)
-        shapes = [array.shape for array in (self.points, self.pen_up, self.offsets, self.key_ids, self.splits)]
-        if shapes != [(n_points, 2), ((n_points + 7) // 8,), (n + 1,), (n,), (n,)]:
-            raise DatasetError(f"{self.path}: its arrays do not fit each other; prepare the dataset again")
         counted = np.zeros(len(self.classes) * len(SPLITS), dtype=np.int64)
         offset, label = np.zeros(1, dtype=self.offsets.dtype), np.zeros(1, dtype=self.labels.dtype)
         ascends = self._read("offsets", 0, 1)[0] == 0
@@ -1003,9 +1021,9 @@ class PreparedDataset:
         Raises:
             DatasetError: a file that is not what was prepared.
         """
-        for name, described in self.manifest["arrays"].items():
+        for name in ARRAYS:
             path = self.path / f"{name}.bin"
-            if sha256_of(path) != described["sha256"]:
+            if sha256_of(path) != self.manifest["arrays"][name]["sha256"]:
                 raise DatasetError(f"{path}: its contents are not those that were prepared; prepare the dataset again")
 
 

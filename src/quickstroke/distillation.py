@@ -157,7 +157,9 @@ class Targets:
         if self.group.rank == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as file:
-                np.save(file, values)
+                # Not by `np.save`, which says nothing of a full disk that a user understands.
+                np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(values))
+                file.write(values.data)
         return values
 
     def _counts(self, teacher: Teacher, drawings: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -42,7 +42,7 @@ class KeySet:
         if self._n + len(values) > _RUN_KEYS:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._runs.append(self._folder / f"{len(self._runs)}.run")
-            np.sort(_keys_of(self._table)).tofile(self._runs[-1])
+            self._runs[-1].write_bytes(np.sort(_keys_of(self._table)).data)
             self._n, self._table = 0, _empty_table(0)
         for run in self._each_run():
             new &= ~is_among(values, run)

@@ -161,9 +161,10 @@ class StrokeClassifier(nn.Module):
             x = F.pad(points, (0, 0, 0, self.config.max_padding - points.shape[1]))  # (B, max_padding, 3)
             if self.precision == torch.bfloat16 and not self.config.bidirectional and not torch.is_grad_enabled():
                 ends = torch.full((len(x),), x.shape[1] - self.config.receptive_field + 1)
-                return cast(Tensor, self.linear(self._last_packed(x, ends, *self.bn.scale_and_shift(x))))  # (B, K)
-            x, _ = self.lstm(self._convolve(self.bn(x)))  # (B, T', D * H)
-            return cast(Tensor, self.linear(x[:, -1]))  # (B, K)
+                last = self._last_packed(x, ends, *self.bn.scale_and_shift(x))  # (B, H)
+                return cast(Tensor, self.linear(self.dropout(last)))  # (B, K)
+            x = self._outputs(self._convolve(self.bn(x)))  # (B, T', D * H)
+            return cast(Tensor, self.linear(self.dropout(x[:, -1])))  # (B, K)
 
         # A drawing shorter than the convolutions is extended with zeros to what one output step sees.
         points = F.pad(points, (0, 0, 0, max(self.config.receptive_field - points.shape[1], 0)))  # (B, T, C)
@@ -255,24 +256,28 @@ class StrokeClassifier(nn.Module):
         highest = x.masked_fill(~mask.unsqueeze(2), -torch.inf).amax(1)  # (B, D * H)
         return torch.cat([mean, highest, attended], dim=1)  # (B, 3 * D * H)
 
-    def _outputs(self, x: Tensor, ends: Tensor) -> Tensor:
-        """The last layer's outputs (B, T, D * H) for x (B, T, F) of which `ends` (B,) steps are true."""
-        if not self.config.bidirectional:
-            x, _ = self.lstm(x)  # (B, T, H)
+    def _outputs(self, x: Tensor, ends: Tensor | None = None) -> Tensor:
+        """The last layer's outputs (B, T, D * H) for x (B, T, F) of which `ends` (B,) steps are true, None for all."""
+        drops = self.training and self.dropout.p > 0 and self.config.n_layers > 1
+        if not drops and (ends is None or not self.config.bidirectional):
+            x, _ = self.lstm(x)  # (B, T, D * H)
             return x
         # nn.LSTM would begin its backward half in the padding; a packed sequence avoids that but misses the fast
         # CPU path, so each drawing is reversed within its own length instead. Reversing twice gives it back.
+        ends = torch.full((len(x),), x.shape[1], device=x.device) if ends is None else ends
         rows = torch.arange(len(x), device=x.device).unsqueeze(1)  # (B, 1)
         steps = torch.arange(x.shape[1], device=x.device)  # (T,)
         mirrored = ends.unsqueeze(1) - 1 - steps  # (B, T)
         reverse = torch.where(mirrored < 0, steps, mirrored)  # (B, T)
         for layer in range(self.config.n_layers):
-            forward = self._direction(x, layer, "")  # (B, T, H)
-            backward = self._direction(x[rows, reverse], layer, "_reverse")  # (B, T, H), reversed
-            x = torch.cat([forward, backward[rows, reverse]], dim=2)  # (B, T, 2H)
-            if self.training and layer < self.config.n_layers - 1:
+            outputs = [self._direction(x, layer, "")]  # (B, T, H)
+            if self.config.bidirectional:
+                backward = self._direction(x[rows, reverse], layer, "_reverse")  # (B, T, H), reversed
+                outputs.append(backward[rows, reverse])  # (B, T, H)
+            x = torch.cat(outputs, dim=2)  # (B, T, D * H)
+            if drops and layer < self.config.n_layers - 1:
                 # A drawing keeps or loses a unit in all its steps at once.
-                x = x * self.dropout(x.new_ones(len(x), 1, x.shape[2]))  # (B, T, 2H)
+                x = x * self.dropout(x.new_ones(len(x), 1, x.shape[2]))  # (B, T, D * H)
         return x
 
     @property

@@ -7,6 +7,7 @@ NAME.safetensors holds both, the card as metadata (github.com/huggingface/safete
 import hashlib
 import json
 import math
+import os
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from quickstroke import cards, runs, weight_files
 from quickstroke.categories import SEED_CATEGORIES
 from quickstroke.config import ModelConfig, Preprocessing, TrainConfig
 from quickstroke.errors import ConfigError, ModelNameError, QuickstrokeError, WeightsError
-from quickstroke.files import sha256_of, write_text
+from quickstroke.files import atomic_write, sha256_of, write_text
 from quickstroke.models import StrokeClassifier
 from quickstroke.single import SingleReader
 
@@ -271,12 +272,14 @@ def write_model(into: Path, loaded: LoadedModel, facts: dict[str, Any]) -> Path:
     card_path = path.with_suffix(".json")
     # Between the two writes the old card would not fit the new weights; without a card they would be read wrongly.
     # The card goes first: weights whose hash is another are refused until they are there.
-    staged = path.with_suffix(".model.new")
-    runs.save_torch(staged, weights)
-    card = cards.new_card(config, loaded.classes, sha256_of(staged)) | facts
+    content = runs.torch_bytes(weights)
+    card = cards.new_card(config, loaded.classes, hashlib.sha256(content).hexdigest()) | facts
     card["card_sha256"] = cards.card_hash(card)
-    write_text(card_path, json.dumps(card, indent=1, ensure_ascii=False) + "\n")
-    staged.replace(path)
+    with atomic_write(path) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+        write_text(card_path, json.dumps(card, indent=1, ensure_ascii=False) + "\n")
     return path
 
 

@@ -7,6 +7,7 @@ Several drawings lie on one sheet, a card each, with a caption below. Only PNG a
 gives the same bytes.
 """
 
+import bisect
 import html
 import io
 import math
@@ -278,12 +279,22 @@ class _Sheet:
         x, y = self.corner(i)
         margin = self.size / 18
         for number, text in enumerate(caption.split("\n")):
-            shown = text
-            while text and width_of(shown) > self.size - 2 * margin:
-                text = text[:-1].rstrip()
-                shown = text + "…"
             baseline = y + self.size + 0.6 * self.font + number * self.line
-            yield x + margin, baseline, shown, _GUESS if number else _WORD
+            yield x + margin, baseline, _cut(text, self.size - 2 * margin, width_of), _GUESS if number else _WORD
+
+
+def _cut(text: str, width: float, width_of: Callable[[str], float]) -> str:
+    """A text, or as much of its beginning as fits into a width with an ellipsis behind it."""
+    # Only so much is measured, however long the text is: of the narrowest letters no more than these fit.
+    most = int(width)
+    if len(text) <= most and width_of(text) <= width:
+        return text
+    n = bisect.bisect_left(range(1, min(len(text), most) + 1), True, key=lambda k: width_of(_ended(text, k)) > width)
+    return _ended(text, n)
+
+
+def _ended(text: str, n: int) -> str:
+    return text[:n].rstrip() + "…"
 
 
 def _sheet(drawings: Sequence[Drawing], captions: Sequence[str] | None, columns: int | None, size: int) -> _Sheet:

@@ -307,11 +307,15 @@ def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
 
 def save_torch(path: Path, value: Any) -> None:
     """Writes what `torch.load` reads, whole or not at all."""
-    # By way of memory: of a full disk torch.save would say nothing that a user understands.
+    with atomic_write(path) as file:
+        file.write(torch_bytes(value))
+
+
+def torch_bytes(value: Any) -> memoryview:
+    """What `torch.load` reads, in memory: of a full disk `torch.save` says nothing that a user understands."""
     buffer = io.BytesIO()
     torch.save(value, buffer)
-    with atomic_write(path) as file:
-        file.write(buffer.getbuffer())
+    return buffer.getbuffer()
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quickstroke import formats
+from quickstroke.categories import unprintable
 from quickstroke.drawing import UNKNOWN_COUNTRY, Drawing
 from quickstroke.errors import FormatError
 from quickstroke.files import sha256_of
@@ -109,8 +110,13 @@ def spill(path: Path, folder: Path, words: Iterable[str] | None) -> Spilled:
     targets: dict[str, Path] = {}
     writers: dict[str, IO[bytes]] = {}
     n_other = 0
+
+    def check(drawing: Drawing) -> None:
+        if takes is None and (reason := unprintable(drawing.word)):
+            raise FormatError(f"the word {drawing.word!r:.60} {reason}; a class needs a word that can be")
+
     try:
-        for number, drawing in enumerate(formats.read_file(path), start=1):
+        for number, drawing in enumerate(formats.read_file(path, check), start=1):
             if not drawing.word:
                 raise FormatError(f"drawing {number} has no word; a dataset needs one for each", path)
             if takes is not None and drawing.word not in takes:

@@ -22,10 +22,11 @@ from quickstroke import augmentation, batches, cards, published, runs
 from quickstroke.augmentation import Augmentation
 from quickstroke.categories import check_classes, closest_words
 from quickstroke.config import ModelConfig, Precision, TrainConfig
-from quickstroke.dataset import SPLITS, PreparedDataset
+from quickstroke.dataset import PreparedDataset
 from quickstroke.distillation import open_targets, seeds_of_views, soften
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError, TrainingError, WeightsError
 from quickstroke.evaluation import Evaluation, evaluate, reestimate_batchnorm
+from quickstroke.manifest import SPLITS
 from quickstroke.models import StrokeClassifier, n_parameters, threads_for
 from quickstroke.on_device import OnDevice, on_device, put
 from quickstroke.optimizer import Adam, Muon

@@ -6,13 +6,16 @@ import http.server
 import io
 import json
 import re
+import resource
 import tarfile
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from quickstroke import files
 from quickstroke.cli import main
 from quickstroke.errors import DownloadError, WeightsError
 from quickstroke.export import onnx, ort, web
@@ -282,40 +285,68 @@ def test_an_empty_folder_is_taken(model, tmp_path):
     assert (tmp_path / "page" / "model.onnx").is_file() and names(tmp_path) == ["lstm", "page"]
 
 
+@contextmanager
+def files_of_at_most(n_bytes: int) -> Iterator[None]:
+    """No file may be longer: a write beyond that fails as on a full disk, with another number."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize("is_there", [False, True])
-def test_a_full_disk_leaves_what_was(model, tmp_path, monkeypatch, is_there):
+def test_a_full_disk_names_the_file_and_leaves_what_was(model, tmp_path, is_there):
     into = tmp_path / "page"
     if is_there:
         write(into, model[1])
-    write_bytes = Path.write_bytes
-
-    def full(path, data):
-        if path.suffix == ".wasm":
-            raise OSError(28, "No space left on device", str(path))
-        return write_bytes(path, data)
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space left"):
-        write(into, model[1], replace=True)
+        before = contents(into)
+    largest = next(name for name, data in CONTENTS.items() if name.endswith(".wasm"))
+    ort_files = CONTENTS | {largest: bytes(3_000_000)}
+    with files_of_at_most(2_000_000), pytest.raises(OSError, match="too large") as caught:
+        web.write_folder(into, model[1].data, model[1].model.card, ort_files, replace=True)
+    assert caught.value.filename == str(into / "ort" / largest)
     assert names(tmp_path) == (["lstm", "page"] if is_there else ["lstm"])
-    if is_there:
-        assert (into / "model.onnx").read_bytes() == model[1].data
+    assert not is_there or contents(into) == before
 
 
-def test_a_kill_between_the_two_renames_leaves_what_was(model, tmp_path, monkeypatch):
+def test_a_full_disk_names_the_file_that_was_there_beside_the_export(model, tmp_path):
     into = tmp_path / "page"
     write(into, model[1])
-    replace = Path.replace
+    (into / "data").mkdir()
+    (into / "data" / "large").write_bytes(bytes(3_000_000))
+    before = contents(into)
+    with files_of_at_most(2_000_000), pytest.raises(OSError, match="too large") as caught:
+        write(into, model[1], replace=True)
+    assert caught.value.filename == str(into / "data" / "large")
+    assert names(tmp_path) == ["lstm", "page"] and contents(into) == before
 
-    def killed(path, target):
-        if path.name.endswith(".tmp"):
-            raise KeyboardInterrupt
-        return replace(path, target)
 
-    monkeypatch.setattr(Path, "replace", killed)
+@pytest.mark.parametrize("after", [False, True])
+def test_there_is_a_whole_folder_at_every_moment(model, tmp_path, monkeypatch, after):
+    """What is interrupted before or after the two folders exchange their names."""
+    into = tmp_path / "page"
+    write(into, model[1])
+    (into / "ort" / "of another version").touch()
+    before = contents(into)
+
+    def interrupted(one, other):
+        if after:
+            exchange(one, other)
+        raise KeyboardInterrupt
+
+    exchange = files.exchange
+    monkeypatch.setattr(files, "exchange", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write(into, model[1], replace=True)
-    assert names(tmp_path) == ["lstm", "page"] and (into / "model.onnx").read_bytes() == model[1].data
+    if after:
+        del before["ort/of another version"]
+    assert names(tmp_path) == ["lstm", "page"] and contents(into) == before
 
 
 # --- the command

@@ -166,7 +166,6 @@ def _train(
         ("label_odds", options.train.teacher, without_teacher),
         ("teacher_temperature", options.train.teacher, without_teacher),
         ("n_views", options.train.teacher, without_teacher),
-        ("dropout", options.train.recipe != "seed", "with --recipe seed"),
     ):
         if not is_used and getattr(options.train, key) != getattr(TrainConfig(), key):
             note(f"--{key.replace('_', '-')} has no effect {where}")

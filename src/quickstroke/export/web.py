@@ -4,7 +4,6 @@ What is in it, and what the page expects of it, stands in serve/static/onnx-reco
 """
 
 import json
-import os
 import re
 import shutil
 from importlib import metadata
@@ -14,7 +13,7 @@ from typing import Any
 import onnxruntime  # type: ignore[import-untyped]
 
 from quickstroke.errors import WeightsError
-from quickstroke.files import followed
+from quickstroke.files import atomic_folder, followed, write_to_disk
 
 FORMAT = "quickstroke web model"
 VERSION = 1
@@ -38,6 +37,7 @@ def write_folder(into: Path, onnx: bytes, card: dict[str, Any], ort: dict[str, b
 
     Raises:
         WeightsError: `into` holds something else than an earlier export, or one that may not be replaced.
+        OSError: a file cannot be written; it names it.
     """
     check_free(into, replace=replace)
     files = {path.name: path.read_bytes() for path in sorted(_STATIC.iterdir()) if path.is_file()}
@@ -51,32 +51,26 @@ def write_folder(into: Path, onnx: bytes, card: dict[str, Any], ort: dict[str, b
         **_notices(),
     }
     into = followed(into)
-    into.parent.mkdir(parents=True, exist_ok=True)
-    fresh, old = (into.with_name(f".{into.name}.{os.getpid()}.{kind}") for kind in ("tmp", "old"))
-    try:
+    ours = {Path(name).parts[0] for name in files}
+    with atomic_folder(into) as fresh:
         for name, data in files.items():
-            path = fresh / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-        ours = {Path(name).parts[0] for name in files}
+            (fresh / name).parent.mkdir(exist_ok=True)
+            write_to_disk(fresh / name, data)
         for path in into.iterdir() if into.exists() else ():
-            if path.name in ours:
-                continue
-            if path.is_dir() and not path.is_symlink():
-                shutil.copytree(path, fresh / path.name, symlinks=True)
-            else:
-                shutil.copy2(path, fresh / path.name, follow_symlinks=False)
-        if into.exists():
-            into.replace(old)
-        fresh.replace(into)
-    except BaseException:
-        if old.exists() and not into.exists():
-            old.replace(into)
-        raise
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+            if path.name not in ours:
+                _copy(path, fresh / path.name)
     return sum(map(len, files.values()))
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copies a file, link or folder; `shutil.copytree` would tell of all errors in one without a number."""
+    if source.is_dir() and not source.is_symlink():
+        target.mkdir()
+        for path in source.iterdir():
+            _copy(path, target / path.name)
+        shutil.copystat(source, target)
+    else:
+        shutil.copy2(source, target, follow_symlinks=False)
 
 
 def check_free(into: Path, *, replace: bool) -> None:

@@ -11,7 +11,7 @@ Each may be compressed, with `.gz` after its ending (but not .npz, which is an a
 """
 
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,8 +108,11 @@ def read_drawings(sources: Sequence[Path | str] | Path | str) -> Iterator[Drawin
         yield from read_file(path)
 
 
-def read_file(path: Path | str) -> Iterator[Drawing]:
+def read_file(path: Path | str, check: Callable[[Drawing], None] | None = None) -> Iterator[Drawing]:
     """The drawings of one file, in file order.
+
+    Args:
+        check: called with each drawing of a text file; a FormatError that it raises is told with the line.
 
     Raises:
         FormatError: the ending is unknown, or the file breaks its format; with the place.
@@ -120,10 +123,10 @@ def read_file(path: Path | str) -> Iterator[Drawing]:
             for block in binary.read_blocks(path, word_of(path)):
                 yield from block.drawings()
         case ".ndjson" | ".ndjson.gz":
-            yield from ndjson.read(path)
+            yield from ndjson.read(path, check)
         case ".npz":
             yield from npz.read(path, word_of(path))
         case ".csv" | ".csv.gz":
-            yield from csv.read(path)
+            yield from csv.read(path, check)
         case _:
             raise FormatError(f"has no ending of a drawing format; expected {', '.join(ENDINGS)}", path)

@@ -6,7 +6,7 @@ in any order. Only drawing is needed: of the test files' drawings nobody is told
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,11 @@ _COLUMNS = ("countrycode", "drawing", "key_id", "recognized", "timestamp", "word
 _MAX_COLUMNS = 100
 
 
-def read(path: Path) -> Iterator[Drawing]:
+def read(path: Path, check: Callable[[Drawing], None] | None = None) -> Iterator[Drawing]:
     """The drawings of one CSV file.
+
+    Args:
+        check: called with each drawing; a FormatError that it raises is told with the line.
 
     Raises:
         FormatError: no header with a column `drawing`, or a row that is no drawing; with its line.
@@ -57,7 +60,10 @@ def read(path: Path) -> Iterator[Drawing]:
                 elif row:
                     if len(row) != len(names):
                         raise FormatError(f"{len(row)} values where the header has {len(names)} columns")
-                    yield drawing_of(_record(dict(zip(names, row, strict=True))))
+                    drawing = drawing_of(_record(dict(zip(names, row, strict=True))))
+                    if check:
+                        check(drawing)
+                    yield drawing
             except FormatError as error:
                 raise FormatError(error.reason, path, line=first) from error
         if names is None:

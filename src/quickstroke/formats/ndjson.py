@@ -6,7 +6,7 @@ a raw stroke is `[[x..], [y..], [t..]]`, t in milliseconds. Only `drawing` is ne
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,8 +24,11 @@ _MAX_STROKES = 10_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def read(path: Path) -> Iterator[Drawing]:
+def read(path: Path, check: Callable[[Drawing], None] | None = None) -> Iterator[Drawing]:
     """The drawings of one file, simplified or raw; empty lines are passed over.
+
+    Args:
+        check: called with each drawing; a FormatError that it raises is told with the line.
 
     Raises:
         FormatError: a line that is not JSON or not a drawing, a truncated last line; with its number.
@@ -37,7 +40,10 @@ def read(path: Path) -> Iterator[Drawing]:
             if not line.strip():
                 continue
             try:
-                yield parse_line(line)
+                drawing = parse_line(line)
+                if check:
+                    check(drawing)
+                yield drawing
             except FormatError as error:
                 cut = "" if line.endswith(b"\n") else "; it is the last line and has no line end: truncated?"
                 raise FormatError(error.reason + cut, path, line=number) from error
