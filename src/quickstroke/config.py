@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 from quickstroke import naming
-from quickstroke.errors import ConfigError
+from quickstroke.errors import ConfigError, expect
 from quickstroke.naming import Convolution
 
 Reading = Literal["length-aware", "padded"]
@@ -128,9 +128,11 @@ class ModelConfig:
         """The configuration that a model name stands for; `.name` gives the name back.
 
         Raises:
+            ArgumentTypeError: the name is no text.
             ModelNameError: the name is malformed; the message says which part is wrong.
             ConfigError: a value that cannot be, such as convolutions longer than `max_padding`.
         """
+        expect(name, str, "a model name", "a text such as 'simple_lay1_sz64'")
         shape = naming.parse_name(name)
         return cls(
             n_layers=shape.n_layers,
@@ -406,7 +408,7 @@ def fits(value: Any, hint: Any) -> bool:
     """Whether a value has a declared type; an int passes for a float."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
-        return value in arguments
+        return isinstance(value, str) and value in arguments
     if origin in (types.UnionType, typing.Union):
         return any(fits(value, argument) for argument in arguments)
     if origin is tuple:

@@ -22,7 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstroke import images, packed_conv, packed_lstm, packed_pool, points, threads
-from quickstroke.config import ModelConfig
+from quickstroke.config import ModelConfig, fits
+from quickstroke.errors import ConfigError, expect, shown
 from quickstroke.image_reader import ImageReader
 from quickstroke.parallel import ALONE, Group
 
@@ -109,6 +110,9 @@ class StrokeClassifier(nn.Module):
 
     def __init__(self, config: ModelConfig, dropout: float = 0.0) -> None:
         super().__init__()
+        expect(config, ModelConfig, "config", "a ModelConfig")
+        if not fits(dropout, float) or not 0 <= dropout <= 1:
+            raise ConfigError(f"dropout should be a number from 0 to 1, got {shown(dropout)}")
         self.config = config
         pooled = config.readout == "pool"
         n_channels = points.n_channels(config.preprocessing)
