@@ -462,6 +462,17 @@ def test_a_model_that_is_always_right_is_not_made_sure_of_it():
     assert scores.top(1) == 1 and weights @ scores.probability == pytest.approx(1 - 1 / 202, rel=1e-4)
 
 
+@pytest.mark.parametrize("criterion", ["top1", "balanced_loss"])
+@pytest.mark.parametrize("factor", [0.3, 30.0])
+def test_what_is_always_right_is_wrong_once_in_n_plus_two(criterion, factor):
+    """Before its calibration it is less sure than that, or more."""
+    labels = torch.arange(200) % 2
+    logits = factor * (2.0 * F.one_hot(labels, 2).double() - 1)
+    chosen = choose_calibration(logits, labels, np.array([500, 500]), criterion)
+    probability = (logits / chosen.temperature).softmax(1).amax(1)
+    assert probability.numpy() == pytest.approx(1 - 1 / 202, rel=1e-5)
+
+
 def test_every_class_counts_alike_for_the_temperature(dataset):
     """A class that is there five times over moves nothing."""
     model, indices = small(), dataset.indices("train")

@@ -52,6 +52,9 @@ class ModelConfig:
         reading: `length-aware` reads each direction's output at its own end of the drawing; `padded` is the 2020
             project's: the output at the last of `max_padding` steps, most of which are zeros.
         max_padding: rows to which a drawing is cut, and to which `padded` reading fills it with zeros.
+
+    Raises:
+        ConfigError: a value of a wrong type, an impossible one, or two that contradict each other.
     """
 
     n_layers: int = 1
@@ -217,6 +220,9 @@ class TrainConfig:
         precision: of the matrix products of training; weights, sums and every evaluation are float32. `auto` takes
             bfloat16 on a CPU that multiplies it in hardware; a GPU takes it where it is asked for, by autocast.
         deterministic: refuse operations that are not repeatable on the device.
+
+    Raises:
+        ConfigError: a value of a wrong type, an impossible one, or two that contradict each other.
     """
 
     recipe: Recipe = "default"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quickstroke.errors import FormatError, expect, expect_items
+from quickstroke.errors import FormatError, expect, expect_list
 
 Stroke = NDArray[np.uint8] | NDArray[np.float64]
 
@@ -48,7 +48,7 @@ class Drawing:
     def __post_init__(self) -> None:
         expect(self.word, str, "word", "a text")
         if type(self.strokes) is not list:  # millions are made, of lists
-            expect_items(self.strokes, "strokes", "a list of arrays")
+            expect_list(self.strokes, "strokes", "a list of arrays")
 
     @property
     def is_simplified(self) -> bool:

@@ -20,9 +20,13 @@ exits with 2.
 
 import os
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+
+# They can be gone through, too.
+_NO_LISTS = (str, bytes, bytearray, Mapping)
 
 
 class QuickstrokeError(Exception):
@@ -131,9 +135,15 @@ def expect_items(value: Any, name: str, expected: str) -> list[Any]:
     Raises:
         ArgumentTypeError: it is none of several items.
     """
-    if not isinstance(value, Iterable) or isinstance(value, (str, bytes, bytearray, Mapping)):
+    if not isinstance(value, Iterable) or isinstance(value, _NO_LISTS):
         raise ArgumentTypeError(f"{name} should be {expected}, got {shown(value)}")
     return list(value)
+
+
+def expect_list(value: object, name: str, expected: str) -> None:
+    """Raises ArgumentTypeError unless the argument `name` is a list of any type, such as an array, but no stream."""
+    if not isinstance(value, Collection) or isinstance(value, _NO_LISTS):
+        raise ArgumentTypeError(f"{name} should be {expected}, got {shown(value)}")
 
 
 def first_line(error: BaseException) -> str:

@@ -35,8 +35,7 @@ _BATCH_SIZE_ON_GPU = 4096
 HIGHEST_TEMPERATURE = 1000.0
 # Of the calibration error.
 N_BINS = 15
-# Strengths of the logit adjustment that are tried, 0 among them.
-_N_STRENGTHS = 21
+_N_STRENGTHS = 21  # of the logit adjustment that are tried, 0 among them
 # Of how much of a drawing `evaluate_partial` takes.
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 
@@ -359,12 +358,13 @@ def choose_calibration(
     def error(scale: float) -> float:
         return _calibration_error((scale * adjusted).softmax(1).amax(1).numpy(), right, of_drawing)
 
-    scale = _not_too_sure(scale, adjusted, weights)
-    if error(scale) > error(1.0):
-        scale = 1.0
-        # At this scale so much of an adjustment may cost more than it gives.
-        if criterion == "balanced_loss" and weights @ (_losses(adjusted, labels) - _losses(logits, labels)) > 0:
-            strength = 0.0
+    fitted, scale = (_not_too_sure(each, adjusted, weights) for each in (scale, 1.0))
+    if error(fitted) <= error(scale):
+        scale = fitted
+    elif criterion == "balanced_loss":
+        # Without the temperature so much of an adjustment may cost more than it gives.
+        cost = weights @ (_losses(scale * adjusted, labels) - _losses(scale * logits, labels))
+        strength = 0.0 if cost > 0 else strength
     return Calibration(1 / scale, strength * scale)
 
 

@@ -103,6 +103,10 @@ class StrokeClassifier(nn.Module):
         precision: float32 or bfloat16, of the matrix products where a length-aware model is trained on a CPU, and
             where a padded one is asked there as a teacher. Whatever else is done is float32.
         precision_without_gradient: the same, of a length-aware model that is evaluated or asked as a teacher.
+
+    Raises:
+        ArgumentTypeError: `config` is no ModelConfig.
+        ConfigError: `dropout` is no number from 0 to 1.
     """
 
     precision = torch.float32

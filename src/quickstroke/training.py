@@ -33,7 +33,7 @@ from quickstroke.errors import (
     TrainingError,
     WeightsError,
     expect,
-    expect_items,
+    expect_list,
     expect_path,
 )
 from quickstroke.evaluation import Evaluation, evaluate, reestimate_batchnorm
@@ -266,7 +266,7 @@ def _check_arguments(
     expect(config, TrainConfig, "config", "a TrainConfig")
     expect(data, PreparedDataset, "data", "a PreparedDataset")
     expect(resume, bool, "resume", "True or False")
-    expect_items(command, "command", "a list of words")
+    expect_list(command, "command", "a list of words")
     expect(watcher, (Watcher, NoneType), "watcher", "a Watcher or None")
     expect(group, Group, "group", "a Group")
 
