@@ -24,7 +24,6 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-
 # They can be gone through, too.
 _NO_LISTS = (str, bytes, bytearray, Mapping)
 
