@@ -60,8 +60,9 @@ def models_table() -> str:
             continue
         figures = card["figures"]["test"]
         n = figures["n"]
-        before = card["calibration"]["error_before"]["test"] if "calibration" in card else None
-        error = "" if before is None else f"{100 * before:.1f}% → "
+        calibration, told = card.get("calibration"), f"{figures['calibration_error']:.1%}"
+        if calibration:  # weighted as the calibration was chosen
+            told = f"{100 * calibration['error_before']['test']:.1f}% → {calibration['error_after']['test']:.1%}"
         lines.append(
             (
                 f"`{published.name}`" + ", the default" * published.default,
@@ -75,7 +76,7 @@ def models_table() -> str:
                 _percent(figures["top5"], n),
                 ", ".join(_percent(value, n) for value in list(figures["top1_of_points"].values())[:-1]),
                 ", ".join(f"{value:.1%}" for value in list(figures.get("balanced_top1_of_points", {}).values())[:-1]),
-                f"{error}{figures['calibration_error']:.1%}",
+                told,
             )
         )
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"

@@ -897,8 +897,14 @@ def test_evaluate_tells_how_much_of_a_drawing_is_enough(run, trained, dataset):
 
 @pytest.mark.parametrize("calibrate", [True, False])
 def test_publishing_calibrates_where_there_are_drawings_enough(run, trained, tmp_path, monkeypatch, calibrate):
-    monkeypatch.setattr("quickstroke.cli.publish.MIN_CALIBRATION", 30)
+    monkeypatch.setattr("quickstroke.export.publish.MIN_CALIBRATION", 30)
     more = () if calibrate else ("--no-calibrate",)
+    shutil.copytree(trained, tmp_path / "run")
+    weights = torch.load(tmp_path / "run" / "best.model", weights_only=True)
+    for key in ("linear.weight", "linear.bias"):  # far too sure of itself
+        weights[key] *= 20
+    torch.save(weights, tmp_path / "run" / "best.model")
+    trained = tmp_path / "run"
     result = run("publish", trained, "--into", tmp_path / "set", "--json", *more)
     assert result.code == 0 and "not calibrated" not in result.err
     card = json.loads((tmp_path / "set" / f"{MODEL}.json").read_text())
@@ -913,18 +919,21 @@ def test_publishing_calibrates_where_there_are_drawings_enough(run, trained, tmp
         said = card["calibration"]
         assert result.json["calibration"] == said and said["split"] == "val"
         torch.testing.assert_close(scale, torch.full_like(scale, 1 / said["temperature"]))
-        assert said["temperature"] != pytest.approx(1, abs=1e-3)
+        assert said["temperature"] > 2 and said["criterion"] == "top1"
+        assert said["error_after"]["val"] < said["error_before"]["val"]
+        told = result.out + result.err
+        assert f"calibrated for top1: temperature {said['temperature']:.3f}, logit adjustment 0.000" in told
         for split in ("val", "test"):
             assert said["error_after"][split] == card["figures"][split]["calibration_error"]
-            assert said["error_before"][split] != said["error_after"][split]
-        assert f"calibrated with temperature {said['temperature']:.3f} and prior 0.000" in result.out
+            assert said["top1_before"][split] == said["top1_after"][split] == card["figures"][split]["top1"]
+            assert f"  {split}: top-1 {said['top1_before'][split]:.2%} -> {said['top1_after'][split]:.2%}, " in told
     else:
         assert "calibration" not in card
         assert torch.equal(weights[0]["linear.weight"], weights[1]["linear.weight"])
 
 
 def test_a_model_that_knows_no_more_than_chance_is_told(run, trained, tmp_path, monkeypatch):
-    monkeypatch.setattr("quickstroke.cli.publish.MIN_CALIBRATION", 30)
+    monkeypatch.setattr("quickstroke.export.publish.MIN_CALIBRATION", 30)
     shutil.copytree(trained, tmp_path / "run")
     weights = torch.load(tmp_path / "run" / "best.model", weights_only=True)
     weights["linear.weight"], weights["linear.bias"] = -weights["linear.weight"], -weights["linear.bias"]

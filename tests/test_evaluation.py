@@ -18,7 +18,9 @@ from quickstroke.config import ModelConfig
 from quickstroke.dataset import FractionSplit, MemoryDataset, PreparedDataset, from_drawings, prepare
 from quickstroke.evaluation import (
     FRACTIONS,
+    Calibration,
     Evaluation,
+    choose_calibration,
     evaluate,
     evaluate_partial,
     fit_calibration,
@@ -192,6 +194,10 @@ def test_confusion_and_per_class_are_counts(dataset):
         for taken in range(3):
             assert confusion[true, taken] == ((result.labels == true) & (result.predicted == taken)).sum()
     assert confusion.sum(axis=1).tolist() == [60, 60, 60]
+    assert confusion.shape == (3, 3) and confusion.dtype == result.n_by_class().dtype == np.int64
+    assert result.n_by_class().tolist() == confusion.sum(axis=1).tolist() == [60, 60, 60]
+    assert result.n_right_by_class().tolist() == np.diag(confusion).tolist()
+    np.testing.assert_array_equal(result.accuracy_by_class(), np.diag(confusion) / 60)
     per_class = result.per_class()
     assert list(per_class) == list(dataset.classes)
     assert [n for _, n in per_class.values()] == [60, 60, 60]
@@ -272,6 +278,8 @@ def test_a_class_without_drawings_counts_none(dataset):
     indices = whole(dataset)[dataset.labels != 1]
     result = evaluate(small(), dataset, indices, dataset.classes, identity(dataset))
     assert result.per_class()[dataset.classes[1]] == (0, 0)
+    assert result.n_by_class().tolist() == [60, 0, 60]
+    assert np.isnan(result.accuracy_by_class()).tolist() == [False, True, False]
     assert result.confusion()[1].tolist() == [0, 0, 0] and result.confusion().sum() == 120
 
 
@@ -454,6 +462,17 @@ def test_a_model_that_is_always_right_is_not_made_sure_of_it():
     assert scores.top(1) == 1 and weights @ scores.probability == pytest.approx(1 - 1 / 202, rel=1e-4)
 
 
+@pytest.mark.parametrize("criterion", ["top1", "balanced_loss"])
+@pytest.mark.parametrize("factor", [0.3, 30.0])
+def test_what_is_always_right_is_wrong_once_in_n_plus_two(criterion, factor):
+    """Before its calibration it is less sure than that, or more."""
+    labels = torch.arange(200) % 2
+    logits = factor * (2.0 * F.one_hot(labels, 2).double() - 1)
+    chosen = choose_calibration(logits, labels, np.array([500, 500]), criterion)
+    probability = (logits / chosen.temperature).softmax(1).amax(1)
+    assert probability.numpy() == pytest.approx(1 - 1 / 202, rel=1e-5)
+
+
 def test_every_class_counts_alike_for_the_temperature(dataset):
     """A class that is there five times over moves nothing."""
     model, indices = small(), dataset.indices("train")
@@ -462,6 +481,81 @@ def test_every_class_counts_alike_for_the_temperature(dataset):
     once, again = (fit_calibration(model, dataset, rows, identity(dataset), counts) for rows in (indices, often))
     assert again.temperature == pytest.approx(once.temperature, rel=2e-3)
     assert again.prior == pytest.approx(once.prior, abs=2e-3)
+
+
+def drawn_unevenly(frequencies=None):
+    """Logits (3000, 3) of a model that knows how uneven its training was, labels, as uneven unless their frequencies
+    are given, and what it was trained on."""
+    rng = np.random.default_rng(0)
+    n_trained = np.array([10_000, 1000, 100])
+    labels = rng.choice(3, 3000, p=n_trained / n_trained.sum() if frequencies is None else frequencies)
+    x = rng.normal(labels, 0.7)
+    logits = -((x[:, None] - np.arange(3)) ** 2) / (2 * 0.7**2) + np.log(n_trained)
+    return torch.from_numpy(logits), torch.from_numpy(labels), n_trained
+
+
+def scores_of(logits, labels, n_trained, calibration=None):
+    """An Evaluation of logits, adjusted by a calibration."""
+    if calibration:
+        log_counts = torch.from_numpy(np.log(n_trained / n_trained.mean()))
+        logits = logits / calibration.temperature - calibration.prior * log_counts
+    probability, predicted = logits.softmax(1).max(1)
+    ranks = (logits > logits.gather(1, labels[:, None])).sum(1)
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    arrays = (np.arange(len(labels)), labels.numpy(), predicted.numpy(), probability.numpy(), ranks.numpy())
+    return Evaluation(("a", "b", "c"), *arrays, losses.numpy())
+
+
+def test_a_model_selected_by_top1_loses_none_of_it_by_its_calibration():
+    """By the balanced loss rare classes gain, and top-1 pays for it: whoever selects by that has asked for it."""
+    made = logits, labels, n_trained = drawn_unevenly()
+    before = scores_of(*made)
+    for_classes, for_top1 = (
+        choose_calibration(logits, labels, n_trained, criterion) for criterion in ("balanced_loss", "top1")
+    )
+    balanced, kept = scores_of(*made, for_classes), scores_of(*made, for_top1)
+    assert for_classes.prior > 0.5
+    assert balanced.top(1) < before.top(1) - 0.03 and balanced.balanced() > before.balanced() + 0.1
+    assert balanced.balanced_loss() < before.balanced_loss()
+    assert balanced.calibration_error() > before.calibration_error() + 0.03
+    assert balanced.calibration_error(balanced=True) < before.calibration_error(balanced=True)
+    assert kept.top(1) >= before.top(1) and kept.calibration_error() <= before.calibration_error() + 1e-12
+    assert for_top1.prior == 0  # some strength names two more of 3000 rightly, by chance
+
+
+def test_an_adjustment_that_raises_top1_is_found():
+    """A model that prefers frequent classes, where they are hardly more frequent."""
+    logits, labels, n_trained = drawn_unevenly([0.4, 0.3, 0.3])
+    chosen = choose_calibration(logits, labels, n_trained, "top1")
+    before, after = scores_of(logits, labels, n_trained), scores_of(logits, labels, n_trained, chosen)
+    assert after.top(1) > before.top(1) + 0.01 and chosen.prior > 0.2
+    assert after.calibration_error() < before.calibration_error()
+    half = replace(chosen, prior=chosen.prior / 2)  # the smallest that is as good
+    assert scores_of(logits, labels, n_trained, half).top(1) < after.top(1) - 0.003
+
+
+@pytest.mark.parametrize("criterion", ["top1", "balanced_loss"])
+def test_a_calibration_never_costs_what_the_model_was_selected_by(criterion):
+    """Nor does its temperature raise the calibration error, however few the drawings; then there is none."""
+    temperatures = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        labels = torch.from_numpy(np.concatenate([np.arange(3), rng.choice(3, 20, p=[0.7, 0.2, 0.1])]))
+        logits = torch.from_numpy(2 * rng.normal(size=(23, 3))) + 2 * F.one_hot(labels, 3)
+        n_trained = np.array([700, 200, 100])
+        chosen = choose_calibration(logits, labels, n_trained, criterion)
+        before = scores_of(logits, labels, n_trained)
+        after = scores_of(logits, labels, n_trained, chosen)
+        without = scores_of(logits, labels, n_trained, Calibration(1.0, chosen.prior * chosen.temperature))
+        temperatures.append(chosen.temperature)
+        np.testing.assert_array_equal(after.predicted, without.predicted)
+        balanced = criterion == "balanced_loss"
+        assert after.calibration_error(balanced=balanced) <= without.calibration_error(balanced=balanced) + 1e-9
+        if balanced:
+            assert after.balanced_loss() <= before.balanced_loss() + 1e-9
+        else:
+            assert after.top(1) >= before.top(1)
+    assert 3 <= temperatures.count(1.0) <= 27
 
 
 # --- the published protocol

@@ -145,6 +145,42 @@ def test_a_drawing_object_says_itself_whether_it_is_simplified(recognizer):
     assert len(expected) == 3
 
 
+def test_drawings_are_taken_beside_strokes(recognizer):
+    drawings = [next(iter(synthetic_drawings(1, words=("star",), simplified=s))) for s in (True, False)]
+    for drawing in drawings:
+        expected = recognizer.predict(drawing.strokes, simplified=drawing.is_simplified)
+        for simplified in (None, drawing.is_simplified, np.bool_(drawing.is_simplified)):
+            assert recognizer.predict(drawing, simplified=simplified) == expected
+        said = "simplified" if drawing.is_simplified else "raw"
+        message = f"simplified = {not drawing.is_simplified} was given with a Drawing that is {said}"
+        with pytest.raises(ConfigError, match=message):
+            recognizer.predict(drawing, simplified=not drawing.is_simplified)
+        with pytest.raises(ConfigError, match="drawing 2: " + message):
+            recognizer.predict_many([SQUARE, drawing], simplified=not drawing.is_simplified)
+    raw = [*drawings, drawings[1].strokes]
+    one, two, three = recognizer.predict_many(raw, top=7)
+    close(one, recognizer.predict(drawings[0], top=7))
+    close(two, recognizer.predict(drawings[1], top=7))
+    close(three, two)
+    assert recognizer.predict_many(iter(raw), top=7) == [one, two, three]
+    simplified = recognizer.predict_many([drawings[0], SQUARE], simplified=True, top=7)
+    close(simplified[1], recognizer.predict(SQUARE, simplified=True, top=7))
+
+
+def test_the_strokes_of_a_drawing_may_be_lists(recognizer):
+    drawing = Drawing("cat", SQUARE)
+    assert not drawing.is_simplified and recognizer.predict(drawing) == recognizer.predict(SQUARE)
+    with pytest.raises(FormatError, match=r"strokes\[0\]"):
+        recognizer.predict(Drawing("cat", [5]))
+
+
+def test_probabilities_take_drawings_in_simplified_form(recognizer):
+    strokes = [np.array(stroke, np.uint8) for stroke in SQUARE]
+    assert recognizer.probabilities([strokes, strokes]).shape == (2, len(CLASSES))
+    with pytest.raises(FormatError, match="expected integers from 0 to 255"):
+        recognizer.probabilities([[np.full((2, 2), 0.5)]])
+
+
 def test_input_is_left_as_it_was(recognizer):
     raw = next(iter(synthetic_drawings(1, words=("sun",), simplified=False)))
     for simplified, strokes in ((False, raw.strokes), (True, simplify(raw.strokes))):

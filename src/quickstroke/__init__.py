@@ -15,9 +15,11 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from quickstroke.dataset import PreparedDataset, prepare
+    from quickstroke.export.publish import publish
     from quickstroke.formats import read_drawings
     from quickstroke.models import StrokeClassifier
     from quickstroke.recognizer import Guess, Recognizer, load
+    from quickstroke.scoring import evaluate
     from quickstroke.simplification import simplify
     from quickstroke.training import train
 
@@ -26,13 +28,15 @@ _LAZY = {
     "PreparedDataset": "dataset",
     "Recognizer": "recognizer",
     "StrokeClassifier": "models",
+    "evaluate": "scoring",
     "load": "recognizer",
     "prepare": "dataset",
+    "publish": "export.publish",
     "read_drawings": "formats",
     "simplify": "simplification",
     "train": "training",
 }
-_NEED_TORCH = ("models", "recognizer", "training")
+_NEED_TORCH = ("export.publish", "models", "recognizer", "scoring", "training")
 
 __all__ = [
     "CATEGORIES",
@@ -44,8 +48,10 @@ __all__ = [
     "Recognizer",
     "StrokeClassifier",
     "TrainConfig",
+    "evaluate",
     "load",
     "prepare",
+    "publish",
     "read_drawings",
     "simplify",
     "train",

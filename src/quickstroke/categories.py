@@ -5,10 +5,10 @@ Words are written as Google writes them, with spaces; underscores are accepted o
 
 import difflib
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from quickstroke.errors import CategoryError
+from quickstroke.errors import CategoryError, shown
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -95,13 +95,17 @@ def check_classes(names: Iterable[str], where: str) -> tuple[str, ...]:
     """Class names in order, written canonically.
 
     Raises:
-        CategoryError: a text in place of a list, no name, an empty one, one that cannot be printed, or the same word
-            twice; `where` says whose list it is.
+        CategoryError: no list, such as a text, something in it that is no text, no name, an empty one, one that cannot
+            be printed, or the same word twice; `where` says whose list it is.
     """
     if isinstance(names, str):
         raise CategoryError(f"{where}: expected words, got the text {names!r:.60}; one word alone goes into a list")
     classes: dict[str, int] = {}
+    if not isinstance(names, Iterable) or isinstance(names, Mapping):
+        raise CategoryError(f"{where}: expected words, got {shown(names)}")
     for position, name in enumerate(names, start=1):
+        if not isinstance(name, str):
+            raise CategoryError(f"{where}: class {position} is {shown(name)}; expected a word")
         word = canonical_word(name)
         if not word:
             raise CategoryError(f"{where}: class {position} has an empty name")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 from quickstroke import naming
-from quickstroke.errors import ConfigError
+from quickstroke.errors import ConfigError, expect
 from quickstroke.naming import Convolution
 
 Reading = Literal["length-aware", "padded"]
@@ -52,6 +52,9 @@ class ModelConfig:
         reading: `length-aware` reads each direction's output at its own end of the drawing; `padded` is the 2020
             project's: the output at the last of `max_padding` steps, most of which are zeros.
         max_padding: rows to which a drawing is cut, and to which `padded` reading fills it with zeros.
+
+    Raises:
+        ConfigError: a value of a wrong type, an impossible one, or two that contradict each other.
     """
 
     n_layers: int = 1
@@ -128,9 +131,11 @@ class ModelConfig:
         """The configuration that a model name stands for; `.name` gives the name back.
 
         Raises:
+            ArgumentTypeError: the name is no text.
             ModelNameError: the name is malformed; the message says which part is wrong.
             ConfigError: a value that cannot be, such as convolutions longer than `max_padding`.
         """
+        expect(name, str, "a model name", "a text such as 'simple_lay1_sz64'")
         shape = naming.parse_name(name)
         return cls(
             n_layers=shape.n_layers,
@@ -216,6 +221,9 @@ class TrainConfig:
         precision: of the matrix products of training; weights, sums and every evaluation are float32. `auto` takes
             bfloat16 on a CPU that multiplies it in hardware; a GPU takes it where it is asked for, by autocast.
         deterministic: refuse operations that are not repeatable on the device.
+
+    Raises:
+        ConfigError: a value of a wrong type, an impossible one, or two that contradict each other.
     """
 
     recipe: Recipe = "default"
@@ -408,7 +416,7 @@ def fits(value: Any, hint: Any) -> bool:
     """Whether a value has a declared type; an int passes for a float."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
-        return value in arguments
+        return isinstance(value, str) and value in arguments
     if origin in (types.UnionType, typing.Union):
         return any(fits(value, argument) for argument in arguments)
     if origin is tuple:

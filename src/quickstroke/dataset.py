@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,14 +33,18 @@ from quickstroke import formats, splitmix
 from quickstroke.batches import Drawings
 from quickstroke.categories import CATEGORIES, check_classes, closest_words, unprintable
 from quickstroke.compiled import jit
-from quickstroke.config import check_types, fits
+from quickstroke.config import ModelConfig, check_types, fits
 from quickstroke.drawing import Drawing, DrawingBlock, check_simplified, split_strokes
 from quickstroke.errors import (
+    ArgumentTypeError,
     CategoryError,
     ConfigError,
     DatasetError,
     FormatError,
+    MissingExtra,
     QuickstrokeError,
+    expect,
+    expect_path,
     first_line,
     shown,
 )
@@ -50,6 +54,9 @@ from quickstroke.keys import KeySet, is_among
 from quickstroke.manifest import FORMAT, SPLITS, VERSION, parse_manifest
 from quickstroke.preparation import ARRAYS, Preparation, Writer, folder_of
 from quickstroke.spill import Spilled, Spiller, simplified_strokes
+
+if TYPE_CHECKING:
+    from quickstroke.torch_data import SplitDataset
 
 # Words whose first drawings are read before their turn.
 _MAX_AHEAD = 4
@@ -265,8 +272,10 @@ def prepare(
         DatasetError: the folder exists, or classes with too few drawings: each, with what it has and what was asked;
             or what was begun cannot be resumed so, or nothing can be added so.
         ConfigError: an impossible split or limit, or with `add` another than the dataset's.
+        ArgumentTypeError: an argument of another type, such as sources that are no paths.
     """
-    into = followed(into)
+    into = followed(expect_path(into, "into"))
+    _check_options(recognized_only, drop_duplicates, add, resume, (on_start, on_source, on_class))
     if limit is not None and (not fits(limit, int) or limit < 1):
         raise ConfigError(f"limit should be a whole number of 1 or more, got {limit!r:.60}")
     if split is not None and not isinstance(split, FractionSplit | PositionSplit):
@@ -278,7 +287,7 @@ def prepare(
             f"{into}: exists already; prepare into a new folder, or remove this one first (--add puts more drawings "
             "into a prepared dataset)"
         )
-    others = PreparedDataset(held_out) if held_out is not None else None
+    others = None if held_out is None else PreparedDataset(expect_path(held_out, "held_out"))
     held_out_sha256 = others.manifest_sha256 if others else None
     if base:
         rules = _rules_of(base, split, limit, recognized_only, drop_duplicates, held_out_sha256)
@@ -367,6 +376,17 @@ def _prepared(
         tuple(path.name for path in found.files if path not in taken),
         manifest["n"] - (len(base) if base else 0),
     )
+
+
+def _check_options(
+    recognized_only: Any, drop_duplicates: Any, add: Any, resume: Any, callbacks: tuple[Any, ...]
+) -> None:
+    flags = {"recognized_only": recognized_only, "drop_duplicates": drop_duplicates, "add": add, "resume": resume}
+    for name, value in flags.items():
+        expect(value, bool, name, "True or False")
+    for name, value in zip(("on_start", "on_source", "on_class"), callbacks, strict=True):
+        if not callable(value):
+            raise ArgumentTypeError(f"{name} should be a function, got {shown(value)}")
 
 
 def _made_before(into: Path, wanted: Sequence[str] | None, rules: _Rules, found: formats.Sources) -> Prepared:
@@ -846,8 +866,9 @@ class PreparedDataset:
         Raises:
             DatasetError: no dataset there, a damaged manifest, a version this program does not know, array files
                 whose sizes are not the manifest's, or whose contents point outside the others.
+            ArgumentTypeError: `path` is no path.
         """
-        self.path = Path(path)
+        self.path = expect_path(path, "path")
         self._absolute = self.path.absolute()  # for copies, which may be made in another working folder
         file = self.path / "manifest.json"
         try:
@@ -968,6 +989,35 @@ class PreparedDataset:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{name} {n:,}" for name, n in self.n_by_split(self.classes).items() if n)
+        return f"<PreparedDataset {self.path}: {len(self):,} drawings of {len(self.classes)} words; {splits}>"
+
+    def split(
+        self, name: str, config: ModelConfig | None = None, *, classes: Sequence[str] | None = None
+    ) -> "SplitDataset":
+        """The drawings of a split as a `torch.utils.data.Dataset` of `(points, label)`.
+
+        Args:
+            name: `reserved`, `train`, `val` or `test`.
+            config: of the model that reads the points: its preprocessing and `max_padding` are taken. By default three
+                columns (`seed3`) and at most 100 rows.
+            classes: the words to take, in the order of the labels that come back; by default all of the dataset.
+
+        Raises:
+            DatasetError: the split is unknown or has no drawing of these classes.
+            CategoryError: a word that the dataset has not.
+            ArgumentTypeError: an argument of another type.
+            MissingExtra: PyTorch is not installed.
+        """
+        try:
+            from quickstroke.torch_data import SplitDataset
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise MissingExtra("PreparedDataset.split", "torch") from error
+        return SplitDataset(self, name, config, classes)
+
     @cached_property
     def n_points(self) -> NDArray[np.int32]:
         """Points of each drawing, int32 (N,)."""
@@ -979,8 +1029,8 @@ class PreparedDataset:
         Raises:
             DatasetError: the split is unknown or has no drawing.
         """
-        if split not in SPLITS:
-            raise DatasetError(f"no split {split!r}; expected {', '.join(SPLITS)}")
+        if not isinstance(split, str) or split not in SPLITS:
+            raise DatasetError(f"no split {shown(split)}; expected {', '.join(SPLITS)}")
         found = np.flatnonzero(self.splits == SPLITS.index(split))
         if not len(found):
             have = ", ".join(f"{name} {n}" for name, n in self.manifest["n_by_split"].items() if n)
@@ -992,7 +1042,9 @@ class PreparedDataset:
 
         Raises:
             IndexError: `index` is not from 0 to below the number of drawings.
+            ArgumentTypeError: `index` is no whole number.
         """
+        expect(index, (int, np.integer), "index", "a whole number")
         if not 0 <= index < len(self):
             raise IndexError(f"no drawing {index}: there are {len(self)}")
         begin, end = int(self.offsets[index]), int(self.offsets[index + 1])

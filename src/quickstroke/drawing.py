@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quickstroke.errors import FormatError
+from quickstroke.errors import FormatError, expect, expect_list
 
 Stroke = NDArray[np.uint8] | NDArray[np.float64]
 
@@ -32,6 +32,9 @@ class Drawing:
         timestamp_us: microseconds since 1970 (UTC), 0 where unknown.
         recognized: whether the game recognised the drawing.
         times_ms: for raw drawings, one float64 array (n,) a stroke, milliseconds since the first point.
+
+    Raises:
+        ArgumentTypeError: `word` is no text, or `strokes` no list.
     """
 
     word: str
@@ -42,10 +45,15 @@ class Drawing:
     recognized: bool = True
     times_ms: Sequence[NDArray[np.float64]] | None = None
 
+    def __post_init__(self) -> None:
+        expect(self.word, str, "word", "a text")
+        if type(self.strokes) is not list:  # millions are made, of lists
+            expect_list(self.strokes, "strokes", "a list of arrays")
+
     @property
     def is_simplified(self) -> bool:
         """Whether the strokes are in Google's simplified form."""
-        return all(stroke.dtype == np.uint8 for stroke in self.strokes)
+        return all(getattr(stroke, "dtype", None) == np.uint8 for stroke in self.strokes)
 
     @property
     def n_points(self) -> int:

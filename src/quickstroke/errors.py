@@ -11,14 +11,21 @@
     ├── TrainingError   a training that cannot go on
     ├── DownloadError   a file that a server does not give, or gives damaged, or that cannot be stored
     ├── DocumentError   a results document that does not have the expected form
-    └── MissingExtra    a feature whose optional packages are not installed
+    ├── MissingExtra    a feature whose optional packages are not installed
+    └── ArgumentTypeError   an argument of a type that the function does not take; also a TypeError
 
 Every message says what was given, what was expected and where; the command line prints it as one line and
 exits with 2.
 """
 
+import os
 import reprlib
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
+
+# They can be gone through, too.
+_NO_LISTS = (str, bytes, bytearray, Mapping)
 
 
 class QuickstrokeError(Exception):
@@ -98,6 +105,44 @@ class MissingExtra(QuickstrokeError):
     def __str__(self) -> str:
         what, extra = self.args
         return f"{what} needs packages that are not installed: pip install 'quickstroke[{extra}]'"
+
+
+class ArgumentTypeError(QuickstrokeError, TypeError):
+    """An argument of a type that a function of the Python interface does not take."""
+
+
+def expect(value: object, kinds: type | tuple[type, ...], name: str, expected: str) -> None:
+    """Raises ArgumentTypeError unless the argument `name` is of one of some types; `expected` says these in words."""
+    if not isinstance(value, kinds):
+        raise ArgumentTypeError(f"{name} should be {expected}, got {shown(value)}")
+
+
+def expect_path(value: object, name: str) -> Path:
+    """The argument `name` as a path.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    if isinstance(value, (str, os.PathLike)) and isinstance(path := os.fspath(value), str):
+        return Path(path)
+    raise ArgumentTypeError(f"{name} should be a path, got {shown(value)}")
+
+
+def expect_items(value: Any, name: str, expected: str) -> list[Any]:
+    """The items of the argument `name`; a text, bytes and a mapping are no lists, though they can be gone through.
+
+    Raises:
+        ArgumentTypeError: it is none of several items.
+    """
+    if not isinstance(value, Iterable) or isinstance(value, _NO_LISTS):
+        raise ArgumentTypeError(f"{name} should be {expected}, got {shown(value)}")
+    return list(value)
+
+
+def expect_list(value: object, name: str, expected: str) -> None:
+    """Raises ArgumentTypeError unless the argument `name` is a list of any type, such as an array, but no stream."""
+    if not isinstance(value, Collection) or isinstance(value, _NO_LISTS):
+        raise ArgumentTypeError(f"{name} should be {expected}, got {shown(value)}")
 
 
 def first_line(error: BaseException) -> str:

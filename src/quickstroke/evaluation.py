@@ -17,6 +17,7 @@ from torch import Tensor
 
 from quickstroke import batches, threads
 from quickstroke.batches import Drawings
+from quickstroke.config import Criterion
 from quickstroke.dataset import first_points
 from quickstroke.intervals import wilson_interval
 from quickstroke.models import StrokeClassifier, threads_for
@@ -34,8 +35,7 @@ _BATCH_SIZE_ON_GPU = 4096
 HIGHEST_TEMPERATURE = 1000.0
 # Of the calibration error.
 N_BINS = 15
-# That are tried below the one with the least loss.
-_N_PRIORS = 20
+_N_STRENGTHS = 21  # of the logit adjustment that are tried, 0 among them
 # Of how much of a drawing `evaluate_partial` takes.
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 
@@ -99,11 +99,14 @@ class Evaluation:
         n = np.bincount(self.labels)
         return float((np.bincount(self.labels, values)[n > 0] / n[n > 0]).mean())
 
-    def calibration_error(self) -> float:
-        """Expected calibration error of the top guess: 15 bins of equal width (Guo et al., 2017, section 2)."""
-        bins = np.minimum((self.probability * N_BINS).astype(np.int64), N_BINS - 1)
-        gaps = np.bincount(bins, self.probability - (self.ranks == 0), minlength=N_BINS)
-        return float(np.abs(gaps).sum()) / self.n
+    def calibration_error(self, *, balanced: bool = False) -> float:
+        """Expected calibration error of the top guess: 15 bins of equal width (Guo et al., 2017, section 2).
+
+        Args:
+            balanced: every class counts alike, however many drawings it has; by default every drawing does.
+        """
+        weights = _class_weights(self.labels) if balanced else np.ones(self.n)
+        return _calibration_error(self.probability, self.ranks == 0, weights)
 
     def figures(self) -> dict[str, float | int]:
         """The metrics as they stand in JSON: fractions, with 95% intervals of top-1, loss, and n drawings."""
@@ -124,10 +127,25 @@ class Evaluation:
         }
 
     def confusion(self) -> NDArray[np.int64]:
-        """int64 (K, K): drawings of the row's class that were taken for the column's."""
+        """The confusion matrix, int64 (K, K) in the order of `classes`: drawings of the row's class that were taken for
+        the column's."""
         n_classes = len(self.classes)
         counts = np.bincount(self.labels * n_classes + self.predicted, minlength=n_classes**2)
         return counts.reshape(n_classes, n_classes)
+
+    def n_by_class(self) -> NDArray[np.int64]:
+        """Drawings of each class, int64 (K,) in the order of `classes`."""
+        return np.bincount(self.labels, minlength=len(self.classes)).astype(np.int64)
+
+    def n_right_by_class(self) -> NDArray[np.int64]:
+        """Drawings of each class that were recognised, int64 (K,)."""
+        right = self.labels[self.predicted == self.labels]
+        return np.bincount(right, minlength=len(self.classes)).astype(np.int64)
+
+    def accuracy_by_class(self) -> NDArray[np.float64]:
+        """Top-1 of each class, float64 (K,) from 0 to 1; not a number (NaN) for a class without a drawing."""
+        n = self.n_by_class()
+        return np.where(n > 0, self.n_right_by_class() / np.maximum(n, 1), np.nan)
 
     def per_class(self) -> dict[str, tuple[int, int]]:
         """For each class, (drawings recognised, drawings)."""
@@ -253,14 +271,28 @@ def figures_of_points(partial: dict[float, Evaluation]) -> dict[str, dict[str, f
     }
 
 
+def _class_weights(labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What drawings count for, (N,), where every class counts 1."""
+    return np.asarray(1.0 / np.bincount(labels)[labels])
+
+
+def _calibration_error(
+    probability: NDArray[np.float64], right: NDArray[np.bool_], weights: NDArray[np.float64]
+) -> float:
+    """Expected calibration error of guesses (N,) with these probabilities, of which some are right."""
+    bins = np.minimum((probability * N_BINS).astype(np.int64), N_BINS - 1)
+    gaps = np.bincount(bins, weights * (probability - right), minlength=N_BINS)
+    return float(np.abs(gaps).sum() / weights.sum())
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How logits become probabilities that can be trusted where every class is as likely as any other.
+    """How logits become probabilities that can be trusted, and how far rare classes are given what they lack.
 
     Attributes:
         temperature: the logits are divided by it (Guo et al., On Calibration of Modern Neural Networks, 2017).
-        prior: so many times the logarithm of how many drawings a class was trained on is taken away (Menon et al.,
-            Long-tail Learning via Logit Adjustment, 2021).
+        prior: strength of the logit adjustment: so many times the logarithm of how many drawings a class was trained on
+            is taken away (Menon et al., Long-tail Learning via Logit Adjustment, 2021).
     """
 
     temperature: float
@@ -277,44 +309,95 @@ def fit_calibration(
     indices: NDArray[np.int64],
     label_map: NDArray[np.int64],
     n_trained: NDArray[np.int64],
+    criterion: Criterion = "balanced_loss",
 ) -> Calibration:
-    """The calibration with the least loss on the drawings `indices` (N,), every class counting alike; of the priors
-    that are as good, as far as these drawings can tell, the least.
+    """The calibration that `choose_calibration` finds for the drawings `indices` (N,).
 
     Args:
         n_trained: int64 (K,), drawings that each class was trained on.
+        criterion: the metric that the model was selected by.
     """
     logits = torch.empty(len(indices), model.config.n_classes, dtype=torch.float64)
     with _mode(model, "honest"), threads_for(model), torch.inference_mode():
         for rows in batches.by_length(np.arange(len(indices)), data.n_points[indices], _BATCH_SIZE):
             logits[torch.from_numpy(rows)] = _logits(model, data, None, indices[rows]).cpu()
     labels = torch.from_numpy(label_map[data.labels[indices]])
-    weights = 1.0 / torch.bincount(labels)[labels].double()
-    weights = weights / weights.sum()
-    log_counts = torch.from_numpy(_log_counts(n_trained))
-    if bool((log_counts == 0).all()):
-        scale, _ = _least_loss(logits, labels, weights, log_counts, 0.0)
-        return Calibration(1 / _not_too_sure(scale, logits, weights, 0 * log_counts), 0.0)
+    return choose_calibration(logits, labels, n_trained, criterion)
 
-    # A prior moves many guesses and few drawings of rare classes say how far: the least one is taken whose loss is not
-    # measurably above the best, by the standard error of the difference.
+
+def choose_calibration(
+    logits: Tensor, labels: Tensor, n_trained: NDArray[np.int64], criterion: Criterion = "balanced_loss"
+) -> Calibration:
+    """The calibration of logits that serves the metric a model was selected by.
+
+    The strength of the logit adjustment is chosen by that metric, so it is never worse than without: the smallest that
+    is as good as the best, as far as these drawings can tell (by the standard error of the difference). Then a
+    temperature is fitted, which changes no guess. It is kept only where it lowers the calibration error. Loss and error
+    are weighted as the metric is: every drawing counts alike for `top1`, every class for `balanced_loss`.
+
+    Args:
+        logits: float64 (N, K), of validation drawings.
+        labels: int64 (N,), their classes.
+        n_trained: int64 (K,), drawings that each class was trained on.
+    """
+    of_drawing = np.ones(len(labels)) if criterion == "top1" else _class_weights(labels.numpy())
+    weights = torch.from_numpy(of_drawing / of_drawing.sum())
+    log_counts = torch.from_numpy(_log_counts(n_trained))
+    scale, _ = _least_loss(logits, labels, weights, log_counts, 0.0)
+    strength = 0.0  # per unit of the logits as they are
+    if criterion == "top1":
+        # Up to 1, by which training's counts are forgotten altogether (Menon et al., 2021).
+        strength = _strength_for_top1(logits, labels, log_counts, 1 / scale)
+        scale, _ = _least_loss(logits - strength * log_counts, labels, weights, log_counts, 0.0)
+    elif bool((log_counts != 0).any()):
+        scale, prior = _least_balanced_loss(logits, labels, weights, log_counts)
+        strength = prior / scale
+    adjusted = logits - strength * log_counts  # (N, K)
+    right = (adjusted.argmax(1) == labels).numpy()  # (N,)
+
+    def error(scale: float) -> float:
+        return _calibration_error((scale * adjusted).softmax(1).amax(1).numpy(), right, of_drawing)
+
+    fitted, scale = (_not_too_sure(each, adjusted, weights) for each in (scale, 1.0))
+    if error(fitted) <= error(scale):
+        scale = fitted
+    elif criterion == "balanced_loss":
+        # Without the temperature so much of an adjustment may cost more than it gives.
+        cost = weights @ (_losses(scale * adjusted, labels) - _losses(scale * logits, labels))
+        strength = 0.0 if cost > 0 else strength
+    return Calibration(1 / scale, strength * scale)
+
+
+def _strength_for_top1(logits: Tensor, labels: Tensor, log_counts: Tensor, highest: float) -> float:
+    """The least strength, from 0 to `highest`, whose top-1 is not measurably below the best, nor below that of 0."""
+    strengths = np.linspace(0.0, highest, _N_STRENGTHS)
+    right = np.array([((logits - s * log_counts).argmax(1) == labels).numpy() for s in strengths.tolist()], np.int8)
+    n_right = right.sum(1, dtype=np.int64)  # (S,)
+    lost = right[n_right.argmax()] - right  # (S, N)
+    is_good = (lost.mean(1) <= lost.std(1) / np.sqrt(len(labels))) & (n_right >= n_right[0])
+    return float(strengths[is_good.argmax()])
+
+
+def _least_balanced_loss(logits: Tensor, labels: Tensor, weights: Tensor, log_counts: Tensor) -> tuple[float, float]:
+    """The scale, and the least prior whose loss is not measurably above the best: a prior moves many guesses, and few
+    drawings of rare classes say how far."""
     scale, highest = _least_loss(logits, labels, weights, log_counts)
     best = _losses(scale * logits - highest * log_counts, labels)
-    for prior in np.linspace(0.0, max(highest, 0.0), _N_PRIORS, endpoint=False).tolist():
+    for prior in np.linspace(0.0, max(highest, 0.0), _N_STRENGTHS - 1, endpoint=False).tolist():
         its_scale, _ = _least_loss(logits, labels, weights, log_counts, prior)
         difference = _losses(its_scale * logits - prior * log_counts, labels) - best
         mean = (weights * difference).sum()
         if mean <= (weights * (difference - mean)).norm():
-            return Calibration(1 / _not_too_sure(its_scale, logits, weights, prior * log_counts), prior)
-    return Calibration(1 / _not_too_sure(scale, logits, weights, highest * log_counts), highest)
+            return its_scale, prior
+    return scale, highest
 
 
-def _not_too_sure(scale: float, logits: Tensor, weights: Tensor, minus: Tensor) -> float:
+def _not_too_sure(scale: float, logits: Tensor, weights: Tensor) -> float:
     """A scale of logits (N, K), this one or a smaller one, by which one guess in N + 2 is wrong: Laplace's rule, where
     all N are right. Their loss alone would have the logits as large as can be."""
 
     def doubt(scale: float) -> float:
-        return 1 - float(weights @ (scale * logits - minus).softmax(1).amax(1))
+        return 1 - float(weights @ (scale * logits).softmax(1).amax(1))
 
     low, high, least = 0.0, scale, 1 / (len(logits) + 2)
     if doubt(scale) >= least:

@@ -22,7 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quickstroke import images, packed_conv, packed_lstm, packed_pool, points, threads
-from quickstroke.config import ModelConfig
+from quickstroke.config import ModelConfig, fits
+from quickstroke.errors import ConfigError, expect, shown
 from quickstroke.image_reader import ImageReader
 from quickstroke.parallel import ALONE, Group
 
@@ -102,6 +103,10 @@ class StrokeClassifier(nn.Module):
         precision: float32 or bfloat16, of the matrix products where a length-aware model is trained on a CPU, and
             where a padded one is asked there as a teacher. Whatever else is done is float32.
         precision_without_gradient: the same, of a length-aware model that is evaluated or asked as a teacher.
+
+    Raises:
+        ArgumentTypeError: `config` is no ModelConfig.
+        ConfigError: `dropout` is no number from 0 to 1.
     """
 
     precision = torch.float32
@@ -109,6 +114,9 @@ class StrokeClassifier(nn.Module):
 
     def __init__(self, config: ModelConfig, dropout: float = 0.0) -> None:
         super().__init__()
+        expect(config, ModelConfig, "config", "a ModelConfig")
+        if not fits(dropout, float) or not 0 <= dropout <= 1:
+            raise ConfigError(f"dropout should be a number from 0 to 1, got {shown(dropout)}")
         self.config = config
         pooled = config.readout == "pool"
         n_channels = points.n_channels(config.preprocessing)

@@ -1,8 +1,9 @@
 """From strokes to ranked words."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from types import NoneType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -11,7 +12,16 @@ from numpy.typing import ArrayLike, NDArray
 from quickstroke import cards
 from quickstroke.config import Preprocessing
 from quickstroke.drawing import Drawing
-from quickstroke.errors import ConfigError, FormatError, MissingExtra
+from quickstroke.errors import (
+    ArgumentTypeError,
+    ConfigError,
+    FormatError,
+    MissingExtra,
+    expect,
+    expect_items,
+    expect_path,
+    shown,
+)
 from quickstroke.points import n_channels, to_points
 from quickstroke.simplification import gather, simplify
 
@@ -64,43 +74,53 @@ class Recognizer:
     """
 
     def __init__(self, model: Model) -> None:
+        if not callable(getattr(model, "probabilities", None)):
+            raise ArgumentTypeError(f"model should be a loaded model, got {shown(model)}; `load` opens a file")
         self._model = model
         self.name, self.classes, self.card, self.note = model.name, model.classes, model.card, model.note
 
     def __repr__(self) -> str:
         return f"<Recognizer {self.name}: {len(self.classes)} words>"
 
-    def predict(self, strokes: Sequence[ArrayLike], *, simplified: bool = False, top: int = 5) -> list[Guess]:
+    def predict(
+        self, strokes: Sequence[ArrayLike] | Drawing, *, simplified: bool | None = None, top: int = 5
+    ) -> list[Guess]:
         """The `top` most probable words for one drawing, best first.
 
         A model reads the first points of a drawing, as many as its card says under `max_padding` once it is simplified:
         200 of the default model, 100 of the 2020 project's.
 
         Args:
-            strokes: one array (n, 2) a stroke, x and y with y growing downwards; a third column is ignored.
-            simplified: whether they are in Google's simplified form already: integers from 0 to 255.
+            strokes: a Drawing, or one array (n, 2) a stroke, x and y with y growing downwards; a third column is
+                ignored.
+            simplified: whether the strokes are in Google's simplified form already: integers from 0 to 255. By default
+                a Drawing says so itself, and other strokes are in the pen's own units.
             top: how many words; fewer come back when the model knows fewer.
 
         Raises:
             FormatError: no strokes, an empty one, or values that are not finite or out of range.
-            ConfigError: `top` is below 1.
+            ConfigError: `top` is below 1, or `simplified` is not what the Drawing says.
+            ArgumentTypeError: `simplified` is neither a truth value nor None.
         """
         return self._predict([_in_simplified_form(strokes, simplified)], top)[0]
 
     def predict_many(
-        self, drawings: Sequence[Sequence[ArrayLike]], *, simplified: bool = False, top: int = 5
+        self, drawings: Iterable[Sequence[ArrayLike] | Drawing], *, simplified: bool | None = None, top: int = 5
     ) -> list[list[Guess]]:
-        """As `predict`, for many drawings at once.
+        """As `predict`, for many drawings at once; some may be Drawings and others strokes.
 
         Raises:
             FormatError, ConfigError: as `predict`; and which drawing it is, counted from 1.
+            ArgumentTypeError: `drawings` is no list, or as `predict`.
         """
         prepared = []
-        for number, strokes in enumerate(drawings, start=1):
+        for number, strokes in enumerate(expect_items(drawings, "drawings", "a list of drawings"), start=1):
             try:
                 prepared.append(_in_simplified_form(strokes, simplified))
             except FormatError as error:
                 raise FormatError(f"drawing {number}: {error.reason}") from error
+            except ConfigError as error:
+                raise ConfigError(f"drawing {number}: {error}") from error
         return self._predict(prepared, top)
 
     def _predict(self, drawings: Sequence[Sequence[NDArray[np.uint8]]], top: int) -> list[list[Guess]]:
@@ -108,19 +128,31 @@ class Recognizer:
             raise ConfigError(f"top should be 1 or more, got {top!r}")
         return [
             [Guess(self.classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]]
-            for row in self.probabilities(drawings)
+            for row in self._probabilities_of(drawings)
         ]
 
     def predict_drawing(self, drawing: Drawing, *, top: int = 5) -> list[Guess]:
-        """As `predict`, for a Drawing, raw or simplified.
+        """As `predict`, which takes a Drawing, too.
 
         Raises:
             FormatError, ConfigError: as `predict`.
+            ArgumentTypeError: something else than a Drawing.
         """
-        return self.predict(list(drawing.strokes), simplified=drawing.is_simplified, top=top)
+        expect(drawing, Drawing, "drawing", "a Drawing")
+        return self.predict(drawing, top=top)
 
     def probabilities(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.float64]:
-        """Softmax probabilities float64 (B, K) of B drawings in simplified form, strokes uint8 (n, 2)."""
+        """Softmax probabilities float64 (B, K) of B drawings in simplified form, strokes uint8 (n, 2).
+
+        Raises:
+            FormatError: a drawing of another form.
+            ArgumentTypeError: `drawings` is no list.
+        """
+        return self._probabilities_of(
+            [_check_simplified(strokes) for strokes in expect_items(drawings, "drawings", "a list of drawings")]
+        )
+
+    def _probabilities_of(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.float64]:
         parts = [self._probabilities(drawings[i : i + _BATCH_SIZE]) for i in range(0, len(drawings), _BATCH_SIZE)]
         return np.concatenate([np.empty((0, len(self.classes))), *parts])
 
@@ -134,7 +166,14 @@ class Recognizer:
         return self._model.probabilities(points, lengths)
 
 
-def _in_simplified_form(strokes: Sequence[ArrayLike], simplified: bool) -> list[NDArray[np.uint8]]:
+def _in_simplified_form(strokes: Sequence[ArrayLike] | Drawing, simplified: bool | None) -> list[NDArray[np.uint8]]:
+    expect(simplified, (bool, np.bool_, NoneType), "simplified", "True, False or None")
+    if isinstance(strokes, Drawing):
+        is_simplified = strokes.is_simplified
+        if simplified not in (None, is_simplified):
+            said = "simplified" if is_simplified else "raw"
+            raise ConfigError(f"simplified = {simplified} was given with a Drawing that is {said}; leave it out")
+        strokes, simplified = strokes.strokes, is_simplified
     return _check_simplified(strokes) if simplified else simplify(strokes)
 
 
@@ -165,9 +204,10 @@ def load(path: Path | str | None = None, classes: Sequence[str] | Path | str | N
 
     Raises:
         WeightsError, CategoryError, ModelNameError: as `published.load_model`.
+        ArgumentTypeError: `path` is no path.
         MissingExtra: what runs such a file is not installed: onnxruntime for `.onnx`, else PyTorch.
     """
-    path = cards.find_model(path)
+    path = cards.find_model(None if path is None else expect_path(path, "path"))
     try:
         return Recognizer(_load(path, classes))
     except ModuleNotFoundError as error:

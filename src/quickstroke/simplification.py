@@ -18,7 +18,7 @@ with the way between them. The signed distances of a line's samples lie between 
 one; only where these are equal but for rounding has each to be looked at.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -213,6 +213,8 @@ def gather(strokes: Iterable[ArrayLike]) -> tuple[NDArray[np.float64], NDArray[n
         FormatError: no stroke, one without points, or something that is no array of points.
     """
     try:
+        if isinstance(strokes, (str, bytes, Mapping)):
+            raise TypeError
         strokes = list(strokes)
     except TypeError:
         raise FormatError(f"the drawing is {shown(strokes)}; expected a list of strokes") from None

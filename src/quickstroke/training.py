@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import NoneType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +25,17 @@ from quickstroke.categories import check_classes, closest_words
 from quickstroke.config import ModelConfig, Precision, TrainConfig
 from quickstroke.dataset import PreparedDataset
 from quickstroke.distillation import open_targets, seeds_of_views, soften
-from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError, TrainingError, WeightsError
+from quickstroke.errors import (
+    CategoryError,
+    ConfigError,
+    DatasetError,
+    RunError,
+    TrainingError,
+    WeightsError,
+    expect,
+    expect_list,
+    expect_path,
+)
 from quickstroke.evaluation import Evaluation, evaluate, reestimate_batchnorm
 from quickstroke.manifest import SPLITS
 from quickstroke.models import StrokeClassifier, n_parameters, threads_for
@@ -116,6 +127,7 @@ def train(
         The final state.
 
     Raises:
+        ArgumentTypeError: an argument of another type, such as one in another's place.
         RunError: the folder exists and `resume` is false, or it holds a run with another configuration.
         CategoryError: a training class that the dataset has not.
         DatasetError: the dataset has nothing to train or validate on.
@@ -124,8 +136,9 @@ def train(
             another process of the group has gone.
         Interrupted: `watcher.should_stop` said so.
     """
+    _check_arguments(model_config, config, data, resume, command, watcher, group)
     watcher = watcher or Watcher()
-    folder = Path(into)
+    folder = expect_path(into, "into")
     classes = resolve_classes(data, train_classes)
     device = pick_device(config, group)
     config = group.first(lambda: _resolved(config, device, folder if resume else None))
@@ -137,7 +150,7 @@ def train(
         if config.unlabelled:
             train_indices = data.indices("train")
         precision = getattr(torch, config.precision)
-        cache = Path(teacher_cache) if teacher_cache is not None else folder / "teacher"
+        cache = folder / "teacher" if teacher_cache is None else expect_path(teacher_cache, "teacher_cache")
         targets = open_targets(
             config.teacher,
             data,
@@ -256,6 +269,18 @@ def train(
         saved_at = time.monotonic()
         watcher.on_epoch(line)
     return state
+
+
+def _check_arguments(
+    model_config: Any, config: Any, data: Any, resume: Any, command: Any, watcher: Any, group: Any
+) -> None:
+    expect(model_config, ModelConfig, "model_config", "a ModelConfig")
+    expect(config, TrainConfig, "config", "a TrainConfig")
+    expect(data, PreparedDataset, "data", "a PreparedDataset")
+    expect(resume, bool, "resume", "True or False")
+    expect_list(command, "command", "a list of words")
+    expect(watcher, (Watcher, NoneType), "watcher", "a Watcher or None")
+    expect(group, Group, "group", "a Group")
 
 
 def resolve_classes(data: PreparedDataset, train_classes: Sequence[str] | None) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli import printable
+from quickstroke.cli import printable, tables
 from quickstroke.cli.common import Json, drawing_files, note, optional, parse, percent, print_json, progress
 from quickstroke.errors import ConfigError, DatasetError
 
@@ -53,11 +53,21 @@ class Options:
             "processor multiplies it in hardware, and moves a drawing in some thousands to another word"
         ),
     ] = "float32"
-    per_class: Annotated[bool, arg(help="print (and give in the JSON) each class's accuracy")] = False
+    per_class: Annotated[
+        tuple[str, ...] | None,
+        optional(
+            "print (and give in the JSON) each class's accuracy; or write it as a table, with how many drawings there "
+            "are and how many were recognised",
+            "[FILE.csv]",
+        ),
+    ] = None
     partial: Annotated[
         bool, arg(help="also score drawings of which only the first quarter, half and three quarters are there")
     ] = False
-    confusion: Annotated[bool, arg(help="give the confusion matrix in the JSON, a row a true class")] = False
+    confusion: Annotated[
+        tuple[str, ...] | None,
+        optional("give the confusion matrix in the JSON, a row a true class; or write it as a table", "[FILE.csv]"),
+    ] = None
     json: Json = False
 
 
@@ -69,6 +79,7 @@ def run(args: Sequence[str]) -> None:
     split, batch_size = options.split or "val", 256 if options.batch_size is None else options.batch_size
     if batch_size < 1:
         raise ConfigError(f"--batch-size should be 1 or more, got {batch_size}")
+    tables.check_names({"--per-class": options.per_class, "--confusion": options.confusion})
     if options.batch_size is not None and options.protocol == "honest":
         note("--batch-size has no effect: the honest protocol does not depend on it")
     if options.split and not options.data:
@@ -157,7 +168,11 @@ def run(args: Sequence[str]) -> None:
             f"left out: {sum(left_out.values()):,} drawings of words that the model does not know ({_most(left_out)})"
         )
     per_class = result.per_class()
-    if options.per_class:
+    for names, write in ((options.per_class, tables.write_per_class), (options.confusion, tables.write_confusion)):
+        for name in names or ():
+            write(name, result)
+            print(f"wrote {printable(name)}")
+    if options.per_class is not None:
         for word, (right, n) in per_class.items():
             print(f"{percent(right / n) if n else '-':>8}  {right:>6} of {n:>6}  {word}")
     if options.json:
@@ -172,9 +187,9 @@ def run(args: Sequence[str]) -> None:
         }
         if options.partial:
             values |= figures_of_points(partial)
-        if options.per_class:
+        if options.per_class is not None:
             values["per_class"] = {word: right / n for word, (right, n) in per_class.items() if n}
-        if options.confusion:
+        if options.confusion is not None:
             values |= {"classes": list(result.classes), "confusion": result.confusion().tolist()}
         print_json(values)
 

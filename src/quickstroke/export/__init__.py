@@ -1,5 +1,6 @@
 """Trained models in other forms: files that run without PyTorch, a folder that recognises in the browser, the Hub.
 
+publish.py        a run -> NAME.model and its card, calibrated
 onnx.py           StrokeClassifier -> an .onnx file, checked against PyTorch; 8-bit weights
 safetensors.py    weights and card in one .safetensors file
 web.py            a folder for any static host: the page, the model, onnxruntime-web

@@ -11,13 +11,15 @@ Each may be compressed, with `.gz` after its ending (but not .npz, which is an a
 """
 
 import glob
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from quickstroke.categories import canonical_word
 from quickstroke.drawing import Drawing
-from quickstroke.errors import FormatError
+from quickstroke.errors import FormatError, expect_items, expect_path
 from quickstroke.formats import binary, csv, ndjson, npz
 
 ENDINGS = (".bin", ".bin.gz", ".ndjson", ".ndjson.gz", ".npz", ".csv", ".csv.gz")
@@ -58,14 +60,14 @@ def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
 
     Raises:
         FormatError: a source that does not exist, matches nothing, holds no drawing file, or has an unknown ending.
+        ArgumentTypeError: something that is no path.
     """
-    if isinstance(sources, (str, Path)):
-        sources = [sources]
+    given = [sources] if isinstance(sources, (str, os.PathLike)) else expect_items(sources, "sources", "paths")
     files: dict[Path, Path] = {}
     repeated: dict[Path, None] = {}
     ignored: dict[Path, None] = {}
-    for source in sources:
-        path = Path(source)
+    for source in given:
+        path = expect_path(source, "a source")
         if not str(source):
             raise FormatError("an empty name is no file or folder")
         if path.is_dir():
@@ -102,10 +104,11 @@ def read_drawings(sources: Sequence[Path | str] | Path | str) -> Iterator[Drawin
     """The drawings of files, folders and glob patterns, one by one, in the order of `find_sources`.
 
     Raises:
-        FormatError: a source that cannot be found, or a file that breaks its format; with the place.
+        FormatError: at once for a source that cannot be found; on the way for a file that breaks its format, with the
+            place.
+        ArgumentTypeError: something that is no path.
     """
-    for path in find_sources(sources).files:
-        yield from read_file(path)
+    return chain.from_iterable(map(read_file, find_sources(sources).files))
 
 
 def read_file(path: Path | str, check: Callable[[Drawing], None] | None = None) -> Iterator[Drawing]:

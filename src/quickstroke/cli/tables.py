@@ -1,0 +1,61 @@
+"""Tables of an evaluation as CSV files: each class's accuracy, and the confusion matrix."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from quickstroke.errors import ConfigError
+
+if TYPE_CHECKING:
+    from quickstroke.evaluation import Evaluation
+
+# The first cell, by which a table is known as one of these.
+_HEAD = "true word"
+
+
+def check_names(given: dict[str, Sequence[str] | None]) -> None:
+    """Raises ConfigError where what was given with an option is not the name of one table, but such as of drawings."""
+    taken: dict[Path, str] = {}
+    for option, names in given.items():
+        if names and len(names) > 1:
+            told = " ".join(names)
+            raise ConfigError(f"{option} takes one FILE.csv, got {len(names)}: {told}; drawing files go before it")
+        for name in names or ():
+            path = Path(name)
+            if path.suffix.lower() != ".csv":
+                raise ConfigError(f"{option} {name}: expected a FILE.csv to write; drawing files go before it")
+            if path in taken:
+                raise ConfigError(f"{taken[path]} and {option} both name {name}; expected a file for each")
+            taken[path] = option
+            if path.exists() and not _is_table(path):
+                raise ConfigError(f"{option} {name}: is there and is no such table; expected the name of a new file")
+
+
+def _is_table(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_HEAD)) == _HEAD.encode()
+
+
+def write_per_class(path: Path | str, result: "Evaluation") -> None:
+    """A row a class: drawings, recognised ones, and top-1 from 0 to 1, empty where there is no drawing."""
+    counts = zip(result.classes, result.n_by_class().tolist(), result.n_right_by_class().tolist(), strict=True)
+    rows = [[word, n, right, right / n if n else ""] for word, n, right in counts]
+    _write(path, [[_HEAD, "drawings", "recognised", "accuracy"], *rows])
+
+
+def write_confusion(path: Path | str, result: "Evaluation") -> None:
+    """A row a true class, a column each class that its drawings were taken for."""
+    rows = zip(result.classes, result.confusion().tolist(), strict=True)
+    _write(path, [[_HEAD, *result.classes], *([word, *row] for word, row in rows)])
+
+
+def _write(path: Path | str, rows: Sequence[Sequence[Any]]) -> None:
+    from quickstroke.files import write_text
+
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_text(path, text.getvalue())

@@ -1,0 +1,256 @@
+"""A run's best weights -> NAME.model, a plain state dict, and NAME.json, its card with exact figures."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quickstroke import config as configs
+from quickstroke import published, runs
+from quickstroke.config import Criterion
+from quickstroke.dataset import PreparedDataset
+from quickstroke.errors import DatasetError, RunError, WeightsError, expect, expect_path
+from quickstroke.evaluation import (
+    HIGHEST_TEMPERATURE,
+    Evaluation,
+    evaluate,
+    evaluate_partial,
+    figures_of_points,
+    fit_calibration,
+)
+from quickstroke.models import n_parameters
+from quickstroke.published import LoadedModel
+from quickstroke.runs import RunConfig
+from quickstroke.training import select
+
+LIMITS = (
+    "Knows {n} words and gives all probability to them, whatever is drawn. Learnt from drawings that players of Quick, "
+    "Draw! made in at most 20 seconds, of which about one in ten to twenty shows something else than its label says."
+)
+# One temperature is fitted: fewer drawings would rather add noise.
+MIN_CALIBRATION = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What `publish` made.
+
+    Attributes:
+        name: the model's name.
+        path: NAME.model.
+        card_path: NAME.json beside it.
+        figures: for each split that was scored the metrics, as fractions, and n drawings.
+        calibration: what was done to the output layer and what it traded, as the card has it; None without. Of each
+            split `top1`, `balanced_accuracy` and `error` (the calibration error, every drawing counting alike where
+            `criterion` is `top1`, else every class), before and after.
+        notes: what could not be done or looks wrong, a sentence each.
+    """
+
+    name: str
+    path: Path
+    card_path: Path
+    figures: dict[str, dict[str, Any]]
+    calibration: dict[str, Any] | None
+    notes: tuple[str, ...]
+
+
+def publish(
+    run: Path | str,
+    into: Path | str,
+    *,
+    replace: bool = False,
+    calibrate: bool = True,
+    data: Path | str | None = None,
+    test_data: Path | str | None = None,
+    without_data: bool = False,
+) -> Published:
+    """Makes a published model of a run: NAME.model, a plain state dict, and NAME.json, which says how to read it.
+
+    The card holds classes, preprocessing, reading, configuration, data, teachers, command, a hash, and exact figures
+    on the splits `val` and `test` of the run's dataset, of parts of the drawings, too.
+
+    Args:
+        run: the run folder.
+        into: the folder of published models; it is made where it is missing.
+        replace: replace another model of the same name.
+        calibrate: adjust the output layer on the split `val`, as `evaluation.choose_calibration` does it by the metric
+            that the run selected its epoch by; with fewer than 200 drawings nothing is adjusted.
+        data: the run's dataset, where it is no longer where the run found it.
+        test_data: another prepared dataset, whose split `test` is scored in place of the run's own.
+        without_data: where the run's dataset cannot be used, publish without calibration and with the run's own
+            validation figures; `notes` says so.
+
+    Raises:
+        RunError: no run there, or one without a finished epoch.
+        WeightsError: a model of that name exists, or the run's weights are damaged.
+        DatasetError: the run's dataset is gone or another, or `test_data` has no drawing of the model's words or one
+            that the run learnt from or was validated on.
+        ArgumentTypeError: an argument of another type.
+    """
+    folder, into = expect_path(run, "run"), expect_path(into, "into")
+    for value, name in ((replace, "replace"), (calibrate, "calibrate"), (without_data, "without_data")):
+        expect(value, bool, name, "True or False")
+    where, test_where = (
+        None if path is None else expect_path(path, name) for path, name in ((data, "data"), (test_data, "test_data"))
+    )
+    config = runs.read_config(folder)
+    metrics = runs.read_metrics(folder, config.train.criterion)
+    if not metrics:
+        raise RunError(f"{folder}: no epoch has ended yet, so there is nothing to publish")
+    if not (folder / "best.model").is_file():
+        raise RunError(f"{folder}: its best.model is missing")
+    loaded = published.load_model(folder)
+    target = into / f"{loaded.name}.model"
+    if target.exists() and not replace:
+        raise WeightsError(f"{target}: exists already; give --replace to replace it, or another --into")
+    notes: list[str] = []
+    best = runs.best_line(metrics, config.train.criterion)
+    own = _open(config, where, test_where, without_data, notes)
+    figures: dict[str, dict[str, Any]] = {"val": runs.figures_of(best)}
+    calibration = None
+    if own is not None:
+        parts = _parts(own, own if test_where is None else PreparedDataset(test_where), loaded)
+        figures, calibration = _figures(config, loaded, parts, calibrate, notes)
+    facts: dict[str, Any] = {
+        "parameters": n_parameters(loaded.model),
+        "figures": figures,
+        **({"calibration": calibration} if calibration else {}),
+        "training": {
+            **configs.to_json(config.train),
+            "epochs": len(metrics),
+            "best_epoch": best["epoch"],
+            "seconds": round(sum(line["seconds"] for line in metrics), 1),
+            **_before(config, notes),
+        },
+        **({"teachers": list(config.teachers)} if config.teachers else {}),
+        "data": _without_path(config.data),
+        **_test_data(test_where, loaded.classes),
+        "command": runs.command_of(folder),
+        "packages": runs.read_environment(folder)["packages"],
+        "limits": LIMITS.format(n=len(loaded.classes)),
+        "licence": "MIT",
+        "attribution": "Trained on The Quick, Draw! Dataset, made available by Google, Inc. under CC BY 4.0.",
+    }
+    path = published.write_model(into, loaded, facts)
+    if calibration and calibration["temperature"] >= HIGHEST_TEMPERATURE:
+        notes.append("it tells the classes apart no better than chance: so all are equally probable; train it longer")
+    return Published(loaded.name, path, path.with_suffix(".json"), figures, calibration, tuple(notes))
+
+
+def _before(config: RunConfig, notes: list[str]) -> dict[str, Any]:
+    """The card's entry on the trainings whose weights this one began with."""
+    if not config.train.pretrained:
+        return {}
+    before = published.trainings_before(config.train)
+    if before.missing:
+        missing = ", ".join(before.missing)
+        notes.append(f"the card's time of the trainings before is without {missing}: nothing is known of it")
+    return {"before": {"trainings": before.n, "seconds": round(before.seconds, 1), "missing": list(before.missing)}}
+
+
+def _open(
+    config: RunConfig, path: Path | None, test_path: Path | None, without_data: bool, notes: list[str]
+) -> PreparedDataset | None:
+    """The run's dataset, None where it cannot be used and that is allowed."""
+    try:
+        return runs.open_data(config, None if path is None else str(path))
+    except DatasetError as error:
+        if path is not None:
+            raise
+        if test_path is not None:
+            raise DatasetError(f"--test-data needs the run's own dataset, too: {error}") from error
+        if not without_data:
+            raise DatasetError(f"{error}; give --data DIR, or --without-data to publish without it") from error
+        notes.append(
+            "not calibrated; the figures are those of the run's own validation: its dataset cannot be used, seen from "
+            f"this folder (--data DIR: where it is): {error}"
+        )
+        return None
+
+
+def _parts(data: PreparedDataset, tested: PreparedDataset, loaded: LoadedModel) -> dict[str, Any]:
+    """What `evaluate` takes of each split to score: `val` of the run's dataset, and `test` of the one to be tested on.
+
+    Raises:
+        DatasetError: another dataset than the run's has no test drawing, or one that the run knows.
+    """
+    if tested is not data:
+        _check_unseen(tested, data, loaded.classes)
+    datasets = {"val": data, "test": tested}
+    if not tested.n_by_split(loaded.classes)["test"]:
+        if tested is not data:
+            raise DatasetError(f"{tested.path}: split 'test' has no drawing of the words of {loaded.name}")
+        del datasets["test"]
+    parts = {}
+    for split, source in datasets.items():
+        label_map = source.label_map(loaded.classes)
+        parts[split] = source, select(source, split, label_map), loaded.classes, label_map
+    return parts
+
+
+def _figures(
+    config: RunConfig, loaded: LoadedModel, parts: dict[str, Any], calibrate: bool, notes: list[str]
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any] | None]:
+    """Exact figures by split, and what the calibration did; the model is calibrated."""
+    before = {split: evaluate(loaded.model, *part) for split, part in parts.items()}
+    criterion = config.train.criterion
+    calibration: dict[str, Any] | None = None
+    if calibrate and before["val"].n < MIN_CALIBRATION:
+        notes.append(
+            f"not calibrated: {before['val'].n} drawings to validate on; at least {MIN_CALIBRATION} are needed"
+        )
+    elif calibrate:
+        source, rows, _, label_map = parts["val"]
+        n_trained = source.n_trained(loaded.classes)
+        fitted = fit_calibration(loaded.model, source, rows, label_map, n_trained, criterion)
+        fitted.apply(loaded.model, n_trained)
+        calibration = {**asdict(fitted), "split": "val", "criterion": criterion}
+    after = {split: evaluate_partial(loaded.model, *part) for split, part in parts.items()}
+    figures: dict[str, dict[str, Any]] = {
+        split: {**partial[1.0].figures(), **figures_of_points(partial)} for split, partial in after.items()
+    }
+    if calibration:
+        scored = (("before", before), ("after", {split: partial[1.0] for split, partial in after.items()}))
+        for when, evaluations in scored:
+            traded = {split: _traded(scores, criterion) for split, scores in evaluations.items()}
+            for key in ("error", "top1", "balanced_accuracy"):
+                calibration[f"{key}_{when}"] = {split: values[key] for split, values in traded.items()}
+    return figures, calibration
+
+
+def _traded(scores: Evaluation, criterion: Criterion) -> dict[str, float]:
+    """What a calibration may raise or lower; its error weighted as the metric that it was chosen by."""
+    error = scores.calibration_error(balanced=criterion == "balanced_loss")
+    return {"error": error, "top1": scores.top(1), "balanced_accuracy": scores.balanced()}
+
+
+def _check_unseen(tested: PreparedDataset, data: PreparedDataset, classes: Sequence[str]) -> None:
+    """Raises DatasetError when a test drawing is among those of a dataset that a run learnt from or was chosen by, by
+    word and key_id."""
+    test = tested.indices("test")
+    for split, what in (("train", "the run learnt from"), ("val", "chose its epoch and its calibration")):
+        seen = data.indices(split)
+        for word in classes:
+            keys = []
+            for source, rows in ((tested, test), (data, seen)):
+                label = source.classes.index(word) if word in source.classes else -1
+                keys.append(source.key_ids[rows[source.labels[rows] == label]])
+            if n := len(np.intersect1d(*keys)):
+                raise DatasetError(
+                    f"{tested.path}: {n} test drawings of {word!r} are among those that {what}; prepare its data with "
+                    f"--held-out {tested.path}"
+                )
+
+
+def _test_data(path: Path | None, classes: Sequence[str]) -> dict[str, Any]:
+    """The card's entry on the dataset of the test figures, where it is not the run's own."""
+    if path is None:
+        return {}
+    return {"test_data": _without_path(runs.describe_data(PreparedDataset(path), classes))}
+
+
+def _without_path(data: dict[str, Any]) -> dict[str, Any]:
+    """What a card tells of a dataset: where it was is of no use elsewhere."""
+    return {key: value for key, value in data.items() if key != "path"}

@@ -1,0 +1,100 @@
+"""Publishing from Python: the same files as the command, and what a calibration traded."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import quickstroke as qs
+from quickstroke.cli import main
+from quickstroke.dataset import PreparedDataset
+from quickstroke.errors import DatasetError, RunError, WeightsError
+from quickstroke.evaluation import evaluate
+from quickstroke.export.publish import publish
+from quickstroke.published import load_model
+
+NAME = "simple_lay1_sz8"
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: PreparedDataset, tmp_path_factory) -> Path:
+    """A run that takes its third word for the second, and is far too sure of what it says."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    qs.train(
+        qs.ModelConfig.from_name(NAME), qs.TrainConfig(n_epochs=10, batch_size=16, learning_rate=0.01), dataset, folder
+    )
+    weights = torch.load(folder / "best.model", weights_only=True)
+    for key, less in (("linear.weight", 0.0), ("linear.bias", 0.5)):
+        weights[key][2] = weights[key][1] - less
+        weights[key] *= 30
+    torch.save(weights, folder / "best.model")
+    return folder
+
+
+@pytest.fixture
+def few_are_enough(monkeypatch):
+    monkeypatch.setattr("quickstroke.export.publish.MIN_CALIBRATION", 30)
+
+
+@pytest.mark.usefixtures("few_are_enough")
+def test_the_command_writes_what_python_does(trained, tmp_path, capsys):
+    made = qs.publish(trained, tmp_path / "python")
+    assert capsys.readouterr() == ("", "")
+    assert (made.name, made.path) == (NAME, tmp_path / "python" / f"{NAME}.model")
+    card = json.loads(made.card_path.read_text())
+    assert made.figures == card["figures"] and made.calibration == card["calibration"] and made.notes == ()
+    assert main(["publish", str(trained), "--into", str(tmp_path / "command")]) == 0
+    for path in (made.path, made.card_path):
+        assert (tmp_path / "command" / path.name).read_bytes() == path.read_bytes()
+    assert qs.load(made.path).card == card
+
+
+@pytest.mark.usefixtures("few_are_enough")
+@pytest.mark.parametrize("criterion", ["top1", "balanced_loss"])
+def test_what_was_traded_is_measured_as_the_run_selected(trained, dataset, tmp_path, criterion):
+    run = shutil.copytree(trained, tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    config["train"]["criterion"] = criterion
+    (run / "config.json").write_text(json.dumps(config))
+    said = publish(str(run), str(tmp_path / "set")).calibration
+    assert said is not None and said["criterion"] == criterion and said["temperature"] > 2
+    label_map = dataset.label_map(dataset.classes)
+    models = {"before": load_model(run).model, "after": load_model(tmp_path / "set" / f"{NAME}.model").model}
+    for when, model in models.items():
+        for split in ("val", "test"):
+            scores = evaluate(model, dataset, dataset.indices(split), dataset.classes, label_map)
+            assert said[f"top1_{when}"][split] == scores.top(1)
+            assert said[f"balanced_accuracy_{when}"][split] == scores.balanced()
+            assert said[f"error_{when}"][split] == scores.calibration_error(balanced=criterion == "balanced_loss")
+    assert said["error_after"]["val"] < said["error_before"]["val"]
+    assert said["top1_after"] == said["top1_before"]
+
+
+def test_too_few_drawings_and_no_calibration(trained, tmp_path):
+    made = publish(trained, tmp_path / "set")
+    assert made.calibration is None and "calibration" not in json.loads(made.card_path.read_text())
+    assert made.notes == ("not calibrated: 30 drawings to validate on; at least 200 are needed",)
+    with pytest.raises(WeightsError, match="exists already"):
+        publish(trained, tmp_path / "set")
+    assert publish(trained, tmp_path / "set", replace=True, calibrate=False).notes == ()
+    with pytest.raises(RunError, match="no run there"):
+        publish(tmp_path / "nothing", tmp_path / "set")
+
+
+def test_a_run_whose_dataset_is_gone(trained, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    there = config["data"]["path"]
+    config["data"]["path"] = str(tmp_path / "gone")
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(DatasetError, match="gone"):
+        publish(run, tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+    made = publish(run, tmp_path / "set", without_data=True)
+    assert set(made.figures) == {"val"} and "gone" in made.notes[0]
+    found = publish(run, tmp_path / "set", data=there, replace=True)
+    assert set(found.figures) == {"val", "test"}
