@@ -212,7 +212,7 @@ def test_trials_are_runs_that_report_and_publish_take(run, study, tmp_path):
 def test_what_is_told_at_the_end(run, study, dataset, space_file):
     code, out, err = run(*tune(dataset, study, "--n-trials", 3, "--resume", "--json", space_file=space_file))
     assert code == 0 and "3 of 3 trials have ended" in err
-    told = json.loads(out.splitlines()[-1])
+    told = json.loads(out)
     assert told["counts"] == {"complete": 3, "pruned": 0, "failed": 0}
     best = told["best"]
     assert best["val_top1"] == max(trial["val_top1"] for trial in told["trials"])
@@ -231,9 +231,7 @@ def test_what_is_told_at_the_end(run, study, dataset, space_file):
 
 
 def test_the_command_repeats_the_best_trial(run, study, dataset, space_file, tmp_path):
-    told = json.loads(
-        run(*tune(dataset, study, "--n-trials", 3, "--resume", "--json", space_file=space_file))[1].splitlines()[-1]
-    )
+    told = json.loads(run(*tune(dataset, study, "--n-trials", 3, "--resume", "--json", space_file=space_file))[1])
     words = shlex.split(told["command"])
     assert words[:2] == ["quickstroke", "train"]
     words[words.index("--into") + 1] = str(tmp_path / "again")
@@ -371,7 +369,7 @@ def test_a_trial_that_diverges_fails_with_its_reason_and_the_study_goes_on(run, 
     path = tmp_path / "space.toml"
     path.write_text("learning_rate = [1e30, 0.01]\n")
     code, out, _ = run(*tune(dataset, tmp_path / "study", "--n-trials", 6, "--n-epochs", 2, "--json", space_file=path))
-    told = json.loads(out.splitlines()[-1])
+    told = json.loads(out)
     assert code == 0
     for trial in told["trials"]:
         is_huge = trial["values"]["learning_rate"] > 1
@@ -420,13 +418,13 @@ def test_ctrl_c_keeps_the_study(run, dataset, space_file, tmp_path, monkeypatch)
     start = tune(dataset, tmp_path / "study", "--n-trials", 3, space_file=space_file)
     code, out, err = run(*start, "--json")
     assert code == 130 and "the same command with --resume goes on" in err
-    told = json.loads(out.splitlines()[-1])
+    told = json.loads(out)
     assert told["counts"] == {"complete": 1, "pruned": 0, "failed": 0, "waiting": 2}
     assert (tmp_path / "study" / "study.md").exists()
 
     code, out, err = run(*start, "--resume", "--json")
     assert code == 0 and "trial 1 goes on from its checkpoint" in err, err
-    again = json.loads(out.splitlines()[-1])
+    again = json.loads(out)
     assert again["counts"] == {"complete": 3, "pruned": 0, "failed": 0}
     assert again["trials"][1]["values"] == told["trials"][1]["values"]
 
@@ -446,7 +444,7 @@ def test_a_trial_killed_in_the_middle_is_gone_on_with(run, dataset, space_file, 
     monkeypatch.setattr(tuning, "LOST_S", 1.0)
     code, out, err = run(*start, "--resume", "--json")
     assert code == 0 and "trial 0 goes on from its checkpoint" in err
-    told = json.loads(out.splitlines()[-1])
+    told = json.loads(out)
     assert told["counts"] == {"complete": 2, "pruned": 0, "failed": 0}
     assert [trial["epochs"] for trial in told["trials"]] == [40, 40]
     assert sorted(path.name for path in (study / "trials").iterdir()) == ["0", "1"]
@@ -561,7 +559,7 @@ def test_two_workers_end_with_as_many_trials_as_asked_for(run, dataset, space_fi
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     out, err = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, err
-    told = json.loads(out.splitlines()[-1])
+    told = json.loads(out)
     assert told["counts"]["complete"] == len(told["trials"]) == 5
     assert sorted(path.name for path in (tmp_path / "study" / "trials").iterdir()) == list("01234")
     stored = optuna.load_study(storage=f"sqlite:///{tmp_path / 'study' / 'study.db'}", study_name="quickstroke")

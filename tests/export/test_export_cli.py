@@ -24,7 +24,7 @@ class Result:
 
     @property
     def json(self):
-        return json.loads(self.out.splitlines()[-1])
+        return json.loads(self.out)
 
 
 @pytest.fixture

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Json, note, optional, parse, percent, print_json
+from quickstroke.cli.common import Answer, Json, answer, note, optional, parse, percent
 from quickstroke.errors import ConfigError, DatasetError, RunError, WeightsError
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ class Options:
     data: Annotated[str | None, optional("the run's dataset, where it is no longer where the run found it", "DIR")] = (
         None
     )
+    without_data: Annotated[
+        bool, arg(help="go on where that is not found, with the run's own validation figures and not calibrated")
+    ] = False
     test_data: Annotated[
         str | None,
         optional(
@@ -64,10 +68,16 @@ class Options:
     json: Json = False
 
 
-def run(args: Sequence[str]) -> None:
+def run(args: Sequence[str]) -> int:
     """Runs the command."""
     options = parse(Options, "publish", args)
+    if options.without_data and (options.data or options.test_data):
+        given = "--data" if options.data else "--test-data"
+        raise ConfigError(f"{given} and --without-data contradict each other; give one of them")
+    return answer(options.json, partial(_publish, options))
 
+
+def _publish(options: Options) -> Answer:
     from quickstroke import config as configs
     from quickstroke import published, runs
     from quickstroke.categories import SEED_CATEGORIES
@@ -126,8 +136,7 @@ def run(args: Sequence[str]) -> None:
     values = {"model": loaded.name, "path": str(path), "figures": figures, **calibration}
     if options.hub is not None:
         values["hub"] = _to_hub(loaded, hub_folder, *options.hub)
-    if options.json:
-        print_json(values)
+    return Answer(values)
 
 
 def _before(config: "RunConfig") -> dict[str, Any]:
@@ -136,7 +145,7 @@ def _before(config: "RunConfig") -> dict[str, Any]:
 
     if not config.train.pretrained:
         return {}
-    before = published.trainings_before(config.train)
+    before = published.trainings_before(config.train, config.places)
     if before.missing:
         note(f"the card's time of the trainings before is without {', '.join(before.missing)}: nothing is known of it")
     return {"before": {"trainings": before.n, "seconds": round(before.seconds, 1), "missing": list(before.missing)}}
@@ -171,7 +180,7 @@ def _figures(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Honest figures by split, and what the calibration did; the model is calibrated.
 
-    The figures are from the run's metrics alone where its dataset is gone or another.
+    The figures are from the run's metrics alone where its dataset is gone or another, and that is allowed.
     """
 
     from quickstroke import runs
@@ -186,10 +195,9 @@ def _figures(
             raise
         if options.test_data is not None:
             raise DatasetError(f"--test-data needs the run's own dataset, too: {error}") from error
-        note(
-            "not calibrated; the figures are those of the run's own validation: its dataset cannot be used, seen from "
-            f"this folder (--data DIR: where it is): {error}"
-        )
+        if not options.without_data:
+            raise DatasetError(f"{error}; give --data DIR, or --without-data to publish without it") from error
+        note(f"not calibrated; the figures are those of the run's own validation: {error}")
         return {"val": runs.figures_of(best)}, {}
     tested = data if options.test_data is None else PreparedDataset(options.test_data)
     if tested is not data:
