@@ -211,16 +211,16 @@ def test_trials_are_runs_that_report_and_publish_take(run, study, tmp_path):
 
 def test_what_is_told_at_the_end(run, study, dataset, space_file):
     code, out, err = run(*tune(dataset, study, "--n-trials", 3, "--resume", "--json", space_file=space_file))
-    assert code == 0 and "3 of 3 trials have ended" in err
+    assert code == 0 and err.startswith("3 of 3 trials have ended\n")
     told = json.loads(out)
     assert told["counts"] == {"complete": 3, "pruned": 0, "failed": 0}
     best = told["best"]
     assert best["val_top1"] == max(trial["val_top1"] for trial in told["trials"])
-    assert best["val_top1"] == runs.read_metrics(Path(best["run"]))[0]["val_top1"]
-    table = [line.split() for line in out.splitlines()[1:5]]
+    assert best["val_top1"] == pytest.approx(runs.read_metrics(Path(best["run"]))[0]["val_top1"], rel=1e-5)
+    table = [line.split() for line in err.splitlines()[2:6]]
     assert table[0] == ["trial", "val", "top-1", "epochs", "state", "learning_rate", "batch_size"]
     assert table[1][:2] == [str(best["number"]), f"{best['val_top1']:.2%}"]
-    assert "3 complete, 0 pruned, 0 failed" in out
+    assert "3 complete, 0 pruned, 0 failed" in err
 
     document = (study / "study.md").read_text()
     for name in ("history.svg", "slices.svg"):
@@ -237,7 +237,7 @@ def test_the_command_repeats_the_best_trial(run, study, dataset, space_file, tmp
     words[words.index("--into") + 1] = str(tmp_path / "again")
     assert words[words.index("--n-epochs") + 1] == "4"
     assert run(*words[1:])[0] == 0
-    assert runs.read_metrics(tmp_path / "again")[0]["val_top1"] == told["best"]["val_top1"]
+    assert runs.read_metrics(tmp_path / "again")[0]["val_top1"] == pytest.approx(told["best"]["val_top1"], rel=1e-5)
 
 
 def test_a_study_goes_on_to_more_trials_as_if_it_had_never_ended(run, dataset, space_file, study, tmp_path):
@@ -561,6 +561,7 @@ def test_two_workers_end_with_as_many_trials_as_asked_for(run, dataset, space_fi
     assert process.returncode == 0, err
     told = json.loads(out)
     assert told["counts"]["complete"] == len(told["trials"]) == 5
+    assert out.count("\n") == 1 and err.count("\nTrial ") + err.startswith("Trial ") == 5
     assert sorted(path.name for path in (tmp_path / "study" / "trials").iterdir()) == list("01234")
     stored = optuna.load_study(storage=f"sqlite:///{tmp_path / 'study' / 'study.db'}", study_name="quickstroke")
     assert len(stored.trials) == 5

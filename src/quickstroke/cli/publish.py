@@ -94,6 +94,8 @@ def _publish(options: Options) -> Answer:
     if not (folder / "best.model").is_file():
         raise RunError(f"{folder}: its best.model is missing")
     loaded = published.load_model(folder)
+    if into.exists() and not into.is_dir():
+        raise ConfigError(f"--into {into}: is a file; expected a folder")
     target = into / f"{loaded.name}.model"
     if target.exists() and not options.replace:
         raise WeightsError(f"{target}: exists already; give --replace to replace it, or another --into")
