@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from quickstroke import cards
-from quickstroke.cards import find_model, list_models
+from quickstroke.cards import find_model, find_published, list_models
 from quickstroke.config import ModelConfig
 from quickstroke.errors import WeightsError
 from quickstroke.models import StrokeClassifier
 from quickstroke.published import LoadedModel, load_model, write_model
+from quickstroke.recognizer import load
 
 NAME = "simple_lay1_sz4"
 CLASSES = ("cat", "flying saucer", "star")
@@ -111,10 +112,43 @@ def test_models_by_name_and_path(folders, tmp_path):
 
 
 def test_a_damaged_card_is_told_when_models_are_listed(folders):
-    path = publish(folders[0])
+    path = publish(folders[0], facts=facts(0.9))
     path.with_suffix(".json").write_text("{")
-    with pytest.raises(WeightsError, match=rf"{NAME}\.json: damaged card"):
-        list_models()
+    assert list_models() == []
+    (error,) = find_published()[1]
+    assert str(error).startswith(f"{path.with_suffix('.json')}: damaged card")
+    with pytest.raises(WeightsError, match=rf"no published model found .*; .*{NAME}\.json: damaged card"):
+        find_model(None)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"version": 99}, "card version 99"),
+        ({"config": {"hidden_size": 4, "new": 1}}, "unknown key 'new'"),
+        ({"classes": ["cat", "cat", "cat"]}, "listed twice"),
+        ({"parameters": 7}, "was changed since it was written"),
+    ],
+)
+def test_a_bad_card_does_not_hide_the_other_models(folders, change, reason):
+    good = publish(folders[0], "simple_lay1_sz3", facts=facts(0.5))
+    bad = publish(folders[0], facts=facts(0.9)).with_suffix(".json")
+    bad.write_text(json.dumps(json.loads(bad.read_text()) | change))
+    models, (error,) = find_published()
+    assert [(model.path, model.default) for model in models] == [(good, True)] and find_model(None) == good
+    assert str(error).startswith(str(bad)) and reason in str(error)
+    recognizer = load()
+    assert recognizer.name == "simple_lay1_sz3"
+    assert recognizer.note == f"passed over in the search for the default model: {error}"
+    assert load("simple_lay1_sz3").note == ""
+
+
+def test_figures_of_older_cards_have_todays_names():
+    card = {"figures": {"val": {"top1": 0.5, "balanced_top1": 0.4, "balanced_top1_of_points": {"1": 0.4}}}}
+    assert cards.figures_of(card) == {
+        "val": {"top1": 0.5, "balanced_accuracy": 0.4, "balanced_accuracy_of_points": {"1": 0.4}}
+    }
+    assert cards.figures_of({}) == {}
 
 
 @pytest.mark.parametrize(
@@ -138,7 +172,6 @@ def test_a_card_without_its_weights_is_no_model(folders):
 )
 def test_a_card_whose_figures_are_none(folders, figures):
     path = publish(folders[0], facts={"figures": figures})
-    with pytest.raises(WeightsError, match=rf"{NAME}\.json: damaged card"):
-        list_models()
+    assert list_models() == [] and f"{NAME}.json: damaged card" in str(find_published()[1][0])
     with pytest.raises(WeightsError, match="damaged card"):
         load_model(path)

@@ -523,7 +523,7 @@ def test_command_writes_a_picture_of_each_ending(run, files):
 def test_command_writes_bitmaps_of_all_drawings(run, files):
     code, out, _ = run(files, "--into", "all.npy", "--json")
     assert code == 0
-    assert json.loads(out.splitlines()[-1]) == {"into": "all.npy", "n": 163, "left_out": []}
+    assert json.loads(out) == {"into": "all.npy", "n": 163, "left_out": []}
     bitmaps = np.load("all.npy")
     expected = [to_bitmap(drawing.strokes).ravel() for path in sorted(files.iterdir()) for drawing in read_file(path)]
     assert np.array_equal(bitmaps, expected)
@@ -535,9 +535,9 @@ def test_command_writes_bitmaps_of_all_drawings(run, files):
     ("args", "shown"), [((), (33, 10, 3)), (("--animate",), (8, 8, 3)), (("--limit", 60), (60, 10, 3))]
 )
 def test_command_shows_the_first_of_each_file_and_says_what_it_left_out(run, files, args, shown):
-    code, out, _ = run(files, "--into", "a.svg", "--json", *args)
+    code, out, err = run(files, "--into", "a.svg", "--json", *args)
     assert code == 0
-    values = json.loads(out.splitlines()[-1])
+    values = json.loads(out)
     texts = [text.text for text in tree_of(Path("a.svg").read_text()).iter(f"{SVG}text")]
     assert texts == [
         f"{i}. {word}" for word, n in zip(("circle", "house", "star"), shown, strict=True) for i in range(1, n + 1)
@@ -545,7 +545,7 @@ def test_command_shows_the_first_of_each_file_and_says_what_it_left_out(run, fil
     assert values["n"] == sum(shown)
     left_out = [] if "--limit" in args else ["circle.ndjson", "house.ndjson"][: 2 if "--animate" in args else 1]
     assert [Path(path).name for path in values["left_out"]] == left_out
-    assert ("left out: later drawings of" in out) == bool(left_out)
+    assert ("left out: later drawings of" in err) == bool(left_out)
 
 
 def test_command_shows_a_models_guesses(run, files, monkeypatch):

@@ -133,12 +133,12 @@ def test_round_trip(written, run, seed_run):
     for section, source in ((first, run), (second, seed_run)):
         metrics = runs.read_metrics(source)
         assert [(line.epoch, line.n_epochs) for line in section.log] == [(1, 2), (2, 2)]
-        assert [line.loss for line in section.log] == [line["loss"] for line in metrics]
-        assert [line.validation_accuracy for line in section.log] == [100 * line["val_top1"] for line in metrics]
-        assert [line.seconds for line in section.log] == [line["seconds"] for line in metrics]
+        for line, exact in zip(section.log, metrics, strict=True):
+            assert line.loss == float(f"{exact['loss']:.4f}") and line.seconds == float(f"{exact['seconds']:.2f}")
+            assert line.validation_accuracy == float(f"{100 * exact['val_top1']:.2f}")
         assert section.ended is not None
         assert (section.ended.epoch, section.n_ignored_lines) == (2, 0)
-        assert section.ended.best_validation_accuracy == 100 * max(line["val_top1"] for line in metrics)
+        assert section.ended.best_validation_accuracy == max(line.validation_accuracy for line in section.log)
 
 
 def test_sections_are_found_by_their_headings(written):
@@ -303,11 +303,17 @@ def test_a_run_of_one_epoch(copy, tmp_path):
 )
 def test_a_run_without_its_dataset(copy, tmp_path, capsys, change, reason):
     edit_json(copy / "config.json", lambda values: values["data"].update(change))
-    assert cli.main(["report", str(copy), "--into", str(tmp_path / "out.md"), "--json"]) == 0
+    command = ["report", str(copy), "--into", str(tmp_path / "out.md")]
+    assert cli.main(command) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"quickstroke report: {copy}: its dataset is ") and captured.err.count("\n") == 1
+    assert captured.err.endswith("; give --data DIR, or --without-data to go on without it\n")
+    assert not (tmp_path / "out.md").exists()
+    assert cli.main([*command, "--without-data", "--json"]) == 0
     captured = capsys.readouterr()
     assert f"{copy}: not measured: its dataset is" in captured.err
     assert reason in captured.err
-    (values,) = json.loads(captured.out.splitlines()[-1])["sections"]
+    (values,) = json.loads(captured.out)["sections"]
     assert (values["split"], values["n"], values["top1"], values["epochs"]) == (None, None, None, 2)
     text = (tmp_path / "out.md").read_text()
     assert "> **Not measured:** its dataset is" in text
@@ -328,7 +334,7 @@ def test_a_damaged_dataset(copy, dataset, tmp_path):
     data = shutil.copytree(dataset.path, tmp_path / "data")
     (data / "labels.bin").write_bytes(b"")
     edit_json(copy / "config.json", lambda values: values["data"].update(path=str(data)))
-    (result,) = report.write_report([copy], tmp_path / "out.md")
+    (result,) = report.write_report([copy], tmp_path / "out.md", without_data=True)
     assert result.run is not None
     assert result.run.measured is None
     assert "its dataset is damaged: " in result.run.why_no_data
@@ -454,16 +460,17 @@ def test_a_published_model_is_measured_as_it_is(model, dataset, tmp_path):
 
 def test_a_published_model_without_its_dataset(model, folder, seed_run, tmp_path, capsys):
     into = tmp_path / "out.md"
-    assert cli.main(["report", str(model), "--into", str(into)]) == 0
+    assert cli.main(["report", str(model), "--into", str(into)]) == 2
+    assert "nothing says where its dataset is, with the manifest " in capsys.readouterr().err
+    assert cli.main(["report", str(model), "--into", str(into), "--without-data"]) == 0
     captured = capsys.readouterr()
     assert "not measured: nothing says where its dataset is, with the manifest " in captured.err
-    assert "(--data DIR: where it is now)" in captured.err
     text = into.read_text()
     figures = json.loads(model.with_suffix(".json").read_text())["figures"]
     assert "Below is what its card states; confusions and mistakes are left out." in text
     for split in ("test", "val"):
         assert f"| {split} | honest | 30 | {figures[split]['top1']:.2%} |" in text
-    (result,) = report.write_report([model], into, data=[folder / "fractions"])
+    (result,) = report.write_report([model], into, data=[folder / "fractions"], without_data=True)
     assert result.run is not None
     assert re.fullmatch(r"no --data has the manifest [0-9a-f]{12} of its dataset", result.run.why_no_data)
     with pytest.raises(DatasetError, match=r"nowhere: no prepared dataset there"):
@@ -486,7 +493,7 @@ def test_a_model_with_a_test_split_of_its_own(run, binary_folder, dataset, tmp_p
         assert f"\nThe test figures are of another dataset, manifest `{others.manifest_sha256[:12]}`.\n" in text
         # Of which dataset's classes these are all cannot be said by another one.
         assert ("train_classes = classes[:]" in text) == (split == "val")
-    (result,) = report.write_report([path], tmp_path / "out.md", data=[dataset.path])
+    (result,) = report.write_report([path], tmp_path / "out.md", data=[dataset.path], without_data=True)
     assert result.run is not None and "of the dataset of its test drawings" in result.run.why_no_data
 
 
@@ -543,7 +550,7 @@ def test_a_published_model_by_its_name(model, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     shutil.copytree(model.parent, "lstm")
-    (result,) = report.write_report([model.stem], "out.md")
+    (result,) = report.write_report([model.stem], "out.md", without_data=True)
     assert result.source == Path("lstm") / model.name
 
 
@@ -551,12 +558,12 @@ def test_a_model_that_was_published_before_its_training_had_ended(run, dataset, 
     copied = shutil.copytree(run, tmp_path / "copy")
     edit_json(copied / "config.json", lambda values: values["train"].update(n_epochs=9))
     assert cli.main(["publish", str(copied), "--into", str(tmp_path)]) == 0
-    report.write_report([tmp_path / "simple_lay1_sz4.model"], tmp_path / "out.md")
+    report.write_report([tmp_path / "simple_lay1_sz4.model"], tmp_path / "out.md", without_data=True)
     assert "It was published after 2 of 9 epochs, the best of which is " in (tmp_path / "out.md").read_text()
 
 
 def test_a_report_of_a_report_of_a_model(model, tmp_path):
-    report.write_report([model], tmp_path / "out.md")
+    report.write_report([model], tmp_path / "out.md", without_data=True)
     (result,) = report.write_report([tmp_path / "out.md"], tmp_path / "again.md")
     assert (
         report.figures(result)["epochs"] == 0 and "| 3 |  |  |  | not measured |" in (tmp_path / "again.md").read_text()
@@ -571,7 +578,7 @@ def test_a_command_stays_on_its_line(model, tmp_path):
     card["command"] = "quickstroke train\n\n# Heading\n"
     card["card_sha256"] = cards.card_hash(card)
     model.with_suffix(".json").write_text(json.dumps(card))
-    report.write_report([model], tmp_path / "out.md")
+    report.write_report([model], tmp_path / "out.md", without_data=True)
     assert "by `quickstroke train # Heading`." in (tmp_path / "out.md").read_text()
 
 
@@ -584,7 +591,7 @@ def test_what_a_model_began_with(model, before, tmp_path):
         card["training"]["before"] = before
     card["card_sha256"] = cards.card_hash(card)
     model.with_suffix(".json").write_text(json.dumps(card))
-    report.write_report([model], tmp_path / "out.md")
+    report.write_report([model], tmp_path / "out.md", without_data=True)
     told = (
         " The 3 trainings before it took 10 minutes." if before else " Nothing is known of how `runs/first` came about."
     )
@@ -842,13 +849,12 @@ def test_the_command(run, seed_run, tmp_path, capsys):
     into = tmp_path / "out.md"
     assert cli.main(["report", str(run), str(seed_run), "--into", str(into), "--device", "cpu", "--json"]) == 0
     captured = capsys.readouterr()
-    assert captured.err == ""
-    *lines, wrote, last = captured.out.splitlines()
+    *lines, wrote = captured.err.splitlines()
     assert [line.split("  ")[0] for line in lines] == [
         f"simple_lay1_sz4, recipe {name}" for name in ("default", "seed")
     ]
     assert wrote == f"wrote {into}: 2 sections"
-    values = json.loads(last)
+    values = json.loads(captured.out)
     assert values["document"] == str(into)
     first, second = values["sections"]
     assert (first["recipe"], second["recipe"]) == ("default", "seed")

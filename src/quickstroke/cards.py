@@ -130,21 +130,28 @@ class PublishedModel:
 
 
 def list_models() -> list[PublishedModel]:
-    """The published models, the default first, then by name; of folders that have the same name the first counts.
+    """The published models whose cards can be read, or that have none; as `find_published`."""
+    return find_published()[0]
 
-    The default is, in the first folder that has a model with a card beside its sets, the one whose card states the
-    best accuracy.
 
-    Raises:
-        WeightsError: a damaged card.
+def find_published() -> tuple[list[PublishedModel], list[WeightsError]]:
+    """The published models, the default first, then by name, and what is wrong with the cards of others.
+
+    Of folders that have the same name the first counts. The default is, in the first folder that has a model with a
+    card beside its sets, the one whose card states the best accuracy.
     """
     found: dict[str, PublishedModel] = {}
+    errors: list[WeightsError] = []
     best: tuple[float, str] | None = None
     for folder in model_folders():
         here: list[tuple[float, str]] = []
         for path in sorted(folder.glob("*.model")) + sorted(folder.glob("*/*.model")):
             card_path = path.with_suffix(".json")
-            card = read_card(card_path) if card_path.is_file() else None
+            try:
+                card = _whole_card(card_path) if card_path.is_file() else None
+            except WeightsError as error:
+                errors.append(error)
+                continue
             name = path.relative_to(folder).with_suffix("").as_posix()
             if name not in found:
                 found[name] = PublishedModel(name, path, card, False)
@@ -153,7 +160,33 @@ def list_models() -> list[PublishedModel]:
         best = best or min(here, default=None)
     if best:
         found[best[1]] = replace(found[best[1]], default=True)
-    return sorted(found.values(), key=lambda model: (not model.default, model.name))
+    return sorted(found.values(), key=lambda model: (not model.default, model.name)), errors
+
+
+def _whole_card(path: Path) -> dict[str, Any]:
+    """A card by which a model can be loaded, as far as the card alone tells.
+
+    Raises:
+        WeightsError: it cannot.
+    """
+    card = read_card(path)
+    check_card(card, path)
+    check_unchanged(card, path)
+    return card
+
+
+def check_unchanged(card: dict[str, Any], path: Path) -> None:
+    """Raises WeightsError for a card that is not as it was written; `path` says whose it is."""
+    if card.get("card_sha256") != card_hash(card):
+        raise WeightsError(f"{path}: was changed since it was written; its hash is not the one that it states")
+
+
+def figures_of(card: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The figures of a card by split, under the names that `evaluate --json` has for them, also of an older card."""
+    return {
+        split: {key.replace("balanced_top1", "balanced_accuracy"): value for key, value in figures.items()}
+        for split, figures in (card.get("figures") or {}).items()
+    }
 
 
 def stated_accuracy(card: dict[str, Any]) -> tuple[str, float]:
@@ -172,10 +205,12 @@ def find_model(model: str | Path | None) -> Path:
         WeightsError: there is none.
     """
     if model is None:
-        default = next((published.path for published in list_models() if published.default), None)
+        models, errors = find_published()
+        default = next((published.path for published in models if published.default), None)
         if default is None:
+            but = f"; {errors[0]}" if errors else ""
             raise WeightsError(
-                "no published model found in ./lstm or with the package; train one and publish it, or name one"
+                f"no published model found in ./lstm or with the package; train one and publish it, or name one{but}"
             )
         return default
     path = Path(model)

@@ -314,6 +314,19 @@ def format_end(line: EndLine) -> str:
     return f"Training ended after {line.epoch} ! Best validation accuracy: {line.best_validation_accuracy}%"
 
 
+def show_epoch(line: EpochLine) -> str:
+    """As `format_epoch`, with as many digits as a person reads."""
+    return (
+        f"Epoch: {line.epoch}/{line.n_epochs}, loss: {line.loss:.4f}, "
+        f"validation accuracy: {line.validation_accuracy:.2f}% took: {line.seconds:.2f} seconds"
+    )
+
+
+def show_end(line: EndLine) -> str:
+    """As `format_end`, with as many digits as a person reads."""
+    return f"Training ended after {line.epoch} ! Best validation accuracy: {line.best_validation_accuracy:.2f}%"
+
+
 # --- configuration blocks
 
 

@@ -118,9 +118,9 @@ class Evaluation:
             "top5": self.top(5),
             "top1_low": low,
             "top1_high": high,
-            "balanced_top1": self.balanced(),
-            "balanced_top1_low": balanced_low,
-            "balanced_top1_high": balanced_high,
+            "balanced_accuracy": self.balanced(),
+            "balanced_accuracy_low": balanced_low,
+            "balanced_accuracy_high": balanced_high,
             "calibration_error": self.calibration_error(),
             "loss": self.loss,
             "n": self.n,
@@ -264,10 +264,10 @@ def evaluate_partial(
 
 
 def figures_of_points(partial: dict[float, Evaluation]) -> dict[str, dict[str, float]]:
-    """What `evaluate_partial` found, for JSON and cards: top-1, and the same with every class counting alike."""
+    """What `evaluate_partial` found, for JSON and cards: top-1 and balanced accuracy."""
     return {
         "top1_of_points": {f"{fraction:g}": part.top(1) for fraction, part in partial.items()},
-        "balanced_top1_of_points": {f"{fraction:g}": part.balanced() for fraction, part in partial.items()},
+        "balanced_accuracy_of_points": {f"{fraction:g}": part.balanced() for fraction, part in partial.items()},
     }
 
 

@@ -125,8 +125,7 @@ def load_model(path: Path | str, classes: Any = None) -> LoadedModel:
             raise WeightsError(
                 f"{path}: its hash {digest[:12]}.. is not the one in its card, {str(card['sha256'])[:12]}.."
             )
-        if card.get("card_sha256") != cards.card_hash(card):
-            raise WeightsError(f"{card_path}: was changed since it was written; its hash is not the one that it states")
+        cards.check_unchanged(card, card_path)
         if given is not None and given != card_classes:
             raise WeightsError(f"{path}: the classes given are not those of its card, or not in its order")
         return LoadedModel(_build(config, read_weights(path), path), card_classes, card, path)
@@ -298,31 +297,34 @@ class TrainingsBefore:
     missing: tuple[str, ...]
 
 
-def trainings_before(train: TrainConfig) -> TrainingsBefore:
+def trainings_before(train: TrainConfig, places: runs.Places | None = None) -> TrainingsBefore:
     """The trainings whose weights a training began with, and those that these began with, and so on, each run once.
 
-    Paths are taken from the working folder, as the trainings took them. What the card of a published model tells of
-    its training, and of those before that, is believed.
+    What the card of a published model tells of its training, and of those before that, is believed.
+
+    Args:
+        places: of the training's run, by which its paths are found; without it they are taken from the working folder.
     """
     known: dict[Path, TrainingsBefore] = {}
-    paths, missing = list(train.pretrained), []
+    paths, missing = [(path, places) for path in train.pretrained], []
     while paths:
-        path = paths.pop(0)
+        path, its_places = paths.pop(0)
         try:
-            where, found, earlier = _training_of(Path(path))
+            where, found, earlier, next_places = _training_of(Path(its_places.locate(path) if its_places else path))
         except (QuickstrokeError, ValueError, KeyError, TypeError, AttributeError):
             missing.append(path)
             continue
         if where not in known:
             known[where] = found
-            paths += earlier
+            paths += [(each, next_places) for each in earlier]
     missing += [path for found in known.values() for path in found.missing]
     seconds = sum(found.seconds for found in known.values())
     return TrainingsBefore(sum(found.n for found in known.values()), seconds, tuple(dict.fromkeys(missing)))
 
 
-def _training_of(path: Path) -> tuple[Path, TrainingsBefore, Sequence[str]]:
-    """The run folder or card that tells of the training of some weights, what it tells, and what it began with.
+def _training_of(path: Path) -> tuple[Path, TrainingsBefore, Sequence[str], runs.Places | None]:
+    """The run folder or card that tells of the training of some weights, what it tells, what it began with, and how
+    the paths of that are found.
 
     Raises:
         QuickstrokeError, ValueError, KeyError, TypeError, AttributeError: nothing can be read there.
@@ -331,7 +333,8 @@ def _training_of(path: Path) -> tuple[Path, TrainingsBefore, Sequence[str]]:
     folder = path if path.is_dir() else path.parent
     if (folder / "config.json").is_file():
         spent = sum(line["seconds"] for line in runs.read_metrics(folder))
-        return folder.resolve(), TrainingsBefore(1, spent, ()), runs.read_config(folder).train.pretrained
+        config = runs.read_config(folder)
+        return folder.resolve(), TrainingsBefore(1, spent, ()), config.train.pretrained, config.places
     training = (load_model(path).card or {})["training"]
     before = training.get("before") or {}
     spent = float(training["seconds"]) + float(before.get("seconds", 0))
@@ -342,4 +345,4 @@ def _training_of(path: Path) -> tuple[Path, TrainingsBefore, Sequence[str]]:
     are_texts = all(isinstance(each, str) for each in (*earlier, *missing))
     if not (math.isfinite(spent) and spent >= 0 and n > 0 and are_texts):
         raise ValueError(f"{path}: its card tells no time, no number or no paths of its trainings")
-    return path.resolve(), TrainingsBefore(n, spent, missing), earlier
+    return path.resolve(), TrainingsBefore(n, spent, missing), earlier, None

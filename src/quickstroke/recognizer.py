@@ -207,9 +207,13 @@ def load(path: Path | str | None = None, classes: Sequence[str] | Path | str | N
         ArgumentTypeError: `path` is no path.
         MissingExtra: what runs such a file is not installed: onnxruntime for `.onnx`, else PyTorch.
     """
+    passed_over = cards.find_published()[1] if path is None else []
     path = cards.find_model(None if path is None else expect_path(path, "path"))
     try:
-        return Recognizer(_load(path, classes))
+        recognizer = Recognizer(_load(path, classes))
+        told = (f"passed over in the search for the default model: {error}" for error in passed_over)
+        recognizer.note = "; ".join(filter(None, (recognizer.note, *told)))
+        return recognizer
     except ModuleNotFoundError as error:
         if error.name not in ("onnxruntime", "safetensors", "torch"):
             raise

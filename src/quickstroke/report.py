@@ -26,7 +26,7 @@ from quickstroke.config import Device, TrainConfig
 from quickstroke.dataset import PreparedDataset
 from quickstroke.documents import ClassSlice, EndLine, EpochLine
 from quickstroke.errors import ConfigError, DatasetError, RunError, WeightsError
-from quickstroke.files import atomic_write, write_text
+from quickstroke.files import atomic_write, sha256_of, write_text
 from quickstroke.intervals import wilson_interval
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from quickstroke.evaluation import Evaluation
     from quickstroke.published import LoadedModel, TrainingsBefore
-    from quickstroke.runs import RunConfig
+    from quickstroke.runs import Places, RunConfig
 
 Split = Literal["auto", "test", "val"]
 
@@ -141,6 +141,7 @@ def write_report(
     *,
     split: Split = "auto",
     data: Sequence[Path | str] | Path | str = (),
+    without_data: bool = False,
     device: Device = "auto",
     with_mistakes: bool = True,
     on_drawings: Callable[[str, int, int], None] = lambda source, n, total: None,
@@ -152,18 +153,21 @@ def write_report(
         into: the document, FILE.md.
         split: drawings that each run's best weights are measured on; `auto` takes those to test where there are any.
         data: datasets to look among where a run's own is no longer where it was, and for those of published models.
+        without_data: whether a run whose dataset is not found is reported from its metrics alone, and a model from its
+            card.
         with_mistakes: whether to show drawings that were mistaken, which are pictures of the dataset's own.
         on_drawings: called with (run, drawings just measured, drawings in all).
 
     Returns:
-        The sections in the order of the document. A run whose dataset is gone or another by now is reported from its
-        metrics alone, a model from its card, and says why in `run.why_no_data`.
+        The sections in the order of the document. One that is reported without its dataset says why in
+        `run.why_no_data`.
 
     Raises:
         RunError: a source that is none of these, a damaged run, one without a finished epoch, or a model whose card
             does not tell of its training.
         DocumentError: a document that cannot be read.
-        DatasetError: `split` is one that a run's dataset has not, or one of `data` is no dataset.
+        DatasetError: `split` is one that a run's dataset has not, one of `data` is no dataset, or, unless
+            `without_data`, the dataset of a run or model is not found.
         WeightsError: a run's best weights, or a published model, are missing or damaged.
         ConfigError: no source, a document that is no FILE.md or would overwrite a source or what is no results
             document, or no such device.
@@ -183,12 +187,17 @@ def write_report(
         raise ConfigError(f"{into}: exists and is no results document; give another --into")
     datasets = [PreparedDataset(path) for path in data]
     with picture_style():  # first, so that a missing matplotlib is told before minutes of measuring
-        results: list[Result] = []
+        # All are looked at before the first is measured, which takes minutes.
+        opened: list[Result | _Training] = []
         for source in map(_existing, sources):
             if source.is_dir() or source.suffix in cards.SUFFIXES:
-                results.append(read_training(source, split, datasets, device, partial(on_drawings, str(source))))
+                opened.append(_open_training(source, split, datasets, without_data))
             else:
-                results += read_sections(source)
+                opened += read_sections(source)
+        results = [
+            each if isinstance(each, Result) else _measured(each, device, partial(on_drawings, str(each.source)))
+            for each in opened
+        ]
         results = arrange(results)
 
         folder = into.with_name(f"{into.stem}_files")
@@ -219,32 +228,46 @@ def _existing(source: Path | str) -> Path:
     return path
 
 
-def read_training(
-    source: Path,
-    split: Split,
-    data: Sequence[PreparedDataset],
-    device: Device,
-    on_drawings: Callable[[int, int], None],
-) -> Result:
-    """A run folder or a published model, its weights measured; arguments and errors are those of `write_report`."""
+@dataclass(frozen=True, slots=True)
+class _Training:
+    """A run folder or a published model, not measured yet."""
+
+    source: Path
+    loaded: "LoadedModel"
+    facts: RunFacts
+
+
+def _open_training(
+    source: Path, split: Split, data: Sequence[PreparedDataset], without_data: bool = False
+) -> _Training:
+    """A run folder or a published model with its dataset; arguments and errors are those of `write_report`."""
     loaded, facts = _of_run(source) if source.is_dir() else _of_model(source)
     config = facts.config
     tested = facts.test_data or config.data
     if split == "auto":
         split = "test" if tested["n_by_split"].get("test") else "val"
     if split == "test" and facts.test_data:
-        dataset, why_no_data = _find_data("the dataset of its test drawings", tested, data)
+        dataset, why_no_data = _find_data("the dataset of its test drawings", tested, data, None)
     else:
-        dataset, why_no_data = _find_data("its dataset", config.data, data)
-    measured = _measure(loaded, dataset, split, device, on_drawings) if dataset else None
-    facts = replace(facts, data=dataset, why_no_data=why_no_data, split=split, measured=measured)
+        dataset, why_no_data = _find_data("its dataset", config.data, data, config.places)
+    if not dataset and not without_data:
+        raise DatasetError(f"{source}: {why_no_data}; give --data DIR, or --without-data to go on without it")
+    return _Training(source, loaded, replace(facts, data=dataset, why_no_data=why_no_data, split=split))
+
+
+def _measured(training: _Training, device: Device, on_drawings: Callable[[int, int], None]) -> Result:
+    """The section of a run or a model, its weights measured where its dataset is found."""
+    facts, config = training.facts, training.facts.config
+    if facts.data:
+        measured = _measure(training.loaded, facts.data, facts.split, device, on_drawings)
+        facts = replace(facts, measured=measured)
     log = tuple(
         EpochLine(line["epoch"], config.train.n_epochs, line["loss"], 100 * line["val_top1"], line["seconds"])
         for line in facts.metrics
     )
     has_ended = log and (len(log) >= config.train.n_epochs or facts.stopped_early)
     return Result(
-        source=source,
+        source=training.source,
         config=_config_of(config, facts.own_data),
         log=log,
         ended=EndLine(len(log), max(line.validation_accuracy for line in log)) if has_ended else None,
@@ -269,7 +292,7 @@ def _of_run(folder: Path) -> tuple["LoadedModel", RunFacts]:
         n_epochs=len(metrics),
         best_epoch=best["epoch"],
         seconds=sum(line["seconds"] for line in metrics),
-        before=published.trainings_before(config.train),
+        before=published.trainings_before(config.train, config.places),
         stated={"val": runs.figures_of(best)},
         published_protocol=best["val_top1_published_protocol"],
         test_data=None,
@@ -383,12 +406,15 @@ def read_sections(path: Path) -> list[Result]:
 
 
 def _find_data(
-    what: str, told: dict[str, Any], others: Sequence[PreparedDataset]
+    what: str, told: dict[str, Any], others: Sequence[PreparedDataset], places: "Places | None"
 ) -> tuple[PreparedDataset | None, str]:
     """The dataset that a run or a card tells of, at its own path or among others, or None and why."""
     wanted, own = told["manifest_sha256"], told["path"]
     candidates, reasons = list(others), []
     if own:
+        there = [each for each in (places.of(own) if places else ()) if (each / "manifest.json").is_file()]
+        if there:
+            own = str(next((each for each in there if sha256_of(each / "manifest.json") == wanted), there[0]))
         try:
             candidates.insert(0, data := PreparedDataset(own))
             reasons.append(
@@ -865,8 +891,11 @@ def _section(result: Result, pictures: dict[str, str]) -> Iterator[str]:
     if result.config is not None:
         yield f"Config:\n\n```python\n{documents.format_config(result.config)}\n```\n"
     if result.log or result.ended:
-        lines = [*map(documents.format_epoch, result.log)]
-        lines += [documents.format_end(result.ended)] if result.ended else []
+        # What another document says is carried over as it stands there.
+        of_epoch = documents.show_epoch if result.run else documents.format_epoch
+        at_end = documents.show_end if result.run else documents.format_end
+        lines = [*map(of_epoch, result.log)]
+        lines += [at_end(result.ended)] if result.ended else []
         log = "\n".join(("```", *lines, "```", ""))
         yield "Results:\n"
         yield _folded(f"Log of {len(result.log)} epochs", log) if len(lines) > N_UNFOLDED_LINES else log

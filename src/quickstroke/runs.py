@@ -37,7 +37,7 @@ from quickstroke.errors import (
     WeightsError,
     first_line,
 )
-from quickstroke.files import atomic_write, lock, write_text
+from quickstroke.files import atomic_write, lock, sha256_of, write_text
 from quickstroke.optimizer import Adam
 
 FORMAT = "quickstroke run"
@@ -62,6 +62,46 @@ METRICS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Places:
+    """Where a run was made and where it is, by which the paths in its configuration are found again.
+
+    Attributes:
+        now: its folder.
+        run: its folder when the configuration was written, absolute; "" where an older run does not tell.
+        working: the folder, absolute, that relative paths were meant from; "" likewise.
+    """
+
+    now: Path
+    run: str = ""
+    working: str = ""
+
+    def of(self, path: str) -> list[Path]:
+        """Where a path of the configuration may be, the likeliest first: moved together with the run, where it was,
+        from here, and from the folders above the run."""
+        found = []
+        if self.run and self.working:
+            there = _without_links(Path(self.working, path))
+            with suppress(ValueError):  # another drive of Windows
+                found.append(Path(os.path.normpath(self.now.resolve() / os.path.relpath(there, self.run))))
+            found.append(there)
+        found.append(Path(path))
+        if not Path(path).is_absolute():
+            found += [above / path for above in self.now.absolute().parents]
+        return found
+
+    def locate(self, path: str) -> str:
+        """Where a path of the configuration is now; as it stands there where that means the same, or nothing is
+        found."""
+        found = next((each for each in self.of(path) if each.exists()), Path(path))
+        return path if not found.exists() or (Path(path).exists() and found.samefile(path)) else str(found)
+
+
+def _without_links(path: Path) -> Path:
+    """A path without links, `.` and `..` on the way to its last part, which may be a link."""
+    return path.parent.resolve() / path.name
+
+
+@dataclass(frozen=True, slots=True)
 class RunConfig:
     """What config.json holds.
 
@@ -70,6 +110,7 @@ class RunConfig:
         classes: the words in the order of the output layer.
         data: path of the prepared dataset as given, the hash of its manifest, and drawings a split of these classes.
         teachers: name, hash, figures and licence of each teacher.
+        places: of a configuration that was read: how its paths are found.
     """
 
     model: ModelConfig
@@ -77,6 +118,7 @@ class RunConfig:
     classes: tuple[str, ...]
     data: dict[str, Any]
     teachers: tuple[dict[str, Any], ...] = ()
+    places: Places | None = field(default=None, compare=False)
 
 
 def describe_data(data: PreparedDataset, classes: Sequence[str]) -> dict[str, Any]:
@@ -89,14 +131,21 @@ def describe_data(data: PreparedDataset, classes: Sequence[str]) -> dict[str, An
     }
 
 
-def open_data(config: RunConfig, path: str | None = None) -> PreparedDataset:
-    """The dataset of a run, at `path` or where the run had it.
+def open_data(config: RunConfig, path: Path | str | None = None) -> PreparedDataset:
+    """The dataset of a run, at `path` or where the run had it, also where both were moved together.
 
     Raises:
         DatasetError: there is none, it is damaged, or it is another.
     """
-    data = PreparedDataset(path or config.data["path"])
-    if data.manifest_sha256 != (wanted := config.data["manifest_sha256"]):
+    wanted, told = config.data["manifest_sha256"], config.data["path"]
+    if path is None:
+        found = config.places.of(told) if config.places else [Path(told)]
+        there = [each for each in found if (each / "manifest.json").is_file()]
+        if not there:
+            raise DatasetError(f"the dataset of this run is gone: {told}, where nothing is at {found[0].absolute()}")
+        path = next((each for each in there if sha256_of(each / "manifest.json") == wanted), there[0])
+    data = PreparedDataset(path)
+    if data.manifest_sha256 != wanted:
         raise DatasetError(
             f"{data.path}: is not the dataset of this run: its manifest has SHA-256 {data.manifest_sha256[:12]}..., "
             f"expected {wanted[:12]}..."
@@ -117,6 +166,7 @@ def write_config(folder: Path, config: RunConfig) -> None:
             "classes": list(config.classes),
             "data": config.data,
             **({"teachers": list(config.teachers)} if config.teachers else {}),
+            "folders": {"run": str(folder.resolve()), "working": str(Path.cwd())},
         },
     )
 
@@ -138,6 +188,7 @@ def read_config(folder: Path) -> RunConfig:
             classes=check_classes(values["classes"], str(path)),
             data=check_data(values["data"]),
             teachers=tuple(dict(teacher) for teacher in values.get("teachers", [])),
+            places=Places(folder, **{key: str(values.get("folders", {}).get(key, "")) for key in ("run", "working")}),
         )
     except OSError as error:
         raise RunError(f"{folder}: no run there (config.json: {error.strerror})") from error

@@ -66,7 +66,7 @@ def test_without_login_the_folder_is_made_and_the_way_on_is_told(fake, trained, 
     assert main(["publish", str(trained), "--into", "lstm/three", "--json", "--hub"]) == 0
     captured = capsys.readouterr()
     folder = Path("hub") / NAME
-    assert json.loads(captured.out.splitlines()[-1])["hub"] == {"folder": str(folder), "url": None}
+    assert json.loads(captured.out)["hub"] == {"folder": str(folder), "url": None}
     assert f"hf auth login`, then `hf upload USER/quickstroke-{NAME} {folder}`" in captured.err
     assert sorted(path.name for path in folder.iterdir()) == ["README.md", "model.onnx", "model.safetensors"]
     assert fake.calls == []
@@ -97,7 +97,7 @@ def test_who_is_logged_in_uploads(fake, trained, capsys, arguments, repo):
     fake.token = "a token"
     assert main(["publish", str(trained), "--into", "lstm/three", "--json", "--hub", *arguments]) == 0
     out = capsys.readouterr().out
-    assert json.loads(out.splitlines()[-1])["hub"]["url"] == f"https://hub.example/{repo}"
+    assert json.loads(out)["hub"]["url"] == f"https://hub.example/{repo}"
     assert "a token" not in out
     assert fake.calls == [
         ("create", repo, {"exist_ok": True}),

@@ -357,7 +357,7 @@ def test_the_command(registry, model, tmp_path, monkeypatch, capsys):
     loaded, exported = model
     assert main(["export", str(loaded.path), "--to", "web", "--json"]) == 0
     into = Path(f"{loaded.name}-web")
-    values = json.loads(capsys.readouterr().out.splitlines()[-1])
+    values = json.loads(capsys.readouterr().out)
     assert values["path"] == str(into) and values["model"] == loaded.name
     assert values["bytes"] == sum(path.stat().st_size for path in into.rglob("*") if path.is_file())
     assert values["model_bytes"] == len(exported.data) and 0 <= values["max_difference"] < 1e-5

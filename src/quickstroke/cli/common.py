@@ -1,11 +1,17 @@
-"""What several commands share: reading options, one JSON line, a bar on a terminal, stopping on Ctrl-C."""
+"""What several commands share: reading options, answering people and scripts, a bar, stopping on Ctrl-C."""
 
+import contextlib
+import difflib
+import io
 import json
+import math
 import os
+import re
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, TypeVar, cast
@@ -36,7 +42,14 @@ MODEL = (
     "a .model, .onnx or .safetensors file, a run folder, or the name of a published model (default: the default model)"
 )
 
-Json = Annotated[bool, tyro.conf.arg(help="print one JSON object on one line, the last of stdout")]
+Json = Annotated[
+    bool, tyro.conf.arg(help="print one JSON object on one line and nothing else on stdout; the rest goes to stderr")
+]
+
+# In the JSON of a command: options that were tried, which another training takes as they are.
+_EXACT = ("values",)
+# Of every other number there that is not whole.
+_SIGNIFICANT_DIGITS = 6
 
 
 def words(help_text: str) -> Any:
@@ -55,32 +68,125 @@ TrainClasses = Annotated[
 ]
 
 
+_CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff)
+
+
 def parse(kind: type[Options], command: str, args: Sequence[str], default: Options | None = None) -> Options:
     """The options of a command from its arguments.
 
     Raises:
-        SystemExit: 0 after --help, 2 when the arguments are wrong; tyro has said how.
+        ConfigError: the arguments are wrong.
+        SystemExit: 0 after --help.
     """
     if shutil.get_terminal_size().columns < _LEAST_COLUMNS:
         os.environ["COLUMNS"] = str(_LEAST_COLUMNS)
-    options = tyro.cli(
-        kind,
-        prog=f"quickstroke {command}",
-        args=args,
-        default=default,
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff),
-    )
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            options = tyro.cli(kind, prog=f"quickstroke {command}", args=args, default=default, config=_CONFIG)
+    except SystemExit as error:
+        if not error.code:
+            raise
+        raise ConfigError(f"{_mistake(kind, command, args)}; see `quickstroke {command} --help`") from None
     return cast(Options, options)
 
 
+def _mistake(kind: type[Any], command: str, args: Sequence[str]) -> str:
+    """What is wrong with arguments in one line, from what tyro tells in a box of many."""
+    heads = re.findall(r"^│ +(?:-h, )?(--.*?)(?:  |│)", _told(kind, command, ["--help"]), re.M)
+    known = [name for head in heads for name in re.findall(r"--[\w-]+", head)]
+    given = [word.partition("=")[0].replace("_", "-") for word in args if word.startswith("--") and word != "--"]
+    for name in given:
+        if name not in known:
+            like = difflib.get_close_matches(name, known, 1)
+            return f"unknown option {name}" + (f"; did you mean {like[0]}?" if like else "")
+    lines = [line for line in _told(kind, command, args).splitlines() if re.match("│(?! ──)", line)]
+    lines = [line.strip("│").rstrip() for line in lines]
+    for end in ("For full helptext", "Argument helptext"):
+        lines = lines[: next((k for k, line in enumerate(lines) if line.strip().startswith(end)), None)]
+    text = " ".join(" ".join(lines).split())
+    if "Missing from" in text:
+        missing = [line.strip() for line in lines if re.match(r" {5}\S", line)]
+        return f"missing {' and '.join(missing)}"
+    if match := re.fullmatch(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)\.", text):
+        choices = sorted(set(re.findall(r"'([^']*)'", match[3])) - {"None"})
+        return f"{match[2]} {match[1]}: expected {', '.join(choices[:-1])} or {choices[-1]}"
+    if match := re.fullmatch(r"Unrecognized options: (.*)", text):
+        return f"unexpected argument {match[1]}"
+    text = text.removeprefix("Error parsing ")
+    for pattern, expected in (
+        (r"(\S+): invalid literal for int\(\) with base 10: '(.*)'", "a whole number"),
+        (r"(\S+): could not convert string to float: '(.*)'", "a number"),
+        (r"(\S+): no type matching \{None\}\|\{?([^}]*?)\}? could be instantiated from \[(.*?)\]\..*", ""),
+        (r"Missing value for argument '(.*)'\. Expected ()\d+ values\.", "a value"),
+    ):
+        if match := re.fullmatch(pattern, text):
+            name, value, *words = match.groups()
+            if words:
+                value, kind_of = words[0].replace("'", "").replace(",", ""), value
+                known_kinds = {"INT": "a whole number", "FLOAT": "a number", "FLOAT FLOAT FLOAT": "three numbers"}
+                expected = known_kinds.get(kind_of, kind_of)
+            return f"{name}{value and ' '}{value}: expected {expected}"
+    return text or "the arguments cannot be read"
+
+
+def _told(kind: type[Any], command: str, args: Sequence[str]) -> str:
+    """What tyro says to arguments that end a command, drawn as for a terminal with UTF-8, without colours."""
+    screen = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    with contextlib.redirect_stdout(screen), contextlib.redirect_stderr(screen), contextlib.suppress(SystemExit):
+        tyro.cli(kind, prog=f"quickstroke {command}", args=args, config=_CONFIG)
+    screen.flush()
+    return re.sub(r"\x1b\[[0-9;]*m", "", screen.buffer.getvalue().decode())
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a command ended.
+
+    Attributes:
+        values: what `--json` prints; None where there is nothing to tell, as of a training that was stopped.
+        code: the exit code.
+    """
+
+    values: dict[str, Any] | None
+    code: int = 0
+
+
+def answer(as_json: bool, body: Callable[[], Answer]) -> int:
+    """Runs the body of a command and returns its exit code.
+
+    With `as_json` what the body prints goes to stderr, and stdout gets its values, when it has ended, and nothing else.
+    """
+    if not as_json:
+        return body().code
+    with contextlib.redirect_stdout(sys.stderr):
+        found = body()
+    if found.values is not None:
+        print_json(found.values)
+    return found.code
+
+
 def print_json(values: dict[str, Any]) -> None:
-    """One JSON object on one line; what the encoding of stdout cannot hold is escaped as JSON does it."""
+    """One JSON object on one line; what the encoding of stdout cannot hold is escaped as JSON does it.
+
+    Numbers have six significant digits; those that are not finite, which JSON has not, are null.
+    """
+    values = _rounded(values)
     text = json.dumps(values, ensure_ascii=False)
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "ascii")
     except UnicodeEncodeError:
         text = json.dumps(values)
     print(text, flush=True)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{_SIGNIFICANT_DIGITS}g}") if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: part if key in _EXACT else _rounded(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(part) for part in value]
+    return value
 
 
 def say(text: str) -> None:

@@ -4,12 +4,13 @@ import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import arg
 
-from quickstroke.cli.common import parse
+from quickstroke.cli.common import Answer, Json, answer, parse
 from quickstroke.errors import QuickstrokeError
 
 # Marks a folder that the demo made, and may make again.
@@ -32,12 +33,16 @@ class Options:
         str, arg(metavar="DIR", help="the folder for all it makes; what a former one made there is replaced")
     ] = "demo"
     offline: Annotated[bool, arg(help="take the synthetic drawings without asking the network")] = False
+    json: Json = False
 
 
 def run(args: Sequence[str]) -> int:
     """Runs the command."""
     options = parse(Options, "demo", args)
+    return answer(options.json, partial(_demo, options))
 
+
+def _demo(options: Options) -> Answer:
     from quickstroke.synthetic import SYNTHETIC_WORDS
 
     folder = Path(options.into)
@@ -65,9 +70,10 @@ def run(args: Sequence[str]) -> int:
     examples = folder / "examples.ndjson"
     _write_examples(data, examples)
     print(f"\nOne drawing of each category that the model has not seen ({kind}):")
-    _do(["predict", examples, "--model", published / f"{_MODEL}.model", "--top", "3"])
+    model = published / f"{_MODEL}.model"
+    _do(["predict", examples, "--model", model, "--top", "3"])
     print(f"\nAll of this was learnt from {kind}, and is in {folder}/.")
-    return 0
+    return Answer({"into": str(folder), "real_drawings": real, "run": str(training), "model": str(model)})
 
 
 def _do(command: Sequence[object]) -> None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 from rich.progress import TaskID
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Json, optional, parse, print_json, progress
+from quickstroke.cli.common import Answer, Json, answer, optional, parse, progress
 from quickstroke.download import DEFAULT_URL, Kind, download
 from quickstroke.errors import ConfigError
 
@@ -32,11 +33,15 @@ class Options:
     json: Json = False
 
 
-def run(args: Sequence[str]) -> None:
+def run(args: Sequence[str]) -> int:
     """Runs the command."""
+    options = parse(Options, "download", args)
+    return answer(options.json, partial(_download, options))
+
+
+def _download(options: Options) -> Answer:
     from quickstroke.categories import CATEGORIES
 
-    options = parse(Options, "download", args)
     if not options.categories:
         raise ConfigError("no CATEGORY was given; expected words such as 'cat', or 'all'")
     words = CATEGORIES if options.categories == ("all",) else options.categories
@@ -62,9 +67,7 @@ def run(args: Sequence[str]) -> None:
         print(f"{file.path}  {file.n_bytes:,} bytes{part}{'  (kept)' if file.kept else ''}")
     n_kept, n_bytes = sum(file.kept for file in files), sum(file.n_bytes for file in files)
     print(f"{len(files)} files, {n_bytes:,} bytes" + (f"; {n_kept} were there already" if n_kept else ""))
-    if options.json:
-        rows = [
-            {"word": f.word, "path": str(f.path), "bytes": f.n_bytes, "complete": f.complete, "kept": f.kept}
-            for f in files
-        ]
-        print_json({"files": rows})
+    rows = [
+        {"word": f.word, "path": str(f.path), "bytes": f.n_bytes, "complete": f.complete, "kept": f.kept} for f in files
+    ]
+    return Answer({"files": rows})

@@ -3,21 +3,28 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
 from quickstroke.cli import printable, tables
-from quickstroke.cli.common import Json, drawing_files, note, optional, parse, percent, print_json, progress
+from quickstroke.cli.common import Answer, Json, answer, drawing_files, note, optional, parse, percent, progress
 from quickstroke.errors import ConfigError, DatasetError
+
+if TYPE_CHECKING:
+    from quickstroke.dataset import PreparedDataset
+    from quickstroke.evaluation import Evaluation
 
 
 @dataclass(frozen=True)
 class Options:
     """A model's exact accuracy over a split of a prepared dataset, or over drawing files.
 
-    Of files, every drawing whose word the model knows is taken, and those left out are counted by word.
+    Of files, every drawing whose word the model knows is taken, and those left out are counted by word. A run folder
+    without either is evaluated on the dataset that it was trained on.
     """
 
     model: Annotated[
@@ -71,59 +78,45 @@ class Options:
     json: Json = False
 
 
-def run(args: Sequence[str]) -> None:
+def run(args: Sequence[str]) -> int:
     """Runs the command."""
     options = parse(Options, "evaluate", args)
-    if bool(options.files) == bool(options.data):
+    _check(options)
+    return answer(options.json, partial(_evaluate, options))
+
+
+def _check(options: Options) -> None:
+    """Raises ConfigError for options that contradict each other, and tells of those without effect."""
+    if options.files and options.data:
         raise ConfigError("give either drawing files or --data DIR")
-    split, batch_size = options.split or "val", 256 if options.batch_size is None else options.batch_size
-    if batch_size < 1:
-        raise ConfigError(f"--batch-size should be 1 or more, got {batch_size}")
+    if options.batch_size is not None and options.batch_size < 1:
+        raise ConfigError(f"--batch-size should be 1 or more, got {options.batch_size}")
     tables.check_names({"--per-class": options.per_class, "--confusion": options.confusion})
     if options.batch_size is not None and options.protocol == "honest":
         note("--batch-size has no effect: the honest protocol does not depend on it")
-    if options.split and not options.data:
+    if options.split and options.files:
         note("--split has no effect without --data: every drawing of the files is taken")
     if options.partial and options.protocol == "published":
         raise ConfigError("--partial goes with the protocol `honest` only")
     if options.reestimate_batchnorm and options.protocol == "published":
         note("--reestimate-batchnorm has no effect: the published protocol uses the statistics of each batch")
 
-    import numpy as np
+
+def _evaluate(options: Options) -> Answer:
     import torch
 
     from quickstroke import cards, published
     from quickstroke.config import TrainConfig
-    from quickstroke.dataset import PreparedDataset, from_drawings
-    from quickstroke.evaluation import evaluate, evaluate_partial, figures_of_points, reestimate_batchnorm
-    from quickstroke.formats import read_file
+    from quickstroke.evaluation import evaluate, evaluate_partial, reestimate_batchnorm
     from quickstroke.models import n_parameters
     from quickstroke.training import pick_device
 
-    loaded = published.load_model(cards.find_model(options.model), options.classes)
+    path = cards.find_model(options.model)
+    own = _own_data(options, path)
+    loaded = published.load_model(path, options.classes)
     if loaded.note:
         note(loaded.note)
-    data: Any
-    if options.data:
-        data = PreparedDataset(options.data)
-        label_map = data.label_map(loaded.classes)
-        indices = data.indices(split)
-        known = label_map[data.labels[indices]] >= 0
-        counted = np.bincount(data.labels[indices[~known]], minlength=len(data.classes))
-        left_out = Counter({word: int(n) for word, n in zip(data.classes, counted, strict=True) if n})
-        indices = indices[known]
-    else:
-        data, left_out = from_drawings(
-            chain.from_iterable(map(read_file, drawing_files(options.files))), loaded.classes
-        )
-        label_map, indices = np.arange(len(loaded.classes)), np.arange(len(data))
-    if not len(indices):
-        if not left_out:
-            raise DatasetError(f"{options.data or ' '.join(options.files)}: holds no drawing to evaluate on")
-        raise DatasetError(
-            f"none of the {sum(left_out.values())} drawings is of a word that the model knows; they are of "
-            f"{_most(left_out)}"
-        )
+    drawings = _drawings(options, own, loaded.classes)
     device = pick_device(TrainConfig(device=options.device))
     if options.precision == "bfloat16" and (device.type != "cpu" or loaded.model.config.reading == "padded"):
         why = f"a model on {device.type}" if device.type != "cpu" else "a padded model"
@@ -131,67 +124,145 @@ def run(args: Sequence[str]) -> None:
     precision = getattr(torch, options.precision)
     model = loaded.model.to(device)
     if options.reestimate_batchnorm:
-        reestimate_batchnorm(model, data, indices)
+        reestimate_batchnorm(model, drawings.data, drawings.indices)
     with progress("drawings") as bar:
-        task = bar.add_task("evaluating", total=len(indices))
+        task = bar.add_task("evaluating", total=len(drawings.indices))
         result = evaluate(
             model,
-            data,
-            indices,
+            drawings.data,
+            drawings.indices,
             loaded.classes,
-            label_map,
+            drawings.label_map,
             protocol=options.protocol,
-            batch_size=batch_size,
+            batch_size=options.batch_size or 256,
             precision=precision,
             on_batch=lambda n: bar.update(task, advance=n),
         )
-    where = printable(f"{options.data}, split {split}" if options.data else " ".join(options.files))
-    low, high = result.interval()
-    alike = result.balanced_interval()
-    print(f"{loaded.name} on {result.n:,} drawings ({where}), protocol {options.protocol}:")
+    of_points = {}
+    if options.partial:
+        of_points = evaluate_partial(
+            model, drawings.data, drawings.indices, loaded.classes, drawings.label_map, precision=precision
+        )
+    _show(options, loaded.name, drawings, result, of_points)
+    values = {
+        "model": loaded.name,
+        **result.figures(),
+        "left_out": dict(sorted(drawings.left_out.items())),
+        "parameters": n_parameters(model),
+        "protocol": options.protocol,
+        "precision": options.precision,
+        "batchnorm_reestimated": options.reestimate_batchnorm,
+        **_more(options, result, of_points),
+    }
+    return Answer(values)
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawings:
+    """What a model is evaluated on: the drawings `indices` (N,) of `data`, described by `where`.
+
+    `label_map` has the model's label of each label of the data, `left_out` the drawings of words it does not know.
+    """
+
+    data: Any
+    indices: Any
+    label_map: Any
+    left_out: Counter[str]
+    where: str
+
+
+def _own_data(options: Options, path: Path) -> "PreparedDataset | None":
+    """The dataset of a run that is evaluated on what it was trained on; None where drawings are given."""
+    from quickstroke import runs
+
+    if options.files or options.data:
+        return None
+    folder = path if path.is_dir() else path.parent
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"{options.model}: is no run folder, which has its own drawings: give files or --data DIR")
+    return runs.open_data(runs.read_config(folder))
+
+
+def _drawings(options: Options, own: "PreparedDataset | None", classes: tuple[str, ...]) -> _Drawings:
+    """The drawings that the options ask for, of words among `classes`.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    import numpy as np
+
+    from quickstroke.dataset import PreparedDataset, from_drawings
+    from quickstroke.formats import read_file
+
+    data: Any
+    if options.files:
+        where = " ".join(options.files)
+        data, left_out = from_drawings(chain.from_iterable(map(read_file, drawing_files(options.files))), classes)
+        label_map, indices = np.arange(len(classes)), np.arange(len(data))
+    else:
+        data = PreparedDataset(options.data) if options.data else own
+        where = f"{data.path}, split {options.split or 'val'}"
+        label_map = data.label_map(classes)
+        indices = data.indices(options.split or "val")
+        known = label_map[data.labels[indices]] >= 0
+        counted = np.bincount(data.labels[indices[~known]], minlength=len(data.classes))
+        left_out = Counter({word: int(n) for word, n in zip(data.classes, counted, strict=True) if n})
+        indices = indices[known]
+    if not len(indices):
+        if not left_out:
+            raise DatasetError(f"{where}: holds no drawing to evaluate on")
+        raise DatasetError(
+            f"none of the {sum(left_out.values())} drawings is of a word that the model knows; they are of "
+            f"{_most(left_out)}"
+        )
+    return _Drawings(data, indices, label_map, left_out, where)
+
+
+def _show(
+    options: Options, name: str, drawings: _Drawings, result: "Evaluation", of_points: "dict[float, Evaluation]"
+) -> None:
+    """Prints what a person reads."""
+    from quickstroke.evaluation import figures_of_points
+
+    low, high = map(percent, result.interval())
+    balanced_low, balanced_high = map(percent, result.balanced_interval())
+    print(f"{name} on {result.n:,} drawings ({printable(drawings.where)}), protocol {options.protocol}:")
     print(
-        f"top-1 {percent(result.top(1))} ({low:.1%} to {high:.1%})  top-3 {percent(result.top(3))}  "
+        f"top-1 {percent(result.top(1))} ({low} to {high})  top-3 {percent(result.top(3))}  "
         f"top-5 {percent(result.top(5))}  loss {result.loss:.4f}"
     )
     print(
-        f"top-1 with every class counting alike {percent(result.balanced())} ({alike[0]:.1%} to {alike[1]:.1%})  "
+        f"balanced accuracy {percent(result.balanced())} ({balanced_low} to {balanced_high})  "
         f"calibration error {percent(result.calibration_error())}"
     )
-    partial = {}
-    if options.partial:
-        partial = evaluate_partial(model, data, indices, loaded.classes, label_map, precision=precision)
-        for values_of, name in zip(figures_of_points(partial).values(), ("", ", every class alike"), strict=True):
-            told = "  ".join(f"{100 * float(fraction):g}% {percent(value)}" for fraction, value in values_of.items())
-            print(f"top-1 after so much of the points{name}: {told}")
-    if left_out:
-        print(
-            f"left out: {sum(left_out.values()):,} drawings of words that the model does not know ({_most(left_out)})"
-        )
-    per_class = result.per_class()
+    if of_points:
+        for values, of in zip(figures_of_points(of_points).values(), ("top-1", "balanced accuracy"), strict=True):
+            told = "  ".join(f"{100 * float(fraction):g}% {percent(value)}" for fraction, value in values.items())
+            print(f"{of} after so much of the points: {told}")
+    if drawings.left_out:
+        n, most = sum(drawings.left_out.values()), _most(drawings.left_out)
+        print(f"left out: {n:,} drawings of words that the model does not know ({most})")
     for names, write in ((options.per_class, tables.write_per_class), (options.confusion, tables.write_confusion)):
-        for name in names or ():
-            write(name, result)
-            print(f"wrote {printable(name)}")
+        for file in names or ():
+            write(file, result)
+            print(f"wrote {printable(file)}")
     if options.per_class is not None:
-        for word, (right, n) in per_class.items():
+        for word, (right, n) in result.per_class().items():
             print(f"{percent(right / n) if n else '-':>8}  {right:>6} of {n:>6}  {word}")
-    if options.json:
-        values: dict[str, Any] = {
-            "model": loaded.name,
-            **result.figures(),
-            "left_out": dict(sorted(left_out.items())),
-            "parameters": n_parameters(model),
-            "protocol": options.protocol,
-            "precision": options.precision,
-            "batchnorm_reestimated": options.reestimate_batchnorm,
-        }
-        if options.partial:
-            values |= figures_of_points(partial)
-        if options.per_class is not None:
-            values["per_class"] = {word: right / n for word, (right, n) in per_class.items() if n}
-        if options.confusion is not None:
-            values |= {"classes": list(result.classes), "confusion": result.confusion().tolist()}
-        print_json(values)
+
+
+def _more(options: Options, result: "Evaluation", of_points: "dict[float, Evaluation]") -> dict[str, Any]:
+    """What the JSON has by further options."""
+    from quickstroke.evaluation import figures_of_points
+
+    values: dict[str, Any] = {}
+    if options.partial:
+        values |= figures_of_points(of_points)
+    if options.per_class is not None:
+        values["per_class"] = {word: right / n for word, (right, n) in result.per_class().items() if n}
+    if options.confusion is not None:
+        values |= {"classes": list(result.classes), "confusion": result.confusion().tolist()}
+    return values
 
 
 def _most(left_out: Counter[str]) -> str:

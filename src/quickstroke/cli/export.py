@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Json, note, optional, parse, percent, print_json, progress
+from quickstroke.cli.common import Answer, Json, answer, note, optional, parse, percent, progress
 from quickstroke.errors import ConfigError, DatasetError, MissingExtra, WeightsError
 
 if TYPE_CHECKING:
@@ -59,19 +60,19 @@ class Options:
     json: Json = False
 
 
-def run(args: Sequence[str]) -> None:
+def run(args: Sequence[str]) -> int:
     """Runs the command."""
     options = parse(Options, "export", args)
     _check(options)
     try:
-        _export(options)
+        return answer(options.json, partial(_export, options))
     except ModuleNotFoundError as error:
         if error.name not in ("onnx", "safetensors", "torch"):
             raise
         raise MissingExtra("quickstroke export", "export") from error
 
 
-def _export(options: Options) -> None:
+def _export(options: Options) -> Answer:
     from quickstroke import cards
 
     path = cards.find_model(options.model)
@@ -92,8 +93,7 @@ def _export(options: Options) -> None:
             note(loaded.note)
         into = _target(options, loaded.name)
         facts = _write_safetensors(loaded, into) if options.to == "safetensors" else _write_onnx(options, loaded, into)
-    if options.json:
-        print_json({"to": options.to, "path": str(into), **facts})
+    return Answer({"to": options.to, "path": str(into), **facts})
 
 
 def _check(options: Options) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from quickstroke.cli.common import Json, parse, percent, print_json
+from quickstroke.cli.common import Answer, Json, answer, note, parse, percent
 
 
 @dataclass(frozen=True)
@@ -13,14 +13,18 @@ class Options:
     json: Json = False
 
 
-def run(args: Sequence[str]) -> None:
+def run(args: Sequence[str]) -> int:
     """Runs the command."""
     options = parse(Options, "models", args)
+    return answer(options.json, _models)
 
+
+def _models() -> Answer:
     from quickstroke import cards
 
     rows = []
-    for model in cards.list_models():
+    models, errors = cards.find_published()
+    for model in models:
         card = model.card or {}
         split, top1 = cards.stated_accuracy(card)
         facts = [model.name]
@@ -37,10 +41,11 @@ def run(args: Sequence[str]) -> None:
                 "path": str(model.path),
                 "n_classes": len(card["classes"]) if model.card else None,
                 "parameters": card.get("parameters"),
-                "figures": card.get("figures"),
+                "figures": cards.figures_of(card) if model.card else None,
             }
         )
     if not rows:
         print("no model is published in ./lstm or with the package")
-    if options.json:
-        print_json({"models": rows})
+    for error in errors:
+        note(f"not listed: {error}")
+    return Answer({"models": rows, "errors": list(map(str, errors))})

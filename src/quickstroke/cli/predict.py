@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 from tyro.conf import Positional, arg
@@ -9,14 +10,15 @@ from tyro.conf import Positional, arg
 from quickstroke.cli import printable
 from quickstroke.cli.common import (
     MODEL,
+    Answer,
     Json,
+    answer,
     checked_limit,
     drawing_files,
     note,
     optional,
     parse,
     percent,
-    print_json,
 )
 from quickstroke.errors import ConfigError
 
@@ -43,9 +45,13 @@ class Options:
     json: Json = False
 
 
-def run(args: Sequence[str]) -> None:
+def run(args: Sequence[str]) -> int:
     """Runs the command."""
     options = parse(Options, "predict", args)
+    return answer(options.json, partial(_predict, options))
+
+
+def _predict(options: Options) -> Answer:
     if not options.files:
         raise ConfigError("no FILE was given; expected drawing files, folders or glob patterns")
     limit = checked_limit(options.limit)
@@ -78,5 +84,4 @@ def run(args: Sequence[str]) -> None:
                 )
         if not number:
             note(f"{path}: holds no drawing")
-    if options.json:
-        print_json({"model": model.name, "drawings": drawings})
+    return Answer({"model": model.name, "drawings": drawings})

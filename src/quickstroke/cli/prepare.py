@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
 from quickstroke.categories import parse_classes
-from quickstroke.cli.common import Json, note, note_left_out, optional, parse, print_json, progress, words
+from quickstroke.cli.common import Answer, Json, answer, note, note_left_out, optional, parse, progress, words
 from quickstroke.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
@@ -61,12 +62,16 @@ class Options:
     json: Json = False
 
 
-def run(args: Sequence[str]) -> None:
+def run(args: Sequence[str]) -> int:
     """Runs the command."""
+    options = parse(Options, "prepare", args)
+    return answer(options.json, partial(_prepare, options))
+
+
+def _prepare(options: Options) -> Answer:
     from quickstroke import dataset
     from quickstroke.preparation import folder_of
 
-    options = parse(Options, "prepare", args)
     if not options.sources:
         raise ConfigError("no SOURCE was given; expected drawing files, folders or glob patterns")
     with progress() as bar:
@@ -113,14 +118,7 @@ def run(args: Sequence[str]) -> None:
         print(f"added: {prepared.n_added:,} drawings")
     if prepared.left_out:
         print("left out: " + ", ".join(f"{n:,} {reason}" for reason, n in prepared.left_out.items()))
-    if options.json:
-        values = asdict(prepared) | {
-            "path": str(prepared.path),
-            "ignored_files": list(prepared.ignored_files),
-            "repeated_files": list(prepared.repeated_files),
-            "known_files": list(prepared.known_files),
-        }
-        print_json(values)
+    return Answer(asdict(prepared) | {"path": str(prepared.path)})
 
 
 def _split(options: Options) -> "FractionSplit | PositionSplit | None":

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Json, note, optional, parse, percent, print_json
+from quickstroke.cli.common import Answer, Json, answer, note, optional, parse, percent
 from quickstroke.errors import ConfigError, WeightsError
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ class Options:
     data: Annotated[str | None, optional("the run's dataset, where it is no longer where the run found it", "DIR")] = (
         None
     )
+    without_data: Annotated[
+        bool, arg(help="go on where that is not found, with the run's own validation figures and not calibrated")
+    ] = False
     test_data: Annotated[
         str | None,
         optional(
@@ -57,10 +61,16 @@ class Options:
     json: Json = False
 
 
-def run(args: Sequence[str]) -> None:
+def run(args: Sequence[str]) -> int:
     """Runs the command."""
     options = parse(Options, "publish", args)
+    if options.without_data and (options.data or options.test_data):
+        given = "--data" if options.data else "--test-data"
+        raise ConfigError(f"{given} and --without-data contradict each other; give one of them")
+    return answer(options.json, partial(_publish, options))
 
+
+def _publish(options: Options) -> Answer:
     from quickstroke import published, runs
     from quickstroke.categories import SEED_CATEGORIES
     from quickstroke.export.publish import publish
@@ -78,7 +88,7 @@ def run(args: Sequence[str]) -> None:
         calibrate=options.calibrate,
         data=options.data,
         test_data=options.test_data,
-        without_data=True,
+        without_data=options.without_data,
     )
     loaded = published.load_model(made.path)
     if into.name == "lstm" and set(loaded.classes) != set(SEED_CATEGORIES):
@@ -95,8 +105,7 @@ def run(args: Sequence[str]) -> None:
         values["calibration"] = made.calibration
     if hub_folder is not None and options.hub is not None:
         values["hub"] = _to_hub(loaded, hub_folder, *options.hub)
-    if options.json:
-        print_json(values)
+    return Answer(values)
 
 
 def _check_hub(repos: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from quickstroke.cli import printable
-from quickstroke.cli.common import Json, checked_limit, drawing_files, note, optional, parse, print_json, progress
+from quickstroke.cli.common import Answer, Json, answer, checked_limit, drawing_files, note, optional, parse, progress
 from quickstroke.drawing import Drawing
 from quickstroke.errors import ConfigError
 
@@ -46,9 +47,13 @@ class Options:
     json: Json = False
 
 
-def run(args: Sequence[str]) -> None:
+def run(args: Sequence[str]) -> int:
     """Runs the command."""
     options = parse(Options, "render", args)
+    return answer(options.json, partial(_render, options))
+
+
+def _render(options: Options) -> Answer:
     ending = Path(options.into).suffix.lower()
     _check(options, ending)
     options = replace(options, limit=checked_limit(options.limit))
@@ -63,8 +68,7 @@ def run(args: Sequence[str]) -> None:
     if left_out:
         names = ", ".join(left_out[:5]) + (f" and {len(left_out) - 5} more files" if len(left_out) > 5 else "")
         print(f"left out: later drawings of {printable(names)} (--limit N shows more)")
-    if options.json:
-        print_json({"into": options.into, "n": n, "left_out": left_out})
+    return Answer({"into": options.into, "n": n, "left_out": left_out})
 
 
 def _check(options: Options, ending: str) -> None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal
 
 from rich.progress import TaskID
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Json, note, optional, parse, percent, print_json, progress
+from quickstroke.cli.common import Answer, Json, answer, note, optional, parse, percent, progress
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class Options:
         tuple[str, ...],
         optional("where the datasets of published models are, and those that a run no longer finds", "DIR..."),
     ] = ()
+    without_data: Annotated[
+        bool, arg(help="go on where a dataset is not found, with what the run's metrics or the model's card tell")
+    ] = False
     device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where the models run")] = "auto"
     no_mistakes: Annotated[
         bool, arg(help="show no mistaken drawings: they are pictures of the dataset's own drawings")
@@ -38,10 +42,13 @@ class Options:
     json: Json = False
 
 
-def run(args: Sequence[str]) -> None:
+def run(args: Sequence[str]) -> int:
     """Runs the command."""
     options = parse(Options, "report", args)
+    return answer(options.json, partial(_report, options))
 
+
+def _report(options: Options) -> Answer:
     from quickstroke import report
 
     with progress("drawings") as bar:
@@ -57,6 +64,7 @@ def run(args: Sequence[str]) -> None:
             options.into,
             split=options.split,
             data=options.data,
+            without_data=options.without_data,
             device=options.device,
             with_mistakes=not options.no_mistakes,
             on_drawings=on_drawings,
@@ -64,11 +72,10 @@ def run(args: Sequence[str]) -> None:
     sections = [report.figures(result) for result in results]
     for result, values in zip(results, sections, strict=True):
         if result.run and not result.run.data:
-            note(f"{result.source}: not measured: {result.run.why_no_data} (--data DIR: where it is now)")
+            note(f"{result.source}: not measured: {result.run.why_no_data}")
         measured = (
             f"{values['split']} top-1 {percent(values['top1'])} of {values['n']:,}" if values["n"] else "not measured"
         )
         print(f"{result.title}  {measured}  {result.source}")
     print(f"wrote {options.into}: {len(sections)} section{'s' * (len(sections) != 1)}")
-    if options.json:
-        print_json({"document": options.into, "sections": sections})
+    return Answer({"document": options.into, "sections": sections})

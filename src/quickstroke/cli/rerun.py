@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Json, note, optional, parse, print_json
+from quickstroke.cli.common import Answer, Json, answer, note, optional, parse
 from quickstroke.cli.train import train_and_show
 from quickstroke.errors import RunError
 
@@ -36,7 +37,10 @@ class Options:
 def run(args: Sequence[str]) -> int:
     """Runs the command."""
     options = parse(Options, "rerun", args)
+    return answer(options.json, partial(_rerun, options, ("quickstroke", "rerun", *args)))
 
+
+def _rerun(options: Options, command: Sequence[str]) -> Answer:
     import torch
 
     from quickstroke import runs
@@ -61,18 +65,21 @@ def run(args: Sequence[str]) -> int:
     if n_threads and n_threads <= (os.cpu_count() or 1):
         torch.set_num_threads(n_threads)
 
+    # Another working folder sees the files that it began with and learnt from elsewhere.
+    locate = config.places.locate if config.places else str
+    pretrained, teacher = (tuple(map(locate, names)) for names in (config.train.pretrained, config.train.teacher))
     state = train_and_show(
         config.model,
-        config.train,
+        replace(config.train, pretrained=pretrained, teacher=teacher),
         data,
         into,
         classes=config.classes,
         teacher_cache=None,
         resume=options.resume,
-        command=("quickstroke", "rerun", *args),
+        command=command,
     )
     if state is None:
-        return 130
+        return Answer(None, 130)
     now = runs.read_config(into)
     found = compared(metrics, state.metrics, weights, read_weights(into / "last.model"))
     known = runs.differences(before, into)
@@ -84,9 +91,8 @@ def run(args: Sequence[str]) -> int:
         print(f"not the same as {before}: {found['difference']}")
         for line in known:
             note(line)
-    if options.json:
-        print_json({"run": str(before), "rerun": str(into), **found, "environment": known})
-    return 0 if found["is_same"] else 3
+    values = {"run": str(before), "rerun": str(into), **found, "environment": known}
+    return Answer(values, 0 if found["is_same"] else 3)
 
 
 def compared(

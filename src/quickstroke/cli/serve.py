@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import MODEL, note, optional, parse
+from quickstroke.cli.common import MODEL, Json, note, optional, parse, print_json
 from quickstroke.errors import ConfigError
 
 
@@ -34,6 +34,7 @@ class Options:
         optional("origins, such as https://example.org, whose pages may use the API; * for all", "ORIGIN..."),
     ] = ()
     open: Annotated[bool, arg(help="open the page in the browser")] = False
+    json: Json = False
 
 
 def run(args: Sequence[str]) -> None:
@@ -71,7 +72,10 @@ def run(args: Sequence[str]) -> None:
         url = server.url(sock)
 
         def ready() -> None:
-            print(f"{model.name} ({len(model.classes)} classes) is served at {url}", flush=True)
+            if options.json:
+                print_json({"model": model.name, "n_classes": len(model.classes), "url": url})
+            told = sys.stderr if options.json else sys.stdout
+            print(f"{model.name} ({len(model.classes)} classes) is served at {url}", file=told, flush=True)
             if options.open:
                 # Beside the server: some browsers return when they are closed.
                 threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()

@@ -15,7 +15,18 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from quickstroke import config as configs
 from quickstroke import documents, naming
 from quickstroke.categories import parse_classes
-from quickstroke.cli.common import Json, StopOnSignal, TrainClasses, note, optional, parse, print_json, progress, say
+from quickstroke.cli.common import (
+    Answer,
+    Json,
+    StopOnSignal,
+    TrainClasses,
+    answer,
+    note,
+    optional,
+    parse,
+    progress,
+    say,
+)
 from quickstroke.config import ModelConfig, TrainConfig
 from quickstroke.documents import ClassSlice, EndLine, EpochLine
 from quickstroke.errors import ConfigError
@@ -84,7 +95,8 @@ def run(args: Sequence[str]) -> int:
         if options.train_classes is not None:
             class_slice = None
     naming.parse_name(name)
-    return _train(name, options, class_slice, asked, ("quickstroke", "train", *args))
+    command = ("quickstroke", "train", *args)
+    return answer(options.json, partial(_train, name, options, class_slice, asked, command))
 
 
 def _configured(options: Options, args: Sequence[str]) -> tuple[str, Options, ClassSlice | None]:
@@ -143,7 +155,7 @@ def _train(
     class_slice: ClassSlice | None,
     asked: dict[str, int | None],
     command: Sequence[str],
-) -> int:
+) -> Answer:
     import torch
 
     from quickstroke import parallel, runs
@@ -211,22 +223,19 @@ def _train(
                 group=group,
             )
         except parallel.Elsewhere:
-            return 2
+            return Answer(None, 2)
     parallel.leave()
     if state is None:
-        return 130
-    if options.json and group.rank == 0:
-        print_json(
-            {
-                "model": name,
-                "run": options.into,
-                "epochs": state.epoch,
-                "best_epoch": state.best_epoch,
-                "best_val_top1": state.best,
-                "metrics": state.metrics,
-            }
-        )
-    return 0
+        return Answer(None, 130)
+    values = {
+        "model": name,
+        "run": options.into,
+        "epochs": state.epoch,
+        "best_epoch": state.best_epoch,
+        "best_val_top1": state.best,
+        "metrics": state.metrics,
+    }
+    return Answer(values if group.rank == 0 else None)
 
 
 def train_and_show(
@@ -267,7 +276,7 @@ def train_and_show(
         def show(line: dict[str, Any]) -> None:
             epoch = EpochLine(line["epoch"], config.n_epochs, line["loss"], 100 * line["val_top1"], line["seconds"])
             bar.console.file.flush()
-            say(documents.format_epoch(epoch))
+            say(documents.show_epoch(epoch))
             bar.reset(task)
             on_epoch(line)
 
@@ -294,7 +303,7 @@ def train_and_show(
             if stop.asked:  # and so were the others, which have left already
                 return None
             raise
-    say(documents.format_end(EndLine(state.epoch, 100 * max(line["val_top1"] for line in state.metrics))))
+    say(documents.show_end(EndLine(state.epoch, 100 * max(line["val_top1"] for line in state.metrics))))
     return state
 
 

@@ -5,7 +5,9 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,9 +16,20 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from quickstroke import config as configs
 from quickstroke import space as spaces
 from quickstroke.categories import parse_classes
-from quickstroke.cli.common import Json, StopOnSignal, TrainClasses, note, optional, parse, print_json, progress, say
+from quickstroke.cli.common import (
+    Answer,
+    Json,
+    StopOnSignal,
+    TrainClasses,
+    answer,
+    note,
+    optional,
+    parse,
+    progress,
+    say,
+)
 from quickstroke.config import TrainConfig
-from quickstroke.errors import QuickstrokeError, RunError, TrainingError
+from quickstroke.errors import QuickstrokeError
 
 if TYPE_CHECKING:
     from quickstroke.tuning import Search, Trial
@@ -85,6 +98,10 @@ class Options:
 def run(args: Sequence[str]) -> int:
     """Runs the command."""
     options = parse(Options, "tune", args)
+    return answer(options.json, partial(_tune, options, args))
+
+
+def _tune(options: Options, args: Sequence[str]) -> Answer:
     for key in ("n_trials", "workers"):
         configs.check_positive({key: getattr(options, key)})
     declared = spaces.DEFAULT if options.space is None else configs.read_toml(Path(options.space))
@@ -114,7 +131,7 @@ def run(args: Sequence[str]) -> int:
         note(going_on if existed else f"no study in {options.into} yet: starting anew")
 
     try:
-        was_stopped = _work(search) if options.workers == 1 else _work_together(search, options.workers)
+        was_stopped = _work(search) if options.workers == 1 else _work_together(search, options)
     except KeyboardInterrupt:
         was_stopped = True
     trials = tuning.trials(search)
@@ -125,26 +142,26 @@ def run(args: Sequence[str]) -> int:
     print(f"{study_report.told_counts(trials)}; all of them and pictures: {document}")
     if best:
         print(f"The best for four times the epochs:\n{study_report.longer(search, best)}", flush=True)
-    if options.json:
-        print_json(
-            {
-                "study": options.into,
-                "document": str(document),
-                "counts": study_report.counts(trials),
-                "best": best and _as_json(best, search),
-                "command": best and study_report.longer(search, best),
-                "trials": [_as_json(trial, search) for trial in trials],
-            }
-        )
+    values = {
+        "study": options.into,
+        "document": str(document),
+        "counts": study_report.counts(trials),
+        "best": best and _as_json(best, search),
+        "command": best and study_report.longer(search, best),
+        "trials": [_as_json(trial, search) for trial in trials],
+    }
+    n_left = sum(trial.state in ("waiting", "running") for trial in trials)
     if was_stopped:
         note(f"interrupted; the study is in {options.into}: the same command with --resume goes on")
-        return 130
-    n_left = sum(trial.state in ("waiting", "running") for trial in trials)
+        return Answer(values, 130)
+    wrong = ""
     if n_left:
-        raise RunError(f"{options.into}: {n_left} trials have not ended; the same command with --resume goes on")
-    if best is None and trials[0].state == "failed":
-        raise TrainingError(f"{options.into}: no trial came to its end; the first failed: {trials[0].reason}")
-    return 0
+        wrong = f"{n_left} trials have not ended; the same command with --resume goes on"
+    elif best is None and trials[0].state == "failed":
+        wrong = f"no trial came to its end; the first failed: {trials[0].reason}"
+    if wrong:
+        note(f"quickstroke tune: {options.into}: {wrong}")
+    return Answer(values, 2 if wrong else 0)
 
 
 def _as_json(trial: "Trial", search: "Search") -> dict[str, Any]:
@@ -184,13 +201,14 @@ def _work(search: "Search") -> bool:
     return stop.asked
 
 
-def _work_together(search: "Search", n_workers: int) -> bool:
+def _work_together(search: "Search", options: Options) -> bool:
     """Runs trials in processes of their own; True where they were asked to stop."""
     import torch
 
     context = multiprocessing.get_context("spawn")
-    n_threads = max(1, torch.get_num_threads() // n_workers)
-    workers = [context.Process(target=_worker, args=(search, n_threads)) for _ in range(n_workers)]
+    n_threads = max(1, torch.get_num_threads() // options.workers)
+    arguments = (search, n_threads, options.json)
+    workers = [context.Process(target=_worker, args=arguments) for _ in range(options.workers)]
     stop = StopOnSignal()
     with stop:
         # Ctrl-C reaches all processes of a terminal: workers ignore it from their beginning, and are told by us.
@@ -218,7 +236,7 @@ def _work_together(search: "Search", n_workers: int) -> bool:
     return stop.asked
 
 
-def _worker(search: "Search", n_threads: int) -> None:
+def _worker(search: "Search", n_threads: int, as_json: bool) -> None:
     import optuna
     import torch
 
@@ -227,7 +245,7 @@ def _worker(search: "Search", n_threads: int) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(n_threads)
     parent = multiprocessing.parent_process()
-    with StopOnSignal((signal.SIGTERM,), "") as stop:
+    with StopOnSignal((signal.SIGTERM,), "") as stop, redirect_stdout(sys.stderr if as_json else sys.stdout):
 
         def should_stop() -> bool:
             return stop.asked or (parent is not None and not parent.is_alive())

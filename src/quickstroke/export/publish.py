@@ -11,7 +11,7 @@ from quickstroke import config as configs
 from quickstroke import published, runs
 from quickstroke.config import Criterion
 from quickstroke.dataset import PreparedDataset
-from quickstroke.errors import DatasetError, RunError, WeightsError, expect, expect_path
+from quickstroke.errors import ConfigError, DatasetError, RunError, WeightsError, expect, expect_path
 from quickstroke.evaluation import (
     HIGHEST_TEMPERATURE,
     Evaluation,
@@ -102,6 +102,8 @@ def publish(
     if not (folder / "best.model").is_file():
         raise RunError(f"{folder}: its best.model is missing")
     loaded = published.load_model(folder)
+    if into.exists() and not into.is_dir():
+        raise ConfigError(f"{into}: is a file; expected the folder of published models")
     target = into / f"{loaded.name}.model"
     if target.exists() and not replace:
         raise WeightsError(f"{target}: exists already; give --replace to replace it, or another --into")
@@ -143,7 +145,7 @@ def _before(config: RunConfig, notes: list[str]) -> dict[str, Any]:
     """The card's entry on the trainings whose weights this one began with."""
     if not config.train.pretrained:
         return {}
-    before = published.trainings_before(config.train)
+    before = published.trainings_before(config.train, config.places)
     if before.missing:
         missing = ", ".join(before.missing)
         notes.append(f"the card's time of the trainings before is without {missing}: nothing is known of it")
@@ -163,10 +165,7 @@ def _open(
             raise DatasetError(f"--test-data needs the run's own dataset, too: {error}") from error
         if not without_data:
             raise DatasetError(f"{error}; give --data DIR, or --without-data to publish without it") from error
-        notes.append(
-            "not calibrated; the figures are those of the run's own validation: its dataset cannot be used, seen from "
-            f"this folder (--data DIR: where it is): {error}"
-        )
+        notes.append(f"not calibrated; the figures are those of the run's own validation: {error}")
         return None
 
 

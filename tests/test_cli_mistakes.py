@@ -1,0 +1,114 @@
+"""Commands typed wrongly: each is one line on stderr that names what is wrong, exit code 2, nothing on stdout."""
+
+import pytest
+
+from quickstroke.cli import main
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, binary_folder):
+    """Where the commands are typed: files and folders of the right names that hold nothing, and `file`."""
+    path = tmp_path_factory.mktemp("mistakes")
+    (path / "drawings").symlink_to(binary_folder)
+    for name in ("empty.bin", "empty.npz", "empty.csv", "empty.model", "empty.onnx", "empty.md", "empty.txt", "file"):
+        (path / name).touch()
+    for name in ("none", "folder.bin", "folder.model", "folder.toml", "folder.md", "folder.svg"):
+        (path / name).mkdir()
+    for name in ("run/config.json", "data/manifest.json"):
+        (path / name).parent.mkdir()
+        (path / name).touch()
+    (path / "latin.toml").write_bytes(b"\xff")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        # options
+        ("train x --dat y", "unknown option --dat; did you mean --data?; see `quickstroke train --help`"),
+        ("train x", "missing --data DIR and --into RUN"),
+        ("evaluate", "missing MODEL"),
+        ("evaluate x --split tset", "--split tset: expected reserved, test, train or val"),
+        ("models x", "unexpected argument x"),
+        ("predict x --top many", "--top many: expected a whole number"),
+        ("predict x --limit 1.5", "--limit 1.5: expected a whole number"),
+        ("train x --data d --into r --learning-rate fast", "--learning-rate fast: expected a number"),
+        ("train x --data d --into r --n-epochs", "--n-epochs: expected a value"),
+        ("prepare x --into y --fractions 1 2", "--fractions 1 2: expected three numbers"),
+        ("prepare x --into y --n-train=many", "--n-train many: expected a whole number"),
+        # options that contradict each other
+        ("evaluate run drawings --data data", "either drawing files or --data DIR"),
+        ("evaluate run --data d --batch-size 0 --protocol published", "--batch-size should be 1 or more"),
+        ("evaluate run --partial --protocol published", "--partial goes with"),
+        ("publish run --data d --without-data", "--data and --without-data contradict each other"),
+        ("prepare drawings --into y --n-train 5 --fractions 1 0 0", "two split rules"),
+        ("render drawings --into a.npy --size 4", "--size has no effect on a .npy"),
+        ("export run --int8 --to safetensors", "--int8"),
+        # missing, of another kind, empty, damaged
+        ("predict missing.bin", "missing.bin: no such file or folder"),
+        ("predict folder.bin", "folder.bin"),
+        ("predict none", "none"),
+        ("predict file", "file"),
+        ("predict empty.bin --model empty.model", "empty.model"),
+        ("predict empty.bin --model missing", "missing: neither a .model file, a run folder nor a model published"),
+        ("predict empty.bin --model folder.model", "folder.model"),
+        ("predict empty.bin --model empty.onnx", "empty.onnx"),
+        ("predict empty.bin --model run", "run"),
+        ("evaluate run", "config.json: damaged"),
+        ("evaluate none", "none"),
+        ("train simple_lay1_sz4 --data missing --into r", "missing: no prepared dataset there"),
+        ("train simple_lay1_sz4 --data file --into r", "file"),
+        ("train simple_lay1_sz4 --data data --into r", "manifest.json"),
+        ("train simple_lay1_sz4 --data data --into r --config missing.toml", "missing.toml"),
+        ("train simple_lay1_sz4 --data data --into r --config folder.toml", "folder.toml"),
+        ("train simple_lay1_sz4 --data data --into r --config folder.md", "folder.md"),
+        ("train simple_lay1_sz4 --data data --into r --config latin.toml", "latin.toml"),
+        ("train simple_lay1_sz4 --data data --into r --config empty.md", "empty.md: no results in it"),
+        ("prepare empty.csv --into p", "empty.csv: is empty"),
+        ("prepare folder.bin --into p", "folder.bin"),
+        ("prepare drawings --into p --classes stra", "did you mean 'star'"),
+        ("prepare drawings --into p --classes missing.txt", "missing.txt"),
+        ("prepare drawings --into p --classes empty.txt", "empty.txt"),
+        ("prepare drawings --into data", "data"),
+        ("prepare drawings --into file", "file"),
+        ("prepare drawings --into missing --add", "missing"),
+        ("publish missing", "missing: no run there"),
+        ("publish run", "config.json: damaged"),
+        ("rerun file", "file: no run there"),
+        ("report missing --into r.md", "missing: no such run folder, model or results document"),
+        ("report empty.md --into r.md", "empty.md"),
+        ("report empty.md --into none", "none: is a folder"),
+        ("report empty.md --into r.txt", "r.txt: expected the document to write"),
+        ("export missing", "missing"),
+        ("export none", "none"),
+        ("serve missing --port 0", "missing"),
+        ("serve --port 99999999", "--port should be 0 to 65535"),
+        ("render missing --into a.svg", "missing: no such file or folder"),
+        ("render drawings --into a.jpg", "--into a.jpg should end in"),
+        ("render drawings --into folder.svg", "folder.svg"),
+        ("tune nope --data data --into s", "'nope' is no model name"),
+        ("tune simple_lay1_sz4 --data missing --into s", "missing"),
+        ("tune simple_lay1_sz4 --data data --into s --space missing.toml", "missing.toml"),
+        ("download nope --into d", "nope"),
+        ("download cat --into d --url nonsense", "nonsense"),
+        ("demo --into none", "none: exists already and is no former demo"),
+    ],
+)
+def test_one_clear_line(folder, monkeypatch, capsys, command, told):
+    monkeypatch.chdir(folder)
+    before = sorted(folder.rglob("*"))
+    assert main(command.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1, err
+    assert err.startswith(f"quickstroke {command.split()[0]}: ") and told in err, err
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_into_a_file_is_told_before_anything_is_measured(tmp_path, dataset, capsys):
+    run, file = tmp_path / "run", tmp_path / "file"
+    start = ["train", "simple_lay1_sz4", "--data", str(dataset.path), "--into", str(run), "--n-epochs", "1"]
+    assert main([*start, "--device", "cpu"]) == 0
+    file.touch()
+    capsys.readouterr()
+    assert main(["publish", str(run), "--into", str(file)]) == 2
+    assert capsys.readouterr() == ("", f"quickstroke publish: --into {file}: is a file; expected a folder\n")
