@@ -16,16 +16,19 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from quickstroke.dataset import PreparedDataset, prepare
     from quickstroke.formats import read_drawings
+    from quickstroke.layouts import layout_of
     from quickstroke.models import StrokeClassifier
-    from quickstroke.recognizer import Guess, Recognizer, load
+    from quickstroke.recognizer import Guess, Guesses, Recognizer, load
     from quickstroke.simplification import simplify
     from quickstroke.training import train
 
 _LAZY = {
     "Guess": "recognizer",
+    "Guesses": "recognizer",
     "PreparedDataset": "dataset",
     "Recognizer": "recognizer",
     "StrokeClassifier": "models",
+    "layout_of": "layouts",
     "load": "recognizer",
     "prepare": "dataset",
     "read_drawings": "formats",
@@ -38,12 +41,14 @@ __all__ = [
     "CATEGORIES",
     "Drawing",
     "Guess",
+    "Guesses",
     "ModelConfig",
     "PreparedDataset",
     "QuickstrokeError",
     "Recognizer",
     "StrokeClassifier",
     "TrainConfig",
+    "layout_of",
     "load",
     "prepare",
     "read_drawings",

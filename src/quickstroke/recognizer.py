@@ -1,6 +1,6 @@
 """From strokes to ranked words."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -12,8 +12,9 @@ from quickstroke import cards
 from quickstroke.config import Preprocessing
 from quickstroke.drawing import Drawing
 from quickstroke.errors import ConfigError, FormatError, MissingExtra
+from quickstroke.layouts import Layout
 from quickstroke.points import n_channels, to_points
-from quickstroke.simplification import gather, simplify
+from quickstroke.simplification import gather, simplify_gathered
 
 # Many drawings are read so many at a time, so that memory stays bounded.
 _BATCH_SIZE = 256
@@ -24,6 +25,18 @@ class Guess(NamedTuple):
 
     word: str
     probability: float
+
+
+class Guesses(list[Guess]):
+    """Guesses for one drawing, the most probable first.
+
+    Attributes:
+        layout: how its strokes were read, `points` or `columns`; None for a `Drawing` that leaves no choice.
+    """
+
+    def __init__(self, guesses: Iterable[Guess] = (), layout: Layout | None = None) -> None:
+        super().__init__(guesses)
+        self.layout = layout
 
 
 class Model(Protocol):
@@ -70,27 +83,38 @@ class Recognizer:
     def __repr__(self) -> str:
         return f"<Recognizer {self.name}: {len(self.classes)} words>"
 
-    def predict(self, strokes: Sequence[ArrayLike], *, simplified: bool = False, top: int = 5) -> list[Guess]:
+    def predict(
+        self, strokes: Sequence[ArrayLike], *, simplified: bool = False, top: int = 5, layout: str = "auto"
+    ) -> Guesses:
         """The `top` most probable words for one drawing, best first.
 
         A model reads the first points of a drawing, as many as its card says under `max_padding` once it is simplified:
         200 of the default model, 100 of the 2020 project's.
 
         Args:
-            strokes: one array (n, 2) a stroke, x and y with y growing downwards; a third column is ignored.
+            strokes: points [[x, y], ..], one array (n, 2) a stroke, or columns [[x..], [y..]], (2, n), as Google's
+                files have them; y grows downwards, and times, a third number or row, are ignored.
             simplified: whether they are in Google's simplified form already: integers from 0 to 255.
             top: how many words; fewer come back when the model knows fewer.
+            layout: `points`, `columns`, or `auto`, which sees it, and reads points where every stroke has two or three
+                rows of two or three numbers. The answer's `layout` says which was read.
 
         Raises:
-            FormatError: no strokes, an empty one, or values that are not finite or out of range.
-            ConfigError: `top` is below 1.
+            FormatError: no strokes, an empty one, strokes in both layouts, or values that are not finite or out of
+                range.
+            ConfigError: `top` is below 1, or `layout` is none of these.
         """
-        return self._predict([_in_simplified_form(strokes, simplified)], top)[0]
+        return self._predict([_in_simplified_form(strokes, simplified, layout)], top)[0]
 
     def predict_many(
-        self, drawings: Sequence[Sequence[ArrayLike]], *, simplified: bool = False, top: int = 5
-    ) -> list[list[Guess]]:
-        """As `predict`, for many drawings at once.
+        self,
+        drawings: Sequence[Sequence[ArrayLike]],
+        *,
+        simplified: bool = False,
+        top: int = 5,
+        layout: str = "auto",
+    ) -> list[Guesses]:
+        """As `predict`, for many drawings at once, the layout of each seen for itself.
 
         Raises:
             FormatError, ConfigError: as `predict`; and which drawing it is, counted from 1.
@@ -98,26 +122,29 @@ class Recognizer:
         prepared = []
         for number, strokes in enumerate(drawings, start=1):
             try:
-                prepared.append(_in_simplified_form(strokes, simplified))
+                prepared.append(_in_simplified_form(strokes, simplified, layout))
             except FormatError as error:
                 raise FormatError(f"drawing {number}: {error.reason}") from error
         return self._predict(prepared, top)
 
-    def _predict(self, drawings: Sequence[Sequence[NDArray[np.uint8]]], top: int) -> list[list[Guess]]:
+    def _predict(self, drawings: Sequence[tuple[list[NDArray[np.uint8]], Layout]], top: int) -> list[Guesses]:
         if isinstance(top, bool) or not isinstance(top, int | np.integer) or top < 1:
             raise ConfigError(f"top should be 1 or more, got {top!r}")
+        rows = self.probabilities([strokes for strokes, _ in drawings])
         return [
-            [Guess(self.classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]]
-            for row in self.probabilities(drawings)
+            Guesses((Guess(self.classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]), layout)
+            for row, (_, layout) in zip(rows, drawings, strict=True)
         ]
 
-    def predict_drawing(self, drawing: Drawing, *, top: int = 5) -> list[Guess]:
+    def predict_drawing(self, drawing: Drawing, *, top: int = 5) -> Guesses:
         """As `predict`, for a Drawing, raw or simplified.
 
         Raises:
             FormatError, ConfigError: as `predict`.
         """
-        return self.predict(list(drawing.strokes), simplified=drawing.is_simplified, top=top)
+        guesses = self.predict(list(drawing.strokes), simplified=drawing.is_simplified, top=top, layout="points")
+        guesses.layout = drawing.source_layout
+        return guesses
 
     def probabilities(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.float64]:
         """Softmax probabilities float64 (B, K) of B drawings in simplified form, strokes uint8 (n, 2)."""
@@ -134,12 +161,15 @@ class Recognizer:
         return self._model.probabilities(points, lengths)
 
 
-def _in_simplified_form(strokes: Sequence[ArrayLike], simplified: bool) -> list[NDArray[np.uint8]]:
-    return _check_simplified(strokes) if simplified else simplify(strokes)
+def _in_simplified_form(
+    strokes: Sequence[ArrayLike], simplified: bool, layout: str
+) -> tuple[list[NDArray[np.uint8]], Layout]:
+    """The strokes, uint8 (n, 2), in Google's form, and the layout that they were read in."""
+    points, offsets, read = gather(strokes, layout)
+    return (_checked if simplified else simplify_gathered)(points, offsets), read
 
 
-def _check_simplified(strokes: Sequence[ArrayLike]) -> list[NDArray[np.uint8]]:
-    points, offsets = gather(strokes)
+def _checked(points: NDArray[np.float64], offsets: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
     # All at once, since each call takes as long as a stroke's numbers.
     with np.errstate(invalid="ignore"):
         simplified = points.astype(np.uint8)

@@ -9,7 +9,17 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from quickstroke.cli import printable
-from quickstroke.cli.common import Json, drawing_files, note, optional, parse, percent, print_json, progress
+from quickstroke.cli.common import (
+    Json,
+    StrokeLayout,
+    drawing_files,
+    note,
+    optional,
+    parse,
+    percent,
+    print_json,
+    progress,
+)
 from quickstroke.errors import ConfigError, DatasetError
 
 
@@ -30,6 +40,7 @@ class Options:
         Literal["train", "val", "test", "reserved"] | None,
         optional("which drawings of the prepared dataset (default: val)", "{train,val,test,reserved}"),
     ] = None
+    layout: StrokeLayout = "auto"
     classes: Annotated[
         str | None,
         optional("classes of a model without a card, in the order of its output layer, one a line", "FILE"),
@@ -73,6 +84,8 @@ def run(args: Sequence[str]) -> None:
         note("--batch-size has no effect: the honest protocol does not depend on it")
     if options.split and not options.data:
         note("--split has no effect without --data: every drawing of the files is taken")
+    if options.layout != "auto" and options.data:
+        note("--layout has no effect on a prepared dataset")
     if options.partial and options.protocol == "published":
         raise ConfigError("--partial goes with the protocol `honest` only")
     if options.reestimate_batchnorm and options.protocol == "published":
@@ -102,9 +115,9 @@ def run(args: Sequence[str]) -> None:
         left_out = Counter({word: int(n) for word, n in zip(data.classes, counted, strict=True) if n})
         indices = indices[known]
     else:
-        data, left_out = from_drawings(
-            chain.from_iterable(map(read_file, drawing_files(options.files))), loaded.classes
-        )
+        files = drawing_files(options.files, options.layout)
+        drawings = chain.from_iterable(read_file(path, layout=options.layout) for path in files)
+        data, left_out = from_drawings(drawings, loaded.classes)
         label_map, indices = np.arange(len(loaded.classes)), np.arange(len(data))
     if not len(indices):
         if not left_out:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from quickstroke.categories import parse_classes
-from quickstroke.cli.common import Json, note, note_left_out, optional, parse, print_json, progress, words
+from quickstroke.cli.common import Json, StrokeLayout, note, note_left_out, optional, parse, print_json, progress, words
 from quickstroke.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Options:
         optional("... the first of each class, kept from all other splits (default: 0)", "N"),
     ] = None
     limit: Annotated[int | None, optional("take the first N drawings of each class", "N")] = None
+    layout: StrokeLayout = "auto"
     recognized_only: Annotated[bool, arg(help="leave out what the game did not recognise")] = False
     drop_duplicates: Annotated[bool, arg(help="leave out drawings whose strokes their class has already")] = False
     held_out: Annotated[
@@ -64,6 +65,7 @@ class Options:
 def run(args: Sequence[str]) -> None:
     """Runs the command."""
     from quickstroke import dataset
+    from quickstroke.formats import find_sources, has_layouts
     from quickstroke.preparation import folder_of
 
     options = parse(Options, "prepare", args)
@@ -87,6 +89,7 @@ def run(args: Sequence[str]) -> None:
                 classes=None if options.classes is None else parse_classes(options.classes),
                 split=_split(options),
                 limit=options.limit,
+                layout=options.layout,
                 recognized_only=options.recognized_only,
                 drop_duplicates=options.drop_duplicates,
                 held_out=options.held_out,
@@ -103,6 +106,8 @@ def run(args: Sequence[str]) -> None:
                 note(f"what is done is in {part}: the same command with --resume goes on")
             raise
     note_left_out(prepared.ignored_files, prepared.repeated_files)
+    if options.layout != "auto" and not any(has_layouts(path) for path in find_sources(options.sources).files):
+        note("--layout has no effect: none of the files is .ndjson or .csv")
     if prepared.known_files:
         n = len(prepared.known_files)
         note(f"passed over {n} {'file' if n == 1 else 'files'} that {prepared.path} has already")
