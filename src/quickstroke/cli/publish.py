@@ -35,13 +35,13 @@ class Options:
     run: Annotated[Positional[str], arg(metavar="RUN", help="the run folder")]
     into: Annotated[str, arg(metavar="DIR", help="the folder of published models")] = "lstm"
     replace: Annotated[bool, arg(help="replace another model of the same name")] = False
-    calibrate: Annotated[
+    no_calibrate: Annotated[
         bool,
         arg(
-            help="fit the output layer's temperature and its preference for classes of many drawings to the split "
-            "`val`, every class counting alike; the card tells how"
+            help="do not calibrate, leave the output layer as the run left it; else its temperature and its preference "
+            "for classes of many drawings are fitted to the split `val`, every class counting alike; the card tells how"
         ),
-    ] = True
+    ] = False
     data: Annotated[str | None, optional("the run's dataset, where it is no longer where the run found it", "DIR")] = (
         None
     )
@@ -205,9 +205,9 @@ def _figures(
         parts[split] = source, select(source, split, label_map), loaded.classes, label_map
     before = {split: evaluate(loaded.model, *part) for split, part in parts.items()}
     calibration: dict[str, Any] = {}
-    if options.calibrate and before["val"].n < MIN_CALIBRATION:
+    if not options.no_calibrate and before["val"].n < MIN_CALIBRATION:
         note(f"not calibrated: {before['val'].n} drawings to validate on; at least {MIN_CALIBRATION} are needed")
-    elif options.calibrate:
+    elif not options.no_calibrate:
         source, rows, _, label_map = parts["val"]
         n_trained = data.n_trained(loaded.classes)
         fitted = fit_calibration(loaded.model, source, rows, label_map, n_trained)
