@@ -163,7 +163,7 @@ def test_the_edge_of_a_bitmap_stays_black():
 
 @pytest.mark.parametrize(
     "strokes",
-    [[], [np.empty((0, 2), np.uint8)], [np.zeros((3, 3), np.uint8)], [[[1.0, np.nan]]], [["a"]], [[[1, 2], [3]]]],
+    [[], [np.empty((0, 2), np.uint8)], [np.zeros((4, 4), np.uint8)], [[[1.0, np.nan]]], [["a"]], [[[1, 2], [3]]]],
 )
 def test_to_bitmap_refuses_what_is_no_drawing(strokes):
     with pytest.raises(FormatError, match="stroke"):

@@ -17,18 +17,21 @@ if TYPE_CHECKING:
     from quickstroke.dataset import PreparedDataset, prepare
     from quickstroke.export.publish import publish
     from quickstroke.formats import read_drawings
+    from quickstroke.layouts import layout_of
     from quickstroke.models import StrokeClassifier
-    from quickstroke.recognizer import Guess, Recognizer, load
+    from quickstroke.recognizer import Guess, Guesses, Recognizer, load
     from quickstroke.scoring import evaluate
     from quickstroke.simplification import simplify
     from quickstroke.training import train
 
 _LAZY = {
     "Guess": "recognizer",
+    "Guesses": "recognizer",
     "PreparedDataset": "dataset",
     "Recognizer": "recognizer",
     "StrokeClassifier": "models",
     "evaluate": "scoring",
+    "layout_of": "layouts",
     "load": "recognizer",
     "prepare": "dataset",
     "publish": "export.publish",
@@ -42,6 +45,7 @@ __all__ = [
     "CATEGORIES",
     "Drawing",
     "Guess",
+    "Guesses",
     "ModelConfig",
     "PreparedDataset",
     "QuickstrokeError",
@@ -49,6 +53,7 @@ __all__ = [
     "StrokeClassifier",
     "TrainConfig",
     "evaluate",
+    "layout_of",
     "load",
     "prepare",
     "publish",

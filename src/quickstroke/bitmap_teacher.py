@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from quickstroke.categories import read_classes
@@ -16,6 +15,7 @@ from quickstroke.dataset import PreparedDataset
 from quickstroke.errors import WeightsError, first_line
 from quickstroke.files import first_line_of, sha256_of
 from quickstroke.render import BITMAP_SIDE, to_bitmap
+from quickstroke.telemetry import import_onnxruntime
 
 # The least probability that an answer in float32 is taken for, so that its logarithm is finite.
 _LEAST = 1e-7
@@ -37,6 +37,7 @@ class BitmapTeacher:
         """
         self.path = Path(path)
         self.classes = read_classes(self.path.with_suffix(".classes.txt"))
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what is wrong is raised, too
         options.intra_op_num_threads = options.inter_op_num_threads = 1  # several batches are asked about at once

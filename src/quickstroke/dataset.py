@@ -51,6 +51,7 @@ from quickstroke.errors import (
 from quickstroke.files import exchange, followed, n_cores, sha256_of, write_text
 from quickstroke.formats import binary
 from quickstroke.keys import KeySet, is_among
+from quickstroke.layouts import check_choice
 from quickstroke.manifest import FORMAT, SPLITS, VERSION, parse_manifest
 from quickstroke.preparation import ARRAYS, Preparation, Writer, folder_of
 from quickstroke.spill import Spilled, Spiller, simplified_strokes
@@ -223,6 +224,7 @@ def prepare(
     classes: Sequence[str] | None = None,
     split: FractionSplit | PositionSplit | None = None,
     limit: int | None = None,
+    layout: str = "auto",
     recognized_only: bool = False,
     drop_duplicates: bool = False,
     held_out: Path | str | None = None,
@@ -245,6 +247,7 @@ def prepare(
         classes: the words to take, in the order of their labels; by default all words found, sorted.
         split: the split rule; by default fractions of 0.8, 0.1 and 0.1.
         limit: take the first so many drawings of each class, counted after everything else that leaves drawings out.
+        layout: of strokes in text files, as `formats.read_file`.
         recognized_only: leave out what the game did not recognise.
         drop_duplicates: leave out drawings whose strokes the class has already.
         held_out: another prepared dataset, whose drawings of the splits `reserved`, `val` and `test` are left out (by
@@ -275,6 +278,7 @@ def prepare(
         ArgumentTypeError: an argument of another type, such as sources that are no paths.
     """
     into = followed(expect_path(into, "into"))
+    check_choice(layout)
     _check_options(recognized_only, drop_duplicates, add, resume, (on_start, on_source, on_class))
     if limit is not None and (not fits(limit, int) or limit < 1):
         raise ConfigError(f"limit should be a whole number of 1 or more, got {limit!r:.60}")
@@ -312,6 +316,7 @@ def prepare(
         "added_to": base.manifest_sha256 if base else None,
         "sources": [path.name for path in files],
         "classes": wanted,
+        "layout": None if layout == "auto" else layout,  # of which an older version said nothing
         **rules.to_json(),
     }
     into.parent.mkdir(parents=True, exist_ok=True)
@@ -325,7 +330,7 @@ def prepare(
     keep = True
     try:
         on_start(len(preparation.sources), len(preparation.classes))
-        by_word = _by_word(files, wanted, preparation, on_source)
+        by_word = _by_word(files, wanted, layout, preparation, on_source)
         if base:
             wanted = _classes_with(by_word, wanted, base)
             _check_can_add(by_word, rules, base)
@@ -515,6 +520,7 @@ def _check_unchanged(preparation: Preparation, files: Sequence[Path]) -> None:
 def _by_word(
     files: Sequence[Path],
     wanted: Sequence[str] | None,
+    layout: str,
     preparation: Preparation,
     on_source: Callable[[str, int, int], None],
 ) -> dict[str, list[_Source]]:
@@ -541,7 +547,7 @@ def _by_word(
             words[position] = [word]
         else:
             others.append(position)
-    spiller = Spiller(wanted)
+    spiller = Spiller(wanted, layout)
     with ThreadPoolExecutor(min(n_cores(), _MAX_PROCESSES)) as pool:
         futures = {pool.submit(_bring, position, files[position], preparation, spiller) for position in others}
         try:

@@ -1,13 +1,14 @@
 """A drawing: what one person drew for one word; and many of them as flat arrays."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from quickstroke.errors import FormatError, expect, expect_list
+from quickstroke.errors import FormatError, expect
+from quickstroke.layouts import Layout, arrays_of, listed
 
 Stroke = NDArray[np.uint8] | NDArray[np.float64]
 
@@ -23,6 +24,10 @@ MAX_DRAWING_BYTES = 400_000
 class Drawing:
     """One drawing with the metadata of Quick, Draw!.
 
+    Strokes may be given in any form and layout that `simplify` takes; what is no array (n, 2) becomes one. Lists of
+    numbers become float64, raw; times, where all strokes have them, become `times_ms`. Where every stroke has two or
+    three rows of two or three numbers they are read as points; `from_strokes` takes a layout.
+
     Attributes:
         word: the category, as Google writes it.
         strokes: one array (n, 2) a stroke, columns x and y with y growing downwards; uint8 when the drawing
@@ -32,9 +37,12 @@ class Drawing:
         timestamp_us: microseconds since 1970 (UTC), 0 where unknown.
         recognized: whether the game recognised the drawing.
         times_ms: for raw drawings, one float64 array (n,) a stroke, milliseconds since the first point.
+        source_layout: how the strokes were written that a text file or a caller gave, `points` or `columns`; None
+            where there was no choice.
 
     Raises:
-        ArgumentTypeError: `word` is no text, or `strokes` no list.
+        ArgumentTypeError: `word` is no text.
+        FormatError: a stroke that is no array of points.
     """
 
     word: str
@@ -44,11 +52,37 @@ class Drawing:
     timestamp_us: int = 0
     recognized: bool = True
     times_ms: Sequence[NDArray[np.float64]] | None = None
+    source_layout: Layout | None = None
 
     def __post_init__(self) -> None:
         expect(self.word, str, "word", "a text")
-        if type(self.strokes) is not list:  # millions are made, of lists
-            expect_list(self.strokes, "strokes", "a list of arrays")
+        if isinstance(self.strokes, list | tuple) and all(
+            isinstance(stroke, np.ndarray) and stroke.ndim == 2 and stroke.shape[1] == 2 for stroke in self.strokes
+        ):
+            return
+        strokes, times_ms, layout = _taken(self.strokes, "auto")
+        object.__setattr__(self, "strokes", strokes)
+        object.__setattr__(self, "source_layout", layout)
+        if self.times_ms is None:
+            object.__setattr__(self, "times_ms", times_ms)
+
+    @classmethod
+    def from_strokes(cls, word: str, strokes: Iterable[ArrayLike], *, layout: str = "auto", **facts: Any) -> Self:
+        """A drawing of strokes in either layout.
+
+        Args:
+            word: the category.
+            strokes: as `simplify` takes them.
+            layout: `points`, `columns`, or `auto`, which sees it, and reads points where every stroke has two or three
+                rows of two or three numbers.
+            facts: other attributes.
+
+        Raises:
+            FormatError: no stroke, one that is no array of points, or strokes in both layouts.
+            ConfigError: `layout` is none of these.
+        """
+        arrays, times_ms, read = _taken(strokes, layout)
+        return cls(word, arrays, **{"times_ms": times_ms, "source_layout": read, **facts})
 
     @property
     def is_simplified(self) -> bool:
@@ -122,6 +156,20 @@ class DrawingBlock:
                 timestamp_us=int(self.timestamps_s[i]) * 1_000_000,
                 recognized=bool(self.recognized[i]),
             )
+
+
+def _taken(strokes: Iterable[ArrayLike], layout: str) -> tuple[list[Stroke], list[NDArray[np.float64]] | None, Layout]:
+    """Strokes of any form and layout as arrays (n, 2), their times where they are raw and all have some, the layout."""
+    strokes = listed(strokes)
+    arrays, read = arrays_of(strokes, layout)
+    # What a list holds is in the pen's own units, whatever it looks like.
+    arrays = [
+        array if isinstance(stroke, np.ndarray) else array.astype(np.float64)
+        for stroke, array in zip(strokes, arrays, strict=True)
+    ]
+    has_times = all(array.shape[1] == 3 and array.dtype != np.uint8 for array in arrays)
+    times_ms = [np.array(array[:, 2], np.float64) for array in arrays] if has_times else None
+    return [np.ascontiguousarray(array[:, :2]) for array in arrays], times_ms, read
 
 
 def check_simplified(drawing: Drawing) -> None:

@@ -39,6 +39,7 @@ class FormatError(QuickstrokeError):
         path: the file, or None when the bytes came from memory.
         offset: where in it, in bytes from its (decompressed) beginning, or None.
         line: the line, counted from 1, or None.
+        stroke: which stroke of a drawing it is about, counted from 0, or None.
         reason: what is wrong and what was expected.
     """
 
@@ -49,8 +50,9 @@ class FormatError(QuickstrokeError):
         *,
         offset: int | None = None,
         line: int | None = None,
+        stroke: int | None = None,
     ) -> None:
-        self.reason, self.path, self.offset, self.line = reason, path, offset, line
+        self.reason, self.path, self.offset, self.line, self.stroke = reason, path, offset, line, stroke
         where = str(path) if path is not None else ""
         if line is not None:
             where += f", line {line}"

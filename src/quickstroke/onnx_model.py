@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 import numpy as np
-import onnxruntime  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from quickstroke import cards, images, onnx_graph
@@ -22,6 +21,9 @@ from quickstroke.config import ModelConfig, Preprocessing
 from quickstroke.errors import WeightsError, first_line
 from quickstroke.onnx_graph import Constant, Graph, Operator
 from quickstroke.points import n_channels
+from quickstroke.telemetry import import_onnxruntime
+
+onnxruntime = import_onnxruntime()
 
 CARD_KEY, HASH_KEY = "quickstroke", "quickstroke_sha256"
 

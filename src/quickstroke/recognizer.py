@@ -22,8 +22,9 @@ from quickstroke.errors import (
     expect_path,
     shown,
 )
+from quickstroke.layouts import Layout, check_choice
 from quickstroke.points import n_channels, to_points
-from quickstroke.simplification import gather, simplify
+from quickstroke.simplification import gather, simplify_gathered
 
 # Many drawings are read so many at a time, so that memory stays bounded.
 _BATCH_SIZE = 256
@@ -34,6 +35,18 @@ class Guess(NamedTuple):
 
     word: str
     probability: float
+
+
+class Guesses(list[Guess]):
+    """Guesses for one drawing, the most probable first.
+
+    Attributes:
+        layout: how its strokes were read, `points` or `columns`; None for a `Drawing` that leaves no choice.
+    """
+
+    def __init__(self, guesses: Iterable[Guess] = (), layout: Layout | None = None) -> None:
+        super().__init__(guesses)
+        self.layout = layout
 
 
 class Model(Protocol):
@@ -83,31 +96,44 @@ class Recognizer:
         return f"<Recognizer {self.name}: {len(self.classes)} words>"
 
     def predict(
-        self, strokes: Sequence[ArrayLike] | Drawing, *, simplified: bool | None = None, top: int = 5
-    ) -> list[Guess]:
+        self,
+        strokes: Sequence[ArrayLike] | Drawing,
+        *,
+        simplified: bool | None = None,
+        top: int = 5,
+        layout: str = "auto",
+    ) -> Guesses:
         """The `top` most probable words for one drawing, best first.
 
         A model reads the first points of a drawing, as many as its card says under `max_padding` once it is simplified:
         200 of the default model, 100 of the 2020 project's.
 
         Args:
-            strokes: a Drawing, or one array (n, 2) a stroke, x and y with y growing downwards; a third column is
-                ignored.
+            strokes: a Drawing, or points [[x, y], ..], one array (n, 2) a stroke, or columns [[x..], [y..]], (2, n), as
+                Google's files have them; y grows downwards, and times, a third number or row, are ignored.
             simplified: whether the strokes are in Google's simplified form already: integers from 0 to 255. By default
                 a Drawing says so itself, and other strokes are in the pen's own units.
             top: how many words; fewer come back when the model knows fewer.
+            layout: `points`, `columns`, or `auto`, which sees it, and reads points where every stroke has two or three
+                rows of two or three numbers. The answer's `layout` says which was read.
 
         Raises:
-            FormatError: no strokes, an empty one, or values that are not finite or out of range.
-            ConfigError: `top` is below 1, or `simplified` is not what the Drawing says.
+            FormatError: no strokes, an empty one, strokes in both layouts, or values that are not finite or out of
+                range.
+            ConfigError: `top` is below 1, `layout` is none of these, or `simplified` is not what the Drawing says.
             ArgumentTypeError: `simplified` is neither a truth value nor None.
         """
-        return self._predict([_in_simplified_form(strokes, simplified)], top)[0]
+        return self._predict([_in_simplified_form(strokes, simplified, layout)], top)[0]
 
     def predict_many(
-        self, drawings: Iterable[Sequence[ArrayLike] | Drawing], *, simplified: bool | None = None, top: int = 5
-    ) -> list[list[Guess]]:
-        """As `predict`, for many drawings at once; some may be Drawings and others strokes.
+        self,
+        drawings: Iterable[Sequence[ArrayLike] | Drawing],
+        *,
+        simplified: bool | None = None,
+        top: int = 5,
+        layout: str = "auto",
+    ) -> list[Guesses]:
+        """As `predict`, for many drawings at once, the layout of each seen for itself; some may be Drawings.
 
         Raises:
             FormatError, ConfigError: as `predict`; and which drawing it is, counted from 1.
@@ -116,22 +142,23 @@ class Recognizer:
         prepared = []
         for number, strokes in enumerate(expect_items(drawings, "drawings", "a list of drawings"), start=1):
             try:
-                prepared.append(_in_simplified_form(strokes, simplified))
+                prepared.append(_in_simplified_form(strokes, simplified, layout))
             except FormatError as error:
                 raise FormatError(f"drawing {number}: {error.reason}") from error
             except ConfigError as error:
                 raise ConfigError(f"drawing {number}: {error}") from error
         return self._predict(prepared, top)
 
-    def _predict(self, drawings: Sequence[Sequence[NDArray[np.uint8]]], top: int) -> list[list[Guess]]:
+    def _predict(self, drawings: Sequence[tuple[list[NDArray[np.uint8]], Layout | None]], top: int) -> list[Guesses]:
         if isinstance(top, bool) or not isinstance(top, int | np.integer) or top < 1:
             raise ConfigError(f"top should be 1 or more, got {top!r}")
+        rows = self._probabilities_of([strokes for strokes, _ in drawings])
         return [
-            [Guess(self.classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]]
-            for row in self._probabilities_of(drawings)
+            Guesses((Guess(self.classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]), layout)
+            for row, (_, layout) in zip(rows, drawings, strict=True)
         ]
 
-    def predict_drawing(self, drawing: Drawing, *, top: int = 5) -> list[Guess]:
+    def predict_drawing(self, drawing: Drawing, *, top: int = 5) -> Guesses:
         """As `predict`, which takes a Drawing, too.
 
         Raises:
@@ -149,7 +176,7 @@ class Recognizer:
             ArgumentTypeError: `drawings` is no list.
         """
         return self._probabilities_of(
-            [_check_simplified(strokes) for strokes in expect_items(drawings, "drawings", "a list of drawings")]
+            [_checked(*gather(strokes)[:2]) for strokes in expect_items(drawings, "drawings", "a list of drawings")]
         )
 
     def _probabilities_of(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.float64]:
@@ -166,19 +193,26 @@ class Recognizer:
         return self._model.probabilities(points, lengths)
 
 
-def _in_simplified_form(strokes: Sequence[ArrayLike] | Drawing, simplified: bool | None) -> list[NDArray[np.uint8]]:
+def _in_simplified_form(
+    strokes: Sequence[ArrayLike] | Drawing, simplified: bool | None, layout: str
+) -> tuple[list[NDArray[np.uint8]], Layout | None]:
+    """The strokes, uint8 (n, 2), in Google's form, and the layout that they were read in."""
     expect(simplified, (bool, np.bool_, NoneType), "simplified", "True, False or None")
+    read: Layout | None
     if isinstance(strokes, Drawing):
+        check_choice(layout)
         is_simplified = strokes.is_simplified
         if simplified not in (None, is_simplified):
             said = "simplified" if is_simplified else "raw"
             raise ConfigError(f"simplified = {simplified} was given with a Drawing that is {said}; leave it out")
-        strokes, simplified = strokes.strokes, is_simplified
-    return _check_simplified(strokes) if simplified else simplify(strokes)
+        simplified, read = is_simplified, strokes.source_layout
+        points, offsets, _ = gather(strokes.strokes, "points")
+    else:
+        points, offsets, read = gather(strokes, layout)
+    return (_checked if simplified else simplify_gathered)(points, offsets), read
 
 
-def _check_simplified(strokes: Sequence[ArrayLike]) -> list[NDArray[np.uint8]]:
-    points, offsets = gather(strokes)
+def _checked(points: NDArray[np.float64], offsets: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
     # All at once, since each call takes as long as a stroke's numbers.
     with np.errstate(invalid="ignore"):
         simplified = points.astype(np.uint8)

@@ -134,8 +134,8 @@ def to_bitmap(strokes: Sequence[ArrayLike]) -> NDArray[np.uint8]:
     than 18, the mean is 0.2 of 255.
 
     Args:
-        strokes: one array (n, 2) a stroke, x and y. If all are uint8, they are in Google's simplified form; others
-            are raw and are simplified first.
+        strokes: as `simplify` takes them. If all are uint8, they are in Google's simplified form; others are raw and
+            are simplified first.
 
     Raises:
         FormatError: as `simplify`.
@@ -144,7 +144,9 @@ def to_bitmap(strokes: Sequence[ArrayLike]) -> NDArray[np.uint8]:
     """
     simplified: Sequence[Any] = strokes
     if all(getattr(stroke, "dtype", None) == np.uint8 for stroke in strokes):
-        check_simplified(Drawing("", simplified))
+        drawing = Drawing("", simplified)
+        check_simplified(drawing)
+        simplified = drawing.strokes
     else:
         simplified = simplify(strokes)
     offset = (_SQUARE - np.concatenate(simplified, dtype=np.float64).max(axis=0)) / 2 + _PADDING + _LINE_DIAMETER / 2

@@ -18,14 +18,15 @@ with the way between them. The signed distances of a line's samples lie between 
 one; only where these are equal but for rounding has each to be looked at.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quickstroke.compiled import jit
-from quickstroke.errors import FormatError, shown
+from quickstroke.errors import FormatError
+from quickstroke.layouts import Layout, arrays_of
 
 # https://github.com/googlecreativelab/quickdraw-dataset, "Simplified Drawing files"; the spacing is always 1.
 SIDE = 255.0
@@ -177,69 +178,22 @@ def simplify_points(points: Any, offsets: Any) -> tuple[Any, Any]:
     return out, kept_offsets
 
 
-def _refuse(stroke: Any, index: int) -> NoReturn:
-    """Says what keeps a stroke from being an array of points."""
-    name = f"strokes[{index}]"
-    try:
-        points = list(stroke)
-    except TypeError:
-        points = []
-    widths = []
-    for j, point in enumerate(points):
-        try:
-            array = np.asarray(point)
-        except (TypeError, ValueError, RuntimeError):
-            array = np.asarray(None)
-        if array.dtype.kind not in "iuf" or array.shape not in ((2,), (3,)):
-            hint = ""
-            if array.dtype.kind in "iuf" and array.ndim == 0:
-                hint = "; one stroke alone has to be put into a list"
-            elif array.dtype.kind in "iuf" and array.ndim == 1 and len(array) > 3 and len(points) in (2, 3):
-                hint = "; a row of all x and one of all y, as in ndjson files, have to be transposed"
-            raise FormatError(f"{name}[{j}] is {shown(point)}; expected numbers x and y, perhaps a time{hint}")
-        widths.append(len(array))
-    for j, width in enumerate(widths):
-        if width != widths[0]:
-            raise FormatError(
-                f"{name}[{j}] has {width} numbers and {name}[0] has {widths[0]}; expected the same of all"
-            )
-    raise FormatError(f"{name} is {shown(stroke)}; expected an array (n, 2)")
-
-
-def gather(strokes: Iterable[ArrayLike]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """All points of a drawing, float64 (P, 2), and the offsets of its strokes therein, int64.
+def gather(strokes: Iterable[ArrayLike], layout: str = "auto") -> tuple[NDArray[np.float64], NDArray[np.int64], Layout]:
+    """All points of a drawing, float64 (P, 2), the offsets of its strokes therein, int64, and the layout they were in.
 
     Raises:
-        FormatError: no stroke, one without points, or something that is no array of points.
+        FormatError, ConfigError: as `arrays_of`.
     """
-    try:
-        if isinstance(strokes, (str, bytes, Mapping)):
-            raise TypeError
-        strokes = list(strokes)
-    except TypeError:
-        raise FormatError(f"the drawing is {shown(strokes)}; expected a list of strokes") from None
-    if not strokes:
-        raise FormatError("the drawing has no stroke; expected at least one")
-    arrays = []
-    for i, stroke in enumerate(strokes):
-        try:
-            array = np.asarray(stroke)
-        except (TypeError, ValueError, RuntimeError):  # the last by a tensor that needs its gradient
-            _refuse(stroke, i)
-        if array.ndim > 0 and len(array) == 0:
-            raise FormatError(f"strokes[{i}] has no point; expected at least one")
-        if array.dtype.kind not in "iuf" or array.ndim != 2 or array.shape[1] not in (2, 3):
-            _refuse(stroke, i)
-        arrays.append(array)
+    arrays, read = arrays_of(strokes, layout)
     offsets = np.zeros(len(arrays) + 1, np.int64)
     np.cumsum([len(array) for array in arrays], out=offsets[1:])
     points = np.empty((offsets[-1], 2))
     for array, begin in zip(arrays, offsets, strict=False):
         points[begin : begin + len(array)] = array[:, :2]
-    return points, offsets
+    return points, offsets, read
 
 
-def simplify(strokes: Iterable[ArrayLike]) -> list[NDArray[np.uint8]]:
+def simplify(strokes: Iterable[ArrayLike], *, layout: str = "auto") -> list[NDArray[np.uint8]]:
     """A drawing as Google simplifies it: every stroke keeps its ends and the points that shape it.
 
     Where the drawing lies and how large it is does not matter, but for rounding. Every stroke has at least
@@ -252,19 +206,33 @@ def simplify(strokes: Iterable[ArrayLike]) -> list[NDArray[np.uint8]]:
 
     Args:
         strokes: at least one stroke, each (n, 2) or (n, 3) with n at least 1: x, y and perhaps a time, which
-            is not looked at. Finite numbers in any unit, y growing downwards.
+            is not looked at; or each (2, n) or (3, n), as Google's files have them. Finite numbers in any unit, y
+            growing downwards.
+        layout: `points`, [[x, y], ..], or `columns`, [[x..], [y..]]; `auto` sees which it is, and reads points where
+            every stroke has two or three rows of two or three numbers (`layout_of` tells).
 
     Returns:
         One uint8 array (m, 2) a stroke, x and y from 0 to 255, all of them views of one array.
 
     Raises:
-        FormatError: no stroke, a stroke without points, something that is no array of points, a number that
-            is not finite, or so many windings that they would take too long. `strokes[i][j]` counts from 0.
+        FormatError: no stroke, a stroke without points, something that is no array of points, strokes in both
+            layouts, a number that is not finite, or so many windings that they would take too long.
+            `strokes[i][j]` counts from 0, and points by j.
+        ConfigError: `layout` is none of these.
 
     Source: https://github.com/googlecreativelab/quickdraw-dataset, "Simplified Drawing files", and the text
     at the top of this module.
     """
-    points, offsets = gather(strokes)
+    points, offsets, _ = gather(strokes, layout)
+    return simplify_gathered(points, offsets)
+
+
+def simplify_gathered(points: NDArray[np.float64], offsets: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+    """As `simplify`, of what `gather` gives; `points` may be overwritten.
+
+    Raises:
+        FormatError: a number that is not finite, or too many windings.
+    """
     magnitude = np.abs(points).max()
     if not np.isfinite(magnitude):
         at = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])

@@ -50,9 +50,10 @@ class Spilled:
 class Spiller:
     """Brings files over, large ones in processes of their own; several threads may do so at a time."""
 
-    def __init__(self, words: Iterable[str] | None) -> None:
-        """Takes the drawings of `words`, None for all."""
+    def __init__(self, words: Iterable[str] | None, layout: str = "auto") -> None:
+        """Takes the drawings of `words`, None for all, whose strokes are read in `layout`."""
         self._words = None if words is None else sorted(words)
+        self._layout = layout
         self._running = set[subprocess.Popen[str]]()
         self._stopped = False
         self._lock = threading.Lock()
@@ -66,7 +67,7 @@ class Spiller:
             OSError: the files cannot be written.
         """
         if path.stat().st_size < _LARGE_BYTES:
-            return spill(path, folder, self._words)
+            return spill(path, folder, self._words, self._layout)
         # The child finds what this process finds.
         program = f"import sys; sys.path[:] = {sys.path!r}; from quickstroke import spill; spill.main()"
         with self._lock:
@@ -78,7 +79,7 @@ class Spiller:
             self._running.add(process)
         with process:
             assert process.stdin is not None and process.stdout is not None
-            process.stdin.write(json.dumps([str(path), str(folder), self._words]) + "\n")
+            process.stdin.write(json.dumps([str(path), str(folder), self._words, self._layout]) + "\n")
             process.stdin.flush()
             # It stays open: that it is closed tells the child that nobody waits any more.
             answer = process.stdout.read()
@@ -103,7 +104,7 @@ class Spiller:
                 process.kill()
 
 
-def spill(path: Path, folder: Path, words: Iterable[str] | None) -> Spilled:
+def spill(path: Path, folder: Path, words: Iterable[str] | None, layout: str) -> Spilled:
     """As `Spiller.spill`, here."""
     folder.mkdir(parents=True)
     takes = None if words is None else set(words)
@@ -116,7 +117,7 @@ def spill(path: Path, folder: Path, words: Iterable[str] | None) -> Spilled:
             raise FormatError(f"the word {drawing.word!r:.60} {reason}; a class needs a word that can be")
 
     try:
-        for number, drawing in enumerate(formats.read_file(path, check), start=1):
+        for number, drawing in enumerate(formats.read_file(path, check, layout=layout), start=1):
             if not drawing.word:
                 raise FormatError(f"drawing {number} has no word; a dataset needs one for each", path)
             if takes is not None and drawing.word not in takes:
@@ -154,11 +155,11 @@ def main() -> None:
     """What the process of a large file does: one JSON line in, one out."""
     # Of Ctrl-C, which a terminal sends to all processes, the other one tells by ending this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    path, folder, words = json.loads(sys.stdin.readline())
+    path, folder, words, layout = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     values: dict[str, Any]
     try:
-        values = dataclasses.asdict(spill(Path(path), Path(folder), words))
+        values = dataclasses.asdict(spill(Path(path), Path(folder), words, layout))
     except FormatError as error:
         values = {"format": [error.reason, error.offset, error.line]}
     except OSError as error:

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from huggingface_hub import ModelCard
 from small_models import CLASSES
 
 import quickstroke as qs
@@ -56,7 +55,7 @@ class Url(str):
 @pytest.fixture
 def fake(monkeypatch, tmp_path):
     fake = FakeHub()
-    monkeypatch.setattr(hub, "HfApi", lambda: fake)
+    monkeypatch.setattr(hub.huggingface_hub, "HfApi", lambda: fake)
     monkeypatch.setattr(hub.huggingface_hub, "get_token", lambda: fake.token)
     monkeypatch.chdir(tmp_path)
     return fake
@@ -77,7 +76,9 @@ def test_the_folder_holds_the_model_and_a_readme_that_the_hub_reads(fake, traine
     folder, published = Path("hub") / NAME, load_model(Path("lstm/three") / f"{NAME}.model")
     assert load_model(folder / "model.safetensors").card == published.card
     assert qs.load(folder / "model.onnx").card == published.card | {"graph": 1}
-    card = ModelCard((folder / "README.md").read_text(encoding="utf-8"), ignore_metadata_errors=False)
+    card = hub.huggingface_hub.ModelCard(
+        (folder / "README.md").read_text(encoding="utf-8"), ignore_metadata_errors=False
+    )
     data = card.data
     assert (data.license, data.library_name, data.datasets) == ("mit", "quickstroke", ["google/quickdraw"])
     assert data.metrics == ["accuracy"] and "quickdraw" in data.tags and data.model_name == NAME
@@ -146,4 +147,4 @@ def test_a_readme_without_figures():
     for figures in ({}, {"figures": {"val": {"top1": 0.5}}}):
         text = hub.readme(card | figures, "a/b")
         assert "| split |" not in text and "Words: cat, dog." in text
-        assert ModelCard(text).data.license == "mit"
+        assert hub.huggingface_hub.ModelCard(text).data.license == "mit"

@@ -289,7 +289,6 @@ def test_truncated_gzip_is_refused(tmp_path: Path) -> None:
         ({"countrycode": "日本"}, "countrycode '日本'"),
         ({"strokes": []}, "no strokes"),
         ({"strokes": [np.zeros((0, 2), np.uint8)]}, "stroke 1 has the shape"),
-        ({"strokes": [np.zeros((4, 3), np.uint8)]}, "stroke 1 has the shape"),
         ({"strokes": [np.zeros((2, 2))]}, "raw"),
         ({"strokes": [np.zeros((1, 2), np.uint8)] * 65_536}, "number of strokes 65536"),
         ({"strokes": [np.zeros((65_536, 2), np.uint8)]}, "number of points in a stroke 65536"),

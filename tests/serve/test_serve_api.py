@@ -1,6 +1,8 @@
 """What the API answers when all is well, and to wrong paths and methods; headers, CORS, metrics."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,7 +38,7 @@ def test_guesses_are_those_of_the_recognizer(client, recognizer, simplified):
         assert answer.status_code == 200
         body = answer.json()
         check(body["guesses"], recognizer.predict(drawing.strokes, simplified=simplified, top=7))
-        assert body.keys() == {"guesses", "model", "ms"}
+        assert body.keys() == {"guesses", "layout", "model", "ms"}
         assert body["model"] == recognizer.name and body["ms"] > 0
 
 
@@ -95,6 +97,60 @@ def test_the_content_type_may_name_its_charset(client):
     content = json.dumps({"strokes": SQUARE})
     for kind in ("application/json; charset=utf-8", 'Application/JSON;charset="UTF-8"', "application/json;"):
         assert client.post("recognize", content=content, headers={"Content-Type": kind}).status_code == 200
+
+
+# --- layouts
+
+LINE, BEND = [[0, 10], [200, 40]], [[5, 90], [60, 3], [100, 80]]  # as points two and three, as columns two and two
+
+
+def transposed(strokes):
+    return [np.transpose(stroke).tolist() for stroke in strokes]
+
+
+def test_points_and_columns_of_a_drawing_have_the_same_guesses(client):
+    for drawing in synthetic_drawings(1, simplified=False):
+        columns = rows(drawing.strokes)
+        answers = [client.post("recognize", {"strokes": s}).json() for s in (columns, transposed(columns))]
+        assert [answer["layout"] for answer in answers] == ["columns", "points"]
+        assert answers[0]["guesses"] == answers[1]["guesses"]
+
+
+def test_the_example_of_the_readme_is_read_as_columns(client, recognizer):
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    strokes = json.loads(re.search(r"-d '(\{\"strokes\".*\})'", text)[1])["strokes"]
+    body = client.post("recognize", {"strokes": strokes}).json()
+    assert body["layout"] == "columns"
+    check(body["guesses"], recognizer.predict(transposed(strokes), layout="points"))
+
+
+@pytest.mark.parametrize("strokes", [[LINE], [LINE, LINE], [BEND], [LINE, BEND], [[[1, 2, 0], [3, 4, 9], [5, 9, 20]]]])
+def test_strokes_that_may_be_both_are_columns_unless_the_client_says_so(client, recognizer, strokes):
+    by_layout = {
+        layout: client.post("recognize", {"strokes": strokes, **({"layout": layout} if layout else {})}).json()
+        for layout in (None, "auto", "columns", "points")
+    }
+    assert [body["layout"] for body in by_layout.values()] == ["columns", "columns", "columns", "points"]
+    for layout in (None, "auto", "columns"):
+        check(by_layout[layout]["guesses"], recognizer.predict(transposed(strokes), layout="points"))
+    check(by_layout["points"]["guesses"], recognizer.predict(strokes, layout="points"))
+
+
+def test_one_stroke_that_can_only_be_points_decides(client, recognizer):
+    strokes = [LINE, [[7, 9]], BEND]
+    body = client.post("recognize", {"strokes": strokes}).json()
+    assert body["layout"] == "points"
+    check(body["guesses"], recognizer.predict(strokes))
+
+
+def test_each_drawing_of_a_batch_has_its_own_layout(client, recognizer):
+    drawings = [[LINE], [LINE, [[7, 9]]], SQUARE]
+    results = client.post("recognize-batch", {"drawings": drawings}).json()["results"]
+    assert [result["layout"] for result in results] == ["columns", "points", "columns"]
+    results = client.post("recognize-batch", {"drawings": drawings[:2], "layout": "points"}).json()["results"]
+    for result, strokes in zip(results, drawings, strict=False):
+        assert result["layout"] == "points"
+        check(result["guesses"], recognizer.predict(strokes))
 
 
 # --- recognize-batch

@@ -108,8 +108,6 @@ def test_numbers_that_are_not_finite(client, text):
         ({"strokes": "abc"}, "strokes"),
         ({"strokes": []}, "strokes"),
         ({"strokes": [[]]}, "strokes[0]"),
-        ({"strokes": [[[1, 2, 3]]]}, "strokes[0]"),
-        ({"strokes": [[[1], [1], [1], [1]]]}, "strokes[0]"),
         ({"strokes": [*SQUARE, [[], []]]}, "strokes[1][0]"),
         ({"strokes": [[[1], ["1"]]]}, "strokes[0][1][0]"),
         ({"strokes": [[[1], [True]]]}, "strokes[0][1][0]"),
@@ -123,6 +121,8 @@ def test_numbers_that_are_not_finite(client, text):
         ({"strokes": SQUARE, "top": "5"}, "top"),
         ({"strokes": SQUARE, "top": 2.5}, "top"),
         ({"strokes": SQUARE, "top": True}, "top"),
+        ({"strokes": SQUARE, "layout": "rows"}, "layout"),
+        ({"strokes": SQUARE, "layout": None}, "layout"),
         ({"strokes": SQUARE, "topp": 3}, "topp"),
         ({"strokes": SQUARE, "\ud800": 3}, None),
         ({"strokes": SQUARE, "x" * 10_000: 3}, "x" * 80),
@@ -162,6 +162,27 @@ def test_rows_of_unequal_length(client, stroke):
     refused(answer, 422, "invalid_stroke", field="drawings[1][1]")
 
 
+@pytest.mark.parametrize("stroke", [[[1], [1], [1], [1]], [[1, 2, 3, 4]], [[1, 2, 3, 4]] * 5])
+def test_strokes_of_neither_layout(client, stroke):
+    answer = client.post("recognize", {"strokes": [stroke]})
+    message = refused(answer, 422, "invalid_stroke", field="strokes[0]")
+    assert message.startswith("strokes[0] has ") and "; expected points [[x, y], ..] or columns [[x..]" in message
+
+
+def test_strokes_that_contradict_each_other(client):
+    points, columns, either = [[1, 2]] * 4, [[1, 2, 3, 4], [5, 6, 7, 8]], [[1, 2], [3, 4]]
+    answer = client.post("recognize", {"strokes": [either, points, columns]})
+    message = refused(answer, 422, "invalid_stroke", field="strokes[2]")
+    why = "expected points [[x, y], ..], since strokes[1] is written so"
+    assert message == f"strokes[2] has 2 rows of 4 numbers; {why}"
+    answer = client.post("recognize-batch", {"drawings": [[points], [columns], [columns, either, points]]})
+    message = refused(answer, 422, "invalid_stroke", field="drawings[2][2]")
+    assert message.endswith("expected columns [[x..], [y..]], since drawings[2][0] is written so")
+    answer = client.post("recognize", {"strokes": [either, columns], "layout": "points"})
+    message = refused(answer, 422, "invalid_stroke", field="strokes[1]")
+    assert message.endswith("expected points [[x, y], ..], since layout is 'points'")
+
+
 @pytest.mark.parametrize("value", [-1, 256, 0.5, 1e300])
 def test_what_is_not_simplified(client, value):
     strokes = [*SQUARE, [[0, value], [0, 0]]]
@@ -178,6 +199,7 @@ def test_what_is_not_simplified(client, value):
     [
         ("strokes", [[[1], [1]]] * 5, [[[1], [1]]] * 6),
         ("points", [[[1] * 8, [1] * 8], [[1, 2], [3, 4]]], [[[1] * 8, [1] * 8], [[1, 2, 3], [4, 5, 6]]]),
+        ("points", [[[1, 1]] * 8, [[1, 2]] * 2], [[[1, 1, 0]] * 8, [[1, 2, 0]] * 3]),
     ],
 )
 @pytest.mark.parametrize("simplified", [True, False])
@@ -195,8 +217,8 @@ def test_too_many_strokes_and_points(new_client, recognizer, name, most, more, s
 def test_lists_that_would_fill_memory_are_refused_unparsed(client, is_small, unit):
     body = b'{"strokes":[' + unit * (2_000_000 // len(unit)) + b"[[1],[2]]]}"
     answer = client.post("recognize", content=body, headers=JSON)
-    message = refused(answer, 422, "too_many_strokes", field="the body", limit=128_066)
-    assert "lists and objects, at most 128066 are taken" in message
+    message = refused(answer, 422, "too_many_strokes", field="the body", limit=139_810)
+    assert "lists and objects, at most 139810 are taken" in message
 
     def take():
         with pytest.raises(Refused):
@@ -208,6 +230,9 @@ def test_lists_that_would_fill_memory_are_refused_unparsed(client, is_small, uni
 def test_as_many_lists_as_a_batch_may_have_are_taken(client):
     batch = {"drawings": [[[[1], [2], [3]]] * 500] * 64}
     assert len(client.post("recognize-batch", json=batch).json()["results"]) == 64
+    batch = {"drawings": [[[[1, 2]] * 2_000]] * 63 + [[[[1, 2]] * 13_000]]}
+    assert client.post("recognize-batch", json=batch).status_code == 200
+    assert client.post("recognize", json={"strokes": [[[i, 2] for i in range(20_000)]]}).status_code == 200
 
 
 def test_too_many_drawings(new_client, recognizer):

@@ -94,7 +94,8 @@ def test_limits_are_described(new_client, recognizer):
     assert drawings["maxItems"] == 2
     for strokes in (properties("recognize")["strokes"], drawings["items"]):
         assert strokes["maxItems"] == 3
-        assert strokes["items"]["items"]["maxItems"] == 12
+        columns, points = strokes["items"]["anyOf"]
+        assert columns["items"]["maxItems"] == points["maxItems"] == 12
 
 
 # --- made up
@@ -113,6 +114,8 @@ def test_what_the_schema_allows(api, name):
 
     check()
     allowed = {"ok", "invalid_stroke", "not_simplified", "too_many_points"} if name in POSTS else {"ok"}
+    if name == "recognize-batch":  # several drawings with too many points have too many lists
+        allowed.add("too_many_strokes")
     assert codes <= allowed
 
 
@@ -144,12 +147,20 @@ def operation_case(api, name, mode=schemathesis.GenerationMode.POSITIVE):
 
 
 def made_even(case):
-    """A case whose rows are equally long, as short as the limit of points asks, and whose numbers fit `simplified`."""
+    """A case whose rows are equally long, in one layout, as short as the limit of points asks, and whose numbers fit
+    `simplified`."""
 
     def even(strokes):
+        layout = case.body.get("layout", "auto")
+        is_points = layout == "points" or (layout == "auto" and len(strokes[0]) not in (2, 3))
+        most = LIMITS.points // LIMITS.strokes
         for rows in strokes:
-            n = min(*map(len, rows), LIMITS.points // LIMITS.strokes)
-            rows[:] = [[int(abs(x)) % 256 if case.body.get("simplified") else x for x in row[:n]] for row in rows]
+            if is_points:
+                rows[:] = [(row * 2)[:2] for row in rows[:most]]
+            else:
+                n = min(*map(len, rows), most) if len(rows) > 1 else 1
+                rows[:] = [row[:n] for row in (rows * 2)[:2]]
+            rows[:] = [[int(abs(x)) % 256 if case.body.get("simplified") else x for x in row] for row in rows]
 
     for strokes in case.body.get("drawings", [case.body.get("strokes")]):
         even(strokes)

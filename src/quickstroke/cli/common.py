@@ -31,6 +31,7 @@ from rich.text import Text
 
 from quickstroke.cli import printable, silence
 from quickstroke.errors import ConfigError
+from quickstroke.layouts import LayoutChoice
 
 Options = TypeVar("Options")
 
@@ -41,6 +42,14 @@ _LEAST_COLUMNS = 20
 MODEL = (
     "a .model, .onnx or .safetensors file, a run folder, or the name of a published model (default: the default model)"
 )
+
+StrokeLayout = Annotated[
+    LayoutChoice,
+    tyro.conf.arg(
+        help="how ndjson and CSV files write strokes: `points` [[x, y], ..] or `columns` [[x..], [y..]]; `auto` sees "
+        "it for each drawing, and reads columns where every stroke has 2 or 3 rows of 2 or 3 numbers"
+    ),
+]
 
 Json = Annotated[
     bool, tyro.conf.arg(help="print one JSON object on one line and nothing else on stdout; the rest goes to stderr")
@@ -203,12 +212,14 @@ def note(text: str) -> None:
     print(printable(text), file=sys.stderr, flush=True)
 
 
-def drawing_files(sources: Sequence[str]) -> tuple[Path, ...]:
-    """The files of `formats.find_sources`; what it leaves out is told."""
+def drawing_files(sources: Sequence[str], layout: str = "auto") -> tuple[Path, ...]:
+    """The files of `formats.find_sources`; what it leaves out is told, and a `--layout` without effect."""
     from quickstroke import formats
 
     found = formats.find_sources(sources)
     note_left_out([path.name for path in found.ignored], [path.name for path in found.repeated])
+    if layout != "auto" and not any(map(formats.has_layouts, found.files)):
+        note("--layout has no effect: none of the files is .ndjson or .csv")
     return found.files
 
 

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from quickstroke.cli import printable, tables
-from quickstroke.cli.common import Answer, Json, answer, drawing_files, note, optional, parse, percent, progress
+from quickstroke.cli.common import (
+    Answer,
+    Json,
+    StrokeLayout,
+    answer,
+    drawing_files,
+    note,
+    optional,
+    parse,
+    percent,
+    progress,
+)
 from quickstroke.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
@@ -37,6 +48,7 @@ class Options:
         Literal["train", "val", "test", "reserved"] | None,
         optional("which drawings of the prepared dataset (default: val)", "{train,val,test,reserved}"),
     ] = None
+    layout: StrokeLayout = "auto"
     classes: Annotated[
         str | None,
         optional("classes of a model without a card, in the order of its output layer, one a line", "FILE"),
@@ -96,6 +108,8 @@ def _check(options: Options) -> None:
         note("--batch-size has no effect: the honest protocol does not depend on it")
     if options.split and options.files:
         note("--split has no effect without --data: every drawing of the files is taken")
+    if options.layout != "auto" and options.data:
+        note("--layout has no effect on a prepared dataset")
     if options.partial and options.protocol == "published":
         raise ConfigError("--partial goes with the protocol `honest` only")
     if options.reestimate_batchnorm and options.protocol == "published":
@@ -197,7 +211,9 @@ def _drawings(options: Options, own: "PreparedDataset | None", classes: tuple[st
     data: Any
     if options.files:
         where = " ".join(options.files)
-        data, left_out = from_drawings(chain.from_iterable(map(read_file, drawing_files(options.files))), classes)
+        files = drawing_files(options.files, options.layout)
+        read = chain.from_iterable(read_file(path, layout=options.layout) for path in files)
+        data, left_out = from_drawings(read, classes)
         label_map, indices = np.arange(len(classes)), np.arange(len(data))
     else:
         data = PreparedDataset(options.data) if options.data else own

@@ -12,6 +12,7 @@ from quickstroke.cli.common import (
     MODEL,
     Answer,
     Json,
+    StrokeLayout,
     answer,
     checked_limit,
     drawing_files,
@@ -28,7 +29,8 @@ class Options:
     """Ranked words for each drawing of some files.
 
     A line has the file, the drawing's number in it, the word it was drawn for in brackets where the file says one, and
-    the guesses. Files are read by their format; strokes with three rows (x, y, time) are raw and are simplified first.
+    the guesses. Files are read by their format; strokes with three rows (x, y, time), or three numbers a point, are raw
+    and are simplified first.
     """
 
     files: Annotated[Positional[tuple[str, ...]], optional("drawing files, folders or glob patterns", "FILE...")]
@@ -42,6 +44,7 @@ class Options:
     ] = None
     top: Annotated[int, arg(metavar="N", help="words for each drawing")] = 5
     limit: Annotated[int | None, optional("only the first N drawings of each file", "N")] = None
+    layout: StrokeLayout = "auto"
     json: Json = False
 
 
@@ -60,14 +63,15 @@ def _predict(options: Options) -> Answer:
 
     from quickstroke import formats, recognizer
 
-    files = drawing_files(options.files)
+    files = drawing_files(options.files, options.layout)
     model = recognizer.load(options.model, options.classes)
     if model.note:
         note(model.note)
     drawings = []
     for path in files:
-        number = 0
-        for number, drawing in enumerate(islice(formats.read_file(path), limit), start=1):
+        number = n_points = 0
+        for number, drawing in enumerate(islice(formats.read_file(path, layout=options.layout), limit), start=1):
+            n_points += drawing.source_layout == "points"
             guesses = model.predict_drawing(drawing, top=options.top)
             ranked = "  ".join(f"{guess.word} {percent(guess.probability)}" for guess in guesses)
             drawn = f" [{printable(drawing.word)}]" if drawing.word else ""
@@ -79,9 +83,13 @@ def _predict(options: Options) -> Answer:
                         "number": number,
                         "word": drawing.word,
                         "key_id": str(drawing.key_id),
+                        "layout": drawing.source_layout,
                         "guesses": [guess._asdict() for guess in guesses],
                     }
                 )
         if not number:
             note(f"{path}: holds no drawing")
+        if n_points and options.layout == "auto":
+            rest = f", the other {number - n_points:,} as columns" * (number > n_points)
+            note(f"{path}: {n_points:,} drawing{'s' * (n_points != 1)} read as points{rest} (--layout decides)")
     return Answer({"model": model.name, "drawings": drawings})

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from quickstroke.categories import parse_classes
-from quickstroke.cli.common import Answer, Json, answer, note, note_left_out, optional, parse, progress, words
+from quickstroke.cli.common import (
+    Answer,
+    Json,
+    StrokeLayout,
+    answer,
+    note,
+    note_left_out,
+    optional,
+    parse,
+    progress,
+    words,
+)
 from quickstroke.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
@@ -47,6 +58,7 @@ class Options:
         optional("... the first of each class, kept from all other splits (default: 0)", "N"),
     ] = None
     limit: Annotated[int | None, optional("take the first N drawings of each class", "N")] = None
+    layout: StrokeLayout = "auto"
     recognized_only: Annotated[bool, arg(help="leave out what the game did not recognise")] = False
     drop_duplicates: Annotated[bool, arg(help="leave out drawings whose strokes their class has already")] = False
     held_out: Annotated[
@@ -70,6 +82,7 @@ def run(args: Sequence[str]) -> int:
 
 def _prepare(options: Options) -> Answer:
     from quickstroke import dataset
+    from quickstroke.formats import find_sources, has_layouts
     from quickstroke.preparation import folder_of
 
     if not options.sources:
@@ -92,6 +105,7 @@ def _prepare(options: Options) -> Answer:
                 classes=None if options.classes is None else parse_classes(options.classes),
                 split=_split(options),
                 limit=options.limit,
+                layout=options.layout,
                 recognized_only=options.recognized_only,
                 drop_duplicates=options.drop_duplicates,
                 held_out=options.held_out,
@@ -108,6 +122,8 @@ def _prepare(options: Options) -> Answer:
                 note(f"what is done is in {part}: the same command with --resume goes on")
             raise
     note_left_out(prepared.ignored_files, prepared.repeated_files)
+    if options.layout != "auto" and not any(has_layouts(path) for path in find_sources(options.sources).files):
+        note("--layout has no effect: none of the files is .ndjson or .csv")
     if prepared.known_files:
         n = len(prepared.known_files)
         note(f"passed over {n} {'file' if n == 1 else 'files'} that {prepared.path} has already")

@@ -27,15 +27,14 @@ class Options:
     run: Annotated[Positional[str], arg(metavar="RUN", help="the run folder")]
     into: Annotated[str, arg(metavar="DIR", help="the folder of published models")] = "lstm"
     replace: Annotated[bool, arg(help="replace another model of the same name")] = False
-    calibrate: Annotated[
+    no_calibrate: Annotated[
         bool,
         arg(
             help="do not adjust the output layer. By default its preference for classes of many drawings is reduced as "
             "far as the metric gains, on the split `val`, that the run was selected by, and a temperature is fitted; "
-            "the card tells what changed",
-            help_behavior_hint="",
+            "the card tells what changed"
         ),
-    ] = True
+    ] = False
     data: Annotated[str | None, optional("the run's dataset, where it is no longer where the run found it", "DIR")] = (
         None
     )
@@ -85,7 +84,7 @@ def _publish(options: Options) -> Answer:
         options.run,
         into,
         replace=options.replace,
-        calibrate=options.calibrate,
+        calibrate=not options.no_calibrate,
         data=options.data,
         test_data=options.test_data,
         without_data=options.without_data,

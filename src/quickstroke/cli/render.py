@@ -3,14 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
 from quickstroke.cli import printable
-from quickstroke.cli.common import Answer, Json, answer, checked_limit, drawing_files, note, optional, parse, progress
+from quickstroke.cli.common import (
+    Answer,
+    Json,
+    StrokeLayout,
+    answer,
+    checked_limit,
+    drawing_files,
+    note,
+    optional,
+    parse,
+    progress,
+)
 from quickstroke.drawing import Drawing
 from quickstroke.errors import ConfigError
 
@@ -33,6 +44,7 @@ class Options:
     into: Annotated[str, arg(metavar="OUT", help="the file to write; an earlier one is replaced")]
     animate: Annotated[bool, arg(help="replay how the drawings were drawn")] = False
     limit: Annotated[int | None, optional("only the first N drawings of each file", "N")] = None
+    layout: StrokeLayout = "auto"
     size: Annotated[int | None, optional("the side of a drawing in a picture (default: 192)", "PIXELS")] = None
     columns: Annotated[int | None, optional("drawings in a row (default: 6, or as many as rows)", "N")] = None
     no_captions: Annotated[bool, arg(help="leave out each drawing's number in its file and its word")] = False
@@ -58,7 +70,7 @@ def _render(options: Options) -> Answer:
     _check(options, ending)
     options = replace(options, limit=checked_limit(options.limit))
 
-    files = drawing_files(options.files)
+    files = drawing_files(options.files, options.layout)
     left_out: list[str] = []
     if ending == ".npy":
         n = _write_bitmaps(options, files)
@@ -98,7 +110,9 @@ def _write_bitmaps(options: Options, files: Sequence[Path]) -> int:
     """Writes a .npy; returns how many drawings it has."""
     from quickstroke import formats, render
 
-    drawings = (drawing for path in files for drawing in islice(formats.read_file(path), options.limit))
+    drawings = chain.from_iterable(
+        islice(formats.read_file(path, layout=options.layout), options.limit) for path in files
+    )
     with progress("drawings") as bar:
         return render.write_bitmaps(options.into, bar.track(drawings, description="drawing"))
 
@@ -122,7 +136,7 @@ def _write_picture(options: Options, ending: str, files: Sequence[Path]) -> tupl
     captions: list[str] = []
     left_out: list[str] = []
     for path in files:
-        rest = formats.read_file(path)
+        rest = formats.read_file(path, layout=options.layout)
         for number, drawing in enumerate(islice(rest, limit), start=1):
             drawings.append(drawing)
             captions.append(drawing.word if limit == 1 else f"{number}. {drawing.word}".rstrip())

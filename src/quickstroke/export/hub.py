@@ -7,13 +7,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
-from huggingface_hub import EvalResult, HfApi, ModelCardData
-
 from quickstroke.errors import ConfigError, DownloadError, first_line
 from quickstroke.export import onnx, safetensors
 from quickstroke.files import atomic_write, write_text
 from quickstroke.published import LoadedModel
+from quickstroke.telemetry import import_huggingface_hub
+
+huggingface_hub = import_huggingface_hub()
 
 DATASET = "google/quickdraw"
 _REPO = re.compile(r"([\w.-]+/)?[\w.-]+", re.ASCII)
@@ -25,7 +25,7 @@ def default_repo(name: str) -> str:
     user = "USER"
     if is_logged_in():
         try:
-            user = HfApi().whoami()["name"]
+            user = huggingface_hub.HfApi().whoami()["name"]
         except Exception as error:  # the network's and the Hub's have no common root
             raise DownloadError(f"the Hub does not say who is logged in: {first_line(error)}") from error
     return f"{user}/quickstroke-{name}"
@@ -62,7 +62,7 @@ def push(folder: Path, repo: str) -> str:
     Raises:
         DownloadError: the Hub cannot be reached, or refuses.
     """
-    api = HfApi()
+    api = huggingface_hub.HfApi()
     try:
         url = api.create_repo(repo, exist_ok=True)
         api.upload_folder(repo_id=url.repo_id, folder_path=folder, allow_patterns=list(FILES))
@@ -77,7 +77,7 @@ def readme(card: dict[str, Any], repo: str) -> str:
     """README.md of a model with this card."""
     figures = card.get("figures") or {}
     results = [
-        EvalResult(
+        huggingface_hub.EvalResult(
             task_type="image-classification",
             dataset_type=DATASET,
             dataset_name="Quick, Draw!",
@@ -90,7 +90,7 @@ def readme(card: dict[str, Any], repo: str) -> str:
         for k in (1, 3, 5)
         if f"top{k}" in values
     ]
-    metadata = ModelCardData(
+    metadata = huggingface_hub.ModelCardData(
         license="mit",
         library_name="quickstroke",
         tags=["quickdraw", "sketch-recognition", "lstm", "onnx"],

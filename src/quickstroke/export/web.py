@@ -10,10 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import onnxruntime  # type: ignore[import-untyped]
-
 from quickstroke.errors import WeightsError
 from quickstroke.files import atomic_folder, followed, write_to_disk
+from quickstroke.telemetry import import_onnxruntime
 
 FORMAT = "quickstroke web model"
 VERSION = 1
@@ -102,7 +101,7 @@ def _description(card: dict[str, Any]) -> dict[str, Any]:
 def _notices() -> dict[str, bytes]:
     """Licences that go along with the page and with what onnxruntime is made of."""
     notices = {}
-    third_party = Path(onnxruntime.__file__).parent / "ThirdPartyNotices.txt"
+    third_party = Path(import_onnxruntime().__file__).parent / "ThirdPartyNotices.txt"
     if third_party.is_file():
         notices["ort/ThirdPartyNotices.txt"] = third_party.read_bytes()
     licence = metadata.distribution("quickstroke").read_text("licenses/LICENSE")

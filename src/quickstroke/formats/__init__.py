@@ -7,7 +7,8 @@
 | .npz | sketch-rnn | the file's name |
 | .csv | Kaggle's, simplified or raw | in each row, where there is one |
 
-Each may be compressed, with `.gz` after its ending (but not .npz, which is an archive already).
+A text file's strokes may be written in columns, as the official ones are, or as points; `layout` may decide
+(`layouts`). Each file may be compressed, with `.gz` after its ending (but not .npz, which is an archive already).
 """
 
 import glob
@@ -21,6 +22,7 @@ from quickstroke.categories import canonical_word
 from quickstroke.drawing import Drawing
 from quickstroke.errors import FormatError, expect_items, expect_path
 from quickstroke.formats import binary, csv, ndjson, npz
+from quickstroke.layouts import check_choice
 
 ENDINGS = (".bin", ".bin.gz", ".ndjson", ".ndjson.gz", ".npz", ".csv", ".csv.gz")
 
@@ -29,6 +31,11 @@ def ending_of(path: Path) -> str | None:
     """The ending of ENDINGS that a file name has, or None."""
     name = path.name.lower()
     return next((ending for ending in ENDINGS if name.endswith(ending)), None)
+
+
+def has_layouts(path: Path) -> bool:
+    """Whether a file of this ending may write strokes as points or as columns."""
+    return (ending_of(path) or "").startswith((".ndjson", ".csv"))
 
 
 def word_of(path: Path) -> str:
@@ -100,36 +107,50 @@ def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
     return Sources(tuple(files.values()), tuple(ignored), tuple(repeated))
 
 
-def read_drawings(sources: Sequence[Path | str] | Path | str) -> Iterator[Drawing]:
+def read_drawings(sources: Sequence[Path | str] | Path | str, *, layout: str = "auto") -> Iterator[Drawing]:
     """The drawings of files, folders and glob patterns, one by one, in the order of `find_sources`.
 
+    Args:
+        sources: the files.
+        layout: as `read_file`.
+
     Raises:
+        ConfigError: `layout` is no choice.
         FormatError: at once for a source that cannot be found; on the way for a file that breaks its format, with the
             place.
         ArgumentTypeError: something that is no path.
     """
-    return chain.from_iterable(map(read_file, find_sources(sources).files))
+    check_choice(layout)
+    return chain.from_iterable(read_file(path, layout=layout) for path in find_sources(sources).files)
 
 
-def read_file(path: Path | str, check: Callable[[Drawing], None] | None = None) -> Iterator[Drawing]:
+def read_file(
+    path: Path | str, check: Callable[[Drawing], None] | None = None, *, layout: str = "auto"
+) -> Iterator[Drawing]:
     """The drawings of one file, in file order.
 
     Args:
+        path: the file.
+        layout: of strokes in ndjson and CSV files, whatever they are in others: `points`, `columns`, or `auto`, which
+            sees it for each drawing, and reads columns where every stroke has two or three rows of two or three
+            numbers. A drawing's `source_layout` says which was read.
         check: called with each drawing of a text file; a FormatError that it raises is told with the line.
 
     Raises:
         FormatError: the ending is unknown, or the file breaks its format; with the place.
+        ConfigError: `layout` is no choice.
     """
     path = Path(path)
+    check_choice(layout)
     match ending_of(path):
         case ".bin" | ".bin.gz":
             for block in binary.read_blocks(path, word_of(path)):
                 yield from block.drawings()
         case ".ndjson" | ".ndjson.gz":
-            yield from ndjson.read(path, check)
+            yield from ndjson.read(path, check, layout)
         case ".npz":
             yield from npz.read(path, word_of(path))
         case ".csv" | ".csv.gz":
-            yield from csv.read(path, check)
+            yield from csv.read(path, check, layout)
         case _:
             raise FormatError(f"has no ending of a drawing format; expected {', '.join(ENDINGS)}", path)

@@ -1,7 +1,8 @@
 """Kaggle's train and test CSV, simplified or raw (Quick, Draw! Doodle Recognition Challenge, 2018).
 
 Columns countrycode, drawing (JSON `[[[x..],[y..]],..]`, raw with `[t..]` as well), key_id, recognized, timestamp, word,
-in any order. Only drawing is needed: of the test files' drawings nobody is told the word.
+in any order; points `[[[x,y],..],..]` are read as well (`layouts`). Only drawing is needed: of the test files' drawings
+nobody is told the word.
 """
 
 import csv
@@ -19,8 +20,8 @@ _COLUMNS = ("countrycode", "drawing", "key_id", "recognized", "timestamp", "word
 _MAX_COLUMNS = 100
 
 
-def read(path: Path, check: Callable[[Drawing], None] | None = None) -> Iterator[Drawing]:
-    """The drawings of one CSV file.
+def read(path: Path, check: Callable[[Drawing], None] | None = None, layout: str = "auto") -> Iterator[Drawing]:
+    """The drawings of one CSV file, in the layout of each.
 
     Args:
         check: called with each drawing; a FormatError that it raises is told with the line.
@@ -60,7 +61,7 @@ def read(path: Path, check: Callable[[Drawing], None] | None = None) -> Iterator
                 elif row:
                     if len(row) != len(names):
                         raise FormatError(f"{len(row)} values where the header has {len(names)} columns")
-                    drawing = drawing_of(_record(dict(zip(names, row, strict=True))))
+                    drawing = drawing_of(_record(dict(zip(names, row, strict=True))), layout)
                     if check:
                         check(drawing)
                     yield drawing

@@ -2,11 +2,12 @@
 
 One JSON object a line with word, countrycode, timestamp, recognized, key_id and drawing
 (github.com/googlecreativelab/quickdraw-dataset). A simplified stroke is `[[x..], [y..]]`, integers from 0 to 255;
-a raw stroke is `[[x..], [y..], [t..]]`, t in milliseconds. Only `drawing` is needed to recognise one.
+a raw stroke is `[[x..], [y..], [t..]]`, t in milliseconds. Other programs write points, `[[x, y], ..]` for simplified
+and `[[x, y, t], ..]` for raw strokes: both are read (`layouts`). Only `drawing` is needed to recognise one.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,6 +18,7 @@ from quickstroke.categories import canonical_word
 from quickstroke.drawing import MAX_DRAWING_BYTES, UNKNOWN_COUNTRY, Drawing, check_simplified
 from quickstroke.errors import FormatError, shown
 from quickstroke.files import InputFile, atomic_write, refuse_html
+from quickstroke.layouts import Layout, decide, shape_of
 
 # The binary format has 16 bits for it; this many dots take as much memory as one line may.
 _MAX_STROKES = 10_000
@@ -24,8 +26,8 @@ _MAX_STROKES = 10_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def read(path: Path, check: Callable[[Drawing], None] | None = None) -> Iterator[Drawing]:
-    """The drawings of one file, simplified or raw; empty lines are passed over.
+def read(path: Path, check: Callable[[Drawing], None] | None = None, layout: str = "auto") -> Iterator[Drawing]:
+    """The drawings of one file, simplified or raw, in the layout of each; empty lines are passed over.
 
     Args:
         check: called with each drawing; a FormatError that it raises is told with the line.
@@ -40,7 +42,7 @@ def read(path: Path, check: Callable[[Drawing], None] | None = None) -> Iterator
             if not line.strip():
                 continue
             try:
-                drawing = parse_line(line)
+                drawing = parse_line(line, layout)
                 if check:
                     check(drawing)
                 yield drawing
@@ -49,8 +51,8 @@ def read(path: Path, check: Callable[[Drawing], None] | None = None) -> Iterator
                 raise FormatError(error.reason + cut, path, line=number) from error
 
 
-def parse_line(line: bytes | str) -> Drawing:
-    """One line of an official ndjson file.
+def parse_line(line: bytes | str, layout: str = "auto") -> Drawing:
+    """One line of an official ndjson file; `layout` as `parse_strokes`.
 
     Raises:
         FormatError: it is not JSON, not an object, or a value is missing, of the wrong type or out of range.
@@ -64,18 +66,18 @@ def parse_line(line: bytes | str) -> Drawing:
         raise FormatError(f"not valid JSON ({error})") from error
     if not isinstance(record, dict):
         raise FormatError(f"expected a JSON object with a key 'drawing', got {type(record).__name__}")
-    return drawing_of(record)
+    return drawing_of(record, layout)
 
 
-def drawing_of(record: dict[str, Any]) -> Drawing:
-    """A Drawing from the fields of an official JSON object or CSV row.
+def drawing_of(record: dict[str, Any], layout: str = "auto") -> Drawing:
+    """A Drawing from the fields of an official JSON object or CSV row; `layout` as `parse_strokes`.
 
     Raises:
         FormatError: a value is missing, of the wrong type or out of range.
     """
     if "drawing" not in record:
         raise FormatError("has no key 'drawing'")
-    strokes, times_ms = parse_strokes(record["drawing"])
+    strokes, times_ms, read_as = parse_strokes(record["drawing"], layout)
     word = record.get("word", "")
     country = record.get("countrycode")
     country = UNKNOWN_COUNTRY if country is None or country == "" else country
@@ -97,14 +99,21 @@ def drawing_of(record: dict[str, Any]) -> Drawing:
         timestamp_us=parse_timestamp(record.get("timestamp")),
         recognized=recognized,
         times_ms=times_ms,
+        source_layout=read_as,
     )
 
 
-def parse_strokes(value: Any) -> tuple[list[Any], list[Any] | None]:
-    """Strokes in JSON form, each two rows (simplified) or three (raw), into arrays.
+def parse_strokes(value: Any, layout: str = "auto") -> tuple[list[Any], list[Any] | None, Layout]:
+    """Strokes in JSON form, each of two rows or numbers a point (simplified) or three (raw), into arrays.
+
+    Args:
+        value: the strokes.
+        layout: `points`, `columns`, or `auto`, which sees it, and reads columns where every stroke has two or three
+            rows of two or three numbers.
 
     Returns:
-        (strokes, times_ms): uint8 (n, 2) arrays and None for simplified strokes, float64 (n, 2) and (n,) for raw.
+        (strokes, times_ms, layout): uint8 (n, 2) arrays and None for simplified strokes, float64 (n, 2) and (n,) for
+        raw; the layout that was read.
 
     Raises:
         FormatError: which stroke is wrong and how.
@@ -115,33 +124,54 @@ def parse_strokes(value: Any) -> tuple[list[Any], list[Any] | None]:
         raise FormatError("the drawing has no strokes; expected at least one")
     if len(value) > _MAX_STROKES:
         raise FormatError(f"the drawing has {len(value)} strokes; expected at most {_MAX_STROKES}")
+    read_as = decide(list(map(_shape, value, range(1, len(value) + 1))), "columns", layout, "stroke {}", first=1)
+    form = "[[x..],[y..]] or [[x..],[y..],[t..]]" if read_as == "columns" else "[[x,y],..] or [[x,y,t],..]"
+    what = "rows" if read_as == "columns" else "numbers a point"
     strokes: list[Any] = []
     times_ms: list[Any] = []
-    n_rows = len(value[0]) if isinstance(value[0], list) else 0
+    n_rows = 0
     for position, rows in enumerate(value, start=1):
-        if not isinstance(rows, list) or len(rows) not in (2, 3) or not all(isinstance(row, list) for row in rows):
-            raise FormatError(f"stroke {position} should be [[x..],[y..]] or [[x..],[y..],[t..]], got {shown(rows)}")
-        if len(rows) != n_rows:
-            raise FormatError(f"stroke {position} has {len(rows)} rows where the first stroke has {n_rows}")
-        if not rows[0]:
-            raise FormatError(f"stroke {position} has no points; expected at least one")
         if any(len(row) != len(rows[0]) for row in rows):
-            raise FormatError(f"stroke {position} has rows of unequal length: {[len(row) for row in rows]}")
+            lengths = [len(row) for row in rows]
+            raise FormatError(f"stroke {position} has rows of unequal length: {shown(lengths)}; expected {form}")
+        if read_as == "points":
+            rows = list(zip(*rows, strict=True))
+        n_rows = n_rows or len(rows)
+        if len(rows) != n_rows:
+            is_ambiguous = layout == "auto" and all(len(row) in (2, 3) for rows in value for row in rows)
+            hint = "; if they are points, say so by the layout 'points'" * (read_as == "columns" and is_ambiguous)
+            raise FormatError(f"stroke {position} has {len(rows)} {what} where the first stroke has {n_rows}{hint}")
         array = _numbers(rows, position)
         if n_rows == 2:
             if array.min() < 0 or array.max() > 255 or not np.array_equal(array, np.floor(array)):
                 raise FormatError(
-                    f"stroke {position} has two rows (simplified) but a value that is no integer from 0 to 255; "
-                    "raw strokes have a third row of times"
+                    f"stroke {position} has two {what} (simplified) but a value that is no integer from 0 to 255; "
+                    f"raw strokes have times as well: {form}"
                 )
             strokes.append(np.ascontiguousarray(array.T.astype(np.uint8)))
         else:
             strokes.append(np.ascontiguousarray(array[:2].T))
             times_ms.append(array[2])
-    return strokes, times_ms or None
+    return strokes, times_ms or None, read_as
 
 
-def _numbers(rows: list[list[Any]], position: int) -> Any:
+def _shape(rows: Any, position: int) -> tuple[int, int] | None:
+    """The shape of a stroke in JSON form; None where its rows are not equally long.
+
+    Raises:
+        FormatError: it is no list of lists, or has no point.
+    """
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, list) for row in rows):
+        raise FormatError(
+            f"stroke {position} should be [[x..],[y..]] or [[x..],[y..],[t..]], or [[x,y],..] or [[x,y,t],..], got "
+            f"{shown(rows)}"
+        )
+    if not any(rows):
+        raise FormatError(f"stroke {position} has no points; expected at least one")
+    return shape_of(rows)
+
+
+def _numbers(rows: Sequence[Sequence[Any]], position: int) -> Any:
     for row in rows:
         for value in row:
             if type(value) is not int and type(value) is not float:

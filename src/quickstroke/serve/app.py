@@ -1,6 +1,7 @@
 """The application: the page at `/` and the API under `/api/v1`, both on one recognizer."""
 
 import asyncio
+import copy
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -21,7 +22,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from quickstroke import __version__
-from quickstroke.recognizer import Guess, Recognizer
+from quickstroke.recognizer import Guesses, Recognizer
 from quickstroke.serve import schemas
 from quickstroke.serve.batching import Batcher
 from quickstroke.serve.bodies import Bodies, take
@@ -94,7 +95,7 @@ def create_app(recognizer: Recognizer, limits: Limits | None = None, cors: Seque
     async def recognize(request: Request) -> Response:
         """The most probable words for one drawing."""
         results, ms = await service.recognize(request, schemas.RecognizeRequest)
-        return JSONResponse({"guesses": _guesses(results[0]), "model": recognizer.name, "ms": ms})
+        return JSONResponse({**_answer(results[0]), "model": recognizer.name, "ms": ms})
 
     @app.post(
         f"{API}/recognize-batch",
@@ -104,8 +105,7 @@ def create_app(recognizer: Recognizer, limits: Limits | None = None, cors: Seque
     async def recognize_batch(request: Request) -> Response:
         """The most probable words for each of several drawings."""
         results, ms = await service.recognize(request, schemas.RecognizeBatchRequest)
-        answers = [{"guesses": _guesses(ranked)} for ranked in results]
-        return JSONResponse({"results": answers, "model": recognizer.name, "ms": ms})
+        return JSONResponse({"results": list(map(_answer, results)), "model": recognizer.name, "ms": ms})
 
     @app.get(f"{API}/model", response_model=schemas.ModelAnswer)
     async def model() -> Response:
@@ -160,7 +160,7 @@ class Service:
 
     async def recognize(
         self, request: Request, kind: type[schemas.RecognizeRequest | schemas.RecognizeBatchRequest]
-    ) -> tuple[list[list[Guess]], float]:
+    ) -> tuple[list[Guesses], float]:
         """Guesses for each drawing of a request, and the milliseconds that they took.
 
         Raises:
@@ -174,11 +174,12 @@ class Service:
                         asked = await asyncio.get_running_loop().run_in_executor(
                             self._threads, take, body, kind, self._limits, begin + self._limits.work_s
                         )
-                        results = await self._batcher.recognize(asked.drawings, asked.top)
+                        ranked = await self._batcher.recognize(asked.drawings, asked.top)
                 except TimeoutError:
                     message = f"the work took longer than {self._limits.work_s:g} seconds"
                     raise Refused(503, "too_slow", message, limit=self._limits.work_s) from None
-            self.metrics.recognized(len(results))
+            self.metrics.recognized(len(ranked))
+            results = list(map(Guesses, ranked, asked.layouts))
             return results, round((time.monotonic() - begin) * 1000, 3)
 
     @contextmanager
@@ -268,8 +269,9 @@ def warm_up(recognizer: Recognizer) -> None:
     recognizer.predict_many([_TRIANGLE] * _MANY)
 
 
-def _guesses(ranked: Sequence[Guess]) -> list[dict[str, Any]]:
-    return [guess._asdict() for guess in ranked]
+def _answer(guesses: Guesses) -> dict[str, Any]:
+    """What is said of one drawing."""
+    return {"guesses": [guess._asdict() for guess in guesses], "layout": guesses.layout}
 
 
 def _error(
@@ -328,7 +330,9 @@ def _described(kind: type[BaseModel], limits: Limits, examples: dict[str, Any], 
         drawings = schema["properties"]["drawings"]
         drawings["maxItems"], strokes = limits.drawings, drawings["items"]
     strokes["maxItems"] = limits.strokes
-    strokes["items"]["items"]["maxItems"] = limits.points  # the sum over the strokes has this limit, too
+    columns, points = (copy.deepcopy(form) for form in strokes["items"]["anyOf"])
+    columns["items"]["maxItems"] = points["maxItems"] = limits.points  # the sum over the strokes has this limit, too
+    strokes["items"] = {"anyOf": [columns, points]}
     body = {"required": True, "content": {"application/json": {"schema": schema, "examples": examples}}}
     responses: dict[int, Any] = {200: {"content": {"application/json": {"example": answer}}}}
     for status, (description, code, message) in _REFUSALS.items():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quickstroke.recognizer import Guess, Recognizer
+from quickstroke.recognizer import Guess, Guesses, Recognizer
 
 Drawing = list[NDArray[np.uint8]]
 
@@ -75,5 +75,5 @@ class Batcher:
                 n += len(job.drawings)
         return batch
 
-    def _predict(self, drawings: Sequence[Drawing], top: int) -> list[list[Guess]]:
+    def _predict(self, drawings: Sequence[Drawing], top: int) -> list[Guesses]:
         return self._recognizer.predict_many(drawings, simplified=True, top=top)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from quickstroke.errors import FormatError
+from quickstroke.layouts import Layout, decide, shape_of
 from quickstroke.serve.limits import Limits, Refused
 from quickstroke.serve.schemas import RecognizeBatchRequest, RecognizeRequest
 from quickstroke.simplification import simplify
@@ -22,6 +23,8 @@ Drawing = list[NDArray[np.uint8]]
 Kind = TypeVar("Kind", bound=BaseModel)
 
 _MOST_NAMES = 100
+# `[301.5,120.25],`
+_BYTES_OF_A_POINT = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +33,12 @@ class Asked:
 
     Attributes:
         drawings: in simplified form, strokes uint8 (n, 2).
+        layouts: how the strokes of each were read.
         top: how many words for each.
     """
 
     drawings: list[Drawing]
+    layouts: list[Layout]
     top: int
 
 
@@ -114,8 +119,11 @@ def take(
     Raises:
         Refused: which value is wrong and how, or what there is too much of.
     """
-    # A list of a few bytes takes a hundred, and twice: a stroke has up to four, a drawing one.
-    most = limits.drawings * (4 * limits.strokes + 1) + 2
+    # A list of a few bytes takes a hundred, and twice. Written in columns a stroke has up to four, a drawing one; in
+    # points there is one more for each: as many of them as a body has room for when it has numbers as pens give them.
+    in_columns = limits.drawings * (4 * limits.strokes + 1) + 2
+    in_points = limits.drawings * (limits.strokes + limits.points + 1) + 2
+    most = max(in_columns, min(in_points, limits.body_bytes // _BYTES_OF_A_POINT))
     n = body.count(b"[") + body.count(b"{")
     if n > most:
         message = f"{n} lists and objects, at most {most} are taken"
@@ -130,12 +138,14 @@ def take(
         drawings = request.drawings
         fields = [f"drawings[{i}]" for i in range(len(drawings))]
     _check_count("drawings", len(drawings), limits.drawings, "drawings")
-    simplified = []
+    simplified, layouts = [], []
     for strokes, field in zip(drawings, fields, strict=True):
         if time.monotonic() > deadline:
             raise Refused(503, "too_slow", f"the work took longer than {limits.work_s:g} seconds")
-        simplified.append(_simplified(strokes, field, limits, is_simplified=request.simplified))
-    return Asked(simplified, request.top)
+        layout = _layout(strokes, field, request.layout)
+        layouts.append(layout)
+        simplified.append(_simplified(strokes, field, limits, layout, is_simplified=request.simplified))
+    return Asked(simplified, layouts, request.top)
 
 
 def parse(body: bytes | bytearray, kind: type[Kind]) -> Kind:
@@ -193,17 +203,35 @@ def _check_count(name: str, n: int, limit: int, field: str) -> None:
         raise Refused(422, f"too_many_{name}", message, field=field, limit=limit)
 
 
-def _simplified(strokes: list[list[list[float]]], field: str, limits: Limits, *, is_simplified: bool) -> Drawing:
+def _layout(strokes: list[list[list[float]]], field: str, layout: str) -> Layout:
+    """How the strokes of a drawing are written, all of them.
+
+    Raises:
+        Refused: one of them is written in another way than the others or than the client says, or in no way.
+    """
+    shapes = [shape_of(rows) for rows in strokes]
+    try:
+        read = decide(shapes, "columns", layout, field + "[{}]")
+    except FormatError as error:
+        raise Refused(422, "invalid_stroke", error.reason, field=f"{field}[{error.stroke}]") from error
+    if None in shapes:
+        where = f"{field}[{shapes.index(None)}]"
+        what = "rows of equal length" if read == "columns" else "points of as many numbers each"
+        raise Refused(422, "invalid_stroke", f"{where}: its lists differ in length; expected {what}", field=where)
+    return read
+
+
+def _simplified(
+    strokes: list[list[list[float]]], field: str, limits: Limits, layout: Layout, *, is_simplified: bool
+) -> Drawing:
     _check_count("strokes", len(strokes), limits.strokes, field)
-    _check_count("points", sum(len(rows[0]) for rows in strokes), limits.points, field)
+    _check_count(
+        "points", sum(len(rows[0]) if layout == "columns" else len(rows) for rows in strokes), limits.points, field
+    )
     arrays = []
-    for i, rows in enumerate(strokes):
-        lengths = [len(row) for row in rows]
-        if len(set(lengths)) > 1:
-            where = f"{field}[{i}]"
-            message = f"{where}: rows of {', '.join(map(str, lengths))} numbers; expected equal lengths"
-            raise Refused(422, "invalid_stroke", message, field=where)
-        arrays.append(np.array(list(zip(*rows[:2], strict=True))))  # (n, 2)
+    for rows in strokes:
+        array = np.array(rows)
+        arrays.append(np.ascontiguousarray((array.T if layout == "columns" else array)[:, :2]))
     if is_simplified:
         return [_as_bytes(array, f"{field}[{i}]") for i, array in enumerate(arrays)]
     try:

@@ -2,19 +2,49 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, WithJsonSchema
+
+from quickstroke.layouts import Layout, LayoutChoice
 
 # FailFast, as a body of a million wrong values would otherwise give a million errors.
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Row = Annotated[list[Number], Field(min_length=1), FailFast()]
-Stroke = Annotated[list[Row], Field(min_length=2, max_length=3), FailFast()]
+# What pydantic looks at; `layouts.decide` sees which of the two it is, and the schema tells both.
+_NUMBERS = {"type": "array", "items": {"type": "number"}}
+Stroke = Annotated[
+    list[Row],
+    Field(min_length=1),
+    FailFast(),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {
+                    "title": "columns",
+                    "description": "[[x..], [y..]] or [[x..], [y..], [t..]], rows of equal length.",
+                    "type": "array",
+                    "items": {**_NUMBERS, "minItems": 1},
+                    "minItems": 2,
+                    "maxItems": 3,
+                },
+                {
+                    "title": "points",
+                    "description": "[[x, y], ..] or [[x, y, t], ..].",
+                    "type": "array",
+                    "items": {**_NUMBERS, "minItems": 2, "maxItems": 3},
+                    "minItems": 1,
+                },
+            ]
+        }
+    ),
+]
 Strokes = Annotated[
     list[Stroke],
     FailFast(),
     Field(
         min_length=1,
-        description="Strokes in the order in which they were drawn, each [[x..], [y..]] or [[x..], [y..], [t..]] with "
-        "rows of equal length; y grows downwards, and times are not looked at.",
+        description="Strokes in the order in which they were drawn: all of them columns, each [[x..], [y..]] or "
+        "[[x..], [y..], [t..]] with rows of equal length, or all of them points, each [[x, y], ..] or [[x, y, t], ..]; "
+        "y grows downwards, and times are not looked at.",
     ),
 ]
 
@@ -35,6 +65,14 @@ class _Asked(BaseModel):
         # 5.0 is an integer, too: in JSON, and in JSON Schema.
         BeforeValidator(lambda value: int(value) if isinstance(value, float) and value.is_integer() else value),
     ] = 5
+    layout: Annotated[
+        LayoutChoice,
+        Field(
+            description="How strokes are written. `auto` sees it for each drawing: one stroke that can only be one of "
+            "them decides. A stroke of 2 or 3 rows of 2 or 3 numbers can be both; where all are so, they are read as "
+            "columns. The answer says which was read."
+        ),
+    ] = "auto"
 
 
 class RecognizeRequest(_Asked):
@@ -60,6 +98,7 @@ class Guesses(BaseModel):
     """Words for one drawing."""
 
     guesses: Annotated[list[GuessBody], Field(description="The most probable first.")]
+    layout: Annotated[Layout, Field(description="How the drawing's strokes were read.")]
 
 
 class _Answered(BaseModel):
@@ -125,21 +164,27 @@ _PEN = [
     [[301.5, 304.25, 391, 388.5], [120, 121.75, 117.5, 205], [0, 17, 34, 51]],
     [[390, 302], [204.5, 121], [602, 619]],
 ]
+_POINTS = [[[301.5, 120], [391, 117.5], [388.5, 205]], [[390, 204.5], [302, 121]]]
 
 RECOGNIZE_EXAMPLES = {
-    "raw": {"summary": "as the pen gave it, with times", "value": {"strokes": _PEN, "top": 3}},
+    "raw": {"summary": "as the pen gave it, in columns, with times", "value": {"strokes": _PEN, "top": 3}},
+    "points": {
+        "summary": "as points; said to be so, as each stroke has two or three",
+        "value": {"strokes": _POINTS, "layout": "points"},
+    },
     "simplified": {"summary": "as Google publishes drawings", "value": {"strokes": _TRIANGLE, "simplified": True}},
 }
 RECOGNIZE_ANSWER = {
     "guesses": [{"word": "triangle", "probability": 0.875}, {"word": "tent", "probability": 0.0625}],
+    "layout": "columns",
     "model": "simple_lay1_sz64",
     "ms": 2.625,
 }
 BATCH_EXAMPLES = {"two": {"summary": "two drawings", "value": {"drawings": [_TRIANGLE, _CIRCLE], "top": 1}}}
 BATCH_ANSWER = {
     "results": [
-        {"guesses": [{"word": "triangle", "probability": 0.875}]},
-        {"guesses": [{"word": "circle", "probability": 0.9375}]},
+        {"guesses": [{"word": "triangle", "probability": 0.875}], "layout": "columns"},
+        {"guesses": [{"word": "circle", "probability": 0.9375}], "layout": "columns"},
     ],
     "model": "simple_lay1_sz64",
     "ms": 3.125,

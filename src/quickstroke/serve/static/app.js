@@ -362,7 +362,7 @@ showTools();
 const loaded = loadModel();
 loadExamples().catch(() => {}); // the page is whole without examples
 
-// For tests and for the curious: stable.
+// For tests and for the curious: stable. Strokes are columns with times, `[[x..], [y..], [t..]]` each.
 window.quickstroke = {
   ready: loaded.then(() => {}),
   strokes: () => structuredClone(pad.strokes),

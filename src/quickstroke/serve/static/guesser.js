@@ -46,7 +46,7 @@ export class Guesser {
 
   /**
    * @param {Recognizer} recognizer
-   * @param {() => number[][][]} strokes gives the newest drawing
+   * @param {() => number[][][]} strokes gives the newest drawing, in columns: `[[x..], [y..], [t..]]` each stroke
    * @param {(answer: {guesses: Guess[], model: string | null}) => void} onAnswer
    * @param {(message: string | null) => void} onTrouble what went wrong as a sentence; null when all is well again
    */

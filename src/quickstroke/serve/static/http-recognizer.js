@@ -15,13 +15,13 @@ export class HttpRecognizer {
   }
 
   recognize(strokes, signal) {
-    const withoutTimes = strokes.map(([xs, ys]) => [xs, ys]);
+    const columns = strokes.map(([xs, ys]) => [xs, ys]); // without times
     return this.#json(
       "api/v1/recognize",
       {
         method: "POST",
         headers: { "content-type": "application/json" },
-        body: JSON.stringify({ strokes: withoutTimes, simplified: false, top: TOP }),
+        body: JSON.stringify({ strokes: columns, layout: "columns", simplified: false, top: TOP }),
       },
       signal,
     );

@@ -50,6 +50,7 @@ export class OnnxRecognizer {
     return this.#call({ load: true });
   }
 
+  /** @param {number[][][]} strokes columns, `[[x..], [y..]]` or `[[x..], [y..], [t..]]` each; points are not taken here */
   recognize(strokes) {
     return this.#call({ strokes, top: TOP });
   }

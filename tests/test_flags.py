@@ -1,0 +1,36 @@
+"""Flags say what giving them does: a `--no-...` what is then left undone."""
+
+import dataclasses
+import importlib
+from typing import Any, get_type_hints
+
+import pytest
+
+from quickstroke import cli
+
+NEGATIONS = ("do not ", "leave out ", "show no ", "without ", "no ")
+
+
+def flags(command: str) -> dict[str, tuple[Any, str]]:
+    """The default and the help of each flag of a command."""
+    options = importlib.import_module(f"quickstroke.cli.{command}").Options
+    hints = get_type_hints(options, include_extras=True)
+    found = {}
+    for field in dataclasses.fields(options):
+        hint = hints[field.name]
+        if getattr(hint, "__origin__", hint) is bool:
+            found[field.name] = field.default, " ".join(str(meta.help) for meta in getattr(hint, "__metadata__", ()))
+    return found
+
+
+@pytest.mark.parametrize("command", list(cli.COMMANDS))
+def test_the_help_of_a_flag_says_what_giving_it_does(command: str) -> None:
+    for name, (default, text) in flags(command).items():
+        # One that is on by default would be drawn as --no-NAME beside the help of NAME.
+        assert default is False, name
+        assert text.startswith(NEGATIONS) or not name.startswith("no_"), f"--{name}: {text}"
+
+
+def test_flags_that_say_no_are_looked_at() -> None:
+    negated = {f"{command} {name}" for command in cli.COMMANDS for name in flags(command) if name.startswith("no_")}
+    assert {"publish no_calibrate", "render no_captions", "report no_mistakes"} <= negated
