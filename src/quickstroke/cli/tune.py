@@ -14,7 +14,18 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from quickstroke import config as configs
 from quickstroke import space as spaces
 from quickstroke.categories import parse_classes
-from quickstroke.cli.common import Json, StopOnSignal, TrainClasses, note, optional, parse, print_json, progress, say
+from quickstroke.cli.common import (
+    Json,
+    StopOnSignal,
+    TrainClasses,
+    note,
+    optional,
+    parse,
+    print_json,
+    progress,
+    refuse_former_recipes,
+    say,
+)
 from quickstroke.config import TrainConfig
 from quickstroke.errors import QuickstrokeError, RunError, TrainingError
 
@@ -84,6 +95,7 @@ class Options:
 
 def run(args: Sequence[str]) -> int:
     """Runs the command."""
+    refuse_former_recipes(args)
     options = parse(Options, "tune", args)
     for key in ("n_trials", "workers"):
         configs.check_positive({key: getattr(options, key)})
