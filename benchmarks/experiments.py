@@ -32,6 +32,11 @@ SMALL = "bipool_cv1_48_5_cv2_64_5_2_lay2_sz48"
 QUICK = "bipool_cv1_48_5_2_cv2_96_5_2_lay1_sz64"
 # What the recipe `strong` was when the first of these trainings ran; options of a row come after it and count.
 STRONG = ["--recipe", "strong", "--optimizer", "adam", "--learning-rate", "0.003", "--batch-size", "512"]
+# What `default` was then: the options of the recipe `2020` with each drawing read to its own end.
+_PLAIN = (
+    "--recipe default --optimizer adam --learning-rate 0.001 --batch-size 256 --initialization uniform "
+    "--normalization batch --schedule constant --warmup 0 --weight-decay 0 --clip-norm 0 --max-padding 100"
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Scores(NamedTuple):
 # 46 categories, labels only.
 LABELS = (
     Row("all", "the recipe with Adam", SMALL),
-    Row("default", "`--recipe default`: no augmentation, no schedule, no average", SMALL, "--recipe default"),
+    Row("default", "plain Adam: no augmentation, no schedule, no average", SMALL, _PLAIN),
     Row("last", "type `bilstm`: last step, no norm, no activation, no position", "bilstm_cv1_48_5_cv2_64_5_lay2_sz48"),
     Row("no-stride", "no stride", "bipool_cv1_48_5_cv2_64_5_lay2_sz48"),
     Row("no-convolution", "no convolutions", "bipool_lay2_sz48"),
@@ -104,7 +109,9 @@ LONGER = (
 TURNED_LABELS = (LABELS[0], Row("spun", "a quarter turned by any angle", SMALL, "--spin 0.25"))
 # With the optimizer and the learning rate that the recipes have now.
 _MUON = "--optimizer muon --learning-rate 0.01"
-_QUICK_ADAM = "--recipe quick --optimizer adam --learning-rate 0.006"
+# The recipe `quick` of version 0.1.0.
+_QUICK = "--recipe default --n-epochs 4 --learning-rate 0.009"
+_QUICK_ADAM = "--recipe default --n-epochs 4 --optimizer adam --learning-rate 0.006"
 MUON_LABELS = (
     LABELS[0],
     Row("batch-256", "batches of 256", SMALL, "--batch-size 256"),
@@ -114,10 +121,10 @@ MUON_LABELS = (
     Row("lay1-64-muon", "both, with a plain LSTM", "simple_lay1_sz64", f"{_MUON} --batch-size 256"),
 )
 MUON_QUICK = (
-    Row("quick-adam", "`--recipe quick` with Adam", QUICK, _QUICK_ADAM),
-    Row("quick", "as it is, with Muon", QUICK, "--recipe quick"),
-    Row("quick-256-adam", "`--recipe quick` with Adam", "simple_lay1_sz256", _QUICK_ADAM),
-    Row("quick-256", "as it is, with Muon", "simple_lay1_sz256", "--recipe quick"),
+    Row("quick-adam", "small batches and a cosine, with Adam", QUICK, _QUICK_ADAM),
+    Row("quick", "the same with Muon", QUICK, _QUICK),
+    Row("quick-256-adam", "small batches and a cosine, with Adam", "simple_lay1_sz256", _QUICK_ADAM),
+    Row("quick-256", "the same with Muon", "simple_lay1_sz256", _QUICK),
 )
 MUON_LONGER = (
     LONGER[0],
@@ -148,7 +155,7 @@ def main() -> None:
     prepare(args.folder, kept, "--classes", str(WORDS), "--n-train", "420", "--n-val", "0", "--n-test", "80")
     prepare(args.folder, everything, "--fractions", "0.9", "0.05", "0.05", "--held-out", str(kept))
 
-    common: tuple[str, ...] = ("--train-classes", "seed100", "--balance", "0.8", "--criterion", "balanced_loss")
+    common: tuple[str, ...] = ("--train-classes", "classes2020", "--balance", "0.8", "--criterion", "balanced_loss")
     common += ("--teacher-cache", str(args.into / "teacher"))
     short = (*common, "--n-epochs", str(args.n_epochs_taught), "--n-views", str(N_VIEWS))
     long = (*common, "--n-epochs", str(N_EPOCHS_LONG), "--n-views", str(N_VIEWS_LONG))
@@ -274,7 +281,7 @@ train many times longer.
 {n_val[1]["train"]:,} drawings of all 345 categories, of which the model learns 100; validation on the drawings of
 these, most of which are of few words, so that *each word alike* is what to look at, and its loss more than its
 accuracy: of a word with two drawings one counts half a point. Each training is `quickstroke train MODEL --data all345
---train-classes seed100 --recipe strong --optimizer adam --learning-rate 0.003 --batch-size 512 --balance 0.8
+--train-classes classes2020 --recipe strong --optimizer adam --learning-rate 0.003 --batch-size 512 --balance 0.8
 --criterion balanced_loss --n-views {N_VIEWS} --n-epochs {args.n_epochs_taught}` with the options of its row.
 `{{pretrained}}` is the same model after {N_EPOCHS_PRETRAINED} epochs with the labels of all 345 categories,
 `{{better}}` and `{{worse}}` are the 2020 project's `simple_lay2_sz256` and `simple_lay1_sz256`, `{{ours}}` a base model

@@ -1,6 +1,6 @@
 """Makes a folder of official binary files as large as wanted, by repeating real drawings with jitter.
 
-    python benchmarks/jittered_copies.py SOURCE INTO --n 48000 [--classes seed100]
+    python benchmarks/jittered_copies.py SOURCE INTO --n 48000 [--classes classes2020]
 
 For tests of scale only: what a model learns from such copies says nothing about real drawings. The first copies are
 the drawings themselves; later ones have every coordinate moved by a normal of 2 units, rounded, and key_ids of their
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("source", type=Path, help="folder of official binary files")
     parser.add_argument("into", type=Path)
     parser.add_argument("--n", type=int, required=True, help="drawings a class")
-    parser.add_argument("--classes", nargs="+", default=["seed100"])
+    parser.add_argument("--classes", nargs="+", default=["classes2020"])
     options = parser.parse_args()
     for label, word in enumerate(parse_classes(options.classes)):
         rng = np.random.default_rng([0, label])

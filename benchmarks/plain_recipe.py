@@ -112,7 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder of official binary files")
     parser.add_argument("--name", default="simple_lay1_sz64")
-    parser.add_argument("--classes", nargs="+", default=["seed100"])
+    parser.add_argument("--classes", nargs="+", default=["classes2020"])
     parser.add_argument("--n-train", type=int, default=420)
     parser.add_argument("--n-val", type=int, default=80)
     parser.add_argument("--n-epochs", type=int, default=5)

@@ -29,7 +29,7 @@ from rich.table import Table
 import packed_baseline
 from apart import Apart
 from quickstroke.categories import parse_classes
-from quickstroke.config import ModelConfig, TrainConfig, recipe
+from quickstroke.config import ModelConfig, TrainConfig
 from quickstroke.dataset import PositionSplit, PreparedDataset, prepare
 from quickstroke.models import StrokeClassifier, n_parameters
 from quickstroke.training import Watcher, train
@@ -86,7 +86,7 @@ def main() -> None:
     packed_baseline.add_data_options(parser)
     parser.add_argument("--n-epochs-baseline", type=int, default=8)
     parser.add_argument("--name", default=NAME, help="our model")
-    parser.add_argument("--recipe", default="quick")
+    parser.add_argument("--recipe", default="default")
     parser.add_argument("--n-epochs", type=int, default=2, help="of ours: the length of its schedule")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="of TrainConfig, such as dropout=0.1")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="one training of ours for each")
@@ -98,7 +98,8 @@ def main() -> None:
             given[key] = json.loads(value)
         except ValueError:
             given[key] = value
-    configs = [recipe(options.recipe, **{"n_epochs": options.n_epochs, **given, "seed": s}) for s in options.seeds]
+    given = {"recipe": options.recipe, "n_epochs": options.n_epochs, **given}
+    configs = [TrainConfig(**{**given, "seed": seed}) for seed in options.seeds]
     split = PositionSplit(options.n_train, options.n_val, 0)
 
     with tempfile.TemporaryDirectory() as temporary:
@@ -110,7 +111,7 @@ def main() -> None:
         some = 4 * packed_baseline.BATCH_SIZE
         next(packed_baseline.train(train_data[:some], val_data[:some], n_classes, 1))
         ours = Apart(make_ours, options.name, str(into))
-        ours(recipe(options.recipe, **{**given, "n_epochs": 1}))
+        ours(TrainConfig(**{**given, "n_epochs": 1}))
 
         waiting, baseline = list(configs), []
         curves: list[list[Point]] = []
@@ -141,7 +142,7 @@ def main() -> None:
         "baseline_parameters": n_parameters(packed_baseline.PackedClassifier(n_classes)),
         "name": options.name,
         "parameters": n_parameters(StrokeClassifier(config)),
-        "recipe": {"recipe": options.recipe, "n_epochs": options.n_epochs, **given},
+        "recipe": given,
         "seconds": ours_s,
         "seconds_wall": wall_s,
         "ratio": baseline_s / ours_s if ours_s else None,

@@ -71,7 +71,7 @@ def measure(folder: Path, name: str, n_steps: int) -> None:
     begin_mb = rss_anon_mb()
     sampler = Sampler()
     sampler.enter("imports")
-    from quickstroke.config import ModelConfig, recipe
+    from quickstroke.config import ModelConfig, TrainConfig
     from quickstroke.dataset import PreparedDataset
     from quickstroke.evaluation import evaluate
     from quickstroke.models import StrokeClassifier
@@ -90,7 +90,7 @@ def measure(folder: Path, name: str, n_steps: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         run = Path(temporary) / "run"
         with contextlib.suppress(Interrupted):
-            train(ModelConfig.from_name(name), recipe("default", n_epochs=1), data, run, watcher=watcher)
+            train(ModelConfig.from_name(name), TrainConfig(n_epochs=1), data, run, watcher=watcher)
     sampler.enter("validation")
     config = ModelConfig.from_name(name, n_classes=len(data.classes))
     val = data.indices("val")

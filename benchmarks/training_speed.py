@@ -185,7 +185,7 @@ def main() -> None:
     """Prints a table and one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder of official binary files")
-    parser.add_argument("--classes", nargs="+", default=["seed100"])
+    parser.add_argument("--classes", nargs="+", default=["classes2020"])
     parser.add_argument("--names", nargs="+", default=NAMES)
     parser.add_argument("--n-turns", type=int, default=4)
     options = parser.parse_args()

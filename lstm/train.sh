@@ -36,7 +36,7 @@ quickstroke train $small $labels --into runs46/$small --n-epochs 40 --pretrained
   --batch-size 256 --dropout 0.1 --label-smoothing 0.05
 
 # 100 categories, labels and teachers.
-taught="--data all345 --train-classes seed100 $adam --balance 0.6 --resume
+taught="--data all345 --train-classes classes2020 $adam --balance 0.6 --resume
   --teacher seed/simple_lay2_sz256.model seed/simple_lay1_sz256.model --teacher-cache runs/teacher"
 quickstroke train $points $taught --unlabelled 0.4 --n-views 40 --into runs/$points --n-epochs 40 --pretrained pre_base \
   --learning-rate 0.002
@@ -57,7 +57,7 @@ quickstroke train simple_lay1_sz256 $taught $plain --into runs/simple_lay1_sz256
 # Once more, with the larger model of 100 categories as a third teacher. The published ones had their first schedules,
 # and this one its second, when augmentation did not yet lift pens or draw strokes over.
 test -d first || quickstroke publish runs/$points --into first
-taught="--data all345 --train-classes seed100 $adam --balance 0.6 --resume
+taught="--data all345 --train-classes classes2020 $adam --balance 0.6 --resume
   --teacher seed/simple_lay2_sz256.model seed/simple_lay1_sz256.model first/$points.model --teacher-cache runs/teacher
   --unlabelled 0.5 --n-views 40"
 quickstroke train $points $taught --into runs4/$points --n-epochs 40 --pretrained runs/$points --learning-rate 0.002 \
@@ -76,7 +76,7 @@ quickstroke train simple_lay1_sz256 $taught $plain --into runs5/simple_lay1_sz25
 # The smallest once more, taught by that model and with each stroke blended by a part of its own, as it is
 # now: few drawings of a word give many. All before had blends of half the way at most.
 for name in $points simple_lay1_sz64; do test -f third/$name.model || quickstroke publish runs5/$name --into third; done
-taught="--data all345 --train-classes seed100 $adam --resume --teacher third/$points.model
+taught="--data all345 --train-classes classes2020 $adam --resume --teacher third/$points.model
   --teacher-cache runs/teacher"
 quickstroke train simple_lay1_sz64 $taught $plain --balance 0.6 --unlabelled 0.7 --n-views 50 \
   --into first6/simple_lay1_sz64 --n-epochs 100 --learning-rate 0.004 --pretrained third/simple_lay1_sz64.model
@@ -89,7 +89,7 @@ quickstroke publish runs6/simple_lay1_sz64 --into third --replace
 for run in runs4/$small runs5/simple_lay2_sz64 runs5/simple_lay1_sz256; do
   test -f third/$(basename $run).model || quickstroke publish $run --into third
 done
-taught="--data all345 --train-classes seed100 $adam --resume --criterion balanced_loss
+taught="--data all345 --train-classes classes2020 $adam --resume --criterion balanced_loss
   --teacher seed/simple_lay2_sz256.model third/$points.model --teacher-cache runs/teacher --balance 0.8"
 wide="$taught --unlabelled 0.5 --n-views 20"
 quickstroke train simple_lay1_sz64 $wide $plain --into runs7/simple_lay1_sz64 --n-epochs 60 --learning-rate 0.004 \
@@ -129,7 +129,7 @@ quickstroke train simple_lay1_sz64 $similar $plain --into runs13/simple_lay1_sz6
 test -d fourth || for run in runs13/$small runs13/simple_lay1_sz64 runs7/simple_lay2_sz64 runs7/simple_lay1_sz256; do
   quickstroke publish $run --into fourth
 done
-turned="--data all345 --train-classes seed100 $adam --resume --criterion balanced_loss
+turned="--data all345 --train-classes classes2020 $adam --resume --criterion balanced_loss
   --teacher seed/simple_lay2_sz256.model --teacher-cache runs/teacher --balance 0.8 --unlabelled 0.25
   --view-strength 0.5 --spin 0.25 --label-smoothing 0"
 still="--n-views 24 --n-epochs 1 --learning-rate 0.000001"
@@ -163,7 +163,7 @@ quickstroke train $name $turned $own $still --into runs17/$name \
 # trainings is taken by one of an epoch, which hardly moves it.
 half=bipool_cv1_64_5_cv2_128_5_2_img32_lay2_sz112
 base=bipool_cv1_64_5_cv2_128_5_4_img32_lay2_sz112
-taught="--data all345 --train-classes seed100 --recipe strong --resume --criterion balanced_loss
+taught="--data all345 --train-classes classes2020 --recipe strong --resume --criterion balanced_loss
   --teacher seed/simple_lay2_sz256.model --teacher-cache runs/teacher --balance 0.8 --unlabelled 0.25
   --view-strength 0.5 --spin 0.25 --label-smoothing 0 --teacher-weight 1"
 across="--n-views 16 --blend-across 0.5"

@@ -152,7 +152,9 @@ def test_command_line_gives_words_or_one_file(tmp_path: Path) -> None:
 
 
 def test_command_line_names_the_seed_categories_by_one_word() -> None:
-    assert parse_classes(["seed100"]) == SEED_CATEGORIES
+    assert parse_classes(["classes2020"]) == SEED_CATEGORIES
+    with pytest.raises(CategoryError, match="called 'classes2020' now, got 'seed100'"):
+        parse_classes(["seed100"])
 
 
 def test_an_official_word_is_the_word_even_beside_a_file_of_its_name(

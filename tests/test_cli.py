@@ -22,7 +22,7 @@ import torch
 from quickstroke import cli, documents, formats, runs
 from quickstroke.cli import main
 from quickstroke.cli.common import _rounded
-from quickstroke.config import RECIPES, recipe, to_json
+from quickstroke.config import RECIPES, TrainConfig, to_json
 from quickstroke.dataset import PreparedDataset
 from quickstroke.evaluation import HIGHEST_TEMPERATURE
 from quickstroke.formats import binary, ndjson
@@ -333,7 +333,7 @@ def test_train_refuses_an_existing_run_and_resumes_it(run, dataset, tmp_path):
     assert resumed.code == 0
     assert "resuming at epoch 2" in resumed.err
     assert resumed.out.startswith("Epoch: 2/2")
-    one_line(run(*start, "--n-epochs", 2, "--resume", "--batch-size", 7), "batch_size = 256")
+    one_line(run(*start, "--n-epochs", 2, "--resume", "--batch-size", 7), "batch_size = 64")
 
 
 def test_interrupt_leaves_a_checkpoint_and_resumes_to_the_same_weights(dataset, tmp_path):
@@ -583,7 +583,7 @@ def test_options_without_effect_are_told(run, trained, dataset, binary_folder, t
     labels = run("train", MODEL, "--data", dataset.path, "--into", f"{into}4", "--n-epochs", 1, *alone)
     told = [line for line in labels.err.splitlines() if "has no effect without --teacher" in line]
     assert labels.code == 0 and len(told) == 4
-    as_in_2020 = ("--recipe", "seed", "--dropout", 0.5, "--teacher-cache", tmp_path / "cache")
+    as_in_2020 = ("--recipe", "2020", "--dropout", 0.5, "--teacher-cache", tmp_path / "cache")
     seed = run("train", MODEL, "--data", dataset.path, "--into", f"{into}5", "--n-epochs", 1, *as_in_2020)
     assert seed.code == 0 and "--dropout" not in seed.err
     assert "--teacher-cache has no effect without --teacher" in seed.err
@@ -706,7 +706,7 @@ def test_tensorboard_has_the_epochs_of_a_new_run_and_nothing_of_one_that_is_refu
 def test_a_run_tells_the_command_that_made_it_what_it_is(run, dataset, tmp_path):
     data = tmp_path / "my data"
     shutil.copytree(dataset.path, data)
-    asked = ("train", MODEL, "--data", data, "--into", tmp_path / "run", "--recipe", "quick")
+    asked = ("train", MODEL, "--data", data, "--into", tmp_path / "run")
     assert run(*asked, "--n-epochs", 1).code == 0
     longer = run(*asked, "--n-epochs", 2, "--resume")
     assert longer.code == 0 and "the run was for 1 epochs, now 2" in longer.err
@@ -749,7 +749,7 @@ def test_the_recipe_strong_sets_options_unless_they_are_given(run, dataset, tmp_
     assert result.code == 0, result.err
     config = config_of(tmp_path / "run")
     given = {"n_epochs": 1, "batch_size": 64, "device": "cpu", "precision": config["train"]["precision"]}
-    assert config["train"] == to_json(recipe("strong", **given))
+    assert config["train"] == to_json(TrainConfig(recipe="strong", **given))
     assert config["model"]["max_padding"] == RECIPES["strong"]["max_padding"]
     assert result.json["epochs"] == 1
 
@@ -764,6 +764,37 @@ def test_a_file_may_name_the_recipe_and_options_of_it(run, dataset, tmp_path):
     assert {key: train[key] for key in expected} == expected
 
 
+@pytest.mark.parametrize(
+    ("former", "told"), [("seed", "recipe 'seed' is called '2020' now"), ("quick", "'quick' is part of 'default' now")]
+)
+def test_a_former_recipe_is_told_its_name_of_today(run, dataset, tmp_path, former, told):
+    start = ("train", MODEL, "--data", dataset.path, "--into", tmp_path / "run")
+    one_line(run(*start, "--recipe", former), told)
+    one_line(run(*start, f"--recipe={former}"), told)
+    one_line(run("tune", *start[1:], "--recipe", former), told)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_former_recipe_in_a_file_has_its_values_of_then(run, dataset, tmp_path):
+    config = tmp_path / "run.toml"
+    config.write_text('recipe = "seed"\nn_epochs = 1\n')
+    start = ("train", MODEL, "--data", dataset.path, "--config", config)
+    assert run(*start, "--into", tmp_path / "run", "--batch-size", 32).code == 0
+    train = config_of(tmp_path / "run")["train"]
+    given = {"n_epochs": 1, "batch_size": 32, "precision": "float32"}
+    assert train == to_json(TrainConfig(recipe="2020", **given))
+    # The run folder of that version, too, is trained on as it began.
+    stored = tmp_path / "run" / "config.json"
+    stored.write_text(stored.read_text().replace('"recipe": "2020"', '"recipe": "seed"'))
+    assert run(*start, "--into", tmp_path / "run", "--batch-size", 32, "--n-epochs", 2, "--resume").code == 0
+    assert config_of(tmp_path / "run")["train"] == train | {"n_epochs": 2}
+    # Also without the words that it was started with.
+    anew = ("train", MODEL, "--data", dataset.path, "--into", tmp_path / "run", "--n-epochs", 3, "--resume")
+    assert run(*anew).code == 0
+    assert config_of(tmp_path / "run")["train"] == train | {"n_epochs": 3}
+    one_line(run(*anew, "--recipe", "default"), "was started with")
+
+
 def test_another_recipe_than_the_files_brings_its_own_options(run, dataset, tmp_path):
     config = tmp_path / "run.toml"
     config.write_text('recipe = "strong"\nn_epochs = 1\n')
@@ -773,7 +804,7 @@ def test_another_recipe_than_the_files_brings_its_own_options(run, dataset, tmp_
     assert (train["recipe"], train["n_epochs"], train["schedule"], train["augment"]) == (
         "default",
         1,
-        "constant",
+        "cosine",
         "none",
     )
 
@@ -851,7 +882,7 @@ def test_a_run_may_begin_with_a_published_model_by_its_name(run, dataset, traine
 
 def test_a_model_that_looks_at_images_from_training_to_a_guess(run, dataset, binary_folder, tmp_path):
     name = "bipool_cv1_4_3_2_img2_lay1_sz4"
-    start = ("train", name, "--data", dataset.path, "--recipe", "quick", "--n-epochs", 1)
+    start = ("train", name, "--data", dataset.path, "--n-epochs", 1)
     assert run(*start, "--into", tmp_path / "run").code == 0
     assert config_of(tmp_path / "run")["model"]["image"] == 2
     published = run("publish", tmp_path / "run", "--into", tmp_path / "set")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quickstroke.config import RECIPES, ModelConfig, Recipe, TrainConfig, from_json, recipe, to_json
+from quickstroke.config import RECIPES, ModelConfig, Recipe, TrainConfig, from_json, from_record, to_json
 from quickstroke.errors import ConfigError, ModelNameError
 
 convolutions = st.none() | st.tuples(st.integers(1, 65_536), st.integers(1, 50))
@@ -42,7 +42,7 @@ def trainings(draw: st.DrawFn) -> TrainConfig:
     parts, below_one = st.floats(0, 1), st.floats(0, 1, exclude_max=True)
     teacher = draw(st.lists(st.text(max_size=9), max_size=3).map(tuple))
     return TrainConfig(
-        recipe=draw(st.sampled_from(["default", "seed", "quick", "strong"])),
+        recipe=draw(st.sampled_from(["default", "2020", "strong"])),
         schedule=draw(st.sampled_from(["constant", "cosine"])),
         warmup=draw(below_one),
         weight_decay=draw(st.floats(0, 9)),
@@ -95,48 +95,118 @@ def test_name_gives_back_the_shape(config: ModelConfig) -> None:
     assert again.name == config.name
 
 
-def test_defaults_are_the_smallest_published_model_and_its_training() -> None:
+def test_defaults_are_the_smallest_published_model_and_the_2020_projects_training() -> None:
     assert ModelConfig() == ModelConfig.from_name("simple_lay1_sz64")
     assert (ModelConfig().n_classes, ModelConfig().max_padding) == (100, 100)
-    config = TrainConfig()
+    config = TrainConfig(recipe="2020")
     assert (config.batch_size, config.learning_rate, config.n_epochs, config.max_padding) == (256, 0.001, 10, 100)
 
 
 @pytest.mark.parametrize(
     ("name", "reading"),
-    [("seed", "padded"), ("default", "length-aware"), ("quick", "length-aware"), ("strong", "length-aware")],
+    [("2020", "padded"), ("default", "length-aware"), ("strong", "length-aware")],
 )
 def test_recipe_tells_the_reading(name: Recipe, reading: str) -> None:
-    assert TrainConfig(recipe=name).reading == recipe(name).reading == reading
+    assert TrainConfig(recipe=name).reading == reading
 
 
-def test_recipes_without_values_of_their_own_are_the_defaults() -> None:
-    assert recipe("default") == TrainConfig()
-    assert recipe("seed") == TrainConfig(recipe="seed")
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_has_its_values_by_its_name_alone(name: Recipe) -> None:
+    config = TrainConfig(recipe=name)
+    assert {key: getattr(config, key) for key in RECIPES[name]} == RECIPES[name]
+    assert config == TrainConfig(recipe=name, **RECIPES[name]) == from_json(TrainConfig, {"recipe": name}, "here")
 
 
-def test_recipe_strong_sets_options_unless_they_are_given() -> None:
-    config = recipe("strong", n_epochs=3, augment="none")
+def test_without_a_recipe_the_default_has_its_values() -> None:
+    assert TrainConfig() == TrainConfig(recipe="default")
+    assert all(RECIPES[name].keys() == RECIPES["2020"].keys() for name in RECIPES)
+
+
+def test_options_that_are_given_come_before_those_of_the_recipe() -> None:
+    config = TrainConfig(recipe="strong", n_epochs=3, augment="none")
     assert (config.recipe, config.n_epochs, config.augment) == ("strong", 3, "none")
     others = RECIPES["strong"].keys() - {"n_epochs", "augment"}
     assert {key: getattr(config, key) for key in others} == {key: RECIPES["strong"][key] for key in others}
-    # every value is another than the plain one: else it would not have to be there
-    assert all(getattr(TrainConfig(), key) != value for key, value in RECIPES["strong"].items())
+    # also where they are those of another recipe
+    plain = RECIPES["2020"]["learning_rate"]
+    assert TrainConfig(learning_rate=plain).learning_rate == plain
 
 
-@pytest.mark.parametrize(("name", "values"), RECIPES.items())
-def test_recipes_hold_known_options(name: Recipe, values: dict[str, Any]) -> None:
-    assert recipe(name) == TrainConfig(recipe=name, **values)
+def test_another_recipe_in_place_of_a_resolved_one_keeps_the_values() -> None:
+    config = dataclasses.replace(TrainConfig(recipe="2020"), recipe="default")
+    assert (config.reading, config.optimizer, config.max_padding) == ("length-aware", "adam", 100)
+
+
+# What version 0.1.0 wrote and meant.
+FORMER_QUICK = {
+    "n_epochs": 4,
+    "batch_size": 64,
+    "optimizer": "muon",
+    "learning_rate": 0.009,
+    "initialization": "orthogonal",
+    "normalization": "fixed",
+    "schedule": "cosine",
+    "warmup": 0.1,
+    "weight_decay": 0.01,
+    "clip_norm": 1.0,
+    "dropout": 0.0,
+    "label_smoothing": 0.0,
+    "averaging": 0.0,
+    "augment": "none",
+    "balance": 0.0,
+    "max_padding": 200,
+}
+
+
+@pytest.mark.parametrize(
+    ("former", "now", "values"), [("seed", "2020", RECIPES["2020"]), ("quick", "default", FORMER_QUICK)]
+)
+def test_a_former_recipe_in_a_file_means_what_it_meant(former: str, now: str, values: dict[str, Any]) -> None:
+    config = from_json(TrainConfig, {"recipe": former, "batch_size": 7}, "here")
+    assert config == TrainConfig(recipe=now, **(values | {"batch_size": 7}))  # type: ignore[arg-type]
+
+
+def test_strong_is_what_it_was() -> None:
+    assert RECIPES["strong"] == FORMER_QUICK | {
+        "n_epochs": 60,
+        "batch_size": 256,
+        "learning_rate": 0.01,
+        "warmup": 0.05,
+        "weight_decay": 0.02,
+        "dropout": 0.2,
+        "label_smoothing": 0.1,
+        "averaging": 0.999,
+        "augment": "strokes",
+        "balance": 0.5,
+    }
+
+
+@pytest.mark.parametrize("name", ["default", "seed", "quick", "strong"])
+def test_what_a_record_lacks_its_training_did_without(name: str) -> None:
+    config = from_record({"recipe": name, "n_epochs": 3}, "here")
+    assert config == TrainConfig(
+        recipe="2020" if name == "seed" else "default" if name == "quick" else name,  # type: ignore[arg-type]
+        **(RECIPES["2020"] | {"n_epochs": 3}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("former", "told"),
+    [("seed", "recipe 'seed' is called '2020' now"), ("quick", "recipe 'quick' is part of 'default' now")],
+)
+def test_a_former_recipe_is_refused_where_somebody_gives_it(former: Any, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        TrainConfig(recipe=former)
 
 
 def test_unknown_value_of_a_recipe_is_refused() -> None:
     with pytest.raises(ConfigError, match="warmup should be from 0 to below 1"):
-        recipe("strong", warmup=1.0)
+        TrainConfig(recipe="strong", warmup=1.0)
 
 
 def test_unknown_recipe_is_refused() -> None:
-    with pytest.raises(ConfigError, match="recipe should be 'default' or 'seed' or 'quick' or 'strong', got 'bad'"):
-        recipe("bad")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="recipe should be 'default' or '2020' or 'strong', got 'bad'"):
+        TrainConfig(recipe="bad")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("name", "preprocessing"), [("bipool_lay1_sz4", "pos5"), ("bilstm_lay1_sz4", "seed3")])
@@ -208,7 +278,7 @@ def test_convolutions_have_to_fit_the_padding() -> None:
         (ModelConfig, {"n_classes": 65_537}, "n_classes should be at most 65536"),
         (ModelConfig, {"max_padding": 0}, "max_padding should be above 0"),
         (ModelConfig, {"max_padding": 10_001}, "max_padding should be at most 10000"),
-        (TrainConfig, {"recipe": "seed", "precision": "bfloat16"}, "precision 'bfloat16' does not go with"),
+        (TrainConfig, {"recipe": "2020", "precision": "bfloat16"}, "precision 'bfloat16' does not go with"),
         (ModelConfig, {"conv1": (0, 5)}, "conv1 n_filters should be above 0"),
         (ModelConfig, {"conv1": (8, 0)}, "conv1 filter_size should be above 0"),
         (ModelConfig, {"conv1": (10**9, 5)}, "conv1 n_filters should be at most 65536"),
@@ -272,8 +342,8 @@ def test_impossible_value_is_refused_by_its_key(kind: type, changes: dict[str, A
         (ModelConfig, "reading", "Padded", "'length-aware' or 'padded'"),
         (ModelConfig, "reading", None, "'length-aware' or 'padded'"),
         (ModelConfig, "reading", ["padded"], "'length-aware' or 'padded'"),
-        (TrainConfig, "recipe", "Seed", "'default' or 'seed' or 'quick' or 'strong'"),
-        (TrainConfig, "recipe", 0, "'default' or 'seed' or 'quick' or 'strong'"),
+        (TrainConfig, "recipe", "Default", "'default' or '2020' or 'strong'"),
+        (TrainConfig, "recipe", 0, "'default' or '2020' or 'strong'"),
         (ModelConfig, "readout", "mean", "'last' or 'pool'"),
         (TrainConfig, "schedule", "linear", "'constant' or 'cosine'"),
         (TrainConfig, "augment", True, "'none' or 'view' or 'strokes'"),

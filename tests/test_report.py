@@ -57,11 +57,11 @@ def run(dataset: PreparedDataset, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def seed_run(binary_folder: Path, folder: Path) -> Path:
-    """The same model by the seed's recipe, on two of the words of a dataset without a test split."""
+    """The same model by the recipe `2020`, on two of the words of a dataset without a test split."""
     prepare(binary_folder, folder / "fractions", split=FractionSplit(0.7, 0.3, 0.0))
     train(
         ModelConfig.from_name("simple_lay1_sz4"),
-        TrainConfig(n_epochs=2, batch_size=32, recipe="seed", seed=3, device="cpu"),
+        TrainConfig(n_epochs=2, batch_size=32, recipe="2020", seed=3, device="cpu"),
         PreparedDataset(folder / "fractions"),
         folder / "second",
         train_classes=("star", "circle"),
@@ -124,7 +124,7 @@ def test_round_trip(written, run, seed_run):
         "N_val": 10,
         "N_test": 10,
         "N_test_reserved": 0,
-        "max_padding": 100,
+        "max_padding": 200,
         "n_epochs": 2,
     }
     assert second.config is not None
@@ -144,7 +144,7 @@ def test_round_trip(written, run, seed_run):
 def test_sections_are_found_by_their_headings(written):
     into, results = written
     document = read_document(into)
-    for section, recipe, result in zip(document.sections, ("default", "seed"), results, strict=True):
+    for section, recipe, result in zip(document.sections, ("default", "2020"), results, strict=True):
         assert section.path == ("Results", "Simple LSTM", "1 layer", f"Size 4, recipe {recipe}")
         assert document.find(f"Simple LSTM/1 layer/Size 4, recipe {recipe}") is section
         assert result.path == section.path[1:]
@@ -851,13 +851,13 @@ def test_the_command(run, seed_run, tmp_path, capsys):
     captured = capsys.readouterr()
     *lines, wrote = captured.err.splitlines()
     assert [line.split("  ")[0] for line in lines] == [
-        f"simple_lay1_sz4, recipe {name}" for name in ("default", "seed")
+        f"simple_lay1_sz4, recipe {name}" for name in ("default", "2020")
     ]
     assert wrote == f"wrote {into}: 2 sections"
     values = json.loads(captured.out)
     assert values["document"] == str(into)
     first, second = values["sections"]
-    assert (first["recipe"], second["recipe"]) == ("default", "seed")
+    assert (first["recipe"], second["recipe"]) == ("default", "2020")
     assert first["headings"] == ["Simple LSTM", "1 layer", "Size 4, recipe default"]
     assert first["top1_low"] < first["top1"] < first["top1_high"]
 

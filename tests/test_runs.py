@@ -328,7 +328,7 @@ def test_the_same_configuration_more_epochs_or_another_device_may_resume(tmp_pat
     [
         ({"train": replace(RUN.train, batch_size=8)}, "batch_size"),
         ({"train": replace(RUN.train, learning_rate=0.02)}, "learning_rate"),
-        ({"train": replace(RUN.train, recipe="seed")}, "recipe"),
+        ({"train": replace(RUN.train, recipe="2020")}, "recipe"),
         ({"train": replace(RUN.train, seed=6)}, "seed"),
         ({"train": replace(RUN.train, patience=1)}, "patience"),
         ({"train": replace(RUN.train, max_padding=50)}, "max_padding"),

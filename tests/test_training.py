@@ -20,7 +20,6 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from quickstroke import augmentation, batches, distillation, published, runs, training
 from quickstroke.augmentation import Augmentation
 from quickstroke.config import ModelConfig, TrainConfig
-from quickstroke.config import recipe as options_of
 from quickstroke.dataset import FractionSplit, PositionSplit, PreparedDataset, prepare
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError, TrainingError, WeightsError
 from quickstroke.evaluation import evaluate, reestimate_batchnorm
@@ -35,9 +34,15 @@ from quickstroke.training import Interrupted, Watcher, average, begin_with, chec
 GOLDEN = Path(__file__).parent / "golden" / "loss_curve.json"
 NAME = "lstm_cv1_4_3_lay1_sz5"
 MODEL = ModelConfig.from_name(NAME)
-RECIPES = ("seed", "default")
+RECIPES = ("2020", "default")
 # 120 drawings make 4 steps, the last of them short; validation takes one batch by each protocol.
-CONFIG = TrainConfig(n_epochs=2, batch_size=32, learning_rate=0.01, max_padding=30, device="cpu", precision="float32")
+# Plain Adam, so that plain loops can be compared with it; with another `recipe` in its place the values stay.
+CONFIG = replace(
+    TrainConfig(recipe="2020", n_epochs=2, batch_size=32, learning_rate=0.01, max_padding=30),
+    recipe="default",
+    device="cpu",
+    precision="float32",
+)
 TIMES = ("seconds", "train_seconds")
 
 
@@ -134,7 +139,7 @@ def test_what_a_run_folder_holds(dataset, finished):
         assert sorted(path.name for path in folder.iterdir()) == names
         config = runs.read_config(folder)
         assert config.model == replace(
-            MODEL, n_classes=3, max_padding=30, reading="padded" if recipe == "seed" else "length-aware"
+            MODEL, n_classes=3, max_padding=30, reading="padded" if recipe == "2020" else "length-aware"
         )
         assert config.train == replace(CONFIG, recipe=recipe)
         assert config.classes == dataset.classes
@@ -226,12 +231,12 @@ def test_a_plain_loop_gives_the_same_losses_and_weights(dataset, finished, recip
     indices, labels = dataset.indices("train"), np.arange(3)
     assert dataset.n_points[indices].min() > MODEL.receptive_field  # so that Plain needs no case for shorter ones
     torch.manual_seed(CONFIG.seed)
-    model = Plain(4, 3, 5, 3, CONFIG.max_padding if recipe == "seed" else None)
+    model = Plain(4, 3, 5, 3, CONFIG.max_padding if recipe == "2020" else None)
     optimizer = torch.optim.Adam(model.parameters(), lr=CONFIG.learning_rate)
     losses = []
     for epoch in range(CONFIG.n_epochs):
         rng = np.random.default_rng([CONFIG.seed, epoch])
-        if recipe == "seed":
+        if recipe == "2020":
             order = batches.shuffled(indices, CONFIG.batch_size, rng)
         else:
             order = batches.shuffled_by_length(indices, dataset.n_points, CONFIG.batch_size, rng)
@@ -383,7 +388,7 @@ def test_resuming_without_a_checkpoint_starts_anew(dataset, finished, tmp_path):
     [
         ({"batch_size": 16}, "batch_size"),
         ({"learning_rate": 0.5}, "learning_rate"),
-        ({"recipe": "seed"}, "reading|recipe"),
+        ({"recipe": "2020"}, "reading|recipe"),
         ({"seed": 3}, "seed"),
         ({"max_padding": 20}, "max_padding"),
         ({"patience": 4}, "patience"),
@@ -768,8 +773,8 @@ POOL_MODEL = ModelConfig.from_name("bipool_cv1_4_3_2_img2_lay2_sz5")
 @pytest.fixture(scope="module")
 def strong(finished):
     """All that the recipe can do, on little: two teachers, one of them padded, two views in three epochs."""
-    return options_of(
-        "strong",
+    return TrainConfig(
+        recipe="strong",
         n_epochs=3,
         batch_size=32,
         max_padding=30,
@@ -867,7 +872,7 @@ def test_each_option_alone_resumes(dataset, tmp_path, option):
 
 def test_the_recipe_strong_learns(dataset, tmp_path):
     options = {"n_epochs": 25, "batch_size": 16, "learning_rate": 0.02, "averaging": 0.9}
-    config = options_of("strong", **options, device="cpu", precision="float32")
+    config = TrainConfig(recipe="strong", **options, device="cpu", precision="float32")
     state = train(ModelConfig.from_name("bipool_cv1_16_5_2_lay1_sz16"), config, dataset, tmp_path / "run")
     assert state.best > 0.75
 
@@ -912,10 +917,24 @@ def test_learning_rate_of_a_schedule(options, progress, factor):
 
 def test_a_run_follows_its_schedule_from_step_to_step(dataset, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(training, "set_learning_rate", lambda optimizer, config, progress: seen.append(progress))
+    monkeypatch.setattr(training, "set_learning_rate", lambda optimizer, config, progress, step: seen.append(progress))
     train(MODEL, replace(CONFIG, schedule="cosine"), dataset, tmp_path / "run")
     assert len(seen) == 8 and seen[0] == 0 and seen[4] == 0.5
     assert seen == sorted(set(seen)) and seen[-1] < 1
+
+
+def test_the_first_step_of_a_warm_up_moves_the_weights(dataset, tmp_path, monkeypatch):
+    rates = []
+
+    def follow(optimizer, *progress):
+        set_learning_rate(optimizer, *progress)
+        rates.append(optimizer.learning_rate)
+
+    monkeypatch.setattr(training, "set_learning_rate", follow)
+    train(MODEL, replace(CONFIG, warmup=0.5), dataset, tmp_path / "run")  # its first epoch
+    # One of the four batches, wherever it comes, has 24 of the 120 drawings.
+    assert rates[0] in (pytest.approx(0.01 * 24 / 120), pytest.approx(0.01 * 32 / 120))
+    assert sorted(rates) == rates and rates[3:] == [0.01] * 5
 
 
 def test_a_gpu_takes_bfloat16_only_where_it_is_asked_for():

@@ -185,6 +185,21 @@ def test_an_image_may_be_of_several_sizes():
     assert model_config.name == "bipool_img16_lay1_sz8"
 
 
+def test_a_study_of_another_version_with_other_recipes_is_not_gone_on_with():
+    spec = space.declare([MODEL], space.DEFAULT, {}, "x").to_json()
+    assert spec["recipes"] == {"default": RECIPES["default"]}
+    before = {key: value for key, value in spec.items() if key != "recipes"}
+    with pytest.raises(RunError, match=r"was started with recipes = None, cannot go on with \{'default'"):
+        tuning._check_same(Path("study"), spec, before)
+
+
+def test_a_space_may_name_a_former_recipe():
+    for former, now, n_layers in (("seed", "2020", 1), ("quick", "default", 2)):
+        searched = space.declare(["simple_lay1_sz8"], {"recipe": former, "n_layers": [1, 2]}, {}, "x")
+        model_config, config = searched.trial({"n_layers": n_layers})
+        assert (config.recipe, config.n_epochs, model_config.n_layers) == (now, 10 if now == "2020" else 4, n_layers)
+
+
 def test_the_default_space_fits_every_recipe():
     for recipe in RECIPES:
         assert space.declare([MODEL], space.DEFAULT, {"recipe": recipe}, "x").tuned.keys() == space.DEFAULT.keys()
@@ -241,6 +256,7 @@ def test_the_command_repeats_the_best_trial(run, study, dataset, space_file, tmp
     assert words[:2] == ["quickstroke", "train"]
     words[words.index("--into") + 1] = str(tmp_path / "again")
     assert words[words.index("--n-epochs") + 1] == "4"
+    words[words.index("--n-epochs") + 1] = "1"  # a cosine over four begins otherwise
     assert run(*words[1:])[0] == 0
     assert runs.read_metrics(tmp_path / "again")[0]["val_top1"] == pytest.approx(told["best"]["val_top1"], rel=1e-5)
 

@@ -9,13 +9,14 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from quickstroke import distillation, files, parallel, training
-from quickstroke.config import ModelConfig, TrainConfig, recipe
+from quickstroke.config import ModelConfig, TrainConfig
 from quickstroke.dataset import PreparedDataset
 from quickstroke.errors import RunError
 from quickstroke.evaluation import evaluate
@@ -27,11 +28,14 @@ LOOKING = "bipool_cv1_4_3_img2_lay1_sz5"
 COMMON = {"n_epochs": 2, "max_padding": 30, "device": "cpu", "precision": "float32"}
 # Each leaves a last batch of one drawing, of which one process has none. Dropout alone is another for each process.
 CONFIGS = {
-    "padded": (SHORT, TrainConfig(recipe="seed", batch_size=17, learning_rate=0.01, **COMMON)),
-    "length-aware": (SHORT, TrainConfig(batch_size=17, learning_rate=0.01, **COMMON)),
-    "strong": (POOLED, recipe("strong", batch_size=17, dropout=0.0, **COMMON)),
-    "in parts": (LOOKING, recipe("strong", batch_size=17, accumulate=3, dropout=0.0, **COMMON)),
-    "taught": (POOLED, recipe("strong", batch_size=17, dropout=0.0, n_views=1, **COMMON)),
+    "padded": (SHORT, TrainConfig(recipe="2020", batch_size=17, learning_rate=0.01, **COMMON)),
+    "length-aware": (
+        SHORT,
+        replace(TrainConfig(recipe="2020", batch_size=17, learning_rate=0.01, **COMMON), recipe="default"),
+    ),
+    "strong": (POOLED, TrainConfig(recipe="strong", batch_size=17, dropout=0.0, **COMMON)),
+    "in parts": (LOOKING, TrainConfig(recipe="strong", batch_size=17, accumulate=3, dropout=0.0, **COMMON)),
+    "taught": (POOLED, TrainConfig(recipe="strong", batch_size=17, dropout=0.0, n_views=1, **COMMON)),
 }
 
 

@@ -137,15 +137,17 @@ def read_classes(path: Path | str) -> tuple[str, ...]:
 
 
 def parse_classes(values: Sequence[str]) -> tuple[str, ...]:
-    """Classes as a command line gives them: one file of words, the words themselves, or `seed100`.
+    """Classes as a command line gives them: one file of words, the words themselves, or `classes2020`.
 
-    `seed100` stands for the 2020 project's 100, in the order of its models' output layer.
+    `classes2020` stands for the 2020 project's 100, in the order of its models' output layer.
 
     Raises:
         CategoryError: as `read_classes` and `check_classes`.
     """
-    if list(values) == ["seed100"]:
+    if list(values) == ["classes2020"]:
         return SEED_CATEGORIES
+    if list(values) == ["seed100"]:
+        raise CategoryError("class list: the 2020 project's classes are called 'classes2020' now, got 'seed100'")
     if len(values) == 1 and canonical_word(values[0]) not in CATEGORIES:
         path = Path(values[0])
         if path.is_file():

@@ -17,7 +17,7 @@ from quickstroke.naming import Convolution
 Reading = Literal["length-aware", "padded"]
 Readout = Literal["last", "pool"]
 Preprocessing = Literal["seed3", "pos5"]
-Recipe = Literal["default", "seed", "quick", "strong"]
+Recipe = Literal["default", "2020", "strong"]
 Schedule = Literal["constant", "cosine"]
 Criterion = Literal["top1", "balanced_loss"]
 Augment = Literal["none", "view", "strokes"]
@@ -91,7 +91,7 @@ class ModelConfig:
         if self.readout == "pool" and not (self.bidirectional and self.reading == "length-aware"):
             raise ConfigError(
                 "readout 'pool' needs bidirectional = true and reading = 'length-aware': type bipool does not go with "
-                "the recipe 'seed'"
+                "the recipe '2020'"
             )
         for convolution in ("conv1", "conv2"):
             value = getattr(self, convolution)
@@ -163,15 +163,81 @@ class ModelConfig:
         return "pos5" if self.readout == "pool" else "seed3"
 
 
+# The 2020 project's training, and what earlier versions did by options that their files do not name.
+_PLAIN: dict[str, Any] = {
+    "n_epochs": 10,
+    "batch_size": 256,
+    "optimizer": "adam",
+    "learning_rate": 0.001,
+    "initialization": "uniform",
+    "normalization": "batch",
+    "schedule": "constant",
+    "warmup": 0.0,
+    "weight_decay": 0.0,
+    "clip_norm": 0.0,
+    "dropout": 0.0,
+    "label_smoothing": 0.0,
+    "averaging": 0.0,
+    "augment": "none",
+    "balance": 0.0,
+    "max_padding": 100,
+}
+_DEFAULT = _PLAIN | {
+    "n_epochs": 20,
+    "batch_size": 64,
+    "optimizer": "muon",
+    "learning_rate": 0.016,
+    "initialization": "orthogonal",
+    "normalization": "fixed",
+    "schedule": "cosine",
+    "warmup": 0.1,
+    "weight_decay": 0.01,
+    "clip_norm": 1.0,
+    "max_padding": 200,
+}
+# The values that each recipe has for the options that differ between them.
+RECIPES: dict[Recipe, dict[str, Any]] = {
+    "default": _DEFAULT,
+    "2020": _PLAIN,
+    "strong": _DEFAULT
+    | {
+        "n_epochs": 60,
+        "batch_size": 256,
+        "learning_rate": 0.01,
+        "warmup": 0.05,
+        "weight_decay": 0.02,
+        "dropout": 0.2,
+        "label_smoothing": 0.1,
+        "averaging": 0.999,
+        "augment": "strokes",
+        "balance": 0.5,
+    },
+}
+# Recipes of version 0.1.0 that have gone: the name of what reads drawings as they did, and the values they had.
+_FORMER_RECIPES: dict[str, tuple[Recipe, dict[str, Any]]] = {
+    "seed": ("2020", _PLAIN),
+    "quick": ("default", _DEFAULT | {"n_epochs": 4, "learning_rate": 0.009}),
+}
+
+
+class _OfRecipe:
+    """The value of an option that was not given, in whose place `TrainConfig` takes that of its recipe."""
+
+    def __repr__(self) -> str:
+        return "<of the recipe>"
+
+
+_OF_RECIPE: Any = _OfRecipe()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """How a model is trained. The defaults are the 2020 project's configuration; `RECIPES` has other values.
+    """How a model is trained. An option that is not given has the value of the recipe.
 
     Attributes:
-        recipe: `seed` is the 2020 project's: padded reading, fixed-length batches in random order. `default` reads
-            each drawing to its own end, in batches of similar length. `quick` gets far in a few epochs. `strong`
-            augments and averages, and is what the published models were trained with. Both give options below values
-            of their own.
+        recipe: `default` reads each drawing to its own end, in batches of similar length, and learns fast. `strong`
+            also augments drawings, averages weights and balances classes, which pays in long trainings. `2020` is the
+            2020 project's: padded reading, batches in random order, plain Adam.
         n_epochs: passes over the training drawings.
         batch_size: drawings a step, of all processes together.
         accumulate: parts of a batch that are computed one after the other, which takes less memory; their gradients
@@ -184,7 +250,7 @@ class TrainConfig:
         normalization: of the points. `batch` takes each batch's own statistics, as batch norm does, which differ
             from batch to batch with the length of its drawings; `fixed` those of all training drawings, from the start.
         schedule: `cosine` lets the learning rate fall to 0 by half a cosine; `constant` keeps it.
-        warmup: fraction of all steps in which the learning rate rises from 0.
+        warmup: fraction of all steps in which the learning rate rises, beginning above 0.
         weight_decay: for matrices only; with it Adam is AdamW.
         clip_norm: longest gradient, as a norm over all weights; 0 for any length.
         dropout: fraction of units left out between LSTM layers and before the output layer.
@@ -215,7 +281,7 @@ class TrainConfig:
         criterion: which epoch is the best and has its weights kept, by the validation drawings: that with the highest
             `top1`, or with the least `balanced_loss`, in which every class counts alike, however many drawings it has.
         patience: stop after this many epochs of which none was better; 0 never stops early.
-        max_padding: rows to which each drawing is cut (and padded, with the recipe `seed`).
+        max_padding: rows to which each drawing is cut (and padded, with the recipe `2020`).
         seed: of the initial weights, of the order of the drawings and of their augmentation.
         device: `auto` takes a CUDA device when there is one.
         precision: of the matrix products of training; weights, sums and every evaluation are float32. `auto` takes
@@ -227,26 +293,26 @@ class TrainConfig:
     """
 
     recipe: Recipe = "default"
-    n_epochs: int = 10
-    batch_size: int = 256
+    n_epochs: int = _OF_RECIPE
+    batch_size: int = _OF_RECIPE
     accumulate: int = 1
-    optimizer: Optimizer = "adam"
-    learning_rate: float = 0.001
-    initialization: Initialization = "uniform"
-    normalization: Normalization = "batch"
-    schedule: Schedule = "constant"
-    warmup: float = 0.0
-    weight_decay: float = 0.0
-    clip_norm: float = 0.0
-    dropout: float = 0.0
-    label_smoothing: float = 0.0
-    averaging: float = 0.0
-    augment: Augment = "none"
+    optimizer: Optimizer = _OF_RECIPE
+    learning_rate: float = _OF_RECIPE
+    initialization: Initialization = _OF_RECIPE
+    normalization: Normalization = _OF_RECIPE
+    schedule: Schedule = _OF_RECIPE
+    warmup: float = _OF_RECIPE
+    weight_decay: float = _OF_RECIPE
+    clip_norm: float = _OF_RECIPE
+    dropout: float = _OF_RECIPE
+    label_smoothing: float = _OF_RECIPE
+    averaging: float = _OF_RECIPE
+    augment: Augment = _OF_RECIPE
     view_strength: float = 1.0
     spin: float = 0.0
     blend_across: float = 0.0
     unfinished: float = 0.35
-    balance: float = 0.0
+    balance: float = _OF_RECIPE
     pretrained: tuple[str, ...] = ()
     teacher: tuple[str, ...] = ()
     teacher_weight: float = 0.7
@@ -256,13 +322,14 @@ class TrainConfig:
     unlabelled: float = 0.0
     criterion: Criterion = "top1"
     patience: int = 0
-    max_padding: int = 100
+    max_padding: int = _OF_RECIPE
     seed: int = 0
     device: Device = "auto"
     precision: Precision = "auto"
     deterministic: bool = False
 
     def __post_init__(self) -> None:
+        self._take_values_of_recipe()
         check_types(self)
         keys = (
             "n_epochs",
@@ -288,61 +355,42 @@ class TrainConfig:
                 raise ConfigError(f"{key} needs a teacher: nothing else says what those drawings are")
         if self.blend_across and not self.n_views:
             raise ConfigError("blend_across needs n_views above 0: teachers are asked about the blends")
-        if self.recipe == "seed" and self.precision == "bfloat16":
-            raise ConfigError("precision 'bfloat16' does not go with the recipe 'seed', which trains in float32")
+        if self.recipe == "2020" and self.precision == "bfloat16":
+            raise ConfigError("precision 'bfloat16' does not go with the recipe '2020', which trains in float32")
         if self.seed >= 2**64:  # what PyTorch takes
             raise ConfigError(f"seed should be below 2^64, got {self.seed}")
+
+    def _take_values_of_recipe(self) -> None:
+        """Gives each option that was not given the value that the recipe has for it."""
+        check_recipe(self.recipe)
+        # Of a recipe that is none `check_types` tells.
+        values = RECIPES.get(self.recipe, _PLAIN) if isinstance(self.recipe, str) else _PLAIN
+        for key, value in values.items():
+            if getattr(self, key) is _OF_RECIPE:
+                object.__setattr__(self, key, value)
 
     @property
     def reading(self) -> Reading:
         """The reading of the models that this recipe trains."""
-        return "padded" if self.recipe == "seed" else "length-aware"
+        return "padded" if self.recipe == "2020" else "length-aware"
 
 
-# What a recipe sets of the options above, unless they are given.
-RECIPES: dict[Recipe, dict[str, Any]] = {
-    "default": {},
-    "seed": {},
-    "quick": {
-        "n_epochs": 4,
-        "batch_size": 64,
-        "optimizer": "muon",
-        "learning_rate": 0.009,
-        "initialization": "orthogonal",
-        "normalization": "fixed",
-        "schedule": "cosine",
-        "warmup": 0.1,
-        "weight_decay": 0.01,
-        "clip_norm": 1.0,
-        "max_padding": 200,
-    },
-    "strong": {
-        "n_epochs": 60,
-        "optimizer": "muon",
-        "learning_rate": 0.01,
-        "initialization": "orthogonal",
-        "normalization": "fixed",
-        "schedule": "cosine",
-        "warmup": 0.05,
-        "weight_decay": 0.02,
-        "clip_norm": 1.0,
-        "dropout": 0.2,
-        "label_smoothing": 0.1,
-        "averaging": 0.999,
-        "augment": "strokes",
-        "balance": 0.5,
-        "max_padding": 200,
-    },
-}
+def check_recipe(name: str) -> None:
+    """Raises ConfigError, with what took its place, when `name` is a recipe that only earlier versions had."""
+    if name in _FORMER_RECIPES:
+        now, values = _FORMER_RECIPES[name]
+        if RECIPES[now] == values:
+            raise ConfigError(f"recipe {name!r} is called {now!r} now")
+        raise ConfigError(f"recipe {name!r} is part of {now!r} now, which is taken where none is given")
 
 
-def recipe(name: Recipe, **values: Any) -> TrainConfig:
-    """The configuration of a recipe, with `values` in place of its own.
-
-    Raises:
-        ConfigError: no such recipe, or as TrainConfig.
-    """
-    return TrainConfig(**({"recipe": name} | RECIPES.get(name, {}) | values))
+def without_former_recipe(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a file; where it names a recipe that only earlier versions had, those that it stood for as well."""
+    name = values.get("recipe")
+    if not isinstance(name, str) or name not in _FORMER_RECIPES:
+        return dict(values)
+    now, former = _FORMER_RECIPES[name]
+    return former | dict(values) | {"recipe": now}
 
 
 Config = TypeVar("Config", ModelConfig, TrainConfig)
@@ -358,7 +406,9 @@ def to_json(config: ModelConfig | TrainConfig) -> dict[str, Any]:
 
 
 def from_json(kind: type[Config], values: Mapping[str, Any], where: str) -> Config:
-    """A configuration from JSON or TOML values; keys that are left out keep their defaults.
+    """A configuration from JSON or TOML values; keys that are left out have their defaults, those of the recipe.
+
+    A recipe that earlier versions had has the values that it had then.
 
     Raises:
         ConfigError: an unknown key, a wrong type or an impossible value; `where` says whose values they are.
@@ -375,10 +425,23 @@ def from_json(kind: type[Config], values: Mapping[str, Any], where: str) -> Conf
     # Earlier configurations have one path or null.
     if kind is TrainConfig and isinstance(path := arguments.get("pretrained", ()), str | None):
         arguments["pretrained"] = () if path is None else (path,)
+    if kind is TrainConfig:
+        arguments = without_former_recipe(arguments)
     try:
         return kind(**arguments)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def from_record(values: Mapping[str, Any], where: str) -> TrainConfig:
+    """The configuration of a training that a run or a card tells of.
+
+    A key that it lacks is an option that its version did not have, and what it trained did without.
+
+    Raises:
+        ConfigError: as `from_json`.
+    """
+    return from_json(TrainConfig, {**_PLAIN, **values} if isinstance(values, Mapping) else values, where)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

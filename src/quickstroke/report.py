@@ -339,8 +339,7 @@ def _facts_of(loaded: "LoadedModel") -> RunFacts:
     return RunFacts(
         config=runs.RunConfig(
             model=loaded.model.config,
-            train=configs.from_json(
-                TrainConfig,
+            train=configs.from_record(
                 {key: value for key, value in training.items() if key not in _BESIDE_CONFIG},
                 f"{loaded.path}: training in its card",
             ),
@@ -831,8 +830,7 @@ Intervals are Wilson's, for 95%: what another draw of drawings might change, not
 
 _RECIPES = {
     "default": "each drawing is read to its own end, in batches of similar length",
-    "seed": "the 2020 project's: each drawing is padded with zeros to `max_padding` steps, in batches of random order",
-    "quick": "a cosine of the learning rate over few epochs of small batches",
+    "2020": "the 2020 project's: each drawing is padded with zeros to `max_padding` steps, in batches of random order",
     "strong": "augmented drawings, a cosine of the learning rate, averaged weights",
 }
 

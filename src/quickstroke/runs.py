@@ -184,7 +184,7 @@ def read_config(folder: Path) -> RunConfig:
             raise RunError(f"{path}: {values['format']} version {values['version']}; expected {FORMAT} {VERSION}")
         return RunConfig(
             model=configs.from_json(ModelConfig, values["model"], f"{path}: model"),
-            train=configs.from_json(TrainConfig, values["train"], f"{path}: train"),
+            train=configs.from_record(values["train"], f"{path}: train"),
             classes=check_classes(values["classes"], str(path)),
             data=check_data(values["data"]),
             teachers=tuple(dict(teacher) for teacher in values.get("teachers", [])),

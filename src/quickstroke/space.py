@@ -96,11 +96,13 @@ class Space:
         values = self.fixed | dict(values)
         name = values.pop(MODEL, self.names[0])
         sizes = {key: values.pop(key) for key in SIZES if key in values}
-        config = configs.recipe(values.pop("recipe", "default"), **values)
+        config = TrainConfig(**values)
         return replace(ModelConfig.from_name(name, max_padding=config.max_padding), **sizes), config
 
     def to_json(self) -> dict[str, Any]:
         """The space as JSON values."""
+        recipe = self.tuned.get("recipe")
+        recipes: tuple[Any, ...] = recipe.extremes if recipe else (self.fixed.get("recipe", "default"),)
         return {
             "names": list(self.names),
             "fixed": {key: _as_json(value) for key, value in sorted(self.fixed.items())},
@@ -110,6 +112,7 @@ class Space:
                 else dataclasses.asdict(domain)
                 for key, domain in sorted(self.tuned.items())
             },
+            "recipes": {name: configs.RECIPES[name] for name in recipes},
         }
 
 
@@ -134,7 +137,7 @@ def declare(names: Sequence[str], declared: Mapping[str, Any], given: Mapping[st
     tuned: dict[str, Range | Choices] = {}
     if len(names) > 1:
         tuned[MODEL] = _choices(list(names), str, "NAME...")
-    for key, value in declared.items():
+    for key, value in configs.without_former_recipe(declared).items():
         if key not in hints:
             raise ConfigError(f"{where}: unknown key {key!r}; expected {', '.join(sorted(hints))}")
         one = _frozen(value)

@@ -213,7 +213,8 @@ def train(
         losses = _Losses(state, device, group)
         with threads_for(model):
             for rows in order[state.step :]:
-                set_learning_rate(optimizer, config, (state.epoch + done / n_train) / config.n_epochs)
+                progress = (state.epoch + done / n_train) / config.n_epochs
+                set_learning_rate(optimizer, config, progress, len(rows) / n_train / config.n_epochs)
                 statistics = [buffer.clone() for buffer in model.buffers()]
                 if group.size > 1:
                     torch.manual_seed(seed_of_step(config.seed, state.epoch, state.step, group.rank))
@@ -367,7 +368,7 @@ def pick_precision(config: TrainConfig, device: torch.device) -> Precision:
     if config.precision != "auto":
         return config.precision
     in_hardware = any(get_host_cpu_features().get(feature) for feature in ("avx512bf16", "amx-bf16"))
-    return "bfloat16" if in_hardware and device.type == "cpu" and config.recipe != "seed" else "float32"
+    return "bfloat16" if in_hardware and device.type == "cpu" and config.recipe != "2020" else "float32"
 
 
 def _check_size(model_config: ModelConfig) -> None:
@@ -408,7 +409,7 @@ def _order(config: TrainConfig, n_points: Any, epoch: int) -> list[Any]:
     rng = np.random.default_rng([config.seed, epoch])
     # Millions of drawings take half the memory so.
     places = np.arange(len(n_points), dtype=np.int32 if len(n_points) < 2**31 else np.int64)
-    if config.recipe == "seed":
+    if config.recipe == "2020":
         return batches.shuffled(places, config.batch_size, rng)
     return batches.shuffled_by_length(places, n_points, config.batch_size, rng)
 
@@ -554,11 +555,18 @@ def optimizer_of(config: TrainConfig, model: nn.Module) -> Adam:
     return Adam(model.parameters(), config.learning_rate, config.weight_decay)
 
 
-def set_learning_rate(optimizer: Adam, config: TrainConfig, progress: float) -> None:
-    """Sets the learning rate of the moment; `progress` is the part of all epochs that is done, 0 to 1."""
+def set_learning_rate(optimizer: Adam, config: TrainConfig, progress: float, step: float = 0.0) -> None:
+    """Sets the learning rate of the next step.
+
+    Args:
+        optimizer: whose it is.
+        config: of the training.
+        progress: the part of all epochs that is done, 0 to 1.
+        step: the part of all epochs that the step is; the warm-up counts it, so that its first step moves the weights.
+    """
     factor = 1.0
     if progress < config.warmup:
-        factor = progress / config.warmup
+        factor = min(1.0, (progress + step) / config.warmup)
     elif config.schedule == "cosine":
         factor = 0.5 + 0.5 * math.cos(math.pi * (progress - config.warmup) / (1 - config.warmup))
     optimizer.learning_rate = config.learning_rate * factor

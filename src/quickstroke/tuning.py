@@ -104,7 +104,7 @@ class Search:
         options = configs.to_json(config)
         if n_epochs:
             options["n_epochs"] = n_epochs
-        defaults = configs.to_json(configs.recipe(config.recipe))
+        defaults = configs.to_json(configs.TrainConfig(recipe=config.recipe))
         words = ["quickstroke", "train", model_config.name, "--data", self.data, "--into", str(into)]
         for key, value in options.items():
             if value != defaults[key] or (key == "recipe" and value != "default"):

@@ -30,6 +30,7 @@ from rich.progress import (
 from rich.text import Text
 
 from quickstroke.cli import printable, silence
+from quickstroke.config import check_recipe
 from quickstroke.errors import ConfigError
 from quickstroke.layouts import LayoutChoice
 
@@ -78,6 +79,14 @@ TrainClasses = Annotated[
 
 
 _CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff)
+
+
+def refuse_former_recipes(args: Sequence[str]) -> None:
+    """Raises ConfigError when `--recipe` has a name of an earlier version, which tyro would only call invalid."""
+    for word, following in zip(args, [*args[1:], ""], strict=True):
+        key, equals, value = word.partition("=")
+        if key == "--recipe":
+            check_recipe(value if equals else following)
 
 
 def parse(kind: type[Options], command: str, args: Sequence[str], default: Options | None = None) -> Options:

@@ -62,7 +62,7 @@ def _demo(options: Options) -> Answer:
     n_epochs = "4" if real else "12"
     for command in (
         ["prepare", drawings, "--into", data],
-        ["train", _MODEL, "--data", data, "--into", training, "--recipe", "quick", "--n-epochs", n_epochs],
+        ["train", _MODEL, "--data", data, "--into", training, "--n-epochs", n_epochs],
         ["evaluate", training, "--data", data, "--split", "test"],
         ["publish", training, "--into", published],
     ):  # fmt: skip

@@ -44,7 +44,7 @@ class Options:
     into: Annotated[str, arg(metavar="DIR", help="folder to make; it must not exist yet, but with --add")]
     classes: Annotated[
         tuple[str, ...] | None,
-        words("words to take, in label order, a file with one a line, or `seed100` (default: all found, sorted)"),
+        words("words to take, in label order, a file with one a line, or `classes2020` (default: all found, sorted)"),
     ] = None
     fractions: Annotated[
         tuple[float, float, float] | None,

@@ -25,6 +25,7 @@ from quickstroke.cli.common import (
     optional,
     parse,
     progress,
+    refuse_former_recipes,
     say,
 )
 from quickstroke.config import ModelConfig, TrainConfig
@@ -70,7 +71,10 @@ class Options:
         str | None,
         optional("where what teachers say is kept, for trainings to share (default: RUN/teacher)", "DIR"),
     ] = None
-    resume: Annotated[bool, arg(help="go on from the last checkpoint in RUN; without one, start anew")] = False
+    resume: Annotated[
+        bool,
+        arg(help="go on from the last checkpoint in RUN, by its options but for those given; without one, start anew"),
+    ] = False
     train_classes: TrainClasses = None
     n_train: Annotated[int | None, optional("checked against what DIR was prepared with", "N")] = None
     n_val: Annotated[int | None, optional("checked likewise", "N")] = None
@@ -83,13 +87,13 @@ class Options:
 
 def run(args: Sequence[str]) -> int:
     """Runs the command."""
+    refuse_former_recipes(args)
     options = parse(Options, "train", args)
     name: str = options.name
     class_slice: ClassSlice | None = None
     asked = {key: getattr(options, key) for key in _COUNTS}
-    recipe_values = configs.RECIPES[options.train.recipe]
-    if options.config is not None or recipe_values:
-        # What the file or the recipe says become the defaults, and the arguments are read again over them.
+    if options.config is not None or options.train.recipe != "default" or options.resume:
+        # What the file, the recipe or the run says become the defaults, and the arguments are read again over them.
         name, defaults, class_slice = _configured(options, args)
         options = parse(Options, "train", args, default=defaults)
         if options.train_classes is not None:
@@ -105,8 +109,12 @@ def _configured(options: Options, args: Sequence[str]) -> tuple[str, Options, Cl
     name = options.name
     values: dict[str, Any] = {}
     classes = None
+    is_asked = any(word.split("=")[0] == "--recipe" for word in args)
     if options.config is None:
-        pass
+        if options.resume and not is_asked and (Path(options.into) / "config.json").exists():
+            from quickstroke import runs
+
+            values = configs.to_json(runs.read_config(Path(options.into)).train)
     elif path.suffix == ".toml":
         values = configs.read_toml(path)
         name = str(values.pop("name", options.name))
@@ -121,10 +129,8 @@ def _configured(options: Options, args: Sequence[str]) -> tuple[str, Options, Cl
         model_keys = ("hidden_size", "n_layers", "conv1", "conv2", "bidirectional", "readout", "image", "train_classes")
         values = {key.lower(): value for key, value in section.config.items() if key not in model_keys}
         classes = section.config.get("train_classes")
-    is_asked = any(word.split("=")[0] == "--recipe" for word in args)
-    recipe = options.train.recipe if is_asked else values.get("recipe", "default")
-    if isinstance(recipe, str) and recipe in configs.RECIPES:
-        values = configs.RECIPES[recipe] | values | {"recipe": recipe}
+    if is_asked:
+        values["recipe"] = options.train.recipe
     counts = {key: values.pop(key) for key in _COUNTS if key in values}
     for key, count in counts.items():
         if type(count) is not int:
@@ -133,7 +139,7 @@ def _configured(options: Options, args: Sequence[str]) -> tuple[str, Options, Cl
     if classes is not None and class_slice is None:
         if not isinstance(classes, (list, tuple)) or not all(isinstance(word, str) for word in classes):
             raise ConfigError(f"{path}: train_classes should be a list of words, got {classes!r:.60}")
-        classes = tuple(classes)
+        classes = ("classes2020",) if list(classes) == ["seed100"] else tuple(classes)
     defaults = dataclasses.replace(
         options,
         name=tyro.MISSING,
@@ -169,6 +175,7 @@ def _train(
         note(f"--patience {options.train.patience} has no effect in {options.train.n_epochs} epochs")
     augment = options.train.augment
     with_augment, without_teacher = f"with --augment {augment}", "without --teacher"
+    usual = TrainConfig(recipe=options.train.recipe)
     for key, is_used, where in (
         ("view_strength", augment != "none", with_augment),
         ("spin", augment != "none", with_augment),
@@ -179,7 +186,7 @@ def _train(
         ("teacher_temperature", options.train.teacher, without_teacher),
         ("n_views", options.train.teacher, without_teacher),
     ):
-        if not is_used and getattr(options.train, key) != getattr(TrainConfig(), key):
+        if not is_used and getattr(options.train, key) != getattr(usual, key):
             note(f"--{key.replace('_', '-')} has no effect {where}")
     if options.teacher_cache is not None and not options.train.teacher:
         note(f"--teacher-cache has no effect {without_teacher}")

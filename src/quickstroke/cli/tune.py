@@ -26,6 +26,7 @@ from quickstroke.cli.common import (
     optional,
     parse,
     progress,
+    refuse_former_recipes,
     say,
 )
 from quickstroke.config import TrainConfig
@@ -97,6 +98,7 @@ class Options:
 
 def run(args: Sequence[str]) -> int:
     """Runs the command."""
+    refuse_former_recipes(args)
     options = parse(Options, "tune", args)
     return answer(options.json, partial(_tune, options, args))
 
