@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Passed to pip, for instance: make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_FLAGS ?=
 
-.PHONY: help demo test test-slow faults browser check format docs golden reproduce sample46 published fuzz bench bench-accuracy clean
+.PHONY: help demo test test-slow faults browser check lint types generated audit format docs golden reproduce sample46 published fuzz bench bench-accuracy clean
 
 help:
 	@echo "make demo                  make the environment, train on drawings, recognise some"
@@ -39,12 +39,15 @@ $(BIN)/.dev: pyproject.toml $(BIN)/.torch
 demo: $(BIN)/.torch
 	$(BIN)/quickstroke demo --into demo
 
-# Two processes, each with whole files of tests, so that what a file sets up is set up once.
-test: check browser
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+# Two processes, each with whole files of tests, so that what a file sets up is set up once. Sets have one order each time.
+PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest
+
+test: browser
+	@$(MAKE) --no-print-directory -j 2 check
+	$(PYTEST) -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(BIN)/.dev browser
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 faults: $(BIN)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python tests/faults.py --kills 200
@@ -59,11 +62,19 @@ browser: $(BIN)/.dev
 	@test -n "$$QUICKSTROKE_ORT" || $(BIN)/python -c 'from quickstroke.export.ort import ort_files; ort_files()' || \
 	  echo "onnxruntime-web was not fetched: set QUICKSTROKE_ORT to its npm package to test exported pages"
 
-check: $(BIN)/.dev
+check: types lint generated audit
+
+types: $(BIN)/.dev
+	$(BIN)/mypy
+
+lint: $(BIN)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+
+generated: $(BIN)/.dev
 	$(BIN)/python docs/generate.py --check
+
+audit: $(BIN)/.dev
 	$(BIN)/python fuzz/audit.py
 
 format: $(BIN)/.dev

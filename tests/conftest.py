@@ -1,12 +1,14 @@
 """What several tests share: the folder of real drawings, and small synthetic ones made here."""
 
 import os
+import random
 import resource
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
@@ -17,9 +19,24 @@ from quickstroke.errors import QuickstrokeError
 from quickstroke.formats import binary
 from quickstroke.synthetic import synthetic_drawings
 
-# Generating examples takes as long as the machine is slow: no clock decides about a test.
-settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("no clock")
+# No clock decides about a test, as generating examples takes as long as the machine is slow. Nor does chance: the
+# examples are the same each time, and `make fuzz` is what looks for new ones.
+settings.register_profile(
+    "no clock, no chance",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("no clock, no chance")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Before a test, and before what it shares with others is made, every global generator starts anew."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

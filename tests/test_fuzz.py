@@ -19,7 +19,7 @@ TARGETS = ("binary", "ndjson", "npz", "csv", "name", "document", "model", "api")
 def fuzz(target: str, *options: str, into: Path) -> dict[str, object]:
     command = [sys.executable, FOLDER / "fuzz.py", target, *options, "--into", into]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout.splitlines()[-1])
 

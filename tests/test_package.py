@@ -14,7 +14,7 @@ HEAVY = ("torch", "numba", "matplotlib", "tyro", "rich", "hypothesis")
 
 def run_python(code):
     """What a fresh interpreter prints, read as JSON."""
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 

@@ -31,7 +31,7 @@ def test_two_items_run_at_a_time_and_not_three():
         with lock:
             n_running += 1
             seen.append(n_running)
-        both.wait(timeout=60)  # would break if one alone ran
+        both.wait(timeout=600)  # would break if one alone ran
         with lock:
             n_running -= 1
 
@@ -77,7 +77,7 @@ def test_a_caller_that_stops_waits_for_what_has_begun():
 
     def run(item):
         if item:
-            assert may_end.wait(60)
+            assert may_end.wait(600)
         ended.append(item)
         return item
 
@@ -92,7 +92,7 @@ def test_parts_run_side_by_side_the_first_on_the_callers_thread():
     both = threading.Barrier(2)
 
     def run(a, b):
-        both.wait(timeout=60)
+        both.wait(timeout=600)
         return a + b, threading.current_thread() is threading.main_thread(), torch.is_grad_enabled()
 
     assert threads.in_threads(run, [(1, 2), (3, 4)]) == [(3, True, False), (7, False, False)]

@@ -29,7 +29,7 @@ from quickstroke.tuning import Search, Trial, Watcher
 
 MODEL = "simple_lay1_sz8"
 # Of another process, on a machine that has much else to do.
-TIMEOUT_S = 300
+TIMEOUT_S = 600
 ROOT = Path(__file__).resolve().parent.parent
 SPACE = "learning_rate = { low = 0.001, high = 0.1, log = true }\nbatch_size = [16, 32]\n"
 

@@ -190,7 +190,7 @@ except QuickstrokeError as error:
 
 def said_of(path, *classes):
     result = subprocess.run(
-        [sys.executable, "-c", LIMITED, path, *classes], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", LIMITED, path, *classes], capture_output=True, text=True, timeout=600
     )
     assert result.returncode == 0, result.stderr
     return result.stdout

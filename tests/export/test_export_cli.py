@@ -209,7 +209,7 @@ sys.exit(main(sys.argv[2:]))
 def test_what_is_missing_is_one_line(model, tmp_path, missing, to):
     """In an interpreter without one of the packages that exporting takes."""
     command = [sys.executable, "-c", WITHOUT, missing, "export", str(model), "--to", to]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     one_line(Result(result.returncode, result.stdout, result.stderr), "pip install 'quickstroke[export]'")
 
 

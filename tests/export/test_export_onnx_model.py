@@ -90,7 +90,7 @@ guesses = recognizer.predict_many(json.loads(sys.argv[2]), simplified=True)
 print(json.dumps([recognizer.name, guesses]))
 """
     arguments = [str(path), json.dumps([HOUSE, DOT])]
-    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120)
+    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     name, answers = json.loads(result.stdout)

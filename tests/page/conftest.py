@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from hands import Hands, serving
-from playwright.sync_api import Browser, Page, sync_playwright
+from hands import PATIENCE_MS, Hands, serving
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from quickstroke.config import ModelConfig
 from quickstroke.models import StrokeClassifier
@@ -29,6 +29,7 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+expect.set_options(timeout=PATIENCE_MS)
 # Of the shared weights, those with the best accuracy.
 BEST = "simple_lay2_sz256.model"
 
@@ -69,6 +70,7 @@ def blank_page(browser: Browser, static: Path) -> Iterator[Page]:
     """An empty page that can import the page's modules."""
     with serving(static) as url:
         page = browser.new_page()
+        page.set_default_timeout(PATIENCE_MS)
         page.route("**/blank.html", lambda route: route.fulfill(body="", content_type="text/html"))
         page.goto(f"{url}blank.html")
         yield page

@@ -16,6 +16,20 @@ from playwright.sync_api import Browser, Page, Route
 
 Rows = list[list[float]]
 
+# For whatever is waited for: a machine that does much else besides takes its time.
+PATIENCE_MS = 120_000
+
+# What the page draws by chance, such as the words of its rounds, is the same each time: Math.random is mulberry32.
+SEEDED = """(() => {
+  let state = 1;
+  Math.random = () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+})();"""
+
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
@@ -45,16 +59,26 @@ class Hands:
         self._contexts: list[Any] = []
         self.problems: list[str] = []
 
-    def open(self, *, has_clock: bool = False, before: str = "", url: str | None = None, **options: Any) -> Page:
+    def open(
+        self,
+        *,
+        has_clock: bool = False,
+        before: str = "",
+        url: str | None = None,
+        classes: Sequence[str] | None = None,
+        **options: Any,
+    ) -> Page:
         """The page, ready.
 
         Args:
             has_clock: whether time stands still but for `page.clock`.
             before: a script that runs before the page's own.
             url: another address than that of the server.
+            classes: the words that the page is told the model knows, instead of its own.
             options: of Playwright's `new_context`.
         """
         context = self._browser.new_context(**options)
+        context.set_default_timeout(PATIENCE_MS)
         self._contexts.append(context)
         page = context.new_page()
         origin = "{0.scheme}://{0.netloc}".format(urlsplit(url or self._url))
@@ -62,14 +86,16 @@ class Hands:
         page.on("console", lambda message: self._hear(message.type, message.text))
         page.on("request", lambda request: self._see(request.url, origin))
         page.on("requestfailed", lambda request: self._see(request.url, origin))
-        if before:
-            page.add_init_script(before)
+        page.add_init_script(SEEDED + before)
+        if classes is not None:
+            model = {"name": "simple_lay1_sz64", "classes": list(classes)}
+            page.route("**/api/v1/model", lambda route: route.fulfill(json=model))
         if has_clock:
             page.clock.install(time=0)
         page.goto(url or self._url)
         page.evaluate("quickstroke.ready")
         if has_clock:
-            page.clock.pause_at(60_000)
+            page.clock.pause_at(3_600_000)  # later than the loading of the page ever takes
         return page
 
     def _hear(self, kind: str, text: str) -> None:
@@ -89,6 +115,15 @@ class Hands:
     def close(self) -> None:
         for context in self._contexts:
             context.close()
+
+    def settle(self, page: Page) -> None:
+        """Lets a clock that stands still run on until the guesses are of the newest drawing."""
+        page.evaluate("""() => {
+          window.isSettled = false;
+          quickstroke.settled().then(() => { window.isSettled = true; });
+        }""")
+        while not page.evaluate("window.isSettled"):
+            page.clock.run_for(30)
 
     def placed(self, page: Page, strokes: Sequence[Rows]) -> list[list[tuple[float, float]]]:
         """Strokes in the middle of the canvas, in the window's pixels."""

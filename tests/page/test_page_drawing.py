@@ -251,7 +251,10 @@ def test_a_new_size_shows_the_same_drawing(hands: Hands) -> None:
 @pytest.mark.parametrize(("width", "height"), [(320, 568), (390, 844), (667, 375), (844, 390)])
 def test_a_phone_needs_no_scrolling_sideways(hands: Hands, width: int, height: int) -> None:
     viewport = {"width": width, "height": height}
-    page = hands.open(viewport=viewport, has_touch=True, is_mobile=True, device_scale_factor=2, has_clock=True)
+    asked, guessed = "The Great Wall of China", "animal migration"
+    page = hands.open(
+        viewport=viewport, has_touch=True, is_mobile=True, device_scale_factor=2, has_clock=True, classes=[asked]
+    )
 
     def overflow() -> list[str]:
         found: list[str] = page.evaluate("""() => [...document.querySelectorAll("body *")]
@@ -264,10 +267,8 @@ def test_a_phone_needs_no_scrolling_sideways(hands: Hands, width: int, height: i
     page.get_by_role("button", name="Play", exact=True).click()
     assert overflow() == []
     # The word is what the round is about: it may not be cut.
+    expect(page.locator("#headline")).to_have_text(f"Draw {asked}")
     assert page.locator("#headline").evaluate("(line) => line.scrollWidth <= line.clientWidth")
-    # The round asks for any word; it is to end by its time.
-    asked = page.locator("#headline").inner_text()
-    guessed = next(word for word in ("The Great Wall of China", "animal migration") if word not in asked)
     answer(page, lambda strokes: {guessed: 0.98, "bread": 0.01})
     hands.touch(page, TRIANGLE)
     page.clock.run_for(1000)
@@ -275,6 +276,8 @@ def test_a_phone_needs_no_scrolling_sideways(hands: Hands, width: int, height: i
     assert overflow() == []
     page.clock.fast_forward(21_000)
     expect(page.locator("#strip")).to_have_attribute("data-phase", "over")
+    expect(page.locator("#headline")).to_have_text(f"Time is up: {asked}")
+    expect(page.locator("#subline")).to_contain_text("saw an animal migration.")
     assert overflow() == []
     page.get_by_role("button", name="Save").click()
     assert overflow() == []

@@ -157,6 +157,7 @@ def test_examples_draw_themselves_stroke_by_stroke(hands: Hands) -> None:
         page.clock.run_for(250)
         n_points.append(sum(len(rows[0]) for rows in strokes_of(page)))
         assert len(n_points) < 60
+    hands.settle(page)
     assert n_points == sorted(n_points) and len(set(n_points)) > 5
     expect(page.locator("#guesses li").first).to_have_text("star90%")
     shown = strokes_of(page)

@@ -36,8 +36,10 @@ GUESS_ALL = """async (drawings) => {
 }"""
 
 
-def real_drawings(shared: Path, recognizer: Recognizer, n: int) -> list[list[Rows]]:
+@pytest.fixture(scope="session")
+def real_drawings(shared: Path, recognizer: Recognizer) -> list[list[Rows]]:
     """As many of raw/ as of binary/, of words that the model knows, spread over them."""
+    n = N_DRAWINGS
     drawings: list[list[Rows]] = []
     for kind in ("raw", "binary"):
         paths = [
@@ -59,8 +61,13 @@ def guessed(page: Page, drawings: list[list[Rows]]) -> list[Any]:
     return answers
 
 
-def assert_equal_guesses(page: Page, recognizer: Recognizer, drawings: list[list[Rows]]) -> None:
-    theirs, ours = guessed(page, drawings), predicted(recognizer, drawings)
+@pytest.fixture(scope="session")
+def predictions(recognizer: Recognizer, real_drawings: list[list[Rows]]) -> list[Any]:
+    """What Python says of them."""
+    return predicted(recognizer, real_drawings)
+
+
+def assert_equal_guesses(theirs: list[Any], ours: list[Any]) -> None:
     assert len(theirs) == len(ours) == N_DRAWINGS
     n_equal = sum(mine[0].word == other[0]["word"] for mine, other in zip(ours, theirs, strict=True))
     assert n_equal >= 0.99 * N_DRAWINGS
@@ -92,17 +99,18 @@ def url(request: pytest.FixtureRequest) -> str:
     return address
 
 
-def test_first_guesses_on_real_drawings(hands: Hands, url: str, shared: Path, recognizer: Recognizer) -> None:
-    assert_equal_guesses(hands.open(url=url), recognizer, real_drawings(shared, recognizer, N_DRAWINGS))
+def test_first_guesses_on_real_drawings(
+    hands: Hands, url: str, real_drawings: list[list[Rows]], predictions: list[Any]
+) -> None:
+    assert_equal_guesses(guessed(hands.open(url=url), real_drawings), predictions)
 
 
 @pytest.mark.parametrize(("tool", "first"), [("mouse", 5), ("touch", 15), ("pen", 25)])
 def test_first_guesses_on_real_drawings_drawn_anew(
-    hands: Hands, url: str, shared: Path, recognizer: Recognizer, tool: str, first: int
+    hands: Hands, url: str, real_drawings: list[list[Rows]], recognizer: Recognizer, tool: str, first: int
 ) -> None:
-    drawings = real_drawings(shared, recognizer, N_DRAWINGS)
     page = hands.open(url=url, has_touch=tool == "touch")
-    for strokes in (drawings[first], drawings[100 + first], drawings[150 + first]):
+    for strokes in (real_drawings[first], real_drawings[100 + first], real_drawings[150 + first]):
         page.keyboard.press("Escape")
         getattr(hands, tool)(page, strokes)
         drawn = page.evaluate("quickstroke.strokes()")

@@ -151,15 +151,21 @@ def test_golden_values_hold_the_hard_cases(golden: Computed) -> None:
     assert any(0 < x < 1e-300 for x in coordinates)
 
 
-def test_javascript_equals_python_on_real_drawings(shared: Path, compute: Callable[[Computed], Computed]) -> None:
+@pytest.fixture(scope="module")
+def real(shared: Path) -> Computed:
+    """Real drawings, and what Python makes of them."""
     folder = shared / "data" / "quickdraw"
     drawings = [drawing for path in sorted((folder / "raw").iterdir()) for drawing in read_file(path)]
     drawings += [drawing for path in sorted((folder / "binary").iterdir()) for drawing in islice(read_file(path), 1)]
     strokes: list[list[Rows]] = [[stroke.T.tolist() for stroke in drawing.strokes] for drawing in drawings]
     assert len(strokes) > 1000
-    answers = compute([{"strokes": each, "max_padding": 100} for each in strokes])
-    for each, answer in zip(strokes, answers, strict=True):
-        assert_equal(computed(each, 100), answer, "a real drawing")
+    return [{"strokes": each, "max_padding": 100, **computed(each, 100)} for each in strokes]
+
+
+def test_javascript_equals_python_on_real_drawings(real: Computed, compute: Callable[[Computed], Computed]) -> None:
+    answers = compute([{"strokes": each["strokes"], "max_padding": each["max_padding"]} for each in real])
+    for each, answer in zip(real, answers, strict=True):
+        assert_equal(each, answer, "a real drawing")
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,13 @@ from quickstroke.config import ModelConfig
 from quickstroke.models import StrokeClassifier
 from quickstroke.published import LoadedModel, write_model
 from quickstroke.recognizer import Recognizer, load
-from quickstroke.serve.app import create_app
+from quickstroke.serve.app import create_app, warm_up
+from quickstroke.serve.limits import Limits
 
 CLASSES = ("circle", "house", "star", "cat", "sun", "fish", "tree")
 NAME = "simple_lay1_sz8"
+# The limits by default but for those of time: a machine that does much else besides answers late, and rightly.
+PATIENT = Limits(body_s=600.0, work_s=600.0)
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +33,10 @@ def model_file(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="session")
 def recognizer(model_file) -> Recognizer:
-    return load(model_file)
+    """As the command has it before its first request: compiled, which can take longer than a request may."""
+    recognizer = load(model_file)
+    warm_up(recognizer)
+    return recognizer
 
 
 class Client:
@@ -67,8 +73,8 @@ def new_client() -> Iterator[Callable[..., Client]]:
     """Makes clients; arguments are those of `create_app`."""
     clients = []
 
-    def new(*args, **options) -> Client:
-        clients.append(Client(create_app(*args, **options)))
+    def new(recognizer, limits=PATIENT, **options) -> Client:
+        clients.append(Client(create_app(recognizer, limits, **options)))
         return clients[-1]
 
     yield new

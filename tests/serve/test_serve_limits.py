@@ -36,6 +36,11 @@ def refused(answer, status, code, **facts):
     return message
 
 
+def patient(**limits):
+    """Limits that no test meets because the machine has much else to do."""
+    return Limits(**{"body_s": 600.0, "work_s": 600.0, **limits})
+
+
 # --- the body as JSON
 
 
@@ -204,7 +209,7 @@ def test_what_is_not_simplified(client, value):
 )
 @pytest.mark.parametrize("simplified", [True, False])
 def test_too_many_strokes_and_points(new_client, recognizer, name, most, more, simplified):
-    limits = Limits(strokes=5, points=10)
+    limits = patient(strokes=5, points=10)
     client = new_client(recognizer, limits)
     assert client.post("recognize", {"strokes": most, "simplified": simplified}).status_code == 200
     answer = client.post("recognize", {"strokes": more, "simplified": simplified})
@@ -236,13 +241,14 @@ def test_as_many_lists_as_a_batch_may_have_are_taken(client):
 
 
 def test_too_many_drawings(new_client, recognizer):
-    client = new_client(recognizer, Limits(drawings=3))
+    client = new_client(recognizer, patient(drawings=3))
     assert client.post("recognize-batch", {"drawings": [SQUARE] * 3}).status_code == 200
     answer = client.post("recognize-batch", {"drawings": [SQUARE] * 4})
     refused(answer, 422, "too_many_drawings", field="drawings", limit=3)
 
 
-def test_the_limits_by_default(client):
+def test_the_limits_by_default(new_client, recognizer):
+    client = new_client(recognizer, Limits())
     limits = client.get("model").json()["limits"]
     assert limits == {
         "body_bytes": 2 << 20,
@@ -280,7 +286,7 @@ async def in_chunks(content, size=64):
 
 @pytest.mark.parametrize("is_chunked", [True, False])
 def test_too_large_bodies(new_client, recognizer, is_chunked):
-    client = new_client(recognizer, Limits(body_bytes=1000))
+    client = new_client(recognizer, patient(body_bytes=1000))
     as_sent = in_chunks if is_chunked else bytes
     assert client.post("recognize", content=as_sent(body_of(1000)), headers=JSON).status_code == 200
     answer = client.post("recognize", content=as_sent(body_of(1001)), headers=JSON)
@@ -290,7 +296,7 @@ def test_too_large_bodies(new_client, recognizer, is_chunked):
 
 def test_a_body_that_is_announced_too_large_is_not_waited_for(new_client, recognizer):
     """It is refused by its head; the body itself never comes."""
-    client = new_client(recognizer, Limits(body_bytes=1000))
+    client = new_client(recognizer, patient(body_bytes=1000))
     answer = client.post("recognize", content=never(), headers={**JSON, "Content-Length": "1001"})
     refused(answer, 413, "body_too_large", limit=1000)
 
@@ -301,12 +307,12 @@ def test_an_endless_body_is_not_read_to_its_end(new_client, recognizer):
             yield b" " * 100
             await asyncio.sleep(0)
 
-    answer = new_client(recognizer, Limits(body_bytes=1000)).post("recognize", content=endless(), headers=JSON)
+    answer = new_client(recognizer, patient(body_bytes=1000)).post("recognize", content=endless(), headers=JSON)
     refused(answer, 413, "body_too_large")
 
 
 def test_the_bodies_held_together_have_a_limit(new_client, recognizer):
-    client = new_client(recognizer, Limits(held_bytes=1500))
+    client = new_client(recognizer, patient(held_bytes=1500))
     part_is_read, rest_may_come = asyncio.Event(), asyncio.Event()
 
     async def slow():
@@ -359,7 +365,7 @@ def test_bodies_that_drip(new_client, recognizer):
 
 def test_bodies_that_are_cut_off(new_client, recognizer):
     """The connection ends within the body: nobody is left to answer, and nothing stays behind."""
-    client = new_client(recognizer, Limits(held_bytes=1500))
+    client = new_client(recognizer, patient(held_bytes=1500))
 
     async def cut_off():
         messages = [
@@ -431,7 +437,7 @@ def test_no_drawing_is_begun_after_the_time_for_the_work(monkeypatch):
 
 
 def test_too_many_requests_at_once(new_client, gate):
-    client = new_client(Recognizer(gate), Limits(pending=2))
+    client = new_client(Recognizer(gate), patient(pending=2))
 
     async def three():
         pending = [asyncio.create_task(client.sending("POST", "recognize", json={"strokes": SQUARE})) for _ in range(2)]

@@ -9,7 +9,7 @@ from schemathesis.checks import positive_data_acceptance
 from quickstroke.serve.app import create_app
 from quickstroke.serve.limits import Limits
 
-LIMITS = Limits(strokes=3, points=12, drawings=2)
+LIMITS = Limits(strokes=3, points=12, drawings=2, body_s=600.0, work_s=600.0)
 PATHS = ["recognize", "recognize-batch", "model", "healthz", "metrics"]
 POSTS = PATHS[:2]
 

@@ -53,11 +53,11 @@ class Served:
     def connect(self):
         """A connection whose other side is expected to do something sooner or later."""
         address = urlsplit(self.url)
-        return socket.create_connection((address.hostname, address.port), timeout=60)
+        return socket.create_connection((address.hostname, address.port), timeout=600)
 
     def end(self):
         """Exit code, the rest of stdout, and stderr."""
-        out, err = self.process.communicate(timeout=60)
+        out, err = self.process.communicate(timeout=600)
         return self.process.returncode, out, err
 
 
@@ -123,7 +123,7 @@ def test_the_address_is_printed_and_answers(served, recognizer):
 
 def test_the_page_is_opened_in_the_browser(served, browser):
     pipe = os.open(browser[1], os.O_RDWR)  # waits for nobody, as O_RDONLY would
-    assert select.select([pipe], [], [], 60)[0], "no browser was started"
+    assert select.select([pipe], [], [], 600)[0], "no browser was started"
     assert os.read(pipe, 1000).decode() == served.url
     os.close(pipe)
 
@@ -289,7 +289,7 @@ def test_a_port_that_is_taken(model_file):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         command = [sys.executable, "-m", "quickstroke", "serve", model_file, "--port", port]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == (
         f"quickstroke serve: cannot listen at '127.0.0.1' port {port} (Address already in use); choose another with "

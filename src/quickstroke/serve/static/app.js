@@ -1,7 +1,9 @@
 /** The page: which part tells which, and what the user reads. */
 
 import { boundsOf, pathText, placed } from "./geometry.js";
-import { Game, ROUND_MS } from "./game.js";
+import { FittingText } from "./fitting-text.js";
+import { Game } from "./game.js";
+import { showGuesses } from "./guess-list.js";
 import { Guesser } from "./guesser.js";
 import { HttpRecognizer } from "./http-recognizer.js";
 import { KeyPen } from "./key-pen.js";
@@ -11,9 +13,9 @@ import { play } from "./replay.js";
 import { download, fileName, ndjsonLine, newKey, svgText } from "./save.js";
 import { simplify } from "./simplify.js";
 import { celebrate } from "./sparks.js";
-import { capitalized, percent, withArticle } from "./words.js";
+import { sentences, showStrip } from "./strip.js";
+import { percent, withArticle } from "./words.js";
 
-const N_GUESSES = 5;
 const ANNOUNCE_AFTER_MS = 900;
 const LOAD_RETRY_MS = 1500;
 const PLAY_ICON = "M8 5.5v13l10.5-6.5z";
@@ -27,6 +29,8 @@ const recognizer = isOffline ? new OnnxRecognizer() : new HttpRecognizer();
 const pad = new Pad($("pad"));
 const guesser = new Guesser(recognizer, () => pad.strokes, answered, showTrouble);
 
+const modelText = new FittingText($("model"));
+
 let model = null;
 let loading = null;
 let game = null;
@@ -36,31 +40,12 @@ let playing = null; // aborts the replay that runs
 
 // --- Guesses ----------------------------------------------------------------------------------------------------------
 
-const rows = Array.from({ length: N_GUESSES }, () => {
-  const row = document.createElement("li");
-  for (const name of ["word", "value", "track"]) {
-    const span = document.createElement("span");
-    span.className = name;
-    row.append(span);
-  }
-  row.querySelector(".track").append(document.createElement("span"));
-  $("guesses").append(row);
-  return row;
-});
-
 function answered(answer) {
   guesses = answer.guesses;
-  rows.forEach((row, i) => {
-    const guess = guesses[i];
-    row.classList.toggle("is-empty", !guess);
-    row.classList.toggle("is-asked", guess !== undefined && guess.word === game?.word);
-    row.querySelector(".word").textContent = guess?.word ?? "";
-    row.querySelector(".value").textContent = guess ? percent(guess.probability) : "";
-    row.querySelector(".track > span").style.transform = `scaleX(${guess?.probability ?? 0})`;
-  });
+  showGuesses(guesses, game?.word ?? null);
   if (answer.model && model && answer.model !== model.name) loadModel();
   if (!playing) game?.saw(guesses[0]?.word ?? null, performance.now());
-  showStrip();
+  showGame();
   announceSoon();
 }
 
@@ -73,57 +58,30 @@ function showTrouble(message) {
 
 let shownPhase = "";
 
-function showStrip() {
-  const phase = game?.phase ?? "idle";
-  const [headline, subline] = sentences(phase);
-  setText("headline", headline);
-  setText("subline", subline);
-  if (game?.isOn) {
-    const remainingMs = game.remainingMs(performance.now());
-    setText("clock-seconds", String(Math.ceil(remainingMs / 1000)));
-    $("clock-hand").style.strokeDashoffset = String(100 - (100 * remainingMs) / ROUND_MS);
-    $("clock").classList.toggle("is-short", remainingMs <= 5000);
-  }
+/** What there is to say something about, as the strip wants it. */
+function moment() {
+  const { phase = "idle", word = null, seen = [], nWon = 0, nRounds = 0, tookMs = 0 } = game ?? {};
+  const remainingMs = game?.remainingMs(performance.now()) ?? 0;
+  return { phase, word, seen, nWon, nRounds, tookMs, remainingMs, first: guesses[0], isEmpty: pad.isEmpty };
+}
+
+function showGame() {
+  const now = moment();
+  const { phase, word } = now;
+  showStrip(now);
   if (phase === shownPhase) return;
   shownPhase = phase;
-  $("strip").dataset.phase = $("paper").dataset.phase = phase;
-  $("clock").hidden = !game?.isOn;
-  $("stop").hidden = phase === "idle";
-  $("play").textContent = { idle: "Play", ready: "Skip", drawing: "Skip", won: "Next", over: "Next" }[phase];
-  $("play").title = phase === "idle" ? "Twenty seconds for a word, as in the game" : "";
-  $("show").hidden = phase !== "over" || !examples[game.word];
-  setText("show", game?.word ? `Watch ${withArticle(game.word)} being drawn` : "");
+  $("paper").dataset.phase = phase;
+  $("show").hidden = phase !== "over" || !examples[word];
+  setText("show", word ? `Watch ${withArticle(word)} being drawn` : "");
   pad.redraw();
   if (phase === "won") {
     const box = boundsOf(pad.strokes);
     celebrate($("sparks"), pad.toCanvas(box.x + box.width / 2, box.y + box.height / 2));
   }
+  const [headline, subline] = sentences(now);
   if (phase === "ready" || phase === "won" || phase === "over") announce(`${headline}. ${subline}`);
 }
-
-function sentences(phase) {
-  const asked = game?.word && withArticle(game.word);
-  const first = guesses[0];
-  switch (phase) {
-    case "ready":
-      return [`Draw ${asked}`, "Twenty seconds, from your first stroke."];
-    case "drawing":
-      return [`Draw ${asked}`, first ? `I see ${list(game.seen.slice(-3))} …` : "…"];
-    case "won":
-      return [`${capitalized(asked)}!`, `Recognised after ${(game.tookMs / 1000).toFixed(1)} s. ${tally()}`];
-    case "over":
-      return [`Time is up: ${asked}`, `${tally()} ${game.seen.length ? `I saw ${list(game.seen.slice(-3))}.` : "I saw nothing."}`];
-    default:
-      if (!first && !pad.isEmpty) return ["Let me see …", ""];
-      if (!first) return ["Draw something", "The guesses change while you draw."];
-      if (first.probability >= 0.75) return [`I see ${withArticle(first.word)}.`, "Quite sure."];
-      if (first.probability >= 0.4) return [`${capitalized(withArticle(first.word))}?`, "It could be."];
-      return [`Maybe ${withArticle(first.word)} …`, "Draw on."];
-  }
-}
-
-const list = (words) => words.map(withArticle).join(", ");
-const tally = () => `${game.nWon} of ${game.nRounds} so far.`;
 
 function setText(id, text) {
   if ($(id).textContent !== text) $(id).textContent = text;
@@ -164,7 +122,7 @@ pad.addEventListener("ink", ({ detail: { hasGrown } }) => {
   if (hasGrown) guesser.changed();
   else guesser.replaced();
   showTools();
-  showStrip();
+  showGame();
 });
 
 function showTools() {
@@ -285,18 +243,18 @@ function nextRound() {
   clearInterval(ticking);
   ticking = setInterval(() => {
     game.tick(performance.now());
-    showStrip();
+    showGame();
     if (!game.isOn) clearInterval(ticking);
   }, 100);
   shownPhase = "";
-  showStrip();
+  showGame();
 }
 
 function stopGame() {
   if (!game || game.phase === "idle") return;
   clearInterval(ticking);
   game.stop();
-  showStrip();
+  showGame();
 }
 
 $("play").addEventListener("click", nextRound);
@@ -336,7 +294,7 @@ function loadModel() {
 }
 
 async function loadModelAnew() {
-  setText("model", "Loading …");
+  modelText.show("Loading …");
   for (;;) {
     try {
       model = await recognizer.load();
@@ -349,10 +307,10 @@ async function loadModelAnew() {
   showTrouble(null);
   stopGame();
   game = new Game(model.classes);
-  setText("model", `${model.name}, ${model.classes.length} words`);
+  modelText.show(`${model.name}, ${model.classes.length} words`, model.name);
   $("words").replaceChildren(...model.classes.map((word) => new Option(word, word)));
   $("play").disabled = false;
-  showStrip();
+  showGame();
   guesser.changed();
   return model;
 }

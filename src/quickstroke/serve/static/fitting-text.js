@@ -1,0 +1,51 @@
+/** Text that is not cut: the longest of several that its element has room for, in smaller letters where none has. */
+
+const LEAST_PX = 11;
+
+export class FittingText {
+  #element;
+  #texts = [""];
+  #widthPx = 0;
+
+  /** @param {HTMLElement} element has its width, and the number of its lines, from its surroundings */
+  constructor(element) {
+    this.#element = element;
+    new ResizeObserver(() => {
+      if (element.clientWidth !== this.#widthPx) this.#fit();
+    }).observe(element);
+  }
+
+  /** @param {string[]} texts of the same meaning, the best first, the shortest last */
+  show(...texts) {
+    if (texts.length === this.#texts.length && texts.every((text, i) => text === this.#texts[i])) return;
+    this.#texts = texts;
+    this.#fit();
+  }
+
+  #fit() {
+    const { style } = this.#element;
+    style.fontSize = "";
+    this.#widthPx = this.#element.clientWidth;
+    for (const text of this.#texts) {
+      if (this.#element.textContent !== text) this.#element.textContent = text;
+      if (!text || this.#fits()) return;
+    }
+    let sizePx = parseFloat(getComputedStyle(this.#element).fontSize);
+    while (sizePx > LEAST_PX) {
+      sizePx -= 0.5;
+      style.fontSize = `${sizePx}px`;
+      if (this.#fits()) return;
+    }
+  }
+
+  #fits() {
+    const element = this.#element;
+    const text = document.createRange();
+    text.selectNodeContents(element);
+    return (
+      text.getBoundingClientRect().width <= element.getBoundingClientRect().width &&
+      element.scrollWidth <= element.clientWidth &&
+      element.scrollHeight <= element.clientHeight + 1
+    );
+  }
+}

@@ -1,0 +1,154 @@
+"""Every official word is shown whole: in the headline of each state, in the line under it, in the list of guesses."""
+
+from typing import Any
+
+import pytest
+from hands import Hands
+from playwright.sync_api import expect
+
+from quickstroke.categories import CATEGORIES
+
+SIZES = [(844, 390), (390, 844), (320, 568), (667, 375), (1280, 720), (1366, 768)]
+LONGEST_FIRST = sorted(CATEGORIES, key=len, reverse=True)
+
+# What is cut, too small, covered or out of place of the page as it stands.
+PROBLEMS = """
+const $ = (id) => document.getElementById(id);
+const linesOf = (element) => {
+  const range = document.createRange();
+  range.selectNodeContents(element);
+  return [...range.getClientRects()];
+};
+const inside = (inner, outer, slack) =>
+  inner.left >= outer.left - 0.5 && inner.right <= outer.right + 0.5 &&
+  inner.top >= outer.top - slack && inner.bottom <= outer.bottom + slack;
+const meet = (one, other) =>
+  one.left < other.right - 0.5 && other.left < one.right - 0.5 &&
+  one.top < other.bottom - 2 && other.top < one.bottom - 2;
+const screen = { left: 0, right: innerWidth, top: 0, bottom: innerHeight };
+const problemsOf = (element, leastPx, others) => {
+  const lines = linesOf(element), box = element.getBoundingClientRect();
+  const found = [];
+  if (!lines.length) found.push("nothing is shown");
+  if (element.scrollWidth > element.clientWidth || element.scrollHeight > element.clientHeight + 1) found.push("cut");
+  if (!lines.every((line) => inside(line, box, 2))) found.push("beyond its box");
+  if (parseFloat(getComputedStyle(element).fontSize) < leastPx) found.push("too small");
+  for (const other of others) {
+    if (lines.some((line) => linesOf(other).concat(other.getBoundingClientRect()).some((box) => meet(line, box)))) {
+      found.push(`over ${other.id || other.className}`);
+    }
+  }
+  return found.map((what) => `${element.id || element.className}: ${what}: ${element.textContent}`);
+};
+const problemsOfStrip = (leastPx) => {
+  const others = [document.querySelector(".brand"), $("model"), document.querySelector(".play"), $("paper")];
+  const found = [$("headline"), $("subline")].flatMap((element) => problemsOf(element, leastPx, others));
+  for (const element of [$("headline"), document.querySelector(".play")]) {
+    if (!inside(element.getBoundingClientRect(), screen, 0)) found.push(`${element.className} is not on the screen`);
+  }
+  const under = $("subline").getBoundingClientRect();
+  if (linesOf($("headline")).some((line) => meet(line, under))) found.push("the headline is over the line under it");
+  return found;
+};
+"""
+
+STRIP = f"""async (words) => {{
+  const {{ showStrip }} = await import("/strip.js");
+  {PROBLEMS}
+  const long = ["aircraft carrier", "animal migration"];
+  const still = {{ word: null, seen: [], nWon: 345, nRounds: 345, tookMs: 19900, remainingMs: 20000, isEmpty: false }};
+  const found = [], tops = new Set();
+  for (const [i, word] of words.entries()) {{
+    const asked = {{ ...still, word, seen: [...long.filter((other) => other !== word), word] }};
+    const first = {{ word, probability: 0.5 }};
+    const moments = {{
+      maybe: {{ ...still, phase: "idle", first: {{ word, probability: 0.1 }} }},
+      drawing: {{ ...asked, phase: "drawing", first }},
+      over: {{ ...asked, phase: "over", first }},
+    }};
+    if (i < 50) {{ // These say less about the same word.
+      moments.sure = {{ ...still, phase: "idle", first: {{ word, probability: 0.9 }} }};
+      moments.likely = {{ ...still, phase: "idle", first }};
+      moments.ready = {{ ...asked, phase: "ready" }};
+      moments.won = {{ ...asked, phase: "won", first }};
+    }}
+    const roundTops = new Set();
+    for (const [name, moment] of Object.entries(moments)) {{
+      showStrip(moment);
+      found.push(...problemsOfStrip(12).map((problem) => `${{name}}: ${{problem}}`));
+      // Their first letter is large where a sentence begins with them.
+      if (!$("headline").textContent.includes(word.slice(1))) found.push(`${{name}}: no headline about ${{word}}`);
+      const isSeen = $("subline").textContent.includes(word);
+      if (["drawing", "over"].includes(name) && !isSeen) found.push(`${{name}}: ${{word}} was not seen`);
+      const {{ top }} = $("paper").getBoundingClientRect();
+      if (moment.phase === "idle") tops.add(top);
+      if (name === "ready" || name === "drawing") roundTops.add(top);
+    }}
+    if (roundTops.size > 1) found.push(`the paper moves in the round of ${{word}}`);
+  }}
+  if (tops.size > 1) found.push("the paper moves while the pen draws freely");
+  return found;
+}}"""
+
+LIST = f"""async (words) => {{
+  const {{ showGuesses }} = await import("/guess-list.js");
+  {PROBLEMS}
+  const found = [];
+  const others = words.slice(0, 4);
+  words.forEach((word, i) => {{
+    // Each in the first row, in bold letters beside the widest percentage.
+    showGuesses([word, ...others].map((word) => ({{ word, probability: 1 }})), i % 2 ? word : null);
+    for (const row of $("guesses").children) {{
+      const [word, value, track] = row.children;
+      if (i && row !== $("guesses").firstChild) continue; // as before
+      found.push(...problemsOf(word, 12, [value, track]), ...problemsOf(value, 12, []));
+      const isBeside = inside(value.getBoundingClientRect(), row.getBoundingClientRect(), 2);
+      if (!isBeside) found.push(`no room beside ${{word.textContent}}`);
+    }}
+    if ($("guesses").scrollWidth > $("guesses").clientWidth) found.push(`${{word}}: wider than the list`);
+    const shown = [...$("guesses").children].map((row) => row.firstChild.textContent);
+    if (String(shown) !== String([word, ...others])) found.push(`${{shown}} instead of ${{word}} first`);
+  }});
+  return found;
+}}"""
+
+
+@pytest.fixture(params=SIZES, ids="{0[0]}x{0[1]}".format)
+def screen(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """What Playwright needs to know of a screen."""
+    width, height = request.param
+    is_phone = width < 1000
+    return {
+        "viewport": {"width": width, "height": height},
+        "has_touch": is_phone,
+        "is_mobile": is_phone,
+        "device_scale_factor": 2 if is_phone else 1,
+    }
+
+
+def test_every_word_is_shown_whole(hands: Hands, screen: dict[str, Any]) -> None:
+    assert LONGEST_FIRST[0] == "The Great Wall of China" and len(LONGEST_FIRST) == 345
+    page = hands.open(**screen)
+    found = page.evaluate(STRIP, LONGEST_FIRST) + page.evaluate(LIST, LONGEST_FIRST)
+    assert found == []
+
+
+def test_what_is_cut_is_found(hands: Hands) -> None:
+    """The measure that finds nothing above finds a word that no screen has room for."""
+    page = hands.open(viewport={"width": 320, "height": 568})
+    endless = "W" * 200
+    assert any("headline: cut" in problem for problem in page.evaluate(STRIP, [endless]))
+    assert any("word: cut" in problem for problem in page.evaluate(LIST, [endless]))
+
+
+def test_turning_a_phone_makes_room_again(hands: Hands) -> None:
+    """What was shown in small letters or in few words is shown anew, at its best."""
+    page = hands.open(viewport={"width": 320, "height": 568}, classes=LONGEST_FIRST[:1])
+    page.get_by_role("button", name="Play", exact=True).click()
+    subline, headline = page.locator("#subline"), page.locator("#headline")
+    expect(subline).to_have_text("20 s from the first stroke.")
+    page.set_viewport_size({"width": 568, "height": 320})
+    expect(subline).to_have_text("Twenty seconds, from your first stroke.")
+    page.set_viewport_size({"width": 320, "height": 568})
+    expect(subline).to_have_text("20 s from the first stroke.")
+    assert headline.evaluate("(line) => line.scrollHeight <= line.clientHeight + 1")
