@@ -130,14 +130,7 @@ def download(
             are missing, and why.
     """
     _check_url(url)
-    if kind not in _FOLDERS:
-        raise ConfigError(f"kind={kind!r}: expected one of {', '.join(get_args(Kind))}")
-    if first_bytes is not None and first_bytes < 1:
-        raise ConfigError(f"first_bytes={first_bytes}: expected at least 1")
-    if first_bytes is not None and kind == "sketchrnn":
-        raise ConfigError("first_bytes: a sketch-rnn file (.npz) cannot be cut; expected another kind, or all of it")
-    if n_at_once < 1:
-        raise ConfigError(f"n_at_once={n_at_once}: expected at least 1")
+    _check_options(kind, first_bytes, n_at_once)
     official = list(dict.fromkeys([_official_word(word) for word in words]))
     stop = threading.Event()
     failures: dict[str, QuickstrokeError] = {}
@@ -223,6 +216,17 @@ class _Fetch:
 def _check_url(url: str) -> None:
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"url={url!r}: expected an address that begins with http:// or https://")
+
+
+def _check_options(kind: Kind, first_bytes: int | None, n_at_once: int) -> None:
+    if kind not in _FOLDERS:
+        raise ConfigError(f"kind={kind!r}: expected one of {', '.join(get_args(Kind))}")
+    if first_bytes is not None and first_bytes < 1:
+        raise ConfigError(f"first_bytes={first_bytes}: expected at least 1")
+    if first_bytes is not None and kind == "sketchrnn":
+        raise ConfigError("first_bytes: a sketch-rnn file (.npz) cannot be cut; expected another kind, or all of it")
+    if n_at_once < 1:
+        raise ConfigError(f"n_at_once={n_at_once}: expected at least 1")
 
 
 def _official_word(name: str) -> str:

@@ -90,28 +90,6 @@ def _block_of(n_rows: int) -> Any:
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             _, a, a_row, a_step, b, n_steps, out, out_row, adds = args
-            kind = _PAIRS if of_pairs else _SUMS
-            if of_pairs:
-                name, operand = "llvm.x86.avx512bf16.dpbf16ps.512", _NARROW
-            else:
-                name, operand = f"llvm.fmuladd.v{LANES}f32", _SUMS
-
-            def load(address: Any, its_kind: Any) -> Any:
-                value = builder.load(builder.inttoptr(address, its_kind.as_pointer()))
-                value.align = 2 if of_pairs else 4
-                return value
-
-            def add_product(total: Any, left: Any, right: Any) -> Any:
-                if of_pairs:
-                    function = ir.FunctionType(_SUMS, [_SUMS, operand, operand])
-                    values = [total, builder.bitcast(left, operand), builder.bitcast(right, operand)]
-                else:
-                    function = ir.FunctionType(_SUMS, 3 * [_SUMS])
-                    values = [left, right, total]
-                module = builder.module
-                declared = cgutils.get_or_insert_function(module, function, name)  # type: ignore[no-untyped-call]
-                return builder.call(declared, values)
-
             before = builder.block
             loop, after = builder.append_basic_block("steps"), builder.append_basic_block("sums")
             rows = [builder.add(a, builder.mul(a_row, _I64(r))) for r in range(n_rows)]
@@ -120,15 +98,7 @@ def _block_of(n_rows: int) -> Any:
             builder.position_at_end(loop)
             step, a_at, b_at = (builder.phi(_I64) for _ in range(3))
             totals = [[builder.phi(_SUMS) for _ in range(2)] for _ in range(n_rows)]
-            right = [load(builder.add(b_at, _I64(4 * LANES * half)), kind) for half in range(2)]
-            sums = []
-            for row, pair in zip(rows, totals, strict=True):
-                one = load(builder.add(row, a_at), kind.element)
-                one = builder.insert_element(ir.Constant(kind, ir.Undefined), one, _I32(0))
-                left = builder.shuffle_vector(
-                    one, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(_I32, LANES), None)
-                )
-                sums.append([add_product(total, left, half) for total, half in zip(pair, right, strict=True)])
+            sums = _step_sums(builder, rows, a_at, b_at, totals, of_pairs)
             following = builder.add(step, _I64(1))
             for value, first, then in (
                 (step, _I64(0), following),
@@ -145,29 +115,66 @@ def _block_of(n_rows: int) -> Any:
             builder.cbranch(builder.icmp_unsigned("<", following, n_steps), loop, after)
 
             builder.position_at_end(after)
-            places = [
-                builder.inttoptr(
-                    builder.add(builder.add(out, builder.mul(out_row, _I64(r))), _I64(4 * LANES * half)),
-                    _SUMS.as_pointer(),
-                )
-                for r in range(n_rows)
-                for half in range(2)
-            ]
-            flat = [total for own in sums for total in own]
-            with builder.if_else(adds) as (added, replaced):
-                with added:
-                    for place, total in zip(places, flat, strict=True):
-                        there = builder.load(place)
-                        there.align = 4
-                        builder.store(builder.fadd(there, total), place).align = 4
-                with replaced:
-                    for place, total in zip(places, flat, strict=True):
-                        builder.store(total, place).align = 4
+            _store_sums(builder, sums, out, out_row, adds)
             return context.get_dummy_value()
 
         return signature, generate
 
     return block
+
+
+def _step_sums(builder: Any, rows: Any, a_at: Any, b_at: Any, totals: Any, of_pairs: bool) -> list[list[Any]]:
+    """What each row's two registers of sums are after one more step; with `of_pairs` a step is two, of bfloat16."""
+    kind = _PAIRS if of_pairs else _SUMS
+    none = ir.Constant(kind, ir.Undefined)
+
+    def load(address: Any, its_kind: Any) -> Any:
+        value = builder.load(builder.inttoptr(address, its_kind.as_pointer()))
+        value.align = 2 if of_pairs else 4
+        return value
+
+    right = [load(builder.add(b_at, _I64(4 * LANES * half)), kind) for half in range(2)]
+    sums = []
+    for row, pair in zip(rows, totals, strict=True):
+        one = load(builder.add(row, a_at), kind.element)
+        one = builder.insert_element(none, one, _I32(0))
+        left = builder.shuffle_vector(one, none, ir.Constant(ir.VectorType(_I32, LANES), None))
+        sums.append(
+            [_add_product(builder, total, left, half, of_pairs) for total, half in zip(pair, right, strict=True)]
+        )
+    return sums
+
+
+def _add_product(builder: Any, total: Any, left: Any, right: Any, of_pairs: bool) -> Any:
+    if of_pairs:
+        name, function = "llvm.x86.avx512bf16.dpbf16ps.512", ir.FunctionType(_SUMS, [_SUMS, _NARROW, _NARROW])
+        values = [total, builder.bitcast(left, _NARROW), builder.bitcast(right, _NARROW)]
+    else:
+        name, function = f"llvm.fmuladd.v{LANES}f32", ir.FunctionType(_SUMS, 3 * [_SUMS])
+        values = [left, right, total]
+    declared = cgutils.get_or_insert_function(builder.module, function, name)  # type: ignore[no-untyped-call]
+    return builder.call(declared, values)
+
+
+def _store_sums(builder: Any, sums: Any, out: Any, out_row: Any, adds: Any) -> None:
+    """Writes each row's sums from the address `out` on, `out_row` bytes from row to row; `adds` to what is there."""
+    places = [
+        builder.inttoptr(
+            builder.add(builder.add(out, builder.mul(out_row, _I64(r))), _I64(4 * LANES * half)), _SUMS.as_pointer()
+        )
+        for r in range(len(sums))
+        for half in range(2)
+    ]
+    flat = [total for own in sums for total in own]
+    with builder.if_else(adds) as (added, replaced):
+        with added:
+            for place, total in zip(places, flat, strict=True):
+                there = builder.load(place)
+                there.align = 4
+                builder.store(builder.fadd(there, total), place).align = 4
+        with replaced:
+            for place, total in zip(places, flat, strict=True):
+                builder.store(total, place).align = 4
 
 
 _block_8, _block_4, _block_2, _block_1 = (_block_of(n_rows) for n_rows in (8, 4, 2, 1))
