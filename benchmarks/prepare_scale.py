@@ -180,15 +180,17 @@ def markdown(found: dict[str, Any]) -> str:
 
 How much time, memory and disk space does `quickstroke prepare` need for millions of drawings?
 
-Command: `{found["command"]}`. FOLDER has the official
-binary files. The benchmark makes many drawings from them, by copying them with jitter, and measures `quickstroke prepare`
-in a process of its own. Machine: {machine["processor"]} with {machine["cores"]} cores, shared with other work (mean load
-{found["load"]:.1f}). Processor seconds say how much work it is; seconds depend on the other work, too.
+Command: `{found["command"]}`
+
+FOLDER has the official binary files. The benchmark makes many drawings from them, by copying them with jitter, and
+measures `quickstroke prepare` in a process of its own. The machine ({machine["processor"]} with {machine["cores"]} cores)
+was shared with other work, with a mean load of {found["load"]:.1f}. Processor seconds say how much work it is; seconds depend
+on the other work, too.
 
 {table}
 
-- *Rss* is the highest memory of all processes of the command together, with mapped files such as Python's own. *RssAnon*
-  is the part without mapped files.
+- *Rss* is the highest memory of all processes of the command together, with mapped files such as Python's own.
+  *RssAnon* is the part without mapped files.
 - *Killed*: the command was killed (SIGKILL) after half of its time, and `--resume` did the rest. The dataset is {same},
   byte for byte.
 - *Added*: half of the words were added with `--add` to a dataset of the other half. Its arrays are {added} to those
@@ -201,8 +203,8 @@ needs, by calculation:
 
 {paper}
 
-`prepare` keeps a few blocks of drawings in memory at a time. It also remembers the key_ids, 8 bytes for each drawing, to
-find duplicates: at most 32 MiB of them in memory, the rest on disk.
+`prepare` keeps a few blocks of drawings in memory at a time. It also remembers the key_ids, 8 bytes for each drawing,
+to find duplicates: at most 32 MiB of them in memory, the rest on disk.
 """
 
 
