@@ -183,9 +183,10 @@ How much time, memory and disk space does `quickstroke prepare` need for million
 Command: `{found["command"]}`
 
 FOLDER has the official binary files. The benchmark makes many drawings from them, by copying them with jitter, and
-measures `quickstroke prepare` in a process of its own. The machine ({machine["processor"]} with {machine["cores"]} cores)
-was shared with other work, with a mean load of {found["load"]:.1f}. Processor seconds say how much work it is; seconds depend
-on the other work, too.
+measures `quickstroke prepare` in a process of its own. Processor seconds say how much work it is; seconds also depend
+on other work of the machine.
+
+Machine: {machine["processor"]}, {machine["cores"]} cores; mean load by other work {found["load"]:.1f}.
 
 {table}
 
