@@ -34,6 +34,11 @@ SMALL = "bipool_cv1_48_5_cv2_64_5_2_lay2_sz48"
 QUICK = "bipool_cv1_48_5_2_cv2_96_5_2_lay1_sz64"
 # What the recipe `strong` was when the first of these trainings ran; options of a row come after it and count.
 STRONG = ["--recipe", "strong", "--optimizer", "adam", "--learning-rate", "0.003", "--batch-size", "512"]
+# What `default` was then: the options of the recipe `2020` with each drawing read to its own end.
+_PLAIN = (
+    "--recipe default --optimizer adam --learning-rate 0.001 --batch-size 256 --initialization uniform "
+    "--normalization batch --schedule constant --warmup 0 --weight-decay 0 --clip-norm 0 --max-padding 100"
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ _MUON = "--optimizer muon --learning-rate 0.01"
 # 46 categories, labels only.
 LABELS = (
     Row("all", "the recipe with Adam", SMALL),
-    Row("default", "plain Adam: no augmentation, no schedule, no EMA", SMALL, "--recipe default"),
+    Row("default", "plain Adam: no augmentation, no schedule, no EMA", SMALL, _PLAIN),
     Row("last", "type `bilstm`: last step, no normalisation, no activation", "bilstm_cv1_48_5_cv2_64_5_lay2_sz48"),
     Row("no-stride", "no stride", "bipool_cv1_48_5_cv2_64_5_lay2_sz48"),
     Row("no-convolution", "no convolutions", "bipool_lay2_sz48"),
@@ -107,10 +112,10 @@ LONGER = (
     Row("long-muon", "Muon, batches of 256", SMALL, f"{_MUON} --batch-size 256"),
 )
 # Four epochs, labels alone.
-QUICKLY_ADAM = "--recipe quick --optimizer adam --learning-rate 0.006"
+QUICKLY_ADAM = "--recipe default --n-epochs 4 --optimizer adam --learning-rate 0.006"
 _QUICKLY_MUON = "--optimizer muon --learning-rate 0.009"
 QUICKLY = (
-    Row("quick-adam", "the recipe `quick` with Adam", QUICK),
+    Row("quick-adam", "small batches and a cosine, with Adam", QUICK),
     Row("quick", "Muon", QUICK, _QUICKLY_MUON),
     Row("quick-256-adam", "a plain LSTM", "simple_lay1_sz256"),
     Row("quick-256", "a plain LSTM, Muon", "simple_lay1_sz256", _QUICKLY_MUON),
@@ -140,7 +145,7 @@ def main() -> None:
     prepare(args.folder, kept, "--classes", str(WORDS), "--n-train", "420", "--n-val", "0", "--n-test", "80")
     prepare(args.folder, everything, "--fractions", "0.9", "0.05", "0.05", "--held-out", str(kept))
 
-    common: tuple[str, ...] = ("--train-classes", "seed100", "--balance", "0.8", "--criterion", "balanced_loss")
+    common: tuple[str, ...] = ("--train-classes", "classes2020", "--balance", "0.8", "--criterion", "balanced_loss")
     common += ("--teacher-cache", str(args.into / "teacher"))
     short = (*common, "--n-epochs", str(args.n_epochs_taught), "--n-views", str(N_VIEWS), *TAUGHT.split())
     long = (*common, "--n-epochs", str(N_EPOCHS_LONG), "--n-views", str(N_VIEWS_LONG), *TAUGHT_LONG.split())
