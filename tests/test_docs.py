@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import io
+import json
 import re
 import shlex
 import tomllib
@@ -13,7 +14,7 @@ import pytest
 
 import quickstroke as qs
 from quickstroke import cli
-from quickstroke.formats import binary
+from quickstroke.formats import binary, ndjson
 from quickstroke.synthetic import synthetic_drawings
 
 ROOT = Path(__file__).parents[1]
@@ -104,6 +105,9 @@ def test_code_of_a_document_can_be_read(path: Path) -> None:
         assert names <= set(qs.__all__), names
     for code in blocks(path, "toml"):
         tomllib.loads(code)
+    for code in blocks(path, "json"):
+        value = json.loads(code)
+        assert "drawing" not in value or ndjson.parse_line(code).word == value["word"]
 
 
 def test_the_python_reference_has_every_public_name() -> None:
