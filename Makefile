@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Passed to pip, for instance: make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_FLAGS ?=
+# A broken link, reference or page outside the navigation is an error.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 .PHONY: help demo test test-slow faults browser check lint types generated audit format docs golden reproduce sample46 published fuzz bench bench-accuracy clean
 
@@ -13,9 +15,9 @@ help:
 	@echo "make test                  install what tests need, check, run the tests"
 	@echo "make test-slow             the tests that train on real drawings for minutes"
 	@echo "make faults                kill prepare, train, publish and report 200 times, and look at what is left"
-	@echo "make check                 lint, format, types, freshness of the generated documents, known holes in packages"
+	@echo "make check                 lint, format, types, documents fresh and their links whole, known holes in packages"
 	@echo "make format                apply the formatter"
-	@echo "make docs                  write the generated documents"
+	@echo "make docs                  write the generated documents, and build the documentation as a site in site/"
 	@echo "make golden                write the golden files again, after a change that is meant"
 	@echo "make reproduce DATA=DIR    the 2020 document's three configurations at its full counts, on official files"
 	@echo "make sample46 DATA=DIR     the table of six models on the 46 categories of the sample"
@@ -73,6 +75,7 @@ lint: $(BIN)/.dev
 
 generated: $(BIN)/.dev
 	$(BIN)/python docs/generate.py --check
+	$(MKDOCS) --site-dir build/site
 
 audit: $(BIN)/.dev
 	$(BIN)/python fuzz/audit.py
@@ -83,6 +86,7 @@ format: $(BIN)/.dev
 
 docs: $(BIN)/.dev
 	$(BIN)/python docs/generate.py
+	$(MKDOCS)
 
 golden: $(BIN)/.dev
 	$(BIN)/python tests/test_points.py
@@ -90,7 +94,7 @@ golden: $(BIN)/.dev
 	$(BIN)/python tests/page/test_page_preprocessing.py
 
 clean:
-	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) demo build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # --- Experiments: each writes a results document beside its runs -----------------------------------------------------
 

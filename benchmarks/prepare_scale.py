@@ -136,7 +136,17 @@ def facts(what: str, sources: Path, made: Path, measured: dict[str, float]) -> d
 
 def markdown(found: dict[str, Any]) -> str:
     """docs/scale.md."""
-    head = ("from", "drawings", "files", "their MB", "seconds", "processor s", "drawings/s", "Rss, MB", "RssAnon, MB")
+    head = (
+        "from",
+        "drawings",
+        "files",
+        "MB of files",
+        "seconds",
+        "processor s",
+        "drawings/s",
+        "Rss, MB",
+        "RssAnon, MB",
+    )
     head += ("dataset, MB", "bytes a drawing")
     lines = [head, ("---", *["---:"] * (len(head) - 1))]
     for row in found["rows"]:
@@ -157,10 +167,10 @@ def markdown(found: dict[str, Any]) -> str:
         )
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     paper = "\n".join(
-        f"- from {row['what']}: {MANY * row['source_bytes'] / row['n'] / 1e9:.1f} GB of sources, "
+        f"- from {row['what']} files: {MANY * row['source_bytes'] / row['n'] / 1e9:.1f} GB of files, "
         f"{MANY * row['processor_seconds'] / row['n'] / 60:,.1f} minutes of processor time "
-        f"({MANY / row['drawings_per_s'] / 60:,.1f} minutes by the clock), "
-        f"a dataset of {MANY * row['bytes_a_drawing'] / 1e9:.1f} GB"
+        f"({MANY / row['drawings_per_s'] / 60:,.1f} minutes of time), "
+        f"and a dataset of {MANY * row['bytes_a_drawing'] / 1e9:.1f} GB"
         for row in found["rows"]
         if row["what"] in ("binary", "ndjson")
     )
@@ -168,25 +178,34 @@ def markdown(found: dict[str, Any]) -> str:
     same, added = ("equal" if found[key] else "NOT EQUAL" for key in ("resumed_is_same", "added_is_same"))
     return f"""# Preparing at scale
 
-Written by `{found["command"]}`, FOLDER being the official binary
-files. What is prepared is made from their real drawings, again and again with jitter; what is measured is
-`quickstroke prepare` in a process of its own, on {machine["processor"]} with {machine["cores"]} cores, which it shared
-with other work: the system's mean load was {found["load"]:.1f}. The processor's time says what the work takes, the
-seconds what was left to do it in.
+How much time, memory and disk space does `quickstroke prepare` need for millions of drawings?
+
+Command: `{found["command"]}`
+
+FOLDER has the official binary files. The benchmark makes many drawings from them, by copying them with jitter, and
+measures `quickstroke prepare` in a process of its own. Processor seconds say how much work it is; seconds also depend
+on other work of the machine.
+
+Machine: {machine["processor"]}, {machine["cores"]} cores; mean load by other work {found["load"]:.1f}.
 
 {table}
 
-Memory is the largest sum over all processes of the command; Rss has mapped files in it, such as Python's own. *Killed*
-is the first row with a SIGKILL after half of its seconds, and the rest by `--resume`: the dataset is {same},
-byte for byte. *Added* is a half of the words, by `--add` to a dataset of the other half: its arrays are {added} to
-those of all words together, and its figures count all drawings of the result.
+- *Rss* is the highest memory of all processes of the command together, with mapped files such as Python's own.
+  *RssAnon* is the part without mapped files.
+- *Killed*: the command was killed (SIGKILL) after half of its time, and `--resume` did the rest. The dataset is {same},
+  byte for byte.
+- *Added*: half of the words were added with `--add` to a dataset of the other half. Its arrays are {added} to those
+  of all words together. Its figures count all drawings of the result.
 
-**50 million drawings, on paper**: time and bytes grow in proportion, and memory does not.
+## 50 million drawings
+
+Time and disk space grow in proportion to the number of drawings; memory does not grow. So the whole of *Quick, Draw!*
+needs, by calculation:
 
 {paper}
 
-Drawings come in blocks, of which a few are in memory at a time. Key_ids grow with the data, 8 bytes a drawing: 32 MiB
-of them are in memory, the rest is on disk.
+`prepare` keeps a few blocks of drawings in memory at a time. It also remembers the key_ids, 8 bytes for each drawing,
+to find duplicates: at most 32 MiB of them in memory, the rest on disk.
 """
 
 

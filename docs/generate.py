@@ -1,5 +1,5 @@
-"""Writes what is generated: docs/cli.md, from the commands' own --help, the examples of the drawing page, and the
-README's tables of published models, from their cards, and of benchmarks, from their figures.
+"""Writes what is generated: docs/cli.md, from the commands' own --help, the examples of the drawing page, and tables in
+hand-written documents: of the published models, from their cards, and of speed, from the benchmarks' figures.
 
 python docs/generate.py            writes them
 python docs/generate.py --check    exits with 1 when one of them is not what would be written
@@ -10,7 +10,9 @@ import io
 import json
 import os
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 # Help texts are drawn for a terminal of this width, whatever the one at hand.
 os.environ["COLUMNS"] = "100"
@@ -26,8 +28,6 @@ import results  # noqa: E402
 from quickstroke import cards, cli  # noqa: E402
 from quickstroke.intervals import wilson_interval  # noqa: E402
 
-README = ROOT / "README.md"
-
 
 def help_of(args: list[str]) -> str:
     """What a command prints for --help."""
@@ -41,48 +41,86 @@ def cli_page() -> str:
     """docs/cli.md."""
     parts = [
         "# Commands\n\nGenerated from `--help` by `make docs`.\n\n"
-        "Exit codes: 0 done, 2 the input is wrong (one line on stderr says what, where and what was expected), "
-        "3 a rerun did not come out the same, 130 interrupted, 1 our fault.\n",
+        "Exit codes: 0 done; 2 the input is wrong, and one line on stderr says what, where and what was expected; "
+        "3 a rerun gave other results; 130 interrupted; 1 a fault of quickstroke.\n",
         f"```text\n{help_of([])}\n```\n",
     ]
     parts += [f"## quickstroke {name}\n\n```text\n{help_of([name])}\n```\n" for name in cli.COMMANDS]
     return "\n".join(parts)
 
 
+def short_models_table() -> str:
+    """A markdown table of the published models for the README."""
+    head = ("model", "words", "parameters", "top-1", "balanced accuracy", "half drawn")
+    return _table(
+        head,
+        (
+            (
+                _called(published),
+                str(len(card["classes"])),
+                f"{card['parameters']:,}",
+                f"**{figures['top1']:.1%}** ± {_half(figures['top1_low'], figures['top1_high'])}",
+                _balanced(figures),
+                f"{figures['top1_of_points']['0.5']:.1%}",
+            )
+            for published, card, figures in published_models()
+        ),
+    )
+
+
 def models_table() -> str:
-    """A markdown table of the published models: what their cards say of the test split, ± half a 95% interval."""
-    head = ("model", "words", "parameters", "drawings", "top-1", "each word alike", "top-3", "top-5")
-    head += ("after 25, 50, 75% of the points", "then each word alike", "calibration error")
-    lines = [head, ("---", *["---:"] * (len(head) - 1))]
-    models, errors = cards.find_published()
-    for error in errors:
-        print(f"not in the table: {error}", file=sys.stderr)
-    for published in models:
-        card = published.card
-        figures = cards.figures_of(card or {}).get("test")
-        if card is None or figures is None:
-            continue
+    """A markdown table of what the cards say of whole test drawings, ± half of the 95% interval."""
+    head = ("model", "words", "drawings", "top-1", "balanced accuracy", "top-3", "top-5", "calibration error")
+    rows = []
+    for published, card, figures in published_models():
         n = figures["n"]
         calibration, told = card.get("calibration"), f"{figures['calibration_error']:.1%}"
         if calibration:  # weighted as the calibration was chosen
-            told = f"{100 * calibration['error_before']['test']:.1f}% → {calibration['error_after']['test']:.1%}"
-        lines.append(
+            told = f"{calibration['error_before']['test']:.1%} → {calibration['error_after']['test']:.1%}"
+        rows.append(
             (
-                f"`{published.name}`" + ", the default" * published.default,
+                _called(published),
                 str(len(card["classes"])),
-                f"{card['parameters']:,}",
                 f"{n:,}",
                 f"**{figures['top1']:.1%}** ± {_half(figures['top1_low'], figures['top1_high'])}",
-                f"{figures['balanced_accuracy']:.1%} ± "
-                + _half(figures["balanced_accuracy_low"], figures["balanced_accuracy_high"]),
+                _balanced(figures),
                 _percent(figures["top3"], n),
                 _percent(figures["top5"], n),
-                ", ".join(_percent(value, n) for value in list(figures["top1_of_points"].values())[:-1]),
-                ", ".join(f"{value:.1%}" for value in list(figures.get("balanced_accuracy_of_points", {}).values())[:-1]),
                 told,
             )
         )
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    return _table(head, rows)
+
+
+def early_table() -> str:
+    """A markdown table of early recognition by the published models: accuracy by fraction of points."""
+    head = ("model", *(f"top-1, {part}%" for part in (25, 50, 75)), *(f"balanced, {part}%" for part in (25, 50, 75)))
+    rows = []
+    for published, _, figures in published_models():
+        top1 = [_percent(value, figures["n"]) for value in list(figures["top1_of_points"].values())[:-1]]
+        balanced = [f"{value:.1%}" for value in list(figures.get("balanced_accuracy_of_points", {}).values())[:-1]]
+        rows.append((_called(published), *top1, *(balanced or ["-"] * len(top1))))
+    return _table(head, rows)
+
+
+def published_models() -> Iterator[tuple[cards.PublishedModel, dict[str, Any], dict[str, Any]]]:
+    """Each published model with its card and the figures of its test split."""
+    models, errors = cards.find_published()
+    for error in errors:
+        print(f"not in the tables: {error}", file=sys.stderr)
+    for published in models:
+        card = published.card
+        figures = cards.figures_of(card or {}).get("test")
+        if card is not None and figures is not None:
+            yield published, card, figures
+
+
+def _called(published: cards.PublishedModel) -> str:
+    return f"`{published.name}`" + " (default)" * published.default
+
+
+def _balanced(figures: dict[str, Any]) -> str:
+    return f"{figures['balanced_accuracy']:.1%} ± {_half(figures['balanced_accuracy_low'], figures['balanced_accuracy_high'])}"
 
 
 def _percent(fraction: float, n: int) -> str:
@@ -94,24 +132,63 @@ def _half(low: float, high: float) -> str:
     return f"{50 * (high - low):.1f}"
 
 
-def speed_table() -> str:
-    """A markdown table of what the benchmarks measured."""
-    parts = json.loads((ROOT / "benchmarks" / "results.json").read_text(encoding="utf-8"))
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A markdown table; all columns but the first are numbers."""
+    lines = [head, ("---", *["---:"] * (len(head) - 1)), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def speed_table(parts: dict[str, Any]) -> str:
+    """A markdown table of the benchmarks that give one figure; the others have tables of their own."""
     lines = ["| what | measured | command |", "|---|---|---|"]
     for row in results.ROWS:
-        record = parts[row.part]
-        lines.append(f"| {row.what} | {row.figure(record['found'])} | `{record['command']}` |")
+        if row.part not in ("evaluating", "guessing"):
+            record = parts[row.part]
+            lines.append(f"| {row.what} | {row.figure(record['found'])} | `{record['command']}` |")
     return "\n".join(lines) + "\n"
 
 
-def readme() -> str:
-    """The README with its tables made anew, each between two comments."""
-    text = README.read_text(encoding="utf-8")
-    for name, table in (("models", models_table()), ("speed", speed_table())):
+def evaluating_table(parts: dict[str, Any]) -> str:
+    """A markdown table of how many times faster models are evaluated than by the plain recipe."""
+    head = ("model", "from files", "from files, bfloat16", "scoring alone", "scoring alone, bfloat16")
+    keys = ("ratio", "ratio_bfloat16", "ratio_scored", "ratio_scored_bfloat16")
+    return _table(
+        head,
+        (
+            (f"`{row['name']}`", *(f"{row[key]:.1f} x" for key in keys))
+            for row in parts["evaluating"]["found"]["models"]
+        ),
+    )
+
+
+def guessing_table(parts: dict[str, Any]) -> str:
+    """A markdown table of the median times of one guess, in milliseconds."""
+    head = ("model", "`.model`, simplified", "`.model`, raw", "`.onnx`, simplified", "`.onnx`, raw")
+    return _table(
+        head,
+        (
+            (
+                f"`{row['name']}`",
+                *(
+                    f"{row[kind][way]['median_ms']:.2f}"
+                    for way in ("torch", "onnxruntime")
+                    for kind in ("simplified", "raw")
+                ),
+            )
+            for row in parts["guessing"]["found"]["models"]
+            if row["parameters"] <= results.MAX_GUESS_PARAMETERS
+        ),
+    )
+
+
+def filled(path: Path, tables: dict[str, str]) -> str:
+    """A document with its tables made anew, each between two comments."""
+    text = path.read_text(encoding="utf-8")
+    for name, table in tables.items():
         begin, end = f"<!-- {name}: written by docs/generate.py -->", f"<!-- end of {name} -->"
         before, found, rest = text.partition(begin)
         _, ended, after = rest.partition(end)
-        assert found and ended, f"README.md has no {begin} and {end}"
+        assert found and ended, f"{path} has no {begin} and {end}"
         text = f"{before}{begin}\n{table}{end}{after}"
     return text
 
@@ -119,7 +196,15 @@ def readme() -> str:
 def main() -> int:
     """Writes or checks the files."""
     os.chdir(ROOT)  # where lstm/ is found first
-    files = {FOLDER / "cli.md": cli_page(), examples.TARGET: examples.examples_text(), README: readme()}
+    parts = json.loads((ROOT / "benchmarks" / "results.json").read_text(encoding="utf-8"))
+    speed = {"speed": speed_table(parts), "evaluating": evaluating_table(parts), "guessing": guessing_table(parts)}
+    tables = {
+        ROOT / "README.md": {"models": short_models_table()},
+        FOLDER / "models.md": {"models": models_table(), "early": early_table()},
+        FOLDER / "speed.md": speed,
+    }
+    files = {FOLDER / "cli.md": cli_page(), examples.TARGET: examples.examples_text()}
+    files |= {path: filled(path, own) for path, own in tables.items()}
     for path, text in files.items():
         if "--check" not in sys.argv[1:]:
             path.write_text(text, encoding="utf-8")

@@ -118,7 +118,7 @@ except qs.QuickstrokeError as error:
 
 
 def test_the_loop_of_the_documentation_learns(dataset, tmp_path, monkeypatch):
-    text = (Path(__file__).parents[1] / "docs" / "python.md").read_text()
+    text = (Path(__file__).parents[1] / "docs" / "howto" / "pytorch.md").read_text()
     (code,) = re.findall(r"<!-- tests/test_torch_data.py runs this -->\n```python\n(.*?)```", text, re.DOTALL)
     assert len(code.splitlines()) <= 32
     (tmp_path / "data").symlink_to(dataset.path)

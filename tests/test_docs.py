@@ -1,0 +1,138 @@
+"""The documents: no longer than a newcomer reads, their links lead somewhere, their examples use what there is."""
+
+import ast
+import contextlib
+import io
+import json
+import re
+import shlex
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import quickstroke as qs
+from quickstroke import cli
+from quickstroke.formats import binary, ndjson
+from quickstroke.synthetic import synthetic_drawings
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if path.name != "cli.md")
+DOCUMENTS = [ROOT / "README.md", *PAGES]
+
+# Options by the names that the documents use, with those that they have until they are renamed.
+RENAMED = {
+    "--augment-magnitude": "--view-strength",
+    "--class-balance": "--balance",
+    "--distillation-temperature": "--teacher-temperature",
+    "--distillation-weight": "--teacher-weight",
+    "--grad-accum-steps": "--accumulate",
+    "--n-cached-epochs": "--n-views",
+    "--other-class-fraction": "--unlabelled",
+    "--prefix-truncation": "--unfinished",
+    "--random-rotation": "--spin",
+    "--select-by": "--criterion",
+}
+
+
+def blocks(path: Path, *languages: str) -> list[str]:
+    """The code blocks of a document that are in one of some languages."""
+    text = path.read_text(encoding="utf-8")
+    return [code for language, code in re.findall(r"^```(\w+)\n(.*?)^```", text, re.M | re.S) if language in languages]
+
+
+def commands(path: Path) -> list[list[str]]:
+    """The words of each command of quickstroke in a document, from its name on."""
+    texts = blocks(path, "console", "bash")
+    texts += re.findall(r"`(quickstroke [^`]+)`", path.read_text(encoding="utf-8"))
+    found = []
+    for line in "\n".join(texts).replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        at = next((i for i, word in enumerate(words) if word == "quickstroke"), None)
+        if at is not None and words[at + 1 : at + 2] and words[at + 1] in cli.COMMANDS:
+            found.append(words[at + 1 :])
+    return found
+
+
+@cache
+def options_of(command: str) -> set[str]:
+    """The options that a command tells of."""
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        cli.main([command, "--help"])
+    return set(re.findall(r"--[a-z0-9-]+", output.getvalue()))
+
+
+@pytest.mark.parametrize(("name", "n_lines"), [("README.md", 200), ("docs/architecture.md", 150)])
+def test_a_document_that_is_read_first_is_short(name: str, n_lines: int) -> None:
+    assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= n_lines
+
+
+def test_links_of_the_readme_lead_to_files() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(links) > 20
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+
+
+def test_the_readme_links_to_every_page() -> None:
+    links = re.findall(r"\]\((docs/[^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    pages = {path.relative_to(ROOT).as_posix() for path in PAGES} | {"docs/cli.md"}
+    assert pages - set(links) == {"docs/index.md"}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_commands_of_a_document_have_the_options_that_it_uses(path: Path) -> None:
+    wrong = [
+        f"{words[0]} {option}"
+        for words in commands(path)
+        for option in (word.partition("=")[0] for word in words if word.startswith("--"))
+        if not {option, RENAMED.get(option)} & options_of(words[0])
+    ]
+    assert wrong == []
+
+
+def test_the_documents_show_every_command() -> None:
+    shown = {words[0] for path in DOCUMENTS for words in commands(path)}
+    assert set(cli.COMMANDS) - shown <= {"demo", "models"}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_code_of_a_document_can_be_read(path: Path) -> None:
+    for code in blocks(path, "python"):
+        ast.parse(code)
+        names = set(re.findall(r"\bqs\.(\w+)", code))
+        assert names <= set(qs.__all__), names
+    for code in blocks(path, "toml"):
+        tomllib.loads(code)
+    for code in blocks(path, "json"):
+        value = json.loads(code)
+        assert "drawing" not in value or ndjson.parse_line(code).word == value["word"]
+
+
+def test_the_python_reference_has_every_public_name() -> None:
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^::: quickstroke\.(\w+)$", text, re.M)) == sorted([*qs.__all__, "errors"])
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder as the documents have it: `drawings`, and the dataset `data` of them."""
+    folder = tmp_path_factory.mktemp("documents")
+    for word in ("circle", "square", "star"):
+        binary.write(folder / "drawings" / f"{word}.bin", synthetic_drawings(40, words=(word,)))
+    qs.prepare(folder / "drawings", folder / "data")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/howto/python.md", "docs/howto/pytorch.md"])
+def test_python_of_a_document_runs(name: str, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All blocks of a page, one after the other, as somebody would who reads it."""
+    (tmp_path / "drawings").symlink_to(drawn / "drawings")
+    if "qs.prepare(" not in (ROOT / name).read_text(encoding="utf-8"):
+        (tmp_path / "data").symlink_to(drawn / "data")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for code in blocks(ROOT / name, "python"):
+        exec(compile(code, name, "exec"), names)
+    assert names["qs"] is qs
