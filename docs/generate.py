@@ -120,7 +120,8 @@ def _called(published: cards.PublishedModel) -> str:
 
 
 def _balanced(figures: dict[str, Any]) -> str:
-    return f"{figures['balanced_accuracy']:.1%} ± {_half(figures['balanced_accuracy_low'], figures['balanced_accuracy_high'])}"
+    half = _half(figures["balanced_accuracy_low"], figures["balanced_accuracy_high"])
+    return f"{figures['balanced_accuracy']:.1%} ± {half}"
 
 
 def _percent(fraction: float, n: int) -> str:
