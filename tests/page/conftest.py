@@ -49,18 +49,26 @@ def node() -> str:
     return path
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium. While it is there an event loop is running, in which tests of other folders could not run theirs."""
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of the browser."""
     path = os.environ.get("QUICKSTROKE_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    if path is None:
+        with sync_playwright() as playwright:
+            path = playwright.chromium.executable_path
+    if not Path(path).exists():
+        reason = "no Chromium here: install it, or run `playwright install chromium`"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """Chromium. While it is there an event loop is running, in which tests of other folders could not run theirs."""
     with sync_playwright() as playwright:
-        path = path or playwright.chromium.executable_path
-        if not Path(path).exists():
-            reason = "no Chromium here: install it, or run `playwright install chromium`"
-            if os.environ.get("CI") == "true":
-                pytest.fail(reason)
-            pytest.skip(reason)
-        browser = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_FLAGS))
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_FLAGS))
         yield browser
         browser.close()
 
@@ -97,9 +105,9 @@ def recognizer(model_path: Path) -> Recognizer:
     return load(model_path)
 
 
-@pytest.fixture(scope="module")
-def served(browser: Browser, model_path: Path) -> Iterator[str]:
-    """The address at which `quickstroke serve` serves the page."""
+@pytest.fixture(scope="session")
+def served(chromium: str, model_path: Path) -> Iterator[str]:
+    """The address at which `quickstroke serve` serves the page; tests leave the server as it was."""
     command = [sys.executable, "-m", "quickstroke", "serve", str(model_path), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stderr is not None

@@ -69,7 +69,8 @@ def simulated(page: Page, script: str) -> Any:
     """What a script about a guesser comes to, in a time that passes for it alone."""
     page.clock.install(time=0)
     page.clock.pause_at(1000)
-    page.evaluate(f"() => {{ window.ending = (async () => {{ {GUESSER} {script} }})(); }}")
+    # The modules are there before the time begins.
+    page.evaluate(f"async () => {{ {GUESSER} window.ending = (async () => {{ {script} }})(); }}")
     page.clock.run_for(5000)
     return page.evaluate("ending")
 
