@@ -89,8 +89,8 @@ docs: $(BIN)/.dev
 	$(MKDOCS)
 
 golden: $(BIN)/.dev
-	$(BIN)/python tests/test_points.py
-	$(BIN)/python tests/test_training.py
+	$(BIN)/python tests/data/test_points.py
+	$(BIN)/python tests/training/test_loop.py
 	$(BIN)/python tests/page/test_page_preprocessing.py
 
 clean:

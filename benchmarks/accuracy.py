@@ -24,12 +24,16 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import packed_baseline
 from apart import Apart
-from quickstroke import batches
-from quickstroke.categories import parse_classes
-from quickstroke.config import ModelConfig, TrainConfig, to_json
-from quickstroke.dataset import PositionSplit, PreparedDataset, prepare
-from quickstroke.files import write_text
-from quickstroke.training import Watcher, train
+from quickstroke.config.model import ModelConfig
+from quickstroke.config.serialize import to_json
+from quickstroke.config.training import TrainConfig
+from quickstroke.data import batches
+from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.splits import PositionSplit
+from quickstroke.drawings.categories import parse_classes
+from quickstroke.preparation.prepare import prepare
+from quickstroke.training.loop import Watcher, train
+from quickstroke.utils.files import write_text
 
 NAMES = ("simple_lay1_sz64", "simple_lay1_sz256", "simple_lay2_sz64")
 MAX_POINTS = 100

@@ -3,7 +3,7 @@
     python benchmarks/evaluating_speed.py FOLDER
 
 Both begin with the official binary files and end with a model's accuracy. Ours prepares a dataset and scores it by
-`quickstroke.evaluation.evaluate`, with all its exact metrics; the plain recipe (plain_recipe.py) makes tensors padded
+`evaluation.evaluate`, with all its exact metrics; the plain recipe (plain_recipe.py) makes tensors padded
 to 100 steps and scores them in batches of 256. Scoring by itself is told, too. The two run in processes of their own,
 in turns; a figure is the median over the turns. Ours is scored in float32, as by default, and once more in bfloat16,
 which rounds what it multiplies. Readout `pool` has no plain counterpart: there the plain model is the
@@ -26,11 +26,13 @@ from torch.utils.data import TensorDataset
 
 import plain_recipe
 from apart import Apart
-from quickstroke.categories import parse_classes
-from quickstroke.config import ModelConfig
-from quickstroke.dataset import PositionSplit, PreparedDataset, prepare
-from quickstroke.evaluation import evaluate
-from quickstroke.models import StrokeClassifier
+from quickstroke.config.model import ModelConfig
+from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.splits import PositionSplit
+from quickstroke.drawings.categories import parse_classes
+from quickstroke.evaluation.evaluate import evaluate
+from quickstroke.models.classifier import StrokeClassifier
+from quickstroke.preparation.prepare import prepare
 from training_speed import timed
 
 SAMPLE = str(Path(__file__).with_name("sample46.txt"))

@@ -20,11 +20,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from quickstroke.dataset import PreparedDataset
-from quickstroke.evaluation import Evaluation, evaluate, first_points, fit_calibration
-from quickstroke.published import load_model
-from quickstroke.runs import read_config
-from quickstroke.training import select
+from quickstroke.artifacts.loading import load_model
+from quickstroke.artifacts.runs import read_config
+from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.memory import first_points
+from quickstroke.data.selection import select
+from quickstroke.evaluation.calibration import fit_calibration
+from quickstroke.evaluation.evaluate import evaluate
+from quickstroke.evaluation.metrics import Evaluation
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "experiments.md"
 # Around the table in the document.

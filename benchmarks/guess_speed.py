@@ -23,11 +23,12 @@ from rich.table import Table
 
 import plain_recipe
 import quickstroke
-from quickstroke import cards, formats
-from quickstroke.drawing import Drawing
+from quickstroke import formats
+from quickstroke.artifacts import cards
+from quickstroke.artifacts.loading import LoadedModel, load_model
+from quickstroke.drawings.drawing import Drawing
 from quickstroke.export.onnx import export
-from quickstroke.models import n_parameters
-from quickstroke.published import LoadedModel, load_model
+from quickstroke.models.classifier import n_parameters
 
 N_WARM = 20
 KINDS = ("simplified", "raw")

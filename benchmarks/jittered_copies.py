@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from quickstroke import formats
-from quickstroke.categories import parse_classes
-from quickstroke.drawing import Drawing
+from quickstroke.drawings.categories import parse_classes
+from quickstroke.drawings.drawing import Drawing
 from quickstroke.formats import binary
 
 

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from quickstroke.dataset import MemoryDataset, PreparedDataset
+from quickstroke.artifacts.loading import load_model
+from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.memory import MemoryDataset
+from quickstroke.data.selection import select
+from quickstroke.drawings.simplification import simplify
 from quickstroke.errors import QuickstrokeError
-from quickstroke.evaluation import evaluate
-from quickstroke.published import load_model
-from quickstroke.simplification import simplify
-from quickstroke.training import select
+from quickstroke.evaluation.evaluate import evaluate
 
 Strokes = list[NDArray[np.int64]]
 Lines = list[NDArray[np.float64]]

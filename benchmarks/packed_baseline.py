@@ -21,9 +21,11 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 from torch.utils.data import DataLoader
 
-from quickstroke import batches
-from quickstroke.categories import parse_classes
-from quickstroke.dataset import PositionSplit, PreparedDataset, prepare
+from quickstroke.data import batches
+from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.splits import PositionSplit
+from quickstroke.drawings.categories import parse_classes
+from quickstroke.preparation.prepare import prepare
 
 SAMPLE = str(Path(__file__).with_name("sample46.txt"))
 MAX_PADDING = 100

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from quickstroke.categories import parse_classes
-from quickstroke.config import ModelConfig
+from quickstroke.config.model import ModelConfig
+from quickstroke.drawings.categories import parse_classes
 
 MAX_PADDING = 100
 BATCH_SIZE = 256

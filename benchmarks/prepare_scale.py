@@ -28,9 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quickstroke import formats
-from quickstroke.dataset import PreparedDataset
-from quickstroke.files import n_cores, write_text
+from quickstroke.data.dataset import PreparedDataset
 from quickstroke.formats import binary, ndjson
+from quickstroke.utils.files import write_text
+from quickstroke.utils.system import n_cores
 
 SAMPLE_EVERY_S = 0.005
 MANY = 50_000_000

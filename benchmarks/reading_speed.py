@@ -2,7 +2,7 @@
 
     python benchmarks/reading_speed.py FOLDER
 
-In turns, on one core, from files that the operating system holds in memory: `quickstroke.dataset.prepare` from files to
+In turns, on one core, from files that the operating system holds in memory: `quickstroke.prepare` from files to
 a dataset on disk, its reader alone, and what the plain recipe does (plain_recipe.py: `struct`, one padded float32
 tensor a drawing), the last on the first drawings of the same files. `prepare` is also given all cores. A figure is the
 median over the turns. Official files hold some 100,000 drawings each: smaller ones are first repeated with jitter
@@ -31,10 +31,11 @@ from rich.table import Table
 import plain_recipe
 from jittered_copies import jittered
 from quickstroke import formats
-from quickstroke.categories import parse_classes
-from quickstroke.dataset import PreparedDataset, prepare
-from quickstroke.files import n_cores
+from quickstroke.data.dataset import PreparedDataset
+from quickstroke.drawings.categories import parse_classes
 from quickstroke.formats import binary
+from quickstroke.preparation.prepare import prepare
+from quickstroke.utils.system import n_cores
 from training_speed import timed
 
 SAMPLE = str(Path(__file__).with_name("sample46.txt"))

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from quickstroke import __version__
-from quickstroke.files import n_cores, write_text
+from quickstroke.utils.files import write_text
+from quickstroke.utils.system import n_cores
 
 HERE = Path(__file__).resolve().parent
 SAMPLE = "benchmarks/sample46.txt"

@@ -34,8 +34,8 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from quickstroke import formats
-from quickstroke.drawing import Drawing
-from quickstroke.synthetic import synthetic_drawings
+from quickstroke.drawings.drawing import Drawing
+from quickstroke.drawings.synthetic import synthetic_drawings
 
 WARM_UP_S = 2.0
 # A generator that is busy, or waits for a core that it shares, for more of the time than this may be what is measured.
@@ -44,10 +44,10 @@ MOST_BUSY = 0.7
 
 def untrained_model(folder: Path) -> Path:
     """A model of the smallest published size, with random weights."""
-    from quickstroke.categories import SEED_CATEGORIES
-    from quickstroke.config import ModelConfig
-    from quickstroke.models import StrokeClassifier
-    from quickstroke.published import LoadedModel, write_model
+    from quickstroke.artifacts.loading import LoadedModel, write_model
+    from quickstroke.config.model import ModelConfig
+    from quickstroke.drawings.categories import SEED_CATEGORIES
+    from quickstroke.models.classifier import StrokeClassifier
 
     config = ModelConfig.from_name("simple_lay1_sz64", n_classes=len(SEED_CATEGORIES))
     return write_model(folder, LoadedModel(StrokeClassifier(config).eval(), SEED_CATEGORIES, None, folder), {})

@@ -28,11 +28,14 @@ from rich.table import Table
 
 import packed_baseline
 from apart import Apart
-from quickstroke.categories import parse_classes
-from quickstroke.config import ModelConfig, TrainConfig
-from quickstroke.dataset import PositionSplit, PreparedDataset, prepare
-from quickstroke.models import StrokeClassifier, n_parameters
-from quickstroke.training import Watcher, train
+from quickstroke.config.model import ModelConfig
+from quickstroke.config.training import TrainConfig
+from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.splits import PositionSplit
+from quickstroke.drawings.categories import parse_classes
+from quickstroke.models.classifier import StrokeClassifier, n_parameters
+from quickstroke.preparation.prepare import prepare
+from quickstroke.training.loop import Watcher, train
 
 NAME = "bipool_cv1_48_5_2_cv2_96_5_2_lay1_sz64"
 

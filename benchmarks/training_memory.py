@@ -71,11 +71,12 @@ def measure(folder: Path, name: str, n_steps: int) -> None:
     begin_mb = rss_anon_mb()
     sampler = Sampler()
     sampler.enter("imports")
-    from quickstroke.config import ModelConfig, TrainConfig
-    from quickstroke.dataset import PreparedDataset
-    from quickstroke.evaluation import evaluate
-    from quickstroke.models import StrokeClassifier
-    from quickstroke.training import Interrupted, Watcher, train
+    from quickstroke.config.model import ModelConfig
+    from quickstroke.config.training import TrainConfig
+    from quickstroke.data.dataset import PreparedDataset
+    from quickstroke.evaluation.evaluate import evaluate
+    from quickstroke.models.classifier import StrokeClassifier
+    from quickstroke.training.loop import Interrupted, Watcher, train
 
     sampler.enter("dataset")
     data = PreparedDataset(folder)
@@ -104,8 +105,9 @@ def measure(folder: Path, name: str, n_steps: int) -> None:
 
 def make_data(folder: Path, temporary: Path, classes: list[str], n_train: int, n_val: int) -> Path:
     """A prepared dataset of so many drawings, real ones and jittered copies."""
-    from quickstroke.categories import parse_classes
-    from quickstroke.dataset import PositionSplit, prepare
+    from quickstroke.data.splits import PositionSplit
+    from quickstroke.drawings.categories import parse_classes
+    from quickstroke.preparation.prepare import prepare
     from reading_speed import write_copies
 
     words = parse_classes(classes)

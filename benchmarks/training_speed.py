@@ -28,11 +28,13 @@ from torch import nn
 
 import plain_recipe
 from apart import Apart
-from quickstroke import batches
-from quickstroke.categories import parse_classes
-from quickstroke.config import ModelConfig
-from quickstroke.dataset import PositionSplit, PreparedDataset, prepare
-from quickstroke.models import StrokeClassifier, threads_for
+from quickstroke.config.model import ModelConfig
+from quickstroke.data import batches
+from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.splits import PositionSplit
+from quickstroke.drawings.categories import parse_classes
+from quickstroke.models.classifier import StrokeClassifier, threads_for
+from quickstroke.preparation.prepare import prepare
 
 NAMES = (
     "simple_lay1_sz64",

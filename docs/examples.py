@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from quickstroke.drawing import Drawing
-from quickstroke.synthetic import synthetic_drawings
+from quickstroke.drawings.drawing import Drawing
+from quickstroke.drawings.synthetic import synthetic_drawings
 
 TARGET = Path(__file__).resolve().parent.parent / "src/quickstroke/serve/static/examples.json"
 

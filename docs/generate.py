@@ -25,8 +25,9 @@ sys.path.append(str(ROOT / "benchmarks"))
 import examples  # noqa: E402
 
 import results  # noqa: E402
-from quickstroke import cards, cli  # noqa: E402
-from quickstroke.intervals import wilson_interval  # noqa: E402
+from quickstroke import cli  # noqa: E402
+from quickstroke.artifacts import cards  # noqa: E402
+from quickstroke.evaluation.metrics import wilson_interval  # noqa: E402
 
 
 def help_of(args: list[str]) -> str:

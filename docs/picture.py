@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from quickstroke.synthetic import synthetic_drawings
+from quickstroke.drawings.synthetic import synthetic_drawings
 
 TARGET = Path(__file__).resolve().parent / "page.png"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]

@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from quickstroke import documents, naming
-from quickstroke.config import ModelConfig
-from quickstroke.drawing import Drawing
+from quickstroke.config import naming
+from quickstroke.config.model import ModelConfig
+from quickstroke.drawings.drawing import Drawing
+from quickstroke.drawings.synthetic import synthetic_drawings
 from quickstroke.errors import QuickstrokeError
 from quickstroke.formats import binary, ndjson, read_file
-from quickstroke.synthetic import synthetic_drawings
+from quickstroke.reports import document_config, documents
 
 Target = tuple[list[bytes], Callable[[bytes], None]]
 WORDS = ("circle", "house", "star")
@@ -178,7 +179,7 @@ def name_target(folder: Path) -> Target:
 
 def document_target(folder: Path) -> Target:
     """Results documents: whole files, and the code of one configuration block."""
-    config = documents.format_config(
+    config = document_config.format_config(
         {"batch_size": 256, "learning_rate": 0.001, "hidden_size": 64, "n_layers": 1, "N_train": 5, "N_val": 1}
         | {"train_classes": ("cat", "ice cream"), "conv1": (4, 3), "conv2": None, "bidirectional": True}
         | {"readout": "pool", "image": 16}
@@ -201,10 +202,10 @@ def document_target(folder: Path) -> Target:
                 written(section.config)
 
     def parse(data: bytes) -> None:
-        written(documents.parse_config(data.decode("utf-8", "replace")))
+        written(document_config.parse_config(data.decode("utf-8", "replace")))
 
-    def written(config: documents.Config) -> None:
-        assert documents.parse_config(documents.format_config(config)) == config
+    def written(config: document_config.Config) -> None:
+        assert document_config.parse_config(document_config.format_config(config)) == config
 
     return packed([([whole.encode()], read), ([config.encode(), sums.encode()], parse)])
 
@@ -217,15 +218,17 @@ def model_target(folder: Path) -> Target:
     """
     import torch
 
-    from quickstroke import cards, onnx_graph, runs
-    from quickstroke.config import TrainConfig
+    from quickstroke.artifacts import cards, runs, weight_files
+    from quickstroke.artifacts.loading import CARD_KEY, HASH_KEY, LoadedModel, content_hash, load_model, write_model
+    from quickstroke.config.training import TrainConfig
     from quickstroke.export import onnx, safetensors
-    from quickstroke.files import sha256_of
-    from quickstroke.models import StrokeClassifier
-    from quickstroke.onnx_model import _HASH_HEAD, seal
-    from quickstroke.optimizer import Adam
-    from quickstroke.published import CARD_KEY, HASH_KEY, LoadedModel, content_hash, load_model, write_model
-    from quickstroke.recognizer import load
+    from quickstroke.inference import onnx_graph
+    from quickstroke.inference.onnx_model import _HASH_HEAD, seal
+    from quickstroke.inference.recognizer import load
+    from quickstroke.models.classifier import StrokeClassifier
+    from quickstroke.training import checkpoint as checkpoint_module
+    from quickstroke.training.optimizer import Adam
+    from quickstroke.utils.files import sha256_of
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -245,9 +248,11 @@ def model_target(folder: Path) -> Target:
     head, numbers = tensors[8 : 8 + n_head], tensors[8 + n_head :]
     data = {"path": "d", "manifest_sha256": "0", "split": {"rule": "r"}, "n_by_split": {"train": 4}}
     runs.write_config(folder / "run", runs.RunConfig(model.config, TrainConfig(), WORDS, data))
-    runs.save_weights(folder / "run" / "best.model", model.state_dict())
+    weight_files.save_weights(folder / "run" / "best.model", model.state_dict())
     adam = Adam(model.parameters(), 0.1)
-    runs.save_checkpoint(folder / "run", runs.State(epoch=1, metrics=[{"epoch": 1.0}]), model, adam)
+    checkpoint_module.save_checkpoint(
+        folder / "run", checkpoint_module.State(epoch=1, metrics=[{"epoch": 1.0}]), model, adam
+    )
     checkpoint = (folder / "run" / "last.ckpt").read_bytes()
     weights = model.state_dict()
     graph_card = {**(loaded.card or {}), "graph": onnx_graph.VERSION}
@@ -291,7 +296,7 @@ def model_target(folder: Path) -> Target:
         return _with_length(json.dumps(values).encode()) + numbers
 
     def resumed(path: Path) -> None:
-        runs.load_checkpoint(path.parent, model, adam)
+        checkpoint_module.load_checkpoint(path.parent, model, adam)
 
     def classes(path: Path) -> None:
         load_model(folder / "bare" / f"{name}.model", path)
@@ -339,7 +344,7 @@ class _Anything:
 
 def api_target(folder: Path) -> Target:
     """The application, asked in this process: bodies of both kinds, and requests of any method, path and headers."""
-    from quickstroke.recognizer import Recognizer
+    from quickstroke.inference.recognizer import Recognizer
     from quickstroke.serve import schemas
     from quickstroke.serve.app import API, create_app
 

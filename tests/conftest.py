@@ -13,11 +13,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from quickstroke.dataset import PositionSplit, PreparedDataset, prepare
-from quickstroke.drawing import Drawing
+from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.splits import PositionSplit
+from quickstroke.drawings.drawing import Drawing
+from quickstroke.drawings.synthetic import synthetic_drawings
 from quickstroke.errors import QuickstrokeError
 from quickstroke.formats import binary
-from quickstroke.synthetic import synthetic_drawings
+from quickstroke.preparation.prepare import prepare
 
 # No clock decides about a test, as generating examples takes as long as the machine is slow. Nor does chance: the
 # examples are the same each time, and `make fuzz` is what looks for new ones.
@@ -41,9 +43,9 @@ def pytest_runtest_setup() -> None:
 
 # Few tests that take long: begun last, they would leave one process of two without work.
 LONG_FILES = (
-    "test_parallel.py",
+    "test_distributed.py",
     "test_tune.py",
-    "test_training.py",
+    "test_loop.py",
     "test_fuzz.py",
     "test_faults.py",
     "test_on_device.py",

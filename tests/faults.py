@@ -29,11 +29,14 @@ from typing import Any
 
 import torch
 
-from quickstroke import cli, documents, published, runs, training
-from quickstroke.dataset import PreparedDataset
+from quickstroke import cli
+from quickstroke.artifacts import loading, runs
+from quickstroke.data.dataset import PreparedDataset
+from quickstroke.drawings.synthetic import synthetic_drawings
 from quickstroke.errors import QuickstrokeError
 from quickstroke.formats import binary
-from quickstroke.synthetic import synthetic_drawings
+from quickstroke.reports import documents
+from quickstroke.training import loop
 
 WORDS = ("circle", "house", "star")
 MODEL = "bipool_cv1_4_3_cv2_6_3_2_lay2_sz5"
@@ -191,12 +194,12 @@ class Train:
         runs.read_metrics(into)
         for name in ("best.model", "last.model"):
             if (into / name).exists():
-                published.read_weights(into / name)
+                loading.read_weights(into / name)
         if (into / "last.ckpt").exists():
             torch.load(into / "last.ckpt", weights_only=True)
 
     def end(self, into: Path) -> Any:
-        weights = [published.read_weights(into / name) for name in ("best.model", "last.model")]
+        weights = [loading.read_weights(into / name) for name in ("best.model", "last.model")]
         numbers = [{key: value.numpy().tobytes() for key, value in each.items()} for each in weights]
         metrics = [{key: v for key, v in line.items() if "seconds" not in key} for line in runs.read_metrics(into)]
         return numbers, metrics
@@ -214,7 +217,7 @@ class Publish:
     def check(self, into: Path) -> None:
         path = into / f"{MODEL}.model"
         if path.exists():
-            published.load_model(path)
+            loading.load_model(path)
 
     def end(self, into: Path) -> Any:
         return files_of(into)
@@ -302,7 +305,7 @@ def run(n_kills: int, seed: int, work: Path) -> dict[str, Any]:
     rng = random.Random(seed)
     torch.set_num_threads(1)
     # A checkpoint at every step: the most to be killed in, and the most to go on from.
-    training.CHECKPOINT_EVERY_S = 0.0
+    loop.CHECKPOINT_EVERY_S = 0.0
     make_sources(work)
     with contextlib.redirect_stdout(io.StringIO()):  # compiles and loads everything once, for all forks
         for stage, into in ((Prepare(work), "data"), (Train(work, False), "run")):

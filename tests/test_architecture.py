@@ -1,72 +1,41 @@
-"""The modules and folders of the package are ranked: each imports only from those before it."""
+"""The rooms of the package: each imports only from those before it, and no file or function is too long to read."""
 
 import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[1] / "src" / "quickstroke"
+import pytest
 
-# From the ground up; modules of one rank may import each other.
-RANKS = (
-    "errors",
-    "compiled",
-    "drawing",
-    "categories",
-    "files",
-    "simplification",
-    "pickles",
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "quickstroke"
+
+# From the ground up. Beside them stand errors.py, which imports nothing, and __init__.py and __main__.py, which may
+# import everything.
+ROOMS = (
+    "utils",
+    "config",
+    "kernels",
+    "drawings",
+    "runtime",
     "formats",
-    "naming config",
-    "intervals",
-    "points",
-    "documents",
-    "synthetic download",
-    "splitmix",
-    "keys",
-    "preparation spill",
-    "batches",
-    "dataset",
-    "on_device",
-    "augmentation",
-    "bfloat16",
-    "products",
-    "gates",
-    "threads",
-    "packed_lstm",
-    "packed_conv",
-    "packed_pool",
-    "parallel",
-    "images image_reader",
+    "data",
+    "preparation",
     "models",
-    "single single_image",
+    "artifacts",
+    "inference",
     "evaluation",
-    "weight_files",
-    "optimizer runs",
-    "cards",
-    "published",
-    "render",
-    "bitmap_teacher",
-    "distillation",
     "training",
-    "onnx_graph onnx_model",
-    "recognizer",
-    "report",
-    "space",
+    "reports",
     "tuning",
-    "study_report",
     "export",
     "serve",
     "cli",
 )
-
-
-def ranked() -> dict[str, int]:
-    """The rank of each module, of each folder of modules by its name."""
-    return {name: rank for rank, names in enumerate(RANKS) for name in names.split()}
+MOST_LINES, MOST_LINES_OF_A_FUNCTION = 500, 80
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The modules of the package that a module imports when it runs, the folder for those in one."""
+    """The rooms, or "errors", that a module imports from when it runs."""
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -75,20 +44,45 @@ def imported(path: Path) -> Iterator[str]:
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "quickstroke":
             parts = node.module.split(".")
             yield from [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("quickstroke."))
 
 
-def test_every_module_is_ranked() -> None:
-    there = {path.stem for path in PACKAGE.iterdir() if path.suffix in ("", ".py") and path.name[0] != "_"}
-    assert set(ranked()) == there
+def test_every_module_is_in_a_room() -> None:
+    there = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert there == set(ROOMS)
+    assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", "__main__.py", "errors.py"}
+    assert all((PACKAGE / room / "__init__.py").is_file() for room in ROOMS)
 
 
-def test_a_module_imports_only_from_modules_before_it() -> None:
-    ranks = ranked()
+def test_a_room_imports_only_from_those_before_it() -> None:
+    ranks = {room: rank for rank, room in enumerate(ROOMS)}
     wrong = [
-        f"{module} imports {other}"
-        for module, rank in ranks.items()
-        for path in (*PACKAGE.glob(f"{module}.py"), *PACKAGE.glob(f"{module}/**/*.py"))
+        f"{path.relative_to(PACKAGE)} imports {other}"
+        for room, rank in ranks.items()
+        for path in sorted((PACKAGE / room).rglob("*.py"))
         for other in imported(path)
-        if other in ranks and ranks[other] > rank
+        if ranks.get(other, -1) > rank
     ]
     assert not wrong
+    assert not list(imported(PACKAGE / "errors.py"))
+
+
+def test_tests_stand_in_the_same_rooms() -> None:
+    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and any(path.glob("test_*.py"))}
+    assert folders <= {*ROOMS, "page"}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_file_and_no_function_is_too_long(room: str) -> None:
+    files = [path for path in sorted((PACKAGE / room).rglob("*")) if path.suffix in (".py", ".js", ".css")]
+    lines = {path.relative_to(PACKAGE): path.read_text().count("\n") for path in files}
+    assert not {path: n for path, n in lines.items() if n > MOST_LINES}
+    functions = {
+        f"{path.relative_to(PACKAGE)}: {node.name}": node.end_lineno - node.lineno + 1
+        for path in files
+        if path.suffix == ".py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno
+    }
+    assert not {name: n for name, n in functions.items() if n > MOST_LINES_OF_A_FUNCTION}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import quickstroke as qs
+from quickstroke.artifacts.loading import LoadedModel
 from quickstroke.errors import ArgumentTypeError, CategoryError, ConfigError, FormatError
-from quickstroke.published import LoadedModel
 
 # Of each kind of mistake one; where a function takes one of them, it is left out below.
 WRONG: dict[str, Any] = {

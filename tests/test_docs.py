@@ -14,8 +14,8 @@ import pytest
 
 import quickstroke as qs
 from quickstroke import cli
+from quickstroke.drawings.synthetic import synthetic_drawings
 from quickstroke.formats import binary, ndjson
-from quickstroke.synthetic import synthetic_drawings
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if path.name != "cli.md")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from quickstroke.errors import ConfigError, FormatError, MissingExtra
-from quickstroke.runs import State
-from quickstroke.training import Interrupted
+from quickstroke.training.checkpoint import State
+from quickstroke.training.loop import Interrupted
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 
 import quickstroke as qs
 from quickstroke.cli import main
-from quickstroke.synthetic import synthetic_drawings
+from quickstroke.drawings.synthetic import synthetic_drawings
 
 OLD = Path(__file__).resolve().parent / "golden" / "old_0_1_0"
 WORDS = ("circle", "house", "star", "triangle")

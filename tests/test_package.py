@@ -111,7 +111,7 @@ def test_the_interface_that_the_text_promises(tmp_path):
     """Every line of the example in the documentation, on a model without training."""
     import numpy as np
 
-    from quickstroke.published import LoadedModel, write_model
+    from quickstroke.artifacts.loading import LoadedModel, write_model
 
     config = qs.ModelConfig.from_name("lstm_cv1_8_5_lay1_sz4", n_classes=2)
     assert config.name == "lstm_cv1_8_5_lay1_sz4"

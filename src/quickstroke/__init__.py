@@ -6,40 +6,42 @@ Importing this package is light: PyTorch and numba are imported when something t
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from quickstroke.categories import CATEGORIES
-from quickstroke.config import ModelConfig, TrainConfig
-from quickstroke.drawing import Drawing
+from quickstroke.config.model import ModelConfig
+from quickstroke.config.training import TrainConfig
+from quickstroke.drawings.categories import CATEGORIES
+from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import QuickstrokeError
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from quickstroke.dataset import PreparedDataset, prepare
+    from quickstroke.data.dataset import PreparedDataset
+    from quickstroke.drawings.layouts import layout_of
+    from quickstroke.drawings.simplification import simplify
+    from quickstroke.evaluation.scoring import evaluate
     from quickstroke.export.publish import publish
     from quickstroke.formats import read_drawings
-    from quickstroke.layouts import layout_of
-    from quickstroke.models import StrokeClassifier
-    from quickstroke.recognizer import Guess, Guesses, Recognizer, load
-    from quickstroke.scoring import evaluate
-    from quickstroke.simplification import simplify
-    from quickstroke.training import train
+    from quickstroke.inference.recognizer import Guess, Guesses, Recognizer, load
+    from quickstroke.models.classifier import StrokeClassifier
+    from quickstroke.preparation.prepare import prepare
+    from quickstroke.training.loop import train
 
 _LAZY = {
-    "Guess": "recognizer",
-    "Guesses": "recognizer",
-    "PreparedDataset": "dataset",
-    "Recognizer": "recognizer",
-    "StrokeClassifier": "models",
-    "evaluate": "scoring",
-    "layout_of": "layouts",
-    "load": "recognizer",
-    "prepare": "dataset",
+    "Guess": "inference.recognizer",
+    "Guesses": "inference.recognizer",
+    "PreparedDataset": "data.dataset",
+    "Recognizer": "inference.recognizer",
+    "StrokeClassifier": "models.classifier",
+    "evaluate": "evaluation.scoring",
+    "layout_of": "drawings.layouts",
+    "load": "inference.recognizer",
+    "prepare": "preparation.prepare",
     "publish": "export.publish",
     "read_drawings": "formats",
-    "simplify": "simplification",
-    "train": "training",
+    "simplify": "drawings.simplification",
+    "train": "training.loop",
 }
-_NEED_TORCH = ("export.publish", "models", "recognizer", "scoring", "training")
+_NEED_TORCH = ("export.publish", "models.classifier", "inference.recognizer", "evaluation.scoring", "training.loop")
 
 __all__ = [
     "CATEGORIES",

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from small_models import CLASSES, random_model
 
-from quickstroke.config import ModelConfig
-from quickstroke.published import LoadedModel, load_model, write_model
+from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
+from quickstroke.config.model import ModelConfig
 
 
 @pytest.fixture(autouse=True)

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from quickstroke.config import ModelConfig
-from quickstroke.images import n_features
-from quickstroke.models import StrokeClassifier
-from quickstroke.points import Preprocessing, n_channels
+from quickstroke.config.model import ModelConfig, Preprocessing
+from quickstroke.data.points import n_channels
+from quickstroke.kernels.raster import n_features
+from quickstroke.models.classifier import StrokeClassifier
 
 CLASSES = ("circle", "house", "star")
 POOLED = (

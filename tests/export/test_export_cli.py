@@ -10,10 +10,10 @@ import pytest
 from small_models import CLASSES
 
 import quickstroke as qs
+from quickstroke.artifacts.loading import load_model
 from quickstroke.cli import main
 from quickstroke.export import onnx
 from quickstroke.formats import ndjson
-from quickstroke.published import load_model
 
 
 class Result:
@@ -104,7 +104,7 @@ def test_predict_says_the_same_whatever_the_form(run, model, drawings):
 def test_an_onnx_file_is_served(run, model):
     from starlette.testclient import TestClient
 
-    from quickstroke.recognizer import load
+    from quickstroke.inference.recognizer import load
     from quickstroke.serve.app import create_app
 
     run("export", model)

@@ -7,9 +7,9 @@ import pytest
 from small_models import CLASSES
 
 import quickstroke as qs
+from quickstroke.artifacts.loading import load_model
 from quickstroke.cli import main
 from quickstroke.export import hub
-from quickstroke.published import load_model
 
 NAME = "simple_lay1_sz16"
 

@@ -12,15 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_models import CLASSES, POOLED, random_model, random_points
 
-from quickstroke import batches, cards, formats, images
-from quickstroke.categories import SEED_CATEGORIES
-from quickstroke.config import ModelConfig
-from quickstroke.dataset import from_drawings
+from quickstroke import formats
+from quickstroke.artifacts import cards
+from quickstroke.artifacts.loading import LoadedModel, load_model
+from quickstroke.config.model import ModelConfig
+from quickstroke.data import batches
+from quickstroke.data.memory import from_drawings
+from quickstroke.drawings.categories import SEED_CATEGORIES
 from quickstroke.errors import WeightsError
 from quickstroke.export import onnx as export
-from quickstroke.onnx_graph import graph_of
-from quickstroke.onnx_model import OnnxModel
-from quickstroke.published import LoadedModel, load_model
+from quickstroke.inference.onnx_graph import graph_of
+from quickstroke.inference.onnx_model import OnnxModel
+from quickstroke.kernels import raster
 
 NAMES = (
     "simple_lay1_sz6",
@@ -173,7 +176,7 @@ def test_a_graph_that_computes_something_else_is_not_exported(publish, monkeypat
     else:
         other = replace(loaded.model.config, reading="length-aware")
         monkeypatch.setattr(export, "graph_of", lambda config, int8: graph_of(other, int8))
-        monkeypatch.setattr("quickstroke.onnx_graph.graph_of", export.graph_of)
+        monkeypatch.setattr("quickstroke.inference.onnx_graph.graph_of", export.graph_of)
     with pytest.raises(WeightsError, match=r"not exported: onnxruntime gives probabilities that differ by up to \d"):
         export.export(loaded)
 
@@ -190,7 +193,7 @@ def test_a_probability_that_is_no_number_is_no_agreement(publish):
 
 @pytest.mark.parametrize("name", ["simple_lay1_sz3", "bipool_img2_lay1_sz3"])
 def test_any_number_of_drawings(publish, name, monkeypatch):
-    monkeypatch.setattr(images, "at_a_time", lambda n_steps: 4)
+    monkeypatch.setattr(raster, "at_a_time", lambda n_steps: 4)
     loaded = publish(name, max_padding=30)
     model = export.export(loaded).model
     lengths = np.arange(11) % 7
@@ -243,7 +246,7 @@ def test_8_bit_weights(publish, dataset, name, monkeypatch):
 
 @pytest.mark.parametrize("name", ["bilstm_cv1_4_3_lay1_sz5", "bipool_cv1_4_3_2_lay1_sz5"])
 def test_the_figures_of_8_bit_weights_are_those_of_pytorch(publish, dataset, name):
-    from quickstroke.evaluation import evaluate
+    from quickstroke.evaluation.evaluate import evaluate
 
     loaded = publish(name)
     result = measured(loaded, dataset)

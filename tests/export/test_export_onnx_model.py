@@ -15,13 +15,14 @@ from onnx import TensorProto, helper, numpy_helper
 from small_models import CLASSES, random_model
 
 import quickstroke as qs
-from quickstroke import cards, onnx_model
-from quickstroke.config import ModelConfig
+from quickstroke.artifacts import cards
+from quickstroke.artifacts.loading import LoadedModel, load_model
+from quickstroke.config.model import ModelConfig
 from quickstroke.errors import CategoryError, MissingExtra, WeightsError
 from quickstroke.export import onnx as export
-from quickstroke.onnx_model import CARD_KEY, HASH_KEY, OnnxModel, seal
-from quickstroke.published import LoadedModel, load_model
-from quickstroke.recognizer import Recognizer
+from quickstroke.inference import onnx_model
+from quickstroke.inference.onnx_model import CARD_KEY, HASH_KEY, OnnxModel, seal
+from quickstroke.inference.recognizer import Recognizer
 
 HOUSE = [[[0, 100], [0, 255], [200, 255], [200, 100], [0, 100]], [[0, 100], [100, 0], [200, 100]]]
 DOT = [[[5, 5]]]
@@ -103,12 +104,12 @@ print(json.dumps([recognizer.name, guesses]))
 
 def test_what_is_missing_says_so(path, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    monkeypatch.delitem(sys.modules, "quickstroke.onnx_model")
+    monkeypatch.delitem(sys.modules, "quickstroke.inference.onnx_model")
     with pytest.raises(MissingExtra, match=r"model.onnx needs .* pip install 'quickstroke\[onnx\]'"):
         qs.load(path)
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "quickstroke.published")
-    monkeypatch.delattr("quickstroke.published")
+    monkeypatch.delitem(sys.modules, "quickstroke.artifacts.loading")
+    monkeypatch.delattr("quickstroke.artifacts.loading")
     for name, extra in (("x.model", "torch"), ("x.safetensors", "export")):
         with pytest.raises(MissingExtra, match=rf"{name} needs .* pip install 'quickstroke\[{extra}\]'"):
             qs.load(tmp_path / name)

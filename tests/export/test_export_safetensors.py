@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from small_models import CLASSES, random_model, random_points
 
 import quickstroke as qs
-from quickstroke.config import ModelConfig
+from quickstroke.artifacts.loading import CARD_KEY, HASH_KEY, LoadedModel, content_hash, load_model
+from quickstroke.config.model import ModelConfig
 from quickstroke.errors import WeightsError
 from quickstroke.export import safetensors
-from quickstroke.published import CARD_KEY, HASH_KEY, LoadedModel, content_hash, load_model
 
 LENGTHS = np.array([20, 0, 1, 7])
 

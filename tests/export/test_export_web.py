@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from quickstroke import files
 from quickstroke.cli import main
 from quickstroke.errors import DownloadError, WeightsError
 from quickstroke.export import onnx, ort, web
-from quickstroke.onnx_model import OnnxModel
+from quickstroke.inference.onnx_model import OnnxModel
+from quickstroke.utils import files as files_module
 
 CONTENTS = {name: f"{name} ".encode() * 400 for name in ort.FILES}
 WEB_JSON = ("format", "version", "name", "classes", "preprocessing", "reading", "min_rows")
@@ -340,8 +340,8 @@ def test_there_is_a_whole_folder_at_every_moment(model, tmp_path, monkeypatch, a
             exchange(one, other)
         raise KeyboardInterrupt
 
-    exchange = files.exchange
-    monkeypatch.setattr(files, "exchange", interrupted)
+    exchange = files_module.exchange
+    monkeypatch.setattr(files_module, "exchange", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write(into, model[1], replace=True)
     if after:

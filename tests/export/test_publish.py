@@ -8,12 +8,12 @@ import pytest
 import torch
 
 import quickstroke as qs
+from quickstroke.artifacts.loading import load_model
 from quickstroke.cli import main
-from quickstroke.dataset import PreparedDataset
+from quickstroke.data.dataset import PreparedDataset
 from quickstroke.errors import DatasetError, RunError, WeightsError
-from quickstroke.evaluation import evaluate
+from quickstroke.evaluation.evaluate import evaluate
 from quickstroke.export.publish import publish
-from quickstroke.published import load_model
 
 NAME = "simple_lay1_sz8"
 

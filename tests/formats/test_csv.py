@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quickstroke.drawing import Drawing
+from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import FormatError
 from quickstroke.formats import read_file
 

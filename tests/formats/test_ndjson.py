@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from quickstroke.drawing import Drawing
+from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import FormatError
 from quickstroke.formats import ndjson, read_file
 from quickstroke.formats.ndjson import parse_line

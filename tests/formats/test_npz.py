@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from quickstroke.drawing import Drawing
+from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import FormatError
 from quickstroke.formats import npz, read_file
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quickstroke.dataset import prepare
-from quickstroke.drawing import Drawing
+from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import FormatError
 from quickstroke.formats import binary, ending_of, find_sources, ndjson, read_drawings, read_file, word_of
+from quickstroke.preparation.prepare import prepare
 
 ENDINGS = [".bin", ".bin.gz", ".ndjson", ".ndjson.gz", ".npz", ".csv", ".csv.gz"]
 

@@ -12,10 +12,10 @@ import torch
 from hands import PATIENCE_MS, Hands, serving
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from quickstroke.config import ModelConfig
-from quickstroke.models import StrokeClassifier
-from quickstroke.published import LoadedModel, write_model
-from quickstroke.recognizer import Recognizer, load
+from quickstroke.artifacts.loading import LoadedModel, write_model
+from quickstroke.config.model import ModelConfig
+from quickstroke.inference.recognizer import Recognizer, load
+from quickstroke.models.classifier import StrokeClassifier
 from quickstroke.serve import app
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")

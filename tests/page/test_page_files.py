@@ -11,11 +11,11 @@ import pytest
 from hands import Hands, Rows, answer, strokes_of
 from playwright.sync_api import Page, expect
 
-from quickstroke.categories import CATEGORIES
-from quickstroke.drawing import Drawing
+from quickstroke.drawings.categories import CATEGORIES
+from quickstroke.drawings.drawing import Drawing
+from quickstroke.drawings.simplification import simplify
+from quickstroke.drawings.synthetic import SYNTHETIC_WORDS
 from quickstroke.formats import ndjson
-from quickstroke.simplification import simplify
-from quickstroke.synthetic import SYNTHETIC_WORDS
 
 TRIANGLE: list[Rows] = [[[10, 60, 120, 190, 200], [10, 11, 12, 11, 190]], [[198, 150, 100, 10], [190, 150, 100, 10]]]
 

@@ -15,9 +15,10 @@ import pytest
 from hands import Hands, Rows, serving
 from playwright.sync_api import Page, expect
 
+from quickstroke.config.model import Preprocessing
+from quickstroke.data.points import n_channels, to_points
+from quickstroke.drawings.simplification import simplify
 from quickstroke.export import web
-from quickstroke.points import Preprocessing, n_channels, to_points
-from quickstroke.simplification import simplify
 
 CLASSES = ["apple", "bicycle", "circle", "face", "square", "star", "sun"]
 PROBABILITIES = [0.05, 0.5, 0.1, 0.1, 0.2, 0.03, 0.02]

@@ -14,13 +14,13 @@ from hands import Hands, Rows, serving
 from playwright.sync_api import Page
 
 from quickstroke import cli
-from quickstroke.config import ModelConfig
+from quickstroke.artifacts.loading import LoadedModel, write_model
+from quickstroke.config.model import ModelConfig
+from quickstroke.drawings.synthetic import synthetic_drawings
 from quickstroke.export import ort
 from quickstroke.formats import read_file
-from quickstroke.models import StrokeClassifier
-from quickstroke.published import LoadedModel, write_model
-from quickstroke.recognizer import Recognizer, load
-from quickstroke.synthetic import synthetic_drawings
+from quickstroke.inference.recognizer import Recognizer, load
+from quickstroke.models.classifier import StrokeClassifier
 
 N_DRAWINGS = 200
 

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page
 
-from quickstroke.config import Preprocessing
+from quickstroke.config.model import Preprocessing
+from quickstroke.data.points import n_channels, to_points
+from quickstroke.drawings.simplification import simplify
+from quickstroke.drawings.synthetic import synthetic_drawings
 from quickstroke.formats import read_file
-from quickstroke.points import n_channels, to_points
-from quickstroke.simplification import simplify
-from quickstroke.synthetic import synthetic_drawings
 
 PREPROCESSINGS = get_args(Preprocessing)
 

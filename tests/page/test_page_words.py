@@ -6,7 +6,7 @@ import pytest
 from hands import Hands
 from playwright.sync_api import expect
 
-from quickstroke.categories import CATEGORIES
+from quickstroke.drawings.categories import CATEGORIES
 
 SIZES = [(844, 390), (390, 844), (320, 568), (667, 375), (1280, 720), (1366, 768)]
 LONGEST_FIRST = sorted(CATEGORIES, key=len, reverse=True)

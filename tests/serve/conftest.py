@@ -7,10 +7,10 @@ import httpx
 import pytest
 import torch
 
-from quickstroke.config import ModelConfig
-from quickstroke.models import StrokeClassifier
-from quickstroke.published import LoadedModel, write_model
-from quickstroke.recognizer import Recognizer, load
+from quickstroke.artifacts.loading import LoadedModel, write_model
+from quickstroke.config.model import ModelConfig
+from quickstroke.inference.recognizer import Recognizer, load
+from quickstroke.models.classifier import StrokeClassifier
 from quickstroke.serve.app import create_app, warm_up
 from quickstroke.serve.limits import Limits
 

@@ -9,8 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from quickstroke import __version__
-from quickstroke.recognizer import Recognizer
-from quickstroke.synthetic import synthetic_drawings
+from quickstroke.drawings.synthetic import synthetic_drawings
+from quickstroke.inference.recognizer import Recognizer
 
 SQUARE = [[[0, 0, 255, 255, 0], [0, 255, 255, 0, 0]], [[100, 150], [100, 160]]]
 

@@ -6,10 +6,10 @@ import threading
 import numpy as np
 import pytest
 
+from quickstroke.drawings.simplification import simplify
+from quickstroke.drawings.synthetic import synthetic_drawings
 from quickstroke.serve import app as app_module
 from quickstroke.serve.batching import Batcher
-from quickstroke.simplification import simplify
-from quickstroke.synthetic import synthetic_drawings
 
 RAW = [drawing.strokes for drawing in synthetic_drawings(3, simplified=False)]
 DRAWINGS = [simplify(strokes) for strokes in RAW]

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from quickstroke.recognizer import Recognizer
+from quickstroke.inference.recognizer import Recognizer
 from quickstroke.serve import app as app_module
 from quickstroke.serve import bodies
 from quickstroke.serve.limits import Limits, Refused

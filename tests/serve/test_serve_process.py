@@ -18,7 +18,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from quickstroke import published
+from quickstroke.artifacts import loading
 from quickstroke.cli import main
 from quickstroke.serve import server as server_module
 from quickstroke.serve.app import create_app, warm_up
@@ -279,7 +279,7 @@ def test_both_ways_to_read_drawings_are_ready_before_a_request(recognizer, monke
 
     monkeypatch.setattr(recognizer, "probabilities", noted)
     warm_up(recognizer)
-    assert min(sizes) == 1 and max(sizes) > published._FEW
+    assert min(sizes) == 1 and max(sizes) > loading._FEW
 
 
 # --- what it does not start with

@@ -30,9 +30,9 @@ from rich.progress import (
 from rich.text import Text
 
 from quickstroke.cli import printable, silence
-from quickstroke.config import check_recipe
+from quickstroke.config.recipes import check_recipe
+from quickstroke.drawings.layouts import LayoutChoice
 from quickstroke.errors import ConfigError
-from quickstroke.layouts import LayoutChoice
 
 Options = TypeVar("Options")
 

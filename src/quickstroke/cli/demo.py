@@ -43,7 +43,7 @@ def run(args: Sequence[str]) -> int:
 
 
 def _demo(options: Options) -> Answer:
-    from quickstroke.synthetic import SYNTHETIC_WORDS
+    from quickstroke.drawings.synthetic import SYNTHETIC_WORDS
 
     folder = Path(options.into)
     drawings, data, training, published = parts = [folder / part for part in ("drawings", "data", "run", "lstm/demo")]
@@ -90,7 +90,7 @@ def _do(command: Sequence[object]) -> None:
 
 def _fetch(words: Sequence[str], into: Path) -> bool:
     """Downloads the first drawings of each word; False where the network or the bucket does not answer."""
-    from quickstroke.download import download, reachable
+    from quickstroke.drawings.download import download, reachable
     from quickstroke.errors import DownloadError
 
     if not reachable():
@@ -109,8 +109,8 @@ def _fetch(words: Sequence[str], into: Path) -> bool:
 
 
 def _make(words: Sequence[str], into: Path) -> None:
+    from quickstroke.drawings.synthetic import synthetic_drawings
     from quickstroke.formats import binary
-    from quickstroke.synthetic import synthetic_drawings
 
     for word in words:
         binary.write(into / f"{word}.bin", synthetic_drawings(_N_SYNTHETIC, words=(word,)))
@@ -120,8 +120,8 @@ def _write_examples(data: Path, path: Path) -> None:
     """The first test drawing of each class, as simplified ndjson."""
     import numpy as np
 
-    from quickstroke.dataset import PreparedDataset
-    from quickstroke.drawing import Drawing
+    from quickstroke.data.dataset import PreparedDataset
+    from quickstroke.drawings.drawing import Drawing
     from quickstroke.formats import ndjson
 
     prepared = PreparedDataset(data)

@@ -9,7 +9,7 @@ from rich.progress import TaskID
 from tyro.conf import Positional, arg
 
 from quickstroke.cli.common import Answer, Json, answer, optional, parse, progress
-from quickstroke.download import DEFAULT_URL, Kind, download
+from quickstroke.drawings.download import DEFAULT_URL, Kind, download
 from quickstroke.errors import ConfigError
 
 
@@ -40,7 +40,7 @@ def run(args: Sequence[str]) -> int:
 
 
 def _download(options: Options) -> Answer:
-    from quickstroke.categories import CATEGORIES
+    from quickstroke.drawings.categories import CATEGORIES
 
     if not options.categories:
         raise ConfigError("no CATEGORY was given; expected words such as 'cat', or 'all'")

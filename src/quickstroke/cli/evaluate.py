@@ -26,8 +26,8 @@ from quickstroke.cli.common import (
 from quickstroke.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
-    from quickstroke.dataset import PreparedDataset
-    from quickstroke.evaluation import Evaluation
+    from quickstroke.data.dataset import PreparedDataset
+    from quickstroke.evaluation.metrics import Evaluation
 
 
 @dataclass(frozen=True)
@@ -119,15 +119,16 @@ def _check(options: Options) -> None:
 def _evaluate(options: Options) -> Answer:
     import torch
 
-    from quickstroke import cards, published
-    from quickstroke.config import TrainConfig
-    from quickstroke.evaluation import evaluate, evaluate_partial, reestimate_batchnorm
-    from quickstroke.models import n_parameters
-    from quickstroke.training import pick_device
+    from quickstroke.artifacts import cards, loading
+    from quickstroke.config.training import TrainConfig
+    from quickstroke.evaluation.evaluate import evaluate, evaluate_partial
+    from quickstroke.models.classifier import n_parameters
+    from quickstroke.models.statistics import reestimate_batchnorm
+    from quickstroke.runtime.device import pick_device
 
     path = cards.find_model(options.model)
     own = _own_data(options, path)
-    loaded = published.load_model(path, options.classes)
+    loaded = loading.load_model(path, options.classes)
     if loaded.note:
         note(loaded.note)
     drawings = _drawings(options, own, loaded.classes)
@@ -187,7 +188,7 @@ class _Drawings:
 
 def _own_data(options: Options, path: Path) -> "PreparedDataset | None":
     """The dataset of a run that is evaluated on what it was trained on; None where drawings are given."""
-    from quickstroke import runs
+    from quickstroke.artifacts import runs
 
     if options.files or options.data:
         return None
@@ -205,7 +206,8 @@ def _drawings(options: Options, own: "PreparedDataset | None", classes: tuple[st
     """
     import numpy as np
 
-    from quickstroke.dataset import PreparedDataset, from_drawings
+    from quickstroke.data.dataset import PreparedDataset
+    from quickstroke.data.memory import from_drawings
     from quickstroke.formats import read_file
 
     data: Any
@@ -238,7 +240,7 @@ def _show(
     options: Options, name: str, drawings: _Drawings, result: "Evaluation", of_points: "dict[float, Evaluation]"
 ) -> None:
     """Prints what a person reads."""
-    from quickstroke.evaluation import figures_of_points
+    from quickstroke.evaluation.evaluate import figures_of_points
 
     low, high = map(percent, result.interval())
     balanced_low, balanced_high = map(percent, result.balanced_interval())
@@ -269,7 +271,7 @@ def _show(
 
 def _more(options: Options, result: "Evaluation", of_points: "dict[float, Evaluation]") -> dict[str, Any]:
     """What the JSON has by further options."""
-    from quickstroke.evaluation import figures_of_points
+    from quickstroke.evaluation.evaluate import figures_of_points
 
     values: dict[str, Any] = {}
     if options.partial:

@@ -12,8 +12,8 @@ from quickstroke.cli.common import Answer, Json, answer, note, optional, parse, 
 from quickstroke.errors import ConfigError, DatasetError, MissingExtra, WeightsError
 
 if TYPE_CHECKING:
+    from quickstroke.artifacts.loading import LoadedModel
     from quickstroke.export.onnx import Exported
-    from quickstroke.published import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -73,22 +73,22 @@ def run(args: Sequence[str]) -> int:
 
 
 def _export(options: Options) -> Answer:
-    from quickstroke import cards
+    from quickstroke.artifacts import cards
 
     path = cards.find_model(options.model)
     facts: dict[str, Any]
     if path.suffix == ".onnx":
         if options.to != "web" or options.int8:
             raise ConfigError(f"{path}: is exported already; expected the model that it comes from, or --to web")
-        from quickstroke.onnx_model import OnnxModel
+        from quickstroke.inference.onnx_model import OnnxModel
 
         model = OnnxModel.load(path, options.classes)
         into = _target(options, model.name)
         facts = _write_web(options, into, path.read_bytes(), model.card)
     else:
-        from quickstroke import published
+        from quickstroke.artifacts import loading
 
-        loaded = published.load_model(path, options.classes)
+        loaded = loading.load_model(path, options.classes)
         if loaded.note:
             note(loaded.note)
         into = _target(options, loaded.name)
@@ -126,11 +126,11 @@ def _target(options: Options, name: str) -> Path:
 
 
 def _write_safetensors(loaded: "LoadedModel", into: Path) -> dict[str, Any]:
-    from quickstroke import published
+    from quickstroke.artifacts import loading
     from quickstroke.export import safetensors
 
     safetensors.write(loaded, into)
-    published.load_model(into)
+    loading.load_model(into)
     n_bytes = into.stat().st_size
     print(f"{into}: {n_bytes:,} bytes, weights and card of {loaded.name}")
     return {"model": loaded.name, "bytes": n_bytes}
@@ -138,7 +138,7 @@ def _write_safetensors(loaded: "LoadedModel", into: Path) -> dict[str, Any]:
 
 def _write_onnx(options: Options, loaded: "LoadedModel", into: Path) -> dict[str, Any]:
     from quickstroke.export import onnx
-    from quickstroke.files import atomic_write
+    from quickstroke.utils.files import atomic_write
 
     exported = onnx.export(loaded)
     int8 = None
@@ -159,10 +159,11 @@ def _quantized(options: Options, loaded: "LoadedModel", exported: "Exported") ->
     """What is to be written, and what 8-bit weights do, in words on stdout and as JSON values."""
     import numpy as np
 
-    from quickstroke.dataset import PreparedDataset, from_drawings
+    from quickstroke.data.dataset import PreparedDataset
+    from quickstroke.data.memory import from_drawings
+    from quickstroke.data.selection import select
     from quickstroke.export import onnx
     from quickstroke.formats import read_drawings
-    from quickstroke.training import select
 
     data: Any
     if options.data:

@@ -20,7 +20,7 @@ def run(args: Sequence[str]) -> int:
 
 
 def _models() -> Answer:
-    from quickstroke import cards
+    from quickstroke.artifacts import cards
 
     rows = []
     models, errors = cards.find_published()

@@ -61,7 +61,8 @@ def _predict(options: Options) -> Answer:
 
     from itertools import islice
 
-    from quickstroke import formats, recognizer
+    from quickstroke import formats
+    from quickstroke.inference import recognizer
 
     files = drawing_files(options.files, options.layout)
     model = recognizer.load(options.model, options.classes)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from quickstroke.categories import parse_classes
 from quickstroke.cli.common import (
     Answer,
     Json,
@@ -21,10 +20,11 @@ from quickstroke.cli.common import (
     progress,
     words,
 )
+from quickstroke.drawings.categories import parse_classes
 from quickstroke.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
-    from quickstroke.dataset import FractionSplit, PositionSplit
+    from quickstroke.data.splits import FractionSplit, PositionSplit
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ def run(args: Sequence[str]) -> int:
 
 
 def _prepare(options: Options) -> Answer:
-    from quickstroke import dataset
     from quickstroke.formats import find_sources, has_layouts
-    from quickstroke.preparation import folder_of
+    from quickstroke.preparation import prepare
+    from quickstroke.preparation.journal import folder_of
 
     if not options.sources:
         raise ConfigError("no SOURCE was given; expected drawing files, folders or glob patterns")
@@ -99,7 +99,7 @@ def _prepare(options: Options) -> Answer:
                 note(at if n_sources else f"nothing done for {options.into} yet: starting anew")
 
         try:
-            prepared = dataset.prepare(
+            prepared = prepare.prepare(
                 options.sources,
                 options.into,
                 classes=None if options.classes is None else parse_classes(options.classes),
@@ -138,7 +138,7 @@ def _prepare(options: Options) -> Answer:
 
 
 def _split(options: Options) -> "FractionSplit | PositionSplit | None":
-    from quickstroke.dataset import FractionSplit, PositionSplit
+    from quickstroke.data.splits import FractionSplit, PositionSplit
 
     counts = (options.n_val, options.n_test, options.n_test_reserved)
     if options.n_train is None:

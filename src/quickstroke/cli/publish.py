@@ -12,7 +12,7 @@ from quickstroke.cli.common import Answer, Json, answer, note, optional, parse, 
 from quickstroke.errors import ConfigError, WeightsError
 
 if TYPE_CHECKING:
-    from quickstroke.published import LoadedModel
+    from quickstroke.artifacts.loading import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ def run(args: Sequence[str]) -> int:
 
 
 def _publish(options: Options) -> Answer:
-    from quickstroke import published, runs
-    from quickstroke.categories import SEED_CATEGORIES
+    from quickstroke.artifacts import loading, runs
+    from quickstroke.drawings.categories import SEED_CATEGORIES
     from quickstroke.export.publish import publish
 
     into, hub_folder = Path(options.into), None
@@ -89,7 +89,7 @@ def _publish(options: Options) -> Answer:
         test_data=options.test_data,
         without_data=options.without_data,
     )
-    loaded = published.load_model(made.path)
+    loaded = loading.load_model(made.path)
     if into.name == "lstm" and set(loaded.classes) != set(SEED_CATEGORIES):
         note(f"{into} is for the 2020 project's 100 categories; consider --into {into}/SET for these")
     told = ", ".join(f"{split} top-1 {percent(f['top1'])} of {f['n']:,}" for split, f in made.figures.items())

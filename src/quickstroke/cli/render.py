@@ -22,7 +22,7 @@ from quickstroke.cli.common import (
     parse,
     progress,
 )
-from quickstroke.drawing import Drawing
+from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import ConfigError
 
 _ENDINGS = (".svg", ".png", ".gif", ".npy")
@@ -108,23 +108,25 @@ def _check(options: Options, ending: str) -> None:
 
 def _write_bitmaps(options: Options, files: Sequence[Path]) -> int:
     """Writes a .npy; returns how many drawings it has."""
-    from quickstroke import formats, render
+    from quickstroke import formats
+    from quickstroke.drawings import bitmap
 
     drawings = chain.from_iterable(
         islice(formats.read_file(path, layout=options.layout), options.limit) for path in files
     )
     with progress("drawings") as bar:
-        return render.write_bitmaps(options.into, bar.track(drawings, description="drawing"))
+        return bitmap.write_bitmaps(options.into, bar.track(drawings, description="drawing"))
 
 
 def _write_picture(options: Options, ending: str, files: Sequence[Path]) -> tuple[int, list[str]]:
     """Writes a picture; returns how many drawings it shows, and the files of which it could have shown more."""
-    from quickstroke import formats, render
-    from quickstroke.files import atomic_write
+    from quickstroke import formats
+    from quickstroke.drawings import render
+    from quickstroke.utils.files import atomic_write
 
     model = None
     if options.model:
-        from quickstroke import recognizer
+        from quickstroke.inference import recognizer
 
         model = recognizer.load(options.model, options.classes)
         if model.note:

@@ -49,7 +49,7 @@ def run(args: Sequence[str]) -> int:
 
 
 def _report(options: Options) -> Answer:
-    from quickstroke import report
+    from quickstroke.reports import figures, report
 
     with progress("drawings") as bar:
         tasks: dict[str, TaskID] = {}
@@ -69,7 +69,7 @@ def _report(options: Options) -> Answer:
             with_mistakes=not options.no_mistakes,
             on_drawings=on_drawings,
         )
-    sections = [report.figures(result) for result in results]
+    sections = [figures.figures(result) for result in results]
     for result, values in zip(results, sections, strict=True):
         if result.run and not result.run.data:
             note(f"{result.source}: not measured: {result.run.why_no_data}")

@@ -5,16 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from quickstroke.artifacts.compare import compared
 from quickstroke.cli.common import Answer, Json, answer, note, optional, parse
 from quickstroke.cli.train import train_and_show
 from quickstroke.errors import RunError
-
-# Of a line of metrics.jsonl, what does not depend on the clock.
-_COMPARED = ("loss", "val_loss", "val_top1", "val_top3", "val_top5")
 
 
 @dataclass(frozen=True)
@@ -43,9 +41,10 @@ def run(args: Sequence[str]) -> int:
 def _rerun(options: Options, command: Sequence[str]) -> Answer:
     import torch
 
-    from quickstroke import runs
-    from quickstroke.published import read_weights
-    from quickstroke.training import has_ended
+    from quickstroke.artifacts import environment, runs
+    from quickstroke.artifacts.loading import read_weights
+    from quickstroke.training import checkpoint
+    from quickstroke.training.loop import has_ended
 
     before = Path(options.run)
     config = runs.read_config(before)
@@ -55,13 +54,13 @@ def _rerun(options: Options, command: Sequence[str]) -> Answer:
     if into.resolve() == before.resolve():
         raise RunError(f"{into}: is the run itself; expected another folder for --into")
     best_epoch = runs.best_line(metrics, config.train.criterion)["epoch"] if metrics else 0
-    if not has_ended(runs.State(epoch=len(metrics), best_epoch=best_epoch), config.train):
+    if not has_ended(checkpoint.State(epoch=len(metrics), best_epoch=best_epoch), config.train):
         raise RunError(
             f"{before}: has ended {len(metrics)} of {config.train.n_epochs} epochs; expected a whole training"
         )
     data = runs.open_data(config, options.data)
     weights = read_weights(before / "last.model")
-    n_threads = runs.n_threads_before(before)
+    n_threads = environment.n_threads_before(before)
     if n_threads and n_threads <= (os.cpu_count() or 1):
         torch.set_num_threads(n_threads)
 
@@ -82,7 +81,7 @@ def _rerun(options: Options, command: Sequence[str]) -> Answer:
         return Answer(None, 130)
     now = runs.read_config(into)
     found = compared(metrics, state.metrics, weights, read_weights(into / "last.model"))
-    known = runs.differences(before, into)
+    known = environment.differences(before, into)
     if now.teachers != config.teachers:
         known.append("teachers: other files")
     if found["is_same"]:
@@ -93,36 +92,3 @@ def _rerun(options: Options, command: Sequence[str]) -> Answer:
             note(line)
     values = {"run": str(before), "rerun": str(into), **found, "environment": known}
     return Answer(values, 0 if found["is_same"] else 3)
-
-
-def compared(
-    before: list[dict[str, Any]], after: list[dict[str, Any]], weights: dict[str, Any], again: dict[str, Any]
-) -> dict[str, Any]:
-    """Whether two trainings are the same, and the first difference of their metrics, the largest of their weights."""
-    difference, epoch = "", None
-    for line, other in zip(before, after, strict=False):
-        keys = [key for key in _COMPARED if line[key] != other[key]]
-        if keys:
-            epoch = line["epoch"]
-            difference = f"from epoch {epoch} on, {keys[0]} {line[keys[0]]!r} there and {other[keys[0]]!r} here"
-            break
-    if not difference and len(before) != len(after):
-        difference = f"{len(before)} epochs there and {len(after)} here"
-    largest = 0.0
-    if weights.keys() == again.keys() and all(weights[key].shape == again[key].shape for key in weights):
-        largest = max(float((weights[key].double() - again[key].double()).abs().max()) for key in weights)
-        if largest:
-            text = f"the largest difference of a weight is {largest:.3g}"
-            difference = f"{difference}; {text}" if difference else text
-    else:
-        difference = difference or "weights of other names or shapes"
-    best = [max((float(line["val_top1"]) for line in lines), default=0.0) for lines in (before, after)]
-    if difference:
-        difference += f"; the best validation accuracy is {best[0]:.2%} there and {best[1]:.2%} here"
-    return {
-        "is_same": not difference,
-        "difference": difference,
-        "first_epoch": epoch,
-        "largest_weight_difference": largest,
-        "best_val_top1": best,
-    }

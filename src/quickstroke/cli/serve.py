@@ -53,7 +53,7 @@ def run(args: Sequence[str]) -> None:
         import threading
         import webbrowser
 
-        from quickstroke import recognizer
+        from quickstroke.inference import recognizer
         from quickstroke.serve.app import create_app, warm_up
 
         model = recognizer.load(options.model, options.classes)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from quickstroke.errors import ConfigError
 
 if TYPE_CHECKING:
-    from quickstroke.evaluation import Evaluation
+    from quickstroke.evaluation.metrics import Evaluation
 
 # The first cell, by which a table is known as one of these.
 _HEAD = "true word"
@@ -54,7 +54,7 @@ def write_confusion(path: Path | str, result: "Evaluation") -> None:
 
 
 def _write(path: Path | str, rows: Sequence[Sequence[Any]]) -> None:
-    from quickstroke.files import write_text
+    from quickstroke.utils.files import write_text
 
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)

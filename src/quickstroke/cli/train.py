@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from quickstroke import config as configs
-from quickstroke import documents, naming
-from quickstroke.categories import parse_classes
 from quickstroke.cli.common import (
     Answer,
     Json,
@@ -28,14 +25,19 @@ from quickstroke.cli.common import (
     refuse_former_recipes,
     say,
 )
-from quickstroke.config import ModelConfig, TrainConfig
-from quickstroke.documents import ClassSlice, EndLine, EpochLine
+from quickstroke.config import naming, schema, serialize
+from quickstroke.config.model import ModelConfig
+from quickstroke.config.training import TrainConfig
+from quickstroke.drawings.categories import parse_classes
 from quickstroke.errors import ConfigError
+from quickstroke.reports import documents
+from quickstroke.reports.document_config import ClassSlice
+from quickstroke.reports.documents import EndLine, EpochLine
 
 if TYPE_CHECKING:
-    from quickstroke import parallel
-    from quickstroke.dataset import PreparedDataset
-    from quickstroke.runs import State
+    from quickstroke.data.dataset import PreparedDataset
+    from quickstroke.runtime import distributed
+    from quickstroke.training.checkpoint import State
 
 _COUNTS = ("n_train", "n_val", "n_test", "n_test_reserved")
 
@@ -112,11 +114,11 @@ def _configured(options: Options, args: Sequence[str]) -> tuple[str, Options, Cl
     is_asked = any(word.split("=")[0] == "--recipe" for word in args)
     if options.config is None:
         if options.resume and not is_asked and (Path(options.into) / "config.json").exists():
-            from quickstroke import runs
+            from quickstroke.artifacts import runs
 
-            values = configs.to_json(runs.read_config(Path(options.into)).train)
+            values = serialize.to_json(runs.read_config(Path(options.into)).train)
     elif path.suffix == ".toml":
-        values = configs.read_toml(path)
+        values = schema.read_toml(path)
         name = str(values.pop("name", options.name))
         if name != options.name:
             raise ConfigError(f"{path}: is for {name!r}, but {options.name!r} was asked for")
@@ -146,7 +148,7 @@ def _configured(options: Options, args: Sequence[str]) -> tuple[str, Options, Cl
         data=tyro.MISSING,
         into=tyro.MISSING,
         train_classes=None if class_slice else classes,
-        train=configs.from_json(TrainConfig, values, str(path)),
+        train=serialize.from_json(TrainConfig, values, str(path)),
         resume=False,
         tensorboard=False,
         json=False,
@@ -164,11 +166,12 @@ def _train(
 ) -> Answer:
     import torch
 
-    from quickstroke import parallel, runs
-    from quickstroke.dataset import PreparedDataset
+    from quickstroke.artifacts import environment, runs
+    from quickstroke.data.dataset import PreparedDataset
+    from quickstroke.runtime import distributed
 
-    group = parallel.join()
-    resume = options.resume or parallel.is_restart()
+    group = distributed.join()
+    resume = options.resume or distributed.is_restart()
     data = PreparedDataset(options.data)
     _check_counts(options, data, asked)
     if options.train.patience >= options.train.n_epochs:
@@ -197,7 +200,7 @@ def _train(
         note(f"--unlabelled has no effect: no drawing of {data.path} has another word")
     model_config = ModelConfig.from_name(name, max_padding=options.train.max_padding)
 
-    n_before = runs.n_threads_before(Path(options.into)) if resume else None
+    n_before = environment.n_threads_before(Path(options.into)) if resume else None
     n_threads = torch.get_num_threads()
     if n_before not in (None, n_threads) and group.rank == 0:
         note(f"the run has had {n_before} threads, now {n_threads}: weights may differ in their last digits")
@@ -229,9 +232,9 @@ def _train(
                 on_epoch=board.write if board else lambda line: None,
                 group=group,
             )
-        except parallel.Elsewhere:
+        except distributed.Elsewhere:
             return Answer(None, 2)
-    parallel.leave()
+    distributed.leave()
     if state is None:
         return Answer(None, 130)
     values = {
@@ -256,12 +259,14 @@ def train_and_show(
     resume: bool,
     command: Sequence[str],
     on_epoch: Callable[[dict[str, Any]], None] = lambda line: None,
-    group: "parallel.Group | None" = None,
+    group: "distributed.Group | None" = None,
 ) -> "State | None":
     """Trains with a bar and a line an epoch; None where it was asked to stop, after saying how to go on."""
-    from quickstroke import parallel, runs, training
+    from quickstroke.artifacts import runs
+    from quickstroke.runtime import distributed
+    from quickstroke.training import loop
 
-    group = group or parallel.ALONE
+    group = group or distributed.ALONE
 
     stop = StopOnSignal()
     with contextlib.ExitStack() as stack, progress("drawings") as bar, stop:
@@ -287,10 +292,10 @@ def train_and_show(
             bar.reset(task)
             on_epoch(line)
 
-        watcher = training.Watcher(on_start, on_step, on_teacher, show, lambda: stop.asked)
+        watcher = loop.Watcher(on_start, on_step, on_teacher, show, lambda: stop.asked)
         try:
-            with parallel.losing(group):
-                state = training.train(
+            with distributed.losing(group):
+                state = loop.train(
                     model_config,
                     config,
                     data,
@@ -302,11 +307,11 @@ def train_and_show(
                     watcher=watcher,
                     group=group,
                 )
-        except training.Interrupted as interrupted:
+        except loop.Interrupted as interrupted:
             bar.stop()
             note(f"{interrupted}; the checkpoint is in {into}: the same command with --resume goes on")
             return None
-        except parallel.Lost:
+        except distributed.Lost:
             if stop.asked:  # and so were the others, which have left already
                 return None
             raise
@@ -316,7 +321,7 @@ def train_and_show(
 
 def _check_counts(options: Options, data: "PreparedDataset", asked: dict[str, int | None]) -> None:
     """Compares the counts of the options with the dataset's; those of a file mean nothing to a split in fractions."""
-    from quickstroke import training
+    from quickstroke.data import selection
 
     counts = {key: getattr(options, key) for key in _COUNTS}
     of_file = {key: n for key, n in counts.items() if n is not None and asked[key] is None}
@@ -325,7 +330,7 @@ def _check_counts(options: Options, data: "PreparedDataset", asked: dict[str, in
         note(f"{options.config}: {told} not used: {data.path} was split in fractions and keeps its own counts")
         counts = asked
     try:
-        training.check_counts(data, counts)
+        selection.check_counts(data, counts)
     except ConfigError as error:
         if not of_file:
             raise

@@ -13,9 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from quickstroke import config as configs
-from quickstroke import space as spaces
-from quickstroke.categories import parse_classes
 from quickstroke.cli.common import (
     Answer,
     Json,
@@ -29,11 +26,14 @@ from quickstroke.cli.common import (
     refuse_former_recipes,
     say,
 )
-from quickstroke.config import TrainConfig
+from quickstroke.config import schema
+from quickstroke.config.training import TrainConfig
+from quickstroke.drawings.categories import parse_classes
 from quickstroke.errors import QuickstrokeError
+from quickstroke.tuning import space as spaces
 
 if TYPE_CHECKING:
-    from quickstroke.tuning import Search, Trial
+    from quickstroke.tuning.study import Search, Trial
 
 _DEFAULT = "; ".join(
     f"{key} {domain}" for key, domain in spaces.declare(["simple_lay1_sz64"], spaces.DEFAULT, {}, "").tuned.items()
@@ -105,16 +105,17 @@ def run(args: Sequence[str]) -> int:
 
 def _tune(options: Options, args: Sequence[str]) -> Answer:
     for key in ("n_trials", "workers"):
-        configs.check_positive({key: getattr(options, key)})
-    declared = spaces.DEFAULT if options.space is None else configs.read_toml(Path(options.space))
+        schema.check_positive({key: getattr(options, key)})
+    declared = spaces.DEFAULT if options.space is None else schema.read_toml(Path(options.space))
     searched = spaces.declare(options.names, declared, _given(options, args), options.space or "the default space")
 
     import matplotlib  # noqa: F401 - what is missing is told before hours of training
     import optuna
 
-    from quickstroke import study_report, tuning
+    from quickstroke.tuning import report as tuning_report
+    from quickstroke.tuning import study
 
-    search = tuning.Search(
+    search = study.Search(
         space=searched,
         data=options.data,
         classes=None if options.train_classes is None else tuple(parse_classes(options.train_classes)),
@@ -126,9 +127,9 @@ def _tune(options: Options, args: Sequence[str]) -> Answer:
         teacher_cache=options.teacher_cache,
     )
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    existed = tuning.start(search, options.resume)
+    existed = study.start(search, options.resume)
     if options.resume:
-        ended = sum(trial.state in study_report.STATES[:3] for trial in tuning.trials(search))
+        ended = sum(trial.state in tuning_report.STATES[:3] for trial in study.trials(search))
         going_on = f"{ended} of {options.n_trials} trials have ended"
         note(going_on if existed else f"no study in {options.into} yet: starting anew")
 
@@ -136,20 +137,20 @@ def _tune(options: Options, args: Sequence[str]) -> Answer:
         was_stopped = _work(search) if options.workers == 1 else _work_together(search, options)
     except KeyboardInterrupt:
         was_stopped = True
-    trials = tuning.trials(search)
-    document = study_report.write_study(search, trials, tuning.importances(search))
-    best = study_report.best(trials)
-    table = study_report.format_table(study_report.rows(search, study_report.ranked(trials)[:N_SHOWN]))
+    trials = study.trials(search)
+    document = tuning_report.write_study(search, trials, study.importances(search))
+    best = tuning_report.best(trials)
+    table = tuning_report.format_table(tuning_report.rows(search, tuning_report.ranked(trials)[:N_SHOWN]))
     print(f"\n{table}")
-    print(f"{study_report.told_counts(trials)}; all of them and pictures: {document}")
+    print(f"{tuning_report.told_counts(trials)}; all of them and pictures: {document}")
     if best:
-        print(f"The best for four times the epochs:\n{study_report.longer(search, best)}", flush=True)
+        print(f"The best for four times the epochs:\n{tuning_report.longer(search, best)}", flush=True)
     values = {
         "study": options.into,
         "document": str(document),
-        "counts": study_report.counts(trials),
+        "counts": tuning_report.counts(trials),
         "best": best and _as_json(best, search),
-        "command": best and study_report.longer(search, best),
+        "command": best and tuning_report.longer(search, best),
         "trials": [_as_json(trial, search) for trial in trials],
     }
     n_left = sum(trial.state in ("waiting", "running") for trial in trials)
@@ -186,7 +187,7 @@ def _given(options: Options, args: Sequence[str]) -> dict[str, Any]:
 
 def _work(search: "Search") -> bool:
     """Runs trials in this process, with a bar; True where it was asked to stop."""
-    from quickstroke import tuning
+    from quickstroke.tuning import study
 
     stop = StopOnSignal()
     with progress("drawings") as bar, stop:
@@ -199,7 +200,7 @@ def _work(search: "Search") -> bool:
             _show(trial)
             bar.reset(task)
 
-        tuning.work(search, tuning.Watcher(_show_start, on_step, on_end, _show_wait, lambda: stop.asked))
+        study.work(search, study.Watcher(_show_start, on_step, on_end, _show_wait, lambda: stop.asked))
     return stop.asked
 
 
@@ -242,7 +243,7 @@ def _worker(search: "Search", n_threads: int, as_json: bool) -> None:
     import optuna
     import torch
 
-    from quickstroke import tuning
+    from quickstroke.tuning import study
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(n_threads)
@@ -252,9 +253,9 @@ def _worker(search: "Search", n_threads: int, as_json: bool) -> None:
         def should_stop() -> bool:
             return stop.asked or (parent is not None and not parent.is_alive())
 
-        watcher = tuning.Watcher(_show_start, on_end=_show, on_wait=_show_wait, should_stop=should_stop)
+        watcher = study.Watcher(_show_start, on_end=_show, on_wait=_show_wait, should_stop=should_stop)
         try:
-            tuning.work(search, watcher)
+            study.work(search, watcher)
         except QuickstrokeError as error:
             note(f"quickstroke tune: {error}")
             sys.exit(2)
@@ -268,14 +269,14 @@ def _show_start(trial: "Trial", resumed: bool) -> None:
 
 
 def _show_wait(numbers: list[int]) -> None:
-    from quickstroke.tuning import LOST_S
+    from quickstroke.tuning.study import LOST_S
 
     which = f"trial{'s' * (len(numbers) != 1)} {', '.join(map(str, numbers))}"
     note(f"waiting for {which} of other workers; what a dead one has left is gone on with after {LOST_S:.0f} s")
 
 
 def _show(trial: "Trial") -> None:
-    from quickstroke.study_report import shown
+    from quickstroke.tuning.report import shown
 
     values = ", ".join(f"{key} {shown(value)}" for key, value in trial.values.items())
     top1 = "" if trial.value is None else f"{trial.value:.2%} "

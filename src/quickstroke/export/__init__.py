@@ -10,11 +10,11 @@ hub.py            a folder for the Hugging Face Hub
 
 from typing import TYPE_CHECKING, Any
 
-from quickstroke import cards
-from quickstroke.files import sha256_of
+from quickstroke.artifacts import cards
+from quickstroke.utils.files import sha256_of
 
 if TYPE_CHECKING:
-    from quickstroke.published import LoadedModel
+    from quickstroke.artifacts.loading import LoadedModel
 
 
 def card_of(loaded: "LoadedModel") -> dict[str, Any]:

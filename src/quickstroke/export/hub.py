@@ -7,11 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+from quickstroke.artifacts.loading import LoadedModel
 from quickstroke.errors import ConfigError, DownloadError, first_line
 from quickstroke.export import onnx, safetensors
-from quickstroke.files import atomic_write, write_text
-from quickstroke.published import LoadedModel
-from quickstroke.telemetry import import_huggingface_hub
+from quickstroke.utils.files import atomic_write, write_text
+from quickstroke.utils.telemetry import import_huggingface_hub
 
 huggingface_hub = import_huggingface_hub()
 

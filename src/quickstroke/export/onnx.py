@@ -10,16 +10,17 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from quickstroke import __version__, batches
-from quickstroke.batches import Drawings
+from quickstroke import __version__
+from quickstroke.artifacts.loading import LoadedModel
+from quickstroke.data import batches
+from quickstroke.data.batches import Drawings
+from quickstroke.data.points import n_channels
 from quickstroke.errors import WeightsError
 from quickstroke.export import card_of
-from quickstroke.models import StrokeClassifier
-from quickstroke.onnx_graph import VERSION, Constant, graph_of
-from quickstroke.onnx_model import CARD_KEY, OnnxModel, seal
-from quickstroke.points import n_channels
-from quickstroke.published import LoadedModel
-from quickstroke.recognizer import Model
+from quickstroke.inference.onnx_graph import VERSION, Constant, graph_of
+from quickstroke.inference.onnx_model import CARD_KEY, OnnxModel, seal
+from quickstroke.inference.recognizer import Model
+from quickstroke.models.classifier import StrokeClassifier
 
 # Old enough for every onnxruntime that is supported, also in browsers, new enough for all operators here.
 _OPSET, _IR_VERSION = 17, 8

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from quickstroke.errors import DownloadError
-from quickstroke.files import atomic_write
+from quickstroke.utils.files import atomic_write
 
 VERSION = "1.30.0"
 URL = f"https://registry.npmjs.org/onnxruntime-web/-/onnxruntime-web-{VERSION}.tgz"

@@ -7,23 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from quickstroke import config as configs
-from quickstroke import published, runs
-from quickstroke.config import Criterion
-from quickstroke.dataset import PreparedDataset
+from quickstroke.artifacts import environment, lineage, loading, runs
+from quickstroke.artifacts.loading import LoadedModel
+from quickstroke.artifacts.runs import RunConfig
+from quickstroke.config import serialize
+from quickstroke.config.training import Criterion
+from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.selection import select
 from quickstroke.errors import ConfigError, DatasetError, RunError, WeightsError, expect, expect_path
-from quickstroke.evaluation import (
-    HIGHEST_TEMPERATURE,
-    Evaluation,
-    evaluate,
-    evaluate_partial,
-    figures_of_points,
-    fit_calibration,
-)
-from quickstroke.models import n_parameters
-from quickstroke.published import LoadedModel
-from quickstroke.runs import RunConfig
-from quickstroke.training import select
+from quickstroke.evaluation.calibration import HIGHEST_TEMPERATURE, fit_calibration
+from quickstroke.evaluation.evaluate import evaluate, evaluate_partial, figures_of_points
+from quickstroke.evaluation.metrics import Evaluation
+from quickstroke.models.classifier import n_parameters
 
 LIMITS = (
     "Knows {n} words and gives all probability to them, whatever is drawn. Learnt from drawings that players of Quick, "
@@ -101,7 +96,7 @@ def publish(
         raise RunError(f"{folder}: no epoch has ended yet, so there is nothing to publish")
     if not (folder / "best.model").is_file():
         raise RunError(f"{folder}: its best.model is missing")
-    loaded = published.load_model(folder)
+    loaded = loading.load_model(folder)
     if into.exists() and not into.is_dir():
         raise ConfigError(f"{into}: is a file; expected the folder of published models")
     target = into / f"{loaded.name}.model"
@@ -120,7 +115,7 @@ def publish(
         "figures": figures,
         **({"calibration": calibration} if calibration else {}),
         "training": {
-            **configs.to_json(config.train),
+            **serialize.to_json(config.train),
             "epochs": len(metrics),
             "best_epoch": best["epoch"],
             "seconds": round(sum(line["seconds"] for line in metrics), 1),
@@ -129,13 +124,13 @@ def publish(
         **({"teachers": list(config.teachers)} if config.teachers else {}),
         "data": _without_path(config.data),
         **_test_data(test_where, loaded.classes),
-        "command": runs.command_of(folder),
-        "packages": runs.read_environment(folder)["packages"],
+        "command": environment.command_of(folder),
+        "packages": environment.read_environment(folder)["packages"],
         "limits": LIMITS.format(n=len(loaded.classes)),
         "licence": "MIT",
         "attribution": "Trained on The Quick, Draw! Dataset, made available by Google, Inc. under CC BY 4.0.",
     }
-    path = published.write_model(into, loaded, facts)
+    path = loading.write_model(into, loaded, facts)
     if calibration and calibration["temperature"] >= HIGHEST_TEMPERATURE:
         notes.append("it tells the classes apart no better than chance: so all are equally probable; train it longer")
     return Published(loaded.name, path, path.with_suffix(".json"), figures, calibration, tuple(notes))
@@ -145,7 +140,7 @@ def _before(config: RunConfig, notes: list[str]) -> dict[str, Any]:
     """The card's entry on the trainings whose weights this one began with."""
     if not config.train.pretrained:
         return {}
-    before = published.trainings_before(config.train, config.places)
+    before = lineage.trainings_before(config.train, config.places)
     if before.missing:
         missing = ", ".join(before.missing)
         notes.append(f"the card's time of the trainings before is without {missing}: nothing is known of it")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from safetensors.torch import save
 
+from quickstroke.artifacts.loading import CARD_KEY, HASH_KEY, LoadedModel, content_hash
 from quickstroke.export import card_of
-from quickstroke.files import atomic_write
-from quickstroke.published import CARD_KEY, HASH_KEY, LoadedModel, content_hash
+from quickstroke.utils.files import atomic_write
 
 
 def write(loaded: LoadedModel, path: Path) -> None:

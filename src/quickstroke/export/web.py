@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from quickstroke.errors import WeightsError
-from quickstroke.files import atomic_folder, followed, write_to_disk
-from quickstroke.telemetry import import_onnxruntime
+from quickstroke.utils.files import atomic_folder, followed, write_to_disk
+from quickstroke.utils.telemetry import import_onnxruntime
 
 FORMAT = "quickstroke web model"
 VERSION = 1

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from quickstroke.categories import canonical_word
-from quickstroke.drawing import Drawing
+from quickstroke.drawings.categories import canonical_word
+from quickstroke.drawings.drawing import Drawing
+from quickstroke.drawings.layouts import check_choice
 from quickstroke.errors import FormatError, expect_items, expect_path
 from quickstroke.formats import binary, csv, ndjson, npz
-from quickstroke.layouts import check_choice
 
 ENDINGS = (".bin", ".bin.gz", ".ndjson", ".ndjson.gz", ".npz", ".csv", ".csv.gz")
 

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quickstroke.compiled import jit
-from quickstroke.drawing import MAX_DRAWING_BYTES, Drawing, DrawingBlock, check_simplified
+from quickstroke.drawings.drawing import MAX_DRAWING_BYTES, Drawing, DrawingBlock, check_simplified
 from quickstroke.errors import FormatError
-from quickstroke.files import InputFile, atomic_write, refuse_html
+from quickstroke.formats.input import InputFile, refuse_html
+from quickstroke.utils.compiled import jit
+from quickstroke.utils.files import atomic_write
 
 _HEADER = struct.Struct("<Q2sbIH")
 # A file is read in one piece where it is not large: as many bytes as it has on the disk, but from so many to so many.

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from quickstroke.drawing import MAX_DRAWING_BYTES, Drawing
+from quickstroke.drawings.drawing import MAX_DRAWING_BYTES, Drawing
 from quickstroke.errors import FormatError
-from quickstroke.files import InputFile, refuse_html
+from quickstroke.formats.input import InputFile, refuse_html
 from quickstroke.formats.ndjson import drawing_of
 
 _COLUMNS = ("countrycode", "drawing", "key_id", "recognized", "timestamp", "word")

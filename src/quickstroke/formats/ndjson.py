@@ -14,11 +14,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from quickstroke.categories import canonical_word
-from quickstroke.drawing import MAX_DRAWING_BYTES, UNKNOWN_COUNTRY, Drawing, check_simplified
+from quickstroke.drawings.categories import canonical_word
+from quickstroke.drawings.drawing import MAX_DRAWING_BYTES, UNKNOWN_COUNTRY, Drawing, check_simplified
+from quickstroke.drawings.layouts import Layout, decide, shape_of
 from quickstroke.errors import FormatError, shown
-from quickstroke.files import InputFile, atomic_write, refuse_html
-from quickstroke.layouts import Layout, decide, shape_of
+from quickstroke.formats.input import InputFile, refuse_html
+from quickstroke.utils.files import atomic_write
 
 # The binary format has 16 bits for it; this many dots take as much memory as one line may.
 _MAX_STROKES = 10_000

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quickstroke import pickles
-from quickstroke.drawing import Drawing
+from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import FormatError
-from quickstroke.files import InputFile, refuse_html
+from quickstroke.formats.input import InputFile, refuse_html
+from quickstroke.utils import pickles
 
 _PARTS = ("train", "valid", "test")
 # One drawing of the format has at most some 3,000 points; this bounds what a file may claim.

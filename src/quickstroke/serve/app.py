@@ -22,7 +22,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from quickstroke import __version__
-from quickstroke.recognizer import Guesses, Recognizer
+from quickstroke.inference.recognizer import Guesses, Recognizer
 from quickstroke.serve import schemas
 from quickstroke.serve.batching import Batcher
 from quickstroke.serve.bodies import Bodies, take

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quickstroke.recognizer import Guess, Guesses, Recognizer
+from quickstroke.inference.recognizer import Guess, Guesses, Recognizer
 
 Drawing = list[NDArray[np.uint8]]
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
+from quickstroke.drawings.layouts import Layout, decide, shape_of
+from quickstroke.drawings.simplification import simplify
 from quickstroke.errors import FormatError
-from quickstroke.layouts import Layout, decide, shape_of
 from quickstroke.serve.limits import Limits, Refused
 from quickstroke.serve.schemas import RecognizeBatchRequest, RecognizeRequest
-from quickstroke.simplification import simplify
 
 Drawing = list[NDArray[np.uint8]]
 Kind = TypeVar("Kind", bound=BaseModel)

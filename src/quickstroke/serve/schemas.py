@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, WithJsonSchema
 
-from quickstroke.layouts import Layout, LayoutChoice
+from quickstroke.drawings.layouts import Layout, LayoutChoice
 
 # FailFast, as a body of a million wrong values would otherwise give a million errors.
 Number = Annotated[float, Field(allow_inf_nan=False)]

@@ -1,4 +1,4 @@
-/** A simplified drawing -> the points that a model reads, as in `quickstroke.points`. */
+/** A simplified drawing -> the points that a model reads, as in `quickstroke.data.points`. */
 
 /** Columns of each preprocessing. */
 export const N_CHANNELS = { seed3: 3, pos5: 5 };

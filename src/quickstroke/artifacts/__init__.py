@@ -1,0 +1,1 @@
+"""What a training leaves and people exchange: run folders, cards, weight files."""

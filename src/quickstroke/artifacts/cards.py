@@ -1,0 +1,223 @@
+"""Cards and where published models are: what can be known of a model without PyTorch.
+
+A card is the JSON beside a published file of weights: classes in order, configuration, preprocessing, figures, a hash.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from quickstroke.config import serialize
+from quickstroke.config.model import ModelConfig
+from quickstroke.drawings.categories import check_classes, parse_classes
+from quickstroke.errors import QuickstrokeError, WeightsError
+
+FORMAT = "quickstroke model card"
+VERSION = 1
+# A card of 345 classes has some 10,000 characters; as JSON they take up to 35 times their bytes.
+MAX_CHARACTERS = 400_000
+
+# Of the files that a recognizer loads.
+SUFFIXES = (".model", ".safetensors", ".onnx")
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """A card as parsed JSON, its format and version checked.
+
+    Raises:
+        WeightsError: it is damaged, no card, or newer than this program.
+    """
+    try:
+        if path.stat().st_size > 4 * MAX_CHARACTERS:
+            raise ValueError(f"longer than {MAX_CHARACTERS} characters")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: damaged card ({type(error).__name__}: {error})") from error
+    return parse_card(text, path)
+
+
+def parse_card(text: str, path: Path) -> dict[str, Any]:
+    """As `read_card`, for a card's text; `path` says whose it is."""
+    try:
+        if len(text) > MAX_CHARACTERS:
+            raise ValueError(f"longer than {MAX_CHARACTERS} characters")
+        card = json.loads(text)
+        kind, version, _ = card["format"], card["version"], len(card["classes"])
+        if type(card.get("parameters", 0)) is not int:
+            raise TypeError("parameters should be a whole number")
+        for figures in card.get("figures", {}).values():
+            float(figures["top1"])
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise WeightsError(f"{path}: damaged card ({type(error).__name__}: {error})") from error
+    if kind != FORMAT:
+        raise WeightsError(f"{path}: not a model card; expected format {FORMAT!r}, got {kind!r:.60}")
+    if version != VERSION:
+        raise WeightsError(f"{path}: card version {version!r:.60}, this program reads version {VERSION}")
+    return dict(card)
+
+
+def card_hash(card: dict[str, Any]) -> str:
+    """SHA-256 of all entries of a card but `card_sha256`, where it is stated."""
+    entries = {key: value for key, value in card.items() if key != "card_sha256"}
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
+
+
+def new_card(config: ModelConfig, classes: Sequence[str], sha256: str) -> dict[str, Any]:
+    """The entries that every card has; `sha256` is of the file of weights."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": config.name,
+        "sha256": sha256,
+        "config": serialize.to_json(config),
+        "preprocessing": {"name": config.preprocessing, "max_padding": config.max_padding},
+        "classes": list(classes),
+    }
+
+
+def check_card(card: dict[str, Any], path: Path) -> tuple[ModelConfig, tuple[str, ...]]:
+    """The configuration and classes of a card; `path` says whose they are.
+
+    Raises:
+        WeightsError: the card is damaged, contradicts itself, or asks for a preprocessing that this program has not.
+    """
+    try:
+        config = serialize.from_json(ModelConfig, card["config"], f"{path}: config")
+        classes = check_classes(card["classes"], str(path))
+        preprocessing = card["preprocessing"]
+        name, _ = card["name"], card["sha256"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path}: damaged card ({type(error).__name__}: {error})") from error
+    except QuickstrokeError as error:
+        raise WeightsError(str(error)) from error
+    expected = {"name": config.preprocessing, "max_padding": config.max_padding}
+    if preprocessing != expected:
+        raise WeightsError(f"{path}: preprocessing {preprocessing!r:.80} is unknown here; expected {expected}")
+    if config.name != name:
+        raise WeightsError(f"{path}: its configuration is that of {config.name!r}, its name {name!r}")
+    if config.n_classes != len(classes):
+        raise WeightsError(f"{path}: lists {len(classes)} classes for {config.n_classes} outputs")
+    return config, classes
+
+
+def given_classes(classes: Sequence[str] | Path | str | None) -> tuple[str, ...] | None:
+    """Classes as a user gives them with a model: the words, or the file that lists them."""
+    if classes is None:
+        return None
+    if isinstance(classes, (str, Path)):
+        return parse_classes([str(classes)])
+    return check_classes(classes, "classes")
+
+
+def model_folders() -> list[Path]:
+    """Where published models are looked for: `lstm` here, then those that came with the package."""
+    package = Path(__file__).resolve().parents[1]
+    # An installed package carries them inside; an editable install finds them in its checkout.
+    return [Path("lstm"), package / "lstm", package.parent.parent / "lstm"]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedModel:
+    """One published file of weights; `card` is None for a bare one, `name` has its set before it, as in `SET/NAME`."""
+
+    name: str
+    path: Path
+    card: dict[str, Any] | None
+    default: bool
+
+
+def list_models() -> list[PublishedModel]:
+    """The published models whose cards can be read, or that have none; as `find_published`."""
+    return find_published()[0]
+
+
+def find_published() -> tuple[list[PublishedModel], list[WeightsError]]:
+    """The published models, the default first, then by name, and what is wrong with the cards of others.
+
+    Of folders that have the same name the first counts. The default is, in the first folder that has a model with a
+    card beside its sets, the one whose card states the best accuracy.
+    """
+    found: dict[str, PublishedModel] = {}
+    errors: list[WeightsError] = []
+    best: tuple[float, str] | None = None
+    for folder in model_folders():
+        here: list[tuple[float, str]] = []
+        for path in sorted(folder.glob("*.model")) + sorted(folder.glob("*/*.model")):
+            card_path = path.with_suffix(".json")
+            try:
+                card = _whole_card(card_path) if card_path.is_file() else None
+            except WeightsError as error:
+                errors.append(error)
+                continue
+            name = path.relative_to(folder).with_suffix("").as_posix()
+            if name not in found:
+                found[name] = PublishedModel(name, path, card, False)
+            if card and path.parent == folder:
+                here.append((-stated_accuracy(card)[1], name))
+        best = best or min(here, default=None)
+    if best:
+        found[best[1]] = replace(found[best[1]], default=True)
+    return sorted(found.values(), key=lambda model: (not model.default, model.name)), errors
+
+
+def _whole_card(path: Path) -> dict[str, Any]:
+    """A card by which a model can be loaded, as far as the card alone tells.
+
+    Raises:
+        WeightsError: it cannot.
+    """
+    card = read_card(path)
+    check_card(card, path)
+    check_unchanged(card, path)
+    return card
+
+
+def check_unchanged(card: dict[str, Any], path: Path) -> None:
+    """Raises WeightsError for a card that is not as it was written; `path` says whose it is."""
+    if card.get("card_sha256") != card_hash(card):
+        raise WeightsError(f"{path}: was changed since it was written; its hash is not the one that it states")
+
+
+def figures_of(card: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The figures of a card by split, under the names that `evaluate --json` has for them, also of an older card."""
+    return {
+        split: {key.replace("balanced_top1", "balanced_accuracy"): value for key, value in figures.items()}
+        for split, figures in (card.get("figures") or {}).items()
+    }
+
+
+def stated_accuracy(card: dict[str, Any]) -> tuple[str, float]:
+    """The split and top-1 accuracy of a card's best figure: that of the test split, else of val; ("", 0) without."""
+    figures = card.get("figures") or {}
+    for split in ("test", "val"):
+        if split in figures:
+            return split, float(figures[split]["top1"])
+    return "", 0.0
+
+
+def find_model(model: str | Path | None) -> Path:
+    """The model that a user means: a file, a run folder, a published name (`SET/NAME` too), or the default.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    if model is None:
+        models, errors = find_published()
+        default = next((published.path for published in models if published.default), None)
+        if default is None:
+            but = f"; {errors[0]}" if errors else ""
+            raise WeightsError(
+                f"no published model found in ./lstm or with the package; train one and publish it, or name one{but}"
+            )
+        return default
+    path = Path(model)
+    if path.exists() or path.suffix in SUFFIXES:
+        return path
+    for folder in model_folders():
+        candidate = folder / f"{model}.model"
+        if candidate.is_file():
+            return candidate
+    raise WeightsError(f"{model}: neither a .model file, a run folder nor a model published in ./lstm")

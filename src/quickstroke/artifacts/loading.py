@@ -1,0 +1,280 @@
+"""Published models: NAME.model, a plain state dict, and beside it NAME.json, the card that says how to read it.
+
+A state dict without a card is read as the 2020 project read its own: name from the file, padded reading.
+NAME.safetensors holds both, the card as metadata (github.com/huggingface/safetensors, "Format").
+"""
+
+import hashlib
+import json
+import os
+import reprlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from quickstroke.artifacts import cards, runs, weight_files
+from quickstroke.config.model import ModelConfig, Preprocessing
+from quickstroke.drawings.categories import SEED_CATEGORIES
+from quickstroke.errors import ConfigError, ModelNameError, WeightsError
+from quickstroke.models.classifier import StrokeClassifier
+from quickstroke.models.single import SingleReader
+from quickstroke.utils.files import atomic_write, sha256_of, write_text
+
+# In the metadata of a .safetensors file, and in the card there.
+CARD_KEY, HASH_KEY = "quickstroke", "content_sha256"
+# So many drawings are read sooner one after the other than by PyTorch together.
+_FEW = 8
+_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in evaluation mode with what belongs to it.
+
+    Attributes:
+        model: on the CPU. What PyTorch does to its weights in place is seen by the next drawings; where they are
+            changed through `.data` or NumPy, or replaced by other tensors, make another LoadedModel.
+        classes: the words in the order of the output layer.
+        card: the parsed card, or None for a bare file or a run.
+        path: the file of weights.
+        note: what had to be assumed, as a sentence; empty for a model with a card.
+    """
+
+    model: StrokeClassifier
+    classes: tuple[str, ...]
+    card: dict[str, Any] | None
+    path: Path
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.model.config.name
+
+    @property
+    def max_padding(self) -> int:
+        """Rows to which a drawing is cut."""
+        return self.model.config.max_padding
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The preprocessing of the points that it reads."""
+        return self.model.config.preprocessing
+
+    @cached_property
+    def _single(self) -> SingleReader:
+        return SingleReader(self.model)
+
+    def probabilities(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Softmax probabilities (B, K) for points (B, T, C), zero after each drawing's end, of `lengths` (B,) rows."""
+        if 0 < len(points) <= _FEW:
+            if not self._single.is_current:
+                self.__dict__.pop("_single", None)
+            reader = self._single
+            alone = [reader.logits(own[:n]) for own, n in zip(points, lengths, strict=True)]
+            logits = np.array(alone, np.float64)  # (B, K)
+            values = np.exp(logits - logits.max(1, keepdims=True))
+            probabilities: NDArray[np.float64] = values / values.sum(1, keepdims=True)
+            return probabilities
+        with torch.inference_mode():
+            of_all = self.model(torch.from_numpy(points), torch.from_numpy(lengths))  # (B, K)
+            return cast(NDArray[np.float64], of_all.double().softmax(1).numpy())  # (B, K)
+
+
+def load_model(path: Path | str, classes: Any = None) -> LoadedModel:
+    """Loads a `.model` file with its card, a bare one, a `.safetensors` file, or the best weights of a run folder.
+
+    Args:
+        path: the file, or the run folder.
+        classes: for a bare file: the words in the order of the output layer, or the file that lists them; by default
+            the 2020 project's 100 for a model with 100 outputs.
+
+    Raises:
+        WeightsError: the file is missing, damaged, unsafe, or does not fit its name, its card or the classes.
+        CategoryError: a class list that cannot be used.
+        ModelNameError: a bare file whose name is no model name.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "best.model"
+    given = cards.given_classes(classes)
+    card_path = path.with_suffix(".json")
+    if path.suffix == ".onnx":
+        raise WeightsError(f"{path}: is not for PyTorch; expected the .model file or the run that it was exported from")
+    if path.suffix not in (".model", ".safetensors"):
+        raise WeightsError(f"{path}: not a model; expected a .model file or a run folder")
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such model file")
+    if path.suffix == ".safetensors":
+        return _load_safetensors(path, given)
+    if card_path.is_file():
+        card = cards.read_card(card_path)
+        config, card_classes = cards.check_card(card, card_path)
+        if path.stem != card["name"]:
+            raise WeightsError(f"{path}: its card names it {card['name']!r}")
+        digest = sha256_of(path)
+        if digest != card["sha256"]:
+            raise WeightsError(
+                f"{path}: its hash {digest[:12]}.. is not the one in its card, {str(card['sha256'])[:12]}.."
+            )
+        cards.check_unchanged(card, card_path)
+        if given is not None and given != card_classes:
+            raise WeightsError(f"{path}: the classes given are not those of its card, or not in its order")
+        return LoadedModel(_build(config, read_weights(path), path), card_classes, card, path)
+    if (path.parent / "config.json").is_file():
+        run = runs.read_config(path.parent)
+        if given is not None and given != run.classes:
+            raise WeightsError(f"{path}: the classes given are not those of its run, or not in its order")
+        return LoadedModel(_build(run.model, read_weights(path), path), run.classes, None, path)
+    return _load_bare(path, given)
+
+
+def _load_bare(path: Path, classes: tuple[str, ...] | None) -> LoadedModel:
+    if path.stem.startswith("bipool_"):
+        raise WeightsError(f"{path}: has no card ({path.stem}.json), which a model of type bipool needs")
+    try:
+        config = ModelConfig.from_name(path.stem, reading="padded")
+    except (ModelNameError, ConfigError) as error:
+        raise ModelNameError(
+            f"{path}: has no card ({path.stem}.json), so its name must tell its shape: {error}"
+        ) from error
+    weights = read_weights(path)
+    bias = weights.get("linear.bias")
+    if bias is None or bias.ndim != 1 or not len(bias):
+        raise WeightsError(f"{path}: has no output layer (linear.bias); keys: {', '.join(list(weights)[:6])}")
+    config = replace(config, n_classes=len(bias))
+    model = _build(config, weights, path)
+    note = f"{path} has no card ({path.stem}.json); read as the 2020 project's: padded to {config.max_padding} steps"
+    if classes is None:
+        if len(bias) != len(SEED_CATEGORIES):
+            raise WeightsError(
+                f"{path}: has {len(bias)} outputs and no card; say what they are with a list of {len(bias)} classes"
+            )
+        classes = SEED_CATEGORIES
+        note += ", with that project's 100 classes"
+    if len(classes) != len(bias):
+        raise WeightsError(f"{path}: has {len(bias)} outputs, but {len(classes)} classes were given")
+    return LoadedModel(model, classes, None, path, note)
+
+
+def _load_safetensors(path: Path, given: tuple[str, ...] | None) -> LoadedModel:
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except Exception as error:  # such as for a type of numbers that PyTorch has not
+        raise WeightsError(f"{path}: damaged or not a safetensors file ({error!s:.120})") from error
+    if CARD_KEY not in metadata:
+        raise WeightsError(f"{path}: has no card; expected a file of `quickstroke export --to safetensors`")
+    card = cards.parse_card(metadata[CARD_KEY], path)
+    config, classes = cards.check_card(card, path)
+    weights = _checked(tensors, path)
+    if card.pop(HASH_KEY, None) != content_hash(card, weights):
+        raise WeightsError(f"{path}: damaged or changed since its export: its hash is not the one that it states")
+    if given is not None and given != classes:
+        raise WeightsError(f"{path}: the classes given are not those of its card, or not in its order")
+    return LoadedModel(_build(config, weights, path), classes, card, path)
+
+
+def content_hash(card: dict[str, Any], weights: dict[str, Tensor]) -> str:
+    """SHA-256 of a card and of dense tensors on the CPU: what a `.safetensors` file states of itself."""
+    digest = hashlib.sha256(json.dumps(card, sort_keys=True).encode())
+    for key in sorted(weights):
+        value = weights[key].contiguous()
+        digest.update(f"\0{key}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """A plain state dict, on the CPU, whichever device and PyTorch wrote it; no code in the file ever runs.
+
+    Raises:
+        WeightsError: it cannot be read, is no state dict, or holds numbers that are not finite.
+    """
+    weights = weight_files.load(path)
+    if not isinstance(weights, dict) or not weights:
+        what = "an empty dict" if weights == {} else f"a {type(weights).__name__}"
+        raise WeightsError(f"{path}: holds {what}; expected a state dict")
+    return _checked(weights, path)
+
+
+def _checked(weights: dict[Any, Any], path: Path) -> dict[str, Tensor]:
+    """Named, plain and finite tensors; WeightsError where there is anything else."""
+    for key, value in weights.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise WeightsError(f"{path}: {reprlib.repr(key)} is a {type(value).__name__}; expected named tensors only")
+        if not _is_plain(value):
+            raise WeightsError(f"{path}: {key!r:.60} is no plain dense tensor of a type that weights have")
+        if not torch.isfinite(value.float()).all():  # as float32, in which the model computes
+            raise WeightsError(f"{path}: {key!r:.60} has numbers that are not finite")
+    return dict(weights)
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Whether a tensor has all its numbers in memory, in a type that weights have."""
+    return (
+        value.device.type == "cpu"
+        and value.layout == torch.strided
+        and not value.is_nested
+        and value.dtype in _DTYPES
+        # By strides of 0 a few bytes can claim any shape.
+        and value.untyped_storage().nbytes() >= value.numel() * value.element_size()
+    )
+
+
+def _build(config: ModelConfig, weights: dict[str, Tensor], path: Path) -> StrokeClassifier:
+    """The model in evaluation mode with these weights, checked against its shape before any memory is taken."""
+    with torch.device("meta"):
+        expected = {key: tuple(value.shape) for key, value in StrokeClassifier(config).state_dict().items()}
+    counter = "bn.num_batches_tracked"  # PyTorch wrote none before 0.4.1, and nothing here reads it
+    weights = {counter: torch.zeros((), dtype=torch.int64), **weights}
+    actual = {key: tuple(value.shape) for key, value in weights.items()}
+    for key in expected.keys() | actual.keys():
+        if key not in actual or key not in expected or actual[key] != expected[key]:
+            wrong = [key for key in sorted(expected.keys() | actual.keys()) if actual.get(key) != expected.get(key)]
+            first = wrong[0]
+            raise WeightsError(
+                f"{path}: the weights do not fit {config.name} with {config.n_classes} classes: {first!r:.60} is "
+                f"{actual.get(first, 'missing')}, expected {expected.get(first, 'none')}"
+                + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else "")
+            )
+    for key, value in weights.items():
+        if key != counter and not value.is_floating_point():
+            raise WeightsError(f"{path}: {key!r} holds whole numbers ({value.dtype}); expected weights")
+    if (weights["bn.running_var"] < 0).any():
+        raise WeightsError(f"{path}: 'bn.running_var' has a negative variance")
+    model = StrokeClassifier(config)
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def write_model(into: Path, loaded: LoadedModel, facts: dict[str, Any]) -> Path:
+    """Writes NAME.model and NAME.json into a folder; `facts` are the card's further entries, such as figures.
+
+    Returns:
+        The path of NAME.model.
+    """
+    path = into / f"{loaded.name}.model"
+    config = loaded.model.config
+    weights = {key: value.detach().cpu().clone() for key, value in loaded.model.state_dict().items()}
+    card_path = path.with_suffix(".json")
+    # Between the two writes the old card would not fit the new weights; without a card they would be read wrongly.
+    # The card goes first: weights whose hash is another are refused until they are there.
+    content = runs.torch_bytes(weights)
+    card = cards.new_card(config, loaded.classes, hashlib.sha256(content).hexdigest()) | facts
+    card["card_sha256"] = cards.card_hash(card)
+    with atomic_write(path) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+        write_text(card_path, json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    return path

@@ -1,0 +1,307 @@
+"""The run folder: everything a training leaves behind, written so that a kill at any moment loses nothing.
+
+config.json       model name, model, training and data, resolved
+environment.json  versions, machine and command
+metrics.jsonl     one JSON object an epoch
+best.model        state dict of the best epoch so far, by the criterion; last.model: of the last
+last.ckpt         everything that resuming needs; written last, so that it never speaks of what is not there
+"""
+
+import io
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from quickstroke.config import serialize
+from quickstroke.config.model import ModelConfig
+from quickstroke.config.training import Criterion, TrainConfig
+from quickstroke.data.dataset import PreparedDataset
+from quickstroke.drawings.categories import check_classes
+from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError
+from quickstroke.utils.files import lock, sha256_of, write_json, write_text
+
+FORMAT = "quickstroke run"
+VERSION = 1
+
+# What each line of metrics.jsonl has, as numbers; older runs have no more.
+METRICS = (
+    "epoch",
+    "loss",
+    "val_loss",
+    "val_top1",
+    "val_top3",
+    "val_top5",
+    "val_top1_published_protocol",
+    "seconds",
+    "train_seconds",
+    "n_train",
+    "n_val",
+    "learning_rate",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a run was made and where it is, by which the paths in its configuration are found again.
+
+    Attributes:
+        now: its folder.
+        run: its folder when the configuration was written, absolute; "" where an older run does not tell.
+        working: the folder, absolute, that relative paths were meant from; "" likewise.
+    """
+
+    now: Path
+    run: str = ""
+    working: str = ""
+
+    def of(self, path: str) -> list[Path]:
+        """Where a path of the configuration may be, the likeliest first: moved together with the run, where it was,
+        from here, and from the folders above the run."""
+        found = []
+        if self.run and self.working:
+            there = _without_links(Path(self.working, path))
+            with suppress(ValueError):  # another drive of Windows
+                found.append(Path(os.path.normpath(self.now.resolve() / os.path.relpath(there, self.run))))
+            found.append(there)
+        found.append(Path(path))
+        if not Path(path).is_absolute():
+            found += [above / path for above in self.now.absolute().parents]
+        return found
+
+    def locate(self, path: str) -> str:
+        """Where a path of the configuration is now; as it stands there where that means the same, or nothing is
+        found."""
+        found = next((each for each in self.of(path) if each.exists()), Path(path))
+        return path if not found.exists() or (Path(path).exists() and found.samefile(path)) else str(found)
+
+
+def _without_links(path: Path) -> Path:
+    """A path without links, `.` and `..` on the way to its last part, which may be a link."""
+    return path.parent.resolve() / path.name
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """What config.json holds.
+
+    Attributes:
+        model, train: the resolved configurations.
+        classes: the words in the order of the output layer.
+        data: path of the prepared dataset as given, the hash of its manifest, and drawings a split of these classes.
+        teachers: name, hash, figures and licence of each teacher.
+        places: of a configuration that was read: how its paths are found.
+    """
+
+    model: ModelConfig
+    train: TrainConfig
+    classes: tuple[str, ...]
+    data: dict[str, Any]
+    teachers: tuple[dict[str, Any], ...] = ()
+    places: Places | None = field(default=None, compare=False)
+
+
+def describe_data(data: PreparedDataset, classes: Sequence[str]) -> dict[str, Any]:
+    """What a run remembers of its dataset: enough to tell whether it is the same, and to say what it was."""
+    return {
+        "path": str(data.path),
+        "manifest_sha256": data.manifest_sha256,
+        "split": data.manifest["split"],
+        "n_by_split": data.n_by_split(classes),
+    }
+
+
+def open_data(config: RunConfig, path: Path | str | None = None) -> PreparedDataset:
+    """The dataset of a run, at `path` or where the run had it, also where both were moved together.
+
+    Raises:
+        DatasetError: there is none, it is damaged, or it is another.
+    """
+    wanted, told = config.data["manifest_sha256"], config.data["path"]
+    if path is None:
+        found = config.places.of(told) if config.places else [Path(told)]
+        there = [each for each in found if (each / "manifest.json").is_file()]
+        if not there:
+            raise DatasetError(f"the dataset of this run is gone: {told}, where nothing is at {found[0].absolute()}")
+        path = next((each for each in there if sha256_of(each / "manifest.json") == wanted), there[0])
+    data = PreparedDataset(path)
+    if data.manifest_sha256 != wanted:
+        raise DatasetError(
+            f"{data.path}: is not the dataset of this run: its manifest has SHA-256 {data.manifest_sha256[:12]}..., "
+            f"expected {wanted[:12]}..."
+        )
+    return data
+
+
+def write_config(folder: Path, config: RunConfig) -> None:
+    """Writes config.json."""
+    write_json(
+        folder / "config.json",
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "name": config.model.name,
+            "model": serialize.to_json(config.model),
+            "train": serialize.to_json(config.train),
+            "classes": list(config.classes),
+            "data": config.data,
+            **({"teachers": list(config.teachers)} if config.teachers else {}),
+            "folders": {"run": str(folder.resolve()), "working": str(Path.cwd())},
+        },
+    )
+
+
+def read_config(folder: Path) -> RunConfig:
+    """Reads config.json.
+
+    Raises:
+        RunError: there is none, or it is damaged, or of a version that this program does not know.
+    """
+    path = folder / "config.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values["format"] != FORMAT or values["version"] != VERSION:
+            raise RunError(f"{path}: {values['format']} version {values['version']}; expected {FORMAT} {VERSION}")
+        return RunConfig(
+            model=serialize.from_json(ModelConfig, values["model"], f"{path}: model"),
+            train=serialize.from_record(values["train"], f"{path}: train"),
+            classes=check_classes(values["classes"], str(path)),
+            data=check_data(values["data"]),
+            teachers=tuple(dict(teacher) for teacher in values.get("teachers", [])),
+            places=Places(folder, **{key: str(values.get("folders", {}).get(key, "")) for key in ("run", "working")}),
+        )
+    except OSError as error:
+        raise RunError(f"{folder}: no run there (config.json: {error.strerror})") from error
+    except (ConfigError, CategoryError) as error:
+        raise RunError(str(error)) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RunError(f"{path}: damaged ({type(error).__name__}: {error})") from error
+
+
+def check_data(values: dict[str, Any]) -> dict[str, Any]:
+    """What `describe_data` wrote; KeyError or TypeError where it cannot be that."""
+    texts = values["path"], values["manifest_sha256"], values["split"]["rule"]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError(f"path, manifest_sha256 and split rule should be texts, got {texts!r:.60}")
+    if not all(type(n) is int for n in values["n_by_split"].values()):
+        raise TypeError(f"n_by_split should hold whole numbers, got {values['n_by_split']!r:.60}")
+    return dict(values)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a run folder where there is none.
+
+    Raises:
+        RunError: a file is in its place.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise RunError(f"{folder}: is a file; expected a folder for the run") from error
+
+
+@contextmanager
+def held(folder: Path | str) -> Iterator[None]:
+    """Keeps other processes from training in a run folder, which is made where it is missing, if nothing comes of it
+    only as long as this lasts.
+
+    Raises:
+        RunError: another process has it, or a file is in its place.
+    """
+    folder = Path(folder)
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    make_folder(folder)
+    try:
+        if os.name == "nt":  # it opens no folder
+            yield
+            return
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            if not lock(descriptor):
+                raise RunError(f"{folder}: another process is training it")
+            yield
+        finally:
+            os.close(descriptor)
+    finally:
+        with suppress(OSError):  # it is not empty
+            for path in made:
+                path.rmdir()
+
+
+def write_metrics(folder: Path, metrics: list[dict[str, Any]]) -> None:
+    """Writes metrics.jsonl, a line an epoch."""
+    write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in metrics))
+
+
+def read_metrics(folder: Path, criterion: Criterion = "top1") -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl; empty before the first epoch has ended. Each has what `best_line` needs.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: damaged ({error})") from error
+    keys = dict.fromkeys((*METRICS, f"val_{criterion}"))
+    return [_metrics_line(line, keys, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+
+
+def _metrics_line(text: str, keys: Iterable[str], where: str) -> dict[str, Any]:
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{where}: damaged ({error})") from error
+    for key in keys:
+        value = line.get(key) if isinstance(line, dict) else None
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise RunError(f"{where}: damaged (expected an object with a number for {key!r}, got {text:.60})")
+    return dict(line)
+
+
+def best_line(metrics: Sequence[dict[str, Any]], criterion: Criterion) -> dict[str, Any]:
+    """The line of metrics.jsonl, of one or more, that a criterion chooses; the first of equal ones."""
+    choose = max if criterion == "top1" else min
+    return choose(metrics, key=lambda line: float(line[f"val_{criterion}"]))
+
+
+def figures_of(line: dict[str, Any]) -> dict[str, Any]:
+    """The validation figures of a line of metrics.jsonl, by the names that cards have for them."""
+    return {key: line[f"val_{key}"] for key in ("top1", "top3", "top5", "loss")} | {"n": line["n_val"]}
+
+
+def torch_bytes(value: Any) -> memoryview:
+    """What `torch.load` reads, in memory: of a full disk `torch.save` says nothing that a user understands."""
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getbuffer()
+
+
+def check_same(given: RunConfig, stored: RunConfig, folder: Path) -> None:
+    """Raises RunError when a run cannot be resumed with a configuration: only more epochs may be asked for."""
+    pairs: list[tuple[str, Any, Any]] = [
+        ("model name", given.model.name, stored.model.name),
+        ("classes", given.classes, stored.classes),
+        ("manifest_sha256 of the dataset", given.data["manifest_sha256"], stored.data["manifest_sha256"]),
+        ("teachers", given.teachers, stored.teachers),
+    ]
+    for ours, theirs in ((given.model, stored.model), (given.train, stored.train)):
+        mine, other = serialize.to_json(ours), serialize.to_json(theirs)
+        pairs += [(key, mine[key], other.get(key)) for key in mine if key not in ("n_epochs", "device")]
+    for key, now, then in pairs:
+        if now != then:
+            raise RunError(f"{folder}: was started with {key} = {then!r:.80}, cannot resume with {now!r:.80}")
+    if given.train.n_epochs < stored.train.n_epochs:
+        raise RunError(
+            f"{folder}: was started with n_epochs = {stored.train.n_epochs}, cannot resume with fewer, "
+            f"{given.train.n_epochs}"
+        )

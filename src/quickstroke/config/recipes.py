@@ -1,0 +1,82 @@
+"""Recipes: values for the options of a training that go together."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from quickstroke.errors import ConfigError
+
+Recipe = Literal["default", "2020", "strong"]
+
+# The 2020 project's training, and what earlier versions did by options that their files do not name.
+PLAIN: dict[str, Any] = {
+    "n_epochs": 10,
+    "batch_size": 256,
+    "optimizer": "adam",
+    "learning_rate": 0.001,
+    "initialization": "uniform",
+    "normalization": "batch",
+    "schedule": "constant",
+    "warmup": 0.0,
+    "weight_decay": 0.0,
+    "clip_norm": 0.0,
+    "dropout": 0.0,
+    "label_smoothing": 0.0,
+    "averaging": 0.0,
+    "augment": "none",
+    "balance": 0.0,
+    "max_padding": 100,
+}
+_DEFAULT = PLAIN | {
+    "n_epochs": 20,
+    "batch_size": 64,
+    "optimizer": "muon",
+    "learning_rate": 0.016,
+    "initialization": "orthogonal",
+    "normalization": "fixed",
+    "schedule": "cosine",
+    "warmup": 0.1,
+    "weight_decay": 0.01,
+    "clip_norm": 1.0,
+    "max_padding": 200,
+}
+# The values that each recipe has for the options that differ between them.
+RECIPES: dict[Recipe, dict[str, Any]] = {
+    "default": _DEFAULT,
+    "2020": PLAIN,
+    "strong": _DEFAULT
+    | {
+        "n_epochs": 60,
+        "batch_size": 256,
+        "learning_rate": 0.01,
+        "warmup": 0.05,
+        "weight_decay": 0.02,
+        "dropout": 0.2,
+        "label_smoothing": 0.1,
+        "averaging": 0.999,
+        "augment": "strokes",
+        "balance": 0.5,
+    },
+}
+# Recipes of version 0.1.0 that have gone: the name of what reads drawings as they did, and the values they had.
+_FORMER_RECIPES: dict[str, tuple[Recipe, dict[str, Any]]] = {
+    "seed": ("2020", PLAIN),
+    "quick": ("default", _DEFAULT | {"n_epochs": 4, "learning_rate": 0.009}),
+}
+
+
+def check_recipe(name: str) -> None:
+    """Raises ConfigError, with what took its place, when `name` is a recipe that only earlier versions had."""
+    if name in _FORMER_RECIPES:
+        now, values = _FORMER_RECIPES[name]
+        if RECIPES[now] == values:
+            raise ConfigError(f"recipe {name!r} is called {now!r} now")
+        raise ConfigError(f"recipe {name!r} is part of {now!r} now, which is taken where none is given")
+
+
+def without_former_recipe(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a file; where it names a recipe that only earlier versions had, those that it stood for as well."""
+    name = values.get("recipe")
+    if not isinstance(name, str) or name not in _FORMER_RECIPES:
+        return dict(values)
+    now, former = _FORMER_RECIPES[name]
+    return former | dict(values) | {"recipe": now}

@@ -1,0 +1,60 @@
+"""Configurations to JSON values and back."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from quickstroke.config.model import ModelConfig
+from quickstroke.config.recipes import PLAIN, without_former_recipe
+from quickstroke.config.training import TrainConfig
+from quickstroke.errors import ConfigError
+
+Config = TypeVar("Config", ModelConfig, TrainConfig)
+
+
+def to_json(config: ModelConfig | TrainConfig) -> dict[str, Any]:
+    """A configuration as JSON values; `from_json` reads it back."""
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in dataclasses.asdict(config).items()
+        if (key, value) != ("image", None)  # so that older versions read all models that look at none
+    }
+
+
+def from_json(kind: type[Config], values: Mapping[str, Any], where: str) -> Config:
+    """A configuration from JSON or TOML values; keys that are left out have their defaults, those of the recipe.
+
+    A recipe that earlier versions had has the values that it had then.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type or an impossible value; `where` says whose values they are.
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where}: should be an object of keys and values, got {values!r:.60}")
+    fields = {field.name for field in dataclasses.fields(kind)}
+    for key in values:
+        if key not in fields:
+            raise ConfigError(f"{where}: unknown key {key!r}; expected {', '.join(sorted(fields))}")
+    arguments: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+    }
+    # Earlier configurations have one path or null.
+    if kind is TrainConfig and isinstance(path := arguments.get("pretrained", ()), str | None):
+        arguments["pretrained"] = () if path is None else (path,)
+    if kind is TrainConfig:
+        arguments = without_former_recipe(arguments)
+    try:
+        return kind(**arguments)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def from_record(values: Mapping[str, Any], where: str) -> TrainConfig:
+    """The configuration of a training that a run or a card tells of.
+
+    A key that it lacks is an option that its version did not have, and what it trained did without.
+
+    Raises:
+        ConfigError: as `from_json`.
+    """
+    return from_json(TrainConfig, {**PLAIN, **values} if isinstance(values, Mapping) else values, where)

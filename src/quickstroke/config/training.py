@@ -1,0 +1,173 @@
+"""How a model is trained, as a frozen dataclass."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from quickstroke.config.model import Reading
+from quickstroke.config.recipes import PLAIN, RECIPES, Recipe, check_recipe
+from quickstroke.config.schema import check_positive, check_types
+from quickstroke.errors import ConfigError
+
+Schedule = Literal["constant", "cosine"]
+Criterion = Literal["top1", "balanced_loss"]
+Augment = Literal["none", "view", "strokes"]
+Initialization = Literal["uniform", "orthogonal"]
+Optimizer = Literal["adam", "muon"]
+Normalization = Literal["batch", "fixed"]
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+class _OfRecipe:
+    """The value of an option that was not given, in whose place `TrainConfig` takes that of its recipe."""
+
+    def __repr__(self) -> str:
+        return "<of the recipe>"
+
+
+_OF_RECIPE: Any = _OfRecipe()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """How a model is trained. An option that is not given has the value of the recipe.
+
+    Attributes:
+        recipe: `default` reads each drawing to its own end, in batches of similar length, and learns fast. `strong`
+            also augments drawings, averages weights and balances classes, which pays in long trainings. `2020` is the
+            2020 project's: padded reading, batches in random order, plain Adam.
+        n_epochs: passes over the training drawings.
+        batch_size: drawings a step, of all processes together.
+        accumulate: parts of a batch that are computed one after the other, which takes less memory; their gradients
+            are added up before the step. Only batch norm sees each part by itself.
+        optimizer: `muon` is Adam but for the matrices of the LSTM and of the convolutions, which it moves along their
+            momentum made orthogonal: an epoch takes longer and teaches more.
+        learning_rate: of the optimizer, at its highest.
+        initialization: of the LSTM. `uniform` is PyTorch's; `orthogonal` begins with orthogonal recurrent weights and
+            forget gates that are open, which a long drawing needs.
+        normalization: of the points. `batch` takes each batch's own statistics, as batch norm does, which differ
+            from batch to batch with the length of its drawings; `fixed` those of all training drawings, from the start.
+        schedule: `cosine` lets the learning rate fall to 0 by half a cosine; `constant` keeps it.
+        warmup: fraction of all steps in which the learning rate rises, beginning above 0.
+        weight_decay: for matrices only; with it Adam is AdamW.
+        clip_norm: longest gradient, as a norm over all weights; 0 for any length.
+        dropout: fraction of units left out between LSTM layers and before the output layer.
+        label_smoothing: part of a label that is spread over all classes.
+        averaging: decay a step of a running average of the weights, which is what is validated and kept; 0 for none.
+        augment: `view` changes the shape of drawings anew each time, `strokes` also how they are drawn and how much of
+            them is there, as in `augmentation`.
+        view_strength: how far `view` and `strokes` turn, stretch and bend drawings, as a part of what they do at most.
+        spin: part of the drawings that they turn by any angle. It helps a student of teachers, who say what comes of
+            it, and costs accuracy with labels alone.
+        blend_across: part of the blends of drawings that are with one of any class, not of their own: teachers alone
+            say what comes of it.
+        unfinished: part of the drawings of which `strokes` leaves first points only, so that a model can guess while
+            somebody draws.
+        balance: how far rare classes are seen more often: 0 as they are, 1 all classes alike.
+        pretrained: model or run whose weights a training begins with, where names and shapes are the same; rows of
+            the output layer go by their word. Of several, with one name and the same classes, it is their mean.
+        teacher: models whose probabilities are learnt beside the labels.
+        teacher_weight: part of the target that is theirs where the label is known.
+        label_odds: what the odds of the label are multiplied by in what teachers say: above 1 it counts where they are
+            in doubt, and hardly where they are sure that it is wrong.
+        n_views: epochs for which teachers are asked about new views of the drawings; later ones see these again. With
+            0 they are asked once, about the drawings as they stand, and the student sees new views in every epoch.
+        teacher_temperature: what the logarithms of the teachers' probabilities are divided by: above 1 the target says
+            more of what else a drawing might be.
+        unlabelled: part of the drawings of an epoch that are training drawings of other classes than the model's, of
+            which it learns what the teachers say.
+        criterion: which epoch is the best and has its weights kept, by the validation drawings: that with the highest
+            `top1`, or with the least `balanced_loss`, in which every class counts alike, however many drawings it has.
+        patience: stop after this many epochs of which none was better; 0 never stops early.
+        max_padding: rows to which each drawing is cut (and padded, with the recipe `2020`).
+        seed: of the initial weights, of the order of the drawings and of their augmentation.
+        device: `auto` takes a CUDA device when there is one.
+        precision: of the matrix products of training; weights, sums and every evaluation are float32. `auto` takes
+            bfloat16 on a CPU that multiplies it in hardware; a GPU takes it where it is asked for, by autocast.
+        deterministic: refuse operations that are not repeatable on the device.
+
+    Raises:
+        ConfigError: a value of a wrong type, an impossible one, or two that contradict each other.
+    """
+
+    recipe: Recipe = "default"
+    n_epochs: int = _OF_RECIPE
+    batch_size: int = _OF_RECIPE
+    accumulate: int = 1
+    optimizer: Optimizer = _OF_RECIPE
+    learning_rate: float = _OF_RECIPE
+    initialization: Initialization = _OF_RECIPE
+    normalization: Normalization = _OF_RECIPE
+    schedule: Schedule = _OF_RECIPE
+    warmup: float = _OF_RECIPE
+    weight_decay: float = _OF_RECIPE
+    clip_norm: float = _OF_RECIPE
+    dropout: float = _OF_RECIPE
+    label_smoothing: float = _OF_RECIPE
+    averaging: float = _OF_RECIPE
+    augment: Augment = _OF_RECIPE
+    view_strength: float = 1.0
+    spin: float = 0.0
+    blend_across: float = 0.0
+    unfinished: float = 0.35
+    balance: float = _OF_RECIPE
+    pretrained: tuple[str, ...] = ()
+    teacher: tuple[str, ...] = ()
+    teacher_weight: float = 0.7
+    label_odds: float = 1.0
+    teacher_temperature: float = 1.0
+    n_views: int = 16
+    unlabelled: float = 0.0
+    criterion: Criterion = "top1"
+    patience: int = 0
+    max_padding: int = _OF_RECIPE
+    seed: int = 0
+    device: Device = "auto"
+    precision: Precision = "auto"
+    deterministic: bool = False
+
+    def __post_init__(self) -> None:
+        self._take_values_of_recipe()
+        check_types(self)
+        keys = (
+            "n_epochs",
+            "batch_size",
+            "accumulate",
+            "learning_rate",
+            "label_odds",
+            "teacher_temperature",
+            "max_padding",
+        )
+        check_positive({key: getattr(self, key) for key in keys})
+        for key in ("patience", "seed", "weight_decay", "clip_norm", "n_views"):
+            if getattr(self, key) < 0:
+                raise ConfigError(f"{key} should be 0 or more, got {getattr(self, key)}")
+        for key in ("warmup", "dropout", "label_smoothing", "averaging", "unlabelled"):
+            if not 0 <= getattr(self, key) < 1:
+                raise ConfigError(f"{key} should be from 0 to below 1, got {getattr(self, key)}")
+        for key in ("balance", "teacher_weight", "view_strength", "spin", "blend_across", "unfinished"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise ConfigError(f"{key} should be from 0 to 1, got {getattr(self, key)}")
+        for key in ("unlabelled", "blend_across"):
+            if getattr(self, key) and not self.teacher:
+                raise ConfigError(f"{key} needs a teacher: nothing else says what those drawings are")
+        if self.blend_across and not self.n_views:
+            raise ConfigError("blend_across needs n_views above 0: teachers are asked about the blends")
+        if self.recipe == "2020" and self.precision == "bfloat16":
+            raise ConfigError("precision 'bfloat16' does not go with the recipe '2020', which trains in float32")
+        if self.seed >= 2**64:  # what PyTorch takes
+            raise ConfigError(f"seed should be below 2^64, got {self.seed}")
+
+    def _take_values_of_recipe(self) -> None:
+        """Gives each option that was not given the value that the recipe has for it."""
+        check_recipe(self.recipe)
+        # Of a recipe that is none `check_types` tells.
+        values = RECIPES.get(self.recipe, PLAIN) if isinstance(self.recipe, str) else PLAIN
+        for key, value in values.items():
+            if getattr(self, key) is _OF_RECIPE:
+                object.__setattr__(self, key, value)
+
+    @property
+    def reading(self) -> Reading:
+        """The reading of the models that this recipe trains."""
+        return "padded" if self.recipe == "2020" else "length-aware"

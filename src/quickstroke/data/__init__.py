@@ -1,0 +1,1 @@
+"""The prepared dataset: splits, points, batches, augmentation."""

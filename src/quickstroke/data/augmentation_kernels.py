@@ -1,0 +1,420 @@
+"""What augmentation does to the points of a drawing, in compiled code.
+
+A drawing's points are x, y and pen (whether a point ends its stroke), float64 (n,) each; `state` is uint64 (1,).
+"""
+
+from typing import Any
+
+import numba
+import numpy as np
+
+from quickstroke.data.points import fill_rows, unpack
+from quickstroke.drawings.simplification import SIDE, simplify_points
+from quickstroke.utils import splitmix
+from quickstroke.utils.compiled import jit
+
+# A part of the longer side.
+_CORNER = 0.05
+# A stroke whose ends are closer than this part of its length is closed: it may as well begin anywhere.
+_CLOSED = 0.15
+_N_BEGINNINGS = 8
+# A drawing is blended with the most similar of so many others, each stroke so much of the way at most: teachers still
+# name what comes of it, which of a blend of any two they often do not.
+_N_CANDIDATES = 4
+_FARTHEST = 0.7
+# Of a stroke drawn over, how far it is beside itself.
+_RETRACED = 0.01
+# Of a hand that trembles: how many 255ths of the longer side are between points that it moves, and how far they move, a
+# standard deviation, at most.
+_LEAST_APART, _MOST_APART, _FARTHEST_TREMBLED = 3.0, 20.0, 4.0
+
+
+# --- Random numbers: splitmix64, a state of one word for each drawing -------------------------------------------------
+
+
+_mix = numba.njit(inline="always")(splitmix.mix)
+_STEP = splitmix.STEP
+
+
+@numba.njit(inline="always")
+def _uniform(state: Any) -> Any:
+    """A number from 0 to below 1; `state` uint64 (1,) goes on."""
+    state[0] += _STEP
+    return np.float64(_mix(state[0]) >> np.uint64(11)) * 2.0**-53
+
+
+@numba.njit(inline="always")
+def _normal(state: Any) -> Any:
+    """A number of mean 0 and standard deviation 1, never beyond 3.5: the sum of uniform ones, nearly normal."""
+    total = 0.0
+    for _ in range(4):
+        total += _uniform(state)
+    return (total - 2.0) * np.sqrt(3.0)
+
+
+@numba.njit(inline="always")
+def _box(x: Any, y: Any, begin: Any, end: Any) -> Any:
+    """Middle and size of the points from `begin` to before `end`: x, y, width, height."""
+    x_low, x_high, y_low, y_high = x[begin], x[begin], y[begin], y[begin]
+    for i in range(begin + 1, end):
+        x_low, x_high = min(x_low, x[i]), max(x_high, x[i])
+        y_low, y_high = min(y_low, y[i]), max(y_high, y[i])
+    return (x_low + x_high) / 2, (y_low + y_high) / 2, x_high - x_low, y_high - y_low
+
+
+@numba.njit(inline="always")
+def _end(pen: Any, begin: Any) -> Any:
+    """One behind the last point of the stroke that begins at `begin`."""
+    end = begin
+    while pen[end] == 0:
+        end += 1
+    return end + 1
+
+
+@jit()
+def _measure(x: Any, y: Any, begin: Any, end: Any, along: Any) -> Any:
+    """Writes how far each point of a stroke is along it, from 0 to 1, and returns its length."""
+    along[begin] = 0.0
+    for i in range(begin + 1, end):
+        along[i] = along[i - 1] + np.hypot(x[i] - x[i - 1], y[i] - y[i - 1])
+    length = along[end - 1]
+    for i in range(begin, end):
+        along[i] /= max(length, 1e-9)
+    return length
+
+
+@jit()
+def _point_at(x: Any, y: Any, begin: Any, end: Any, along: Any, part: Any) -> Any:
+    """The point that is so far along a measured stroke."""
+    i = begin + 1
+    while i < end - 1 and along[i] < part:
+        i += 1
+    if i >= end:
+        return x[begin], y[begin]
+    between = min(max((part - along[i - 1]) / max(along[i] - along[i - 1], 1e-9), 0.0), 1.0)
+    return x[i - 1] + between * (x[i] - x[i - 1]), y[i - 1] + between * (y[i] - y[i - 1])
+
+
+@jit()
+def _distance(x: Any, y: Any, pen: Any, n: Any, x3: Any, y3: Any, pen3: Any, n3: Any) -> Any:
+    """How far a drawing's strokes are from the closest of another, squared, a mean over its points."""
+    middle_x, middle_y, _, _ = _box(x, y, 0, n)
+    middle3_x, middle3_y, _, _ = _box(x3, y3, 0, n3)
+    total = 0.0
+    begin = 0
+    while begin < n:
+        end = _end(pen, begin)
+        box_x, box_y, width, height = _box(x, y, begin, end)
+        distance, _, _ = _closest_stroke(
+            box_x - middle_x + middle3_x, box_y - middle_y + middle3_y, width, height, x3, y3, pen3, n3
+        )
+        total += distance * (end - begin)
+        begin = end
+    return total / n
+
+
+@numba.njit(inline="always")
+def _closest_stroke(box_x: Any, box_y: Any, width: Any, height: Any, x3: Any, y3: Any, pen3: Any, n3: Any) -> Any:
+    """The stroke whose place and size are closest to those given: squared distance, its begin and end."""
+    closest, begin3, end3 = np.inf, 0, 0
+    other = 0
+    while other < n3:
+        other_end = _end(pen3, other)
+        other_x, other_y, other_width, other_height = _box(x3, y3, other, other_end)
+        distance = (box_x - other_x) ** 2 + (box_y - other_y) ** 2
+        distance += (width - other_width) ** 2 + (height - other_height) ** 2
+        if distance < closest:
+            closest, begin3, end3 = distance, other, other_end
+        other = other_end
+    return closest, begin3, end3
+
+
+@jit()
+def _blend(x: Any, y: Any, pen: Any, n: Any, x3: Any, y3: Any, pen3: Any, n3: Any, state: Any) -> None:
+    """Moves the first `n` points towards those of another drawing of `n3` points, each stroke by a part of its own."""
+    along, along3 = np.empty(n), np.empty(n3)
+    middle_x, middle_y, _, _ = _box(x, y, 0, n)
+    middle3_x, middle3_y, _, _ = _box(x3, y3, 0, n3)
+    for i in range(n3):
+        x3[i] += middle_x - middle3_x
+        y3[i] += middle_y - middle3_y
+
+    begin = 0
+    while begin < n:
+        end = _end(pen, begin)
+        box_x, box_y, width, height = _box(x, y, begin, end)
+        _, begin3, end3 = _closest_stroke(box_x, box_y, width, height, x3, y3, pen3, n3)
+
+        # The same way along both, from wherever the two are most alike.
+        _measure(x, y, begin, end, along)
+        length3 = _measure(x3, y3, begin3, end3, along3)
+        is_closed = np.hypot(x3[begin3] - x3[end3 - 1], y3[begin3] - y3[end3 - 1]) < _CLOSED * length3
+        closest, best_turn, best_sign = np.inf, 0, 1.0
+        for turn in range(_N_BEGINNINGS if is_closed else 1):
+            for sign in (1.0, -1.0):
+                distance = 0.0
+                for i in range(begin, end):
+                    other_x, other_y = _point_at(x3, y3, begin3, end3, along3, _part(along[i], turn, sign))
+                    distance += (x[i] - other_x) ** 2 + (y[i] - other_y) ** 2
+                if distance < closest:
+                    closest, best_turn, best_sign = distance, turn, sign
+        weight = _FARTHEST * _uniform(state)
+        for i in range(begin, end):
+            other_x, other_y = _point_at(x3, y3, begin3, end3, along3, _part(along[i], best_turn, best_sign))
+            x[i] += weight * (other_x - x[i])
+            y[i] += weight * (other_y - y[i])
+        begin = end
+
+
+@numba.njit(inline="always")
+def _part(part: Any, turn: Any, sign: Any) -> Any:
+    """How far along another stroke a point belongs that is so far along its own."""
+    if turn == 0:
+        return part if sign > 0 else 1.0 - part
+    part = turn / _N_BEGINNINGS + sign * part
+    return part - np.floor(part)
+
+
+@jit()
+def _view(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> None:
+    """Moves the first `n` points."""
+    turn, shear, stretch = p[1] * _normal(state), p[2] * _normal(state), np.exp(0.5 * p[3] * _normal(state))
+    if p[7] > 0 and _uniform(state) < p[7]:
+        turn = 2 * np.pi * _uniform(state)
+    height_x, height_y = p[5] * _normal(state), p[5] * _normal(state)
+    phase_x, phase_y = 2 * np.pi * _uniform(state), 2 * np.pi * _uniform(state)
+    frequency_x, frequency_y = 0.5 + _uniform(state), 0.5 + _uniform(state)
+    jitter = p[6] * _uniform(state)
+    center_x, center_y, width, height = _box(x, y, 0, n)
+    side = max(width, height, 1.0)
+    cos, sin = np.cos(turn), np.sin(turn)
+    begin = 0
+    while begin < n:
+        end = begin  # the stroke's last point, and its middle
+        middle_x, middle_y = x[begin], y[begin]
+        while pen[end] == 0:
+            end += 1
+            middle_x += x[end]
+            middle_y += y[end]
+        middle_x, middle_y = middle_x / (end - begin + 1), middle_y / (end - begin + 1)
+        size, own_turn = np.exp(p[4] * _normal(state)), p[4] * _normal(state)
+        shift_x, shift_y = p[4] / 3 * _normal(state), p[4] / 3 * _normal(state)
+        own_cos, own_sin = size * np.cos(own_turn), size * np.sin(own_turn)
+        for i in range(begin, end + 1):
+            from_x, from_y = x[i] - middle_x, y[i] - middle_y
+            u = (middle_x + own_cos * from_x - own_sin * from_y - center_x) / side + shift_x
+            v = (middle_y + own_sin * from_x + own_cos * from_y - center_y) / side + shift_y
+            u, v = u * stretch + shear * v, v / stretch
+            u, v = cos * u - sin * v, sin * u + cos * v
+            bent_u = u + height_x * np.sin(2 * np.pi * frequency_x * v + phase_x) + jitter * _normal(state)
+            bent_v = v + height_y * np.sin(2 * np.pi * frequency_y * u + phase_y) + jitter * _normal(state)
+            # Sides of about 255, as simplified drawings have: what has a size of its own is a dot's side of 1.
+            x[i], y[i] = side * bent_u, side * bent_v
+        begin = end + 1
+
+
+@jit()
+def _tilt(x: Any, y: Any, n: Any, state: Any, deviation: Any) -> None:
+    """Turns and stretches the first `n` points."""
+    turn, stretch = deviation * _normal(state), np.exp(0.5 * deviation * _normal(state))
+    cos, sin = np.cos(turn), np.sin(turn)
+    for i in range(n):
+        u, v = x[i] * stretch, y[i] / stretch
+        x[i], y[i] = cos * u - sin * v, sin * u + cos * v
+
+
+@jit()
+def _thin(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> Any:
+    """Leaves points out and perhaps exchanges left and right, in place; returns how many points are left."""
+    flip = -1.0 if _uniform(state) < p[9] else 1.0
+    drop = p[10] * _uniform(state)
+    _, _, width, height = _box(x, y, 0, n)
+    # A point well beside the line of its neighbours is a corner, without which a square were a triangle.
+    largest = (_CORNER * max(width, height, 1.0)) ** 2
+    before_x, before_y = x[0], y[0]
+    was_end = True
+    kept = 0
+    for i in range(n):
+        is_end = pen[i] > 0
+        if _uniform(state) < drop and not (is_end or was_end):
+            line_x, line_y = x[i + 1] - before_x, y[i + 1] - before_y
+            across = (x[i] - before_x) * line_y - (y[i] - before_y) * line_x
+            if across * across < largest * (line_x * line_x + line_y * line_y):
+                continue
+        before_x, before_y, was_end = x[i], y[i], is_end
+        x[kept], y[kept], pen[kept] = flip * x[i], y[i], pen[i]
+        kept += 1
+    return kept
+
+
+@jit()
+def _restroke(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any, x2: Any, y2: Any, pen2: Any, order: Any) -> Any:
+    """Writes the first `n` points as drawn another way into x2, y2, pen2 (6n,) and returns how many those are."""
+    n_strokes = 0
+    for i in range(n):
+        n_strokes += pen[i] > 0
+    for k in range(n_strokes):
+        order[k] = k
+    if _uniform(state) < p[12]:
+        for k in range(n_strokes - 1, 0, -1):
+            other = int(_uniform(state) * (k + 1))
+            order[k], order[other] = order[other], order[k]
+    dropped = -1
+    if _uniform(state) < p[11] and n_strokes >= 3:
+        dropped = int(_uniform(state) * n_strokes)
+    has_backwards = _uniform(state) < p[13]
+    middle = p[14] * _uniform(state)
+    lift = 0.25 * _uniform(state) if _uniform(state) < p[16] else 0.0
+    has_retraced = _uniform(state) < p[17]
+    beside = _RETRACED
+    if has_retraced:
+        _, _, width, height = _box(x, y, 0, n)
+        beside *= max(width, height, 1.0)
+    n_out = 0
+    for k in range(n_strokes):
+        if order[k] == dropped:
+            continue
+        begin = 0
+        for _ in range(order[k]):
+            while pen[begin] == 0:
+                begin += 1
+            begin += 1
+        end = begin
+        while pen[end] == 0:
+            end += 1
+        backwards = has_backwards and _uniform(state) < 0.5
+        again = has_retraced and _uniform(state) < 0.5
+        shift_x = shift_y = 0.0
+        for _ in range(2 if again else 1):
+            first = n_out
+            for step in range(end - begin + 1):
+                i = end - step if backwards else begin + step
+                to_x, to_y = x[i] + shift_x, y[i] + shift_y
+                if step and _uniform(state) < middle:
+                    x2[n_out], y2[n_out], pen2[n_out] = (to_x + x2[n_out - 1]) / 2, (to_y + y2[n_out - 1]) / 2, 0
+                    n_out += 1
+                x2[n_out], y2[n_out], pen2[n_out] = to_x, to_y, 0
+                n_out += 1
+                if lift and n_out - first > 1 and step < end - begin and _uniform(state) < lift:
+                    pen2[n_out - 1] = 1
+                    x2[n_out], y2[n_out], pen2[n_out] = to_x, to_y, 0
+                    n_out += 1
+            pen2[n_out - 1] = 1
+            backwards = not backwards
+            shift_x, shift_y = beside * _normal(state), beside * _normal(state)
+    if _uniform(state) < p[15]:
+        n_out = max(int(np.ceil(n_out * (0.25 + 0.55 * _uniform(state)))), 1)
+        # The pen may be on the paper still: then the last point is no end of a stroke, but a reader that is given
+        # strokes so far takes it for one.
+        pen2[n_out - 1] = 1
+    return n_out
+
+
+@jit()
+def _tremble(x: Any, y: Any, pen: Any, state: Any) -> Any:
+    """The points x, y, pen (n,) as a trembling hand draws them, simplified.
+
+    A line becomes several, and every point is moved. Simplifying leaves as much of that as of a real hand's strokes.
+    """
+    _, _, width, height = _box(x, y, 0, len(x))
+    unit = max(width, height, 1.0) / SIDE
+    apart = _LEAST_APART + (_MOST_APART - _LEAST_APART) * _uniform(state) ** 2
+    far = min(1.0 + apart / 4, _FARTHEST_TREMBLED) * _uniform(state)
+    n_parts = np.ones(len(x), np.int64)  # of the line that ends at each point
+    for i in range(1, len(x)):
+        if pen[i - 1] == 0:
+            n_parts[i] = max(int(np.hypot(x[i] - x[i - 1], y[i] - y[i - 1]) / (apart * unit)), 1)
+    points, offsets = np.empty((n_parts.sum(), 2)), np.zeros(int(pen.sum()) + 1, np.int64)
+    n, n_strokes = 0, 0
+    for i in range(len(x)):
+        for part in range(n_parts[i] - 1, -1, -1):
+            back = part / n_parts[i]
+            points[n, 0] = x[i] + back * (x[i - 1] - x[i]) + far * unit * _normal(state)
+            points[n, 1] = y[i] + back * (y[i - 1] - y[i]) + far * unit * _normal(state)
+            n += 1
+        if pen[i] > 0:
+            n_strokes += 1
+            offsets[n_strokes] = n
+    kept, ends = simplify_points(points, offsets)
+    if len(kept) == 0:  # too many
+        return x, y, pen
+    is_end = np.zeros(len(kept))
+    is_end[ends[1:] - 1] = 1
+    return kept[:, 0].astype(np.float64), kept[:, 1].astype(np.float64), is_end
+
+
+@numba.njit(inline="always")
+def _is_across(state: Any, p: Any) -> Any:
+    """Whether a drawing that is blended is so with one of any category."""
+    return p[8] > 0 and _uniform(state) < p[8]
+
+
+@jit()
+def fill_across(view_seeds: Any, parameters: Any, out: Any) -> None:
+    state = np.empty(1, np.uint64)
+    for b in range(view_seeds.size):
+        state[0] = view_seeds[b]
+        out[b] = _uniform(state) < parameters[0] and _is_across(state, parameters)
+
+
+@jit()
+def fill_augmented(
+    points: Any,
+    pen_bits: Any,
+    offsets: Any,
+    indices: Any,
+    labels: Any,
+    kin: Any,
+    kin_begins: Any,
+    kin_ends: Any,
+    view_seeds: Any,
+    stroke_seeds: Any,
+    with_strokes: Any,
+    parameters: Any,
+    longest: Any,
+    out: Any,
+    lengths: Any,
+) -> None:
+    x, y, pen = np.empty(longest), np.empty(longest), np.empty(longest)
+    x2, y2, pen2 = np.empty(longest), np.empty(longest), np.empty(longest)
+    x3, y3, pen3 = np.empty(longest), np.empty(longest), np.empty(longest)
+    order = np.empty(longest, np.int64)
+    state = np.empty(1, np.uint64)
+    for b in range(indices.size):
+        begin, end = np.int64(offsets[indices[b]]), np.int64(offsets[indices[b] + 1])
+        unpack(points, pen_bits, begin, end, x, y, pen)
+        state[0] = view_seeds[b]
+        n = end - begin
+        if kin.size and _uniform(state) < parameters[0]:
+            first, last = kin_begins[labels[indices[b]]], kin_ends[labels[indices[b]]]
+            if _is_across(state, parameters):
+                first, last = 0, kin.size
+            closest, chosen = np.inf, indices[b]
+            for _ in range(_N_CANDIDATES):
+                other = kin[first + int(_uniform(state) * (last - first))]
+                begin, end = np.int64(offsets[other]), np.int64(offsets[other + 1])
+                if other == indices[b]:
+                    continue
+                if end - begin > x3.size:
+                    x3, y3, pen3 = np.empty(end - begin), np.empty(end - begin), np.empty(end - begin)
+                unpack(points, pen_bits, begin, end, x3, y3, pen3)
+                distance = _distance(x, y, pen, n, x3, y3, pen3, end - begin)
+                distance += _distance(x3, y3, pen3, end - begin, x, y, pen, n)
+                if distance < closest:
+                    closest, chosen = distance, other
+            begin, end = np.int64(offsets[chosen]), np.int64(offsets[chosen + 1])
+            unpack(points, pen_bits, begin, end, x3, y3, pen3)
+            _blend(x, y, pen, n, x3, y3, pen3, end - begin, state)
+        _view(x, y, pen, n, state, parameters)
+        if with_strokes:
+            state[0] = stroke_seeds[b]
+            if parameters[19] > 0:
+                _tilt(x, y, n, state, parameters[19])
+            n = _thin(x, y, pen, n, state, parameters)
+            n = _restroke(x, y, pen, n, state, parameters, x2, y2, pen2, order)
+            drawn = x2[:n], y2[:n], pen2[:n]
+            if parameters[18] > 0 and _uniform(state) < parameters[18]:
+                drawn = _tremble(drawn[0], drawn[1], drawn[2], state)
+            lengths[b] = fill_rows(drawn[0], drawn[1], drawn[2], out[b])
+        else:
+            lengths[b] = fill_rows(x[:n], y[:n], pen[:n], out[b])

@@ -1,0 +1,80 @@
+"""Drawings in memory, and parts of drawings, with the arrays that a prepared dataset has."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quickstroke.data.batches import Drawings
+from quickstroke.drawings.drawing import Drawing, check_simplified
+from quickstroke.drawings.simplification import simplified_strokes
+
+
+def from_drawings(drawings: Iterable[Drawing], classes: Sequence[str]) -> tuple["MemoryDataset", Counter[str]]:
+    """Drawings in memory, as a dataset that can be evaluated; raw ones are simplified.
+
+    Returns:
+        The dataset, ordered by label, then as given; and how many drawings of each other word were left out.
+
+    Raises:
+        FormatError: a drawing without strokes, or with strokes that are no (n, 2) arrays.
+    """
+    position = {word: i for i, word in enumerate(classes)}
+    left_out: Counter[str] = Counter()
+    kept: list[tuple[int, list[NDArray[np.uint8]]]] = []
+    for drawing in drawings:
+        if drawing.word in position:
+            strokes = simplified_strokes(drawing)
+            check_simplified(dataclasses.replace(drawing, strokes=strokes))
+            kept.append((position[drawing.word], strokes))
+        else:
+            left_out[drawing.word] += 1
+    kept.sort(key=lambda item: item[0])
+    return MemoryDataset(tuple(classes), kept), left_out
+
+
+class MemoryDataset:
+    """Labelled drawings in memory, with the arrays that a PreparedDataset has."""
+
+    def __init__(self, classes: tuple[str, ...], drawings: Sequence[tuple[int, list[NDArray[np.uint8]]]]) -> None:
+        self.classes = classes
+        strokes = [stroke for _, drawing in drawings for stroke in drawing]
+        lengths = [sum(len(stroke) for stroke in drawing) for _, drawing in drawings]
+        self.labels = np.array([label for label, _ in drawings], dtype=np.uint16)
+        self.points = np.concatenate([np.empty((0, 2), np.uint8), *strokes])
+        pen_up = np.zeros(len(self.points), dtype=np.uint8)
+        pen_up[np.cumsum([len(stroke) for stroke in strokes], dtype=np.int64) - 1] = 1
+        self.pen_up = np.packbits(pen_up, bitorder="little")
+        self.offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.uint64)
+        self.n_points = np.array(lengths, dtype=np.int32)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def first_points(data: Drawings, indices: NDArray[np.int64], fraction: float) -> "Excerpt":
+    """The drawings `indices` (N,) when so much of them was drawn: a fraction of their points, rounded up.
+
+    The last of these ends a stroke: a program that asks what it is while somebody draws sends the stroke so far.
+    """
+    n_points = np.maximum(np.ceil(data.n_points[indices] * fraction), 1).astype(np.int32)
+    offsets = np.concatenate([[0], np.cumsum(n_points, dtype=np.int64)])
+    begins = data.offsets[indices].astype(np.int64)
+    at = np.repeat(begins - offsets[:-1], n_points) + np.arange(offsets[-1])
+    pen_up = data.pen_up[at >> 3] >> (at & 7).astype(np.uint8) & 1
+    pen_up[offsets[1:] - 1] = 1
+    packed = np.packbits(pen_up, bitorder="little")
+    return Excerpt(data.points[at], packed, offsets.astype(np.uint64), data.labels[indices], n_points)
+
+
+class Excerpt(NamedTuple):
+    """Some drawings, as arrays that a PreparedDataset has."""
+
+    points: NDArray[np.uint8]
+    pen_up: NDArray[np.uint8]
+    offsets: NDArray[Any]
+    labels: NDArray[np.uint16]
+    n_points: NDArray[np.int32]

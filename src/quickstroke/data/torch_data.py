@@ -1,0 +1,163 @@
+"""A split of a prepared dataset as `torch.utils.data.Dataset`, for training loops of one's own."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from operator import index as as_index
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from quickstroke.config.model import ModelConfig
+from quickstroke.data import batches
+from quickstroke.data.points import n_channels
+from quickstroke.drawings.categories import check_classes, closest_words
+from quickstroke.errors import ArgumentTypeError, CategoryError, DatasetError, expect, expect_items, shown
+
+if TYPE_CHECKING:
+    from quickstroke.data.dataset import PreparedDataset
+
+
+class Sample(NamedTuple):
+    """One drawing.
+
+    Attributes:
+        points: float32 (T, C), as `points` of this package describes them; T is 0 for a single point by `seed3`.
+        label: index into `SplitDataset.classes`.
+    """
+
+    points: Tensor
+    label: int
+
+
+class PaddedBatch(NamedTuple):
+    """B drawings, padded to the longest of them.
+
+    Attributes:
+        points: float32 (B, T, C), zero after each drawing's end; T is at least 1.
+        lengths: int64 (B,), true rows of each drawing.
+        labels: int64 (B,).
+    """
+
+    points: Tensor
+    lengths: Tensor
+    labels: Tensor
+
+
+def collate(samples: Sequence[Sample]) -> PaddedBatch:
+    """The `collate_fn` of a DataLoader over a SplitDataset.
+
+    Raises:
+        ArgumentTypeError: something else than one or more samples.
+    """
+    if not (items := expect_items(samples, "samples", "a list of samples")):
+        raise ArgumentTypeError("samples should be one sample or more, got none")
+    for sample in items:
+        expect(sample, Sample, "a sample", "a Sample of a SplitDataset")
+    lengths = torch.tensor([len(sample.points) for sample in items])
+    points = torch.zeros(len(items), max(int(lengths.max()), 1), items[0].points.shape[1])  # (B, T, C)
+    for row, sample in zip(points, items, strict=True):
+        row[: len(sample.points)] = sample.points
+    return PaddedBatch(points, lengths, torch.tensor([sample.label for sample in items]))
+
+
+class SplitDataset(Dataset[Sample]):
+    """The drawings of one split, in the order of the labels, then of the sources; each is a `Sample`.
+
+    `dataset[i]` takes negative places, too; `dataset[10:20]` is a SplitDataset of these drawings. Points are made when
+    they are asked for, from the memory map: a worker of a DataLoader, forked or spawned, maps the same files.
+
+    Attributes:
+        data: the prepared dataset.
+        name: the split.
+        config: of the model whose preprocessing and `max_padding` the points have.
+        classes: the K words, in the order of the labels.
+        indices: int64 (N,), which drawings of `data` they are.
+        collate: the `collate_fn` of a DataLoader.
+    """
+
+    collate = staticmethod(collate)
+
+    def __init__(
+        self,
+        data: "PreparedDataset",
+        name: str,
+        config: ModelConfig | None = None,
+        classes: Sequence[str] | None = None,
+    ) -> None:
+        """As `PreparedDataset.split`."""
+        config = ModelConfig() if config is None else config
+        expect(config, ModelConfig, "config", "a ModelConfig")
+        expect(name, str, "the split", "a name such as 'train'")
+        self.data, self.name, self.config = data, name, config
+        self.classes = data.classes if classes is None else check_classes(classes, "classes")
+        for word in self.classes:
+            if word not in data.classes:
+                near = closest_words(word, data.classes)
+                raise CategoryError(f"classes: {word!r} is not among the {len(data.classes)} of {data.path}{near}")
+        n = int(self._is_taken().sum())
+        if not n:
+            data.indices(name)  # says where nothing has this split at all
+            raise DatasetError(f"{data.path}: split {name!r} has no drawing of the classes asked for")
+        self._places = range(n)  # of those of the split; a slice has some of them
+
+    def _is_taken(self) -> NDArray[np.bool_]:
+        """Which drawings (N,) of the split are of the classes."""
+        is_class = self.data.label_map(self.classes) >= 0
+        return np.asarray(is_class[self.data.labels[self.data.indices(self.name)]])
+
+    @cached_property
+    def indices(self) -> NDArray[np.int64]:
+        """int64 (N,), which drawings of `data` they are."""
+        found = self.data.indices(self.name)[self._is_taken()]
+        places = self._places
+        return found if len(places) == len(found) and places.step == 1 else found[np.array(places, dtype=np.int64)]
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """int64 (N,), the label of each drawing, such as for the weights of a sampler."""
+        return np.asarray(self.data.label_map(self.classes)[self.data.labels[self.indices]])
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, place: Any) -> Any:
+        """The Sample at a place from -N to below N, or a SplitDataset of those of a slice.
+
+        Raises:
+            IndexError: there is no such place.
+            ArgumentTypeError: neither a whole number nor a slice.
+        """
+        if isinstance(place, slice):
+            part = SplitDataset.__new__(SplitDataset)
+            part.__setstate__(self.__getstate__() | {"_places": self._places[place]})
+            return part
+        try:
+            i = as_index(place)
+        except TypeError:
+            raise ArgumentTypeError(f"a place should be a whole number or a slice, got {shown(place)}") from None
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"no drawing {i}: the split {self.name!r} has {len(self)} here")
+        i %= len(self)
+        row = self.indices[i : i + 1]
+        points, _ = batches.points_of(self.data, row, self.config.max_padding, self.config.preprocessing)
+        return Sample(torch.from_numpy(points[0]), int(self.labels[i]))
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[i] for i in range(len(self)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what is found again in the files."""
+        return {key: value for key, value in vars(self).items() if key not in ("indices", "labels")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+
+    def __repr__(self) -> str:
+        return (
+            f"<SplitDataset {self.name} of {self.data.path}: {len(self):,} drawings of {len(self.classes)} words; "
+            f"points (T, {n_channels(self.config.preprocessing)}), T up to {self.config.max_padding}>"
+        )

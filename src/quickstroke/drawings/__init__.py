@@ -1,0 +1,1 @@
+"""A drawing: its categories, simplification, making, downloading and showing."""

@@ -1,0 +1,1 @@
+"""Exact metrics of a model, and its calibration."""

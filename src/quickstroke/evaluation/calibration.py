@@ -1,0 +1,186 @@
+"""Temperature and the preference for frequent classes, fitted to validation drawings."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from quickstroke.config.training import Criterion
+from quickstroke.data import batches
+from quickstroke.data.batches import Drawings
+from quickstroke.evaluation import evaluate as evaluation
+from quickstroke.evaluation.evaluate import evaluation_mode, logits_of
+from quickstroke.evaluation.metrics import calibration_error, class_weights
+from quickstroke.models.classifier import StrokeClassifier, threads_for
+
+# Of the temperatures that a calibration finds: by it all classes are as good as equally probable.
+HIGHEST_TEMPERATURE = 1000.0
+
+_N_STRENGTHS = 21  # of the logit adjustment that are tried, 0 among them
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How logits become probabilities that can be trusted, and how far rare classes are given what they lack.
+
+    Attributes:
+        temperature: the logits are divided by it (Guo et al., On Calibration of Modern Neural Networks, 2017).
+        prior: strength of the logit adjustment: so many times the logarithm of how many drawings a class was trained on
+            is taken away (Menon et al., Long-tail Learning via Logit Adjustment, 2021).
+    """
+
+    temperature: float
+    prior: float
+
+    def apply(self, model: StrokeClassifier, n_trained: NDArray[np.int64]) -> None:
+        """Makes it part of the model's output layer; `n_trained` int64 (K,) as for `fit_calibration`."""
+        model.adjust_logits(1 / self.temperature, torch.from_numpy(-self.prior * _log_counts(n_trained)))
+
+
+def fit_calibration(
+    model: StrokeClassifier,
+    data: Drawings,
+    indices: NDArray[np.int64],
+    label_map: NDArray[np.int64],
+    n_trained: NDArray[np.int64],
+    criterion: Criterion = "balanced_loss",
+) -> Calibration:
+    """The calibration that `choose_calibration` finds for the drawings `indices` (N,).
+
+    Args:
+        n_trained: int64 (K,), drawings that each class was trained on.
+        criterion: the metric that the model was selected by.
+    """
+    logits = torch.empty(len(indices), model.config.n_classes, dtype=torch.float64)
+    with evaluation_mode(model, "honest"), threads_for(model), torch.inference_mode():
+        for rows in batches.by_length(np.arange(len(indices)), data.n_points[indices], evaluation.BATCH_SIZE):
+            logits[torch.from_numpy(rows)] = logits_of(model, data, None, indices[rows]).cpu()
+    labels = torch.from_numpy(label_map[data.labels[indices]])
+    return choose_calibration(logits, labels, n_trained, criterion)
+
+
+def choose_calibration(
+    logits: Tensor, labels: Tensor, n_trained: NDArray[np.int64], criterion: Criterion = "balanced_loss"
+) -> Calibration:
+    """The calibration of logits that serves the metric a model was selected by.
+
+    The strength of the logit adjustment is chosen by that metric, so it is never worse than without: the smallest that
+    is as good as the best, as far as these drawings can tell (by the standard error of the difference). Then a
+    temperature is fitted, which changes no guess. It is kept only where it lowers the calibration error. Loss and error
+    are weighted as the metric is: every drawing counts alike for `top1`, every class for `balanced_loss`.
+
+    Args:
+        logits: float64 (N, K), of validation drawings.
+        labels: int64 (N,), their classes.
+        n_trained: int64 (K,), drawings that each class was trained on.
+    """
+    of_drawing = np.ones(len(labels)) if criterion == "top1" else class_weights(labels.numpy())
+    weights = torch.from_numpy(of_drawing / of_drawing.sum())
+    log_counts = torch.from_numpy(_log_counts(n_trained))
+    scale, _ = _least_loss(logits, labels, weights, log_counts, 0.0)
+    strength = 0.0  # per unit of the logits as they are
+    if criterion == "top1":
+        # Up to 1, by which training's counts are forgotten altogether (Menon et al., 2021).
+        strength = _strength_for_top1(logits, labels, log_counts, 1 / scale)
+        scale, _ = _least_loss(logits - strength * log_counts, labels, weights, log_counts, 0.0)
+    elif bool((log_counts != 0).any()):
+        scale, prior = _least_balanced_loss(logits, labels, weights, log_counts)
+        strength = prior / scale
+    adjusted = logits - strength * log_counts  # (N, K)
+    right = (adjusted.argmax(1) == labels).numpy()  # (N,)
+
+    def error(scale: float) -> float:
+        return calibration_error((scale * adjusted).softmax(1).amax(1).numpy(), right, of_drawing)
+
+    fitted, scale = (_not_too_sure(each, adjusted, weights) for each in (scale, 1.0))
+    if error(fitted) <= error(scale):
+        scale = fitted
+    elif criterion == "balanced_loss":
+        # Without the temperature so much of an adjustment may cost more than it gives.
+        cost = weights @ (_losses(scale * adjusted, labels) - _losses(scale * logits, labels))
+        strength = 0.0 if cost > 0 else strength
+    return Calibration(1 / scale, strength * scale)
+
+
+def _strength_for_top1(logits: Tensor, labels: Tensor, log_counts: Tensor, highest: float) -> float:
+    """The least strength, from 0 to `highest`, whose top-1 is not measurably below the best, nor below that of 0."""
+    strengths = np.linspace(0.0, highest, _N_STRENGTHS)
+    right = np.array([((logits - s * log_counts).argmax(1) == labels).numpy() for s in strengths.tolist()], np.int8)
+    n_right = right.sum(1, dtype=np.int64)  # (S,)
+    lost = right[n_right.argmax()] - right  # (S, N)
+    is_good = (lost.mean(1) <= lost.std(1) / np.sqrt(len(labels))) & (n_right >= n_right[0])
+    return float(strengths[is_good.argmax()])
+
+
+def _least_balanced_loss(logits: Tensor, labels: Tensor, weights: Tensor, log_counts: Tensor) -> tuple[float, float]:
+    """The scale, and the least prior whose loss is not measurably above the best: a prior moves many guesses, and few
+    drawings of rare classes say how far."""
+    scale, highest = _least_loss(logits, labels, weights, log_counts)
+    best = _losses(scale * logits - highest * log_counts, labels)
+    for prior in np.linspace(0.0, max(highest, 0.0), _N_STRENGTHS - 1, endpoint=False).tolist():
+        its_scale, _ = _least_loss(logits, labels, weights, log_counts, prior)
+        difference = _losses(its_scale * logits - prior * log_counts, labels) - best
+        mean = (weights * difference).sum()
+        if mean <= (weights * (difference - mean)).norm():
+            return its_scale, prior
+    return scale, highest
+
+
+def _not_too_sure(scale: float, logits: Tensor, weights: Tensor) -> float:
+    """A scale of logits (N, K), this one or a smaller one, by which one guess in N + 2 is wrong: Laplace's rule, where
+    all N are right. Their loss alone would have the logits as large as can be."""
+
+    def doubt(scale: float) -> float:
+        return 1 - float(weights @ (scale * logits).softmax(1).amax(1))
+
+    low, high, least = 0.0, scale, 1 / (len(logits) + 2)
+    if doubt(scale) >= least:
+        return scale
+    while high - low > 1e-6 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if doubt(middle) > least else (low, middle)
+    return high
+
+
+def _log_counts(n_trained: NDArray[np.int64]) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = np.log(np.maximum(n_trained, 1) / n_trained.mean())
+    return values
+
+
+def _losses(logits: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(logits, labels, reduction="none")  # (N,)
+
+
+def _least_loss(
+    logits: Tensor, labels: Tensor, weights: Tensor, log_counts: Tensor, prior: float | None = None
+) -> tuple[float, float]:
+    """The scale of logits float64 (N, K), and the prior, with the least loss, by Newton's method; a prior may be given.
+
+    Adjusted logits are linear in both, scale * logits - prior * log_counts, so the loss is convex in them.
+    """
+    known = -(prior or 0.0) * log_counts  # (K,)
+    columns = [logits] if prior is not None else [logits, -log_counts.expand_as(logits)]
+    features = torch.stack(columns, dim=2)  # (N, K, 1 or 2)
+    of_truth = features[torch.arange(len(labels)), labels]  # (N, 1 or 2)
+    fitted = torch.tensor([1.0, 0.0], dtype=torch.float64)[: len(columns)]
+
+    def loss(values: Tensor) -> Tensor:
+        return (weights * _losses(features @ values + known, labels)).sum()
+
+    for _ in range(100):
+        p = (features @ fitted + known).softmax(1)  # (N, K)
+        mean = torch.einsum("nk,nkf->nf", p, features)
+        gradient = weights @ (mean - of_truth)
+        centred = features - mean.unsqueeze(1)
+        curvature = torch.einsum("n,nk,nkf,nkg->fg", weights, p, centred, centred)
+        step = torch.linalg.lstsq(curvature, gradient).solution
+        while loss(fitted - step) > loss(fitted) and step.abs().max() > 1e-9:
+            step = step / 2
+        fitted = fitted - step
+        fitted[0] = fitted[0].clamp(min=1 / HIGHEST_TEMPERATURE)
+        if step.abs().max() < 1e-6:
+            break
+    return float(fitted[0]), prior if prior is not None else float(fitted[1])

@@ -1,0 +1,69 @@
+"""How well a model does, in one call from Python."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
+
+from quickstroke.artifacts import cards, loading
+from quickstroke.artifacts.loading import LoadedModel
+from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.memory import from_drawings
+from quickstroke.data.selection import select
+from quickstroke.drawings.drawing import Drawing
+from quickstroke.errors import ArgumentTypeError, ConfigError, DatasetError, expect, expect_path, shown
+from quickstroke.evaluation import evaluate as evaluation
+from quickstroke.evaluation.metrics import Evaluation
+from quickstroke.inference.recognizer import Recognizer
+
+
+def evaluate(
+    model: Recognizer | Path | str | None,
+    data: PreparedDataset | Iterable[Drawing] | Path | str,
+    split: Literal["reserved", "train", "val", "test"] = "val",
+) -> Evaluation:
+    """Scores a model on every drawing whose word it knows, exactly; the others are left out.
+
+    `Evaluation` has top-1 and balanced accuracy, and by class arrays: `n_by_class()`, `accuracy_by_class()` and the
+    confusion matrix, `confusion()`, in the order of its `classes`.
+
+    Args:
+        model: as for `load`, or what that returned of a model that runs in PyTorch.
+        data: a prepared dataset, or its folder; or drawings, raw or simplified.
+        split: of a prepared dataset.
+
+    Raises:
+        DatasetError: no such dataset or split, or no drawing of a word that the model knows.
+        WeightsError, CategoryError, ModelNameError: as `load`.
+        FormatError: a drawing without strokes, or with strokes that are no (n, 2) arrays.
+        ConfigError: an exported model, which does not run in PyTorch.
+        ArgumentTypeError: an argument of another type.
+    """
+    loaded = _loaded(model)
+    if isinstance(data, (PreparedDataset, str, Path)):
+        dataset = data if isinstance(data, PreparedDataset) else PreparedDataset(data)
+        label_map = dataset.label_map(loaded.classes)
+        return evaluation.evaluate(loaded.model, dataset, select(dataset, split, label_map), loaded.classes, label_map)
+    drawings, left_out = from_drawings(_checked(data), loaded.classes)
+    if not len(drawings):
+        raise DatasetError(f"none of the {sum(left_out.values())} drawings is of a word that the model knows")
+    everything = np.arange(len(drawings))
+    return evaluation.evaluate(loaded.model, drawings, everything, loaded.classes, np.arange(len(loaded.classes)))
+
+
+def _loaded(model: object) -> LoadedModel:
+    if isinstance(model, Recognizer):
+        if not isinstance(model._model, LoadedModel):
+            raise ConfigError(f"{model.name}: is exported and does not run in PyTorch; expected a .model file or a run")
+        return model._model
+    return loading.load_model(cards.find_model(None if model is None else expect_path(model, "model")))
+
+
+def _checked(drawings: object) -> Iterator[Drawing]:
+    """The drawings one by one, which may be a stream of them."""
+    if not isinstance(drawings, Iterable) or isinstance(drawings, (bytes, dict)):
+        raise ArgumentTypeError(f"data should be a prepared dataset or drawings, got {shown(drawings)}")
+    for drawing in drawings:
+        expect(drawing, Drawing, "a drawing", "a Drawing")
+        yield cast(Drawing, drawing)

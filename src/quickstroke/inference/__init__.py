@@ -1,0 +1,1 @@
+"""Strokes become ranked words, by PyTorch or onnxruntime."""

@@ -1,0 +1,265 @@
+"""From strokes to ranked words."""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from types import NoneType
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from quickstroke.artifacts import cards
+from quickstroke.config.model import Preprocessing
+from quickstroke.data.points import n_channels, to_points
+from quickstroke.drawings.drawing import Drawing
+from quickstroke.drawings.layouts import Layout, check_choice
+from quickstroke.drawings.simplification import gather, simplify_gathered
+from quickstroke.errors import (
+    ArgumentTypeError,
+    ConfigError,
+    FormatError,
+    MissingExtra,
+    expect,
+    expect_items,
+    expect_path,
+    shown,
+)
+
+# Many drawings are read so many at a time, so that memory stays bounded.
+_BATCH_SIZE = 256
+
+
+class Guess(NamedTuple):
+    """One word with the probability that the model gives it, 0 to 1."""
+
+    word: str
+    probability: float
+
+
+class Guesses(list[Guess]):
+    """Guesses for one drawing, the most probable first.
+
+    Attributes:
+        layout: how its strokes were read, `points` or `columns`; None for a `Drawing` that leaves no choice.
+    """
+
+    def __init__(self, guesses: Iterable[Guess] = (), layout: Layout | None = None) -> None:
+        super().__init__(guesses)
+        self.layout = layout
+
+
+class Model(Protocol):
+    """What a recognizer runs: `published.LoadedModel`, or one in another format.
+
+    Attributes:
+        name, classes, card, note: as those of `Recognizer`.
+        max_padding: rows to which a drawing is cut.
+        preprocessing: of the points that it reads.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def card(self) -> dict[str, Any] | None: ...
+    @property
+    def note(self) -> str: ...
+    @property
+    def max_padding(self) -> int: ...
+    @property
+    def preprocessing(self) -> Preprocessing: ...
+
+    def probabilities(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Softmax probabilities (B, K) for points (B, T, C), zero after each drawing's end, of `lengths` (B,) rows."""
+        ...
+
+
+class Recognizer:
+    """A loaded model that names drawings.
+
+    Attributes:
+        name: the model's name.
+        classes: every word it knows, in the order of its output layer.
+        card: the model's card, or None for a model without one.
+        note: what had to be assumed on loading, empty if nothing.
+    """
+
+    def __init__(self, model: Model) -> None:
+        if not callable(getattr(model, "probabilities", None)):
+            raise ArgumentTypeError(f"model should be a loaded model, got {shown(model)}; `load` opens a file")
+        self._model = model
+        self.name, self.classes, self.card, self.note = model.name, model.classes, model.card, model.note
+
+    def __repr__(self) -> str:
+        return f"<Recognizer {self.name}: {len(self.classes)} words>"
+
+    def predict(
+        self,
+        strokes: Sequence[ArrayLike] | Drawing,
+        *,
+        simplified: bool | None = None,
+        top: int = 5,
+        layout: str = "auto",
+    ) -> Guesses:
+        """The `top` most probable words for one drawing, best first.
+
+        A model reads the first points of a drawing, as many as its card says under `max_padding` once it is simplified:
+        200 of the default model, 100 of the 2020 project's.
+
+        Args:
+            strokes: a Drawing, or points [[x, y], ..], one array (n, 2) a stroke, or columns [[x..], [y..]], (2, n), as
+                Google's files have them; y grows downwards, and times, a third number or row, are ignored.
+            simplified: whether the strokes are in Google's simplified form already: integers from 0 to 255. By default
+                a Drawing says so itself, and other strokes are in the pen's own units.
+            top: how many words; fewer come back when the model knows fewer.
+            layout: `points`, `columns`, or `auto`, which sees it, and reads points where every stroke has two or three
+                rows of two or three numbers. The answer's `layout` says which was read.
+
+        Raises:
+            FormatError: no strokes, an empty one, strokes in both layouts, or values that are not finite or out of
+                range.
+            ConfigError: `top` is below 1, `layout` is none of these, or `simplified` is not what the Drawing says.
+            ArgumentTypeError: `simplified` is neither a truth value nor None.
+        """
+        return self._predict([_in_simplified_form(strokes, simplified, layout)], top)[0]
+
+    def predict_many(
+        self,
+        drawings: Iterable[Sequence[ArrayLike] | Drawing],
+        *,
+        simplified: bool | None = None,
+        top: int = 5,
+        layout: str = "auto",
+    ) -> list[Guesses]:
+        """As `predict`, for many drawings at once, the layout of each seen for itself; some may be Drawings.
+
+        Raises:
+            FormatError, ConfigError: as `predict`; and which drawing it is, counted from 1.
+            ArgumentTypeError: `drawings` is no list, or as `predict`.
+        """
+        prepared = []
+        for number, strokes in enumerate(expect_items(drawings, "drawings", "a list of drawings"), start=1):
+            try:
+                prepared.append(_in_simplified_form(strokes, simplified, layout))
+            except FormatError as error:
+                raise FormatError(f"drawing {number}: {error.reason}") from error
+            except ConfigError as error:
+                raise ConfigError(f"drawing {number}: {error}") from error
+        return self._predict(prepared, top)
+
+    def _predict(self, drawings: Sequence[tuple[list[NDArray[np.uint8]], Layout | None]], top: int) -> list[Guesses]:
+        if isinstance(top, bool) or not isinstance(top, int | np.integer) or top < 1:
+            raise ConfigError(f"top should be 1 or more, got {top!r}")
+        rows = self._probabilities_of([strokes for strokes, _ in drawings])
+        return [
+            Guesses((Guess(self.classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]), layout)
+            for row, (_, layout) in zip(rows, drawings, strict=True)
+        ]
+
+    def predict_drawing(self, drawing: Drawing, *, top: int = 5) -> Guesses:
+        """As `predict`, which takes a Drawing, too.
+
+        Raises:
+            FormatError, ConfigError: as `predict`.
+            ArgumentTypeError: something else than a Drawing.
+        """
+        expect(drawing, Drawing, "drawing", "a Drawing")
+        return self.predict(drawing, top=top)
+
+    def probabilities(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.float64]:
+        """Softmax probabilities float64 (B, K) of B drawings in simplified form, strokes uint8 (n, 2).
+
+        Raises:
+            FormatError: a drawing of another form.
+            ArgumentTypeError: `drawings` is no list.
+        """
+        return self._probabilities_of(
+            [_checked(*gather(strokes)[:2]) for strokes in expect_items(drawings, "drawings", "a list of drawings")]
+        )
+
+    def _probabilities_of(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.float64]:
+        parts = [self._probabilities(drawings[i : i + _BATCH_SIZE]) for i in range(0, len(drawings), _BATCH_SIZE)]
+        return np.concatenate([np.empty((0, len(self.classes))), *parts])
+
+    def _probabilities(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.float64]:
+        preprocessing = self._model.preprocessing
+        rows = [to_points(strokes, self._model.max_padding, preprocessing) for strokes in drawings]
+        lengths = np.array([len(row) for row in rows], dtype=np.int64)
+        points = np.zeros((len(rows), int(lengths.max(initial=0)), n_channels(preprocessing)), dtype=np.float32)
+        for row, padded in zip(rows, points, strict=True):
+            padded[: len(row)] = row
+        return self._model.probabilities(points, lengths)
+
+
+def _in_simplified_form(
+    strokes: Sequence[ArrayLike] | Drawing, simplified: bool | None, layout: str
+) -> tuple[list[NDArray[np.uint8]], Layout | None]:
+    """The strokes, uint8 (n, 2), in Google's form, and the layout that they were read in."""
+    expect(simplified, (bool, np.bool_, NoneType), "simplified", "True, False or None")
+    read: Layout | None
+    if isinstance(strokes, Drawing):
+        check_choice(layout)
+        is_simplified = strokes.is_simplified
+        if simplified not in (None, is_simplified):
+            said = "simplified" if is_simplified else "raw"
+            raise ConfigError(f"simplified = {simplified} was given with a Drawing that is {said}; leave it out")
+        simplified, read = is_simplified, strokes.source_layout
+        points, offsets, _ = gather(strokes.strokes, "points")
+    else:
+        points, offsets, read = gather(strokes, layout)
+    return (_checked if simplified else simplify_gathered)(points, offsets), read
+
+
+def _checked(points: NDArray[np.float64], offsets: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+    # All at once, since each call takes as long as a stroke's numbers.
+    with np.errstate(invalid="ignore"):
+        simplified = points.astype(np.uint8)
+    is_wrong = (simplified != points).any(axis=1)
+    if is_wrong.any():
+        at = int(np.argmax(is_wrong))
+        stroke = int(np.searchsorted(offsets, at, side="right")) - 1
+        x, y = points[at].tolist()
+        raise FormatError(
+            f"strokes[{stroke}][{at - int(offsets[stroke])}] is at ({x:g}, {y:g}); expected integers from 0 to 255 of "
+            "a drawing that is said to be simplified"
+        )
+    return [simplified[begin:end] for begin, end in pairwise(offsets.tolist())]
+
+
+def load(path: Path | str | None = None, classes: Sequence[str] | Path | str | None = None) -> Recognizer:
+    """A recognizer from a `.model` file (with its card, or bare as the 2020 project's are), a run folder, or an
+    exported file, `.onnx` or `.safetensors`.
+
+    Args:
+        path: the file or folder, or the name of a published model; by default the default model.
+        classes: for a bare file, the words in the order of its output layer or the file that lists them.
+
+    Raises:
+        WeightsError, CategoryError, ModelNameError: as `published.load_model`.
+        ArgumentTypeError: `path` is no path.
+        MissingExtra: what runs such a file is not installed: onnxruntime for `.onnx`, else PyTorch.
+    """
+    passed_over = cards.find_published()[1] if path is None else []
+    path = cards.find_model(None if path is None else expect_path(path, "path"))
+    try:
+        recognizer = Recognizer(_load(path, classes))
+        told = (f"passed over in the search for the default model: {error}" for error in passed_over)
+        recognizer.note = "; ".join(filter(None, (recognizer.note, *told)))
+        return recognizer
+    except ModuleNotFoundError as error:
+        if error.name not in ("onnxruntime", "safetensors", "torch"):
+            raise
+        extra = {".onnx": "onnx", ".safetensors": "export"}.get(path.suffix, "torch")
+        raise MissingExtra(f"running {path}", extra) from error
+
+
+def _load(path: Path, classes: Sequence[str] | Path | str | None) -> Model:
+    if path.suffix == ".onnx" and not path.is_dir():
+        from quickstroke.inference.onnx_model import OnnxModel
+
+        return OnnxModel.load(path, classes)
+    from quickstroke.artifacts import loading
+
+    return loading.load_model(path, classes)

@@ -1,0 +1,467 @@
+"""Matrix products for compiled code, in float32 and bfloat16, with float32 sums.
+
+PyTorch's can only be called from Python, which takes longer than a small product does. On Intel's processors these are
+MKL's, where PyTorch brings it: it multiplies in tiles (AMX). On all others they are made here: blocks of rows and
+columns whose sums stay in registers, and where the processor has it (AVX512-BF16) its own product of bfloat16;
+elsewhere bfloat16 is widened first.
+
+bfloat16 is the upper half of a float32. Numba has no such type, so its bits go as uint16.
+
+    multiply(a, pack(b), out, adds)           out = a b,  or out += a b where `adds`
+    multiply_transposed(a, b, out, adds)      out = a' b, or out += a' b
+
+`a` and `b` are arrays (M, K) and (K, N), or (K, M) and (K, N), both float32 or both uint16, rows of numbers side by
+side; `out` is float32 (M, N) without gaps. What is packed can be multiplied by as often as one likes.
+"""
+
+import ctypes
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding
+import numba
+import numpy as np
+import torch
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic, overload
+
+from quickstroke.utils.compiled import jit
+
+_jit = jit(error_model="numpy", fastmath={"contract"})
+
+compiled: Any = intrinsic  # its own type says that calls never return
+_features = llvmlite.binding.get_host_cpu_features()
+# float32 numbers in a register.
+LANES = 16 if _features.get("avx512f") else 8 if _features.get("avx2") and _features.get("fma") else 4
+HAS_DOTS = bool(_features.get("avx512bf16") and _features.get("avx512f"))
+# A block has so many rows, and two registers of columns: its sums are then in registers, with enough of them under way
+# at a time to wait for none.
+_ROWS = 4 if LANES == 8 else 8
+_WIDTH = 2 * LANES
+# So many rows of transposed products at a time: what is laid out of them stays in a cache, and its strips do not begin
+# a power of two apart, where they would take the same places in it.
+_CHUNK = 240
+
+
+# --- Blocks -----------------------------------------------------------------------------------------------------------
+
+
+class _BFloat16(ir.Type):  # type: ignore[misc]
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _BFloat16)
+
+    def __hash__(self) -> int:
+        return hash(_BFloat16)
+
+
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
+_SUMS = ir.VectorType(ir.FloatType(), LANES)
+_PAIRS = ir.VectorType(_I32, LANES)
+_NARROW = ir.VectorType(_BFloat16(), 2 * LANES)
+
+
+def _block_of(n_rows: int) -> Any:
+    """Compiled: `n_rows` rows of a product, as wide as two registers.
+
+    Takes what is laid out (for its type), and addresses and distances in bytes: of the first row of `a`, from row to
+    row, from one of the `n_steps` to the next; of the laid out columns; of the first row of `out`, from row to row.
+    """
+
+    @compiled  # type: ignore[untyped-decorator]
+    def block(
+        context: Any,
+        laid: Any,
+        a: Any,
+        a_row: Any,
+        a_step: Any,
+        b: Any,
+        n_steps: Any,
+        out: Any,
+        out_row: Any,
+        adds: Any,
+    ) -> Any:
+        of_pairs = laid.dtype == types.uint32
+        signature = types.void(laid, *7 * [types.uintp], types.boolean)
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            _, a, a_row, a_step, b, n_steps, out, out_row, adds = args
+            before = builder.block
+            loop, after = builder.append_basic_block("steps"), builder.append_basic_block("sums")
+            rows = [builder.add(a, builder.mul(a_row, _I64(r))) for r in range(n_rows)]
+            builder.branch(loop)
+
+            builder.position_at_end(loop)
+            step, a_at, b_at = (builder.phi(_I64) for _ in range(3))
+            totals = [[builder.phi(_SUMS) for _ in range(2)] for _ in range(n_rows)]
+            sums = _step_sums(builder, rows, a_at, b_at, totals, of_pairs)
+            following = builder.add(step, _I64(1))
+            for value, first, then in (
+                (step, _I64(0), following),
+                (a_at, _I64(0), builder.add(a_at, a_step)),
+                (b_at, b, builder.add(b_at, _I64(4 * _WIDTH))),
+                *(
+                    (total, ir.Constant(_SUMS, None), new)
+                    for pair, own in zip(totals, sums, strict=True)
+                    for total, new in zip(pair, own, strict=True)
+                ),
+            ):
+                value.add_incoming(first, before)
+                value.add_incoming(then, loop)
+            builder.cbranch(builder.icmp_unsigned("<", following, n_steps), loop, after)
+
+            builder.position_at_end(after)
+            _store_sums(builder, sums, out, out_row, adds)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return block
+
+
+def _step_sums(builder: Any, rows: Any, a_at: Any, b_at: Any, totals: Any, of_pairs: bool) -> list[list[Any]]:
+    """What each row's two registers of sums are after one more step; with `of_pairs` a step is two, of bfloat16."""
+    kind = _PAIRS if of_pairs else _SUMS
+    none = ir.Constant(kind, ir.Undefined)
+
+    def load(address: Any, its_kind: Any) -> Any:
+        value = builder.load(builder.inttoptr(address, its_kind.as_pointer()))
+        value.align = 2 if of_pairs else 4
+        return value
+
+    right = [load(builder.add(b_at, _I64(4 * LANES * half)), kind) for half in range(2)]
+    sums = []
+    for row, pair in zip(rows, totals, strict=True):
+        one = load(builder.add(row, a_at), kind.element)
+        one = builder.insert_element(none, one, _I32(0))
+        left = builder.shuffle_vector(one, none, ir.Constant(ir.VectorType(_I32, LANES), None))
+        sums.append(
+            [_add_product(builder, total, left, half, of_pairs) for total, half in zip(pair, right, strict=True)]
+        )
+    return sums
+
+
+def _add_product(builder: Any, total: Any, left: Any, right: Any, of_pairs: bool) -> Any:
+    if of_pairs:
+        name, function = "llvm.x86.avx512bf16.dpbf16ps.512", ir.FunctionType(_SUMS, [_SUMS, _NARROW, _NARROW])
+        values = [total, builder.bitcast(left, _NARROW), builder.bitcast(right, _NARROW)]
+    else:
+        name, function = f"llvm.fmuladd.v{LANES}f32", ir.FunctionType(_SUMS, 3 * [_SUMS])
+        values = [left, right, total]
+    declared = cgutils.get_or_insert_function(builder.module, function, name)  # type: ignore[no-untyped-call]
+    return builder.call(declared, values)
+
+
+def _store_sums(builder: Any, sums: Any, out: Any, out_row: Any, adds: Any) -> None:
+    """Writes each row's sums from the address `out` on, `out_row` bytes from row to row; `adds` to what is there."""
+    places = [
+        builder.inttoptr(
+            builder.add(builder.add(out, builder.mul(out_row, _I64(r))), _I64(4 * LANES * half)), _SUMS.as_pointer()
+        )
+        for r in range(len(sums))
+        for half in range(2)
+    ]
+    flat = [total for own in sums for total in own]
+    with builder.if_else(adds) as (added, replaced):
+        with added:
+            for place, total in zip(places, flat, strict=True):
+                there = builder.load(place)
+                there.align = 4
+                builder.store(builder.fadd(there, total), place).align = 4
+        with replaced:
+            for place, total in zip(places, flat, strict=True):
+                builder.store(total, place).align = 4
+
+
+_block_8, _block_4, _block_2, _block_1 = (_block_of(n_rows) for n_rows in (8, 4, 2, 1))
+
+
+# --- Layouts ----------------------------------------------------------------------------------------------------------
+
+
+@compiled  # type: ignore[untyped-decorator]
+def _pair_eight(context: Any, low: Any, high: Any, out: Any) -> Any:
+    """Compiled: eight pairs of 16 bits, by addresses."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        halves = []
+        for address in args[:2]:
+            half = builder.load(builder.inttoptr(address, ir.VectorType(ir.IntType(16), 8).as_pointer()))
+            half.align = 2
+            halves.append(builder.zext(half, ir.VectorType(_I32, 8)))
+        shifted = builder.shl(halves[1], ir.Constant(ir.VectorType(_I32, 8), 8 * [16]))
+        pairs = builder.or_(halves[0], shifted)
+        builder.store(pairs, builder.inttoptr(args[2], pairs.type.as_pointer())).align = 4
+        return context.get_dummy_value()
+
+    return types.void(*3 * [types.uintp]), generate
+
+
+def _lay(x: Any, width: Any, laid: Any) -> None:
+    """Columns in strips of `width`, each a piece of memory, and of bfloat16 two rows in each other's company."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(_lay)
+def _compiled_lay(x: Any, width: Any, laid: Any) -> Any:
+    def of_float32(x: Any, width: Any, laid: Any) -> None:
+        n_steps, n = x.shape
+        for k in range(n_steps):
+            for strip in range(-(-n // width)):
+                begin = strip * width
+                row, out = x[k, begin : min(begin + width, n)], laid[strip, k]
+                for j in range(len(row)):
+                    out[j] = row[j]
+
+    def of_pairs(x: Any, width: Any, laid: Any) -> None:
+        n_rows, n = x.shape
+        source, target = x.ctypes.data, laid.ctypes.data
+        row, item, of_pair = np.uintp(x.strides[0]), np.uintp(x.itemsize), np.uintp(laid.itemsize)
+        for k in range(n_rows // 2):
+            low = source + np.uintp(2 * k) * row
+            for strip in range(-(-n // width)):
+                begin = strip * width
+                place = target + np.uintp(strip * laid.strides[0] + k * laid.strides[1])
+                for j in range(0, min(width, n // 8 * 8 - begin), 8):
+                    at = low + np.uintp(begin + j) * item
+                    _pair_eight(at, at + row, place + np.uintp(j) * of_pair)
+        for j in range(n):  # what is left
+            for k in range(n_rows // 2 if j < n // 8 * 8 else 0, (n_rows + 1) // 2):
+                high = x[2 * k + 1, j] if 2 * k + 1 < n_rows else np.uint16(0)
+                laid[j // width, k, j % width] = np.uint32(x[2 * k, j]) | (np.uint32(high) << np.uint32(16))
+
+    def of_bits(x: Any, width: Any, laid: Any) -> None:
+        _lay(_widened(x), width, laid)
+
+    if x.dtype == types.float32:
+        return of_float32
+    return of_pairs if HAS_DOTS else of_bits
+
+
+def _room_for(x: Any, n_rows: Any, width: Any) -> Any:
+    """Memory for what is laid out of `n_rows` rows; zeros are what columns that are not there give."""
+    raise NotImplementedError("for compiled code")
+
+
+@overload(_room_for)
+def _compiled_room_for(x: Any, n_rows: Any, width: Any) -> Any:
+    per_step, kind = (2, np.uint32) if x.dtype == types.uint16 and HAS_DOTS else (1, np.float32)
+
+    def room(x: Any, n_rows: Any, width: Any) -> Any:
+        return np.zeros((-(-x.shape[1] // width), -(-n_rows // per_step), width), kind)
+
+    return room
+
+
+@_jit
+def _widened(x: Any) -> Any:
+    """bfloat16 as float32."""
+    bits = np.empty(x.shape, np.uint32)
+    for i in range(len(x)):
+        row, own = x[i], bits[i]
+        for j in range(len(row)):
+            own[j] = np.uint32(row[j]) << np.uint32(16)
+    return bits.view(np.float32)
+
+
+@_jit
+def _even(x: Any) -> Any:
+    """The same with a column of zeros."""
+    wider = np.zeros((len(x), x.shape[1] + 1), x.dtype)
+    wider[:, :-1] = x
+    return wider
+
+
+# --- Products made here -----------------------------------------------------------------------------------------------
+
+
+@_jit
+def _sum_blocks(
+    a: Any, a_strip: Any, a_row: Any, a_step: Any, n_steps: Any, laid: Any, out: Any, edge: Any, adds: Any
+) -> None:
+    """All blocks of a product; strips of `a` have `_ROWS` rows, `edge` is for blocks that are wider than `out`."""
+    n_rows, n_columns = out.shape
+    a_at, b_at, out_at = a.ctypes.data, laid.ctypes.data, out.ctypes.data
+    out_row = np.uintp(out.strides[0])
+    for strip in range(len(laid)):
+        begin = strip * _WIDTH
+        n_own = min(_WIDTH, n_columns - begin)
+        b = b_at + np.uintp(strip * laid.strides[0])
+        i = 0
+        while i < n_rows:
+            own = a_at + np.uintp(i // _ROWS * a_strip + i % _ROWS * a_row)
+            target, row, adds_here = out_at + np.uintp(4 * begin) + np.uintp(i) * out_row, out_row, adds
+            if n_own < _WIDTH:
+                target, row, adds_here = edge.ctypes.data, np.uintp(4 * _WIDTH), False
+            row_of_a, step, n = np.uintp(a_row), np.uintp(a_step), np.uintp(n_steps)
+            if _ROWS == 8 and n_rows - i >= 8:
+                _block_8(laid, own, row_of_a, step, b, n, target, row, adds_here)
+                n_done = 8
+            elif n_rows - i >= 4:
+                _block_4(laid, own, row_of_a, step, b, n, target, row, adds_here)
+                n_done = 4
+            elif n_rows - i >= 2:
+                _block_2(laid, own, row_of_a, step, b, n, target, row, adds_here)
+                n_done = 2
+            else:
+                _block_1(laid, own, row_of_a, step, b, n, target, row, adds_here)
+                n_done = 1
+            if n_own < _WIDTH:
+                for r in range(n_done):
+                    for j in range(n_own):
+                        out[i + r, begin + j] = edge[r, j] + (out[i + r, begin + j] if adds else np.float32(0))
+            i += n_done
+
+
+def _multiply_laid(a: Any, laid: Any, out: Any, adds: Any) -> None:
+    raise NotImplementedError("for compiled code")
+
+
+@overload(_multiply_laid)
+def _compiled_multiply_laid(a: Any, laid: Any, out: Any, adds: Any) -> Any:
+    per_step = 2 if laid.dtype == types.uint32 else 1
+
+    def here(a: Any, laid: Any, out: Any, adds: Any) -> None:
+        edge = np.empty((8, _WIDTH), np.float32)
+        row = a.strides[0]
+        _sum_blocks(a, _ROWS * row, row, per_step * a.itemsize, laid.shape[1], laid, out, edge, adds)
+
+    def evenly(a: Any, laid: Any, out: Any, adds: Any) -> None:
+        if a.shape[1] % 2:
+            here_compiled(_even(a), laid, out, adds)
+        else:
+            here_compiled(a, laid, out, adds)
+
+    def widened(a: Any, laid: Any, out: Any, adds: Any) -> None:
+        here_compiled(_widened(a), laid, out, adds)
+
+    here_compiled = numba.njit(nogil=True, error_model="numpy")(here)
+    if a.dtype == types.float32:
+        return here
+    return evenly if per_step == 2 else widened
+
+
+@_jit
+def pack_here(b: Any) -> Any:
+    laid = _room_for(b, len(b), _WIDTH)
+    _lay(b, _WIDTH, laid)
+    return laid
+
+
+@_jit
+def multiply_here(a: Any, laid: Any, out: Any, adds: Any) -> None:
+    _multiply_laid(a, laid, out, adds)
+
+
+@_jit
+def multiply_transposed_here(a: Any, b: Any, out: Any, adds: Any) -> None:
+    edge = np.empty((8, _WIDTH), np.float32)
+    left, right = _room_for(a, min(_CHUNK, len(a)), _ROWS), _room_for(b, min(_CHUNK, len(b)), _WIDTH)
+    per_step = -(-min(_CHUNK, len(a)) // left.shape[1])
+    for begin in range(0, len(a), _CHUNK):
+        end = min(begin + _CHUNK, len(a))
+        _lay(a[begin:end], _ROWS, left)
+        _lay(b[begin:end], _WIDTH, right)
+        n_steps = -(-(end - begin) // per_step)
+        _sum_blocks(left, left.strides[0], 4, 4 * _ROWS, n_steps, right, out, edge, adds or begin > 0)
+
+
+# --- Products of MKL --------------------------------------------------------------------------------------------------
+
+
+def _find_mkl() -> bool:
+    """Makes MKL's products, by their Fortran names, known to compiled code; whether there are any worth calling."""
+    # On AMD's processors MKL does not use what they can do.
+    if llvmlite.binding.get_host_cpu_name().startswith("znver"):
+        return False
+    try:
+        library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
+        for name in ("sgemm", "gemm_bf16bf16f32"):
+            address = ctypes.cast(getattr(library, f"{name}_"), ctypes.c_void_p).value
+            llvmlite.binding.add_symbol(f"quickstroke_{name}", address)
+        one_thread_each.append(library.MKL_Set_Num_Threads_Local)
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
+# To be called with 1 in threads whose products should be no further divided.
+one_thread_each: list[Callable[[int], Any]] = []
+HAS_MKL = _find_mkl()
+# Fortran takes every argument by its address.
+_OF_PRODUCT = types.void(*13 * [types.uintp])
+_sgemm = types.ExternalFunction("quickstroke_sgemm", _OF_PRODUCT)
+_gemm_bfloat16 = types.ExternalFunction("quickstroke_gemm_bf16bf16f32", _OF_PRODUCT)
+
+
+def _gemm(a: Any, b: Any, out: Any, transposed: Any, sizes: Any, factors: Any) -> None:
+    raise NotImplementedError("for compiled code")
+
+
+@overload(_gemm)
+def _compiled_gemm(a: Any, b: Any, out: Any, transposed: Any, sizes: Any, factors: Any) -> Any:
+    function = _gemm_bfloat16 if a.dtype == types.uint16 else _sgemm
+
+    def gemm(a: Any, b: Any, out: Any, transposed: Any, sizes: Any, factors: Any) -> None:
+        # Fortran's matrices go column by column, so that it sees all of these transposed: out' = b' a'.
+        sizes[0], sizes[1], sizes[2] = out.shape[1], out.shape[0], b.shape[0]
+        sizes[3], sizes[4], sizes[5] = b.strides[0] // b.itemsize, a.strides[0] // a.itemsize, out.shape[1]
+        letters = factors.ctypes.data + np.uintp(8)
+        size = sizes.ctypes.data
+        function(
+            letters,
+            letters + np.uintp(4 if transposed else 0),
+            size,
+            size + np.uintp(4),
+            size + np.uintp(8),
+            factors.ctypes.data,
+            b.ctypes.data,
+            size + np.uintp(12),
+            a.ctypes.data,
+            size + np.uintp(16),
+            factors.ctypes.data + np.uintp(4),
+            out.ctypes.data,
+            size + np.uintp(20),
+        )
+
+    return gemm
+
+
+@_jit
+def _call_mkl(a: Any, b: Any, out: Any, transposed: Any, adds: Any) -> None:
+    sizes = np.empty(6, np.int32)
+    factors = np.array([1.0, 1.0 if adds else 0.0, 0.0, 0.0], np.float32)  # and two letters, N and T, in the last two
+    letters = factors.view(np.uint8)
+    letters[8], letters[12] = 78, 84
+    _gemm(a, b, out, transposed, sizes, factors)
+
+
+@_jit
+def pack_for_mkl(b: Any) -> Any:
+    return b
+
+
+@_jit
+def multiply_by_mkl(a: Any, laid: Any, out: Any, adds: Any) -> None:
+    _call_mkl(a, laid, out, False, adds)
+
+
+@_jit
+def multiply_transposed_by_mkl(a: Any, b: Any, out: Any, adds: Any) -> None:
+    _call_mkl(a, b, out, True, adds)
+
+
+pack, multiply, multiply_transposed = (
+    (pack_for_mkl, multiply_by_mkl, multiply_transposed_by_mkl)
+    if HAS_MKL
+    else (pack_here, multiply_here, multiply_transposed_here)
+)
+
+
+def described() -> str:
+    """Which products these are: with others the last digits of a result differ."""
+    return "MKL" if HAS_MKL else f"vectors of {LANES}{', bfloat16' if HAS_DOTS else ''}"

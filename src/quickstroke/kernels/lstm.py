@@ -1,0 +1,345 @@
+"""The LSTM on a CPU: forward and backward over the true steps of a batch only.
+
+`torch.lstm` is fast forward, but its backward reaches a third of the processor's matrix rate, and padded steps cost as
+much as true ones. Here the steps of a batch lie packed one after the other, each step is one matrix product over the
+drawings that still go on, the gates are one pass of compiled code over what that product left in the cache, and the
+gradient of the weights is one product over all steps. Compiled code goes through all steps without Python.
+
+Dimensions: B batch, S packed rows (the sum of the lengths), C inputs, H hidden units, K = C + H + 1 columns that one
+product reads (input, hidden state, 1 for the bias), rounded up.
+"""
+
+import itertools
+import os
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from quickstroke.kernels import gemm, threads
+from quickstroke.kernels.bfloat16 import bits_as_array, narrow
+from quickstroke.kernels.gates import activate_rows, activate_rows_backward
+from quickstroke.utils.compiled import jit
+
+# The loops below are written so that LLVM makes vectors of them: from 0 on, over one output array, without branches.
+_jit = jit(error_model="numpy")
+
+
+@_jit
+def _forward(
+    x: Any,
+    z: Any,
+    weight: Any,
+    sums: Any,
+    gates: Any,
+    c: Any,
+    tanh_c: Any,
+    h: Any,
+    sizes: Any,
+    begin: Any,
+    first: Any,
+    room: Any,
+) -> None:
+    """All steps of a part; where `first` is not negative only two are kept, from that row on.
+
+    `sums` are those of one step, from the row `room` on; where that is negative it is `gates`.
+    """
+    n_inputs, n_hidden = x.shape[1], h.shape[1]
+    laid = gemm.pack(weight)
+    state, rest = z[:, n_inputs : n_inputs + n_hidden], z[:, n_inputs + n_hidden :]
+    one = np.ones(1, np.float32)
+    bits_of_one = one.view(np.uint32)
+    kept, before = begin if first < 0 else first, -1
+    state[kept : kept + sizes[0]] = 0
+    for step in range(len(sizes)):
+        size = sizes[step]
+        n_next = sizes[step + 1] if step + 1 < len(sizes) else 0
+        for r in range(size):
+            source, target = x[begin + r], z[kept + r]
+            for j in range(n_inputs):
+                target[j] = source[j]
+            rest[kept + r] = 0
+            narrow(one, bits_of_one, rest[kept + r, :1])
+        at = kept if room < 0 else room
+        own = sums[at : at + size]
+        gemm.multiply(z[kept : kept + size], laid, own, False)
+        after = begin + size if first < 0 else 2 * first + sizes[0] - kept
+        activate_rows(own, gates, c, tanh_c, h, state, begin, kept, before, after, n_next)
+        before, kept = kept, after
+        begin += size
+
+
+@_jit
+def _backward(dh: Any, dx: Any, weight: Any, gates: Any, c: Any, tanh_c: Any, sizes: Any, end: Any) -> None:
+    """Gradients of the gates of all steps of a part in the place of `gates`; of its inputs, if any, into `dx`.
+
+    `weight` (4H, K) is that of the inputs, as many as `dx` has, and of the hidden state.
+    """
+    n, n_inputs = c.shape[1], dx.shape[1]
+    laid = gemm.pack(weight)
+    dc = np.zeros((sizes[0], n), np.float32)
+    product = np.empty((sizes[0], weight.shape[1]), np.float32)
+    bits = product.view(np.uint32)
+    n_next = 0  # the first rows of `product` are of the step after
+    for step in range(len(sizes) - 1, -1, -1):
+        size = sizes[step]
+        begin = end - size
+        before = begin - sizes[step - 1] if step else -1
+        following = product[:, n_inputs : n_inputs + n]
+        activate_rows_backward(gates, dh, following, tanh_c, dc, c, begin, end, before, n_next)
+        if step or n_inputs:
+            gemm.multiply(gates[begin:end], laid, product[:size], False)
+        for r in range(size if n_inputs else 0):
+            narrow(product[r, :n_inputs], bits[r, :n_inputs], dx[begin + r])
+        end, n_next = begin, size
+
+
+Part = tuple[int, tuple[int, ...]]
+Parts = tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """Where the steps of a batch lie when they are packed.
+
+    The batch is dealt into parts. A part has its drawings in order of length, the longest first,
+    and its rows in order of step, so that each step of it is one block of rows.
+
+    Attributes:
+        index: int64 (S,), for each packed row its row in (B * T,).
+        reverse: int64 (S,), for each packed row that of the step as far from the other end of its drawing.
+        last: int64 (B,), the packed row of each drawing's last step.
+        drawing: int64 (S,), for each packed row its drawing.
+        parts: for each part its first row and, for each step, how many drawings have it.
+    """
+
+    index: Tensor
+    reverse: Tensor
+    last: Tensor
+    drawing: Tensor
+    parts: Parts
+
+
+def pack(lengths: Tensor, n_steps: int, n_parts: int) -> Packing:
+    """The packing of B drawings with `lengths` int64 (B,), each from 1 to `n_steps`, in `n_parts` parts."""
+    ends = lengths.numpy()
+    assert len(ends) and ends.min() >= 1 and ends.max() <= n_steps, (ends, n_steps)
+    order = np.argsort(-ends, kind="stable")
+    begin = 0
+    indices, reverses, parts = [], [], []
+    last = np.empty(len(ends), dtype=np.int64)
+    for part in range(min(n_parts, len(ends))):
+        drawings = order[part::n_parts]  # dealt, so that parts take the same time
+        own = ends[drawings]
+        steps = np.arange(own[0])
+        sizes = np.searchsorted(-own, -steps, side="left")  # (T,) drawings that have step t
+        starts = begin + np.cumsum(sizes) - sizes  # (T,)
+        step = np.repeat(steps, sizes)  # (S,)
+        rank = np.arange(len(step)) - (starts - begin)[step]  # (S,)
+        indices.append(drawings[rank] * n_steps + step)
+        reverses.append(starts[own[rank] - 1 - step] + rank)
+        last[drawings] = starts[own - 1] + np.arange(len(own))
+        parts.append((begin, tuple(sizes.tolist())))
+        begin += len(step)
+    index = np.concatenate(indices)
+    return Packing(
+        torch.from_numpy(index),
+        torch.from_numpy(np.concatenate(reverses)),
+        torch.from_numpy(last),
+        torch.from_numpy(index // n_steps),
+        tuple(parts),
+    )
+
+
+def lstm(x: Tensor, weights: tuple[Tensor, Tensor, Tensor, Tensor], packing: Packing) -> Tensor:
+    """One direction of one layer.
+
+    Args:
+        x: packed (S, C), float32 or bfloat16. The operands and results of the matrix products have that type, the
+            sums inside them and all between them are float32.
+        weights: `weight_ih` (4H, C), `weight_hh` (4H, H), `bias_ih` and `bias_hh` (4H,) as `nn.LSTM` has them, float32.
+
+    Returns:
+        The hidden state after each step, packed (S, H), in the type of `x`.
+    """
+    # `ctx.needs_input_grad` says what requires a gradient also where none is taken.
+    needs_grad = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *weights))
+    result: Tensor = _Direction.apply(x, *weights, packing, needs_grad)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Direction(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight_ih: Tensor,
+        weight_hh: Tensor,
+        bias_ih: Tensor,
+        bias_hh: Tensor,
+        packing: Packing,
+        needs_grad: bool,
+    ) -> Tensor:
+        n_rows, n_inputs = x.shape
+        n_hidden = weight_hh.shape[1]
+        n_columns = -(-(n_inputs + n_hidden + 1) // _COLUMNS) * _COLUMNS
+        weight = torch.zeros(4 * n_hidden, n_columns, dtype=x.dtype)  # (4H, K)
+        weight[:, :n_inputs] = weight_ih
+        weight[:, n_inputs : n_inputs + n_hidden] = weight_hh
+        weight[:, n_inputs + n_hidden] = bias_ih + bias_hh
+        is_narrow = x.dtype == torch.bfloat16
+        kind = torch.uint16 if is_narrow else torch.float32  # of gates, whose gradients come in their place
+        shapes = {  # columns and type; all are written here and read by the backward pass
+            "z": (n_columns, x.dtype),
+            "gates": (4 * n_hidden, kind),
+            "c": (n_hidden, torch.float32),
+            "tanh_c": (n_hidden, kind),
+        }
+        groups = _groups(packing)
+        # Without a backward pass each step writes over the step before the last, in memory that caches hold.
+        most = [max(sizes[0] for _, sizes in group) for group in groups]
+        n_kept, n_sums = n_rows if needs_grad else 2 * sum(most), sum(most) if is_narrow else 0
+        n_bytes = sum(_n_bytes(n_kept, *shape) for shape in shapes.values())
+        arena = _Arena(n_bytes + _n_bytes(n_sums, 4 * n_hidden, torch.float32))
+        z, gates, c, tanh_c = (arena.take(n_kept, *shape) for shape in shapes.values())
+        sums = arena.take(n_sums, 4 * n_hidden, torch.float32) if is_narrow else gates
+        h = torch.empty(n_rows, n_hidden, dtype=x.dtype)
+        transposed = weight.t().contiguous()
+        arrays = [bits_as_array(tensor) for tensor in (x.contiguous(), z, transposed, sums, gates, c, tanh_c, h)]
+
+        def run(group: Parts, before: int) -> None:
+            first, room = -1 if needs_grad else 2 * before, before if is_narrow else -1
+            for begin, sizes in group:
+                arguments: list[Any] = [*arrays, np.array(sizes), begin, first, room]
+                _forward(*arguments)
+
+        threads.in_threads(run, [(group, sum(most[:k])) for k, group in enumerate(groups)])
+        if not needs_grad:
+            arena.give_back()
+            return h
+        ctx.save_for_backward(weight)
+        ctx.packing, ctx.n_inputs, ctx.arena, ctx.kept = packing, n_inputs, arena, (z, gates, c, tanh_c)
+        return h
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dh: Tensor) -> tuple[Tensor | None, ...]:
+        (weight,) = ctx.saved_tensors
+        if ctx.kept is None:
+            raise RuntimeError("the gradient of an LSTM can be taken once; its memory is in use again")
+        z, gates, c, tanh_c = ctx.kept
+        n_inputs, n_hidden = ctx.n_inputs, c.shape[1]
+        packing: Packing = ctx.packing
+        dx = torch.empty(len(dh), n_inputs if ctx.needs_input_grad[0] else 0, dtype=z.dtype)
+        own_weight = weight[:, n_inputs - dx.shape[1] : n_inputs + n_hidden].contiguous()
+        arrays = [bits_as_array(tensor) for tensor in (dh.contiguous(), dx, own_weight, gates, c, tanh_c)]
+        dgates, z_all = bits_as_array(gates), bits_as_array(z)
+
+        def run(*group: Part) -> Tensor:
+            # Transposed: its columns, and not its rows, fill whole blocks of a product.
+            dweight = torch.empty(weight.shape[1], 4 * n_hidden)
+            for k, (begin, sizes) in enumerate(group):
+                end = begin + sum(sizes)
+                arguments: list[Any] = [*arrays, np.array(sizes), end]
+                _backward(*arguments)
+                gemm.multiply_transposed(z_all[begin:end], dgates[begin:end], dweight.numpy(), k > 0)
+            return dweight
+
+        partial = threads.in_threads(run, _groups(packing))
+        total = partial[0]
+        for other in partial[1:]:  # in a fixed order, so that the same threads give the same bits
+            total += other
+        ctx.kept = None
+        ctx.arena.give_back()
+        dweight = total.t().contiguous()  # (4H, K)
+        dbias = dweight[:, n_inputs + n_hidden]
+        dweight_hh = dweight[:, n_inputs : n_inputs + n_hidden]
+        return dx if dx.shape[1] else None, dweight[:, :n_inputs], dweight_hh, dbias, dbias, None, None
+
+
+# A whole number of the tiles that a processor multiplies bfloat16 in, or of the pairs.
+_COLUMNS = 32 if gemm.HAS_MKL else 2
+
+
+def _groups(packing: Packing) -> list[Parts]:
+    """The parts of each thread."""
+    n = threads.n_threads()
+    return [packing.parts[k::n] for k in range(min(n, len(packing.parts)))]
+
+
+# --- Memory: fresh pages cost as much as the arithmetic on them, so that of a pass is kept for the next ---------------
+
+_lock = threading.Lock()
+_free: list[Tensor] = []
+
+
+class _Arena:
+    """The memory of one forward and backward pass, one block that an earlier pass gave back if it is large enough.
+
+    There are never more blocks than passes that were open at one time, one for each layer and direction.
+    """
+
+    def __init__(self, n_bytes: int) -> None:
+        with _lock:
+            block = _free.pop() if _free else None
+        if block is None or block.numel() < n_bytes:
+            block = None  # freed before the larger one is taken
+            block = torch.empty(n_bytes + n_bytes // 4, dtype=torch.uint8)
+        self._block, self._used = block, 0
+
+    def take(self, n_rows: int, n_columns: int, dtype: torch.dtype) -> Tensor:
+        """A tensor (n_rows, n_columns) of anything."""
+        begin = self._used
+        self._used += _n_bytes(n_rows, n_columns, dtype)
+        return self._block[begin : begin + n_rows * n_columns * dtype.itemsize].view(dtype).view(n_rows, n_columns)
+
+    def give_back(self) -> None:
+        """Offers the memory to the next pass; what was taken may not be used any more."""
+        with _lock:
+            _free.append(self._block)
+
+
+def _n_bytes(n_rows: int, n_columns: int, dtype: torch.dtype) -> int:
+    """Memory of a tensor, rounded up so that the next one begins on a cache line."""
+    return -(-n_rows * n_columns * dtype.itemsize // 64) * 64
+
+
+def _forget() -> None:
+    """In a forked child a lock may be held for ever."""
+    global _lock
+    _lock = threading.Lock()
+    _free.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_forget)
+
+
+# --- Parts of a batch -------------------------------------------------------------------------------------------------
+
+
+def n_parts(n_drawings: int, n_hidden: int) -> int:
+    """How many parts a batch should be dealt into: as many for each thread, a step of which a cache holds."""
+    n = threads.n_threads()
+    # MKL takes less time for many rows together.
+    return n if gemm.HAS_MKL else n * -(-n_drawings * n_hidden // (n * _IN_A_CACHE))
+
+
+# Drawings times hidden units: beside their gates, 16 bytes each, there is room for the weights in a megabyte.
+_IN_A_CACHE = 8192
+
+
+def shares(starts: NDArray[np.int64], n_parts: int) -> list[tuple[int, int]]:
+    """Drawings dealt into at most `n_parts` neighbourhoods of about as many rows: (first, one behind the last) of each.
+
+    Args:
+        starts: int64 (B + 1,), where each drawing's rows begin, and their number.
+    """
+    bounds = np.searchsorted(starts, starts[-1] * np.arange(1, n_parts) / n_parts)
+    ends = [0, *bounds.tolist(), len(starts) - 1]
+    return [(first, last) for first, last in itertools.pairwise(ends) if first < last]

@@ -1,0 +1,341 @@
+"""StrokeClassifier: batch norm, convolutions, LSTM and a linear readout over the points of a drawing.
+
+Dimensions: B batch, T steps, C channels (3 or 5 at the input), F filters, H hidden units, D directions (1 or 2),
+K classes, L layers.
+
+The keys of its state dict are the 2020 project's: `bn.*`, `conv1.*`, `conv2.*`, `lstm.weight_ih_l{k}[_reverse]`
+and so on, `linear.*`. Parameters are its own too, but for those of readout `pool`
+(`norm1.*`, `norm2.*`, `attention.*`, `image.*`); the way through them depends on `config.reading`:
+
+    padded        the points are filled with zeros to `max_padding` steps, everything runs over all of them, and the
+                  output at the last step is read; batch norm counts the zeros.
+    length-aware  each direction is read at its own end of the drawing; batch norm counts true rows only, and
+                  nothing depends on how far a batch is padded.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from quickstroke.config.model import ModelConfig
+from quickstroke.config.schema import fits
+from quickstroke.data import points
+from quickstroke.errors import ConfigError, expect, shown
+from quickstroke.kernels import conv, lstm, pool, raster, threads
+from quickstroke.models.image_branch import ImageReader
+from quickstroke.models.normalization import RowBatchNorm
+
+
+class StrokeClassifier(nn.Module):
+    """Logits for the classes of `config`, from points as `points.to_points` gives them.
+
+    Attributes:
+        precision: float32 or bfloat16, of the matrix products where a length-aware model is trained on a CPU, and
+            where a padded one is asked there as a teacher. Whatever else is done is float32.
+        precision_without_gradient: the same, of a length-aware model that is evaluated or asked as a teacher.
+
+    Raises:
+        ArgumentTypeError: `config` is no ModelConfig.
+        ConfigError: `dropout` is no number from 0 to 1.
+    """
+
+    precision = torch.float32
+    precision_without_gradient = torch.float32
+
+    def __init__(self, config: ModelConfig, dropout: float = 0.0) -> None:
+        super().__init__()
+        expect(config, ModelConfig, "config", "a ModelConfig")
+        if not fits(dropout, float) or not 0 <= dropout <= 1:
+            raise ConfigError(f"dropout should be a number from 0 to 1, got {shown(dropout)}")
+        self.config = config
+        pooled = config.readout == "pool"
+        n_channels = points.n_channels(config.preprocessing)
+        self.bn = RowBatchNorm(n_channels)
+        self.conv1 = self.conv2 = None
+        if config.conv1:
+            n_filters, filter_size, stride = (*config.conv1, 1)[:3]
+            self.conv1 = nn.Conv1d(n_channels, n_filters, filter_size, stride)
+            n_channels = n_filters
+            if pooled:
+                self.norm1 = nn.LayerNorm(n_filters)
+        if config.conv2:
+            n_filters, filter_size, stride = (*config.conv2, 1)[:3]
+            self.conv2 = nn.Conv1d(n_channels, n_filters, filter_size, stride)
+            n_channels = n_filters
+            if pooled:
+                self.norm2 = nn.LayerNorm(n_filters)
+        self.lstm = nn.LSTM(
+            n_channels,
+            config.hidden_size,
+            config.n_layers,
+            batch_first=True,
+            bidirectional=config.bidirectional,
+        )
+        width = (1 + config.bidirectional) * config.hidden_size
+        if pooled:
+            self.attention = nn.Linear(width, 1, bias=False)  # the softmax over steps would take it away
+        n_read = 3 * width if pooled else width
+        self.image = None
+        if config.image:
+            self.image = ImageReader(config.image)
+            n_read += raster.n_features(config.image)
+        self.linear = nn.Linear(n_read, config.n_classes)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, points: Tensor, lengths: Tensor, apart: bool = False) -> Tensor:
+        """Logits float32 (B, K).
+
+        Args:
+            points: float32 (B, T, C), zero after each drawing's end; T at most `max_padding`.
+            lengths: int64 (B,), true rows of each drawing; 0 for a dot by the preprocessing `seed3`.
+            apart: of a model that looks at an image, and one drawing or more, the result is (B, 3, K): its logits, then
+                those of the points alone and of the image alone, of which they are the mean.
+        """
+        if not len(points):  # a process without a share of a small batch keeps in step with the others
+            self.bn(points)
+            nothing = torch.stack([parameter.sum() for parameter in self.parameters()]).sum() * 0
+            return points.new_zeros(0, self.config.n_classes) + nothing
+        if self.config.reading == "padded":
+            x = F.pad(points, (0, 0, 0, self.config.max_padding - points.shape[1]))  # (B, max_padding, 3)
+            if self.precision == torch.bfloat16 and not self.config.bidirectional and not torch.is_grad_enabled():
+                ends = torch.full((len(x),), x.shape[1] - self.config.receptive_field + 1)
+                last = self._last_packed(x, ends, *self.bn.scale_and_shift(x))  # (B, H)
+                return cast(Tensor, self.linear(self.dropout(last)))  # (B, K)
+            x = self._outputs(self._convolve(self.bn(x)))  # (B, T', D * H)
+            return cast(Tensor, self.linear(self.dropout(x[:, -1])))  # (B, K)
+
+        # A drawing shorter than the convolutions is extended with zeros to what one output step sees.
+        points = F.pad(points, (0, 0, 0, max(self.config.receptive_field - points.shape[1], 0)))  # (B, T, C)
+        mask = _mask(lengths, points.shape[1])  # (B, T)
+        is_packed = points.device.type == "cpu" and points.dtype == torch.float32
+        if self.config.readout == "pool":
+            x = self.bn(points, mask)  # (B, T, C)
+            pooled = self._pool_packed(x, lengths) if is_packed else self._pool(*self._pooled_steps(x, mask, lengths))
+            if self.image is None:
+                return cast(Tensor, self.linear(self.dropout(pooled)))  # (B, K)
+            seen = self.image(points, lengths, self._kind if is_packed else x.dtype)
+            read = self.dropout(torch.cat([pooled, seen], 1))
+            return self._logits_apart(read, pooled.shape[1]) if apart else cast(Tensor, self.linear(read))
+        ends = (lengths - self.config.receptive_field + 1).clamp(min=1)  # (B,) output steps of each drawing
+        if is_packed:
+            last = self._last_packed(points, ends, *self.bn.scale_and_shift(points, mask))  # (B, D * H)
+            return cast(Tensor, self.linear(self.dropout(last)))  # (B, K)
+        x = self._outputs(self._convolve(self.bn(points, mask)), ends)  # (B, T', D * H)
+        last = x[torch.arange(len(x), device=x.device), ends - 1]  # (B, D * H)
+        if self.config.bidirectional:  # the backward half has read all at the first step
+            n = self.config.hidden_size
+            last = torch.cat([last[:, :n], x[:, 0, n:]], dim=1)  # (B, 2H)
+        return cast(Tensor, self.linear(self.dropout(last)))  # (B, K)
+
+    def initialize_orthogonally(self) -> None:
+        """Begins the LSTM with orthogonal recurrent matrices and open forget gates.
+
+        Source: Jozefowicz et al., An Empirical Exploration of Recurrent Network Architectures (2015), on the bias of 1.
+        """
+        n = self.config.hidden_size
+        with torch.no_grad():
+            for name, parameter in self.lstm.named_parameters():
+                if name.startswith("weight_hh"):
+                    for gate in parameter.chunk(4):
+                        nn.init.orthogonal_(gate)
+                elif name.startswith("weight_ih"):
+                    nn.init.xavier_uniform_(parameter)
+                else:
+                    parameter.zero_()
+                    if name.startswith("bias_ih"):
+                        parameter[n : 2 * n] = 1.0  # the gates are i, f, g, o
+
+    def adjust_logits(self, factor: float, shift: Tensor) -> None:
+        """Multiplies all logits by a number and adds `shift` (K,), in the output layer: the weights carry it."""
+        with torch.no_grad():
+            self.linear.weight.mul_(factor)
+            self.linear.bias.mul_(factor).add_(shift)
+
+    def _logits_apart(self, read: Tensor, n_pooled: int) -> Tensor:
+        """Logits (B, 3, K) of what was read (B, R): of all, of the first `n_pooled` columns alone, of the others."""
+        weight, sizes = self.linear.weight, [n_pooled, read.shape[1] - n_pooled]
+        pairs = zip(torch.split(read, sizes, 1), torch.split(weight, sizes, 1), strict=True)
+        points, image = (F.linear(2 * own, part, self.linear.bias) for own, part in pairs)  # (B, K) each
+        return torch.stack([(points + image) / 2, points, image], 1)
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        if self.conv1 is None:
+            return x
+        x = self.conv1(x.mT)  # (B, F, T')
+        if self.conv2 is not None:
+            x = self.conv2(x)  # (B, F, T')
+        return x.mT  # (B, T', F)
+
+    def _convolve_normalized(self, x: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
+        """Convolutions over x (B, T, C), each output step in the middle of what it sees, normalised and activated.
+
+        Returns:
+            (B, T', F), zero beyond each drawing's end, and its steps (B,).
+        """
+        for convolution, norm in ((self.conv1, "norm1"), (self.conv2, "norm2")):
+            if convolution is None:
+                continue
+            size, stride = convolution.kernel_size[0], convolution.stride[0]
+            weight, bias = convolution.weight.to(x.dtype), cast(Tensor, convolution.bias).to(x.dtype)
+            n_steps = -(-x.shape[1] // stride)
+            x = F.conv1d(x.mT, weight, bias, stride, size // 2).mT[:, :n_steps]  # (B, T', F)
+            x = F.relu(getattr(self, norm)(x))  # (B, T', F)
+            ends = (ends + stride - 1) // stride
+            x = x * _mask(ends, n_steps).unsqueeze(2)  # (B, T', F)
+        return x, ends
+
+    def _pool(self, x: Tensor, ends: Tensor) -> Tensor:
+        """Mean, maximum and attention (B, 3 * D * H) over the true steps `ends` (B,) of x (B, T, D * H)."""
+        mask = _mask(ends, x.shape[1])  # (B, T)
+        scores = self.attention(x).squeeze(2)  # (B, T)
+        attention = scores.masked_fill(~mask, -torch.inf).softmax(1)  # (B, T)
+        weights = torch.stack([mask / ends.unsqueeze(1), attention], dim=1)  # (B, 2, T)
+        mean, attended = torch.bmm(weights, x).unbind(1)  # (B, D * H) each
+        highest = x.masked_fill(~mask.unsqueeze(2), -torch.inf).amax(1)  # (B, D * H)
+        return torch.cat([mean, highest, attended], dim=1)  # (B, 3 * D * H)
+
+    def _outputs(self, x: Tensor, ends: Tensor | None = None) -> Tensor:
+        """The last layer's outputs (B, T, D * H) for x (B, T, F) of which `ends` (B,) steps are true, None for all."""
+        drops = self.training and self.dropout.p > 0 and self.config.n_layers > 1
+        if not drops and (ends is None or not self.config.bidirectional):
+            x, _ = self.lstm(x)  # (B, T, D * H)
+            return x
+        # nn.LSTM would begin its backward half in the padding; a packed sequence avoids that but misses the fast
+        # CPU path, so each drawing is reversed within its own length instead. Reversing twice gives it back.
+        ends = torch.full((len(x),), x.shape[1], device=x.device) if ends is None else ends
+        rows = torch.arange(len(x), device=x.device).unsqueeze(1)  # (B, 1)
+        steps = torch.arange(x.shape[1], device=x.device)  # (T,)
+        mirrored = ends.unsqueeze(1) - 1 - steps  # (B, T)
+        reverse = torch.where(mirrored < 0, steps, mirrored)  # (B, T)
+        for layer in range(self.config.n_layers):
+            outputs = [self._direction(x, layer, "")]  # (B, T, H)
+            if self.config.bidirectional:
+                backward = self._direction(x[rows, reverse], layer, "_reverse")  # (B, T, H), reversed
+                outputs.append(backward[rows, reverse])  # (B, T, H)
+            x = torch.cat(outputs, dim=2)  # (B, T, D * H)
+            if drops and layer < self.config.n_layers - 1:
+                # A drawing keeps or loses a unit in all its steps at once.
+                x = x * self.dropout(x.new_ones(len(x), 1, x.shape[2]))  # (B, T, D * H)
+        return x
+
+    @property
+    def _kind(self) -> torch.dtype:
+        """Of the products: what a length-aware model evaluates does not depend on what it was trained in."""
+        is_asked = torch.is_grad_enabled() or self.config.reading == "padded"
+        return self.precision if is_asked else self.precision_without_gradient
+
+    def _last_packed(self, x: Tensor, ends: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """Each direction's output (B, D * H) at its own end of x (B, T, C), of which `ends` (B,) steps are convolved.
+
+        As from batch norm (`scale` and `shift` (C,)), `_convolve` and `_outputs`, but over true steps only. What a
+        step of the convolutions sees goes into the LSTM as it is: all that comes before what the first layer does with
+        its inputs is linear, as that is.
+        """
+        packing = lstm.pack(ends, x.shape[1], lstm.n_parts(len(x), self.config.hidden_size))
+        x = pool.windows(x.flatten(0, 1), packing.index, self.config.receptive_field, self._kind)  # (S, W * C)
+        outputs = self._run_packed(x, packing, (scale, shift))  # (S, H) for each direction
+        return torch.cat([h.index_select(0, packing.last) for h in outputs], 1).float()  # (B, D * H)
+
+    def _merged(self, weight_ih: Tensor, bias_ih: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights (4H, W * C) and bias (4H,) that do with windows what these do with what comes of them before."""
+        if self.conv1 is not None:
+            kernel, bias = self.conv1.weight, cast(Tensor, self.conv1.bias)  # (F, C, W), (F,)
+            if self.conv2 is not None:
+                bias = torch.addmv(cast(Tensor, self.conv2.bias), self.conv2.weight.sum(2), bias)
+                kernel = F.conv_transpose1d(self.conv2.weight, kernel)  # (F, C, W)
+            weight_ih, bias_ih = weight_ih @ kernel.mT.flatten(1), torch.addmv(bias_ih, weight_ih, bias)
+        times = weight_ih.shape[1] // len(scale)
+        return weight_ih * scale.repeat(times), torch.addmv(bias_ih, weight_ih, shift.repeat(times))
+
+    def _pooled_steps(self, x: Tensor, mask: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """What readout `pool` pools of points (B, T, C): outputs (B, T', D * H), and how many of each are true (B,)."""
+        x, ends = self._convolve_normalized(x * mask.unsqueeze(2), lengths.clamp(min=1))  # (B, T', F), (B,)
+        return self._outputs(x, ends), ends
+
+    def _pool_packed(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """As `_pool` of `_pooled_steps`, over true steps only."""
+        n_threads, n_steps = threads.n_threads(), x.shape[1]
+        ends = lengths.clamp(min=1)  # (B,)
+        x = x * _mask(lengths, n_steps).unsqueeze(2)  # for a drawing without a row
+        x = x.flatten(0, 1)[_mask(ends, n_steps).flatten()].to(self._kind)  # (R, C)
+        starts = np.concatenate([[0], np.cumsum(ends.numpy())])
+        for convolution, norm in ((self.conv1, "norm1"), (self.conv2, "norm2")):
+            if convolution is not None:
+                x, starts = conv.convolve(x, starts, convolution, getattr(self, norm), n_threads)  # (S, F)
+        ends = torch.from_numpy(np.diff(starts))
+        n_parts = lstm.n_parts(len(ends), self.config.hidden_size)
+        packing = lstm.pack(ends, int(ends.max()), n_parts)
+        first = torch.from_numpy(starts[:-1]) - torch.arange(len(ends)) * int(ends.max())  # (B,)
+        x = pool.permute(x, packing.index + first.index_select(0, packing.drawing))  # (S, F)
+        forward, backward = self._run_packed(x, packing)  # (S, H) each
+        packed = torch.cat([forward, pool.swap(backward, packing)], 1)  # (S, 2H)
+        return pool.pool(packed, self.attention.weight[0], packing)  # (B, 6H)
+
+    def _run_packed(
+        self, x: Tensor, packing: lstm.Packing, affine: tuple[Tensor, Tensor] | None = None
+    ) -> list[Tensor]:
+        """The last layer's packed outputs (S, H) of each direction, the backward one's in its own order.
+
+        x is (S, F), or windows (S, W * C) before batch norm, whose scale and shift are `affine`.
+        """
+        for layer in range(self.config.n_layers):
+            outputs = [lstm.lstm(x, self._packed_weights(layer, "", affine), packing)]  # (S, H)
+            if self.config.bidirectional:
+                reversed_x = pool.swap(x, packing)
+                outputs.append(
+                    lstm.lstm(reversed_x, self._packed_weights(layer, "_reverse", affine), packing)
+                )  # (S, H), reversed
+            if layer < self.config.n_layers - 1:
+                x = torch.cat([outputs[0], *(pool.swap(h, packing) for h in outputs[1:])], 1)  # (S, D * H)
+                x = self._drop_units(x, packing)
+        return outputs
+
+    def _drop_units(self, x: Tensor, packing: lstm.Packing) -> Tensor:
+        """Dropout of packed x (S, D * H) between layers, as in `_outputs`."""
+        if not (self.training and self.dropout.p):
+            return x
+        kept = self.dropout(torch.ones(len(packing.last), x.shape[1])).to(x.dtype)  # (B, D * H)
+        result: Tensor = x * kept.index_select(0, packing.drawing)  # (S, D * H)
+        return result
+
+    def _weights(self, layer: int, suffix: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        keys = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        weight_ih, weight_hh, bias_ih, bias_hh = (getattr(self.lstm, f"{key}_l{layer}{suffix}") for key in keys)
+        return weight_ih, weight_hh, bias_ih, bias_hh
+
+    def _packed_weights(
+        self, layer: int, suffix: str, affine: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Those for what `_run_packed` is given."""
+        weight_ih, weight_hh, bias_ih, bias_hh = self._weights(layer, suffix)
+        if layer == 0 and affine:
+            weight_ih, bias_ih = self._merged(weight_ih, bias_ih, *affine)
+        return weight_ih, weight_hh, bias_ih, bias_hh
+
+    def _direction(self, x: Tensor, layer: int, suffix: str) -> Tensor:
+        zeros = x.new_zeros(1, len(x), self.config.hidden_size)
+        # As nn.LSTM calls it: input, state, weights; has biases, layers, dropout, training, two-way, batch first.
+        output, _, _ = torch.lstm(
+            x, (zeros, zeros), self._weights(layer, suffix), True, 1, 0.0, self.training, False, True
+        )
+        return output  # (B, T, H)
+
+
+def _mask(lengths: Tensor, n_steps: int) -> Tensor:
+    """Which of `n_steps` steps are within `lengths` (B,): bool (B, T)."""
+    return torch.arange(n_steps, device=lengths.device) < lengths.unsqueeze(1)
+
+
+def threads_for(model: StrokeClassifier) -> AbstractContextManager[None]:
+    """The context in which a model is trained or evaluated: see `threads.undisturbed`."""
+    is_packed = model.config.reading == "length-aware" and next(model.parameters()).device.type == "cpu"
+    return threads.undisturbed() if is_packed else nullcontext()
+
+
+def n_parameters(model: nn.Module) -> int:
+    """Trainable numbers of a model."""
+    return sum(parameter.numel() for parameter in model.parameters())

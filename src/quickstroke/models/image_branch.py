@@ -1,0 +1,121 @@
+"""The convolutions that look at the image of a drawing.
+
+Dimensions: B batch, T steps, F filters, H height and W width of an image.
+"""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from quickstroke.kernels import raster, threads
+
+
+def drawn(points: Tensor, lengths: Tensor) -> Tensor:
+    """Images (B, 2, images.SIDE, images.SIDE) of the points (B, T, 5), of the same dtype and on the same device.
+
+    On a CPU float32 ones are drawn by `images.draw`; elsewhere PyTorch does the same for all pixels and points at once.
+    """
+    if points.device.type == "cpu" and points.dtype == torch.float32:
+        return torch.from_numpy(raster.draw(points.numpy(), lengths.numpy()))
+    n = raster.at_a_time(points.shape[1])
+    shares = zip(torch.split(points, n), torch.split(lengths, n), strict=True)
+    return torch.cat([_drawn(*share) for share in shares])
+
+
+def _drawn(points: Tensor, lengths: Tensor) -> Tensor:
+    """As `drawn`, by PyTorch's operators, all at once."""
+    to = points[:, :, 2:4] * raster.LENGTH + raster.MIDDLE  # (B, T, 2)
+    is_new = F.pad(points[:, :-1, 4:] > raster.PEN_UP, (0, 0, 1, 0), value=True)  # (B, T, 1)
+    begin = torch.where(is_new, to, F.pad(to[:, :-1], (0, 0, 1, 0)))  # (B, T, 2)
+    dx, dy = (to - begin).unsqueeze(3).unbind(2)  # (B, T, 1) each
+    pixels = torch.arange(raster.SIDE, dtype=points.dtype, device=points.device)
+    to_x, to_y = (pixels - begin.unsqueeze(3)).unbind(2)  # (B, T, W), (B, T, H)
+    square = (dx * dx + dy * dy).clamp(min=raster.TINY).unsqueeze(3)  # (B, T, 1, 1)
+    along = (to_x * dx).unsqueeze(2) + (to_y * dy).unsqueeze(3)  # (B, T, H, W)
+    part = (along / square).clamp(0, 1)
+    off_x = to_x.unsqueeze(2) - part * dx.unsqueeze(3)
+    off_y = to_y.unsqueeze(3) - part * dy.unsqueeze(3)
+    ink = (raster.REACH - (off_x * off_x + off_y * off_y).sqrt()).clamp(0, 1)  # (B, T, H, W)
+    steps = torch.arange(points.shape[1], device=points.device)
+    there = steps < lengths.unsqueeze(1)  # (B, T)
+    late = there * (steps + 1) / lengths.clamp(min=1).unsqueeze(1)  # (B, T)
+    both = [(ink * factor[:, :, None, None].to(ink)).amax(1) for factor in (there, late)]
+    return torch.stack(both, 1)  # (B, 2, H, W)
+
+
+class ImageReader(nn.Module):
+    """Features (B, `images.n_features`) of the images of drawings: the mean and the maximum over what is left of them.
+
+    Each convolution is followed by a maximum over two by two pixels where it halves the image, by a norm over all
+    that is left of an image, so that no drawing depends on those beside it, and by ReLU.
+
+    Args:
+        n_filters: of the first convolution.
+    """
+
+    def __init__(self, n_filters: int) -> None:
+        super().__init__()
+        self.convs, self.norms = nn.ModuleList(), nn.ModuleList()
+        n_before = raster.N_CHANNELS
+        for multiple, size, _ in raster.LAYERS:
+            n_after = multiple * n_filters
+            self.convs.append(nn.Conv2d(n_before, n_after, size, padding=size // 2))
+            self.norms.append(nn.GroupNorm(1, n_after, raster.EPSILON))
+            n_before = n_after
+
+    def forward(self, points: Tensor, lengths: Tensor, kind: torch.dtype) -> Tensor:
+        """Features, in the dtype of the points (B, T, 5), of which `lengths` int64 (B,) are true; products and images
+        between are of dtype `kind`.
+        """
+        weights = [weight for part in (self.convs, self.norms) for weight in part.parameters()]
+        n_threads = threads.n_threads() if points.device.type == "cpu" and torch.is_grad_enabled() else 1
+        if n_threads == 1 or len(points) < n_threads:
+            return _features(points, lengths, kind, weights)
+        return cast(Tensor, _Shared.apply(points, lengths, kind, n_threads, *weights))  # type: ignore[no-untyped-call]
+
+
+def _features(points: Tensor, lengths: Tensor, kind: torch.dtype, weights: Sequence[Tensor]) -> Tensor:
+    """What `ImageReader` gives; `weights` are kernels and biases of its convolutions, then scales and shifts."""
+    x = drawn(points, lengths).to(kind).contiguous(memory_format=torch.channels_last)  # (B, 2, H, W)
+    n = 2 * len(raster.LAYERS)
+    pairs = zip(weights[:n:2], weights[1:n:2], weights[n::2], weights[n + 1 :: 2], strict=True)
+    for (kernel, bias, scale, shift), (_, _, is_halved) in zip(pairs, raster.LAYERS, strict=True):
+        kernel = kernel.to(kind).contiguous(memory_format=torch.channels_last)
+        x = F.conv2d(x, kernel, bias.to(kind), padding="same")
+        if is_halved:
+            x = F.max_pool2d(x, 2)
+        x = F.relu(F.group_norm(x, 1, scale.to(kind), shift.to(kind), raster.EPSILON))  # (B, F, H, W)
+    x = x.flatten(2).to(points.dtype)
+    return torch.cat([x.mean(2), x.amax(2)], 1)
+
+
+class _Shared(torch.autograd.Function):
+    """`_features`, forward and backward, the drawings shared out among threads."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, points: Tensor, lengths: Tensor, kind: torch.dtype, n_threads: int, *weights: Tensor
+    ) -> Tensor:
+        def run(points: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
+            own = [weight.detach().requires_grad_() for weight in weights]
+            with torch.enable_grad():
+                return own, _features(points, lengths, kind, own)
+
+        parts = list(zip(points.chunk(n_threads), lengths.chunk(n_threads), strict=True))
+        ctx.parts = threads.in_threads(run, parts)
+        return torch.cat([features.detach() for _, features in ctx.parts])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        def run(part: tuple[list[Tensor], Tensor], gradient: Tensor) -> tuple[Tensor, ...]:
+            own, features = part
+            return torch.autograd.grad(features, own, gradient)
+
+        sizes = [len(features) for _, features in ctx.parts]
+        own = threads.in_threads(run, list(zip(ctx.parts, torch.split(gradients[0], sizes), strict=True)))
+        return None, None, None, None, *(torch.stack(each).sum(0) for each in zip(*own, strict=True))

@@ -1,0 +1,76 @@
+"""Batch norm over true rows, over all processes."""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from quickstroke.runtime.distributed import ALONE, Group
+
+
+class RowBatchNorm(nn.BatchNorm1d):
+    """Batch norm over the rows of (B, T, C), counting the rows of a mask (B, T) only, or all where it is None.
+
+    Attributes:
+        group: the processes over whose rows together the statistics of a batch are taken.
+    """
+
+    group: Group = ALONE
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        scale, shift = self.scale_and_shift(x, mask)
+        return x * scale + shift  # (B, T, C)
+
+    def scale_and_shift(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What rows are multiplied by, and then added (C,); in training mode those of x (B, T, C), which count."""
+        mean, var = cast(Tensor, self.running_mean), cast(Tensor, self.running_var)
+        if self.training and mask is not None and x.device.type != "cpu" and self.group.size == 1:
+            with torch.no_grad():
+                mean, var = self._without_waiting(x, mask)
+        elif self.training:
+            with torch.no_grad():  # the input is data: no gradient flows into the statistics
+                counted = x.flatten(0, 1) if mask is None else x[mask]  # (rows, C)
+                if self.group.size > 1:
+                    n, of_batch = self._of_all(counted)
+                else:
+                    n = len(counted)
+                    of_batch = torch.var_mean(counted, dim=0, correction=0) if n else (var, mean)  # (C,) each
+                if n:  # a batch of dots has no true row and keeps the running statistics
+                    var, mean = of_batch
+                    self._update(mean, var, n)
+        scale = self.weight * torch.rsqrt(var + self.eps)  # (C,)
+        return scale, self.bias - mean * scale
+
+    def _without_waiting(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and biased variance (C,) of the rows of a mask; how many those are, only the device knows.
+
+        Where there is none they are the running statistics, which then stay.
+        """
+        before = cast(Tensor, self.running_mean), cast(Tensor, self.running_var)
+        weights = mask.unsqueeze(2).to(x.dtype)  # (B, T, 1)
+        n = weights.sum()
+        mean = (x * weights).sum((0, 1)) / n.clamp(min=1)
+        var = ((x - mean).square() * weights).sum((0, 1)) / n.clamp(min=1)
+        unbiased = var * (n / (n - 1).clamp(min=1))
+        there = n > 0
+        mean, var, unbiased = (
+            torch.where(there, new, old) for new, old in zip((mean, var, unbiased), (*before, before[1]), strict=True)
+        )
+        before[0].lerp_(mean, cast(float, self.momentum))
+        before[1].lerp_(unbiased, cast(float, self.momentum))
+        cast(Tensor, self.num_batches_tracked).add_(there)
+        return mean, var
+
+    def _of_all(self, counted: Tensor) -> tuple[int, tuple[Tensor, Tensor]]:
+        """How many rows (R, C) all processes have, and their biased variance and mean (C,); one may have none."""
+        rows = counted.double()
+        sums = self.group.sums([len(rows), *rows.sum(0).tolist(), *rows.square().sum(0).tolist()])
+        n = int(sums[0])
+        mean, square = (torch.tensor(sums[1:], dtype=torch.float64) / max(n, 1)).chunk(2)
+        return n, ((square - mean * mean).clamp(min=0).to(counted), mean.to(counted))
+
+    def _update(self, mean: Tensor, var: Tensor, n: int) -> None:
+        unbiased = var * (n / max(n - 1, 1))
+        cast(Tensor, self.running_mean).lerp_(mean, cast(float, self.momentum))
+        cast(Tensor, self.running_var).lerp_(unbiased, cast(float, self.momentum))
+        cast(Tensor, self.num_batches_tracked).add_(1)

@@ -1,0 +1,1 @@
+"""Files of drawings become a prepared dataset."""

@@ -1,0 +1,193 @@
+"""The sources of a dataset: the drawings of each word, read ahead a block at a time."""
+
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from quickstroke import formats
+from quickstroke.data.dataset import PreparedDataset
+from quickstroke.drawings.categories import CATEGORIES, closest_words, unprintable
+from quickstroke.drawings.drawing import DrawingBlock
+from quickstroke.errors import CategoryError, DatasetError, FormatError
+from quickstroke.formats import binary
+from quickstroke.preparation.convert import Spilled, Spiller
+from quickstroke.preparation.journal import Preparation
+from quickstroke.utils.files import sha256_of
+from quickstroke.utils.system import n_cores
+
+# Words whose first drawings are read before their turn.
+_MAX_AHEAD = 4
+# Files that are brought to the binary form at a time: each may have a process of its own, of some 120 MB.
+_MAX_PROCESSES = 3
+# Points of a block: enough that what is done once a block does not matter.
+_BLOCK_POINTS = 1 << 21
+
+
+class Source(NamedTuple):
+    """A binary file with drawings of one word; `position` is None for what another source was brought to."""
+
+    path: Path
+    position: int | None
+
+
+def is_known(path: Path, base: "PreparedDataset") -> bool:
+    """Whether a dataset was made from this file, too."""
+    same = [source for source in base.manifest["sources"] if source["name"] == path.name]
+    n_bytes = path.stat().st_size
+    return any(source["bytes"] == n_bytes for source in same) and described(path) in same
+
+
+def check_unchanged(preparation: Preparation, files: Sequence[Path]) -> None:
+    """Raises DatasetError where a source that is done is not any more what it was."""
+    for position, line in preparation.sources.items():
+        path, stat = files[position], files[position].stat()
+        if (stat.st_size, stat.st_mtime_ns) != (line["bytes"], line["mtime_ns"]) and described(path) != {
+            key: line[key] for key in ("name", "bytes", "sha256")
+        }:
+            raise DatasetError(
+                f"{path}: is not what it was when the preparation of {preparation.into} began; "
+                f"remove {preparation.folder} to start anew"
+            )
+
+
+def sources_by_word(
+    files: Sequence[Path],
+    wanted: Sequence[str] | None,
+    layout: str,
+    preparation: Preparation,
+    on_source: Callable[[str, int, int], None],
+) -> dict[str, list[Source]]:
+    """For each word, the binary files that hold its drawings, in source order.
+
+    Files that are not binary are brought to that form first, a file a word, so that memory stays bounded; those of
+    other words are counted.
+    """
+    by_word: dict[str, list[Source]] = {}
+    takes = None if wanted is None else set(wanted)
+    others: list[int] = []
+    words: dict[int, list[str]] = {}
+    for position, path in enumerate(files):
+        ending = formats.ending_of(path) or ""
+        word = formats.word_of(path)
+        if ending.startswith((".bin", ".npz")) and takes is None and (reason := unprintable(word)):
+            raise FormatError(f"its name gives the word {word!r:.60}; that {reason}", path)
+        if not ending.startswith(".bin"):
+            others.append(position)
+            continue
+        if not word:
+            raise FormatError("its name gives no word; expected <word>.bin", path)
+        if takes is None or word in takes:
+            words[position] = [word]
+        else:
+            others.append(position)
+    spiller = Spiller(wanted, layout)
+    with ThreadPoolExecutor(min(n_cores(), _MAX_PROCESSES)) as pool:
+        futures = {pool.submit(_bring, position, files[position], preparation, spiller) for position in others}
+        try:
+            for done, future in enumerate(as_completed(futures), start=1):
+                line = future.result()
+                if line is not preparation.sources.get(line["source"]):
+                    preparation.note(**line)
+                on_source(line["name"], done, len(others))
+        finally:
+            spiller.stop()
+            pool.shutdown(cancel_futures=True)
+    for position, path in enumerate(files):
+        if position in words:
+            by_word.setdefault(words[position][0], []).append(Source(path, position))
+            continue
+        for i, word in enumerate(preparation.sources[position]["words"]):
+            spilled = preparation.folder / "spilled" / str(position) / f"{i}.bin"
+            by_word.setdefault(word, []).append(Source(spilled, None))
+    return by_word
+
+
+def _bring(position: int, path: Path, preparation: Preparation, spiller: Spiller) -> dict[str, Any]:
+    """The journal line of a source that is no binary file of a class, after bringing it to such files."""
+    folder = preparation.folder / "spilled" / str(position)
+    line = preparation.sources.get(position)
+    if line is not None and all(
+        (folder / f"{i}.bin").is_file() and sha256_of(folder / f"{i}.bin") == sha256
+        for i, sha256 in enumerate(line["words"].values())
+    ):
+        return line
+    if (formats.ending_of(path) or "").startswith(".bin"):
+        spilled = Spilled({}, binary.count(path))
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+        spilled = spiller.spill(path, folder)
+    return _source_line(position, path) | asdict(spilled)
+
+
+def _source_line(position: int, path: Path) -> dict[str, Any]:
+    """What a journal says of any source; that of one which is not changed need not be read again."""
+    return {"source": position, **described(path), "mtime_ns": path.stat().st_mtime_ns}
+
+
+def check_found(wanted: Sequence[str], by_word: Mapping[str, Any]) -> None:
+    missing = [word for word in wanted if word not in by_word]
+    if not wanted:
+        raise DatasetError("the sources hold no drawing")
+    if missing:
+        hints = [
+            repr(word) if word in CATEGORIES else f"{word!r} (not a Quick, Draw! category{closest_words(word)})"
+            for word in missing
+        ]
+        raise CategoryError(f"the sources have no drawings of {', '.join(hints)}")
+
+
+def blocks_ahead(
+    words: Sequence[str],
+    by_word: Mapping[str, Sequence[Source]],
+    base: "PreparedDataset | None",
+    described: dict[int, dict[str, Any]],
+) -> Iterator[tuple[str, Iterator[DrawingBlock]]]:
+    """Each word with its drawings, a block at a time; the next block of each of a few words is read ahead by threads.
+
+    What a journal says of a binary source is in `described` once its last block has come.
+    """
+    n_threads = min(n_cores(), _MAX_AHEAD)
+    with ThreadPoolExecutor(n_threads) as pool:
+
+        def rest(blocks: Iterator[DrawingBlock], coming: Future[DrawingBlock | None]) -> Iterator[DrawingBlock]:
+            while (block := coming.result()) is not None:
+                coming = pool.submit(next, blocks, None)
+                yield block
+
+        ahead = deque[tuple[Iterator[DrawingBlock], Future[DrawingBlock | None]]]()
+        todo = iter(words)
+        try:
+            for word in words:
+                while len(ahead) <= n_threads and (following := next(todo, None)) is not None:
+                    blocks = _read(following, by_word.get(following, ()), base, described)
+                    ahead.append((blocks, pool.submit(next, blocks, None)))
+                yield word, rest(*ahead.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _read(
+    word: str, sources: Sequence[Source], base: "PreparedDataset | None", described: dict[int, dict[str, Any]]
+) -> Iterator[DrawingBlock]:
+    if base:
+        yield from base.blocks(word)
+    for source in sources:
+        parts: list[DrawingBlock] = []
+        for part in binary.read_blocks(source.path, word):
+            parts.append(part)
+            if sum(len(part.points) for part in parts) >= _BLOCK_POINTS:
+                yield DrawingBlock.concatenate(word, parts)
+                parts = []
+        if parts:
+            yield DrawingBlock.concatenate(word, parts)
+        if source.position is not None:
+            described[source.position] = _source_line(source.position, source.path)
+
+
+def described(path: Path) -> dict[str, Any]:
+    """What a manifest says of a file."""
+    return {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256_of(path)}

@@ -1,0 +1,1 @@
+"""Results documents: reading, collecting, drawing and writing them."""

@@ -1,0 +1,305 @@
+"""The text of a results document."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from quickstroke.evaluation.metrics import wilson_interval
+from quickstroke.reports import document_config, documents
+from quickstroke.reports.figures import confused_pairs, figures, words_by_accuracy
+from quickstroke.reports.plots import Draw
+from quickstroke.reports.results import Result, RunFacts
+
+if TYPE_CHECKING:
+    from quickstroke.evaluation.metrics import Evaluation
+
+N_PAIRS = 15
+
+# Longer logs and tables are folded away; a reader opens them with a click.
+N_UNFOLDED_LINES = 12
+
+COMPARISON = "comparison.svg"
+# Its own line in every document.
+RESULTS = "# Results"
+
+_DESCRIPTION = """\
+# Description
+
+Each section under *Results* is one training: its configuration, in the form that `quickstroke train NAME --config` \
+takes, and the log of its epochs; `--recipe`, `--precision` and `--seed` are told beside it. A model is named by its \
+shape:
+
+- `simple_lay<layers>_sz<size>`: an LSTM with so many layers, each with so many hidden units;
+- `lstm_cv1_<filters>_<width>_lay<layers>_sz<size>`: the same after a convolution over the points with so many filters \
+of that width, or, with `_cv2_<filters>_<width>` behind it, after two;
+- `bilstm_...`: the LSTM runs over the drawing in both directions; convolutions are named as above, or absent;
+- `bipool_...`: likewise, and its outputs at all steps are pooled; a third number behind a convolution is its stride; \
+with `_img<filters>` it also looks at the image of the drawing, by convolutions of which the first has so many filters.
+
+The weights of `NAME` are in `NAME.model`, a PyTorch state dict.
+
+Accuracy is top-1, the share of drawings whose word the model puts first, unless it says otherwise. *val* drawings \
+chose the epoch whose weights were kept, so their figures flatter a little; *test* drawings had no part in training. \
+*Honest* figures are measured in evaluation mode and depend on nothing but the drawing. The *published protocol* is \
+how the 2020 project measured: batch norm in training mode over batches sorted by word, which makes other figures. \
+Intervals are Wilson's, for 95%: what another draw of drawings might change, not what another training would.
+"""
+_RECIPES = {
+    "default": "each drawing is read to its own end, in batches of similar length",
+    "2020": "the 2020 project's: each drawing is padded with zeros to `max_padding` steps, in batches of random order",
+    "strong": "augmented drawings, a cosine of the learning rate, averaged weights",
+}
+
+
+def format_document(results: Sequence[Result], drawn: Sequence[dict[str, tuple[str, Draw]]], folder: str) -> str:
+    """The document as markdown; `drawn` has the pictures of each section, `folder` is where they lie beside it."""
+    parts = [_DESCRIPTION, "# Summary\n", _summary(results)]
+    if any(result.log for result in results):
+        parts.append(_image("Training curves of all sections", folder, COMPARISON))
+    parts.append(f"{RESULTS}\n")
+    above: tuple[str, ...] = ()
+    for result, kinds in zip(results, drawn, strict=True):
+        for depth, heading in enumerate(result.path):
+            if result.path[: depth + 1] != above[: depth + 1]:
+                parts.append(f"{'#' * (depth + 2)} {heading}\n")
+        above = result.path
+        pictures = {
+            kind: _image(f"{kind.capitalize()} of {result.title}", folder, name) for kind, (name, _) in kinds.items()
+        }
+        parts += _section(result, pictures)
+    return "\n".join(parts)
+
+
+def _summary(results: Sequence[Result]) -> str:
+    rows = []
+    for result in results:
+        values = figures(result)
+        marks = [label for label in result.suffix if not label.startswith("recipe ") or not result.run]
+        name = f"`{result.name}`" if result.name else _text(result.title)
+        interval = f" ({values['top1_low']:.1%} to {values['top1_high']:.1%})" if values["n"] else ""
+        rows.append(
+            (
+                ", ".join((name, *map(_text, marks))),
+                values["recipe"] or "",
+                _count(values["n_classes"]),
+                _count(values["parameters"]),
+                _count(values["epochs"] or None),
+                _percent(values["best_val_top1"]) + "\\*" * (not result.run and values["best_val_top1"] is not None),
+                f"{values['split']}, {values['n']:,} drawings" if values["n"] else "not measured",
+                _percent(values["top1"]) + interval,
+                _percent(values["top3"]),
+                _percent(values["top5"]),
+                "" if values["seconds_per_epoch"] is None else f"{values['seconds_per_epoch']:.1f}",
+            )
+        )
+    head = "Model|Recipe|Classes|Parameters|Epochs|Val top-1|Measured on|Top-1 (95% interval)|Top-3|Top-5|s/epoch"
+    table = _table("llrrrrlrrrr", head.split("|"), rows)
+    if "\\* |" in table:
+        table += "\n\\* as its document says; not measured here.\n"
+    return table
+
+
+def _section(result: Result, pictures: dict[str, str]) -> Iterator[str]:
+    """The parts of one section below its heading."""
+    yield _introduction(result)
+    if result.config is not None:
+        yield f"Config:\n\n```python\n{document_config.format_config(result.config)}\n```\n"
+    if result.log or result.ended:
+        # What another document says is carried over as it stands there.
+        of_epoch = documents.show_epoch if result.run else documents.format_epoch
+        at_end = documents.show_end if result.run else documents.format_end
+        lines = [*map(of_epoch, result.log)]
+        lines += [at_end(result.ended)] if result.ended else []
+        log = "\n".join(("```", *lines, "```", ""))
+        yield "Results:\n"
+        yield _folded(f"Log of {len(result.log)} epochs", log) if len(lines) > N_UNFOLDED_LINES else log
+    if result.log:
+        yield pictures["curves"]
+    if result.run:
+        yield _data(result.run)
+        yield _figures_table(result)
+    if result.run and result.run.measured:
+        yield from _mistakes(result.run.measured, pictures)
+
+
+def _introduction(result: Result) -> str:
+    if result.section:
+        where = f"section {' > '.join(result.section.path)}, " if result.section.path else ""
+        name = f"`{result.name}`, from" if result.name else "From"
+        n_ignored = result.section.n_ignored_lines
+        return (
+            f"{name} the document `{result.source}`, {_text(where)}line {result.section.line}. "
+            + ("The figures are that document's own; " if result.log or result.ended else "It has no log there; ")
+            + "nothing was measured here."
+            + (f" {n_ignored} other lines of its log are left out.\n" if n_ignored else "\n")
+        )
+    assert result.run
+    run, train = result.run, result.run.config.train
+    n, best = run.n_epochs, run.best_epoch
+    precision = "" if train.precision == "auto" else f", precision `{train.precision}`"  # older runs do not say
+    criterion = "" if train.criterion == "top1" else " by its loss, every class counting alike,"
+    if n >= train.n_epochs:
+        state = f"Of its {n} epochs the best{criterion} is {best}." if n > 1 else "It has one epoch."
+    elif run.stopped_early:
+        state = f"It stopped after {n} of {train.n_epochs} epochs: none was better than epoch {best} in {n - best}."
+    elif not run.metrics:
+        state = f"It was published after {n} of {train.n_epochs} epochs, the best{criterion} of which is {best}."
+    else:
+        state = f"**It has not ended**: {n} of {train.n_epochs} epochs so far, the best{criterion} is {best}."
+    where = "from the run" if run.metrics else "as published in"
+    return (
+        f"`{result.name}`, {run.n_parameters:,} parameters, {len(run.config.classes)} classes, {where} "
+        f"`{result.source}`. {state} Recipe `{train.recipe}` ({_RECIPES[train.recipe]}){precision}, "
+        f"seed {train.seed}.\n" + _how(run)
+    )
+
+
+def _how(run: RunFacts) -> str:
+    """Command, time and teachers of a training, and what it began with."""
+    train, before = run.config.train, run.before
+    text = f"\nTrained in {_duration(run.seconds)}" + (f" by `{run.command}`" if run.command else "") + ".\n"
+    if train.pretrained:
+        paths = ", ".join(f"`{path}`" for path in train.pretrained)
+        text += f"\nIt began with the {'mean of the ' if len(train.pretrained) > 1 else ''}weights of {paths}."
+        if before.n:
+            which = "one training before it" if before.n == 1 else f"{before.n} trainings before it"
+            text += f" The {which} took {_duration(before.seconds)}."
+        if before.missing:
+            text += f" Nothing is known of how {', '.join(f'`{path}`' for path in before.missing)} came about."
+        text += "\n"
+    if run.config.teachers:
+        names = ", ".join(
+            f"`{teacher['name']}` ({str(teacher['sha256'])[:12]}, {teacher['licence'] or 'licence unknown'})"
+            for teacher in run.config.teachers
+        )
+        said = "what they say"
+        if train.label_odds != 1:
+            said += f" with the odds of the label times {train.label_odds:g}"
+        rest = ", the rest is the label" if train.teacher_weight < 1 else ""
+        text += (
+            f"\nTeachers: {names}. Of drawings that have one of the words, {train.teacher_weight:.0%} of the target is "
+            f"{said}{rest}; {train.unlabelled:.0%} of the drawings have other words, and there all is what they say.\n"
+        )
+    return text
+
+
+def _duration(seconds: float) -> str:
+    if seconds >= 120:
+        return f"{seconds / 60:,.0f} minutes"
+    return "1 second" if round(seconds) == 1 else f"{seconds:.0f} seconds"
+
+
+def _data(run: RunFacts) -> str:
+    told = run.config.data
+    split = dict(told["split"])
+    rule = split.pop("rule")
+    if rule == "position":
+        counts = ((key.removeprefix("n_").replace("_", " "), n) for key, n in split.items() if n)
+        how = "by position, of each class " + ", ".join(f"{n:,} {name}" for name, n in counts)
+    else:
+        fractions = ", ".join(f"{name} {share:g}" for name, share in split.items() if share)
+        how = (
+            f"by {rule} in fractions ({fractions}); classes have different numbers of drawings, so the configuration "
+            "names no `N_train`, `N_val` and `N_test`"
+        )
+    n_by_split = ", ".join(f"{n:,} {name}" for name, n in told["n_by_split"].items() if n)
+    data = run.own_data
+    sources = f" from {len(data.manifest['sources'])} source files" if data else ""
+    if data and data.manifest["options"]["recognized_only"]:
+        sources += ", recognised drawings only"
+    where = f"`{told['path']}`, " if told["path"] else ""
+    text = f"Data: {where}manifest `{told['manifest_sha256'][:12]}`{sources}. Drawings: {n_by_split}. Split {how}.\n"
+    if run.test_data:
+        text += f"\nThe test figures are of another dataset, manifest `{run.test_data['manifest_sha256'][:12]}`.\n"
+    if run.data is None:
+        noted = "Below is what the run noted while it was trained; test figures, confusions and mistakes are left out"
+        if not run.metrics:
+            noted = "Below is what its card states; confusions and mistakes are left out"
+        text += f"\n> **Not measured:** {_text(run.why_no_data)}. {noted}.\n"
+    return text
+
+
+def _figures_table(result: Result) -> str:
+    assert result.run
+    run, values = result.run, figures(result)
+    rows = []
+    if run.measured:
+        rows.append(_figures_row(run.split, values, "**"))
+    rows += [
+        _figures_row(split, stated) for split, stated in run.stated.items() if not run.measured or split != run.split
+    ]
+    if run.published_protocol is not None:
+        n = _count(run.stated["val"]["n"])
+        rows.append(("val", "published", n, _percent(run.published_protocol), "", "", "", ""))
+    head = ("Drawings", "Protocol", "Number", "Top-1", "95% interval", "Top-3", "Top-5", "Loss")
+    weights = "best.model" if run.metrics else result.source.name
+    table = f"Figures of `{weights}`, epoch {run.best_epoch}:\n\n" + _table("llrrrrrr", head, rows)
+    if run.measured and run.split == "val":
+        why = "" if run.config.data["n_by_split"].get("test") else "The dataset has no test split. "
+        table += f"\n{why}The val drawings chose the epoch, so expect a little less of new drawings.\n"
+    return table
+
+
+def _figures_row(split: str, values: dict[str, Any], mark: str = "") -> tuple[str, ...]:
+    low, high = wilson_interval(round(values["top1"] * values["n"]), values["n"])
+    return (
+        split,
+        "honest",
+        _count(values["n"]),
+        f"{mark}{values['top1']:.2%}{mark}",
+        f"{low:.2%} to {high:.2%}",
+        _percent(values["top3"]),
+        _percent(values["top5"]),
+        f"{values['loss']:.4f}",
+    )
+
+
+def _mistakes(measured: "Evaluation", pictures: dict[str, str]) -> Iterator[str]:
+    yield "Confusions:\n"
+    yield pictures["confusion"]
+    pairs = confused_pairs(measured)
+    if pairs:
+        head: tuple[str, ...] = ("Drawn", "Taken for", "Times", "Share of the word's drawings")
+        most = [(_text(word), _text(guess), _count(n), _percent(share)) for word, guess, n, share in pairs[:N_PAIRS]]
+        yield _table("llrr", head, most)
+    taken_for: dict[str, str] = {}
+    for word, guess, n, _ in pairs:
+        taken_for.setdefault(word, f"{_text(guess)} ({n})")
+    head = ("Word", "Right", "Of", "Accuracy", "Most often taken for")
+    rows = [
+        (_text(word), _count(right), _count(n), _percent(accuracy), taken_for.get(word, ""))
+        for word, right, n, accuracy in words_by_accuracy(measured)
+    ]
+    table = _table("lrrrl", head, rows)
+    yield _folded(f"All {len(rows)} words, worst first", table) if len(rows) > N_UNFOLDED_LINES else table
+    if "mistakes" in pictures:
+        yield "Mistakes made with the highest probability:\n"
+        yield pictures["mistakes"]
+
+
+def _table(alignment: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A markdown table; `alignment` has an `l` or an `r` for each column."""
+    rule = ["---:" if side == "r" else "---" for side in alignment]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *rows))
+
+
+def _folded(summary: str, content: str) -> str:
+    return f"<details><summary>{summary}</summary>\n\n{content}\n</details>\n"
+
+
+def _image(alternative: str, folder: str, name: str) -> str:
+    return f"![{_text(alternative)}]({quote(folder)}/{quote(name)})\n"
+
+
+def _text(text: str) -> str:
+    """Text that markdown takes as it is."""
+    return re.sub(r"[\\`*|<\[\]]|\b_|_\b", r"\\\g<0>", text)
+
+
+def _count(n: int | None) -> str:
+    return "" if n is None else f"{n:,}"
+
+
+def _percent(fraction: float | None) -> str:
+    return "" if fraction is None else f"{fraction:.2%}"

@@ -1,0 +1,1 @@
+"""Where computation happens: devices, and processes that share it."""

@@ -1,0 +1,54 @@
+"""The device and the precision that a configuration means, and how arrays get there."""
+
+import os
+from typing import Any
+
+import torch
+from llvmlite.binding import get_host_cpu_features
+from numpy.typing import NDArray
+from torch import Tensor
+
+from quickstroke.config.training import Precision, TrainConfig
+from quickstroke.errors import ConfigError
+from quickstroke.runtime.distributed import ALONE, Group
+
+
+def put(values: Tensor | NDArray[Any], device: torch.device) -> Tensor:
+    """A tensor on a device, of one on the CPU or an array: on a CPU in the same memory, on a GPU without waiting."""
+    tensor = torch.as_tensor(values)
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def pick_device(config: TrainConfig, group: Group = ALONE) -> torch.device:
+    """The device that a configuration means; several processes of one machine have a GPU each.
+
+    Raises:
+        ConfigError: `cuda` where there is none.
+    """
+    available = torch.cuda.is_available()
+    if config.device == "cuda" and not available:
+        raise ConfigError("device 'cuda' was asked for, but PyTorch finds no CUDA device here")
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with it
+        torch.use_deterministic_algorithms(True)
+    if not available or config.device == "cpu":
+        return torch.device("cpu")
+    if group.size > 1:
+        n_devices = torch.cuda.device_count()
+        if group.local_rank >= n_devices:
+            raise ConfigError(
+                f"process {group.local_rank} of this machine has no CUDA device of its own: there are {n_devices}; "
+                "start fewer, or train with --device cpu"
+            )
+        torch.cuda.set_device(group.local_rank)
+    return torch.device("cuda")
+
+
+def pick_precision(config: TrainConfig, device: torch.device) -> Precision:
+    """The precision that a configuration means on a device: `float32` or `bfloat16`."""
+    if config.precision != "auto":
+        return config.precision
+    in_hardware = any(get_host_cpu_features().get(feature) for feature in ("avx512bf16", "amx-bf16"))
+    return "bfloat16" if in_hardware and device.type == "cpu" and config.recipe != "2020" else "float32"

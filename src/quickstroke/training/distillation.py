@@ -1,0 +1,363 @@
+"""Distillation: what one or several teachers say of the drawings that a student learns from.
+
+A teacher is any model whose classes include the student's, or one that knows some of them beside another that knows
+all, or a public network that reads bitmaps (`bitmap_teacher`). Teachers are costly beside a small student, so what they
+say of a *view* (`augmentation`) of each drawing of an epoch is kept in a file: epoch e of a training sees the drawings
+and views of number e modulo `n_views`, and trainings with the same data, teachers, augmentation and balance share the
+files of one folder. Bitmap teachers, and with `n_views` 0 all of them, are asked once about each drawing as it stands.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from quickstroke.artifacts import cards, loading
+from quickstroke.config import serialize
+from quickstroke.data import augmentation, batches
+from quickstroke.data.augmentation import Augmentation, Kin
+from quickstroke.data.dataset import PreparedDataset
+from quickstroke.errors import ConfigError
+from quickstroke.kernels import threads
+from quickstroke.models import statistics
+from quickstroke.models.classifier import StrokeClassifier
+from quickstroke.runtime.device import put
+from quickstroke.runtime.distributed import ALONE, Group
+from quickstroke.utils.files import atomic_write, first_line_of, sha256_of
+
+if TYPE_CHECKING:
+    from quickstroke.training.bitmap_teacher import BitmapTeacher
+
+# Batch norm's statistics of a padded teacher are estimated again over so many drawings a class: those that the 2020
+# project published are of the last classes that it validated.
+_DRAWINGS_A_CLASS = 50
+_BATCH_SIZE = 512
+_CPU = torch.device("cpu")
+# Of what is asked and kept: it changes with what an augmentation does.
+_VERSION = 11
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """A teacher as it is asked.
+
+    Attributes:
+        name, sha256: of its file.
+        known: int64 (S,), which of the K classes it knows.
+        ask: logarithms of probabilities (B, S), up to a constant, of views of drawings: indices int64 (B,) and seeds
+            uint64 (B,), or None for the drawings as they stand.
+        sees_views: whether it is asked about the views that the student learns from, or about drawings as they stand.
+        loaded: the model that it is, None for a bitmap network.
+    """
+
+    name: str
+    sha256: str
+    known: NDArray[np.int64]
+    ask: Callable[[NDArray[np.int64], NDArray[np.uint64] | None], NDArray[Any]]
+    sees_views: bool
+    loaded: loading.LoadedModel | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What teachers say of drawings of a dataset, for K classes.
+
+    Attributes:
+        teachers: those that know all classes come first.
+        facts: for each one its name, file hash and licence, for the run and the card.
+        labels: int64 (N_dataset,), the class of each drawing, -1 for none of them.
+        pool: int64 (M,), ascending, the drawings that may be asked about.
+        folder: where the answers are kept.
+        group: processes that share the work; the first of them writes the files.
+    """
+
+    teachers: tuple[Teacher, ...]
+    facts: list[dict[str, Any]]
+    data: PreparedDataset
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]
+    pool: NDArray[np.int64]
+    kin: Kin
+    folder: Path
+    device: torch.device
+    group: Group = ALONE
+
+    def of(
+        self, number: int, drawings: NDArray[np.int64], on_batch: Callable[[int], None] = lambda n: None
+    ) -> NDArray[np.float16]:
+        """Logarithms of probabilities, float16 (N, K), of views of some drawings, computed where no file has them.
+
+        Of several teachers it is their geometric mean, normalized: what only one of them believes counts for little.
+        A teacher that knows some of the classes only counts where the drawing's word is one of these, and there says
+        how the probability that the others give to its words is shared among them.
+
+        Args:
+            number: of the views, from 0 on.
+            drawings: int64 (N,), of `pool`, any of them more than once, each time in a view of its own.
+            on_batch: called with the number of drawings after each batch that a teacher is asked about.
+        """
+        view_seeds = seeds_of_views(number, np.arange(len(drawings)))
+        # Nothing here depends on the order; drawings of one length go together.
+        order = batches.by_length(np.arange(len(drawings)), self.data.n_points[drawings], _BATCH_SIZE)[::-1]
+        digest = hashlib.sha256(drawings.tobytes()).hexdigest()[:16]
+        path = self.folder / f"{number}-{digest}.npy"
+        sees_views = any(teacher.sees_views for teacher in self.teachers)
+        shape = len(drawings), len(self.classes)
+        known = _read(path, shape) if sees_views else None
+        if not self.group.any(known is None):
+            return cast(NDArray[np.float16], known)
+        fixed = [None if teacher.sees_views else self._as_they_stand(teacher, on_batch) for teacher in self.teachers]
+
+        def mean(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+            return self._mean(drawings[rows], view_seeds[rows], fixed)
+
+        if not sees_views:
+            values = np.empty(shape, np.float16)
+            for rows in order:
+                values[rows] = mean(rows)
+            return values
+        return self._asked(path, shape, order, mean, on_batch)
+
+    def _as_they_stand(self, teacher: Teacher, on_batch: Callable[[int], None]) -> NDArray[np.float16]:
+        """What a teacher says of the drawings of `pool` as they stand, (M, S); 0 where its word is not asked for."""
+        digest = hashlib.sha256(self.pool.tobytes()).hexdigest()[:16]
+        path = self.folder / f"{teacher.name}-{teacher.sha256[:16]}-{digest}.npy"
+        places = np.flatnonzero(self._counts(teacher, self.pool))
+        order = batches.by_length(places, self.data.n_points[self.pool[places]], _BATCH_SIZE)[::-1]
+        shape = len(self.pool), len(teacher.known)
+        return self._asked(path, shape, order, lambda rows: teacher.ask(self.pool[rows], None), on_batch)
+
+    def _asked(
+        self,
+        path: Path,
+        shape: tuple[int, int],
+        order: Sequence[NDArray[Any]],
+        ask: Callable[[NDArray[Any]], NDArray[Any]],
+        on_batch: Callable[[int], None],
+    ) -> NDArray[np.float16]:
+        """The answers that a file holds, or those of `ask` for each batch of rows, which are written there."""
+        known = _read(path, shape)
+        if not self.group.any(known is None):
+            return cast(NDArray[np.float16], known)
+        values = np.zeros(shape, dtype=np.float16)
+
+        def fill(rows: NDArray[Any]) -> int:
+            values[rows] = ask(rows)
+            return len(rows)
+
+        with threads.undisturbed():
+            for n_asked in threads.each(fill, self.group.part(order), self.device):
+                on_batch(n_asked)
+        self.group.fill(values)
+        if self.group.rank == 0:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path) as file:
+                # Not by `np.save`, which says nothing of a full disk that a user understands.
+                np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(values))
+                file.write(values.data)
+        return values
+
+    def _counts(self, teacher: Teacher, drawings: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether (B,) a teacher has a say about each drawing: it knows all classes, or that of the drawing."""
+        if len(teacher.known) == len(self.classes):
+            return np.ones(len(drawings), np.bool_)
+        return np.isin(self.labels[drawings], teacher.known)
+
+    def _mean(
+        self, drawings: NDArray[np.int64], view_seeds: NDArray[np.uint64], fixed: Sequence[NDArray[Any] | None]
+    ) -> NDArray[np.float64]:
+        """Logarithms (B, K) of the geometric mean; `fixed` has the answers about the pool of those asked already.
+
+        A teacher of S classes leaves their probability together as it is.
+        """
+        places = np.searchsorted(self.pool, drawings)
+        mean = torch.zeros((len(drawings), len(self.classes)), dtype=torch.float64).log_softmax(1)  # (B, K)
+        n_before = torch.zeros((len(drawings), 1), dtype=torch.float64)
+        for teacher, answers in zip(self.teachers, fixed, strict=True):
+            rows = np.flatnonzero(self._counts(teacher, drawings))  # (R,)
+            said = teacher.ask(drawings[rows], view_seeds[rows]) if answers is None else answers[places[rows]]
+            cells = np.ix_(rows, teacher.known)
+            own = mean[cells]  # (R, S)
+            n = n_before[rows]  # (R, 1)
+            logs = torch.from_numpy(said).double().log_softmax(1)
+            shares = ((n * own.log_softmax(1) + logs) / (n + 1)).log_softmax(1)
+            mean[cells] = own.logsumexp(1, keepdim=True) + shares
+            n_before[rows] += 1
+        return mean.log_softmax(1).numpy()
+
+
+def _read(path: Path, shape: tuple[int, int]) -> NDArray[np.float16] | None:
+    """What a file has; None where there is none, or it is damaged."""
+    try:
+        known = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return None
+    return np.asarray(known) if known.shape == shape and known.dtype == np.float16 else None
+
+
+def seeds_of_views(number: int, places: NDArray[Any]) -> NDArray[np.uint64]:
+    """Seeds (B,) of the views at `places` (B,) of those that teachers are asked about: the same for every training."""
+    return augmentation.seeds((number,), places)
+
+
+def open_targets(
+    paths: Sequence[str],
+    data: PreparedDataset,
+    classes: tuple[str, ...],
+    change: Augmentation,
+    folder: Path,
+    precision: torch.dtype,
+    device: torch.device = _CPU,
+    group: Group = ALONE,
+    *,
+    pool: NDArray[np.int64] | None = None,
+    sees_views: bool = True,
+) -> Targets:
+    """Loads teachers; their files are in a folder inside `folder` that is named by all that they depend on.
+
+    Args:
+        paths: models and runs, and `.onnx` files of bitmap teachers.
+        pool: int64 (M,), ascending, the drawings that may be asked about; by default all training drawings.
+        sees_views: whether teachers that read strokes see the views of `change`; else all see drawings as they stand.
+
+    Raises:
+        WeightsError, CategoryError, ModelNameError: a teacher that cannot be loaded.
+        ConfigError: one that knows none of `classes`, or that there is none that knows them all.
+    """
+    label_map = data.label_map(classes)
+    trained = data.indices("train")
+    labels = label_map[data.labels]
+    kin = augmentation.kin(data, trained, label_map)
+    opened: list[tuple[str, Teacher]] = []
+    facts: list[dict[str, Any]] = []
+    configured: list[list[Any]] = []
+    for path in paths:
+        if path.endswith(".onnx"):
+            from quickstroke.training.bitmap_teacher import BitmapTeacher
+
+            network = BitmapTeacher(path)
+            known, columns = _columns(path, classes, network.classes)
+            ask: Any = partial(_ask_bitmaps, network, data, columns)
+            opened.append((path, Teacher(network.path.stem, network.sha256, known, ask, False)))
+            facts.append(network.facts())
+            configured.append([network.sha256, "bitmaps", list(network.classes)])
+            continue
+        loaded = loading.load_model(cards.find_model(path))
+        known, columns = _columns(path, classes, loaded.classes)
+        model = loaded.model.requires_grad_(False).to(device)
+        if model.config.reading == "padded":
+            few = [trained[labels[trained] == k][:_DRAWINGS_A_CLASS] for k in known]
+            statistics.reestimate_batchnorm(model, data, np.concatenate(few))
+        model.precision = model.precision_without_gradient = precision
+        ask = partial(_ask_views, model, data, columns, change, kin, device)
+        facts.append(_facts(loaded))
+        opened.append((path, Teacher(loaded.name, facts[-1]["sha256"], known, ask, sees_views, loaded)))
+        configured.append([facts[-1]["sha256"], serialize.to_json(model.config), list(loaded.classes)])
+    opened.sort(key=lambda pair: -len(pair[1].known))
+    path, first = opened[0]
+    if len(first.known) < len(classes):
+        missing = [word for k, word in enumerate(classes) if k not in first.known]
+        raise ConfigError(
+            f"teacher {path}: does not know {len(missing)} of the classes, such as {missing[0]!r}; one that knows only "
+            "some needs one beside it that knows all"
+        )
+    key = {
+        "version": _VERSION,
+        "dataset": data.manifest_sha256,
+        "classes": list(classes),
+        "teachers": configured,
+        "precision": str(precision),
+        "augmentation": change.of_view,
+    }
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    pool = trained if pool is None else pool
+    teachers = tuple(teacher for _, teacher in opened)
+    return Targets(teachers, facts, data, classes, labels, pool, kin, folder / name, device, group)
+
+
+def _columns(path: str, classes: Sequence[str], words: Sequence[str]) -> tuple[NDArray[np.int64], list[int]]:
+    """Which of `classes` a teacher of `words` knows (S,), and where they are among its own.
+
+    Raises:
+        ConfigError: it knows none.
+    """
+    known = np.array([k for k, word in enumerate(classes) if word in words], np.int64)
+    if not len(known):
+        raise ConfigError(f"teacher {path}: does not know {len(classes)} of the classes, such as {classes[0]!r}")
+    return known, [words.index(classes[k]) for k in known]
+
+
+def _ask_bitmaps(
+    network: "BitmapTeacher",
+    data: PreparedDataset,
+    columns: list[int],
+    indices: NDArray[np.int64],
+    view_seeds: None,
+) -> NDArray[np.float32]:
+    return network.log_probabilities(data, indices)[:, columns]
+
+
+def _ask_views(
+    model: StrokeClassifier,
+    data: PreparedDataset,
+    columns: list[int],
+    change: Augmentation,
+    kin: Kin,
+    device: torch.device,
+    indices: NDArray[np.int64],
+    view_seeds: NDArray[np.uint64] | None,
+) -> NDArray[np.float32]:
+    config = model.config
+    if view_seeds is None:
+        points, lengths = batches.points_of(data, indices, config.max_padding, config.preprocessing)
+    else:
+        points, lengths = augmentation.gather(
+            data, indices, view_seeds, None, change, config.max_padding, config.preprocessing, kin
+        )
+    with torch.inference_mode():
+        logits = model(put(points, device), put(lengths, device))
+    return cast(NDArray[np.float32], logits.cpu()[:, columns].numpy())
+
+
+def _facts(loaded: loading.LoadedModel) -> dict[str, Any]:
+    """What a run and a card say of a teacher."""
+    card = loaded.card or {}
+    # A bare file comes without a card, but where its licence is beside it that can be said.
+    beside = first_line_of(loaded.path.parent / "LICENSE")
+    trained_on: Any = card.get("data", "")
+    if not card and loaded.model.config.reading == "padded":
+        trained_on = "the 2020 project's drawings: 20,000 of each of its 100 categories of Quick, Draw!"
+    return {
+        "name": loaded.name,
+        "sha256": sha256_of(loaded.path),
+        "licence": card.get("licence") or beside,
+        "trained_on": trained_on,
+    }
+
+
+def soften(
+    said: NDArray[Any],
+    labels: NDArray[np.int64],
+    teacher_weight: float,
+    label_odds: float,
+    temperature: float,
+    label_smoothing: float,
+) -> Tensor:
+    """Targets float32 (B, K): logarithms (B, K) of what teachers say, and beside it the label (B,), -1 for none."""
+    targets = np.exp(said.astype(np.float32) / temperature)
+    known = np.flatnonzero(labels >= 0)
+    targets[known, labels[known]] *= label_odds
+    targets /= targets.sum(1, keepdims=True)
+    targets[known] *= teacher_weight
+    n_classes = targets.shape[1]
+    targets[known] += (1 - teacher_weight) * label_smoothing / n_classes
+    targets[known, labels[known]] += (1 - teacher_weight) * (1 - label_smoothing)
+    return torch.from_numpy(targets)

@@ -1,0 +1,159 @@
+"""What an epoch trains on: its drawings, their order, and the points of a step on their device."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from quickstroke.config.model import ModelConfig
+from quickstroke.config.training import TrainConfig
+from quickstroke.data import augmentation, batches
+from quickstroke.data.augmentation import change_of
+from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.on_device import OnDevice
+from quickstroke.runtime.device import put
+from quickstroke.runtime.distributed import Group
+from quickstroke.training.checkpoint import State
+from quickstroke.training.distillation import seeds_of_views, soften
+
+
+def epoch_drawings(config: TrainConfig, data: PreparedDataset, indices: Any, label_map: Any, epoch: int) -> Any:
+    """The drawings int64 (N,) of an epoch, ascending, some more than once: a function of seed and epoch alone.
+
+    With teachers not of the seed either, so that trainings share what these say.
+    """
+    if not (config.balance or config.unlabelled):
+        return indices
+    rng = np.random.default_rng([view(config, epoch)] if _shares_views(config) else [config.seed, epoch, 1])
+    labels = data.labels[indices]
+    own = label_map[labels] >= 0
+    n_other = 0 if own.all() else round(config.unlabelled * len(indices))
+    parts = ((own, len(indices) - n_other), (~own, n_other))
+    taken = [batches.rebalanced(indices[part], labels[part], config.balance, n, rng) for part, n in parts]
+    return np.sort(np.concatenate(taken))
+
+
+def epoch_batches(config: TrainConfig, n_points: Any, epoch: int) -> list[Any]:
+    """The batches of an epoch, as places among its drawings: a function of seed and epoch alone.
+
+    So resuming finds the same.
+    """
+    rng = np.random.default_rng([config.seed, epoch])
+    # Millions of drawings take half the memory so.
+    places = np.arange(len(n_points), dtype=np.int32 if len(n_points) < 2**31 else np.int64)
+    if config.recipe == "2020":
+        return batches.shuffled(places, config.batch_size, rng)
+    return batches.shuffled_by_length(places, n_points, config.batch_size, rng)
+
+
+class Share(NamedTuple):
+    """Drawings of a batch that one process computes together.
+
+    Attributes:
+        points: float32 (B, T, C), on the device as all are.
+        lengths: int64 (B,).
+        goal: classes int64 (B,), or probabilities float32 (B, K).
+        part: of the batch.
+        is_last: of this process's.
+    """
+
+    points: Tensor
+    lengths: Tensor
+    goal: Tensor
+    part: float
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Feeder:
+    """What brings the drawings of a step to the device.
+
+    Attributes:
+        there: the same data on the device, if they are.
+        label_map: the model's label of each label of the data, -1 where a drawing is of another class.
+    """
+
+    config: TrainConfig
+    model_config: ModelConfig
+    data: PreparedDataset
+    there: OnDevice | None
+    device: torch.device
+    label_map: NDArray[np.int64]
+    kin: augmentation.Kin | None
+    group: Group
+
+    def shares(
+        self,
+        state: State,
+        drawings: NDArray[np.int64],
+        places: NDArray[Any],
+        said: NDArray[np.float16] | None,
+    ) -> Iterator[Share]:
+        """This process's shares of a batch, one after the other.
+
+        Args:
+            drawings: int64 (M,), those of the epoch.
+            places: int32 or int64 (N,), where those of the batch are among them.
+            said: what teachers said of those of the epoch, (M, K).
+        """
+        config = self.config
+        for own, is_last in _parts(len(places), config.accumulate, self.group):
+            here = places[own]
+            rows = drawings[here]
+            labels = self.label_map[self.data.labels[rows]]
+            if config.augment == "none" and self.there:
+                points, lengths = self.there.gather(rows, config.max_padding, self.model_config.preprocessing)
+            else:
+                points, lengths = (put(array, self.device) for array in self._points(state, drawings, here, own))
+            goal: NDArray[np.int64] | Tensor = labels
+            if said is not None:
+                if config.blend_across:
+                    view_seeds = seeds_of_views(view(config, state.epoch), here)
+                    labels[augmentation.are_across(view_seeds, change_of(config))] = -1
+                values = config.teacher_weight, config.label_odds, config.teacher_temperature, config.label_smoothing
+                goal = soften(said[here], labels, *values)
+            yield Share(points, lengths, put(goal, self.device), len(own) / len(places), is_last)
+
+    def _points(
+        self, state: State, drawings: NDArray[np.int64], places: NDArray[Any], own: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Points (B, T, C) and lengths (B,), augmented as configured; `own` int64 (B,) are places in the batch."""
+        config, preprocessing = self.config, self.model_config.preprocessing
+        rows = drawings[places]
+        if config.augment == "none":
+            return batches.points_of(self.data, rows, config.max_padding, preprocessing)
+        here = config.seed, state.epoch, state.step
+        if _shares_views(config):
+            view_seeds = seeds_of_views(view(config, state.epoch), places)
+        else:
+            view_seeds = augmentation.seeds((*here, 0), own)
+        stroke_seeds = augmentation.seeds((*here, 1), own) if config.augment == "strokes" else None
+        change = change_of(config)
+        return augmentation.gather(
+            self.data, rows, view_seeds, stroke_seeds, change, config.max_padding, preprocessing, self.kin
+        )
+
+
+def _shares_views(config: TrainConfig) -> bool:
+    """Whether teachers are asked about the views that the student sees."""
+    return bool(config.teacher) and config.n_views > 0
+
+
+def view(config: TrainConfig, epoch: int) -> int:
+    """The number of an epoch's views: that of the epoch, counted anew every `n_views` epochs."""
+    return epoch % config.n_views if config.n_views else epoch
+
+
+def _parts(n: int, n_parts: int, group: Group) -> Iterator[tuple[NDArray[np.int64], bool]]:
+    """Which of `n` drawings of a batch this process computes together, part after part, and whether it is the last.
+
+    Every process has as many parts; where drawings are fewer than processes, one may be empty.
+    """
+    own = group.part(np.arange(n))
+    n_parts = min(n_parts, -(-n // group.size))
+    for i in range(n_parts):
+        yield own[i::n_parts], i == n_parts - 1

@@ -1,0 +1,82 @@
+"""The tables that `evaluate` writes."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import quickstroke as qs
+from quickstroke.artifacts.loading import LoadedModel, write_model
+from quickstroke.cli import main, tables
+from quickstroke.errors import ConfigError
+from quickstroke.evaluation.metrics import Evaluation
+
+
+def rows_of(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_words_are_quoted_and_empty_classes_have_no_accuracy(tmp_path):
+    classes = ('say "cheese", please', "café", "t-shirt")
+    labels, predicted = np.array([0, 0, 0, 1]), np.array([0, 2, 0, 0])
+    numbers = np.full(4, 0.5)
+    result = Evaluation(
+        classes, np.arange(4), labels, predicted, numbers, (labels != predicted).astype(np.int64), numbers
+    )
+    tables.write_per_class(tmp_path / "words.csv", result)
+    assert rows_of(tmp_path / "words.csv") == [
+        ["true word", "drawings", "recognised", "accuracy"],
+        [classes[0], "3", "2", str(2 / 3)],
+        [classes[1], "1", "0", "0.0"],
+        [classes[2], "0", "0", ""],
+    ]
+    tables.write_confusion(tmp_path / "confusion.csv", result)
+    assert rows_of(tmp_path / "confusion.csv") == [
+        ["true word", *classes],
+        [classes[0], "2", "0", "1"],
+        [classes[1], "1", "0", "0"],
+        [classes[2], "0", "0", "0"],
+    ]
+    text = (tmp_path / "confusion.csv").read_bytes().decode("utf-8")
+    assert text.startswith('true word,"say ""cheese"", please",café,t-shirt\n') and "\r" not in text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["confusion.csv", "words.csv"]
+
+
+def test_only_new_files_and_tables_are_written(tmp_path):
+    (tmp_path / "drawings.csv").write_text("key_id,drawing\n")
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "old.csv").write_text("true word,cat\n")
+    tables.check_names({"--per-class": (str(tmp_path / "old.csv"),), "--confusion": (str(tmp_path / "new.csv"),)})
+    tables.check_names({"--per-class": None, "--confusion": ()})
+    for names, message in (
+        (("drawings.csv",), "is there and is no such table"),
+        (("folder.csv",), "is there and is no such table"),
+        (("cat.bin",), "expected a FILE.csv"),
+        (("a.csv", "b.csv"), "takes one FILE.csv, got 2"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            tables.check_names({"--per-class": [str(tmp_path / name) for name in names]})
+    with pytest.raises(ConfigError, match=r"--per-class and --confusion both name .*x\.csv"):
+        tables.check_names({"--per-class": ["x.csv"], "--confusion": ["x.csv"]})
+
+
+def test_the_command_writes_them(dataset, tmp_path, capsys):
+    torch.manual_seed(0)
+    model = qs.StrokeClassifier(qs.ModelConfig.from_name("simple_lay1_sz8", n_classes=3)).eval()
+    path = write_model(tmp_path, LoadedModel(model, dataset.classes, None, tmp_path), {})
+    start = ["evaluate", str(path), "--data", str(dataset.path), "--split", "test", "--json"]
+    words, confusion = tmp_path / "words.csv", tmp_path / "confusion.csv"
+    assert main([*start, "--per-class", "--confusion"]) == 0
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    for _ in range(2):  # the second time over the first
+        assert main([*start, "--per-class", str(words), "--confusion", str(confusion)]) == 0
+        assert json.loads(capsys.readouterr().out.splitlines()[-1]) == said
+    assert [row[0] for row in rows_of(words)[1:]] == list(dataset.classes)
+    for row in rows_of(words)[1:]:
+        assert row[1] == "10" and float(row[3]) == pytest.approx(said["per_class"][row[0]], rel=1e-5)
+    assert [[int(n) for n in row[1:]] for row in rows_of(confusion)[1:]] == said["confusion"]
+    assert main([*start, "--per-class", str(path.with_suffix(".json"))]) == 2
+    assert "expected a FILE.csv" in capsys.readouterr().err

@@ -1,0 +1,634 @@
+"""Augmentation: each change alone is what it says, and all together depend on nothing but their seeds."""
+
+from dataclasses import fields, replace
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from quickstroke.config.model import Preprocessing
+from quickstroke.data import batches
+from quickstroke.data.augmentation import STROKES, Augmentation, are_across, gather, kin, seeds
+from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.memory import MemoryDataset
+from quickstroke.data.points import to_points
+from quickstroke.errors import ConfigError
+
+Strokes = list[NDArray[np.uint8]]
+Points = NDArray[np.float32]
+
+NAMES = tuple(field.name for field in fields(Augmentation))
+VIEW = ("blend", "turn", "shear", "stretch", "loosen", "wave", "jitter", "spin", "blend_across")
+PREPROCESSINGS = get_args(Preprocessing)
+# A stroke from corner to corner: the bounding box is the same whatever happens inside it.
+DIAGONAL = np.array([[0, 0], [255, 255]], np.uint8)
+
+any_strokes = st.lists(hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.just(2))), min_size=1, max_size=6)
+some_drawings = st.lists(any_strokes, min_size=1, max_size=6)
+any_seed = st.integers(0, 2**64 - 1)
+
+
+def memory(*drawings: Strokes) -> MemoryDataset:
+    return MemoryDataset(("a",), [(0, strokes) for strokes in drawings])
+
+
+def words(n: int, seed: int) -> NDArray[np.uint64]:
+    return np.random.default_rng(seed).integers(0, 2**64, n, np.uint64)
+
+
+def changed(strokes: Strokes, seed: int, **changes: float) -> Points:
+    """The points (T, 5) of one drawing, by `pos5`."""
+    own = np.array([seed], np.uint64)
+    points, lengths = gather(
+        memory(strokes), np.array([0]), own, own + np.uint64(1), Augmentation(**changes), 1000, "pos5"
+    )
+    assert points.shape[1] == lengths[0]
+    result: Points = points[0]
+    return result
+
+
+def placed(points: Points) -> list[Any]:
+    """The places in a drawing by `pos5`, stroke by stroke."""
+    return np.split(points[:, 2:4], np.flatnonzero(points[:, 4])[:-1] + 1)
+
+
+def near(ours: Any, theirs: Any) -> bool:
+    return len(ours) == len(theirs) and np.allclose(ours, theirs, rtol=0, atol=2e-6)
+
+
+def places(strokes: Strokes) -> list[Any]:
+    return placed(to_points(strokes, 1000, "pos5"))
+
+
+# --- all together
+
+
+@pytest.mark.parametrize("with_strokes", [False, True])
+@pytest.mark.parametrize("preprocessing", PREPROCESSINGS)
+@settings(deadline=None)
+@given(drawings=some_drawings, max_padding=st.sampled_from([1, 5, 100]), seed=st.integers(0, 99))
+def test_without_a_change_the_points_are_those_of_batches(
+    with_strokes: bool, preprocessing: Preprocessing, drawings: list[Strokes], max_padding: int, seed: int
+) -> None:
+    data, n = memory(*drawings), len(drawings)
+    order = np.random.default_rng(seed).permutation(n)
+    expected = batches.gather(data, order, np.zeros(1, np.int64), max_padding, preprocessing)
+    stroke_seeds = words(n, seed + 1) if with_strokes else None
+    points, lengths = gather(data, order, words(n, seed), stroke_seeds, Augmentation(), max_padding, preprocessing)
+    assert points.dtype == np.float32 and lengths.dtype == np.int64
+    assert lengths.tolist() == expected.lengths.tolist()
+    np.testing.assert_allclose(points, expected.points, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("with_strokes", [False, True])
+@settings(deadline=None)
+@given(drawings=some_drawings, seed=st.integers(0, 99))
+def test_a_drawing_depends_on_its_own_seeds_alone(with_strokes: bool, drawings: list[Strokes], seed: int) -> None:
+    data, n = memory(*drawings), len(drawings)
+    view_seeds, stroke_seeds = words(n, seed), words(n, seed + 1)
+
+    def gathered(order: NDArray[np.int64]) -> tuple[Points, NDArray[np.int64]]:
+        own = stroke_seeds[order] if with_strokes else None
+        change = replace(STROKES, spin=0.3, unfinished=0.3)
+        return gather(data, order, view_seeds[order], own, change, 30, "pos5")
+
+    order = np.random.default_rng(seed).permutation(n)
+    together, lengths = gathered(order)
+    for row, length, index in zip(together, lengths, order, strict=True):
+        alone, own_length = gathered(np.array([index]))
+        assert own_length[0] == length
+        assert np.array_equal(alone[0], row[:length])
+
+
+@pytest.mark.parametrize("preprocessing", PREPROCESSINGS)
+@settings(deadline=None)
+@given(
+    drawings=some_drawings,
+    values=st.fixed_dictionaries({name: st.floats(0, 1) for name in NAMES}),
+    max_padding=st.sampled_from([1, 5, 100]),
+    seed=st.integers(0, 99),
+)
+def test_any_augmentation_is_finite_and_no_longer_than_asked(
+    preprocessing: Preprocessing, drawings: list[Strokes], values: dict[str, float], max_padding: int, seed: int
+) -> None:
+    n = len(drawings)
+    points, lengths = gather(
+        memory(*drawings),
+        np.arange(n),
+        words(n, seed),
+        words(n, seed + 1),
+        Augmentation(**values),
+        max_padding,
+        preprocessing,
+    )
+    assert np.isfinite(points).all()
+    assert lengths.max() == points.shape[1] <= max_padding
+    assert lengths.min() >= (preprocessing == "pos5")
+    assert not points[np.arange(points.shape[1]) >= lengths[:, None]].any()
+    assert set(points[..., -1].ravel().tolist()) <= {0.0, 1.0}
+
+
+def test_no_drawing_is_an_empty_batch(dataset: PreparedDataset) -> None:
+    none = np.empty(0, np.uint64)
+    points, lengths = gather(dataset, np.empty(0, np.int64), none, none, STROKES, 100, "pos5")
+    assert points.shape == (0, 0, 5) and len(lengths) == 0
+
+
+def test_a_view_does_not_depend_on_the_seeds_of_strokes(dataset: PreparedDataset) -> None:
+    indices, view_seeds = np.arange(40), words(40, 1)
+    view = Augmentation(**{name: getattr(STROKES, name) for name in VIEW})
+    expected, lengths = gather(dataset, indices, view_seeds, None, STROKES, 100, "pos5")
+    for change, stroke_seeds in ((view, None), (view, words(40, 2)), (view, words(40, 3))):
+        points, own = gather(dataset, indices, view_seeds, stroke_seeds, change, 100, "pos5")
+        assert np.array_equal(own, lengths) and np.array_equal(points, expected)
+
+
+def test_the_way_of_drawing_does_not_depend_on_the_seeds_of_views(dataset: PreparedDataset) -> None:
+    indices, stroke_seeds = np.arange(40), words(40, 1)
+    change = replace(STROKES, unfinished=0.3, **dict.fromkeys(VIEW, 0.0))
+    one, other = (gather(dataset, indices, words(40, k), stroke_seeds, change, 100, "pos5")[0] for k in (2, 3))
+    assert np.array_equal(one, other)
+
+
+def test_other_seeds_make_another_drawing(dataset: PreparedDataset) -> None:
+    indices = np.arange(40)
+    one, other = (gather(dataset, indices, words(40, k), None, STROKES, 100, "pos5")[0] for k in (2, 3))
+    n = min(one.shape[1], other.shape[1])
+    assert (np.abs(one[:, :n] - other[:, :n]).max(axis=(1, 2)) > 1e-3).all()
+
+
+def test_seeds_go_by_index_and_base() -> None:
+    indices = np.arange(1000)
+    first = seeds((3, 5), indices)
+    assert first.dtype == np.uint64 and len(set(first.tolist())) == 1000
+    order = np.random.default_rng(0).permutation(1000)
+    assert np.array_equal(seeds((3, 5), indices[order]), first[order])
+    for base in ((5, 3), (3, 6), (3,)):
+        assert not set(seeds(base, indices).tolist()) & set(first.tolist())
+
+
+def test_neighbours_are_changed_independently() -> None:
+    """How far one drawing is turned says nothing of the next one, which may be another view of the same drawing."""
+    angles = np.array([angle_of(int(seed)) for seed in seeds((0,), np.arange(3000))])
+    for lag in (1, 2, 3):
+        assert abs(np.corrcoef(angles[:-lag], angles[lag:])[0, 1]) < 0.08  # over four standard errors
+
+
+# --- each change alone: of shape
+
+
+@settings(deadline=None)
+@given(strokes=any_strokes, seed=any_seed)
+def test_mirrored_is_left_for_right(strokes: Strokes, seed: int) -> None:
+    mirrored = [np.column_stack([255 - stroke[:, 0], stroke[:, 1]]) for stroke in strokes]
+    assert near(changed(strokes, seed, mirror=1.0), to_points(mirrored, 1000, "pos5"))
+
+
+def matrix_of(strokes: Strokes, seed: int, **changes: float) -> NDArray[np.float64]:
+    """The matrix (2, 2) that leads from the old places to the new ones; there has to be one."""
+    old, new = np.concatenate(places(strokes)), changed(strokes, seed, **changes)[:, 2:4]
+    solution = np.linalg.lstsq(np.column_stack([old, np.ones(len(old))]), new, rcond=None)[0]
+    np.testing.assert_allclose(np.column_stack([old, np.ones(len(old))]) @ solution, new, rtol=0, atol=1e-5)
+    matrix: NDArray[np.float64] = solution[:2].T.astype(np.float64)
+    return matrix
+
+
+def angle_of(seed: int) -> float:
+    a = matrix_of(HOUSE, seed, turn=0.1)
+    return float(np.arctan2(a[1, 0], a[0, 0]))
+
+
+HOUSE: Strokes = [np.array([[0, 90], [10, 255], [200, 240], [210, 100], [0, 90]]), np.array([[0, 90], [99, 0]])]
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_turned_keeps_angles(seed: int) -> None:
+    a = matrix_of(HOUSE, seed, turn=0.3)
+    assert np.allclose(a.T @ a, np.eye(2) * (a.T @ a)[0, 0], atol=1e-5)
+    assert np.linalg.det(a) > 0 and abs(a[0, 1]) > 1e-4
+
+
+def test_spun_is_turned_by_any_angle() -> None:
+    quarters = set()
+    for seed in range(40):
+        a = matrix_of(HOUSE, seed, spin=1.0)
+        assert np.allclose(a.T @ a, np.eye(2) * (a.T @ a)[0, 0], atol=1e-5) and np.linalg.det(a) > 0
+        quarters.add(int(np.arctan2(a[1, 0], a[0, 0]) // (np.pi / 2)))
+    assert quarters == {-2, -1, 0, 1}
+    # Some of them are; the others stay as they are.
+    kept = [np.allclose(matrix_of(HOUSE, seed, spin=0.5), np.eye(2), atol=1e-5) for seed in range(40)]
+    assert 10 <= sum(kept) <= 30
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_sheared_keeps_heights(seed: int) -> None:
+    a = matrix_of(HOUSE, seed, shear=0.3)
+    assert a[1, 0] == pytest.approx(0, abs=1e-5) and a[0, 0] == pytest.approx(a[1, 1], abs=1e-5)
+    assert abs(a[0, 1]) > 1e-4
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_stretched_keeps_both_axes(seed: int) -> None:
+    a = matrix_of(HOUSE, seed, stretch=0.3)
+    assert np.allclose([a[0, 1], a[1, 0]], 0, atol=1e-5)
+    assert abs(np.log(a[0, 0] / a[1, 1])) > 1e-4
+
+
+def test_stretch_is_the_deviation_of_the_logarithm_of_width_over_height() -> None:
+    ratios = []
+    for seed in range(400):
+        a = matrix_of(HOUSE, seed * 7919, stretch=0.2)
+        ratios.append(np.log(a[0, 0] / a[1, 1]))
+    assert np.std(ratios) == pytest.approx(0.2, rel=0.15)
+    assert np.mean(ratios) == pytest.approx(0, abs=0.03)
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_loosened_strokes_keep_their_shapes(seed: int) -> None:
+    strokes = [HOUSE[0], np.array([[40, 120], [90, 200], [120, 130], [60, 110]], np.uint8)]
+    new, old = placed(changed(strokes, seed, loosen=0.1)), places(strokes)
+    sizes = []
+    for ours, theirs in zip(new, old, strict=True):
+        ours, theirs = ours - ours.mean(axis=0), theirs - theirs.mean(axis=0)
+        matrix = np.linalg.lstsq(theirs, ours, rcond=None)[0]
+        np.testing.assert_allclose(theirs @ matrix, ours, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(matrix.T @ matrix, np.eye(2) * np.linalg.det(matrix), rtol=0, atol=1e-4)
+        sizes.append(np.linalg.det(matrix))
+    assert abs(np.log(sizes[0] / sizes[1])) > 1e-3
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_a_wave_bends_places_not_points(seed: int) -> None:
+    line = np.column_stack([np.arange(0, 256, 5), np.arange(0, 256, 5)]).astype(np.uint8)
+    points = changed([line, line], seed, wave=0.05)
+    there, again = placed(points)
+    assert near(there, again)
+    assert np.abs(there - line / 255 + 0.5).max() > 1e-3
+    # smooth: neighbours stay neighbours
+    assert np.abs(np.diff(there, axis=0)).max() < 0.05
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_jitter_moves_each_point_a_little(seed: int) -> None:
+    stroke = np.array([[50, 60]] * 40, np.uint8)
+    new = changed([DIAGONAL, stroke], seed, jitter=0.01)[2:, 2:4]
+    old = to_points([DIAGONAL, stroke], preprocessing="pos5")[2:, 2:4]
+    moved = np.abs(new - old)
+    assert 0 < moved.max() < 3.5 * 0.01 * 2.1  # the corners have moved, too
+    assert len(np.unique(new, axis=0)) == 40
+
+
+@settings(deadline=None)
+@given(strokes=any_strokes, part=st.floats(0, 1), seed=any_seed)
+def test_only_points_inside_strokes_are_left_out(strokes: Strokes, part: float, seed: int) -> None:
+    new = placed(changed([DIAGONAL, *strokes], seed, drop_points=part))
+    old = places([DIAGONAL, *strokes])
+    assert len(new) == len(old)
+    for ours, theirs in zip(new, old, strict=True):
+        assert near(ours[[0, -1]], theirs[[0, -1]])
+        left = iter(theirs)
+        assert all(any(near(point, other) for other in left) for point in ours)  # in their order
+
+
+def test_points_are_left_out_at_most_as_often_as_asked() -> None:
+    stroke = np.array([[k % 256, k // 4] for k in range(402)], np.uint8)
+    kept = [len(changed([stroke], seed * 7919, drop_points=0.5)) - 2 for seed in range(200)]  # no corner but one
+    assert min(kept) > 400 * 0.4 and max(kept) > 380
+    assert np.mean(kept) == pytest.approx(300, rel=0.05)
+
+
+# --- blended with another drawing
+
+
+def blended(strokes: Strokes, other: Strokes, seed: int) -> list[Any]:
+    """The places of a drawing that is blended with another one, stroke by stroke."""
+    data, own = memory(strokes, other), np.array([seed], np.uint64)
+    whom = kin(data, np.array([1]), np.array([0]))
+    points, _ = gather(data, np.array([0]), own, None, Augmentation(blend=1.0), 1000, "pos5", whom)
+    return placed(points[0])
+
+
+@settings(deadline=None)
+@given(stroke=hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.just(2))), seed=any_seed)
+def test_blended_with_itself_a_drawing_stays(stroke: NDArray[np.uint8], seed: int) -> None:
+    assert near(blended([stroke], [stroke], seed)[0], places([stroke])[0])
+    assert near(np.concatenate(blended(HOUSE, HOUSE, seed)), np.concatenate(places(HOUSE)))
+
+
+@settings(deadline=None)
+@given(one=any_strokes, other=any_strokes, seed=any_seed)
+def test_blending_keeps_how_many_strokes_and_points_there_are(one: Strokes, other: Strokes, seed: int) -> None:
+    new = blended(one, other, seed)
+    assert list(map(len, new)) == list(map(len, one)) and np.isfinite(np.concatenate(new)).all()
+
+
+SQUARE = np.array([[0, 0], [200, 0], [200, 200], [0, 200], [0, 0]], np.uint8)
+BEND = np.array([[20, 20], [90, 40], [180, 160]], np.uint8)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_blending_minds_neither_direction_nor_order_nor_where_a_closed_stroke_begins(seed: int) -> None:
+    elsewhere = np.roll(SQUARE[:-1], 2, axis=0)
+    elsewhere = np.concatenate([elsewhere, elsewhere[:1]])
+    for other in (
+        [SQUARE[::-1], BEND],
+        [SQUARE, BEND[::-1]],
+        [BEND, SQUARE],
+        [elsewhere, BEND],
+        [elsewhere[::-1], BEND],
+    ):
+        assert near(np.concatenate(blended([SQUARE, BEND], other, seed)), np.concatenate(places([SQUARE, BEND])))
+
+
+def test_each_stroke_goes_a_part_of_the_way_of_its_own_all_its_points_alike() -> None:
+    # Side by side in a box of the same middle and size: heights alone differ.
+    line, hill = (
+        [DIAGONAL, *(np.array([[x, y], [x + 40, y], [x + 100, y]], np.uint8) for x in (0, 120))] for y in (80, 180)
+    )
+    parts = []
+    for seed in range(300):
+        new = blended(line, hill, seed * 7919)
+        assert near(new[0], places(line)[0])
+        own = []
+        for before, after in zip(places(line)[1:], new[1:], strict=True):
+            moved = (after[:, 1] - before[:, 1]) * 255 / 100
+            assert np.allclose(moved, moved[0], atol=1e-4) and near(after[:, 0], before[:, 0])
+            own.append(moved[0])
+        parts.append(own)
+    assert 0 <= np.min(parts) < 0.05 and 0.65 < np.max(parts) <= 0.7
+    assert np.mean(parts, axis=0) == pytest.approx([0.35, 0.35], abs=0.05)
+    assert abs(np.corrcoef(np.transpose(parts))[0, 1]) < 0.2
+
+
+def test_the_most_similar_of_four_is_the_one_to_blend_with() -> None:
+    similar, other = [SQUARE, BEND + np.array([0, 8], np.uint8)], [BEND // 4, SQUARE // 3]
+    data = memory([SQUARE, BEND], similar, other, other, other)
+    whom = kin(data, np.arange(1, 5), np.array([0]))
+    same = np.concatenate(places([SQUARE, BEND]))
+    near_ones = 0
+    for seed in range(500):
+        own = np.array([seed * 7919], np.uint64)
+        points, _ = gather(data, np.array([0]), own, None, Augmentation(blend=1.0), 1000, "pos5", whom)
+        near_ones += bool(np.abs(np.concatenate(placed(points[0])) - same).max() < 0.04)
+    assert near_ones / 500 == pytest.approx(1 - 0.75**4, abs=0.07)
+
+
+def test_of_few_kin_a_drawing_may_find_itself_alone() -> None:
+    data = memory([SQUARE, BEND], HOUSE)
+    whom = kin(data, np.array([0]), np.array([0]))
+    own = np.array([7], np.uint64)
+    points, _ = gather(data, np.array([0]), own, None, Augmentation(blend=1.0), 1000, "pos5", whom)
+    assert near(np.concatenate(placed(points[0])), np.concatenate(places([SQUARE, BEND])))
+
+
+def test_kin_of_unsorted_labels_are_sorted_by_class() -> None:
+    data = memory([SQUARE], [BEND], [SQUARE], [BEND])
+    data.labels[:] = [1, 0, 1, 0]
+    order, begins, ends = kin(data, np.arange(4), np.array([0, 1]))
+    assert [order[begin:end].tolist() for begin, end in zip(begins, ends, strict=True)] == [[1, 3], [0, 2]]
+
+
+def test_so_many_are_blended() -> None:
+    data, whom = memory([SQUARE, BEND], [BEND, BEND + 40]), None
+    same = places([SQUARE, BEND])
+    whom = kin(data, np.array([1]), np.array([0]))
+    often = 0
+    for seed in range(500):
+        own = np.array([seed * 7919], np.uint64)
+        points, _ = gather(data, np.array([0]), own, None, Augmentation(blend=0.3), 1000, "pos5", whom)
+        often += not near(np.concatenate(placed(points[0])), np.concatenate(same))
+    assert often / 500 == pytest.approx(0.3, abs=0.07)
+
+
+def test_kin_are_drawings_of_ones_own_class_and_for_unknown_classes_all(dataset: PreparedDataset) -> None:
+    trained = dataset.indices("train")
+    order, begins, ends = kin(dataset, trained, np.array([1, -1, 0]))
+    for label in (0, 2):
+        own = order[begins[label] : ends[label]]
+        assert sorted(own) == trained[dataset.labels[trained] == label].tolist()
+    assert sorted(order[begins[1] : ends[1]]) == trained.tolist()
+
+
+def test_some_blends_are_with_a_drawing_of_any_category() -> None:
+    data = memory([SQUARE, BEND], [BEND, BEND + 40])
+    data.labels[:] = [0, 1]
+    whom = kin(data, np.arange(2), np.array([0, 1]))  # of its own category there is none but itself
+    change, own = Augmentation(blend=0.6, blend_across=0.5), words(2000, 3)
+    same, across = np.concatenate(places([SQUARE, BEND])), are_across(own, change)
+    moved = np.zeros(2000, bool)
+    for k in range(2000):
+        points, _ = gather(data, np.array([0]), own[k : k + 1], None, change, 1000, "pos5", whom)
+        moved[k] = not near(np.concatenate(placed(points[0])), same)
+    assert across.mean() == pytest.approx(0.3, abs=0.04)
+    assert not moved[~across].any()
+    # One in sixteen finds itself four times.
+    assert moved[across].mean() == pytest.approx(15 / 16, abs=0.04)
+    assert not are_across(own, Augmentation(blend=0.6)).any()
+
+
+def test_without_kin_nothing_is_blended(dataset: PreparedDataset) -> None:
+    indices, own = np.arange(40), words(40, 1)
+    plain = gather(dataset, indices, own, None, Augmentation(), 100, "pos5")[0]
+    assert np.array_equal(gather(dataset, indices, own, None, Augmentation(blend=1.0), 100, "pos5")[0], plain)
+
+
+# --- each change alone: of strokes
+
+
+def as_keys(strokes: list[Any]) -> list[Any]:
+    return [tuple(map(tuple, np.round(stroke, 5) + 0.0)) for stroke in strokes]
+
+
+def numbered(n: int) -> Strokes:
+    """Strokes that are told apart by place and direction, in a fixed bounding box."""
+    return [DIAGONAL, *[np.array([[20, 10 * k], [40, 10 * k + 3], [90, 10 * k]], np.uint8) for k in range(1, n)]]
+
+
+def test_reordered_has_every_stroke_once_in_any_order() -> None:
+    strokes = numbered(4)
+    wanted, seen = as_keys(places(strokes)), set()
+    for seed in range(200):
+        new = as_keys(placed(changed(strokes, seed * 7919, reorder=1.0)))
+        assert sorted(new) == sorted(wanted)
+        seen.add(tuple(wanted.index(stroke) for stroke in new))
+    assert len(seen) == 24
+
+
+def test_backwards_turns_some_strokes_round_in_place() -> None:
+    strokes = numbered(4)
+    wanted, turned = places(strokes), np.zeros(4)
+    for seed in range(300):
+        for k, (ours, theirs) in enumerate(
+            zip(placed(changed(strokes, seed * 7919, backwards=1.0)), wanted, strict=True)
+        ):
+            is_turned = not near(ours, theirs)
+            assert near(ours, theirs[::-1] if is_turned else theirs)
+            turned[k] += is_turned
+    assert turned / 300 == pytest.approx(0.5, abs=0.1)
+
+
+@settings(deadline=None)
+@given(strokes=any_strokes, seed=any_seed)
+def test_one_stroke_is_left_out_of_three_or_more(strokes: Strokes, seed: int) -> None:
+    new = changed(strokes, seed, drop_stroke=1.0)
+    if len(strokes) < 3:
+        assert near(new, to_points(strokes, 1000, "pos5"))
+    else:
+        without = (to_points(strokes[:k] + strokes[k + 1 :], 1000, "pos5") for k in range(len(strokes)))
+        assert any(near(new, points) for points in without)
+
+
+def test_every_stroke_may_be_the_one_left_out() -> None:
+    strokes = numbered(4)
+    without = [to_points(strokes[:k] + strokes[k + 1 :], 1000, "pos5") for k in range(4)]
+    drawn = [changed(strokes, seed * 7919, drop_stroke=1.0) for seed in range(60)]
+    assert [sum(near(points, each) for points in drawn) > 0 for each in without] == [True] * 4
+
+
+@settings(deadline=None)
+@given(strokes=any_strokes, part=st.floats(0, 1), seed=any_seed)
+def test_midpoints_are_between_two_points_and_at_most_one_there(strokes: Strokes, part: float, seed: int) -> None:
+    new = placed(changed(strokes, seed, midpoints=part))
+    old = places(strokes)
+    assert len(new) == len(old) and sum(map(len, new)) <= 2 * sum(map(len, old))
+    for ours, theirs in zip(new, old, strict=True):
+        ends = {0}  # how many of the new points may stand for the old ones so far
+        for before, point in zip([theirs[0], *theirs[:-1]], theirs, strict=True):
+            ends |= {at + 1 for at in ends if near(ours[at : at + 1], [(before + point) / 2])}
+            ends = {at + 1 for at in ends if near(ours[at : at + 1], [point])}
+        assert len(ours) in ends
+
+
+def test_midpoints_are_as_many_as_asked() -> None:
+    stroke = np.array([[k % 256, k // 4] for k in range(401)], np.uint8)
+    added = [len(changed([stroke], seed * 7919, midpoints=0.5)) - 401 for seed in range(200)]
+    assert min(added) >= 0 and max(added) < 400 * 0.6
+    assert np.mean(added) == pytest.approx(100, rel=0.15)
+
+
+@settings(deadline=None)
+@given(strokes=any_strokes, seed=any_seed)
+def test_lifted_strokes_go_on_where_the_pen_was_lifted(strokes: Strokes, seed: int) -> None:
+    new = placed(changed(strokes, seed, lift=1.0))
+    for old in places(strokes):
+        ours = new.pop(0)
+        while len(ours) < len(old):
+            piece = new.pop(0)
+            assert len(ours) > 1 and near(ours[-1:], piece[:1])
+            ours = np.concatenate([ours, piece[1:]])
+        assert near(ours, old)
+    assert not new
+
+
+def test_pens_are_lifted_as_often_as_asked() -> None:
+    stroke = np.array([[k % 256, k // 4] for k in range(401)], np.uint8)
+    lifted = [len(placed(changed([stroke], seed * 7919, lift=1.0))) - 1 for seed in range(200)]
+    assert max(lifted) < 400 * 0.32
+    assert np.mean(lifted) == pytest.approx(400 / 8, rel=0.15)
+
+
+def test_retraced_strokes_come_once_more_and_nearly_where_they_were() -> None:
+    strokes = numbered(4)
+    again = []
+    for seed in range(200):
+        new = placed(changed(strokes, seed * 7919, retrace=1.0))
+        for old in places(strokes):
+            assert np.allclose(new.pop(0), old, atol=0.05)
+            is_again = bool(new) and len(new[0]) == len(old) and np.allclose(new[0], old[::-1], atol=0.05)
+            again.append(is_again)
+            if is_again:
+                new.pop(0)
+        assert not new
+    assert np.mean(again) == pytest.approx(0.5, abs=0.07)
+
+
+@settings(deadline=None)
+@given(strokes=any_strokes, seed=any_seed)
+def test_unfinished_is_the_first_points(strokes: Strokes, seed: int) -> None:
+    new = changed(strokes, seed, unfinished=1.0)
+    n, left = sum(map(len, strokes)), len(new)
+    assert np.ceil(0.25 * n) <= left <= np.ceil(0.8 * n)
+    first = []
+    for stroke in strokes:
+        if left > 0:
+            first.append(stroke[:left])
+        left -= len(stroke)
+    assert near(new, to_points(first, 1000, "pos5"))
+
+
+def test_askew_turns_and_stretches_about_so_much() -> None:
+    corner = [np.array([[100, 0], [0, 0], [0, 100]], np.uint8)]
+    angles, logarithms = [], []
+    for seed in range(400):
+        (stroke,) = placed(changed(corner, seed * 7919, askew=0.2))
+        across, down = stroke[0] - stroke[1], stroke[2] - stroke[1]
+        assert abs(across @ down) < 1e-6
+        angles.append(np.arctan2(across[1], across[0]))
+        logarithms.append(np.log(np.hypot(*across) / np.hypot(*down)))
+    for values in (angles, logarithms):
+        assert np.std(values) == pytest.approx(0.2, rel=0.12) and abs(np.mean(values)) < 0.04
+
+
+def test_a_trembling_hand_draws_the_same_strokes_roughly() -> None:
+    strokes, sizes = numbered(4), []
+    for seed in range(200):
+        new = placed(changed(strokes, seed * 7919, tremble=1.0))
+        for ours, theirs in zip(new, places(strokes), strict=True):
+            at = np.linspace(0, 1, 100)[:, None, None]
+            line = (theirs[:-1] + at * np.diff(theirs, axis=0)).reshape(-1, 2)
+            assert np.hypot(*(ours[:, None] - line[None]).transpose(2, 0, 1)).min(1).max() < 0.1
+            assert np.hypot(*(ours[[0, -1]] - theirs[[0, -1]]).T).max() < 0.1
+        sizes.append(len(new[0]))
+    assert min(sizes) == 2 and np.mean(sizes) > 6 and max(sizes) > 25  # points of a straight line
+
+
+def test_a_dot_trembles_to_two_points_of_one_stroke() -> None:
+    for seed in range(20):
+        (stroke,) = placed(changed([np.array([[7, 9]], np.uint8)], seed * 7919, tremble=1.0))
+        assert len(stroke) == 2 and not stroke.any()
+
+
+@pytest.mark.parametrize("name", ["mirror", "reorder", "backwards", "drop_stroke", "unfinished", "tremble"])
+def test_what_has_a_probability_happens_so_often(name: str) -> None:
+    strokes = numbered(9)
+    same = to_points(strokes, 1000, "pos5")
+    often = np.mean([not near(changed(strokes, seed * 7919, **{name: 0.3}), same) for seed in range(500)])
+    assert often == pytest.approx(0.3, abs=0.07)
+
+
+# --- values
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", [-0.1, 1.1, 2, float("nan"), float("inf"), "0.5", None, True])
+def test_impossible_value_is_refused_by_its_key(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"{name} should be "):
+        Augmentation(**{name: value})
+
+
+def test_parameters_are_the_values_in_order() -> None:
+    values = [round(0.01 * k, 2) for k in range(1, len(NAMES) + 1)]
+    assert Augmentation(**dict(zip(NAMES, values, strict=True))).parameters.tolist() == values
+    assert not Augmentation().parameters.any()
+    assert [name for name in NAMES if not getattr(STROKES, name)] == ["spin", "blend_across", "unfinished"]
+    assert Augmentation(**dict(zip(NAMES, values, strict=True))).of_view == values[: len(VIEW)]
+    assert NAMES[: len(VIEW)] == VIEW
+
+
+def test_strength_is_of_what_a_view_does_alone() -> None:
+    change = replace(STROKES, spin=0.3, blend_across=0.2)
+    half = change.with_view(0.5)
+    assert half.of_view == [STROKES.blend, *(0.5 * value for value in STROKES.of_view[1:-2]), 0.3, 0.2]
+    changed = {name for name in NAMES if getattr(half, name) != getattr(change, name)}
+    assert changed == set(VIEW) - {"blend", "spin", "blend_across"}
+    assert change.with_view(1.0) == change
+
+
+def test_a_corner_is_never_left_out() -> None:
+    square = np.array([[0, 0], [100, 2], [200, 0], [200, 200], [0, 200], [0, 0]], np.uint8)
+    sizes = {len(changed([square], seed * 7919, drop_points=1.0)) for seed in range(100)}
+    assert sizes == {5, 6}  # without the point in the middle of a side, or with it

@@ -1,0 +1,102 @@
+"""Products of compiled code against NumPy's, whatever the shapes, by every way that this processor has."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from quickstroke.kernels import gemm
+
+WAYS = {"here": (gemm.pack_here, gemm.multiply_here, gemm.multiply_transposed_here)}
+if gemm.HAS_MKL:
+    WAYS["by MKL"] = (gemm.pack_for_mkl, gemm.multiply_by_mkl, gemm.multiply_transposed_by_mkl)
+
+ways = pytest.mark.parametrize("way", WAYS)
+kinds = pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+# Some are wider than a block, and not a whole number of blocks.
+sizes = st.tuples(st.integers(1, 40), st.integers(1, 70), st.integers(1, 90))
+
+
+def matrix(n_rows: int, n_columns: int, kind: torch.dtype) -> tuple[NDArray[np.float64], NDArray]:
+    """What it is, and as compiled code takes it: in rows of a wider array."""
+    exact = torch.randn(n_rows, n_columns + 3).to(kind)
+    array = exact.view(torch.uint16).numpy() if kind == torch.bfloat16 else exact.numpy()
+    return exact[:, 1:-2].double().numpy(), array[:, 1:-2]
+
+
+@ways
+@kinds
+@settings(deadline=None, max_examples=60)
+@given(sizes=sizes, adds=st.booleans(), seed=st.integers(0, 1000))
+def test_products(way: str, kind: torch.dtype, sizes: tuple[int, int, int], adds: bool, seed: int) -> None:
+    pack, multiply, _ = WAYS[way]
+    torch.manual_seed(seed)
+    n_rows, n_steps, n_columns = sizes
+    (a, a_array), (b, b_array) = matrix(n_rows, n_steps, kind), matrix(n_steps, n_columns, kind)
+    before = np.full((n_rows, n_columns), 0.5 if adds else np.nan, np.float32)
+    out = before.copy()
+    multiply(a_array, pack(b_array), out, adds)
+    expected = a @ b + (before if adds else 0)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=1e-6 * (np.abs(a) @ np.abs(b) + 1).max())
+
+
+@ways
+@kinds
+@settings(deadline=None, max_examples=60)
+@given(
+    n_steps=st.integers(1, 3) | st.integers(500, 600),
+    n_rows=st.integers(1, 40),
+    n_columns=st.integers(1, 70),
+    adds=st.booleans(),
+)
+def test_transposed(way: str, kind: torch.dtype, n_steps: int, n_rows: int, n_columns: int, adds: bool) -> None:
+    torch.manual_seed(n_steps)
+    (a, a_array), (b, b_array) = matrix(n_steps, n_rows, kind), matrix(n_steps, n_columns, kind)
+    before = np.full((n_rows, n_columns), 0.5 if adds else np.nan, np.float32)
+    out = before.copy()
+    WAYS[way][2](a_array, b_array, out, adds)
+    expected = a.T @ b + (before if adds else 0)
+    np.testing.assert_allclose(out, expected, rtol=0, atol=1e-6 * (np.abs(a.T) @ np.abs(b) + 1).max())
+
+
+@ways
+@kinds
+def test_nothing_beside_the_product_is_read_or_written(way: str, kind: torch.dtype) -> None:
+    pack, multiply, multiply_transposed = WAYS[way]
+    (_, a), (_, b) = matrix(13, 21, kind), matrix(21, 37, kind)
+    nan = np.float32(np.nan).view(np.uint32) >> 16 if kind == torch.bfloat16 else np.nan
+    whole = np.full((15, 37), 7, np.float32)
+    for array in (a, b):
+        array.base[:, 0] = array.base[:, -2:] = nan
+    multiply(a, pack(b), whole[1:14], False)
+    assert np.isfinite(whole).all() and (whole[[0, 14]] == 7).all()
+    whole = np.full((23, 37), 7, np.float32)
+    (_, left), (_, right) = matrix(11, 21, kind), matrix(11, 37, kind)
+    for array in (left, right):
+        array.base[:, 0] = array.base[:, -2:] = nan
+    multiply_transposed(left, right, whole[1:22], False)
+    assert np.isfinite(whole).all() and (whole[[0, 22]] == 7).all()
+
+
+@kinds
+def test_what_is_not_finite_is_seen(kind: torch.dtype) -> None:
+    (_, a), (_, b) = matrix(9, 5, kind), matrix(5, 33, kind)
+    a[4, 2] = np.float32(np.inf).view(np.uint32) >> 16 if kind == torch.bfloat16 else np.inf
+    out = np.zeros((9, 33), np.float32)
+    gemm.multiply(a, gemm.pack(b), out, False)
+    assert np.isinf(out[4]).all() and np.isfinite(np.delete(out, 4, axis=0)).all()
+
+
+@settings(deadline=None, max_examples=30)
+@given(sizes=sizes)
+def test_bfloat16_is_widened_where_the_processor_cannot_multiply_it(sizes: tuple[int, int, int]) -> None:
+    """By the code that such a processor runs, after the step that all of them share."""
+    n_rows, n_steps, n_columns = sizes
+    (a, a_array), (b, b_array) = matrix(n_rows, n_steps, torch.bfloat16), matrix(n_steps, n_columns, torch.bfloat16)
+    out = np.empty((n_rows, n_columns), np.float32)
+    widened = gemm._widened(a_array)
+    np.testing.assert_array_equal(widened, a)
+    gemm.multiply_here(a_array, gemm.pack_here(gemm._widened(b_array)), out, False)
+    np.testing.assert_allclose(out, a @ b, rtol=0, atol=1e-6 * (np.abs(a) @ np.abs(b) + 1).max())

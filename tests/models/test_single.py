@@ -1,0 +1,93 @@
+"""One drawing at a time against the same model in PyTorch."""
+
+import numpy as np
+import pytest
+import torch
+
+from quickstroke.artifacts import loading
+from quickstroke.config.model import ModelConfig
+from quickstroke.models import single
+from quickstroke.models.classifier import StrokeClassifier
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+NAMES = (
+    "simple_lay1_sz16",
+    "simple_lay3_sz5",
+    "bilstm_lay2_sz7",
+    "lstm_cv1_6_5_lay2_sz9",
+    "bilstm_cv1_6_3_cv2_5_4_lay2_sz8",
+    "bipool_lay1_sz5",
+    "bipool_cv1_7_4_3_lay1_sz6",
+    "bipool_cv1_16_5_cv2_24_5_2_lay2_sz16",
+    "bipool_cv1_7_4_3_img3_lay1_sz6",
+)
+
+
+def model_of(name: str, **values: object) -> StrokeClassifier:
+    """A model whose every number counts."""
+    torch.manual_seed(len(name))
+    model = StrokeClassifier(ModelConfig.from_name(name, n_classes=9, **values)).eval().requires_grad_(False)  # type: ignore[arg-type]
+    for key, value in model.state_dict().items():
+        if key.startswith(("norm", "image.norm")) or key in ("bn.weight", "bn.bias", "bn.running_mean"):
+            value += 0.3 * torch.randn(value.shape)
+        elif key == "bn.running_var":
+            value *= 1.7
+    return model
+
+
+def drawing(model: StrokeClassifier, n_steps: int) -> torch.Tensor:
+    return torch.randn(1, n_steps, len(model.bn.weight))
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 9, 40])
+@pytest.mark.parametrize("name", NAMES)
+def test_logits_are_those_of_the_model(name: str, n_steps: int) -> None:
+    model = model_of(name, max_padding=40)
+    points = drawing(model, n_steps)
+    expected = model(points, torch.tensor([n_steps]))[0]
+    logits = single.SingleReader(model).logits(points[0].numpy())
+    assert logits.dtype == np.float32
+    torch.testing.assert_close(torch.from_numpy(logits), expected, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("n_steps", [0, 1, 9, 40])
+@pytest.mark.parametrize("name", [name for name in NAMES if "pool" not in name])
+def test_padded_models_see_their_padding(name: str, n_steps: int) -> None:
+    model = model_of(name, max_padding=40, reading="padded")
+    points = drawing(model, n_steps)
+    expected = model(points, torch.tensor([n_steps]))[0]
+    logits = single.SingleReader(model).logits(points[0].numpy())
+    torch.testing.assert_close(torch.from_numpy(logits), expected, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_drawing_without_a_row_is_read_as_the_model_reads_it(name: str) -> None:
+    model = model_of(name)
+    points = drawing(model, 0)
+    expected = model(points, torch.tensor([0]))[0]
+    logits = single.SingleReader(model).logits(points[0].numpy())
+    torch.testing.assert_close(torch.from_numpy(logits), expected, rtol=1e-5, atol=2e-6)
+
+
+def test_a_loaded_model_gives_the_same_probabilities_alone_and_in_company(tmp_path) -> None:
+    model = model_of("bipool_cv1_16_5_cv2_24_5_2_lay2_sz16", max_padding=40)
+    loaded = loading.LoadedModel(model, tuple("abcdefghi"), None, tmp_path)
+    points = drawing(model, 30).numpy()
+    alone = loaded.probabilities(points, np.array([25]))
+    assert alone.shape == (1, 9) and alone.dtype == np.float64 and alone.sum() == pytest.approx(1)
+    for n in (2, 40):
+        together = loaded.probabilities(np.repeat(points, n, axis=0), np.array([25, 30] * (n // 2)))
+        assert together.shape == (n, 9) and together.dtype == np.float64
+        np.testing.assert_allclose(together[::2], np.repeat(alone, n // 2, axis=0), rtol=1e-4)
+        assert not np.allclose(together[0], together[1], rtol=1e-4)  # rows beyond a drawing's end are not read
+
+
+def test_the_weights_are_copies() -> None:
+    model = model_of("bipool_lay1_sz5")
+    points = drawing(model, 12)[0].numpy()
+    reader = single.SingleReader(model)
+    before = reader.logits(points)
+    for parameter in model.parameters():
+        parameter.zero_()
+    assert np.array_equal(reader.logits(points), before)

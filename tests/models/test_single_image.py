@@ -1,0 +1,83 @@
+"""The image of one drawing against the same convolutions in PyTorch."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from quickstroke.kernels import raster
+from quickstroke.models import single_image
+from quickstroke.models.image_branch import ImageReader
+from quickstroke.models.single_image import SingleImageReader, in_one_block
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def reader_of(n_filters: int) -> ImageReader:
+    """Convolutions whose every number counts."""
+    torch.manual_seed(n_filters)
+    reader = ImageReader(n_filters).eval().requires_grad_(False)
+    for norm in reader.norms:
+        norm.weight.add_(0.3 * torch.randn_like(norm.weight))
+        norm.bias.add_(0.3 * torch.randn_like(norm.bias))
+    return reader
+
+
+def drawing(n_steps: int) -> torch.Tensor:
+    """Points (T, 5): a way of `n_steps` that comes near the edges of the image and leaves it, pens up now and then."""
+    points = torch.randn(n_steps, 5)
+    points[:, 2:4] = (points[:, 2:4] / 3).clamp(-0.6, 0.6)
+    points[:, 4] = (torch.arange(n_steps) % 7 == 6).float()
+    return points
+
+
+@pytest.mark.parametrize("n_steps", [0, 1, 2, 40, 300])
+@pytest.mark.parametrize("n_filters", [3, 14, 32, 33])
+def test_features_are_those_of_the_reader(n_filters: int, n_steps: int) -> None:
+    reader, points = reader_of(n_filters), drawing(n_steps)
+    expected = reader(points[None], torch.tensor([n_steps]), torch.float32)[0]
+    features = SingleImageReader(reader).features(points.numpy())
+    assert features.dtype == np.float32 and features.shape == (raster.n_features(n_filters),)
+    torch.testing.assert_close(torch.from_numpy(features), expected, rtol=1e-5, atol=5e-6)
+
+
+def test_rounding_is_no_worse_than_pytorch_s() -> None:
+    """Sums of neighbours are multiplied in place of the pixels: in float32 that must not cost accuracy."""
+    reader, points = reader_of(32), drawing(60)
+    exact = reader.double()(points.double()[None], torch.tensor([60]), torch.float64)[0]
+    reader.float()
+    theirs = reader(points[None], torch.tensor([60]), torch.float32)[0]
+    ours = torch.from_numpy(SingleImageReader(reader).features(points.numpy()))
+    assert (ours - exact).abs().max() < 3 * (theirs - exact).abs().max()
+
+
+def test_the_weights_are_copies() -> None:
+    reader, points = reader_of(3), drawing(12).numpy()
+    single = SingleImageReader(reader)
+    before = single.features(points)
+    for parameter in reader.parameters():
+        parameter.zero_()
+    assert np.array_equal(single.features(points), before)
+
+
+def test_weights_are_copied_into_one_block() -> None:
+    first, second = np.arange(6, dtype=np.float32).reshape(2, 3), np.full(17, 7, np.float32)
+    (a, n, [b]), nothing = moved = in_one_block(((first, 5, [second]), []))
+    assert isinstance(moved, tuple) and n == 5 and nothing == []
+    assert np.array_equal(a, first) and np.array_equal(b, second) and a.shape == first.shape
+    assert a.base is b.base and not np.shares_memory(a, b) and not np.shares_memory(a, first)
+    assert a.flags.c_contiguous and a.ctypes.data % 64 == b.ctypes.data % 64 == 0
+
+
+@pytest.mark.parametrize("is_halved", [False, True])
+@pytest.mark.parametrize("width", [3, 5])
+def test_convolutions_of_any_width_halve_or_not(width: int, is_halved: bool) -> None:
+    torch.manual_seed(width)
+    image, kernel = torch.randn(8, 8, 3), torch.randn(6, 3, width, width)
+    expected = torch.nn.functional.conv2d(image.permute(2, 0, 1)[None], kernel, padding="same")
+    expected = torch.nn.functional.max_pool2d(expected, 2) if is_halved else expected
+    convolve: Any = single_image._convolve_tiles if width == 3 else single_image._convolve_image
+    laid = single_image._tiled(kernel) if width == 3 else single_image._in_rows(kernel)
+    made = torch.from_numpy(convolve(image.numpy(), laid, len(kernel), is_halved))
+    torch.testing.assert_close(made, expected[0].permute(1, 2, 0), rtol=1e-5, atol=2e-5)

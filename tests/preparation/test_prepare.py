@@ -1,0 +1,596 @@
+"""Preparations that are stopped and gone on with, datasets to which is added, and the memory that both take."""
+
+import dataclasses
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pytest
+
+from quickstroke.data import dataset
+from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.splits import FractionSplit, PositionSplit
+from quickstroke.drawings.drawing import Drawing
+from quickstroke.drawings.synthetic import synthetic_drawings
+from quickstroke.errors import CategoryError, ConfigError, DatasetError, FormatError
+from quickstroke.formats import binary, ndjson
+from quickstroke.preparation import convert, keys, writer
+from quickstroke.preparation import journal as journal_module
+from quickstroke.preparation import prepare as prepare_module
+from quickstroke.preparation import sources as sources_module
+from quickstroke.preparation.journal import Preparation, folder_of
+from quickstroke.preparation.keys import KeySet
+from quickstroke.preparation.prepare import prepare
+from quickstroke.preparation.writer import Writer
+from quickstroke.utils import files
+
+HALF = FractionSplit(0.5, 0.3, 0.2)
+POSITION = PositionSplit(15, 5, 4, 6)
+
+
+def dots(*key_ids: int, word: str = "") -> list[Drawing]:
+    return [Drawing(word, [np.array([[key % 256, 7]], np.uint8)], key_id=key) for key in key_ids]
+
+
+def save(folder: Path, **words: Iterable[Drawing]) -> Path:
+    for word, items in words.items():
+        binary.write(folder / f"{word}.bin", items)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def mixed(drawings: dict[str, list[Drawing]], tmp_path: Path) -> Path:
+    """Four words in binary and other files, with drawings that are there twice."""
+    folder = save(tmp_path / "mixed", star=drawings["star"], circle=drawings["circle"][:40])
+    ndjson.write(folder / "a.ndjson", [*drawings["house"][:30], *drawings["circle"][30:]])
+    ndjson.write(folder / "b.ndjson.gz", [*drawings["house"][20:], *synthetic_drawings(50, seed=1, words=("sun",))])
+    return folder
+
+
+class _Stop(BaseException):
+    pass
+
+
+def stop_at(n: int, call: Callable[..., Any], error: BaseException, after: bool) -> Callable[..., Any]:
+    """`call`, but the n-th time an error, before it or after."""
+    n_calls = 0
+
+    def stopping(*args: Any, **options: Any) -> Any:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls == n and not after:
+            raise error
+        value = call(*args, **options)
+        if n_calls == n:
+            raise error
+        return value
+
+    return stopping
+
+
+# --- going on
+
+
+@pytest.mark.parametrize("split", [HALF, POSITION])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(
+    ("owner", "name", "n"),
+    [
+        *((Preparation, "note", n) for n in (1, 2, 3, 4, 6)),
+        *((Writer, "append", n) for n in (1, 2, 4)),
+        (Writer, "finish", 1),
+        (prepare_module, "write_text", 1),
+        (Path, "rename", 1),
+    ],
+)
+def test_what_was_stopped_anywhere_ends_with_the_same_bytes(
+    owner: Any,
+    name: str,
+    n: int,
+    after: bool,
+    split: FractionSplit | PositionSplit,
+    mixed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = prepare(mixed, tmp_path / "whole", split=split)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, stop_at(n, getattr(owner, name), _Stop(), after))
+        with pytest.raises(_Stop):
+            prepare(mixed, tmp_path / "out", split=split)
+    assert (name == "rename" and after) or not (tmp_path / "out").exists()
+    done: list[str] = []
+    prepared = prepare(mixed, tmp_path / "out", split=split, resume=True, on_class=lambda word, *_: done.append(word))
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert prepared == dataclasses.replace(whole, path=tmp_path / "out")
+    assert not list(tmp_path.glob(".*"))
+    if name == "note" and after and n > 2:
+        assert done == ["circle", "house", "star", "sun"][n - 2 :]
+
+
+def test_only_what_is_not_done_is_read_again(mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(word: str, *_: object) -> None:
+        if word == "house":
+            raise _Stop
+
+    with pytest.raises(_Stop):
+        prepare(mixed, tmp_path / "out", split=HALF, on_class=stop)
+    read: list[str] = []
+    monkeypatch.setattr(convert.Spiller, "spill", lambda *_: pytest.fail("read again"))
+    blocks = binary.read_blocks
+    monkeypatch.setattr(binary, "read_blocks", lambda path, word: read.append(word) or blocks(path, word))
+    started: list[tuple[int, int]] = []
+    prepare(mixed, tmp_path / "out", split=HALF, resume=True, on_start=lambda *args: started.append(args))
+    # What was under way while "house" was told of is written, too.
+    assert set(read) == {"sun"}
+    assert started == [(4, 3)]  # two files of text and those of two classes
+
+
+def test_a_killed_process_is_gone_on_with(mixed: Path, tmp_path: Path) -> None:
+    prepare(mixed, tmp_path / "whole", split=HALF)
+    program = f"""
+import os, signal
+from quickstroke.data.splits import FractionSplit
+from quickstroke.preparation.prepare import prepare
+
+def kill(word, done, total):
+    if done == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+prepare({str(mixed)!r}, {str(tmp_path / "out")!r}, split=FractionSplit(0.5, 0.3, 0.2), on_class=kill)
+"""
+    killed = subprocess.run([sys.executable, "-c", program], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "out").exists()
+    # What was told of is done, and the next class, too, if it was written before the kill came.
+    journal = (folder_of(tmp_path / "out") / "journal.jsonl").read_bytes()
+    n_done = sum(b'"word"' in line for line in journal.splitlines(keepends=True) if line.endswith(b"\n"))
+    assert n_done >= 2
+    # Half a class behind the journal, and half a line of it.
+    with (folder_of(tmp_path / "out") / "dataset/points.bin").open("ab") as file:
+        file.write(b"more than is told")
+    with (folder_of(tmp_path / "out") / "journal.jsonl").open("ab") as file:
+        file.write(b'{"word": "star", "n_by_')
+    done: list[int] = []
+    prepare(mixed, tmp_path / "out", split=HALF, resume=True, on_class=lambda word, n, total: done.append(n))
+    assert done == list(range(n_done + 1, 5))
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_a_file_that_was_wrong_may_be_set_right(mixed: Path, tmp_path: Path) -> None:
+    whole = (mixed / "star.bin").read_bytes()
+    (mixed / "star.bin").write_bytes(whole[:-1])
+    with pytest.raises(FormatError, match=r"star\.bin.*truncated"):
+        prepare(mixed, tmp_path / "out", split=HALF)
+    (mixed / "star.bin").write_bytes(whole)
+    prepare(mixed, tmp_path / "out", split=HALF, resume=True)
+    prepare(mixed, tmp_path / "whole", split=HALF)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+@pytest.fixture
+def begun(mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A preparation of one of four classes, by position."""
+    with monkeypatch.context() as patch:
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        patch.setattr(Writer, "append", stop_at(4, Writer.append, full, False))
+        with pytest.raises(OSError, match="No space left"):
+            prepare(mixed, tmp_path / "out", split=POSITION)
+    return tmp_path / "out"
+
+
+def test_what_was_begun_is_not_overwritten(begun: Path, mixed: Path) -> None:
+    before = contents(folder_of(begun))
+    with pytest.raises(DatasetError, match="a preparation of it was begun; give --resume to go on with it, or remove"):
+        prepare(mixed, begun, split=POSITION)
+    assert contents(folder_of(begun)) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"split": HALF}, r"split = .*position.*, cannot resume with .*hash of key_id"),
+        ({"limit": 50}, r"options = .*'limit': None.*, cannot resume with .*'limit': 50"),
+        ({"classes": ("star", "sun")}, r"classes = None, cannot resume with \['star', 'sun'\]"),
+    ],
+)
+def test_other_options_do_not_go_on(options: dict[str, Any], said: str, begun: Path, mixed: Path) -> None:
+    before = contents(folder_of(begun))
+    with pytest.raises(DatasetError, match=f"out: was begun with {said}.*; remove .*part to start anew"):
+        prepare(mixed, begun, resume=True, **({"split": POSITION} | options))
+    assert contents(folder_of(begun)) == before
+
+
+def test_other_sources_do_not_go_on(begun: Path, mixed: Path) -> None:
+    save(mixed, zoo=dots(1))
+    with pytest.raises(DatasetError, match=r"sources\[4\] = None, cannot resume with 'zoo\.bin'"):
+        prepare(mixed, begun, split=POSITION, resume=True)
+    (mixed / "zoo.bin").unlink()
+    os.utime(mixed / "circle.bin", ns=(1, 1))  # touched, and the same
+    content = bytearray((mixed / "a.ndjson").read_bytes())
+    content[content.index(b'"recognized":true') + 13] = ord(" ")
+    (mixed / "a.ndjson").write_bytes(content)
+    with pytest.raises(DatasetError, match=r"a\.ndjson: is not what it was when the preparation of .*out began"):
+        prepare(mixed, begun, split=POSITION, resume=True)
+    assert folder_of(begun).exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("plan.json", b"{", r"plan\.json: damaged"),
+        ("plan.json", b'{"format": "quickstroke preparation", "version": 2}', "version 2; expected"),
+        ("journal.jsonl", b'{"source": 1}\n[]\n', r"journal\.jsonl: damaged"),
+        ("dataset/points.bin", b"\0" * 100_000, r"points\.bin: does not hold what was written"),
+        ("dataset/points.bin", b"", r"points\.bin: does not hold what was written"),
+    ],
+)
+def test_what_is_damaged_does_not_go_on(name: str, content: bytes, said: str, begun: Path, mixed: Path) -> None:
+    (folder_of(begun) / name).write_bytes(content)
+    with pytest.raises(DatasetError, match=f"{said}.*") as caught:
+        prepare(mixed, begun, split=POSITION, resume=True)
+    assert "part to start anew" in str(caught.value) or "version 2" in str(caught.value)
+    assert folder_of(begun).exists()
+
+
+def test_binary_files_that_were_lost_are_made_again(begun: Path, mixed: Path, tmp_path: Path) -> None:
+    spilled = sorted((folder_of(begun) / "spilled").rglob("*.bin"))
+    assert len(spilled) == 4
+    spilled[0].unlink()
+    spilled[3].write_bytes(spilled[3].read_bytes()[:-5])
+    prepare(mixed, begun, split=POSITION, resume=True)
+    prepare(mixed, tmp_path / "whole", split=POSITION)
+    assert contents(begun) == contents(tmp_path / "whole")
+
+
+@pytest.mark.skipif(not files._HAS_LOCKS, reason="no locks here")
+def test_two_at_once_are_refused(begun: Path, mixed: Path) -> None:
+    def again(*_: object) -> None:
+        with pytest.raises(DatasetError, match="another process is preparing it"):
+            prepare(mixed, begun, split=POSITION, resume=True)
+
+    prepare(mixed, begun, split=POSITION, resume=True, on_class=again)
+
+
+@pytest.mark.skipif(not files._HAS_LOCKS, reason="no locks here")
+def test_one_that_ends_as_another_begins_takes_nothing_of_it(
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = folder_of(tmp_path / "out")
+
+    def late(journal: BinaryIO) -> bool:
+        monkeypatch.undo()
+        shutil.rmtree(folder)  # as the other one does at its end, whose journal this is
+        return files.lock(journal)
+
+    monkeypatch.setattr(journal_module, "lock", late)
+    ours = Preparation(tmp_path / "out", {}, resume=False)
+    assert not (folder / "journal.jsonl").read_bytes()
+    with pytest.raises(DatasetError, match="another process is preparing it"):
+        Preparation(tmp_path / "out", {}, resume=False)
+    assert (folder / "plan.json").exists()
+    ours.close(keep=False)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("left", [(), ("journal.jsonl",), (".plan.json.17.tmp",)])
+def test_a_kill_in_the_first_moment_leaves_nothing_to_resume(
+    left: tuple[str, ...], mixed: Path, tmp_path: Path
+) -> None:
+    folder = folder_of(tmp_path / "out")
+    folder.mkdir()
+    for name in left:
+        (folder / name).touch()
+    prepare(mixed, tmp_path / "out", split=HALF)
+    assert (tmp_path / "out" / "manifest.json").exists()
+    assert not folder.exists()
+
+
+def test_without_anything_begun_it_starts_anew(mixed: Path, tmp_path: Path) -> None:
+    started: list[tuple[int, int]] = []
+    prepare(mixed, tmp_path / "out", split=HALF, resume=True, on_start=lambda *args: started.append(args))
+    assert started == [(0, 0)]
+
+
+def test_a_whole_dataset_is_told_from_another(mixed: Path, tmp_path: Path) -> None:
+    first = prepare(mixed, tmp_path / "out", split=HALF)
+    before = contents(tmp_path / "out")
+    assert prepare(mixed, tmp_path / "out", split=HALF, resume=True) == first
+    for sources, split in ((mixed, POSITION), (mixed / "star.bin", HALF)):
+        with pytest.raises(DatasetError, match="exists already, from other sources or with other options"):
+            prepare(sources, tmp_path / "out", split=split, resume=True)
+    assert contents(tmp_path / "out") == before
+
+
+def test_large_files_are_brought_over_in_processes(
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(mixed, tmp_path / "here", split=HALF)
+    monkeypatch.setattr(convert, "_LARGE_BYTES", 1)
+    prepare(mixed, tmp_path / "there", split=HALF)
+    assert contents(tmp_path / "here") == contents(tmp_path / "there")
+    with (mixed / "a.ndjson").open("a") as file:
+        file.write('{"word": "cat"}\n')
+    with pytest.raises(FormatError, match=r"a\.ndjson, line 61: has no key 'drawing'"):
+        prepare(mixed, tmp_path / "wrong", split=HALF)
+
+
+def test_a_process_says_what_the_system_said(mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convert, "_LARGE_BYTES", 1)
+    (tmp_path / "there").mkdir()
+    with pytest.raises(FileExistsError):
+        convert.Spiller(None).spill(mixed / "a.ndjson", tmp_path / "there")
+
+
+# --- adding
+
+
+def prepared(folder: Path, *sources: Path, **options: Any) -> dict[str, bytes]:
+    prepare(sources, folder, **options)
+    return contents(folder)
+
+
+@pytest.mark.parametrize("split", [HALF, POSITION])
+@pytest.mark.parametrize("classes", [None, ("star", "circle", "zoo", "house")])
+def test_adding_is_preparing_together(
+    split: FractionSplit | PositionSplit,
+    classes: tuple[str, ...] | None,
+    drawings: dict[str, list[Drawing]],
+    tmp_path: Path,
+) -> None:
+    old = save(tmp_path / "old", circle=drawings["circle"][:40], star=drawings["star"][:50])
+    new = save(tmp_path / "new", circle=drawings["circle"][20:], house=drawings["house"], zoo=dots(*range(1, 41)))
+    ndjson.write(new / "more.ndjson", drawings["star"][40:])
+    (tmp_path / "old/notes.txt").touch()
+    options: dict[str, Any] = {"split": split, "recognized_only": True, "drop_duplicates": True, "limit": 55}
+    first = None if classes is None else [word for word in classes if word in ("star", "circle")]
+    prepare(old, tmp_path / "out", classes=first, **options)
+    before = PreparedDataset(tmp_path / "out")
+    added = prepare(new, tmp_path / "out", add=True, classes=classes)
+    together = prepared(tmp_path / "together", old, new, classes=classes, **options)
+    after = PreparedDataset(tmp_path / "out")
+    if split == HALF:
+        assert contents(tmp_path / "out") == together
+    else:  # the reasons differ: what is beyond the counts is not compared with what comes later
+        manifests = [after.manifest, json.loads(together["manifest.json"])]
+        assert len({sum(manifest.pop("left_out").values()) for manifest in manifests}) == 1
+        assert manifests[0] == manifests[1]
+    after.verify()
+    assert added.n_added == len(after) - len(before) > 0
+    assert before.manifest_sha256 != after.manifest_sha256
+    assert not list(tmp_path.glob(".*"))
+    # The folder once more, with a file that is new.
+    save(old, ant=dots(*range(101, 141)))
+    again = prepare([old, new], tmp_path / "out", add=True, classes=None if classes is None else [*classes, "ant"])
+    assert len(again.known_files) == 6
+    assert again.n_classes == 5
+    shutil.rmtree(old)
+    shutil.rmtree(new)
+    PreparedDataset(tmp_path / "out").verify()
+
+
+def test_new_classes_come_last_where_the_old_are_not_sorted(tmp_path: Path) -> None:
+    old = save(tmp_path / "old", cat=dots(1), dog=dots(2))
+    prepare(old, tmp_path / "out", classes=["dog", "cat"], split=FractionSplit(1, 0, 0))
+    prepare(save(tmp_path / "new", bee=dots(3), ant=dots(4)), tmp_path / "out", add=True)
+    assert PreparedDataset(tmp_path / "out").classes == ("dog", "cat", "ant", "bee")
+
+
+def test_nothing_new_changes_nothing(mixed: Path, tmp_path: Path) -> None:
+    before = prepared(tmp_path / "out", mixed, split=HALF)
+    for resume in (False, True):
+        again = prepare(mixed, tmp_path / "out", add=True, resume=resume)
+        assert (again.n_added, len(again.known_files)) == (0, 4)
+    assert contents(tmp_path / "out") == before
+
+
+def test_a_file_of_the_same_name_and_size_is_new_if_its_content_is(tmp_path: Path) -> None:
+    prepare(save(tmp_path / "a", cat=dots(1)), tmp_path / "out", split=FractionSplit(1, 0, 0))
+    added = prepare(save(tmp_path / "b", cat=dots(2)), tmp_path / "out", add=True)
+    assert (added.n_added, added.known_files) == (1, ())
+    assert PreparedDataset(tmp_path / "out").key_ids.tolist() == [1, 2]
+
+
+def test_what_is_held_out_stays_so(tmp_path: Path) -> None:
+    split = FractionSplit(1, 0, 0)
+    prepare(save(tmp_path / "x", cat=dots(*range(1, 11))), tmp_path / "held", split=PositionSplit(5, 0, 5))
+    old, new = save(tmp_path / "old", cat=dots(1, 7, 20)), save(tmp_path / "new", cat=dots(8, 3, 21), dog=dots(8))
+    prepare(old, tmp_path / "out", split=split, held_out=tmp_path / "held")
+    with pytest.raises(ConfigError, match=r"was prepared with held_out, by the hash of its manifest, = .* with None"):
+        prepare(new, tmp_path / "out", add=True)
+    prepare(new, tmp_path / "out", add=True, held_out=tmp_path / "held")
+    assert PreparedDataset(tmp_path / "out").key_ids.tolist() == [1, 20, 3, 21, 8]
+    assert contents(tmp_path / "out") == prepared(
+        tmp_path / "together", old, new, split=split, held_out=tmp_path / "held"
+    )
+    shutil.rmtree(tmp_path / "out")
+    prepare(old, tmp_path / "out", split=split, held_out=tmp_path / "held", drop_duplicates=True)
+    with pytest.raises(DatasetError, match=r"whose strokes it does not know any more: cannot add to 'cat'"):
+        prepare(new, tmp_path / "out", add=True, held_out=tmp_path / "held")
+    prepare(new / "dog.bin", tmp_path / "out", add=True, held_out=tmp_path / "held")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"split": HALF}, ConfigError, "was prepared with split = .*, cannot add with"),
+        ({"limit": 7}, ConfigError, "limit = None, cannot add with 7"),
+        ({"recognized_only": True}, ConfigError, "recognized_only = False, cannot add with True"),
+        ({"drop_duplicates": True}, ConfigError, "drop_duplicates = False, cannot add with True"),
+        ({"classes": ("cat", "star")}, ConfigError, "has drawings of 'circle', which the classes lack"),
+        ({"classes": ("circle", "star", "cow", "cat")}, CategoryError, "no drawings of 'cow'"),
+        ({}, DatasetError, r"too few drawings: ant has 1, asked for 30"),
+    ],
+)
+def test_what_cannot_be_added_leaves_the_dataset_as_it_is(
+    options: dict[str, Any],
+    error: type[Exception],
+    said: str,
+    drawings: dict[str, list[Drawing]],
+    tmp_path: Path,
+) -> None:
+    old = save(tmp_path / "old", circle=drawings["circle"], star=drawings["star"])
+    before = prepared(tmp_path / "out", old, split=POSITION)
+    with pytest.raises(error, match=said):
+        prepare(save(tmp_path / "new", ant=dots(5), cat=dots(*range(1, 41))), tmp_path / "out", add=True, **options)
+    assert contents(tmp_path / "out") == before
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_new_class_cannot_take_drawings_from_an_old_one(tmp_path: Path) -> None:
+    split = PositionSplit(2, 0, 1)
+    old, new = (
+        save(tmp_path / "old", bee=dots(1, 2, 3)),
+        save(tmp_path / "new", ant=dots(3, 4, 5), cat=dots(1, 6, 7, 8)),
+    )
+    before = prepared(tmp_path / "out", old, split=split)
+    with pytest.raises(DatasetError, match=r"a drawing of 'bee' shares its key_id with one of a new class before it"):
+        prepare(new, tmp_path / "out", add=True)
+    assert contents(tmp_path / "out") == before
+    added = prepare(new / "cat.bin", tmp_path / "out", add=True)
+    assert PreparedDataset(tmp_path / "out").key_ids.tolist() == [1, 2, 3, 6, 7, 8]
+    assert added.left_out == {"key_id of another class": 1}
+
+
+def test_adding_to_what_is_no_dataset_or_damaged_is_refused(mixed: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no prepared dataset there"):
+        prepare(mixed, tmp_path / "none", add=True)
+    prepare(mixed / "star.bin", tmp_path / "out", split=HALF)
+    content = bytearray((tmp_path / "out/points.bin").read_bytes())
+    content[50] ^= 1
+    (tmp_path / "out/points.bin").write_bytes(content)
+    with pytest.raises(DatasetError, match=r"points\.bin: its contents are not those that were prepared"):
+        prepare(mixed, tmp_path / "out", add=True)
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(
+    ("owner", "name", "n"),
+    [
+        (Preparation, "note", 2),
+        (Preparation, "note", 4),
+        (Writer, "append", 3),
+        (Writer, "finish", 1),
+        (prepare_module, "exchange", 1),
+    ],
+)
+def test_a_kill_while_adding_leaves_the_old_dataset_or_the_new(
+    owner: Any, name: str, n: int, after: bool, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = prepared(tmp_path / "out", mixed / "star.bin", split=POSITION)
+    new = prepared(tmp_path / "together", mixed / "star.bin", mixed, split=POSITION)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, stop_at(n, getattr(owner, name), _Stop(), after))
+        # What a kill does not do either.
+        patch.setattr(journal_module.shutil, "rmtree", lambda *_, **__: None)
+        with pytest.raises(_Stop):
+            prepare(mixed, tmp_path / "out", add=True)
+    assert contents(tmp_path / "out") == (new if name == "exchange" and after else old)
+    prepare(mixed, tmp_path / "out", add=True, resume=True)
+    assert contents(tmp_path / "out") == new
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_folders_exchange_their_names_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    for platform in (sys.platform, "another"):
+        monkeypatch.setattr(files.sys, "platform", platform)
+        files.exchange(tmp_path / "a", tmp_path / "b")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["a"]
+
+
+# --- memory
+
+
+def test_keys_are_told_from_those_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "_RUN_KEYS", 50)
+    rng = np.random.default_rng(3)
+    ours, theirs = KeySet(tmp_path / "keys"), set[int]()
+    for turn in range(40):
+        values = rng.integers(0, 1000, 120 if turn == 9 else 30).astype(np.uint64)  # once more than fit at a time
+        if turn % 4 == 1:
+            values[rng.integers(0, 30, 2)] = 0  # which is no place's content
+        assert ours.among(values).tolist() == [value in theirs for value in values.tolist()]
+        expected = []
+        for value in values.tolist():
+            expected.append(value not in theirs)
+            theirs.add(value)
+        assert ours.add_new(values).tolist() == expected
+    assert len(list((tmp_path / "keys").iterdir())) > 5
+
+
+def test_a_dataset_is_the_same_whatever_is_in_memory(
+    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = prepared(tmp_path / "whole", mixed, split=POSITION, drop_duplicates=True)
+    monkeypatch.setattr(keys, "_RUN_KEYS", 20)
+    monkeypatch.setattr(sources_module, "_BLOCK_POINTS", 1)
+    monkeypatch.setattr(dataset, "_PIECE", 7)
+    monkeypatch.setattr(writer, "_PIECE_BYTES", 24)
+    monkeypatch.setattr(binary, "_CHUNK_BYTES", 500)
+    assert prepared(tmp_path / "pieces", mixed, split=POSITION, drop_duplicates=True) == whole
+    prepare(mixed / "star.bin", tmp_path / "added", split=POSITION, drop_duplicates=True)
+    prepare([mixed / "a.ndjson", mixed / "b.ndjson.gz", mixed / "circle.bin"], tmp_path / "added", add=True)
+    for name in ("points.bin", "pen_up.bin", "offsets.bin", "labels.bin", "key_ids.bin", "splits.bin"):
+        assert contents(tmp_path / "added")[name] == whole[name]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+def test_memory_does_not_grow_with_the_data(drawings: dict[str, list[Drawing]], tmp_path: Path) -> None:
+    # 2 words of 360,000 drawings, whose points alone would take 60 MB.
+    record = b"".join(binary.encode(drawing) for drawing in drawings["star"])
+    plain = np.frombuffer(record, np.uint8)
+    begins = np.cumsum([0, *(len(binary.encode(drawing)) for drawing in drawings["star"])])[:-1]
+    (tmp_path / "in").mkdir()
+    for n in (20, 6000):
+        rng = np.random.default_rng(n)
+        for word in ("ant", "bee"):
+            with (tmp_path / "in" / f"{word}.bin").open("wb") as file:
+                for _ in range(n):
+                    copy = plain.copy()
+                    for byte in range(8):
+                        copy[begins + byte] = rng.integers(0, 256, len(begins))
+                    file.write(copy)
+        program = f"""
+from pathlib import Path
+from quickstroke.preparation.prepare import prepare
+peak = lambda: int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1e3
+before = peak()
+prepare({str(tmp_path / "in")!r}, {str(tmp_path / f"out{n}")!r})
+print(peak() - before)
+"""
+        output = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+        assert float(output) < 160, f"{2 * n * 60} drawings"
+
+
+# --- from the command line
+
+
+def test_the_command_says_what_it_goes_on_with(begun: Path, mixed: Path) -> None:
+    counts = ("--n-train", "15", "--n-val", "5", "--n-test", "4", "--n-test-reserved", "6")
+    command = [sys.executable, "-m", "quickstroke", "prepare", str(mixed), "--into", str(begun), *counts]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1 and "give --resume to go on with it, or remove" in refused.stderr
+    resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
+    assert resumed.returncode == 0
+    assert resumed.stderr.startswith("resuming at class 2")
+    added = subprocess.run([*command[:7], "--add", "--json"], capture_output=True, text=True, check=True)
+    assert "passed over 4 files" in added.stderr
+    assert "added: 0 drawings" in added.stdout
+    assert json.loads(added.stdout)["n_added"] == 0
