@@ -32,7 +32,8 @@ from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.splits import PositionSplit
 from quickstroke.drawings.categories import parse_classes
 from quickstroke.preparation.prepare import prepare
-from quickstroke.training.loop import Watcher, train
+from quickstroke.training.loop import train
+from quickstroke.training.session import Watcher
 from quickstroke.utils.files import write_text
 
 NAMES = ("simple_lay1_sz64", "simple_lay1_sz256", "simple_lay2_sz64")

@@ -35,7 +35,8 @@ from quickstroke.data.splits import PositionSplit
 from quickstroke.drawings.categories import parse_classes
 from quickstroke.models.classifier import StrokeClassifier, n_parameters
 from quickstroke.preparation.prepare import prepare
-from quickstroke.training.loop import Watcher, train
+from quickstroke.training.loop import train
+from quickstroke.training.session import Watcher
 
 NAME = "bipool_cv1_48_5_2_cv2_96_5_2_lay1_sz64"
 

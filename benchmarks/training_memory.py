@@ -76,7 +76,8 @@ def measure(folder: Path, name: str, n_steps: int) -> None:
     from quickstroke.data.dataset import PreparedDataset
     from quickstroke.evaluation.evaluate import evaluate
     from quickstroke.models.classifier import StrokeClassifier
-    from quickstroke.training.loop import Interrupted, Watcher, train
+    from quickstroke.training.loop import train
+    from quickstroke.training.session import Interrupted, Watcher
 
     sampler.enter("dataset")
     data = PreparedDataset(folder)

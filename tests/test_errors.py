@@ -8,7 +8,7 @@ import pytest
 
 from quickstroke.errors import ConfigError, FormatError, MissingExtra
 from quickstroke.training.checkpoint import State
-from quickstroke.training.loop import Interrupted
+from quickstroke.training.session import Interrupted
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ from quickstroke.runtime.distributed import ALONE
 from quickstroke.training import feed, loop, step
 from quickstroke.training import optimizer as optimizer_module
 from quickstroke.training.checkpoint import State
-from quickstroke.training.loop import Interrupted, Watcher, train
+from quickstroke.training.loop import train
+from quickstroke.training.session import Interrupted, Watcher
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 CONFIG = TrainConfig(n_epochs=2, batch_size=16, learning_rate=0.01, max_padding=30, device="cpu", precision="float32")

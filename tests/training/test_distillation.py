@@ -73,8 +73,11 @@ def opened(dataset: PreparedDataset, tmp_path: Path) -> OpenTargets:
         folder: str = "cache",
         data: PreparedDataset = dataset,
         precision: torch.dtype = torch.float32,
+        sees_views: bool = True,
     ) -> Targets:
-        return open_targets(list(map(str, paths)), data, classes, change, tmp_path / folder, precision)
+        return open_targets(
+            list(map(str, paths)), data, classes, change, tmp_path / folder, precision, sees_views=sees_views
+        )
 
     return go
 
@@ -227,6 +230,18 @@ def test_a_teacher_of_some_words_shares_out_what_the_others_give_them(
     is_house = dataset.labels[POOL] == 1
     expected[is_house] = of_all[is_house]
     assert near(asked, expected)
+
+
+def test_teachers_may_be_asked_once_about_drawings_as_they_stand(
+    publish: Publish, opened: OpenTargets, dataset: PreparedDataset
+) -> None:
+    every, some = publish(), publish(classes=("star", "circle"), seed=1)
+    targets = opened(some, every, change=STROKES, sees_views=False)
+    expected = opened(some, every).of(0, POOL)
+    counts: list[int] = []
+    assert near(targets.of(0, POOL, counts.append), np.exp(expected.astype(float)))
+    assert sum(counts) == len(POOL) + np.isin(dataset.labels[POOL], [0, 2]).sum()
+    assert near(targets.of(7, POOL[::-1], no_asking), np.exp(expected[::-1].astype(float)))
 
 
 # --- bitmap teachers

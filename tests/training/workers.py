@@ -23,7 +23,7 @@ from quickstroke.errors import RunError
 from quickstroke.evaluation.evaluate import evaluate
 from quickstroke.models.classifier import StrokeClassifier
 from quickstroke.runtime import distributed
-from quickstroke.training import distillation, loop
+from quickstroke.training import distillation, loop, session
 from quickstroke.utils import files
 
 SHORT = "lstm_cv1_4_3_lay1_sz5"
@@ -60,7 +60,7 @@ def be_killed(folder, data, group):
         if epoch == 1 and done > 40 and group.rank == 1 and not distributed.is_restart():
             os.kill(os.getpid(), signal.SIGKILL)
 
-    watcher = loop.Watcher(on_step=on_step)
+    watcher = session.Watcher(on_step=on_step)
     with distributed.losing(group):
         loop.train(
             model_config, config, data, folder / "killed", resume=distributed.is_restart(), group=group, watcher=watcher

@@ -25,7 +25,7 @@ from quickstroke.config.recipes import RECIPES
 from quickstroke.data.splits import PositionSplit
 from quickstroke.errors import ConfigError, ModelNameError, RunError, TrainingError
 from quickstroke.preparation.prepare import prepare
-from quickstroke.training import loop
+from quickstroke.training import loop, session
 from quickstroke.training.checkpoint import State
 from quickstroke.tuning import report as tuning_report
 from quickstroke.tuning import space
@@ -96,7 +96,7 @@ def follow(curve):
         for epoch in range(1, config.n_epochs + 1):
             metrics.append({"epoch": epoch, "val_top1": curve(config, epoch)})
             if watcher.should_stop():
-                raise loop.Interrupted(State())
+                raise session.Interrupted(State())
             watcher.on_epoch(metrics[-1])
         return State(epoch=config.n_epochs, best=max(line["val_top1"] for line in metrics))
 
@@ -617,7 +617,7 @@ def test_a_worker_that_was_asleep_leaves_what_another_does_with_its_trial(datase
         stored = optuna.load_study(storage=url, study_name="quickstroke")
         stored._storage.set_trial_user_attr(stored.trials[0]._trial_id, "worker", "another")
         if end == "interrupted":
-            raise loop.Interrupted(State())
+            raise session.Interrupted(State())
         if end == "diverged":
             raise TrainingError("the loss is nan")
         watcher.on_write()

@@ -38,7 +38,6 @@ METRICS = (
     "val_top1",
     "val_top3",
     "val_top5",
-    "val_top1_published_protocol",
     "seconds",
     "train_seconds",
     "n_train",

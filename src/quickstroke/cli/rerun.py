@@ -44,7 +44,7 @@ def _rerun(options: Options, command: Sequence[str]) -> Answer:
     from quickstroke.artifacts import environment, runs
     from quickstroke.artifacts.loading import read_weights
     from quickstroke.training import checkpoint
-    from quickstroke.training.loop import has_ended
+    from quickstroke.training.session import has_ended
 
     before = Path(options.run)
     config = runs.read_config(before)

@@ -264,7 +264,7 @@ def train_and_show(
     """Trains with a bar and a line an epoch; None where it was asked to stop, after saying how to go on."""
     from quickstroke.artifacts import runs
     from quickstroke.runtime import distributed
-    from quickstroke.training import loop
+    from quickstroke.training import loop, session
 
     group = group or distributed.ALONE
 
@@ -292,7 +292,7 @@ def train_and_show(
             bar.reset(task)
             on_epoch(line)
 
-        watcher = loop.Watcher(on_start, on_step, on_teacher, show, lambda: stop.asked)
+        watcher = session.Watcher(on_start, on_step, on_teacher, show, lambda: stop.asked)
         try:
             with distributed.losing(group):
                 state = loop.train(
@@ -307,7 +307,7 @@ def train_and_show(
                     watcher=watcher,
                     group=group,
                 )
-        except loop.Interrupted as interrupted:
+        except session.Interrupted as interrupted:
             bar.stop()
             note(f"{interrupted}; the checkpoint is in {into}: the same command with --resume goes on")
             return None

@@ -131,7 +131,7 @@ class Targets:
         digest = hashlib.sha256(self.pool.tobytes()).hexdigest()[:16]
         path = self.folder / f"{teacher.name}-{teacher.sha256[:16]}-{digest}.npy"
         places = np.flatnonzero(self._counts(teacher, self.pool))
-        order = batches.by_length(places, self.data.n_points[self.pool[places]], _BATCH_SIZE)[::-1]
+        order = batches.by_length(places, self.data.n_points[self.pool], _BATCH_SIZE)[::-1]
         shape = len(self.pool), len(teacher.known)
         return self._asked(path, shape, order, lambda rows: teacher.ask(self.pool[rows], None), on_batch)
 

@@ -34,7 +34,7 @@ from quickstroke.config import serialize, training
 from quickstroke.data import selection
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.errors import ConfigError, RunError, TrainingError
-from quickstroke.training import loop
+from quickstroke.training import loop, session
 from quickstroke.training.checkpoint import State
 from quickstroke.tuning.space import Choices, Range, Space
 from quickstroke.tuning.storage import open_storage
@@ -314,7 +314,7 @@ def _run(
                 teacher_cache=search.teacher_cache or search.folder / "teacher",
                 resume=True,
                 command=search.command(values, folder),
-                watcher=loop.Watcher(
+                watcher=session.Watcher(
                     on_start, on_step, on_epoch=on_epoch, on_write=on_write, should_stop=watcher.should_stop
                 ),
             )
@@ -330,7 +330,7 @@ def _run(
     except BaseException as error:
         if is_ours():
             _let_wait(storage, study, number)
-        if isinstance(error, loop.Interrupted):
+        if isinstance(error, session.Interrupted):
             return
         raise
     else:

@@ -1,0 +1,283 @@
+"""What a training works with, set up before its first epoch: data, teachers, model, optimizer, run folder."""
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from quickstroke.artifacts import environment, runs
+from quickstroke.artifacts.runs import RunConfig
+from quickstroke.config.model import ModelConfig
+from quickstroke.config.training import TrainConfig
+from quickstroke.data import augmentation, selection
+from quickstroke.data.augmentation import change_of
+from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.on_device import OnDevice, on_device
+from quickstroke.data.selection import resolve_classes
+from quickstroke.errors import ConfigError, RunError, expect, expect_list, expect_path
+from quickstroke.models.classifier import StrokeClassifier, n_parameters
+from quickstroke.models.statistics import reestimate_batchnorm
+from quickstroke.runtime.device import pick_device, pick_precision
+from quickstroke.runtime.distributed import Group
+from quickstroke.training import checkpoint
+from quickstroke.training.checkpoint import State
+from quickstroke.training.distillation import Targets, open_targets
+from quickstroke.training.feed import Feeder
+from quickstroke.training.optimizer import Adam, optimizer_of
+from quickstroke.training.pretrained import begin_with
+
+# Weights, gradients and Adam's two averages of so many take 16 GB.
+MAX_PARAMETERS = 1_000_000_000
+
+
+class Interrupted(Exception):
+    """The training stopped because it was asked to; its checkpoint is written."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__(state)
+        self.state = state
+
+    def __str__(self) -> str:
+        return f"interrupted in epoch {self.state.epoch + 1}, after {self.state.step} steps"
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """How a caller follows a training; the library itself prints nothing.
+
+    Attributes:
+        on_start: called once with the state that the training goes on from, and whether it was resumed.
+        on_step: called with (epoch from 0, drawings done, drawings of the epoch).
+        on_teacher: called with (epoch from 0, drawings) after each batch that teachers were asked about.
+        on_epoch: called with the line for metrics.jsonl.
+        should_stop: asked after each batch, of the validation too; when it says yes a checkpoint is there and
+            `Interrupted` is raised.
+        on_write: called before anything is written of what the training came to; what it raises ends the training.
+    """
+
+    on_start: Callable[[State, bool], None] = lambda state, resumed: None
+    on_step: Callable[[int, int, int], None] = lambda epoch, done, total: None
+    on_teacher: Callable[[int, int], None] = lambda epoch, n: None
+    on_epoch: Callable[[dict[str, Any]], None] = lambda line: None
+    should_stop: Callable[[], bool] = lambda: False
+    on_write: Callable[[], None] = lambda: None
+
+
+@dataclass(slots=True)
+class Session:
+    """A training under way: what its epochs work with.
+
+    Attributes:
+        config: resolved for this machine.
+        label_map: the model's label of each label of the data, -1 for none.
+        train_indices, val_indices: int64 (N,), drawings to train and to validate on.
+        model: what the optimizer moves; `shared_model` is the same as the group's processes call it.
+        averaged: the exponential moving average of the weights, None without.
+        device_data: the data on the device, None where batches come from the memory map.
+        saved_at: when the last checkpoint was written, by `time.monotonic`.
+    """
+
+    folder: Path
+    config: TrainConfig
+    data: PreparedDataset
+    classes: tuple[str, ...]
+    label_map: NDArray[np.int64]
+    train_indices: NDArray[np.int64]
+    val_indices: NDArray[np.int64]
+    device: torch.device
+    group: Group
+    watcher: Watcher
+    targets: Targets | None
+    model: StrokeClassifier
+    shared_model: nn.Module
+    averaged: StrokeClassifier | None
+    optimizer: Adam
+    device_data: OnDevice | None
+    feeder: Feeder
+    state: State
+    saved_at: float
+
+    @property
+    def kept(self) -> StrokeClassifier:
+        """What is validated, saved and published."""
+        return self.averaged or self.model
+
+    def save(self) -> None:
+        """Writes the checkpoint."""
+        self.watcher.on_write()
+        if self.group.rank == 0:
+            checkpoint.save_checkpoint(self.folder, self.state, self.model, self.optimizer, self.averaged)
+        self.saved_at = time.monotonic()
+
+
+def set_up(
+    model_config: ModelConfig,
+    config: TrainConfig,
+    data: PreparedDataset,
+    folder: Path,
+    train_classes: Sequence[str] | None,
+    teacher_cache: Path | str | None,
+    resume: bool,
+    command: Sequence[str],
+    watcher: Watcher,
+    group: Group,
+) -> Session:
+    """Opens data, teachers, model and run folder, as `train` takes them."""
+    classes = resolve_classes(data, train_classes)
+    device = pick_device(config, group)
+    config = group.first(lambda: _resolved(config, device, folder if resume else None))
+    model_config = replace(model_config, n_classes=len(classes), reading=config.reading, max_padding=config.max_padding)
+    label_map = data.label_map(classes)
+    train_indices, val_indices = (selection.select(data, split, label_map) for split in ("train", "val"))
+    if config.teacher and config.unlabelled:
+        train_indices = data.indices("train")
+    cache = folder / "teacher" if teacher_cache is None else expect_path(teacher_cache, "teacher_cache")
+    targets = _open_teachers(config, data, classes, train_indices, cache, device, group)
+    kin = targets.kin if targets else None
+    if not kin and config.augment != "none":
+        kin = augmentation.kin(data, train_indices, label_map)
+    facts = tuple(targets.facts) if targets else ()
+    run = RunConfig(model_config, config, classes, runs.describe_data(data, classes), facts)
+
+    model = _new_model(model_config, config, device)
+    if not group.first(lambda: resume and (folder / "last.ckpt").exists()):
+        if config.pretrained:
+            begin_with(model, classes, config.pretrained)
+        if config.normalization == "fixed":
+            reestimate_batchnorm(model, data, train_indices)
+    optimizer = optimizer_of(config, model)
+    averaged = copy.deepcopy(model).requires_grad_(False) if config.averaging else None
+    state, resumed = group.first(lambda: _open(folder, run, model, optimizer, averaged, resume, command, group))
+    group.share(
+        [*model.state_dict().values(), *optimizer.tensors, *(averaged.state_dict().values() if averaged else ())]
+    )
+    shared_model = group.wrap(model)
+    model.bn.group = group
+    device_data = on_device(data, device)
+    feeder = Feeder(config, model_config, data, device_data, device, label_map, kin, group)
+    watcher.on_start(state, resumed)
+    return Session(
+        folder,
+        config,
+        data,
+        classes,
+        label_map,
+        train_indices,
+        val_indices,
+        device,
+        group,
+        watcher,
+        targets,
+        model,
+        shared_model,
+        averaged,
+        optimizer,
+        device_data,
+        feeder,
+        state,
+        time.monotonic(),
+    )
+
+
+def _open_teachers(
+    config: TrainConfig,
+    data: PreparedDataset,
+    classes: tuple[str, ...],
+    pool: NDArray[np.int64],
+    cache: Path,
+    device: torch.device,
+    group: Group,
+) -> Targets | None:
+    """What the teachers of a configuration say of the drawings `pool` int64 (N,); None without teachers."""
+    if not config.teacher:
+        return None
+    precision, sees_views = getattr(torch, config.precision), config.n_views > 0
+    change = change_of(config)
+    return open_targets(
+        config.teacher, data, classes, change, cache, precision, device, group, pool=pool, sees_views=sees_views
+    )
+
+
+def _new_model(model_config: ModelConfig, config: TrainConfig, device: torch.device) -> StrokeClassifier:
+    """A model with initial weights, on its device."""
+    _check_size(model_config)
+    torch.manual_seed(config.seed)
+    model = StrokeClassifier(model_config, config.dropout).to(device)
+    if config.initialization == "orthogonal":
+        model.initialize_orthogonally()
+    model.precision = getattr(torch, config.precision)
+    return model
+
+
+def check_arguments(
+    model_config: Any, config: Any, data: Any, resume: Any, command: Any, watcher: Any, group: Any
+) -> None:
+    expect(model_config, ModelConfig, "model_config", "a ModelConfig")
+    expect(config, TrainConfig, "config", "a TrainConfig")
+    expect(data, PreparedDataset, "data", "a PreparedDataset")
+    expect(resume, bool, "resume", "True or False")
+    expect_list(command, "command", "a list of words")
+    expect(watcher, (Watcher, NoneType), "watcher", "a Watcher or None")
+    expect(group, Group, "group", "a Group")
+
+
+def _check_size(model_config: ModelConfig) -> None:
+    with torch.device("meta"):
+        n = n_parameters(StrokeClassifier(model_config))
+    if n > MAX_PARAMETERS:
+        raise ConfigError(f"{model_config.name} would have {n:,} parameters; at most {MAX_PARAMETERS:,} can be trained")
+
+
+def _resolved(config: TrainConfig, device: torch.device, folder: Path | None) -> TrainConfig:
+    """A configuration whose precision is what this machine has, or that of the run in `folder` to go on with."""
+    if config.precision == "auto" and folder and (folder / "config.json").exists():
+        config = replace(config, precision=runs.read_config(folder).train.precision)
+    return replace(config, precision=pick_precision(config, device))
+
+
+def has_ended(state: State, config: TrainConfig) -> bool:
+    """Whether all epochs are done, or patience is."""
+    is_out_of_patience = bool(config.patience) and state.epoch - state.best_epoch >= config.patience
+    return state.epoch >= config.n_epochs or is_out_of_patience
+
+
+def _open(
+    folder: Path,
+    run: RunConfig,
+    model: StrokeClassifier,
+    optimizer: Adam,
+    averaged: StrokeClassifier | None,
+    resume: bool,
+    command: Sequence[str],
+    group: Group,
+) -> tuple[State, bool]:
+    """Makes the run folder, or takes up the run in it: the state to go on from, and whether it was resumed."""
+    runs.make_folder(folder)
+    if any(folder.iterdir()):
+        if not resume:
+            raise RunError(f"{folder}: exists already; give --resume to go on with it, or another folder")
+        if (folder / "config.json").exists():
+            runs.check_same(run, runs.read_config(folder), folder)
+        elif (folder / "last.ckpt").exists():
+            raise RunError(f"{folder}: has a checkpoint but no config.json; it is no run of this program")
+        if (folder / "last.ckpt").exists():
+            state = checkpoint.load_checkpoint(folder, model, optimizer, averaged)
+            for leftover in folder.glob(".*.tmp"):  # of a kill in the middle of writing
+                leftover.unlink(missing_ok=True)
+            runs.write_config(folder, run)
+            # A kill may have left lines of an epoch that the checkpoint does not know.
+            runs.write_metrics(folder, state.metrics)
+            if not has_ended(state, run.train):
+                environment.write_environment(folder, command, group.size)
+            return state, True
+    runs.write_config(folder, run)
+    environment.write_environment(folder, command, group.size)
+    return State(), False
