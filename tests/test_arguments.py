@@ -61,6 +61,7 @@ def calls(data: qs.PreparedDataset, folder: Path, known: qs.Recognizer) -> dict[
             lambda x: qs.ModelConfig.from_name("simple_lay1_sz4", n_classes=x),
             NO_FLAG.replace("int ", ""),
         ),
+        "layout_of": (qs.layout_of, "int float None bytes text dict object"),
         "PreparedDataset": (qs.PreparedDataset, NO_PATH),
         "PreparedDataset.indices": (data.indices, NO_FLAG),
         "PreparedDataset.strokes": (data.strokes, NO_FLAG.replace("int ", "")),
@@ -159,8 +160,8 @@ def test_whatever_is_given_the_error_is_ours(dataset, recognizer, tmp_path):
 
 def test_every_public_function_is_tried(dataset, recognizer, tmp_path):
     tried = {name.split()[0].split(".")[0] for name in calls(dataset, tmp_path, recognizer)}
-    # A constant, a tuple of names, an exception.
-    assert tried == set(qs.__all__) - {"CATEGORIES", "Guess", "QuickstrokeError"}
+    # A constant, a tuple of names, a list, an exception.
+    assert tried == set(qs.__all__) - {"CATEGORIES", "Guess", "Guesses", "QuickstrokeError"}
 
 
 @pytest.mark.parametrize(

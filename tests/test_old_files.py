@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import quickstroke as qs
+from quickstroke.artifacts.runs import read_config
 from quickstroke.cli import main
 from quickstroke.drawings.synthetic import synthetic_drawings
 
@@ -111,8 +112,10 @@ def test_a_training_reads_its_toml(old, go):
     """It has all options by the names that they had."""
     expected = json.loads((old / "expected.json").read_text())["strong"]
     go("train", STUDENT, "--data", "data", "--into", "anew", "--config", "train.toml")
-    assert [line["loss"] for line in metrics(old / "anew")] == pytest.approx(
-        [line["loss"] for line in expected], rel=0.02
+    assert read_config(old / "anew").train == read_config(old / "strong").train
+    # The first step of a warm-up moves the weights now; the others come near what they were.
+    assert [line["loss"] for line in metrics(old / "anew")[1:]] == pytest.approx(
+        [line["loss"] for line in expected[1:]], rel=0.02
     )
 
 

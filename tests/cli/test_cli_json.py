@@ -58,7 +58,8 @@ def ran(dataset, binary_folder, tmp_path_factory) -> dict[str, tuple[dict, str]]
     }
     answers = {}
     for name, arguments in commands.items():
-        words = [*name.split(), *map(str, arguments), "--json"]
+        command, *flags = name.split()  # --per-class and --confusion take a file where one follows
+        words = [command, *map(str, arguments), *flags, "--json"]
         out, err = folder / "out", folder / "err"
         with out.open("w") as stdout, err.open("w") as stderr:
             before = sys.stdout, sys.stderr

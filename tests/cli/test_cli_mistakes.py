@@ -111,4 +111,7 @@ def test_into_a_file_is_told_before_anything_is_measured(tmp_path, dataset, caps
     file.touch()
     capsys.readouterr()
     assert main(["publish", str(run), "--into", str(file)]) == 2
-    assert capsys.readouterr() == ("", f"quickstroke publish: --into {file}: is a file; expected a folder\n")
+    assert capsys.readouterr() == (
+        "",
+        f"quickstroke publish: {file}: is a file; expected the folder of published models\n",
+    )

@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def drawings(draw: st.DrawFn) -> Drawing:
     stroke = hnp.arrays(np.uint8, st.tuples(st.integers(1, 8), st.just(2)))
     year_1, year_9999 = -62_135_596_800_000_000, 253_402_300_799_999_999
     return Drawing(
-        word=" ".join(draw(st.text()).replace("_", " ").split()) + "!",
+        word=" ".join(unicodedata.normalize("NFC", draw(st.text())).replace("_", " ").split()) + "!",
         strokes=draw(st.lists(stroke, min_size=1, max_size=6)),
         key_id=draw(st.one_of(st.sampled_from([0, 1, 2**63, 2**64 - 1]), st.integers(0, 2**64 - 1))),
         countrycode=draw(st.text(min_size=1)),

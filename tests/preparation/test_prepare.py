@@ -592,5 +592,5 @@ def test_the_command_says_what_it_goes_on_with(begun: Path, mixed: Path) -> None
     assert resumed.stderr.startswith("resuming at class 2")
     added = subprocess.run([*command[:7], "--add", "--json"], capture_output=True, text=True, check=True)
     assert "passed over 4 files" in added.stderr
-    assert "added: 0 drawings" in added.stdout
+    assert "added: 0 drawings" in added.stderr
     assert json.loads(added.stdout)["n_added"] == 0

@@ -271,13 +271,13 @@ def test_an_application_that_does_not_start_is_our_fault(recognizer, monkeypatch
 
 
 def test_both_ways_to_read_drawings_are_ready_before_a_request(recognizer, monkeypatch):
-    sizes, probabilities = [], recognizer.probabilities
+    sizes, probabilities = [], recognizer._probabilities_of
 
     def noted(drawings):
         sizes.append(len(drawings))
         return probabilities(drawings)
 
-    monkeypatch.setattr(recognizer, "probabilities", noted)
+    monkeypatch.setattr(recognizer, "_probabilities_of", noted)
     warm_up(recognizer)
     assert min(sizes) == 1 and max(sizes) > loading._FEW
 

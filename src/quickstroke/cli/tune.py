@@ -128,6 +128,7 @@ def _tune(options: Options, args: Sequence[str]) -> Answer:
     )
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     existed = study.start(search, options.resume)
+    search = study.as_begun(search)
     if options.resume:
         ended = sum(trial.state in tuning_report.STATES[:3] for trial in study.trials(search))
         going_on = f"{ended} of {options.n_trials} trials have ended"

@@ -160,8 +160,9 @@ class TrainConfig:
 
     def _take_values_of_recipe(self) -> None:
         """Gives each option that was not given the value that the recipe has for it."""
-        check_recipe(self.recipe)
         # Of a recipe that is none `check_types` tells.
+        if isinstance(self.recipe, str):
+            check_recipe(self.recipe)
         values = RECIPES.get(self.recipe, PLAIN) if isinstance(self.recipe, str) else PLAIN
         for key, value in values.items():
             if getattr(self, key) is _OF_RECIPE:

@@ -14,7 +14,7 @@ One stroke that is not ambiguous decides for its drawing, and strokes that contr
 are ambiguous, Python reads points, and files and the HTTP API read columns. Every drawing is decided for itself.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NoReturn, cast, get_args
 
 import numpy as np
@@ -99,6 +99,8 @@ def shape_of(rows: Sequence[Sequence[Any]]) -> tuple[int, int] | None:
 def listed(strokes: Iterable[ArrayLike]) -> list[ArrayLike]:
     """The strokes of a drawing as a list; FormatError where there are none."""
     try:
+        if isinstance(strokes, str | bytes | Mapping):
+            raise TypeError
         found = list(strokes)
     except TypeError:
         raise FormatError(f"the drawing is {shown(strokes)}; expected a list of strokes") from None

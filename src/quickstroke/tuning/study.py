@@ -19,7 +19,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +31,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from quickstroke.artifacts import runs
 from quickstroke.config import serialize, training
+from quickstroke.config.recipes import PLAIN
 from quickstroke.data import selection
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.errors import ConfigError, RunError, TrainingError
@@ -189,12 +190,24 @@ def start(search: Search, resume: bool) -> bool:
                 raise RunError(f"{search.folder}: has a study already; give --resume to go on with it") from error
             study, existed = optuna.load_study(storage=storage, study_name=search.study_name), True
         if _SPEC in study.user_attrs:
+            if "recipes" not in study.user_attrs[_SPEC]:  # of version 0.1.0: see `as_begun`
+                del spec["recipes"]
             _check_same(search.folder, spec, study.user_attrs[_SPEC])
         else:
             study.set_user_attr(_SPEC, spec)
         for _ in range(len(study.get_trials(deepcopy=False)), search.n_trials):
             study.enqueue_trial({})
     return existed
+
+
+def as_begun(search: Search) -> Search:
+    """The search of a study that was started, by the recipe that it began with: version 0.1.0 had another default."""
+    with open_storage(search.folder, search.storage) as storage:
+        spec = optuna.load_study(storage=storage, study_name=search.study_name).user_attrs[_SPEC]
+    if "recipes" in spec or search.space.fixed.get("recipe", "default") != "default":
+        return search
+    former = {key: value for key, value in PLAIN.items() if key not in search.space.tuned}
+    return replace(search, space=replace(search.space, fixed=former | search.space.fixed))
 
 
 def work(search: Search, watcher: Watcher | None = None) -> None:
