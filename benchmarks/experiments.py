@@ -238,7 +238,7 @@ def line(begin: str, row: Row, scored: Scores, first: Scores | None) -> str:
     options = f"`{row.options}`" if row.options else ""
     return (
         f"{begin} {' '.join(filter(None, (name, options)))} | {whole.top(1):.1%} ({low:.1%} to {high:.1%}) | "
-        f"**{whole.balanced():.1%}** | {whole.balanced_loss():.3f} | {against} | {half.top(1):.1%} |\n"
+        f"**{whole.balanced_accuracy():.1%}** | {whole.balanced_loss():.3f} | {against} | {half.top(1):.1%} |\n"
     )
 
 

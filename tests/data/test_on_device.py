@@ -43,7 +43,7 @@ def as_on_a_gpu(monkeypatch):
     monkeypatch.setattr(step, "_steps_at_once", lambda device, group: 5)
 
 
-@pytest.mark.parametrize("preprocessing", ["seed3", "pos5"])
+@pytest.mark.parametrize("preprocessing", ["delta3", "pos5"])
 @pytest.mark.parametrize("max_padding", [1, 7, 100])
 def test_what_is_gathered_there_is_what_the_cpu_gathers(dataset, preprocessing, max_padding):
     there = OnDevice(dataset, CPU)
@@ -64,7 +64,7 @@ def test_a_dot_has_no_row_there_either():
         n_points = np.array([1, 2], np.int32)
 
     there = OnDevice(Dots, CPU)
-    for preprocessing in ("seed3", "pos5"):
+    for preprocessing in ("delta3", "pos5"):
         for indices in (np.array([0]), np.array([0, 1])):
             expected = batches.points_of(Dots, indices, 100, preprocessing)
             for ours, theirs in zip(there.gather(indices, 100, preprocessing), expected, strict=True):
@@ -102,7 +102,7 @@ def test_a_training_is_the_same_that_way(dataset, tmp_path, request):
             assert ours[key] == pytest.approx(theirs[key], rel=1e-12), key
 
 
-@pytest.mark.parametrize("protocol", ["honest", "published"])
+@pytest.mark.parametrize("protocol", ["standard", "2020"])
 def test_an_evaluation_is_the_same_that_way(dataset, protocol, as_on_a_gpu, monkeypatch):
     torch.manual_seed(2)
     model = StrokeClassifier(replace(MODEL, n_classes=3))

@@ -19,6 +19,7 @@ from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.memory import MemoryDataset, from_drawings
 from quickstroke.data.splits import FractionSplit
 from quickstroke.drawings.categories import SEED_CATEGORIES, read_classes
+from quickstroke.errors import ConfigError
 from quickstroke.evaluation import evaluate as evaluation
 from quickstroke.evaluation.calibration import Calibration, choose_calibration, fit_calibration
 from quickstroke.evaluation.evaluate import FRACTIONS, evaluate, evaluate_partial
@@ -105,7 +106,7 @@ def test_published_weights_score_what_is_known_of_them(name, shared: Path, seed_
 
     assert accuracy() == pytest.approx(known["eval_mode"], abs=0.1)
     sorted_batches = known["train_mode_class_sorted_batches_of_40"]
-    assert accuracy(protocol="published", batch_size=40) == pytest.approx(sorted_batches, abs=0.1)
+    assert accuracy(protocol="2020", batch_size=40) == pytest.approx(sorted_batches, abs=0.1)
     reestimate_batchnorm(model, seed_data, indices)
     assert accuracy() == pytest.approx(known["batchnorm_reestimated_eval_mode"], abs=0.1)
 
@@ -202,23 +203,24 @@ def test_confusion_and_per_class_are_counts(dataset):
     assert sum(right for right, _ in per_class.values()) / 180 == result.top(1) == np.trace(confusion) / 180
 
 
-def test_balanced_counts_every_class_alike(dataset):
+def test_balanced_accuracy_and_loss_are_means_over_classes(dataset):
     model = small()
     rare = np.concatenate([np.flatnonzero(dataset.labels == label)[:n] for label, n in enumerate((60, 7))])
     result = evaluate(model, dataset, rare, dataset.classes, identity(dataset))
     rates = [right / n for right, n in result.per_class().values() if n]
     assert len(rates) == 2
-    assert result.balanced() == pytest.approx(sum(rates) / 2)
-    assert result.balanced() != pytest.approx(result.top(1))
+    assert result.balanced_accuracy() == pytest.approx(sum(rates) / 2)
+    assert result.balanced_accuracy() != pytest.approx(result.top(1))
     whole_of_it = evaluate(model, dataset, whole(dataset), dataset.classes, identity(dataset))
-    assert whole_of_it.balanced() == pytest.approx(whole_of_it.top(1))  # classes of one size
+    assert whole_of_it.balanced_accuracy() == pytest.approx(whole_of_it.top(1))  # classes of one size
 
     # The variance of the mean of two fractions, of 60 drawings and of 7, is that of a fraction of so many.
     n_effective = 4 / (1 / 60 + 1 / 7)
-    expected = wilson_interval(result.balanced() * n_effective, n_effective)
-    assert result.balanced_interval() == pytest.approx(expected)
-    assert result.balanced_interval()[0] < result.balanced() < result.balanced_interval()[1]
-    assert whole_of_it.balanced_interval() == pytest.approx(whole_of_it.interval())
+    expected = wilson_interval(result.balanced_accuracy() * n_effective, n_effective)
+    assert result.balanced_accuracy_interval() == pytest.approx(expected)
+    assert result.balanced_accuracy_interval()[0] < result.balanced_accuracy()
+    assert result.balanced_accuracy() < result.balanced_accuracy_interval()[1]
+    assert whole_of_it.balanced_accuracy_interval() == pytest.approx(whole_of_it.interval())
 
     losses = [result.losses[result.labels == label].mean() for label in (0, 1)]
     assert result.balanced_loss() == pytest.approx(sum(losses) / 2)
@@ -256,14 +258,14 @@ def test_figures_are_the_metrics(dataset):
     result = evaluate(small(), dataset, whole(dataset), dataset.classes, identity(dataset))
     low, high = wilson_interval(int(np.trace(result.confusion())), 180)
     assert result.interval() == (low, high)
-    balanced_low, balanced_high = result.balanced_interval()
+    balanced_low, balanced_high = result.balanced_accuracy_interval()
     assert result.figures() == {
         "top1": result.top(1),
         "top3": result.top(3),
         "top5": result.top(5),
         "top1_low": low,
         "top1_high": high,
-        "balanced_accuracy": result.balanced(),
+        "balanced_accuracy": result.balanced_accuracy(),
         "balanced_accuracy_low": balanced_low,
         "balanced_accuracy_high": balanced_high,
         "calibration_error": result.calibration_error(),
@@ -299,7 +301,7 @@ def test_classes_of_the_model_in_another_order(dataset):
 
 
 @pytest.mark.parametrize("reading", ["padded", "length-aware"])
-@pytest.mark.parametrize("protocol", ["honest", "published"])
+@pytest.mark.parametrize("protocol", ["standard", "2020"])
 def test_the_order_of_indices_makes_no_difference(dataset, protocol, reading):
     model = small(reading=reading)
     shuffled = np.random.default_rng(0).permutation(len(dataset))
@@ -311,7 +313,15 @@ def test_the_order_of_indices_makes_no_difference(dataset, protocol, reading):
     same(results[0], results[2])
 
 
-def test_the_honest_protocol_knows_no_batches(dataset, monkeypatch):
+@pytest.mark.parametrize(("former", "current"), [("honest", "standard"), ("published", "2020")])
+def test_the_error_of_a_former_protocol_names_the_current_one(dataset, former, current):
+    with pytest.raises(ConfigError, match=f"protocol '{former}' is called '{current}' now"):
+        evaluate(small(), dataset, whole(dataset), dataset.classes, identity(dataset), protocol=former)
+    with pytest.raises(ConfigError, match="protocol should be 'standard' or '2020', got 'exact'"):
+        evaluate(small(), dataset, whole(dataset), dataset.classes, identity(dataset), protocol="exact")
+
+
+def test_the_standard_protocol_knows_no_batches(dataset, monkeypatch):
     model = small()
     results = []
     for size in (512, 1, 7):
@@ -404,23 +414,23 @@ def test_a_known_temperature_is_found(calibrated, temperature):
     model.adjust_logits(temperature, torch.zeros(3))
     fitted = fit_calibration(model, data, whole(data), identity(data), np.array([5, 5, 5]))
     assert fitted.temperature == pytest.approx(temperature, rel=0.1)
-    assert fitted.prior == 0
+    assert fitted.tau == 0
 
 
-@pytest.mark.parametrize("prior", [0.0, 0.4, 1.0])
-def test_a_known_preference_for_large_classes_is_found(calibrated, prior):
+@pytest.mark.parametrize("tau", [0.0, 0.4, 1.0])
+def test_a_known_preference_for_large_classes_is_found(calibrated, tau):
     model, data = copy.deepcopy(calibrated[0]), calibrated[1]
     n_trained = np.array([10, 100, 3000])
     # Drawings of each class as often as the model finds them: what is added here is all the preference there is.
-    model.adjust_logits(1.0, torch.from_numpy(prior * np.log(n_trained)))
+    model.adjust_logits(1.0, torch.from_numpy(tau * np.log(n_trained)))
     fitted = fit_calibration(model, data, whole(data), identity(data), n_trained)
-    assert fitted.prior == pytest.approx(prior, abs=0.1)
+    assert fitted.tau == pytest.approx(tau, abs=0.1)
     assert fitted.temperature == pytest.approx(1, rel=0.1)
 
     fitted.apply(model, n_trained)
     nothing_left = fit_calibration(model, data, whole(data), identity(data), n_trained)
-    assert nothing_left.prior == pytest.approx(0, abs=0.05)
-    assert nothing_left.temperature == pytest.approx(1, rel=0.1)  # as before: the least prior leaves a little
+    assert nothing_left.tau == pytest.approx(0, abs=0.05)
+    assert nothing_left.temperature == pytest.approx(1, rel=0.1)  # as before: the smallest tau leaves a little
 
 
 def test_the_fitted_temperature_lowers_the_loss_and_changes_no_guess(dataset):
@@ -460,25 +470,25 @@ def test_a_model_that_is_always_right_is_not_made_sure_of_it():
     assert scores.top(1) == 1 and weights @ scores.probability == pytest.approx(1 - 1 / 202, rel=1e-4)
 
 
-@pytest.mark.parametrize("criterion", ["top1", "balanced_loss"])
+@pytest.mark.parametrize("select_by", ["top1", "balanced_loss"])
 @pytest.mark.parametrize("factor", [0.3, 30.0])
-def test_what_is_always_right_is_wrong_once_in_n_plus_two(criterion, factor):
+def test_what_is_always_right_is_wrong_once_in_n_plus_two(select_by, factor):
     """Before its calibration it is less sure than that, or more."""
     labels = torch.arange(200) % 2
     logits = factor * (2.0 * F.one_hot(labels, 2).double() - 1)
-    chosen = choose_calibration(logits, labels, np.array([500, 500]), criterion)
+    chosen = choose_calibration(logits, labels, np.array([500, 500]), select_by)
     probability = (logits / chosen.temperature).softmax(1).amax(1)
     assert probability.numpy() == pytest.approx(1 - 1 / 202, rel=1e-5)
 
 
-def test_every_class_counts_alike_for_the_temperature(dataset):
+def test_the_temperature_is_fitted_to_the_mean_over_classes(dataset):
     """A class that is there five times over moves nothing."""
     model, indices = small(), dataset.indices("train")
     often = np.concatenate([indices, *[indices[dataset.labels[indices] == 0]] * 4])
     counts = np.array([200, 40, 40])
     once, again = (fit_calibration(model, dataset, rows, identity(dataset), counts) for rows in (indices, often))
     assert again.temperature == pytest.approx(once.temperature, rel=2e-3)
-    assert again.prior == pytest.approx(once.prior, abs=2e-3)
+    assert again.tau == pytest.approx(once.tau, abs=2e-3)
 
 
 def drawn_unevenly(frequencies=None):
@@ -496,7 +506,7 @@ def scores_of(logits, labels, n_trained, calibration=None):
     """An Evaluation of logits, adjusted by a calibration."""
     if calibration:
         log_counts = torch.from_numpy(np.log(n_trained / n_trained.mean()))
-        logits = logits / calibration.temperature - calibration.prior * log_counts
+        logits = logits / calibration.temperature - calibration.tau * log_counts
     probability, predicted = logits.softmax(1).max(1)
     ranks = (logits > logits.gather(1, labels[:, None])).sum(1)
     losses = F.cross_entropy(logits, labels, reduction="none")
@@ -509,16 +519,16 @@ def test_a_model_selected_by_top1_loses_none_of_it_by_its_calibration():
     made = logits, labels, n_trained = drawn_unevenly()
     before = scores_of(*made)
     for_classes, for_top1 = (
-        choose_calibration(logits, labels, n_trained, criterion) for criterion in ("balanced_loss", "top1")
+        choose_calibration(logits, labels, n_trained, select_by) for select_by in ("balanced_loss", "top1")
     )
     balanced, kept = scores_of(*made, for_classes), scores_of(*made, for_top1)
-    assert for_classes.prior > 0.5
-    assert balanced.top(1) < before.top(1) - 0.03 and balanced.balanced() > before.balanced() + 0.1
+    assert for_classes.tau > 0.5
+    assert balanced.top(1) < before.top(1) - 0.03 and balanced.balanced_accuracy() > before.balanced_accuracy() + 0.1
     assert balanced.balanced_loss() < before.balanced_loss()
     assert balanced.calibration_error() > before.calibration_error() + 0.03
     assert balanced.calibration_error(balanced=True) < before.calibration_error(balanced=True)
     assert kept.top(1) >= before.top(1) and kept.calibration_error() <= before.calibration_error() + 1e-12
-    assert for_top1.prior == 0  # some strength names two more of 3000 rightly, by chance
+    assert for_top1.tau == 0  # some strength names two more of 3000 rightly, by chance
 
 
 def test_an_adjustment_that_raises_top1_is_found():
@@ -526,14 +536,14 @@ def test_an_adjustment_that_raises_top1_is_found():
     logits, labels, n_trained = drawn_unevenly([0.4, 0.3, 0.3])
     chosen = choose_calibration(logits, labels, n_trained, "top1")
     before, after = scores_of(logits, labels, n_trained), scores_of(logits, labels, n_trained, chosen)
-    assert after.top(1) > before.top(1) + 0.01 and chosen.prior > 0.2
+    assert after.top(1) > before.top(1) + 0.01 and chosen.tau > 0.2
     assert after.calibration_error() < before.calibration_error()
-    half = replace(chosen, prior=chosen.prior / 2)  # the smallest that is as good
+    half = replace(chosen, tau=chosen.tau / 2)  # the smallest that is as good
     assert scores_of(logits, labels, n_trained, half).top(1) < after.top(1) - 0.003
 
 
-@pytest.mark.parametrize("criterion", ["top1", "balanced_loss"])
-def test_a_calibration_never_costs_what_the_model_was_selected_by(criterion):
+@pytest.mark.parametrize("select_by", ["top1", "balanced_loss"])
+def test_a_calibration_never_costs_what_the_model_was_selected_by(select_by):
     """Nor does its temperature raise the calibration error, however few the drawings; then there is none."""
     temperatures = []
     for seed in range(30):
@@ -541,13 +551,13 @@ def test_a_calibration_never_costs_what_the_model_was_selected_by(criterion):
         labels = torch.from_numpy(np.concatenate([np.arange(3), rng.choice(3, 20, p=[0.7, 0.2, 0.1])]))
         logits = torch.from_numpy(2 * rng.normal(size=(23, 3))) + 2 * F.one_hot(labels, 3)
         n_trained = np.array([700, 200, 100])
-        chosen = choose_calibration(logits, labels, n_trained, criterion)
+        chosen = choose_calibration(logits, labels, n_trained, select_by)
         before = scores_of(logits, labels, n_trained)
         after = scores_of(logits, labels, n_trained, chosen)
-        without = scores_of(logits, labels, n_trained, Calibration(1.0, chosen.prior * chosen.temperature))
+        without = scores_of(logits, labels, n_trained, Calibration(1.0, chosen.tau * chosen.temperature))
         temperatures.append(chosen.temperature)
         np.testing.assert_array_equal(after.predicted, without.predicted)
-        balanced = criterion == "balanced_loss"
+        balanced = select_by == "balanced_loss"
         assert after.calibration_error(balanced=balanced) <= without.calibration_error(balanced=balanced) + 1e-9
         if balanced:
             assert after.balanced_loss() <= before.balanced_loss() + 1e-9
@@ -556,25 +566,25 @@ def test_a_calibration_never_costs_what_the_model_was_selected_by(criterion):
     assert 3 <= temperatures.count(1.0) <= 27
 
 
-# --- the published protocol
+# --- the protocol 2020
 
 
-def test_the_published_protocol_depends_on_batches(dataset):
+def test_the_protocol_2020_depends_on_batches(dataset):
     model = small()
 
     def score(**options):
         return evaluate(model, dataset, whole(dataset), dataset.classes, identity(dataset), **options)
 
-    published, other = score(protocol="published", batch_size=20), score(protocol="published", batch_size=60)
-    assert published.loss != pytest.approx(other.loss, rel=1e-4)
-    assert published.loss != pytest.approx(score().loss, rel=1e-4)
+    once, other = score(protocol="2020", batch_size=20), score(protocol="2020", batch_size=60)
+    assert once.loss != pytest.approx(other.loss, rel=1e-4)
+    assert once.loss != pytest.approx(score().loss, rel=1e-4)
 
 
 @pytest.mark.parametrize("reading", ["padded", "length-aware"])
-def test_the_published_protocol_is_training_mode_over_sorted_batches(dataset, reading):
+def test_the_protocol_2020_is_training_mode_over_sorted_batches(dataset, reading):
     model = small(reading=reading)
     indices = np.random.default_rng(3).permutation(len(dataset))
-    result = evaluate(model, dataset, indices, dataset.classes, identity(dataset), protocol="published", batch_size=50)
+    result = evaluate(model, dataset, indices, dataset.classes, identity(dataset), protocol="2020", batch_size=50)
     model.train()
     losses, predicted = [], []
     for begin in range(0, 180, 50):  # the dataset lies in the order of labels, then files
@@ -589,7 +599,7 @@ def test_the_published_protocol_is_training_mode_over_sorted_batches(dataset, re
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("protocol", ["honest", "published"])
+@pytest.mark.parametrize("protocol", ["standard", "2020"])
 def test_the_model_is_as_it_was(dataset, protocol, training):
     model = small().train(training)
     before = {key: value.clone() for key, value in model.state_dict().items()}
@@ -605,7 +615,7 @@ def test_the_model_is_as_it_was(dataset, protocol, training):
     assert model.linear.weight.grad is not None
 
 
-@pytest.mark.parametrize("protocol", ["honest", "published"])
+@pytest.mark.parametrize("protocol", ["standard", "2020"])
 def test_the_model_is_as_it_was_after_an_interruption(dataset, protocol):
     class Stop(Exception):
         pass
@@ -648,7 +658,7 @@ def test_the_number_of_threads_makes_no_difference(dataset, monkeypatch, name):
 
 
 def test_every_drawing_is_reported_once(dataset):
-    for protocol, sizes in (("honest", [180]), ("published", [70, 70, 40])):
+    for protocol, sizes in (("standard", [180]), ("2020", [70, 70, 40])):
         seen = []
         evaluate(
             small(),
@@ -714,6 +724,6 @@ def test_dots_alone_leave_the_statistics_or_are_zeros():
     model = small(reading="padded", n_classes=1)
     reestimate_batchnorm(model, data, whole(data))
     assert model.bn.running_mean.tolist() == [0, 0, 0] and model.bn.running_var.tolist() == [0, 0, 0]
-    for protocol in ("honest", "published"):
+    for protocol in ("standard", "2020"):
         result = evaluate(model, data, whole(data), data.classes, identity(data), protocol=protocol)
         assert (result.n, result.top(1), result.loss) == (3, 1, 0)

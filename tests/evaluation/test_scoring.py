@@ -54,7 +54,7 @@ def test_drawings_of_which_some_have_other_words(path, drawings):
 
 def test_an_exported_model_is_refused(path, dataset):
     class Exported:
-        name, classes, card, note, max_padding, preprocessing = "simple_lay1_sz8", CLASSES, None, "", 100, "seed3"
+        name, classes, card, note, max_padding, preprocessing = "simple_lay1_sz8", CLASSES, None, "", 100, "delta3"
 
         def probabilities(self, points, lengths):
             return np.full((len(points), 3), 1 / 3)

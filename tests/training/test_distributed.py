@@ -78,7 +78,7 @@ def test_a_run_says_how_many_processes_it_had(folder):
     )
 
 
-@pytest.mark.parametrize("protocol", ["honest", "published"])
+@pytest.mark.parametrize("protocol", ["standard", "2020"])
 def test_evaluation_counts_every_drawing_once_and_to_the_last_bit(folder, dataset, protocol):
     torch.manual_seed(3)
     classes, label_map = dataset.classes, dataset.label_map(dataset.classes)

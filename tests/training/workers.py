@@ -103,7 +103,7 @@ def main():
     classes, label_map = data.classes, data.label_map(data.classes)
     model = StrokeClassifier(ModelConfig.from_name(SHORT, n_classes=len(classes), max_padding=30))
     indices = np.arange(len(data))
-    for protocol in ("honest", "published"):
+    for protocol in ("standard", "2020"):
         result = evaluate(model, data, indices, classes, label_map, protocol=protocol, batch_size=17, group=group)
         np.savez(
             folder / f"{protocol}-{group.rank}.npz",

@@ -24,6 +24,7 @@ from quickstroke.cli.common import (
     progress,
 )
 from quickstroke.errors import ConfigError, DatasetError
+from quickstroke.evaluation.protocol import FORMER_PROTOCOLS, check_protocol
 
 if TYPE_CHECKING:
     from quickstroke.data.dataset import PreparedDataset
@@ -54,22 +55,22 @@ class Options:
         optional("classes of a model without a card, in the order of its output layer, one a line", "FILE"),
     ] = None
     protocol: Annotated[
-        Literal["honest", "published"],
+        Literal["standard", "2020"],
         arg(
-            help="`published` is how the 2020 project measured: batch norm in training mode over batches of drawings "
-            "sorted by label"
+            help="`standard` is evaluation mode; `2020` is how the 2020 project measured: batch norm in training mode "
+            "over batches of drawings sorted by label"
         ),
-    ] = "honest"
-    batch_size: Annotated[int | None, optional("of the protocol `published` (default: 256)", "N")] = None
+    ] = "standard"
+    batch_size: Annotated[int | None, optional("of the protocol `2020` (default: 256)", "N")] = None
     reestimate_batchnorm: Annotated[
-        bool, arg(help="first estimate batch norm's statistics again, over the drawings that are evaluated")
+        bool, arg(help="first estimate batch norm's statistics again, from the drawings that are evaluated")
     ] = False
     device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where the model runs")] = "auto"
     precision: Annotated[
         Literal["float32", "bfloat16"],
         arg(
             help="of the matrix products of a length-aware model on a CPU; bfloat16 is up to twice as fast where the "
-            "processor multiplies it in hardware, and moves a drawing in some thousands to another word"
+            "processor multiplies it in hardware, and changes the guess for a drawing in some thousands"
         ),
     ] = "float32"
     per_class: Annotated[
@@ -81,7 +82,7 @@ class Options:
         ),
     ] = None
     partial: Annotated[
-        bool, arg(help="also score drawings of which only the first quarter, half and three quarters are there")
+        bool, arg(help="also measure early recognition: the accuracy after 25%, 50% and 75% of the points")
     ] = False
     confusion: Annotated[
         tuple[str, ...] | None,
@@ -92,9 +93,19 @@ class Options:
 
 def run(args: Sequence[str]) -> int:
     """Runs the command."""
+    _refuse_former_protocol(args)
     options = parse(Options, "evaluate", args)
     _check(options)
     return answer(options.json, partial(_evaluate, options))
+
+
+def _refuse_former_protocol(args: Sequence[str]) -> None:
+    """Raises ConfigError when `--protocol` has a name of an earlier version, which tyro would only call invalid."""
+    for word, following in zip(args, [*args[1:], ""], strict=True):
+        key, equals, value = word.partition("=")
+        given = value if equals else following
+        if key == "--protocol" and given in FORMER_PROTOCOLS:
+            check_protocol(given)
 
 
 def _check(options: Options) -> None:
@@ -104,16 +115,16 @@ def _check(options: Options) -> None:
     if options.batch_size is not None and options.batch_size < 1:
         raise ConfigError(f"--batch-size should be 1 or more, got {options.batch_size}")
     tables.check_names({"--per-class": options.per_class, "--confusion": options.confusion})
-    if options.batch_size is not None and options.protocol == "honest":
-        note("--batch-size has no effect: the honest protocol does not depend on it")
+    if options.batch_size is not None and options.protocol == "standard":
+        note("--batch-size has no effect: the protocol `standard` does not depend on it")
     if options.split and options.files:
         note("--split has no effect without --data: every drawing of the files is taken")
     if options.layout != "auto" and options.data:
         note("--layout has no effect on a prepared dataset")
-    if options.partial and options.protocol == "published":
-        raise ConfigError("--partial goes with the protocol `honest` only")
-    if options.reestimate_batchnorm and options.protocol == "published":
-        note("--reestimate-batchnorm has no effect: the published protocol uses the statistics of each batch")
+    if options.partial and options.protocol == "2020":
+        raise ConfigError("--partial goes with the protocol `standard` only")
+    if options.reestimate_batchnorm and options.protocol == "2020":
+        note("--reestimate-batchnorm has no effect: the protocol `2020` uses the statistics of each batch")
 
 
 def _evaluate(options: Options) -> Answer:
@@ -243,20 +254,20 @@ def _show(
     from quickstroke.evaluation.evaluate import figures_of_points
 
     low, high = map(percent, result.interval())
-    balanced_low, balanced_high = map(percent, result.balanced_interval())
+    balanced_low, balanced_high = map(percent, result.balanced_accuracy_interval())
     print(f"{name} on {result.n:,} drawings ({printable(drawings.where)}), protocol {options.protocol}:")
     print(
         f"top-1 {percent(result.top(1))} ({low} to {high})  top-3 {percent(result.top(3))}  "
         f"top-5 {percent(result.top(5))}  loss {result.loss:.4f}"
     )
     print(
-        f"balanced accuracy {percent(result.balanced())} ({balanced_low} to {balanced_high})  "
+        f"balanced accuracy {percent(result.balanced_accuracy())} ({balanced_low} to {balanced_high})  "
         f"calibration error {percent(result.calibration_error())}"
     )
     if of_points:
         for values, of in zip(figures_of_points(of_points).values(), ("top-1", "balanced accuracy"), strict=True):
             told = "  ".join(f"{100 * float(fraction):g}% {percent(value)}" for fraction, value in values.items())
-            print(f"{of} after so much of the points: {told}")
+            print(f"{of} by part of the points: {told}")
     if drawings.left_out:
         n, most = sum(drawings.left_out.values()), _most(drawings.left_out)
         print(f"left out: {n:,} drawings of words that the model does not know ({most})")

@@ -52,7 +52,7 @@ class OnDevice:
         pen_up = ((self._pen_up[at >> 3] >> (at & 7)) & 1).float().unsqueeze(2)  # (B, N, 1)
         low, high = xy.amin(1, keepdim=True), xy.amax(1, keepdim=True)  # (B, 1, 2)
         sides = (high - low).clamp(min=1)  # (B, 1, 2)
-        if preprocessing == "seed3":
+        if preprocessing == "delta3":
             columns = [(xy[:, 1:] - xy[:, :-1]) / sides, pen_up[:, 1:]]
             lengths = (n - 1).clamp(max=max_padding)
         else:

@@ -1,12 +1,7 @@
-"""How well a model recognises drawings: exact counts over every one of them, by two protocols.
-
-honest     evaluation mode; nothing depends on batches
-published  what the 2020 project did: batch norm in training mode over drawings sorted by label, then file order,
-           so that each batch is normalised by its own one or two classes; no statistics are kept
-"""
+"""Evaluation of a model: exact counts over all drawings, by one of two protocols (`protocol`)."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,12 +13,12 @@ from quickstroke.data.batches import Drawings
 from quickstroke.data.memory import first_points
 from quickstroke.data.on_device import OnDevice, on_device
 from quickstroke.evaluation.metrics import Evaluation
+from quickstroke.evaluation.protocol import Protocol, check_protocol
 from quickstroke.kernels import threads
 from quickstroke.models.classifier import StrokeClassifier, threads_for
 from quickstroke.runtime.device import put
 from quickstroke.runtime.distributed import ALONE, Group
 
-Protocol = Literal["honest", "published"]
 # Large enough for full speed on a CPU, small enough for 100 steps of a wide model to fit the caches.
 BATCH_SIZE = 512
 # A GPU has no such caches, and more to do at a time.
@@ -40,7 +35,7 @@ def evaluate(
     classes: Sequence[str],
     label_map: NDArray[np.int64],
     *,
-    protocol: Protocol = "honest",
+    protocol: Protocol = "standard",
     batch_size: int = 256,
     precision: torch.dtype = torch.float32,
     on_batch: Callable[[int], None] = lambda n: None,
@@ -51,13 +46,14 @@ def evaluate(
 
     Args:
         label_map: the model's label, 0 or more, of each label of the data.
-        batch_size: of the protocol `published`, whose result depends on it; the honest one's does not.
+        batch_size: of the protocol `2020`, whose result depends on it; that of `standard` does not.
         precision: of the matrix products of a length-aware model on a CPU; with bfloat16 a drawing in some thousands
             may change sides.
         on_batch: called with the number of drawings after each batch.
         group: processes that share the batches; each has the whole result.
         there: the same data on a GPU that the model is on; by default they are brought there.
     """
+    check_protocol(protocol)
     indices = indices[np.lexsort((indices, label_map[data.labels[indices]]))]
     labels = label_map[data.labels[indices]]
     device = next(model.parameters()).device
@@ -65,7 +61,7 @@ def evaluate(
     results = [torch.zeros(len(indices), dtype=kind, device=device) for kind in (torch.int64, torch.int64)]
     results += [torch.zeros(len(indices), dtype=torch.float64, device=device) for _ in range(2)]
     everything = np.arange(len(indices))
-    if protocol == "published":
+    if protocol == "2020":
         order: Sequence[NDArray[np.int64]] = batches.cut(everything, batch_size)
     else:
         size = BATCH_SIZE if device.type == "cpu" else _BATCH_SIZE_ON_GPU
@@ -85,8 +81,8 @@ def evaluate(
 
     with evaluation_mode(model, protocol, precision), threads_for(model), torch.inference_mode():
         shares = group.part(order)
-        # By the other protocol batches move the running statistics: one after the other.
-        for n in threads.each(score, shares, device) if protocol == "honest" else map(score, shares):
+        # By the protocol 2020 each batch changes the running statistics, so batches run one after the other.
+        for n in threads.each(score, shares, device) if protocol == "standard" else map(score, shares):
             on_batch(n)
         arrays = [result.cpu().numpy() for result in results]
     group.fill(*arrays)
@@ -146,7 +142,9 @@ def figures_of_points(partial: dict[float, Evaluation]) -> dict[str, dict[str, f
     """What `evaluate_partial` found, for JSON and cards: top-1 and balanced accuracy."""
     return {
         "top1_of_points": {f"{fraction:g}": part.top(1) for fraction, part in partial.items()},
-        "balanced_accuracy_of_points": {f"{fraction:g}": part.balanced() for fraction, part in partial.items()},
+        "balanced_accuracy_of_points": {
+            f"{fraction:g}": part.balanced_accuracy() for fraction, part in partial.items()
+        },
     }
 
 
@@ -162,7 +160,7 @@ class evaluation_mode:
         self._group, self._model.bn.group = self._model.bn.group, ALONE
         self._before, self._model.precision_without_gradient = self._model.precision_without_gradient, self._precision
         self._model.eval()
-        self._model.bn.train(self._protocol == "published")
+        self._model.bn.train(self._protocol == "2020")
 
     def __exit__(self, *_: object) -> None:
         for buffer, saved in zip(self._model.bn.buffers(), self._statistics, strict=True):

@@ -38,8 +38,8 @@ class Published:
         card_path: NAME.json beside it.
         figures: for each split that was scored the metrics, as fractions, and n drawings.
         calibration: what was done to the output layer and what it traded, as the card has it; None without. Of each
-            split `top1`, `balanced_accuracy` and `error` (the calibration error, every drawing counting alike where
-            `criterion` is `top1`, else every class), before and after.
+            split `top1`, `balanced_accuracy` and `error` (the calibration error, averaged over drawings where
+            `select_by` is `top1`, else macro-averaged over classes), before and after.
         notes: what could not be done or looks wrong, a sentence each.
     """
 
@@ -189,7 +189,7 @@ def _figures(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any] | None]:
     """Exact figures by split, and what the calibration did; the model is calibrated."""
     before = {split: evaluate(loaded.model, *part) for split, part in parts.items()}
-    criterion = config.train.criterion
+    select_by = config.train.criterion
     calibration: dict[str, Any] | None = None
     if calibrate and before["val"].n < MIN_CALIBRATION:
         notes.append(
@@ -198,9 +198,9 @@ def _figures(
     elif calibrate:
         source, rows, _, label_map = parts["val"]
         n_trained = source.n_trained(loaded.classes)
-        fitted = fit_calibration(loaded.model, source, rows, label_map, n_trained, criterion)
+        fitted = fit_calibration(loaded.model, source, rows, label_map, n_trained, select_by)
         fitted.apply(loaded.model, n_trained)
-        calibration = {**asdict(fitted), "split": "val", "criterion": criterion}
+        calibration = {**asdict(fitted), "split": "val", "select_by": select_by}
     after = {split: evaluate_partial(loaded.model, *part) for split, part in parts.items()}
     figures: dict[str, dict[str, Any]] = {
         split: {**partial[1.0].figures(), **figures_of_points(partial)} for split, partial in after.items()
@@ -208,16 +208,16 @@ def _figures(
     if calibration:
         scored = (("before", before), ("after", {split: partial[1.0] for split, partial in after.items()}))
         for when, evaluations in scored:
-            traded = {split: _traded(scores, criterion) for split, scores in evaluations.items()}
+            traded = {split: _traded(scores, select_by) for split, scores in evaluations.items()}
             for key in ("error", "top1", "balanced_accuracy"):
                 calibration[f"{key}_{when}"] = {split: values[key] for split, values in traded.items()}
     return figures, calibration
 
 
-def _traded(scores: Evaluation, criterion: Criterion) -> dict[str, float]:
-    """What a calibration may raise or lower; its error weighted as the metric that it was chosen by."""
-    error = scores.calibration_error(balanced=criterion == "balanced_loss")
-    return {"error": error, "top1": scores.top(1), "balanced_accuracy": scores.balanced()}
+def _traded(scores: Evaluation, select_by: Criterion) -> dict[str, float]:
+    """The figures that a calibration may change; its error is averaged as the metric by which it was chosen."""
+    error = scores.calibration_error(balanced=select_by == "balanced_loss")
+    return {"error": error, "top1": scores.top(1), "balanced_accuracy": scores.balanced_accuracy()}
 
 
 def _check_unseen(tested: PreparedDataset, data: PreparedDataset, classes: Sequence[str]) -> None:

@@ -234,15 +234,11 @@ def train(
         # A validation that is cut short begins again on resuming: its epoch's last step is saved before it.
         save()
         on_batch = partial(_check_stop, watcher, state)
-        score = partial(
-            evaluate, kept, data, val_indices, classes, label_map, on_batch=on_batch, group=group, there=there
-        )
-        honest = score()
+        honest = evaluate(kept, data, val_indices, classes, label_map, on_batch=on_batch, group=group, there=there)
         if not np.isfinite(honest.loss):
             raise diverged(f"the validation loss of epoch {state.epoch + 1} is {honest.loss}", folder, save)
         seconds = time.perf_counter() - started
-        as_published = score(protocol="published", batch_size=config.batch_size)
-        line = _metrics_line(state, n_train, honest, as_published) | {
+        line = _metrics_line(state, n_train, honest) | {
             "seconds": seconds,
             "train_seconds": train_seconds,
             "learning_rate": optimizer.learning_rate,
@@ -295,7 +291,7 @@ def _on_teacher(watcher: Watcher, state: State, save: Callable[[], None], n: int
         raise Interrupted(state)
 
 
-def _metrics_line(state: State, n_train: int, honest: Evaluation, published: Evaluation) -> dict[str, Any]:
+def _metrics_line(state: State, n_train: int, honest: Evaluation) -> dict[str, Any]:
     return {
         "epoch": state.epoch + 1,
         "loss": state.loss_sum / n_train,
@@ -303,9 +299,8 @@ def _metrics_line(state: State, n_train: int, honest: Evaluation, published: Eva
         "val_top1": honest.top(1),
         "val_top3": honest.top(3),
         "val_top5": honest.top(5),
-        "val_balanced_top1": honest.balanced(),
+        "val_balanced_accuracy": honest.balanced_accuracy(),
         "val_balanced_loss": honest.balanced_loss(),
-        "val_top1_published_protocol": published.top(1),
         "n_train": n_train,
         "n_val": honest.n,
     }
