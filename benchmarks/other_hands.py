@@ -22,7 +22,7 @@ from rich.table import Table
 from quickstroke.artifacts.loading import load_model
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.memory import MemoryDataset
-from quickstroke.data.selection import select
+from quickstroke.data.selection import LabelledDrawings, select
 from quickstroke.drawings.simplification import simplify
 from quickstroke.errors import QuickstrokeError
 from quickstroke.evaluation.evaluate import evaluate
@@ -153,9 +153,9 @@ def main() -> None:
     for name, hands in HANDS.items():
         drawings, row = drawn_again(data, indices, hands), {}
         for path, model in zip(options.models, models, strict=True):
-            result = evaluate(
-                model.model, drawings, np.arange(len(drawings)), model.classes, data.label_map(model.classes)
-            )
+            label_map = data.label_map(model.classes)
+            drawn = LabelledDrawings(drawings, np.arange(len(drawings)), model.classes, label_map)
+            result = evaluate(model.model, drawn)
             row[path] = {
                 "top1": result.top(1),
                 "balanced_accuracy": result.balanced_accuracy(),

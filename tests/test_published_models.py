@@ -7,7 +7,7 @@ import pytest
 from quickstroke.artifacts import cards
 from quickstroke.artifacts.loading import load_model
 from quickstroke.data.dataset import PreparedDataset
-from quickstroke.data.selection import select
+from quickstroke.data.selection import LabelledDrawings, select
 from quickstroke.data.splits import FractionSplit, PositionSplit
 from quickstroke.drawings.categories import SEED_CATEGORIES, parse_classes
 from quickstroke.evaluation.evaluate import evaluate
@@ -79,7 +79,7 @@ def test_figures_of_the_cards_come_out_again(name: str, datasets: dict[str, Prep
     tested = loaded.card.get("test_data", loaded.card["data"])
     data = datasets[tested["manifest_sha256"]]
     label_map = data.label_map(loaded.classes)
-    result = evaluate(loaded.model, data, select(data, "test", label_map), loaded.classes, label_map)
+    result = evaluate(loaded.model, LabelledDrawings(data, select(data, "test", label_map), loaded.classes, label_map))
     stated = cards.figures_of(loaded.card)["test"]
     assert result.n == stated["n"]
     # Another processor rounds otherwise: a drawing in a thousand may change sides.

@@ -264,7 +264,7 @@ def test_a_renamed_model(tmp_path):
         ({"classes": ["cat", "star"]}, "2 classes for 3 outputs"),
         ({"classes": ["cat", "star", "dog", "sun"]}, "4 classes for 3 outputs"),
         ({"classes": ["cat", "star", ""]}, "empty name"),
-        ({"classes": ["cat", "star", 3]}, "damaged card"),
+        ({"classes": ["cat", "star", 3]}, "class 3 is 3; expected a word"),
         ({"classes": 3}, "damaged card"),
         ({"classes": []}, "no class"),
         ({"preprocessing": {"name": "seed4", "max_padding": 100}}, "preprocessing"),

@@ -17,6 +17,7 @@ from quickstroke.config.model import ModelConfig
 from quickstroke.data import batches
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.memory import MemoryDataset, from_drawings
+from quickstroke.data.selection import LabelledDrawings
 from quickstroke.data.splits import FractionSplit
 from quickstroke.drawings.categories import SEED_CATEGORIES, read_classes
 from quickstroke.errors import ConfigError
@@ -72,6 +73,10 @@ def identity(data):
     return np.arange(len(data.classes))
 
 
+def labelled(data, indices=None):
+    return LabelledDrawings(data, whole(data) if indices is None else indices, tuple(data.classes), identity(data))
+
+
 def same(a: Evaluation, b: Evaluation, tolerance=1e-5):
     assert a.classes == b.classes
     for field in ("indices", "labels", "predicted", "ranks"):
@@ -102,7 +107,7 @@ def test_published_weights_score_what_is_known_of_them(name, shared: Path, seed_
     assert len(indices) == 4000
 
     def accuracy(**options):
-        return 100 * evaluate(model, seed_data, indices, SEED_CATEGORIES, label_map, **options).top(1)
+        return 100 * evaluate(model, LabelledDrawings(seed_data, indices, SEED_CATEGORIES, label_map), **options).top(1)
 
     assert accuracy() == pytest.approx(known["eval_mode"], abs=0.1)
     sorted_batches = known["train_mode_class_sorted_batches_of_40"]
@@ -134,7 +139,7 @@ def test_logits_of_published_weights(name, shared: Path, seed_data, expected):
 def test_metrics_are_sums_over_single_drawings(dataset, name, reading):
     model = small(name, reading)
     indices = whole(dataset)
-    result = evaluate(model, dataset, indices, dataset.classes, identity(dataset))
+    result = evaluate(model, labelled(dataset, indices))
     logits = direct_logits(model, dataset, indices)
     labels = torch.from_numpy(dataset.labels.astype(np.int64))
     assert result.n == len(dataset) == 180
@@ -170,7 +175,7 @@ def one_drawing_a_class(n_classes):
 def test_among_equal_logits_the_lower_index_comes_first(logits):
     """Every class gets a rank of its own, so that no top-k counts more than k classes."""
     data = one_drawing_a_class(len(logits))
-    result = evaluate(constant(logits), data, whole(data), data.classes, identity(data))
+    result = evaluate(constant(logits), labelled(data))
     ranking = np.argsort(-np.array(logits), kind="stable")
     np.testing.assert_array_equal(result.ranks[ranking], np.arange(len(logits)))
     assert set(result.predicted.tolist()) == {int(ranking[0])}
@@ -180,13 +185,13 @@ def test_among_equal_logits_the_lower_index_comes_first(logits):
 
 def test_loss_of_even_odds():
     data = one_drawing_a_class(5)
-    result = evaluate(constant([1.5] * 5), data, whole(data), data.classes, identity(data))
+    result = evaluate(constant([1.5] * 5), labelled(data))
     assert result.loss == pytest.approx(np.log(5), rel=1e-9)
     np.testing.assert_allclose(result.probability, 0.2)
 
 
 def test_confusion_and_per_class_are_counts(dataset):
-    result = evaluate(small(), dataset, whole(dataset), dataset.classes, identity(dataset))
+    result = evaluate(small(), labelled(dataset))
     confusion = result.confusion()
     assert confusion.shape == (3, 3) and confusion.dtype == np.int64
     for true in range(3):
@@ -206,12 +211,12 @@ def test_confusion_and_per_class_are_counts(dataset):
 def test_balanced_accuracy_and_loss_are_means_over_classes(dataset):
     model = small()
     rare = np.concatenate([np.flatnonzero(dataset.labels == label)[:n] for label, n in enumerate((60, 7))])
-    result = evaluate(model, dataset, rare, dataset.classes, identity(dataset))
+    result = evaluate(model, labelled(dataset, rare))
     rates = [right / n for right, n in result.per_class().values() if n]
     assert len(rates) == 2
     assert result.balanced_accuracy() == pytest.approx(sum(rates) / 2)
     assert result.balanced_accuracy() != pytest.approx(result.top(1))
-    whole_of_it = evaluate(model, dataset, whole(dataset), dataset.classes, identity(dataset))
+    whole_of_it = evaluate(model, labelled(dataset))
     assert whole_of_it.balanced_accuracy() == pytest.approx(whole_of_it.top(1))  # classes of one size
 
     # The variance of the mean of two fractions, of 60 drawings and of 7, is that of a fraction of so many.
@@ -255,7 +260,7 @@ def test_calibration_error_worked_by_hand():
 
 
 def test_figures_are_the_metrics(dataset):
-    result = evaluate(small(), dataset, whole(dataset), dataset.classes, identity(dataset))
+    result = evaluate(small(), labelled(dataset))
     low, high = wilson_interval(int(np.trace(result.confusion())), 180)
     assert result.interval() == (low, high)
     balanced_low, balanced_high = result.balanced_accuracy_interval()
@@ -276,7 +281,7 @@ def test_figures_are_the_metrics(dataset):
 
 def test_a_class_without_drawings_counts_none(dataset):
     indices = whole(dataset)[dataset.labels != 1]
-    result = evaluate(small(), dataset, indices, dataset.classes, identity(dataset))
+    result = evaluate(small(), labelled(dataset, indices))
     assert result.per_class()[dataset.classes[1]] == (0, 0)
     assert result.n_by_class().tolist() == [60, 0, 60]
     assert np.isnan(result.accuracy_by_class()).tolist() == [False, True, False]
@@ -289,7 +294,7 @@ def test_classes_of_the_model_in_another_order(dataset):
     classes = ("unseen", "star", "cat", "circle", "house")
     label_map = dataset.label_map(classes)
     assert label_map.tolist() == [3, 4, 1]
-    result = evaluate(model, dataset, whole(dataset), classes, label_map)
+    result = evaluate(model, LabelledDrawings(dataset, whole(dataset), classes, label_map))
     by_index = dict(zip(result.indices.tolist(), result.labels.tolist(), strict=True))
     assert by_index == {i: int(label_map[label]) for i, label in enumerate(dataset.labels)}
     logits = direct_logits(model, dataset, result.indices)
@@ -306,7 +311,7 @@ def test_the_order_of_indices_makes_no_difference(dataset, protocol, reading):
     model = small(reading=reading)
     shuffled = np.random.default_rng(0).permutation(len(dataset))
     results = [
-        evaluate(model, dataset, indices, dataset.classes, identity(dataset), protocol=protocol, batch_size=25)
+        evaluate(model, labelled(dataset, indices), protocol=protocol, batch_size=25)
         for indices in (whole(dataset), shuffled, whole(dataset)[::-1])
     ]
     same(results[0], results[1])
@@ -316,9 +321,9 @@ def test_the_order_of_indices_makes_no_difference(dataset, protocol, reading):
 @pytest.mark.parametrize(("former", "current"), [("honest", "standard"), ("published", "2020")])
 def test_the_error_of_a_former_protocol_names_the_current_one(dataset, former, current):
     with pytest.raises(ConfigError, match=f"protocol '{former}' is called '{current}' now"):
-        evaluate(small(), dataset, whole(dataset), dataset.classes, identity(dataset), protocol=former)
+        evaluate(small(), labelled(dataset), protocol=former)
     with pytest.raises(ConfigError, match="protocol should be 'standard' or '2020', got 'exact'"):
-        evaluate(small(), dataset, whole(dataset), dataset.classes, identity(dataset), protocol="exact")
+        evaluate(small(), labelled(dataset), protocol="exact")
 
 
 def test_the_standard_protocol_knows_no_batches(dataset, monkeypatch):
@@ -327,9 +332,7 @@ def test_the_standard_protocol_knows_no_batches(dataset, monkeypatch):
     for size in (512, 1, 7):
         monkeypatch.setattr("quickstroke.evaluation.evaluate.BATCH_SIZE", size)
         for batch_size in (3, 256):
-            results.append(
-                evaluate(model, dataset, whole(dataset), dataset.classes, identity(dataset), batch_size=batch_size)
-            )
+            results.append(evaluate(model, labelled(dataset), batch_size=batch_size))
     for result in results[1:]:
         same(results[0], result)
 
@@ -343,7 +346,7 @@ def test_the_order_of_the_data_makes_no_difference(drawings):
     for items in (everything, [everything[i] for i in order]):
         data, left_out = from_drawings(items, classes)
         assert not left_out
-        results.append(evaluate(model, data, whole(data), classes, identity(data)))
+        results.append(evaluate(model, LabelledDrawings(data, whole(data), classes, identity(data))))
     assert results[0].loss == pytest.approx(results[1].loss, rel=1e-6)
     np.testing.assert_array_equal(results[0].confusion(), results[1].confusion())
     np.testing.assert_array_equal(np.sort(results[0].ranks), np.sort(results[1].ranks))
@@ -352,8 +355,8 @@ def test_the_order_of_the_data_makes_no_difference(drawings):
 def test_metrics_of_parts_add_up(dataset):
     model = small()
     parts = np.array_split(np.random.default_rng(2).permutation(len(dataset)), 4)
-    scored = [evaluate(model, dataset, part, dataset.classes, identity(dataset)) for part in parts]
-    all_of_it = evaluate(model, dataset, whole(dataset), dataset.classes, identity(dataset))
+    scored = [evaluate(model, labelled(dataset, part)) for part in parts]
+    all_of_it = evaluate(model, labelled(dataset))
     assert sum((part.confusion() for part in scored), np.zeros((3, 3), int)).tolist() == all_of_it.confusion().tolist()
     assert sum(part.loss * part.n for part in scored) / 180 == pytest.approx(all_of_it.loss, rel=1e-6)
 
@@ -364,7 +367,7 @@ def test_metrics_of_parts_add_up(dataset):
 def test_partial_scores_are_those_of_drawings_cut_by_hand(dataset):
     model = small("bipool_cv1_4_3_2_lay1_sz8")
     indices = np.random.default_rng(4).permutation(len(dataset))[:50]
-    scores = evaluate_partial(model, dataset, indices, dataset.classes, identity(dataset))
+    scores = evaluate_partial(model, labelled(dataset, indices))
     assert tuple(scores) == FRACTIONS == (0.25, 0.5, 0.75, 1.0)
     for fraction, result in scores.items():
         items = []
@@ -377,14 +380,14 @@ def test_partial_scores_are_those_of_drawings_cut_by_hand(dataset):
                 left -= len(stroke)
             items.append((label, strokes))
         cut = MemoryDataset(dataset.classes, items)
-        same(result, evaluate(model, cut, whole(cut), dataset.classes, identity(dataset)))
+        same(result, evaluate(model, LabelledDrawings(cut, whole(cut), dataset.classes, identity(dataset))))
 
 
 def test_the_whole_of_the_points_is_the_whole_score(dataset):
     model = small()
     indices = dataset.indices("test")
-    expected = evaluate(model, dataset, indices, dataset.classes, identity(dataset))
-    partial = evaluate_partial(model, dataset, indices, dataset.classes, identity(dataset))
+    expected = evaluate(model, labelled(dataset, indices))
+    partial = evaluate_partial(model, labelled(dataset, indices))
     assert partial[1.0].figures() == pytest.approx(expected.figures())
     assert partial[0.25].loss != pytest.approx(expected.loss)
 
@@ -412,7 +415,7 @@ def calibrated():
 def test_a_known_temperature_is_found(calibrated, temperature):
     model, data = copy.deepcopy(calibrated[0]), calibrated[1]
     model.adjust_logits(temperature, torch.zeros(3))
-    fitted = fit_calibration(model, data, whole(data), identity(data), np.array([5, 5, 5]))
+    fitted = fit_calibration(model, labelled(data), np.array([5, 5, 5]))
     assert fitted.temperature == pytest.approx(temperature, rel=0.1)
     assert fitted.tau == 0
 
@@ -423,12 +426,12 @@ def test_a_known_preference_for_large_classes_is_found(calibrated, tau):
     n_trained = np.array([10, 100, 3000])
     # Drawings of each class as often as the model finds them: what is added here is all the preference there is.
     model.adjust_logits(1.0, torch.from_numpy(tau * np.log(n_trained)))
-    fitted = fit_calibration(model, data, whole(data), identity(data), n_trained)
+    fitted = fit_calibration(model, labelled(data), n_trained)
     assert fitted.tau == pytest.approx(tau, abs=0.1)
     assert fitted.temperature == pytest.approx(1, rel=0.1)
 
     fitted.apply(model, n_trained)
-    nothing_left = fit_calibration(model, data, whole(data), identity(data), n_trained)
+    nothing_left = fit_calibration(model, labelled(data), n_trained)
     assert nothing_left.tau == pytest.approx(0, abs=0.05)
     assert nothing_left.temperature == pytest.approx(1, rel=0.1)  # as before: the smallest tau leaves a little
 
@@ -437,15 +440,15 @@ def test_the_fitted_temperature_lowers_the_loss_and_changes_no_guess(dataset):
     model, indices = small("bipool_lay1_sz8"), dataset.indices("train")
 
     def score():
-        return evaluate(model, dataset, indices, dataset.classes, identity(dataset))
+        return evaluate(model, labelled(dataset, indices))
 
     before = score()
-    fitted = fit_calibration(model, dataset, indices, identity(dataset), np.array([40, 40, 40]))
+    fitted = fit_calibration(model, labelled(dataset, indices), np.array([40, 40, 40]))
     fitted.apply(model, np.array([40, 40, 40]))
     after = score()
     assert after.loss < before.loss
     np.testing.assert_array_equal(after.predicted, before.predicted)
-    again = fit_calibration(model, dataset, indices, identity(dataset), np.array([40, 40, 40]))
+    again = fit_calibration(model, labelled(dataset, indices), np.array([40, 40, 40]))
     assert again.temperature == pytest.approx(1, abs=2e-3)
 
 
@@ -463,9 +466,9 @@ def test_a_model_that_is_always_right_is_not_made_sure_of_it():
     labels = said.argmax(1).tolist()
     assert 0 < sum(labels) < 200
     known = MemoryDataset(data.classes, list(zip(labels, strokes, strict=True)))
-    fitted = fit_calibration(model, known, whole(known), identity(known), np.array([5, 5]))
+    fitted = fit_calibration(model, labelled(known), np.array([5, 5]))
     fitted.apply(model, np.array([5, 5]))
-    scores = evaluate(model, known, whole(known), known.classes, identity(known))
+    scores = evaluate(model, labelled(known))
     weights = 1 / np.bincount(scores.labels)[scores.labels] / 2
     assert scores.top(1) == 1 and weights @ scores.probability == pytest.approx(1 - 1 / 202, rel=1e-4)
 
@@ -486,7 +489,7 @@ def test_the_temperature_is_fitted_to_the_mean_over_classes(dataset):
     model, indices = small(), dataset.indices("train")
     often = np.concatenate([indices, *[indices[dataset.labels[indices] == 0]] * 4])
     counts = np.array([200, 40, 40])
-    once, again = (fit_calibration(model, dataset, rows, identity(dataset), counts) for rows in (indices, often))
+    once, again = (fit_calibration(model, labelled(dataset, rows), counts) for rows in (indices, often))
     assert again.temperature == pytest.approx(once.temperature, rel=2e-3)
     assert again.tau == pytest.approx(once.tau, abs=2e-3)
 
@@ -573,7 +576,7 @@ def test_the_protocol_2020_depends_on_batches(dataset):
     model = small()
 
     def score(**options):
-        return evaluate(model, dataset, whole(dataset), dataset.classes, identity(dataset), **options)
+        return evaluate(model, labelled(dataset), **options)
 
     once, other = score(protocol="2020", batch_size=20), score(protocol="2020", batch_size=60)
     assert once.loss != pytest.approx(other.loss, rel=1e-4)
@@ -584,7 +587,7 @@ def test_the_protocol_2020_depends_on_batches(dataset):
 def test_the_protocol_2020_is_training_mode_over_sorted_batches(dataset, reading):
     model = small(reading=reading)
     indices = np.random.default_rng(3).permutation(len(dataset))
-    result = evaluate(model, dataset, indices, dataset.classes, identity(dataset), protocol="2020", batch_size=50)
+    result = evaluate(model, labelled(dataset, indices), protocol="2020", batch_size=50)
     model.train()
     losses, predicted = [], []
     for begin in range(0, 180, 50):  # the dataset lies in the order of labels, then files
@@ -603,7 +606,7 @@ def test_the_protocol_2020_is_training_mode_over_sorted_batches(dataset, reading
 def test_the_model_is_as_it_was(dataset, protocol, training):
     model = small().train(training)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    evaluate(model, dataset, whole(dataset), dataset.classes, identity(dataset), protocol=protocol, batch_size=16)
+    evaluate(model, labelled(dataset), protocol=protocol, batch_size=16)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert all(module.training is training for module in model.modules())
     assert not any(buffer.is_inference() for buffer in model.buffers())
@@ -626,7 +629,7 @@ def test_the_model_is_as_it_was_after_an_interruption(dataset, protocol):
     model = small().train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(Stop):
-        evaluate(model, dataset, whole(dataset), dataset.classes, identity(dataset), protocol=protocol, on_batch=stop)
+        evaluate(model, labelled(dataset), protocol=protocol, on_batch=stop)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert all(module.training for module in model.modules())
 
@@ -637,9 +640,9 @@ def test_bfloat16_is_close_and_asked_for_once(dataset):
     classes, label_map, indices = dataset.classes, dataset.label_map(dataset.classes), np.arange(len(dataset))
     config = ModelConfig.from_name("bipool_cv1_8_3_cv2_8_3_2_lay2_sz16", n_classes=len(classes))
     model = StrokeClassifier(config)
-    before = evaluate(model, dataset, indices, classes, label_map)
-    rounded = evaluate(model, dataset, indices, classes, label_map, precision=torch.bfloat16)
-    after = evaluate(model, dataset, indices, classes, label_map)
+    before = evaluate(model, LabelledDrawings(dataset, indices, classes, label_map))
+    rounded = evaluate(model, LabelledDrawings(dataset, indices, classes, label_map), precision=torch.bfloat16)
+    after = evaluate(model, LabelledDrawings(dataset, indices, classes, label_map))
     assert np.array_equal(before.probability, after.probability)
     assert not np.array_equal(before.probability, rounded.probability)
     assert np.allclose(before.probability, rounded.probability, atol=5e-3)
@@ -652,7 +655,7 @@ def test_the_number_of_threads_makes_no_difference(dataset, monkeypatch, name):
     results = []
     for n in (1, 3):
         monkeypatch.setattr(threads, "_n_threads", n)
-        results.append(evaluate(small(name), dataset, whole(dataset), dataset.classes, identity(dataset)))
+        results.append(evaluate(small(name), labelled(dataset)))
     for field in fields(Evaluation):
         np.testing.assert_array_equal(*(getattr(result, field.name) for result in results))
 
@@ -662,10 +665,7 @@ def test_every_drawing_is_reported_once(dataset):
         seen = []
         evaluate(
             small(),
-            dataset,
-            whole(dataset),
-            dataset.classes,
-            identity(dataset),
+            labelled(dataset),
             protocol=protocol,
             batch_size=70,
             on_batch=seen.append,
@@ -725,5 +725,5 @@ def test_dots_alone_leave_the_statistics_or_are_zeros():
     reestimate_batchnorm(model, data, whole(data))
     assert model.bn.running_mean.tolist() == [0, 0, 0] and model.bn.running_var.tolist() == [0, 0, 0]
     for protocol in ("standard", "2020"):
-        result = evaluate(model, data, whole(data), data.classes, identity(data), protocol=protocol)
+        result = evaluate(model, labelled(data), protocol=protocol)
         assert (result.n, result.top(1), result.loss) == (3, 1, 0)

@@ -11,6 +11,7 @@ import quickstroke as qs
 from quickstroke.artifacts.loading import load_model
 from quickstroke.cli import main
 from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.selection import LabelledDrawings
 from quickstroke.errors import DatasetError, RunError, WeightsError
 from quickstroke.evaluation.evaluate import evaluate
 from quickstroke.export.publish import publish
@@ -66,7 +67,7 @@ def test_what_was_traded_is_measured_as_the_run_selected(trained, dataset, tmp_p
     models = {"before": load_model(run).model, "after": load_model(tmp_path / "set" / f"{NAME}.model").model}
     for when, model in models.items():
         for split in ("val", "test"):
-            scores = evaluate(model, dataset, dataset.indices(split), dataset.classes, label_map)
+            scores = evaluate(model, LabelledDrawings(dataset, dataset.indices(split), dataset.classes, label_map))
             assert said[f"top1_{when}"][split] == scores.top(1)
             assert said[f"balanced_accuracy_{when}"][split] == scores.balanced_accuracy()
             assert said[f"error_{when}"][split] == scores.calibration_error(balanced=select_by == "balanced_loss")

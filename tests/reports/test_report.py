@@ -15,6 +15,7 @@ from quickstroke.artifacts.loading import load_model
 from quickstroke.config.model import ModelConfig
 from quickstroke.config.training import TrainConfig
 from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.selection import LabelledDrawings
 from quickstroke.data.splits import FractionSplit, PositionSplit
 from quickstroke.errors import ConfigError, DatasetError, DocumentError, RunError, WeightsError
 from quickstroke.evaluation.evaluate import evaluate
@@ -110,7 +111,7 @@ def evaluation(pairs, probability=None, classes=("cat", "dog", "owl")):
 def measured_again(run, data, split):
     loaded = load_model(run)
     label_map = data.label_map(loaded.classes)
-    return evaluate(loaded.model, data, data.indices(split), loaded.classes, label_map)
+    return evaluate(loaded.model, LabelledDrawings(data, data.indices(split), loaded.classes, label_map))
 
 
 # --- a document of runs

@@ -27,7 +27,7 @@ from quickstroke.data import augmentation, batches, selection
 from quickstroke.data import augmentation as augmentation_module
 from quickstroke.data.augmentation import Augmentation
 from quickstroke.data.dataset import PreparedDataset
-from quickstroke.data.selection import check_counts
+from quickstroke.data.selection import LabelledDrawings, check_counts
 from quickstroke.data.splits import FractionSplit, PositionSplit
 from quickstroke.drawings.synthetic import synthetic_drawings
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError, TrainingError, WeightsError
@@ -176,7 +176,7 @@ def test_metrics_are_those_of_the_weights(dataset, finished, recipe):
     indices, label_map = dataset.indices("val"), dataset.label_map(dataset.classes)
     for name, line in (("last.model", metrics[-1]), ("best.model", best)):
         model.load_state_dict(weights_of(folder / name))
-        result = evaluate(model, dataset, indices, dataset.classes, label_map)
+        result = evaluate(model, LabelledDrawings(dataset, indices, dataset.classes, label_map))
         assert line["val_loss"] == pytest.approx(result.loss, rel=1e-6)
         assert [line[f"val_top{k}"] for k in (1, 3, 5)] == [result.top(k) for k in (1, 3, 5)]
         assert line["val_balanced_accuracy"] == result.balanced_accuracy()
@@ -640,7 +640,7 @@ def test_a_subset_of_the_classes_in_another_order(dataset, tmp_path):
     model.load_state_dict(weights_of(tmp_path / "run" / "last.model"))
     indices = dataset.indices("val")
     indices = indices[np.isin(dataset.labels[indices], [0, 2])]
-    result = evaluate(model, dataset, indices, config.classes, np.array([1, -1, 0]))
+    result = evaluate(model, LabelledDrawings(dataset, indices, config.classes, np.array([1, -1, 0])))
     assert result.n == 20 and state.metrics[-1]["val_top1"] == result.top(1)
 
 
@@ -736,7 +736,7 @@ def test_both_recipes_learn(dataset, tmp_path, recipe):
     test = dataset.indices("test")
     model = StrokeClassifier(runs.read_config(tmp_path / "run").model)
     model.load_state_dict(weights_of(tmp_path / "run" / "best.model"))
-    assert evaluate(model, dataset, test, dataset.classes, np.arange(3)).top(1) > 0.6
+    assert evaluate(model, LabelledDrawings(dataset, test, dataset.classes, np.arange(3))).top(1) > 0.6
 
 
 # --- resuming elsewhere
@@ -874,7 +874,7 @@ def test_what_is_validated_and_kept_is_the_average(dataset, strong_run):
     assert not torch.equal(kept["linear.weight"], checkpoint["model"]["linear.weight"])
     assert torch.equal(kept["bn.running_mean"], checkpoint["model"]["bn.running_mean"])
     model = load_model(strong_run / "last.model").model
-    result = evaluate(model, dataset, dataset.indices("val"), dataset.classes, np.arange(3))
+    result = evaluate(model, LabelledDrawings(dataset, dataset.indices("val"), dataset.classes, np.arange(3)))
     assert runs.read_metrics(strong_run)[-1]["val_loss"] == pytest.approx(result.loss, rel=1e-6)
 
 

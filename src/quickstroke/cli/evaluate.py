@@ -28,6 +28,7 @@ from quickstroke.evaluation.protocol import FORMER_PROTOCOLS, check_protocol
 
 if TYPE_CHECKING:
     from quickstroke.data.dataset import PreparedDataset
+    from quickstroke.data.selection import LabelledDrawings
     from quickstroke.evaluation.metrics import Evaluation
 
 
@@ -142,7 +143,8 @@ def _evaluate(options: Options) -> Answer:
     loaded = loading.load_model(path, options.classes)
     if loaded.note:
         note(loaded.note)
-    drawings = _drawings(options, own, loaded.classes)
+    asked = _drawings(options, own, loaded.classes)
+    drawings = asked.drawings
     device = pick_device(TrainConfig(device=options.device))
     if options.precision == "bfloat16" and (device.type != "cpu" or loaded.model.config.reading == "padded"):
         why = f"a model on {device.type}" if device.type != "cpu" else "a padded model"
@@ -152,13 +154,10 @@ def _evaluate(options: Options) -> Answer:
     if options.reestimate_batchnorm:
         reestimate_batchnorm(model, drawings.data, drawings.indices)
     with progress("drawings") as bar:
-        task = bar.add_task("evaluating", total=len(drawings.indices))
+        task = bar.add_task("evaluating", total=len(drawings))
         result = evaluate(
             model,
-            drawings.data,
-            drawings.indices,
-            loaded.classes,
-            drawings.label_map,
+            drawings,
             protocol=options.protocol,
             batch_size=options.batch_size or 256,
             precision=precision,
@@ -166,14 +165,12 @@ def _evaluate(options: Options) -> Answer:
         )
     of_points = {}
     if options.partial:
-        of_points = evaluate_partial(
-            model, drawings.data, drawings.indices, loaded.classes, drawings.label_map, precision=precision
-        )
-    _show(options, loaded.name, drawings, result, of_points)
+        of_points = evaluate_partial(model, drawings, precision=precision)
+    _show(options, loaded.name, asked, result, of_points)
     values = {
         "model": loaded.name,
         **result.figures(),
-        "left_out": dict(sorted(drawings.left_out.items())),
+        "left_out": dict(sorted(asked.left_out.items())),
         "parameters": n_parameters(model),
         "protocol": options.protocol,
         "precision": options.precision,
@@ -184,15 +181,10 @@ def _evaluate(options: Options) -> Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawings:
-    """What a model is evaluated on: the drawings `indices` (N,) of `data`, described by `where`.
+class _Asked:
+    """The drawings that the options ask for, described by `where`, and how many of unknown words were left out."""
 
-    `label_map` has the model's label of each label of the data, `left_out` the drawings of words it does not know.
-    """
-
-    data: Any
-    indices: Any
-    label_map: Any
+    drawings: "LabelledDrawings"
     left_out: Counter[str]
     where: str
 
@@ -209,7 +201,7 @@ def _own_data(options: Options, path: Path) -> "PreparedDataset | None":
     return runs.open_data(runs.read_config(folder))
 
 
-def _drawings(options: Options, own: "PreparedDataset | None", classes: tuple[str, ...]) -> _Drawings:
+def _drawings(options: Options, own: "PreparedDataset | None", classes: tuple[str, ...]) -> _Asked:
     """The drawings that the options ask for, of words among `classes`.
 
     Raises:
@@ -218,44 +210,42 @@ def _drawings(options: Options, own: "PreparedDataset | None", classes: tuple[st
     import numpy as np
 
     from quickstroke.data.dataset import PreparedDataset
-    from quickstroke.data.memory import from_drawings
+    from quickstroke.data.selection import LabelledDrawings
     from quickstroke.formats import read_file
 
-    data: Any
     if options.files:
         where = " ".join(options.files)
         files = drawing_files(options.files, options.layout)
         read = chain.from_iterable(read_file(path, layout=options.layout) for path in files)
-        data, left_out = from_drawings(read, classes)
-        label_map, indices = np.arange(len(classes)), np.arange(len(data))
+        drawings, left_out = LabelledDrawings.of_drawings(read, classes)
     else:
         data = PreparedDataset(options.data) if options.data else own
+        assert data
         where = f"{data.path}, split {options.split or 'val'}"
         label_map = data.label_map(classes)
         indices = data.indices(options.split or "val")
         known = label_map[data.labels[indices]] >= 0
         counted = np.bincount(data.labels[indices[~known]], minlength=len(data.classes))
         left_out = Counter({word: int(n) for word, n in zip(data.classes, counted, strict=True) if n})
-        indices = indices[known]
-    if not len(indices):
+        drawings = LabelledDrawings(data, indices[known], classes, label_map)
+    if not len(drawings):
         if not left_out:
             raise DatasetError(f"{where}: holds no drawing to evaluate on")
         raise DatasetError(
-            f"none of the {sum(left_out.values())} drawings is of a word that the model knows; they are of "
-            f"{_most(left_out)}"
+            f"none of the {left_out.total()} drawings is of a word that the model knows; they are of {_most(left_out)}"
         )
-    return _Drawings(data, indices, label_map, left_out, where)
+    return _Asked(drawings, left_out, where)
 
 
 def _show(
-    options: Options, name: str, drawings: _Drawings, result: "Evaluation", of_points: "dict[float, Evaluation]"
+    options: Options, name: str, asked: _Asked, result: "Evaluation", of_points: "dict[float, Evaluation]"
 ) -> None:
     """Prints what a person reads."""
     from quickstroke.evaluation.evaluate import figures_of_points
 
     low, high = map(percent, result.interval())
     balanced_low, balanced_high = map(percent, result.balanced_accuracy_interval())
-    print(f"{name} on {result.n:,} drawings ({printable(drawings.where)}), protocol {options.protocol}:")
+    print(f"{name} on {result.n:,} drawings ({printable(asked.where)}), protocol {options.protocol}:")
     print(
         f"top-1 {percent(result.top(1))} ({low} to {high})  top-3 {percent(result.top(3))}  "
         f"top-5 {percent(result.top(5))}  loss {result.loss:.4f}"
@@ -268,8 +258,8 @@ def _show(
         for values, of in zip(figures_of_points(of_points).values(), ("top-1", "balanced accuracy"), strict=True):
             told = "  ".join(f"{100 * float(fraction):g}% {percent(value)}" for fraction, value in values.items())
             print(f"{of} by part of the points: {told}")
-    if drawings.left_out:
-        n, most = sum(drawings.left_out.values()), _most(drawings.left_out)
+    if asked.left_out:
+        n, most = asked.left_out.total(), _most(asked.left_out)
         print(f"left out: {n:,} drawings of words that the model does not know ({most})")
     for names, write in ((options.per_class, tables.write_per_class), (options.confusion, tables.write_confusion)):
         for file in names or ():

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from quickstroke.config.training import Criterion
 from quickstroke.data import batches
-from quickstroke.data.batches import Drawings
+from quickstroke.data.selection import LabelledDrawings
 from quickstroke.evaluation import evaluate as evaluation
 from quickstroke.evaluation.evaluate import evaluation_mode, logits_of
 from quickstroke.evaluation.metrics import calibration_error, class_weights
@@ -42,24 +42,22 @@ class Calibration:
 
 def fit_calibration(
     model: StrokeClassifier,
-    data: Drawings,
-    indices: NDArray[np.int64],
-    label_map: NDArray[np.int64],
+    drawings: LabelledDrawings,
     n_trained: NDArray[np.int64],
     select_by: Criterion = "balanced_loss",
 ) -> Calibration:
-    """The calibration that `choose_calibration` finds for the drawings `indices` (N,).
+    """The calibration that `choose_calibration` finds for the model's logits of these drawings.
 
     Args:
         n_trained: int64 (K,), drawings that each class was trained on.
         select_by: the metric by which the training selected its epoch.
     """
+    data, indices = drawings.data, drawings.indices
     logits = torch.empty(len(indices), model.config.n_classes, dtype=torch.float64)
     with evaluation_mode(model, "standard"), threads_for(model), torch.inference_mode():
         for rows in batches.by_length(np.arange(len(indices)), data.n_points[indices], evaluation.BATCH_SIZE):
             logits[torch.from_numpy(rows)] = logits_of(model, data, None, indices[rows]).cpu()
-    labels = torch.from_numpy(label_map[data.labels[indices]])
-    return choose_calibration(logits, labels, n_trained, select_by)
+    return choose_calibration(logits, torch.from_numpy(drawings.labels), n_trained, select_by)
 
 
 def choose_calibration(

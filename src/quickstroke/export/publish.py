@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quickstroke.artifacts import environment, lineage, loading, runs
 from quickstroke.artifacts.loading import LoadedModel
@@ -13,7 +14,7 @@ from quickstroke.artifacts.runs import RunConfig
 from quickstroke.config import serialize
 from quickstroke.config.training import Criterion
 from quickstroke.data.dataset import PreparedDataset
-from quickstroke.data.selection import select
+from quickstroke.data.selection import LabelledDrawings
 from quickstroke.errors import ConfigError, DatasetError, RunError, WeightsError, expect, expect_path
 from quickstroke.evaluation.calibration import HIGHEST_TEMPERATURE, fit_calibration
 from quickstroke.evaluation.evaluate import evaluate, evaluate_partial, figures_of_points
@@ -109,7 +110,7 @@ def publish(
     calibration = None
     if own is not None:
         parts = _parts(own, own if test_where is None else PreparedDataset(test_where), loaded)
-        figures, calibration = _figures(config, loaded, parts, calibrate, notes)
+        figures, calibration = _figures(config, loaded, parts, own.n_trained(loaded.classes), calibrate, notes)
     facts: dict[str, Any] = {
         "parameters": n_parameters(loaded.model),
         "figures": figures,
@@ -121,19 +122,26 @@ def publish(
             "seconds": round(sum(line["seconds"] for line in metrics), 1),
             **_before(config, notes),
         },
-        **({"teachers": list(config.teachers)} if config.teachers else {}),
-        "data": _without_path(config.data),
-        **_test_data(test_where, loaded.classes),
-        "command": environment.command_of(folder),
-        "packages": environment.read_environment(folder)["packages"],
-        "limits": LIMITS.format(n=len(loaded.classes)),
-        "licence": "MIT",
-        "attribution": "Trained on The Quick, Draw! Dataset, made available by Google, Inc. under CC BY 4.0.",
+        **_provenance(folder, config, test_where, loaded.classes),
     }
     path = loading.write_model(into, loaded, facts)
     if calibration and calibration["temperature"] >= HIGHEST_TEMPERATURE:
         notes.append("it tells the classes apart no better than chance: so all are equally probable; train it longer")
     return Published(loaded.name, path, path.with_suffix(".json"), figures, calibration, tuple(notes))
+
+
+def _provenance(folder: Path, config: RunConfig, test_path: Path | None, classes: Sequence[str]) -> dict[str, Any]:
+    """The card's entries on what a model comes from, and on what terms."""
+    return {
+        **({"teachers": list(config.teachers)} if config.teachers else {}),
+        "data": _without_path(config.data),
+        **_test_data(test_path, classes),
+        "command": environment.command_of(folder),
+        "packages": environment.read_environment(folder)["packages"],
+        "limits": LIMITS.format(n=len(classes)),
+        "licence": "MIT",
+        "attribution": "Trained on The Quick, Draw! Dataset, made available by Google, Inc. under CC BY 4.0.",
+    }
 
 
 def _before(config: RunConfig, notes: list[str]) -> dict[str, Any]:
@@ -164,8 +172,8 @@ def _open(
         return None
 
 
-def _parts(data: PreparedDataset, tested: PreparedDataset, loaded: LoadedModel) -> dict[str, Any]:
-    """What `evaluate` takes of each split to score: `val` of the run's dataset, and `test` of the one to be tested on.
+def _parts(data: PreparedDataset, tested: PreparedDataset, loaded: LoadedModel) -> dict[str, LabelledDrawings]:
+    """The drawings of each split to score: `val` of the run's dataset, and `test` of the dataset to be tested on.
 
     Raises:
         DatasetError: another dataset than the run's has no test drawing, or one that the run knows.
@@ -177,18 +185,19 @@ def _parts(data: PreparedDataset, tested: PreparedDataset, loaded: LoadedModel) 
         if tested is not data:
             raise DatasetError(f"{tested.path}: split 'test' has no drawing of the words of {loaded.name}")
         del datasets["test"]
-    parts = {}
-    for split, source in datasets.items():
-        label_map = source.label_map(loaded.classes)
-        parts[split] = source, select(source, split, label_map), loaded.classes, label_map
-    return parts
+    return {split: LabelledDrawings.of_split(source, split, loaded.classes) for split, source in datasets.items()}
 
 
 def _figures(
-    config: RunConfig, loaded: LoadedModel, parts: dict[str, Any], calibrate: bool, notes: list[str]
+    config: RunConfig,
+    loaded: LoadedModel,
+    parts: dict[str, LabelledDrawings],
+    n_trained: NDArray[np.int64],
+    calibrate: bool,
+    notes: list[str],
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any] | None]:
     """Exact figures by split, and what the calibration did; the model is calibrated."""
-    before = {split: evaluate(loaded.model, *part) for split, part in parts.items()}
+    before = {split: evaluate(loaded.model, part) for split, part in parts.items()}
     select_by = config.train.criterion
     calibration: dict[str, Any] | None = None
     if calibrate and before["val"].n < MIN_CALIBRATION:
@@ -196,12 +205,10 @@ def _figures(
             f"not calibrated: {before['val'].n} drawings to validate on; at least {MIN_CALIBRATION} are needed"
         )
     elif calibrate:
-        source, rows, _, label_map = parts["val"]
-        n_trained = source.n_trained(loaded.classes)
-        fitted = fit_calibration(loaded.model, source, rows, label_map, n_trained, select_by)
+        fitted = fit_calibration(loaded.model, parts["val"], n_trained, select_by)
         fitted.apply(loaded.model, n_trained)
         calibration = {**asdict(fitted), "split": "val", "select_by": select_by}
-    after = {split: evaluate_partial(loaded.model, *part) for split, part in parts.items()}
+    after = {split: evaluate_partial(loaded.model, part) for split, part in parts.items()}
     figures: dict[str, dict[str, Any]] = {
         split: {**partial[1.0].figures(), **figures_of_points(partial)} for split, partial in after.items()
     }

@@ -272,16 +272,13 @@ _BESIDE_CONFIG = ("epochs", "best_epoch", "seconds", "before")
 def _measure(
     loaded: "LoadedModel", data: PreparedDataset, split: str, device: Device, on_drawings: Callable[[int, int], None]
 ) -> "Evaluation":
-    from quickstroke.data import selection
+    from quickstroke.data.selection import LabelledDrawings
     from quickstroke.evaluation import evaluate as evaluation
     from quickstroke.runtime import device as device_module
 
     model = loaded.model.to(device_module.pick_device(TrainConfig(device=device)))
-    label_map = data.label_map(loaded.classes)
-    indices = selection.select(data, split, label_map)
-    return evaluation.evaluate(
-        model, data, indices, loaded.classes, label_map, on_batch=lambda n: on_drawings(n, len(indices))
-    )
+    drawings = LabelledDrawings.of_split(data, split, loaded.classes)
+    return evaluation.evaluate(model, drawings, on_batch=lambda n: on_drawings(n, len(drawings)))
 
 
 def _find_data(

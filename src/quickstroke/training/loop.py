@@ -21,7 +21,7 @@ from quickstroke.data import augmentation, selection
 from quickstroke.data.augmentation import change_of
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.on_device import on_device
-from quickstroke.data.selection import resolve_classes
+from quickstroke.data.selection import LabelledDrawings, resolve_classes
 from quickstroke.errors import ConfigError, RunError, expect, expect_list, expect_path
 from quickstroke.evaluation.evaluate import evaluate
 from quickstroke.evaluation.metrics import Evaluation
@@ -134,7 +134,8 @@ def train(
     config = group.first(lambda: _resolved(config, device, folder if resume else None))
     model_config = replace(model_config, n_classes=len(classes), reading=config.reading, max_padding=config.max_padding)
     label_map = data.label_map(classes)
-    train_indices, val_indices = (selection.select(data, split, label_map) for split in ("train", "val"))
+    train_indices = selection.select(data, "train", label_map)
+    val = LabelledDrawings.of_split(data, "val", classes)
     targets = None
     if config.teacher:
         if config.unlabelled:
@@ -234,7 +235,7 @@ def train(
         # A validation that is cut short begins again on resuming: its epoch's last step is saved before it.
         save()
         on_batch = partial(_check_stop, watcher, state)
-        honest = evaluate(kept, data, val_indices, classes, label_map, on_batch=on_batch, group=group, there=there)
+        honest = evaluate(kept, val, on_batch=on_batch, group=group, device_data=there)
         if not np.isfinite(honest.loss):
             raise diverged(f"the validation loss of epoch {state.epoch + 1} is {honest.loss}", folder, save)
         seconds = time.perf_counter() - started
