@@ -28,6 +28,7 @@ import plain_recipe
 from apart import Apart
 from quickstroke.config.model import ModelConfig
 from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.selection import LabelledDrawings
 from quickstroke.data.splits import PositionSplit
 from quickstroke.drawings.categories import parse_classes
 from quickstroke.evaluation.evaluate import evaluate
@@ -75,9 +76,8 @@ def make_ours(names: Sequence[str], folder: str, words: tuple[str, ...], n: int)
     def seconds(name: str, precision: torch.dtype) -> float:
         if not name:
             return timed(read)
-        data = found["data"]
-        indices, label_map = data.indices("val"), data.label_map(data.classes)
-        return timed(lambda: evaluate(models[name], data, indices, data.classes, label_map, precision=precision))
+        drawings = LabelledDrawings.of_split(found["data"], "val", found["data"].classes)
+        return timed(lambda: evaluate(models[name], drawings, precision=precision))
 
     return seconds
 

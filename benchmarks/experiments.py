@@ -23,8 +23,7 @@ import numpy as np
 from quickstroke.artifacts.loading import load_model
 from quickstroke.artifacts.runs import read_config
 from quickstroke.data.dataset import PreparedDataset
-from quickstroke.data.memory import first_points
-from quickstroke.data.selection import select
+from quickstroke.data.selection import LabelledDrawings
 from quickstroke.evaluation.calibration import fit_calibration
 from quickstroke.evaluation.evaluate import evaluate
 from quickstroke.evaluation.metrics import Evaluation
@@ -206,14 +205,9 @@ def score(run: Path) -> Scores | None:
         return None
     loaded = load_model(run)
     data = PreparedDataset(read_config(run).data["path"])
-    label_map, n_trained = data.label_map(loaded.classes), data.n_trained(loaded.classes)
-    indices = select(data, "val", label_map)
-    fit_calibration(loaded.model, data, indices, label_map, n_trained).apply(loaded.model, n_trained)
-    half = first_points(data, indices, 0.5)
-    return Scores(
-        evaluate(loaded.model, data, indices, loaded.classes, label_map),
-        evaluate(loaded.model, half, np.arange(len(indices)), loaded.classes, label_map),
-    )
+    drawings, n_trained = LabelledDrawings.of_split(data, "val", loaded.classes), data.n_trained(loaded.classes)
+    fit_calibration(loaded.model, drawings, n_trained).apply(loaded.model, n_trained)
+    return Scores(evaluate(loaded.model, drawings), evaluate(loaded.model, drawings.first_points(0.5)))
 
 
 def difference(scored: Evaluation, first: Evaluation) -> tuple[float, float]:
@@ -238,7 +232,7 @@ def line(begin: str, row: Row, scored: Scores, first: Scores | None) -> str:
     options = f"`{row.options}`" if row.options else ""
     return (
         f"{begin} {' '.join(filter(None, (name, options)))} | {whole.top(1):.1%} ({low:.1%} to {high:.1%}) | "
-        f"**{whole.balanced():.1%}** | {whole.balanced_loss():.3f} | {against} | {half.top(1):.1%} |\n"
+        f"**{whole.balanced_accuracy():.1%}** | {whole.balanced_loss():.3f} | {against} | {half.top(1):.1%} |\n"
     )
 
 

@@ -22,6 +22,8 @@ from typing import Any
 
 import torch
 
+from quickstroke.data.selection import LabelledDrawings
+
 # Nothing else is imported here: the child measures from PyTorch on.
 
 SAMPLE = str(Path(__file__).with_name("sample46.txt"))
@@ -95,8 +97,8 @@ def measure(folder: Path, name: str, n_steps: int) -> None:
             train(ModelConfig.from_name(name), TrainConfig(n_epochs=1), data, run, watcher=watcher)
     sampler.enter("validation")
     config = ModelConfig.from_name(name, n_classes=len(data.classes))
-    val = data.indices("val")
-    evaluate(StrokeClassifier(config), data, val, data.classes, data.label_map(data.classes))
+    val = LabelledDrawings.of_split(data, "val", data.classes)
+    evaluate(StrokeClassifier(config), val)
     sampler.stop()
     phases = ("imports", "dataset", "training", "validation")
     facts = {"n_train": len(data.indices("train")), "n_val": len(val), "n_steps": n_done}

@@ -108,6 +108,29 @@ def test_a_published_model_and_its_card_load(old, go):
     assert found["loss"] == pytest.approx(card["figures"]["test"]["loss"], rel=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["onnx", "safetensors"])
+def test_an_export_of_a_published_model_has_the_names_of_today(old, go, kind):
+    path = Path(f"published/{TINY}.model")
+    card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    assert card["preprocessing"]["name"] == "seed3" and "balanced_top1" in card["figures"]["val"]
+    go("export", path, "--to", kind, "--into", f"exported.{kind}")
+    recognizer = qs.load(f"exported.{kind}")
+    assert recognizer.card["preprocessing"] == {"name": "delta3", "max_padding": 100}
+    assert recognizer.card["figures"]["val"]["balanced_accuracy"] == card["figures"]["val"]["balanced_top1"]
+    drawing = qs.PreparedDataset("data").strokes(0)
+    for guess, other in zip(recognizer.predict(drawing), qs.load(path).predict(drawing), strict=True):
+        assert guess.word == other.word and guess.probability == pytest.approx(other.probability, abs=1e-5)
+
+
+def test_metrics_are_read_and_go_on_under_the_names_of_today(old, go):
+    assert {"val_balanced_top1", "val_top1_published_protocol"} <= metrics(old / "strong")[0].keys()
+    go("train", STUDENT, "--data", "data", "--into", "strong", "--config", "train.toml", "--resume")
+    first, *others = metrics(old / "strong")
+    assert all(line.keys() == first.keys() for line in others)
+    assert "val_balanced_accuracy" in first
+    assert first.keys().isdisjoint({"val_balanced_top1", "val_top1_published_protocol"})
+
+
 def test_a_training_reads_its_toml(old, go):
     """It has all options by the names that they had."""
     expected = json.loads((old / "expected.json").read_text())["strong"]

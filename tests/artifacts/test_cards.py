@@ -143,6 +143,23 @@ def test_a_bad_card_does_not_hide_the_other_models(folders, change, reason):
     assert load("simple_lay1_sz3").note == ""
 
 
+def test_older_cards_get_the_names_of_today():
+    card = {
+        "preprocessing": {"name": "seed3", "max_padding": 60},
+        "figures": {"val": {"top1": 0.5, "balanced_top1": 0.4}},
+        "calibration": {"temperature": 0.5, "prior": 0.25, "split": "val", "criterion": "top1"},
+    }
+    card["card_sha256"] = cards.card_hash(card)
+    renamed = cards.with_current_names(card)
+    assert renamed.pop("card_sha256") == cards.card_hash(renamed)
+    assert renamed == {
+        "preprocessing": {"name": "delta3", "max_padding": 60},
+        "figures": {"val": {"top1": 0.5, "balanced_accuracy": 0.4}},
+        "calibration": {"temperature": 0.5, "tau": 0.25, "split": "val", "select_by": "top1"},
+    }
+    assert cards.with_current_names(renamed) == renamed and cards.with_current_names({}) == {}
+
+
 def test_figures_of_older_cards_have_todays_names():
     card = {"figures": {"val": {"top1": 0.5, "balanced_top1": 0.4, "balanced_top1_of_points": {"1": 0.4}}}}
     assert cards.figures_of(card) == {

@@ -132,9 +132,16 @@ def test_the_card_says_how_to_read_the_weights(tmp_path):
         "reading": "length-aware",
         "max_padding": 100,
     }
-    assert card["preprocessing"] == {"name": "seed3", "max_padding": 100}
+    assert card["preprocessing"] == {"name": "delta3", "max_padding": 100}
     assert {key: card[key] for key in facts} == facts
     assert len(card["sha256"]) == 64
+
+
+def test_an_older_card_names_the_preprocessing_in_its_own_way(tmp_path):
+    path = publish(tmp_path)
+    change_card(path.with_suffix(".json"), {"preprocessing": {"name": "seed3", "max_padding": 100}})
+    loaded = load_model(path)
+    assert loaded.preprocessing == "delta3" and loaded.card["preprocessing"]["name"] == "seed3"
 
 
 @pytest.mark.parametrize("n", [1, 8, 9])
@@ -261,8 +268,8 @@ def test_a_renamed_model(tmp_path):
         ({"classes": 3}, "damaged card"),
         ({"classes": []}, "no class"),
         ({"preprocessing": {"name": "seed4", "max_padding": 100}}, "preprocessing"),
-        ({"preprocessing": {"name": "seed3", "max_padding": 50}}, "preprocessing"),
-        ({"preprocessing": "seed3"}, "preprocessing"),
+        ({"preprocessing": {"name": "delta3", "max_padding": 50}}, "preprocessing"),
+        ({"preprocessing": "delta3"}, "preprocessing"),
         ({"config": 3}, "config: should be an object"),
         ({"config": {}}, "its configuration is that of 'simple_lay1_sz64'"),
         *(({key: None}, "damaged card") for key in ("format", "version", "name", "sha256", "config", "classes")),

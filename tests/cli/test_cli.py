@@ -178,12 +178,17 @@ def test_evaluate_details(run, trained, dataset):
     assert sum(map(sum, result.json["confusion"])) == 30
     accuracy = sum(result.json["per_class"].values()) / 3
     assert accuracy == pytest.approx(result.json["top1"], abs=1e-5)
-    published = run(
-        "evaluate", trained, "--data", dataset.path, "--protocol", "published", "--batch-size", 10, "--json"
-    )
-    assert published.json["protocol"] == "published"
+    published = run("evaluate", trained, "--data", dataset.path, "--protocol", "2020", "--batch-size", 10, "--json")
+    assert published.json["protocol"] == "2020"
     again = run("evaluate", trained, "--data", dataset.path, "--reestimate-batchnorm", "--json")
     assert again.json["batchnorm_reestimated"] is True
+
+
+@pytest.mark.parametrize(("former", "current"), [("honest", "standard"), ("published", "2020")])
+def test_a_former_protocol_is_told_by_its_name_of_today(run, trained, dataset, former, current):
+    for words in (("--protocol", former), (f"--protocol={former}",)):
+        one_line(run("evaluate", trained, "--data", dataset.path, *words), repr(former), repr(current))
+    one_line(run("evaluate", trained, "--data", dataset.path, "--protocol", "no"), "--protocol no", "2020 or standard")
 
 
 def test_files_that_are_no_drawing_files_are_told(run, trained, drawings, tmp_path):
@@ -564,10 +569,10 @@ def test_counts_of_a_file_give_way_to_a_split_in_fractions(run, binary_folder, d
 
 def test_options_without_effect_are_told(run, trained, dataset, binary_folder, tmp_path):
     files = binary_folder / "star.bin"
-    honest = run("evaluate", trained, "--data", dataset.path, "--batch-size", 7)
-    assert honest.code == 0 and "--batch-size has no effect" in honest.err
+    standard = run("evaluate", trained, "--data", dataset.path, "--batch-size", 7)
+    assert standard.code == 0 and "--batch-size has no effect" in standard.err
     assert "--split has no effect" in run("evaluate", trained, files, "--split", "test").err
-    both = run("evaluate", trained, files, "--protocol", "published", "--reestimate-batchnorm")
+    both = run("evaluate", trained, files, "--protocol", "2020", "--reestimate-batchnorm")
     assert "--reestimate-batchnorm has no effect" in both.err
     assert "no effect" not in run("evaluate", trained, "--data", dataset.path, "--split", "test").err
     into = tmp_path / "patient"
@@ -933,7 +938,7 @@ def test_evaluate_tells_how_much_of_a_drawing_is_enough(run, trained, dataset):
     assert {"balanced_accuracy", "calibration_error", "top1_low", "top1_high"} <= plain.json.keys()
     assert partial.err.count("of the points") == 2 and partial.err.count(" 25% ") == 2
     assert "calibration error" in plain.err
-    one_line(run(*start, "--partial", "--protocol", "published"), "--partial", "honest")
+    one_line(run(*start, "--partial", "--protocol", "2020"), "--partial", "standard")
 
 
 @pytest.mark.parametrize("calibrate", [True, False])
@@ -960,10 +965,10 @@ def test_publishing_calibrates_where_there_are_drawings_enough(run, trained, tmp
         said = card["calibration"]
         assert result.json["calibration"] == _rounded(said) and said["split"] == "val"
         torch.testing.assert_close(scale, torch.full_like(scale, 1 / said["temperature"]))
-        assert said["temperature"] > 2 and said["criterion"] == "top1"
+        assert said["temperature"] > 2 and said["select_by"] == "top1"
         assert said["error_after"]["val"] < said["error_before"]["val"]
         told = result.err
-        assert f"calibrated for top1: temperature {said['temperature']:.3f}, logit adjustment 0.000" in told
+        assert f"calibrated for top1: temperature {said['temperature']:.3f}, logit adjustment tau 0.000" in told
         for split in ("val", "test"):
             assert said["error_after"][split] == card["figures"][split]["calibration_error"]
             assert said["top1_before"][split] == said["top1_after"][split] == card["figures"][split]["top1"]

@@ -212,7 +212,7 @@ def test_unknown_recipe_is_refused() -> None:
         TrainConfig(recipe="bad")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("name", "preprocessing"), [("bipool_lay1_sz4", "pos5"), ("bilstm_lay1_sz4", "seed3")])
+@pytest.mark.parametrize(("name", "preprocessing"), [("bipool_lay1_sz4", "pos5"), ("bilstm_lay1_sz4", "delta3")])
 def test_readout_tells_the_preprocessing(name: str, preprocessing: str) -> None:
     assert ModelConfig.from_name(name).preprocessing == preprocessing
 

@@ -15,13 +15,14 @@ from quickstroke.artifacts import runs
 from quickstroke.config.model import ModelConfig
 from quickstroke.config.training import TrainConfig
 from quickstroke.data import augmentation, batches, on_device
-from quickstroke.data.on_device import OnDevice
+from quickstroke.data.on_device import DeviceData
+from quickstroke.data.selection import LabelledDrawings
 from quickstroke.errors import TrainingError
 from quickstroke.evaluation import evaluate as evaluation
 from quickstroke.evaluation.evaluate import evaluate
 from quickstroke.models.classifier import StrokeClassifier
 from quickstroke.models.normalization import RowBatchNorm
-from quickstroke.runtime.device import put
+from quickstroke.runtime.device import to_device
 from quickstroke.runtime.distributed import ALONE
 from quickstroke.training import feed, loop, step
 from quickstroke.training import optimizer as optimizer_module
@@ -39,15 +40,15 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def as_on_a_gpu(monkeypatch):
     """Datasets are brought to the CPU as to a GPU, and losses are read as rarely."""
-    monkeypatch.setattr(evaluation, "on_device", OnDevice)
-    monkeypatch.setattr(loop, "on_device", OnDevice)
+    monkeypatch.setattr(evaluation, "on_device", DeviceData)
+    monkeypatch.setattr(loop, "on_device", DeviceData)
     monkeypatch.setattr(step, "_steps_at_once", lambda device, group: 5)
 
 
-@pytest.mark.parametrize("preprocessing", ["seed3", "pos5"])
+@pytest.mark.parametrize("preprocessing", ["delta3", "pos5"])
 @pytest.mark.parametrize("max_padding", [1, 7, 100])
 def test_what_is_gathered_there_is_what_the_cpu_gathers(dataset, preprocessing, max_padding):
-    there = OnDevice(dataset, CPU)
+    there = DeviceData(dataset, CPU)
     rng = np.random.default_rng(5)
     for indices in (rng.integers(len(dataset.labels), size=40), np.arange(3), np.array([4, 4])):
         expected = batches.points_of(dataset, indices, max_padding, preprocessing)
@@ -64,8 +65,8 @@ def test_a_dot_has_no_row_there_either():
         labels = np.zeros(2, np.uint16)
         n_points = np.array([1, 2], np.int32)
 
-    there = OnDevice(Dots, CPU)
-    for preprocessing in ("seed3", "pos5"):
+    there = DeviceData(Dots, CPU)
+    for preprocessing in ("delta3", "pos5"):
         for indices in (np.array([0]), np.array([0, 1])):
             expected = batches.points_of(Dots, indices, 100, preprocessing)
             for ours, theirs in zip(there.gather(indices, 100, preprocessing), expected, strict=True):
@@ -73,16 +74,16 @@ def test_a_dot_has_no_row_there_either():
 
 
 def test_a_dataset_comes_in_blocks(dataset, monkeypatch):
-    whole = OnDevice(dataset, CPU)._points
+    whole = DeviceData(dataset, CPU)._points
     monkeypatch.setattr(on_device, "_BLOCK", 100)
-    assert torch.equal(OnDevice(dataset, CPU)._points, whole)
+    assert torch.equal(DeviceData(dataset, CPU)._points, whole)
     assert torch.equal(whole, torch.from_numpy(np.array(dataset.points)))
 
 
 def test_only_a_gpu_with_room_gets_a_dataset(dataset, monkeypatch):
     assert on_device.on_device(dataset, CPU) is None
     needed = dataset.points.nbytes + dataset.pen_up.nbytes + 8 * len(dataset.offsets)
-    monkeypatch.setattr(on_device, "OnDevice", lambda data, device: (data, device))
+    monkeypatch.setattr(on_device, "DeviceData", lambda data, device: (data, device))
     for free, is_there in ((2 * needed, False), (2 * needed + 2, True)):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 10 * free))
         there = on_device.on_device(dataset, torch.device("cuda"))
@@ -103,11 +104,11 @@ def test_a_training_is_the_same_that_way(dataset, tmp_path, request):
             assert ours[key] == pytest.approx(theirs[key], rel=1e-12), key
 
 
-@pytest.mark.parametrize("protocol", ["honest", "published"])
+@pytest.mark.parametrize("protocol", ["standard", "2020"])
 def test_an_evaluation_is_the_same_that_way(dataset, protocol, as_on_a_gpu, monkeypatch):
     torch.manual_seed(2)
     model = StrokeClassifier(replace(MODEL, n_classes=3))
-    arguments = model, dataset, dataset.indices("train"), dataset.classes, dataset.label_map(dataset.classes)
+    arguments = model, LabelledDrawings.of_split(dataset, "train", dataset.classes)
     there = evaluate(*arguments, protocol=protocol, batch_size=16)
     monkeypatch.setattr(evaluation, "on_device", lambda data, device: None)
     usual = evaluate(*arguments, protocol=protocol, batch_size=16)
@@ -149,9 +150,9 @@ def test_a_loss_that_is_read_late_is_found_where_it_was(dataset, tmp_path, as_on
                 assert torch.equal(values[name], broken["optimizer"]["state"][i][name]), name
 
 
-def test_what_is_put_is_in_the_same_memory_on_a_cpu():
+def test_an_array_stays_in_the_same_memory_on_a_cpu():
     array = np.zeros(3, np.float32)
-    put(array, CPU)[1] = 7
+    to_device(array, CPU)[1] = 7
     assert array.tolist() == [0, 7, 0]
 
 
@@ -181,7 +182,7 @@ def test_a_step_waits_for_nothing(dataset, tmp_path, name, normalization, optimi
     model = StrokeClassifier(model_config, 0.1).to(META).train()
     model.bn.train(normalization == "batch")
     averaged, optimizer = copy.deepcopy(model), optimizer_module.optimizer_of(config, model)
-    state, there, drawings = State(), OnDevice(dataset, META), dataset.indices("train")
+    state, there, drawings = State(), DeviceData(dataset, META), dataset.indices("train")
     losses = step.Losses(state, META, ALONE)
     label_map = dataset.label_map(dataset.classes)
     kin = augmentation.kin(dataset, drawings, label_map)

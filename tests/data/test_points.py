@@ -29,12 +29,12 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "points.json"
 Strokes = list[NDArray[np.uint8]]
 
 
-def plainly(strokes: Strokes, max_padding: int = 100, preprocessing: Preprocessing = "seed3") -> NDArray[np.float64]:
-    """The definition: `seed3` is scaled side by side and is all differences, `pos5` keeps its shape and has places."""
+def plainly(strokes: Strokes, max_padding: int = 100, preprocessing: Preprocessing = "delta3") -> NDArray[np.float64]:
+    """The definition: `delta3` is scaled side by side and is all differences, `pos5` keeps its shape and has places."""
     points = np.concatenate(strokes).astype(np.float64)
     low, high = points.min(axis=0), points.max(axis=0)
     last = np.concatenate([np.arange(1, len(stroke) + 1) == len(stroke) for stroke in strokes])
-    if preprocessing == "seed3":
+    if preprocessing == "delta3":
         scaled = (points - low) / np.where(high == low, 1, high - low)
         return np.column_stack([np.diff(scaled, axis=0), last[1:]])[:max_padding]
     scaled = (points - (low + high) / 2) / max(*(high - low), 1)
@@ -85,7 +85,7 @@ for_both = pytest.mark.parametrize("preprocessing", PREPROCESSINGS)
 def test_points_are_those_of_the_definition(preprocessing: Preprocessing, strokes: Strokes, max_padding: int) -> None:
     points = to_points(strokes, max_padding, preprocessing)
     expected = plainly(strokes, max_padding, preprocessing)
-    n_rows_of = {"seed3": sum(map(len, strokes)) - 1, "pos5": sum(map(len, strokes))}
+    n_rows_of = {"delta3": sum(map(len, strokes)) - 1, "pos5": sum(map(len, strokes))}
     assert points.dtype == np.float32
     assert points.shape == expected.shape == (min(n_rows_of[preprocessing], max_padding), n_channels(preprocessing))
     np.testing.assert_allclose(points, expected, rtol=0, atol=2e-7)
@@ -99,7 +99,7 @@ def test_places_are_within_half_a_side_and_differences_lead_from_one_to_the_next
     np.testing.assert_allclose(points[0, 2:4] + np.cumsum(points[:, :2], axis=0), points[:, 2:4], rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize(("preprocessing", "same"), [("seed3", True), ("pos5", False)])
+@pytest.mark.parametrize(("preprocessing", "same"), [("delta3", True), ("pos5", False)])
 def test_only_places_keep_the_aspect_ratio(preprocessing: Preprocessing, same: bool) -> None:
     wide, high = (np.array([[0, 0], [200, y], [100, y // 2]], np.uint8) for y in (50, 100))
     one, other = (to_points([stroke], preprocessing=preprocessing) for stroke in (wide, high))
@@ -177,13 +177,13 @@ def test_place_and_order_of_memory_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_points", "seed3", "pos5"),
+    ("n_points", "delta3", "pos5"),
     [(0, 0, 0), (1, 0, 1), (2, 1, 2), (99, 98, 99), (100, 99, 100), (101, 100, 100), (102, 100, 100)],
 )
-def test_rows_are_points_or_one_fewer_and_no_more_than_asked(n_points: int, seed3: int, pos5: int) -> None:
-    assert (n_rows(n_points, 100), n_rows(n_points, 100, "seed3"), n_rows(n_points, 100, "pos5")) == (
-        seed3,
-        seed3,
+def test_rows_are_points_or_one_fewer_and_no_more_than_asked(n_points: int, delta3: int, pos5: int) -> None:
+    assert (n_rows(n_points, 100), n_rows(n_points, 100, "delta3"), n_rows(n_points, 100, "pos5")) == (
+        delta3,
+        delta3,
         pos5,
     )
     assert n_rows(np.array([n_points]), 100, "pos5").tolist() == [pos5]
@@ -194,7 +194,7 @@ def golden_records() -> list[Any]:
 
 
 @for_both
-@pytest.mark.parametrize("record", golden_records(), ids=lambda record: f"{len(record['seed3'])}-rows")
+@pytest.mark.parametrize("record", golden_records(), ids=lambda record: f"{len(record['delta3'])}-rows")
 def test_golden_points(preprocessing: Preprocessing, record: dict[str, Any]) -> None:
     strokes = [np.array(rows, np.uint8).T for rows in record["drawing"]]
     expected = np.array(record[preprocessing], np.float32).reshape(-1, n_channels(preprocessing))
@@ -204,15 +204,15 @@ def test_golden_points(preprocessing: Preprocessing, record: dict[str, Any]) -> 
 
 def test_golden_file_holds_the_hard_cases() -> None:
     records = golden_records()
-    for name, fewest in (("seed3", 0), ("pos5", 1)):
+    for name, fewest in (("delta3", 0), ("pos5", 1)):
         rows = [len(record[name]) for record in records]
         assert (min(rows), max(rows)) == (fewest, 100)
     assert max(sum(len(xs) for xs, _ in record["drawing"]) for record in records) > 101
-    assert any(len(set(record["drawing"][0][1])) == 1 and len(record["seed3"]) > 1 for record in records)
+    assert any(len(set(record["drawing"][0][1])) == 1 and len(record["delta3"]) > 1 for record in records)
 
 
 def test_the_preprocessings_are_two() -> None:
-    assert PREPROCESSINGS == ("seed3", "pos5")
+    assert PREPROCESSINGS == ("delta3", "pos5")
 
 
 if __name__ == "__main__":

@@ -17,8 +17,10 @@ from quickstroke.config.model import ModelConfig
 from quickstroke.data import batches
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.memory import MemoryDataset, from_drawings
+from quickstroke.data.selection import LabelledDrawings
 from quickstroke.data.splits import FractionSplit
 from quickstroke.drawings.categories import SEED_CATEGORIES, read_classes
+from quickstroke.errors import ConfigError
 from quickstroke.evaluation import evaluate as evaluation
 from quickstroke.evaluation.calibration import Calibration, choose_calibration, fit_calibration
 from quickstroke.evaluation.evaluate import FRACTIONS, evaluate, evaluate_partial
@@ -71,6 +73,10 @@ def identity(data):
     return np.arange(len(data.classes))
 
 
+def labelled(data, indices=None):
+    return LabelledDrawings(data, whole(data) if indices is None else indices, tuple(data.classes), identity(data))
+
+
 def same(a: Evaluation, b: Evaluation, tolerance=1e-5):
     assert a.classes == b.classes
     for field in ("indices", "labels", "predicted", "ranks"):
@@ -101,11 +107,11 @@ def test_published_weights_score_what_is_known_of_them(name, shared: Path, seed_
     assert len(indices) == 4000
 
     def accuracy(**options):
-        return 100 * evaluate(model, seed_data, indices, SEED_CATEGORIES, label_map, **options).top(1)
+        return 100 * evaluate(model, LabelledDrawings(seed_data, indices, SEED_CATEGORIES, label_map), **options).top(1)
 
     assert accuracy() == pytest.approx(known["eval_mode"], abs=0.1)
     sorted_batches = known["train_mode_class_sorted_batches_of_40"]
-    assert accuracy(protocol="published", batch_size=40) == pytest.approx(sorted_batches, abs=0.1)
+    assert accuracy(protocol="2020", batch_size=40) == pytest.approx(sorted_batches, abs=0.1)
     reestimate_batchnorm(model, seed_data, indices)
     assert accuracy() == pytest.approx(known["batchnorm_reestimated_eval_mode"], abs=0.1)
 
@@ -133,7 +139,7 @@ def test_logits_of_published_weights(name, shared: Path, seed_data, expected):
 def test_metrics_are_sums_over_single_drawings(dataset, name, reading):
     model = small(name, reading)
     indices = whole(dataset)
-    result = evaluate(model, dataset, indices, dataset.classes, identity(dataset))
+    result = evaluate(model, labelled(dataset, indices))
     logits = direct_logits(model, dataset, indices)
     labels = torch.from_numpy(dataset.labels.astype(np.int64))
     assert result.n == len(dataset) == 180
@@ -169,7 +175,7 @@ def one_drawing_a_class(n_classes):
 def test_among_equal_logits_the_lower_index_comes_first(logits):
     """Every class gets a rank of its own, so that no top-k counts more than k classes."""
     data = one_drawing_a_class(len(logits))
-    result = evaluate(constant(logits), data, whole(data), data.classes, identity(data))
+    result = evaluate(constant(logits), labelled(data))
     ranking = np.argsort(-np.array(logits), kind="stable")
     np.testing.assert_array_equal(result.ranks[ranking], np.arange(len(logits)))
     assert set(result.predicted.tolist()) == {int(ranking[0])}
@@ -179,13 +185,13 @@ def test_among_equal_logits_the_lower_index_comes_first(logits):
 
 def test_loss_of_even_odds():
     data = one_drawing_a_class(5)
-    result = evaluate(constant([1.5] * 5), data, whole(data), data.classes, identity(data))
+    result = evaluate(constant([1.5] * 5), labelled(data))
     assert result.loss == pytest.approx(np.log(5), rel=1e-9)
     np.testing.assert_allclose(result.probability, 0.2)
 
 
 def test_confusion_and_per_class_are_counts(dataset):
-    result = evaluate(small(), dataset, whole(dataset), dataset.classes, identity(dataset))
+    result = evaluate(small(), labelled(dataset))
     confusion = result.confusion()
     assert confusion.shape == (3, 3) and confusion.dtype == np.int64
     for true in range(3):
@@ -202,23 +208,24 @@ def test_confusion_and_per_class_are_counts(dataset):
     assert sum(right for right, _ in per_class.values()) / 180 == result.top(1) == np.trace(confusion) / 180
 
 
-def test_balanced_counts_every_class_alike(dataset):
+def test_balanced_accuracy_and_loss_are_means_over_classes(dataset):
     model = small()
     rare = np.concatenate([np.flatnonzero(dataset.labels == label)[:n] for label, n in enumerate((60, 7))])
-    result = evaluate(model, dataset, rare, dataset.classes, identity(dataset))
+    result = evaluate(model, labelled(dataset, rare))
     rates = [right / n for right, n in result.per_class().values() if n]
     assert len(rates) == 2
-    assert result.balanced() == pytest.approx(sum(rates) / 2)
-    assert result.balanced() != pytest.approx(result.top(1))
-    whole_of_it = evaluate(model, dataset, whole(dataset), dataset.classes, identity(dataset))
-    assert whole_of_it.balanced() == pytest.approx(whole_of_it.top(1))  # classes of one size
+    assert result.balanced_accuracy() == pytest.approx(sum(rates) / 2)
+    assert result.balanced_accuracy() != pytest.approx(result.top(1))
+    whole_of_it = evaluate(model, labelled(dataset))
+    assert whole_of_it.balanced_accuracy() == pytest.approx(whole_of_it.top(1))  # classes of one size
 
     # The variance of the mean of two fractions, of 60 drawings and of 7, is that of a fraction of so many.
     n_effective = 4 / (1 / 60 + 1 / 7)
-    expected = wilson_interval(result.balanced() * n_effective, n_effective)
-    assert result.balanced_interval() == pytest.approx(expected)
-    assert result.balanced_interval()[0] < result.balanced() < result.balanced_interval()[1]
-    assert whole_of_it.balanced_interval() == pytest.approx(whole_of_it.interval())
+    expected = wilson_interval(result.balanced_accuracy() * n_effective, n_effective)
+    assert result.balanced_accuracy_interval() == pytest.approx(expected)
+    assert result.balanced_accuracy_interval()[0] < result.balanced_accuracy()
+    assert result.balanced_accuracy() < result.balanced_accuracy_interval()[1]
+    assert whole_of_it.balanced_accuracy_interval() == pytest.approx(whole_of_it.interval())
 
     losses = [result.losses[result.labels == label].mean() for label in (0, 1)]
     assert result.balanced_loss() == pytest.approx(sum(losses) / 2)
@@ -253,17 +260,17 @@ def test_calibration_error_worked_by_hand():
 
 
 def test_figures_are_the_metrics(dataset):
-    result = evaluate(small(), dataset, whole(dataset), dataset.classes, identity(dataset))
+    result = evaluate(small(), labelled(dataset))
     low, high = wilson_interval(int(np.trace(result.confusion())), 180)
     assert result.interval() == (low, high)
-    balanced_low, balanced_high = result.balanced_interval()
+    balanced_low, balanced_high = result.balanced_accuracy_interval()
     assert result.figures() == {
         "top1": result.top(1),
         "top3": result.top(3),
         "top5": result.top(5),
         "top1_low": low,
         "top1_high": high,
-        "balanced_accuracy": result.balanced(),
+        "balanced_accuracy": result.balanced_accuracy(),
         "balanced_accuracy_low": balanced_low,
         "balanced_accuracy_high": balanced_high,
         "calibration_error": result.calibration_error(),
@@ -274,7 +281,7 @@ def test_figures_are_the_metrics(dataset):
 
 def test_a_class_without_drawings_counts_none(dataset):
     indices = whole(dataset)[dataset.labels != 1]
-    result = evaluate(small(), dataset, indices, dataset.classes, identity(dataset))
+    result = evaluate(small(), labelled(dataset, indices))
     assert result.per_class()[dataset.classes[1]] == (0, 0)
     assert result.n_by_class().tolist() == [60, 0, 60]
     assert np.isnan(result.accuracy_by_class()).tolist() == [False, True, False]
@@ -287,7 +294,7 @@ def test_classes_of_the_model_in_another_order(dataset):
     classes = ("unseen", "star", "cat", "circle", "house")
     label_map = dataset.label_map(classes)
     assert label_map.tolist() == [3, 4, 1]
-    result = evaluate(model, dataset, whole(dataset), classes, label_map)
+    result = evaluate(model, LabelledDrawings(dataset, whole(dataset), classes, label_map))
     by_index = dict(zip(result.indices.tolist(), result.labels.tolist(), strict=True))
     assert by_index == {i: int(label_map[label]) for i, label in enumerate(dataset.labels)}
     logits = direct_logits(model, dataset, result.indices)
@@ -299,27 +306,33 @@ def test_classes_of_the_model_in_another_order(dataset):
 
 
 @pytest.mark.parametrize("reading", ["padded", "length-aware"])
-@pytest.mark.parametrize("protocol", ["honest", "published"])
+@pytest.mark.parametrize("protocol", ["standard", "2020"])
 def test_the_order_of_indices_makes_no_difference(dataset, protocol, reading):
     model = small(reading=reading)
     shuffled = np.random.default_rng(0).permutation(len(dataset))
     results = [
-        evaluate(model, dataset, indices, dataset.classes, identity(dataset), protocol=protocol, batch_size=25)
+        evaluate(model, labelled(dataset, indices), protocol=protocol, batch_size=25)
         for indices in (whole(dataset), shuffled, whole(dataset)[::-1])
     ]
     same(results[0], results[1])
     same(results[0], results[2])
 
 
-def test_the_honest_protocol_knows_no_batches(dataset, monkeypatch):
+@pytest.mark.parametrize(("former", "current"), [("honest", "standard"), ("published", "2020")])
+def test_the_error_of_a_former_protocol_names_the_current_one(dataset, former, current):
+    with pytest.raises(ConfigError, match=f"protocol '{former}' is called '{current}' now"):
+        evaluate(small(), labelled(dataset), protocol=former)
+    with pytest.raises(ConfigError, match="protocol should be 'standard' or '2020', got 'exact'"):
+        evaluate(small(), labelled(dataset), protocol="exact")
+
+
+def test_the_standard_protocol_knows_no_batches(dataset, monkeypatch):
     model = small()
     results = []
     for size in (512, 1, 7):
         monkeypatch.setattr("quickstroke.evaluation.evaluate.BATCH_SIZE", size)
         for batch_size in (3, 256):
-            results.append(
-                evaluate(model, dataset, whole(dataset), dataset.classes, identity(dataset), batch_size=batch_size)
-            )
+            results.append(evaluate(model, labelled(dataset), batch_size=batch_size))
     for result in results[1:]:
         same(results[0], result)
 
@@ -333,7 +346,7 @@ def test_the_order_of_the_data_makes_no_difference(drawings):
     for items in (everything, [everything[i] for i in order]):
         data, left_out = from_drawings(items, classes)
         assert not left_out
-        results.append(evaluate(model, data, whole(data), classes, identity(data)))
+        results.append(evaluate(model, LabelledDrawings(data, whole(data), classes, identity(data))))
     assert results[0].loss == pytest.approx(results[1].loss, rel=1e-6)
     np.testing.assert_array_equal(results[0].confusion(), results[1].confusion())
     np.testing.assert_array_equal(np.sort(results[0].ranks), np.sort(results[1].ranks))
@@ -342,8 +355,8 @@ def test_the_order_of_the_data_makes_no_difference(drawings):
 def test_metrics_of_parts_add_up(dataset):
     model = small()
     parts = np.array_split(np.random.default_rng(2).permutation(len(dataset)), 4)
-    scored = [evaluate(model, dataset, part, dataset.classes, identity(dataset)) for part in parts]
-    all_of_it = evaluate(model, dataset, whole(dataset), dataset.classes, identity(dataset))
+    scored = [evaluate(model, labelled(dataset, part)) for part in parts]
+    all_of_it = evaluate(model, labelled(dataset))
     assert sum((part.confusion() for part in scored), np.zeros((3, 3), int)).tolist() == all_of_it.confusion().tolist()
     assert sum(part.loss * part.n for part in scored) / 180 == pytest.approx(all_of_it.loss, rel=1e-6)
 
@@ -354,7 +367,7 @@ def test_metrics_of_parts_add_up(dataset):
 def test_partial_scores_are_those_of_drawings_cut_by_hand(dataset):
     model = small("bipool_cv1_4_3_2_lay1_sz8")
     indices = np.random.default_rng(4).permutation(len(dataset))[:50]
-    scores = evaluate_partial(model, dataset, indices, dataset.classes, identity(dataset))
+    scores = evaluate_partial(model, labelled(dataset, indices))
     assert tuple(scores) == FRACTIONS == (0.25, 0.5, 0.75, 1.0)
     for fraction, result in scores.items():
         items = []
@@ -367,14 +380,14 @@ def test_partial_scores_are_those_of_drawings_cut_by_hand(dataset):
                 left -= len(stroke)
             items.append((label, strokes))
         cut = MemoryDataset(dataset.classes, items)
-        same(result, evaluate(model, cut, whole(cut), dataset.classes, identity(dataset)))
+        same(result, evaluate(model, LabelledDrawings(cut, whole(cut), dataset.classes, identity(dataset))))
 
 
 def test_the_whole_of_the_points_is_the_whole_score(dataset):
     model = small()
     indices = dataset.indices("test")
-    expected = evaluate(model, dataset, indices, dataset.classes, identity(dataset))
-    partial = evaluate_partial(model, dataset, indices, dataset.classes, identity(dataset))
+    expected = evaluate(model, labelled(dataset, indices))
+    partial = evaluate_partial(model, labelled(dataset, indices))
     assert partial[1.0].figures() == pytest.approx(expected.figures())
     assert partial[0.25].loss != pytest.approx(expected.loss)
 
@@ -402,40 +415,40 @@ def calibrated():
 def test_a_known_temperature_is_found(calibrated, temperature):
     model, data = copy.deepcopy(calibrated[0]), calibrated[1]
     model.adjust_logits(temperature, torch.zeros(3))
-    fitted = fit_calibration(model, data, whole(data), identity(data), np.array([5, 5, 5]))
+    fitted = fit_calibration(model, labelled(data), np.array([5, 5, 5]))
     assert fitted.temperature == pytest.approx(temperature, rel=0.1)
-    assert fitted.prior == 0
+    assert fitted.tau == 0
 
 
-@pytest.mark.parametrize("prior", [0.0, 0.4, 1.0])
-def test_a_known_preference_for_large_classes_is_found(calibrated, prior):
+@pytest.mark.parametrize("tau", [0.0, 0.4, 1.0])
+def test_a_known_preference_for_large_classes_is_found(calibrated, tau):
     model, data = copy.deepcopy(calibrated[0]), calibrated[1]
     n_trained = np.array([10, 100, 3000])
     # Drawings of each class as often as the model finds them: what is added here is all the preference there is.
-    model.adjust_logits(1.0, torch.from_numpy(prior * np.log(n_trained)))
-    fitted = fit_calibration(model, data, whole(data), identity(data), n_trained)
-    assert fitted.prior == pytest.approx(prior, abs=0.1)
+    model.adjust_logits(1.0, torch.from_numpy(tau * np.log(n_trained)))
+    fitted = fit_calibration(model, labelled(data), n_trained)
+    assert fitted.tau == pytest.approx(tau, abs=0.1)
     assert fitted.temperature == pytest.approx(1, rel=0.1)
 
     fitted.apply(model, n_trained)
-    nothing_left = fit_calibration(model, data, whole(data), identity(data), n_trained)
-    assert nothing_left.prior == pytest.approx(0, abs=0.05)
-    assert nothing_left.temperature == pytest.approx(1, rel=0.1)  # as before: the least prior leaves a little
+    nothing_left = fit_calibration(model, labelled(data), n_trained)
+    assert nothing_left.tau == pytest.approx(0, abs=0.05)
+    assert nothing_left.temperature == pytest.approx(1, rel=0.1)  # as before: the smallest tau leaves a little
 
 
 def test_the_fitted_temperature_lowers_the_loss_and_changes_no_guess(dataset):
     model, indices = small("bipool_lay1_sz8"), dataset.indices("train")
 
     def score():
-        return evaluate(model, dataset, indices, dataset.classes, identity(dataset))
+        return evaluate(model, labelled(dataset, indices))
 
     before = score()
-    fitted = fit_calibration(model, dataset, indices, identity(dataset), np.array([40, 40, 40]))
+    fitted = fit_calibration(model, labelled(dataset, indices), np.array([40, 40, 40]))
     fitted.apply(model, np.array([40, 40, 40]))
     after = score()
     assert after.loss < before.loss
     np.testing.assert_array_equal(after.predicted, before.predicted)
-    again = fit_calibration(model, dataset, indices, identity(dataset), np.array([40, 40, 40]))
+    again = fit_calibration(model, labelled(dataset, indices), np.array([40, 40, 40]))
     assert again.temperature == pytest.approx(1, abs=2e-3)
 
 
@@ -453,32 +466,32 @@ def test_a_model_that_is_always_right_is_not_made_sure_of_it():
     labels = said.argmax(1).tolist()
     assert 0 < sum(labels) < 200
     known = MemoryDataset(data.classes, list(zip(labels, strokes, strict=True)))
-    fitted = fit_calibration(model, known, whole(known), identity(known), np.array([5, 5]))
+    fitted = fit_calibration(model, labelled(known), np.array([5, 5]))
     fitted.apply(model, np.array([5, 5]))
-    scores = evaluate(model, known, whole(known), known.classes, identity(known))
+    scores = evaluate(model, labelled(known))
     weights = 1 / np.bincount(scores.labels)[scores.labels] / 2
     assert scores.top(1) == 1 and weights @ scores.probability == pytest.approx(1 - 1 / 202, rel=1e-4)
 
 
-@pytest.mark.parametrize("criterion", ["top1", "balanced_loss"])
+@pytest.mark.parametrize("select_by", ["top1", "balanced_loss"])
 @pytest.mark.parametrize("factor", [0.3, 30.0])
-def test_what_is_always_right_is_wrong_once_in_n_plus_two(criterion, factor):
+def test_what_is_always_right_is_wrong_once_in_n_plus_two(select_by, factor):
     """Before its calibration it is less sure than that, or more."""
     labels = torch.arange(200) % 2
     logits = factor * (2.0 * F.one_hot(labels, 2).double() - 1)
-    chosen = choose_calibration(logits, labels, np.array([500, 500]), criterion)
+    chosen = choose_calibration(logits, labels, np.array([500, 500]), select_by)
     probability = (logits / chosen.temperature).softmax(1).amax(1)
     assert probability.numpy() == pytest.approx(1 - 1 / 202, rel=1e-5)
 
 
-def test_every_class_counts_alike_for_the_temperature(dataset):
+def test_the_temperature_is_fitted_to_the_mean_over_classes(dataset):
     """A class that is there five times over moves nothing."""
     model, indices = small(), dataset.indices("train")
     often = np.concatenate([indices, *[indices[dataset.labels[indices] == 0]] * 4])
     counts = np.array([200, 40, 40])
-    once, again = (fit_calibration(model, dataset, rows, identity(dataset), counts) for rows in (indices, often))
+    once, again = (fit_calibration(model, labelled(dataset, rows), counts) for rows in (indices, often))
     assert again.temperature == pytest.approx(once.temperature, rel=2e-3)
-    assert again.prior == pytest.approx(once.prior, abs=2e-3)
+    assert again.tau == pytest.approx(once.tau, abs=2e-3)
 
 
 def drawn_unevenly(frequencies=None):
@@ -496,7 +509,7 @@ def scores_of(logits, labels, n_trained, calibration=None):
     """An Evaluation of logits, adjusted by a calibration."""
     if calibration:
         log_counts = torch.from_numpy(np.log(n_trained / n_trained.mean()))
-        logits = logits / calibration.temperature - calibration.prior * log_counts
+        logits = logits / calibration.temperature - calibration.tau * log_counts
     probability, predicted = logits.softmax(1).max(1)
     ranks = (logits > logits.gather(1, labels[:, None])).sum(1)
     losses = F.cross_entropy(logits, labels, reduction="none")
@@ -509,16 +522,16 @@ def test_a_model_selected_by_top1_loses_none_of_it_by_its_calibration():
     made = logits, labels, n_trained = drawn_unevenly()
     before = scores_of(*made)
     for_classes, for_top1 = (
-        choose_calibration(logits, labels, n_trained, criterion) for criterion in ("balanced_loss", "top1")
+        choose_calibration(logits, labels, n_trained, select_by) for select_by in ("balanced_loss", "top1")
     )
     balanced, kept = scores_of(*made, for_classes), scores_of(*made, for_top1)
-    assert for_classes.prior > 0.5
-    assert balanced.top(1) < before.top(1) - 0.03 and balanced.balanced() > before.balanced() + 0.1
+    assert for_classes.tau > 0.5
+    assert balanced.top(1) < before.top(1) - 0.03 and balanced.balanced_accuracy() > before.balanced_accuracy() + 0.1
     assert balanced.balanced_loss() < before.balanced_loss()
     assert balanced.calibration_error() > before.calibration_error() + 0.03
     assert balanced.calibration_error(balanced=True) < before.calibration_error(balanced=True)
     assert kept.top(1) >= before.top(1) and kept.calibration_error() <= before.calibration_error() + 1e-12
-    assert for_top1.prior == 0  # some strength names two more of 3000 rightly, by chance
+    assert for_top1.tau == 0  # some strength names two more of 3000 rightly, by chance
 
 
 def test_an_adjustment_that_raises_top1_is_found():
@@ -526,14 +539,14 @@ def test_an_adjustment_that_raises_top1_is_found():
     logits, labels, n_trained = drawn_unevenly([0.4, 0.3, 0.3])
     chosen = choose_calibration(logits, labels, n_trained, "top1")
     before, after = scores_of(logits, labels, n_trained), scores_of(logits, labels, n_trained, chosen)
-    assert after.top(1) > before.top(1) + 0.01 and chosen.prior > 0.2
+    assert after.top(1) > before.top(1) + 0.01 and chosen.tau > 0.2
     assert after.calibration_error() < before.calibration_error()
-    half = replace(chosen, prior=chosen.prior / 2)  # the smallest that is as good
+    half = replace(chosen, tau=chosen.tau / 2)  # the smallest that is as good
     assert scores_of(logits, labels, n_trained, half).top(1) < after.top(1) - 0.003
 
 
-@pytest.mark.parametrize("criterion", ["top1", "balanced_loss"])
-def test_a_calibration_never_costs_what_the_model_was_selected_by(criterion):
+@pytest.mark.parametrize("select_by", ["top1", "balanced_loss"])
+def test_a_calibration_never_costs_what_the_model_was_selected_by(select_by):
     """Nor does its temperature raise the calibration error, however few the drawings; then there is none."""
     temperatures = []
     for seed in range(30):
@@ -541,13 +554,13 @@ def test_a_calibration_never_costs_what_the_model_was_selected_by(criterion):
         labels = torch.from_numpy(np.concatenate([np.arange(3), rng.choice(3, 20, p=[0.7, 0.2, 0.1])]))
         logits = torch.from_numpy(2 * rng.normal(size=(23, 3))) + 2 * F.one_hot(labels, 3)
         n_trained = np.array([700, 200, 100])
-        chosen = choose_calibration(logits, labels, n_trained, criterion)
+        chosen = choose_calibration(logits, labels, n_trained, select_by)
         before = scores_of(logits, labels, n_trained)
         after = scores_of(logits, labels, n_trained, chosen)
-        without = scores_of(logits, labels, n_trained, Calibration(1.0, chosen.prior * chosen.temperature))
+        without = scores_of(logits, labels, n_trained, Calibration(1.0, chosen.tau * chosen.temperature))
         temperatures.append(chosen.temperature)
         np.testing.assert_array_equal(after.predicted, without.predicted)
-        balanced = criterion == "balanced_loss"
+        balanced = select_by == "balanced_loss"
         assert after.calibration_error(balanced=balanced) <= without.calibration_error(balanced=balanced) + 1e-9
         if balanced:
             assert after.balanced_loss() <= before.balanced_loss() + 1e-9
@@ -556,25 +569,25 @@ def test_a_calibration_never_costs_what_the_model_was_selected_by(criterion):
     assert 3 <= temperatures.count(1.0) <= 27
 
 
-# --- the published protocol
+# --- the protocol 2020
 
 
-def test_the_published_protocol_depends_on_batches(dataset):
+def test_the_protocol_2020_depends_on_batches(dataset):
     model = small()
 
     def score(**options):
-        return evaluate(model, dataset, whole(dataset), dataset.classes, identity(dataset), **options)
+        return evaluate(model, labelled(dataset), **options)
 
-    published, other = score(protocol="published", batch_size=20), score(protocol="published", batch_size=60)
-    assert published.loss != pytest.approx(other.loss, rel=1e-4)
-    assert published.loss != pytest.approx(score().loss, rel=1e-4)
+    once, other = score(protocol="2020", batch_size=20), score(protocol="2020", batch_size=60)
+    assert once.loss != pytest.approx(other.loss, rel=1e-4)
+    assert once.loss != pytest.approx(score().loss, rel=1e-4)
 
 
 @pytest.mark.parametrize("reading", ["padded", "length-aware"])
-def test_the_published_protocol_is_training_mode_over_sorted_batches(dataset, reading):
+def test_the_protocol_2020_is_training_mode_over_sorted_batches(dataset, reading):
     model = small(reading=reading)
     indices = np.random.default_rng(3).permutation(len(dataset))
-    result = evaluate(model, dataset, indices, dataset.classes, identity(dataset), protocol="published", batch_size=50)
+    result = evaluate(model, labelled(dataset, indices), protocol="2020", batch_size=50)
     model.train()
     losses, predicted = [], []
     for begin in range(0, 180, 50):  # the dataset lies in the order of labels, then files
@@ -589,11 +602,11 @@ def test_the_published_protocol_is_training_mode_over_sorted_batches(dataset, re
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("protocol", ["honest", "published"])
+@pytest.mark.parametrize("protocol", ["standard", "2020"])
 def test_the_model_is_as_it_was(dataset, protocol, training):
     model = small().train(training)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    evaluate(model, dataset, whole(dataset), dataset.classes, identity(dataset), protocol=protocol, batch_size=16)
+    evaluate(model, labelled(dataset), protocol=protocol, batch_size=16)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert all(module.training is training for module in model.modules())
     assert not any(buffer.is_inference() for buffer in model.buffers())
@@ -605,7 +618,7 @@ def test_the_model_is_as_it_was(dataset, protocol, training):
     assert model.linear.weight.grad is not None
 
 
-@pytest.mark.parametrize("protocol", ["honest", "published"])
+@pytest.mark.parametrize("protocol", ["standard", "2020"])
 def test_the_model_is_as_it_was_after_an_interruption(dataset, protocol):
     class Stop(Exception):
         pass
@@ -616,7 +629,7 @@ def test_the_model_is_as_it_was_after_an_interruption(dataset, protocol):
     model = small().train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(Stop):
-        evaluate(model, dataset, whole(dataset), dataset.classes, identity(dataset), protocol=protocol, on_batch=stop)
+        evaluate(model, labelled(dataset), protocol=protocol, on_batch=stop)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert all(module.training for module in model.modules())
 
@@ -627,9 +640,9 @@ def test_bfloat16_is_close_and_asked_for_once(dataset):
     classes, label_map, indices = dataset.classes, dataset.label_map(dataset.classes), np.arange(len(dataset))
     config = ModelConfig.from_name("bipool_cv1_8_3_cv2_8_3_2_lay2_sz16", n_classes=len(classes))
     model = StrokeClassifier(config)
-    before = evaluate(model, dataset, indices, classes, label_map)
-    rounded = evaluate(model, dataset, indices, classes, label_map, precision=torch.bfloat16)
-    after = evaluate(model, dataset, indices, classes, label_map)
+    before = evaluate(model, LabelledDrawings(dataset, indices, classes, label_map))
+    rounded = evaluate(model, LabelledDrawings(dataset, indices, classes, label_map), precision=torch.bfloat16)
+    after = evaluate(model, LabelledDrawings(dataset, indices, classes, label_map))
     assert np.array_equal(before.probability, after.probability)
     assert not np.array_equal(before.probability, rounded.probability)
     assert np.allclose(before.probability, rounded.probability, atol=5e-3)
@@ -642,20 +655,17 @@ def test_the_number_of_threads_makes_no_difference(dataset, monkeypatch, name):
     results = []
     for n in (1, 3):
         monkeypatch.setattr(threads, "_n_threads", n)
-        results.append(evaluate(small(name), dataset, whole(dataset), dataset.classes, identity(dataset)))
+        results.append(evaluate(small(name), labelled(dataset)))
     for field in fields(Evaluation):
         np.testing.assert_array_equal(*(getattr(result, field.name) for result in results))
 
 
 def test_every_drawing_is_reported_once(dataset):
-    for protocol, sizes in (("honest", [180]), ("published", [70, 70, 40])):
+    for protocol, sizes in (("standard", [180]), ("2020", [70, 70, 40])):
         seen = []
         evaluate(
             small(),
-            dataset,
-            whole(dataset),
-            dataset.classes,
-            identity(dataset),
+            labelled(dataset),
             protocol=protocol,
             batch_size=70,
             on_batch=seen.append,
@@ -714,6 +724,6 @@ def test_dots_alone_leave_the_statistics_or_are_zeros():
     model = small(reading="padded", n_classes=1)
     reestimate_batchnorm(model, data, whole(data))
     assert model.bn.running_mean.tolist() == [0, 0, 0] and model.bn.running_var.tolist() == [0, 0, 0]
-    for protocol in ("honest", "published"):
-        result = evaluate(model, data, whole(data), data.classes, identity(data), protocol=protocol)
+    for protocol in ("standard", "2020"):
+        result = evaluate(model, labelled(data), protocol=protocol)
         assert (result.n, result.top(1), result.loss) == (3, 1, 0)

@@ -7,6 +7,7 @@ import torch
 import quickstroke as qs
 from quickstroke.artifacts.loading import LoadedModel, write_model
 from quickstroke.data.memory import from_drawings
+from quickstroke.data.selection import LabelledDrawings
 from quickstroke.errors import ArgumentTypeError, ConfigError, DatasetError
 from quickstroke.evaluation.evaluate import evaluate
 
@@ -28,7 +29,7 @@ def test_a_split_of_a_dataset(path, dataset):
     rows = dataset.indices("test")
     rows = rows[label_map[dataset.labels[rows]] >= 0]
     recognizer = qs.load(path)
-    expected = evaluate(recognizer._model.model, dataset, rows, CLASSES, label_map)
+    expected = evaluate(recognizer._model.model, LabelledDrawings(dataset, rows, CLASSES, label_map))
     for model, data in ((path, dataset), (str(path), str(dataset.path)), (recognizer, dataset.path)):
         scores = qs.evaluate(model, data, "test")
         assert scores.n == 20 and scores.classes == CLASSES and scores.figures() == expected.figures()
@@ -44,7 +45,7 @@ def test_drawings_of_which_some_have_other_words(path, drawings):
     assert scores.n_by_class().tolist() == [9, 0, 9]
     data, left_out = from_drawings(items, CLASSES)
     assert left_out == {"house": 9}
-    expected = evaluate(qs.load(path)._model.model, data, np.arange(18), CLASSES, np.arange(3))
+    expected = evaluate(qs.load(path)._model.model, LabelledDrawings(data, np.arange(18), CLASSES, np.arange(3)))
     assert scores.figures() == expected.figures()
     with pytest.raises(DatasetError, match="none of the 9 drawings is of a word that the model knows"):
         qs.evaluate(path, drawings["house"][:9])
@@ -54,7 +55,7 @@ def test_drawings_of_which_some_have_other_words(path, drawings):
 
 def test_an_exported_model_is_refused(path, dataset):
     class Exported:
-        name, classes, card, note, max_padding, preprocessing = "simple_lay1_sz8", CLASSES, None, "", 100, "seed3"
+        name, classes, card, note, max_padding, preprocessing = "simple_lay1_sz8", CLASSES, None, "", 100, "delta3"
 
         def probabilities(self, points, lengths):
             return np.full((len(points), 3), 1 / 3)

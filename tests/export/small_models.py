@@ -35,7 +35,7 @@ def random_model(config: ModelConfig, seed: int = 0) -> StrokeClassifier:
 
 
 def random_points(
-    lengths: NDArray[np.int64], n_steps: int, seed: int = 0, preprocessing: Preprocessing = "seed3"
+    lengths: NDArray[np.int64], n_steps: int, seed: int = 0, preprocessing: Preprocessing = "delta3"
 ) -> NDArray[np.float32]:
     """Points (B, T, C) as drawings have them, zero after each drawing's end."""
     rng = np.random.default_rng(seed)

@@ -18,6 +18,7 @@ from quickstroke.artifacts.loading import LoadedModel, load_model
 from quickstroke.config.model import ModelConfig
 from quickstroke.data import batches
 from quickstroke.data.memory import from_drawings
+from quickstroke.data.selection import LabelledDrawings
 from quickstroke.drawings.categories import SEED_CATEGORIES
 from quickstroke.errors import WeightsError
 from quickstroke.export import onnx as export
@@ -208,8 +209,8 @@ def test_any_number_of_drawings(publish, name, monkeypatch):
 
 
 def measured(loaded, dataset):
-    label_map = dataset.label_map(loaded.classes)
-    return export.quantize(loaded, export.export(loaded), dataset, dataset.indices("val"), label_map)
+    drawings = LabelledDrawings.of_split(dataset, "val", loaded.classes)
+    return export.quantize(loaded, export.export(loaded), drawings)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +252,7 @@ def test_the_figures_of_8_bit_weights_are_those_of_pytorch(publish, dataset, nam
     loaded = publish(name)
     result = measured(loaded, dataset)
     indices, label_map = dataset.indices("val"), dataset.label_map(CLASSES)
-    assert result.top1_float32 == evaluate(loaded.model, dataset, indices, CLASSES, label_map).top(1)
+    assert result.top1_float32 == evaluate(loaded.model, LabelledDrawings(dataset, indices, CLASSES, label_map)).top(1)
     config = loaded.model.config
     rounded = random_model(config)
     with torch.no_grad():
@@ -260,7 +261,7 @@ def test_the_figures_of_8_bit_weights_are_those_of_pytorch(publish, dataset, nam
                 axes = (1, 2) if key.startswith("conv") else (1,)
                 scale = weight.abs().amax(axes, keepdim=True) / 127
                 weight.copy_((weight / scale).round() * scale)
-    assert result.top1 == evaluate(rounded, dataset, indices, CLASSES, label_map).top(1)
+    assert result.top1 == evaluate(rounded, LabelledDrawings(dataset, indices, CLASSES, label_map)).top(1)
 
 
 def test_8_bit_weights_that_lose_too_much(publish, dataset, monkeypatch):

@@ -10,6 +10,7 @@ import quickstroke as qs
 from quickstroke.artifacts.loading import LoadedModel, write_model
 from quickstroke.config.model import ModelConfig
 from quickstroke.data.memory import from_drawings
+from quickstroke.data.selection import LabelledDrawings
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.simplification import simplify
 from quickstroke.drawings.synthetic import synthetic_drawings
@@ -241,7 +242,7 @@ def test_the_same_as_evaluation(recognizer, drawings):
     items += synthetic_drawings(2, seed=3, words=("sun",), simplified=False)
     data, left_out = from_drawings(items, CLASSES)
     assert not left_out and len(data) == 26
-    result = evaluate(recognizer._model.model, data, np.arange(26), CLASSES, np.arange(len(CLASSES)))
+    result = evaluate(recognizer._model.model, LabelledDrawings(data, np.arange(26), CLASSES, np.arange(len(CLASSES))))
     by_label = sorted(items, key=lambda drawing: CLASSES.index(drawing.word))
     for position, drawing in enumerate(by_label):
         guesses = recognizer.predict_drawing(drawing, top=7)

@@ -56,7 +56,7 @@ def write_offline(folder: Path, **changes: Any) -> Path:
     card = {
         "name": "simple_lay1_sz64",
         "classes": CLASSES,
-        "preprocessing": {"name": "seed3", "max_padding": 100},
+        "preprocessing": {"name": "delta3", "max_padding": 100},
         "config": {"reading": "length-aware"},
     }
     stand_in = STAND_IN % ", ".join(map(str, PROBABILITIES))
@@ -98,7 +98,7 @@ def test_recognises_without_a_server(open_offline: Callable[..., Page], hands: H
 
 @pytest.mark.parametrize(
     ("preprocessing", "max_padding", "min_rows"),
-    [("seed3", 100, 1), ("seed3", 4, 1), ("seed3", 100, 12), ("pos5", 200, 1), ("pos5", 4, 1), ("pos5", 100, 12)],
+    [("delta3", 100, 1), ("delta3", 4, 1), ("delta3", 100, 12), ("pos5", 200, 1), ("pos5", 4, 1), ("pos5", 100, 12)],
 )
 def test_the_model_gets_the_points_of_python(
     open_offline: Callable[..., Page], hands: Hands, preprocessing: Preprocessing, max_padding: int, min_rows: int
@@ -121,9 +121,18 @@ def test_the_model_gets_the_points_of_python(
     assert asked["wasm"] == {"numThreads": 1, "wasmPaths": f"{page.url}ort/"}
 
 
+def test_a_folder_of_an_older_version_names_the_preprocessing_in_its_own_way(
+    open_offline: Callable[..., Page], hands: Hands
+) -> None:
+    page = open_offline(preprocessing={"name": "seed3", "max_padding": 100})
+    hands.mouse(page, TRIANGLE)
+    assert len(guesses(page)) == 5
+    assert page.evaluate("asked.at(-1)")["points"][2][2] == n_channels("delta3")
+
+
 @pytest.mark.parametrize(
     ("preprocessing", "values", "shape"),
-    [("seed3", [0, 0, 1], [1, 3]), ("pos5", [0, 0, 0, 0, 0, 0, 0, 0, 0, 1], [2, 5])],
+    [("delta3", [0, 0, 1], [1, 3]), ("pos5", [0, 0, 0, 0, 0, 0, 0, 0, 0, 1], [2, 5])],
 )
 def test_a_dot_has_rows(
     open_offline: Callable[..., Page], preprocessing: str, values: list[int], shape: list[int]

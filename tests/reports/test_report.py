@@ -15,6 +15,7 @@ from quickstroke.artifacts.loading import load_model
 from quickstroke.config.model import ModelConfig
 from quickstroke.config.training import TrainConfig
 from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.selection import LabelledDrawings
 from quickstroke.data.splits import FractionSplit, PositionSplit
 from quickstroke.errors import ConfigError, DatasetError, DocumentError, RunError, WeightsError
 from quickstroke.evaluation.evaluate import evaluate
@@ -110,7 +111,7 @@ def evaluation(pairs, probability=None, classes=("cat", "dog", "owl")):
 def measured_again(run, data, split):
     loaded = load_model(run)
     label_map = data.label_map(loaded.classes)
-    return evaluate(loaded.model, data, data.indices(split), loaded.classes, label_map)
+    return evaluate(loaded.model, LabelledDrawings(data, data.indices(split), loaded.classes, label_map))
 
 
 # --- a document of runs
@@ -173,11 +174,11 @@ def test_figures_are_those_of_an_evaluation(written, run, dataset):
     text = into.read_text()
     low, high = values["top1_low"], values["top1_high"]
     assert (
-        f"| test | honest | 30 | **{values['top1']:.2%}** | {low:.2%} to {high:.2%} | {values['top3']:.2%} "
+        f"| test | 30 | **{values['top1']:.2%}** | {low:.2%} to {high:.2%} | {values['top3']:.2%} "
         f"| {values['top5']:.2%} | {values['loss']:.4f} |"
     ) in text
-    assert f"| val | honest | 30 | {best['val_top1']:.2%} |" in text
-    assert f"| val | published | 30 | {best['val_top1_published_protocol']:.2%} |" in text
+    assert f"| val | 30 | {best['val_top1']:.2%} |" in text
+    assert "published" not in text.partition("# Results")[2] and "val_top1_published_protocol" not in values
     assert f"| `simple_lay1_sz4` | default | 3 | {values['parameters']} | 2 |" in text
     assert f"| test, 30 drawings | {values['top1']:.2%} ({low:.1%} to {high:.1%}) |" in text
 
@@ -286,7 +287,7 @@ def test_a_run_whose_best_epoch_another_criterion_chose(copy, tmp_path):
     assert figures_module.figures(result)["best_epoch"] == 2 and figures_module.figures(result)["best_val_top1"] == 0.5
     assert result.ended.best_validation_accuracy == 90.0  # of any epoch
     text = (tmp_path / "out.md").read_text()
-    assert "Of its 2 epochs the best by its loss, every class counting alike, is 2." in text
+    assert "Of its 2 epochs the best by its balanced (macro-averaged) loss is 2." in text
     assert "Figures of `best.model`, epoch 2:" in text
 
 
@@ -326,7 +327,7 @@ def test_a_run_without_its_dataset(copy, tmp_path, capsys, change, reason):
     text = (tmp_path / "out.md").read_text()
     assert "> **Not measured:** its dataset is" in text
     assert reason in text
-    assert "| val | honest | 30 |" in text
+    assert "| val | 30 |" in text
     assert "Confusions" not in text
     assert "| test |" not in text
     assert {path.name for path in (tmp_path / "out_files").iterdir()} == {
@@ -453,9 +454,8 @@ def test_a_published_model_is_measured_as_it_is(model, dataset, tmp_path):
     assert f"by `{card['command']}`." in text
     assert f"\nData: manifest `{dataset.manifest_sha256[:12]}` from 3 source files." in text
     assert "Figures of `simple_lay1_sz4.model`, epoch " in text
-    assert f"| test | honest | 30 | **{expected.top(1):.2%}** |" in text
-    assert f"| val | honest | 30 | {card['figures']['val']['top1']:.2%} |" in text
-    assert "| val | published |" not in text
+    assert f"| test | 30 | **{expected.top(1):.2%}** |" in text
+    assert f"| val | 30 | {card['figures']['val']['top1']:.2%} |" in text
     # Its log stays with its run.
     assert "Log of" not in text and "curves" not in text
     assert {path.name for path in (tmp_path / "out_files").iterdir()} == {
@@ -477,7 +477,7 @@ def test_a_published_model_without_its_dataset(model, folder, seed_run, tmp_path
     figures = json.loads(model.with_suffix(".json").read_text())["figures"]
     assert "Below is what its card states; confusions and mistakes are left out." in text
     for split in ("test", "val"):
-        assert f"| {split} | honest | 30 | {figures[split]['top1']:.2%} |" in text
+        assert f"| {split} | 30 | {figures[split]['top1']:.2%} |" in text
     (result,) = report.write_report([model], into, data=[folder / "fractions"], without_data=True)
     assert result.run is not None
     assert re.fullmatch(r"no --data has the manifest [0-9a-f]{12} of its dataset", result.run.why_no_data)

@@ -185,7 +185,7 @@ def test_the_model_and_its_card(client, recognizer):
 def test_a_model_without_a_card(new_client, recognizer):
     class Bare:
         name, classes, card, note = "bare", ("a", "b"), None, "assumed"
-        max_padding, preprocessing = 100, "seed3"
+        max_padding, preprocessing = 100, "delta3"
 
         def probabilities(self, points, lengths):
             return np.tile([0.25, 0.75], (len(points), 1))

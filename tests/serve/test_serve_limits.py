@@ -400,7 +400,7 @@ class Gate:
     """A model that waits until it is let go."""
 
     name, classes, card, note = "gate", ("a", "b"), None, ""
-    max_padding, preprocessing = 100, "seed3"
+    max_padding, preprocessing = 100, "delta3"
 
     def __init__(self):
         self.entered, self.may_go = threading.Event(), threading.Event()

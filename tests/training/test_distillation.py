@@ -341,7 +341,7 @@ def test_a_view_is_the_augmented_drawings_whatever_goes_together(
     pool = dataset.indices("train")
     whom = augmentation.kin(dataset, pool, np.arange(3))
     points, lengths = augmentation.gather(
-        dataset, pool, seeds_of_views(3, np.arange(120)), None, STROKES, 100, "seed3", whom
+        dataset, pool, seeds_of_views(3, np.arange(120)), None, STROKES, 100, "delta3", whom
     )
     expected = targets.teachers[0].loaded.probabilities(points, lengths)
     assert near(targets.of(3, POOL), expected)

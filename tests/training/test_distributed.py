@@ -16,6 +16,7 @@ from test_loop import assert_same_run
 from quickstroke.artifacts import environment as environment_module
 from quickstroke.artifacts import runs
 from quickstroke.config.model import ModelConfig
+from quickstroke.data.selection import LabelledDrawings
 from quickstroke.errors import ConfigError
 from quickstroke.evaluation.evaluate import evaluate
 from quickstroke.models.classifier import StrokeClassifier
@@ -78,13 +79,13 @@ def test_a_run_says_how_many_processes_it_had(folder):
     )
 
 
-@pytest.mark.parametrize("protocol", ["honest", "published"])
+@pytest.mark.parametrize("protocol", ["standard", "2020"])
 def test_evaluation_counts_every_drawing_once_and_to_the_last_bit(folder, dataset, protocol):
     torch.manual_seed(3)
     classes, label_map = dataset.classes, dataset.label_map(dataset.classes)
     model = StrokeClassifier(ModelConfig.from_name(workers.SHORT, n_classes=len(classes), max_padding=30))
     indices = np.arange(len(dataset))
-    whole = evaluate(model, dataset, indices, classes, label_map, protocol=protocol, batch_size=17)
+    whole = evaluate(model, LabelledDrawings(dataset, indices, classes, label_map), protocol=protocol, batch_size=17)
     for rank in range(2):
         with np.load(folder / f"{protocol}-{rank}.npz") as shared:
             for key in shared.files:

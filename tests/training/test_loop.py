@@ -27,7 +27,7 @@ from quickstroke.data import augmentation, batches, selection
 from quickstroke.data import augmentation as augmentation_module
 from quickstroke.data.augmentation import Augmentation
 from quickstroke.data.dataset import PreparedDataset
-from quickstroke.data.selection import check_counts
+from quickstroke.data.selection import LabelledDrawings, check_counts
 from quickstroke.data.splits import FractionSplit, PositionSplit
 from quickstroke.drawings.synthetic import synthetic_drawings
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError, TrainingError, WeightsError
@@ -177,11 +177,12 @@ def test_metrics_are_those_of_the_weights(dataset, finished, recipe):
     indices, label_map = dataset.indices("val"), dataset.label_map(dataset.classes)
     for name, line in (("last.model", metrics[-1]), ("best.model", best)):
         model.load_state_dict(weights_of(folder / name))
-        result = evaluate(model, dataset, indices, dataset.classes, label_map)
+        result = evaluate(model, LabelledDrawings(dataset, indices, dataset.classes, label_map))
         assert line["val_loss"] == pytest.approx(result.loss, rel=1e-6)
         assert [line[f"val_top{k}"] for k in (1, 3, 5)] == [result.top(k) for k in (1, 3, 5)]
-        assert line["val_balanced_top1"] == result.balanced()
+        assert line["val_balanced_accuracy"] == result.balanced_accuracy()
         assert line["val_balanced_loss"] == pytest.approx(result.balanced_loss(), rel=1e-6)
+        assert line.keys().isdisjoint({"val_balanced_top1", "val_top1_published_protocol"})
         assert (line["n_train"], line["n_val"], line["learning_rate"]) == (120, 30, 0.01)
 
 
@@ -567,13 +568,11 @@ def test_a_validation_loss_that_is_not_finite(dataset, finished, tmp_path, monke
 
 
 def accuracies(monkeypatch, values):
-    """Lets the honest validation of each epoch come out as given, by the ranks of 30 drawings."""
+    """Makes the validation of each epoch come out as given, by the ranks of 30 drawings."""
     epochs = iter(values)
 
     def scored(*args, **kwargs):
         result = evaluate(*args, **kwargs)
-        if kwargs.get("protocol") == "published":
-            return result
         right = next(epochs)
         return replace(result, ranks=(np.arange(result.n) >= right).astype(np.int64))
 
@@ -613,8 +612,6 @@ def test_a_loss_that_counts_every_class_alike_may_choose_the_epoch(dataset, tmp_
 
     def scored(*args, **kwargs):
         result = evaluate(*args, **kwargs)
-        if kwargs.get("protocol") == "published":
-            return result
         ranks = (np.arange(result.n) >= next(right)).astype(np.int64)
         return replace(result, ranks=ranks, losses=np.array(next(by_class))[result.labels])
 
@@ -644,7 +641,7 @@ def test_a_subset_of_the_classes_in_another_order(dataset, tmp_path):
     model.load_state_dict(weights_of(tmp_path / "run" / "last.model"))
     indices = dataset.indices("val")
     indices = indices[np.isin(dataset.labels[indices], [0, 2])]
-    result = evaluate(model, dataset, indices, config.classes, np.array([1, -1, 0]))
+    result = evaluate(model, LabelledDrawings(dataset, indices, config.classes, np.array([1, -1, 0])))
     assert result.n == 20 and state.metrics[-1]["val_top1"] == result.top(1)
 
 
@@ -740,7 +737,7 @@ def test_both_recipes_learn(dataset, tmp_path, recipe):
     test = dataset.indices("test")
     model = StrokeClassifier(runs.read_config(tmp_path / "run").model)
     model.load_state_dict(weights_of(tmp_path / "run" / "best.model"))
-    assert evaluate(model, dataset, test, dataset.classes, np.arange(3)).top(1) > 0.6
+    assert evaluate(model, LabelledDrawings(dataset, test, dataset.classes, np.arange(3))).top(1) > 0.6
 
 
 # --- resuming elsewhere
@@ -878,7 +875,7 @@ def test_what_is_validated_and_kept_is_the_average(dataset, strong_run):
     assert not torch.equal(kept["linear.weight"], checkpoint["model"]["linear.weight"])
     assert torch.equal(kept["bn.running_mean"], checkpoint["model"]["bn.running_mean"])
     model = load_model(strong_run / "last.model").model
-    result = evaluate(model, dataset, dataset.indices("val"), dataset.classes, np.arange(3))
+    result = evaluate(model, LabelledDrawings(dataset, dataset.indices("val"), dataset.classes, np.arange(3)))
     assert runs.read_metrics(strong_run)[-1]["val_loss"] == pytest.approx(result.loss, rel=1e-6)
 
 
@@ -1175,7 +1172,7 @@ def test_the_temperature_of_a_published_model_is_taken_back(finished, tmp_path):
     loaded = loading.load_model(finished["default"])
     trained = {key: value.clone() for key, value in loaded.model.state_dict().items()}
     loaded.model.adjust_logits(1 / 0.5, torch.zeros(3))
-    path = loading.write_model(tmp_path, loaded, {"calibration": {"temperature": 0.5, "prior": 0.0}})
+    path = loading.write_model(tmp_path, loaded, {"calibration": {"temperature": 0.5, "tau": 0.0}})
     assert not torch.equal(weights_of(path)["linear.weight"], trained["linear.weight"])
     model = StrokeClassifier(replace(MODEL, n_classes=3))
     begin_with(model, loaded.classes, [str(path)])

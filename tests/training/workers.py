@@ -19,6 +19,7 @@ from quickstroke.config.model import ModelConfig
 from quickstroke.config.training import TrainConfig
 from quickstroke.data import augmentation
 from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.selection import LabelledDrawings
 from quickstroke.errors import RunError
 from quickstroke.evaluation.evaluate import evaluate
 from quickstroke.models.classifier import StrokeClassifier
@@ -103,8 +104,9 @@ def main():
     classes, label_map = data.classes, data.label_map(data.classes)
     model = StrokeClassifier(ModelConfig.from_name(SHORT, n_classes=len(classes), max_padding=30))
     indices = np.arange(len(data))
-    for protocol in ("honest", "published"):
-        result = evaluate(model, data, indices, classes, label_map, protocol=protocol, batch_size=17, group=group)
+    for protocol in ("standard", "2020"):
+        drawings = LabelledDrawings(data, indices, classes, label_map)
+        result = evaluate(model, drawings, protocol=protocol, batch_size=17, group=group)
         np.savez(
             folder / f"{protocol}-{group.rank}.npz",
             **{key: getattr(result, key) for key in ("indices", "labels", "predicted", "probability", "ranks", "loss")},

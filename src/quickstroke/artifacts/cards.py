@@ -20,6 +20,10 @@ VERSION = 1
 # A card of 345 classes has some 10,000 characters; as JSON they take up to 35 times their bytes.
 MAX_CHARACTERS = 400_000
 
+# Names of version 0.1.0, and those of today.
+_FORMER_PREPROCESSINGS = {"seed3": "delta3"}
+_FORMER_CALIBRATION_KEYS = {"prior": "tau", "criterion": "select_by"}
+
 # Of the files that a recognizer loads.
 SUFFIXES = (".model", ".safetensors", ".onnx")
 
@@ -94,7 +98,7 @@ def check_card(card: dict[str, Any], path: Path) -> tuple[ModelConfig, tuple[str
     except QuickstrokeError as error:
         raise WeightsError(str(error)) from error
     expected = {"name": config.preprocessing, "max_padding": config.max_padding}
-    if preprocessing != expected:
+    if _current_preprocessing(preprocessing) != expected:
         raise WeightsError(f"{path}: preprocessing {preprocessing!r:.80} is unknown here; expected {expected}")
     if config.name != name:
         raise WeightsError(f"{path}: its configuration is that of {config.name!r}, its name {name!r}")
@@ -179,6 +183,27 @@ def check_unchanged(card: dict[str, Any], path: Path) -> None:
     """Raises WeightsError for a card that is not as it was written; `path` says whose it is."""
     if card.get("card_sha256") != card_hash(card):
         raise WeightsError(f"{path}: was changed since it was written; its hash is not the one that it states")
+
+
+def with_current_names(card: dict[str, Any]) -> dict[str, Any]:
+    """A card whose preprocessing, figures and calibration have the names of today; one of version 0.1.0 has others."""
+    renamed = dict(card)
+    if "preprocessing" in card:
+        renamed["preprocessing"] = _current_preprocessing(card["preprocessing"])
+    if card.get("figures"):
+        renamed["figures"] = figures_of(card)
+    if isinstance(calibration := card.get("calibration"), dict):
+        renamed["calibration"] = {_FORMER_CALIBRATION_KEYS.get(key, key): each for key, each in calibration.items()}
+    if renamed != card and "card_sha256" in card:
+        renamed["card_sha256"] = card_hash(renamed)
+    return renamed
+
+
+def _current_preprocessing(preprocessing: Any) -> Any:
+    """The entry `preprocessing` of a card with the name of today; anything else that stands there as it is."""
+    if not isinstance(preprocessing, dict) or not isinstance(name := preprocessing.get("name"), str):
+        return preprocessing
+    return {**preprocessing, "name": _FORMER_PREPROCESSINGS.get(name, name)}
 
 
 def figures_of(card: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -3,7 +3,7 @@
 config.json       model name, model, training and data, resolved
 environment.json  versions, machine and command
 metrics.jsonl     one JSON object an epoch
-best.model        state dict of the best epoch so far, by the criterion; last.model: of the last
+best.model        state dict of the best epoch so far, by `select_by`; last.model: of the last
 last.ckpt         everything that resuming needs; written last, so that it never speaks of what is not there
 """
 
@@ -30,7 +30,7 @@ from quickstroke.utils.files import lock, sha256_of, write_json, write_text
 FORMAT = "quickstroke run"
 VERSION = 1
 
-# What each line of metrics.jsonl has, as numbers; older runs have no more.
+# What each line of metrics.jsonl has, as numbers; the first runs have no more.
 METRICS = (
     "epoch",
     "loss",
@@ -44,6 +44,8 @@ METRICS = (
     "n_val",
     "learning_rate",
 )
+# Keys of version 0.1.0, and those of today; None for a figure that nothing uses any more.
+_FORMER_METRICS = {"val_balanced_top1": "val_balanced_accuracy", "val_top1_published_protocol": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +240,10 @@ def write_metrics(folder: Path, metrics: list[dict[str, Any]]) -> None:
     write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in metrics))
 
 
-def read_metrics(folder: Path, criterion: Criterion = "top1") -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl; empty before the first epoch has ended. Each has what `best_line` needs.
+def read_metrics(folder: Path, select_by: Criterion = "top1") -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl with the keys of today; empty before the first epoch has ended.
+
+    Each has what `best_line` needs.
 
     Raises:
         RunError: the file is damaged.
@@ -251,7 +255,7 @@ def read_metrics(folder: Path, criterion: Criterion = "top1") -> list[dict[str, 
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: damaged ({error})") from error
-    keys = dict.fromkeys((*METRICS, f"val_{criterion}"))
+    keys = dict.fromkeys((*METRICS, f"val_{select_by}"))
     return [_metrics_line(line, keys, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
 
 
@@ -264,13 +268,19 @@ def _metrics_line(text: str, keys: Iterable[str], where: str) -> dict[str, Any]:
         value = line.get(key) if isinstance(line, dict) else None
         if not isinstance(value, (int, float)) or not math.isfinite(value):
             raise RunError(f"{where}: damaged (expected an object with a number for {key!r}, got {text:.60})")
-    return dict(line)
+    return with_current_keys(line)
 
 
-def best_line(metrics: Sequence[dict[str, Any]], criterion: Criterion) -> dict[str, Any]:
-    """The line of metrics.jsonl, of one or more, that a criterion chooses; the first of equal ones."""
-    choose = max if criterion == "top1" else min
-    return choose(metrics, key=lambda line: float(line[f"val_{criterion}"]))
+def with_current_keys(line: dict[str, Any]) -> dict[str, Any]:
+    """A line of metrics.jsonl with the keys of today; one of version 0.1.0 has others."""
+    renamed = {_FORMER_METRICS.get(key, key): value for key, value in line.items()}
+    return {key: value for key, value in renamed.items() if key is not None}
+
+
+def best_line(metrics: Sequence[dict[str, Any]], select_by: Criterion) -> dict[str, Any]:
+    """The best line of metrics.jsonl, of one or more, by a selection metric; the first of equal ones."""
+    choose = max if select_by == "top1" else min
+    return choose(metrics, key=lambda line: float(line[f"val_{select_by}"]))
 
 
 def figures_of(line: dict[str, Any]) -> dict[str, Any]:

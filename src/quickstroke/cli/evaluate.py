@@ -24,9 +24,11 @@ from quickstroke.cli.common import (
     progress,
 )
 from quickstroke.errors import ConfigError, DatasetError
+from quickstroke.evaluation.protocol import FORMER_PROTOCOLS, check_protocol
 
 if TYPE_CHECKING:
     from quickstroke.data.dataset import PreparedDataset
+    from quickstroke.data.selection import LabelledDrawings
     from quickstroke.evaluation.metrics import Evaluation
 
 
@@ -54,22 +56,22 @@ class Options:
         optional("classes of a model without a card, in the order of its output layer, one a line", "FILE"),
     ] = None
     protocol: Annotated[
-        Literal["honest", "published"],
+        Literal["standard", "2020"],
         arg(
-            help="`published` is how the 2020 project measured: batch norm in training mode over batches of drawings "
-            "sorted by label"
+            help="`standard` is evaluation mode; `2020` is how the 2020 project measured: batch norm in training mode "
+            "over batches of drawings sorted by label"
         ),
-    ] = "honest"
-    batch_size: Annotated[int | None, optional("of the protocol `published` (default: 256)", "N")] = None
+    ] = "standard"
+    batch_size: Annotated[int | None, optional("of the protocol `2020` (default: 256)", "N")] = None
     reestimate_batchnorm: Annotated[
-        bool, arg(help="first estimate batch norm's statistics again, over the drawings that are evaluated")
+        bool, arg(help="first estimate batch norm's statistics again, from the drawings that are evaluated")
     ] = False
     device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where the model runs")] = "auto"
     precision: Annotated[
         Literal["float32", "bfloat16"],
         arg(
             help="of the matrix products of a length-aware model on a CPU; bfloat16 is up to twice as fast where the "
-            "processor multiplies it in hardware, and moves a drawing in some thousands to another word"
+            "processor multiplies it in hardware, and changes the guess for a drawing in some thousands"
         ),
     ] = "float32"
     per_class: Annotated[
@@ -81,7 +83,7 @@ class Options:
         ),
     ] = None
     partial: Annotated[
-        bool, arg(help="also score drawings of which only the first quarter, half and three quarters are there")
+        bool, arg(help="also measure early recognition: the accuracy after 25%, 50% and 75% of the points")
     ] = False
     confusion: Annotated[
         tuple[str, ...] | None,
@@ -92,9 +94,19 @@ class Options:
 
 def run(args: Sequence[str]) -> int:
     """Runs the command."""
+    _refuse_former_protocol(args)
     options = parse(Options, "evaluate", args)
     _check(options)
     return answer(options.json, partial(_evaluate, options))
+
+
+def _refuse_former_protocol(args: Sequence[str]) -> None:
+    """Raises ConfigError when `--protocol` has a name of an earlier version, which tyro would only call invalid."""
+    for word, following in zip(args, [*args[1:], ""], strict=True):
+        key, equals, value = word.partition("=")
+        given = value if equals else following
+        if key == "--protocol" and given in FORMER_PROTOCOLS:
+            check_protocol(given)
 
 
 def _check(options: Options) -> None:
@@ -104,16 +116,16 @@ def _check(options: Options) -> None:
     if options.batch_size is not None and options.batch_size < 1:
         raise ConfigError(f"--batch-size should be 1 or more, got {options.batch_size}")
     tables.check_names({"--per-class": options.per_class, "--confusion": options.confusion})
-    if options.batch_size is not None and options.protocol == "honest":
-        note("--batch-size has no effect: the honest protocol does not depend on it")
+    if options.batch_size is not None and options.protocol == "standard":
+        note("--batch-size has no effect: the protocol `standard` does not depend on it")
     if options.split and options.files:
         note("--split has no effect without --data: every drawing of the files is taken")
     if options.layout != "auto" and options.data:
         note("--layout has no effect on a prepared dataset")
-    if options.partial and options.protocol == "published":
-        raise ConfigError("--partial goes with the protocol `honest` only")
-    if options.reestimate_batchnorm and options.protocol == "published":
-        note("--reestimate-batchnorm has no effect: the published protocol uses the statistics of each batch")
+    if options.partial and options.protocol == "2020":
+        raise ConfigError("--partial goes with the protocol `standard` only")
+    if options.reestimate_batchnorm and options.protocol == "2020":
+        note("--reestimate-batchnorm has no effect: the protocol `2020` uses the statistics of each batch")
 
 
 def _evaluate(options: Options) -> Answer:
@@ -131,7 +143,8 @@ def _evaluate(options: Options) -> Answer:
     loaded = loading.load_model(path, options.classes)
     if loaded.note:
         note(loaded.note)
-    drawings = _drawings(options, own, loaded.classes)
+    asked = _drawings(options, own, loaded.classes)
+    drawings = asked.drawings
     device = pick_device(TrainConfig(device=options.device))
     if options.precision == "bfloat16" and (device.type != "cpu" or loaded.model.config.reading == "padded"):
         why = f"a model on {device.type}" if device.type != "cpu" else "a padded model"
@@ -141,13 +154,10 @@ def _evaluate(options: Options) -> Answer:
     if options.reestimate_batchnorm:
         reestimate_batchnorm(model, drawings.data, drawings.indices)
     with progress("drawings") as bar:
-        task = bar.add_task("evaluating", total=len(drawings.indices))
+        task = bar.add_task("evaluating", total=len(drawings))
         result = evaluate(
             model,
-            drawings.data,
-            drawings.indices,
-            loaded.classes,
-            drawings.label_map,
+            drawings,
             protocol=options.protocol,
             batch_size=options.batch_size or 256,
             precision=precision,
@@ -155,14 +165,12 @@ def _evaluate(options: Options) -> Answer:
         )
     of_points = {}
     if options.partial:
-        of_points = evaluate_partial(
-            model, drawings.data, drawings.indices, loaded.classes, drawings.label_map, precision=precision
-        )
-    _show(options, loaded.name, drawings, result, of_points)
+        of_points = evaluate_partial(model, drawings, precision=precision)
+    _show(options, loaded.name, asked, result, of_points)
     values = {
         "model": loaded.name,
         **result.figures(),
-        "left_out": dict(sorted(drawings.left_out.items())),
+        "left_out": dict(sorted(asked.left_out.items())),
         "parameters": n_parameters(model),
         "protocol": options.protocol,
         "precision": options.precision,
@@ -173,15 +181,10 @@ def _evaluate(options: Options) -> Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawings:
-    """What a model is evaluated on: the drawings `indices` (N,) of `data`, described by `where`.
+class _Asked:
+    """The drawings that the options ask for, described by `where`, and how many of unknown words were left out."""
 
-    `label_map` has the model's label of each label of the data, `left_out` the drawings of words it does not know.
-    """
-
-    data: Any
-    indices: Any
-    label_map: Any
+    drawings: "LabelledDrawings"
     left_out: Counter[str]
     where: str
 
@@ -198,7 +201,7 @@ def _own_data(options: Options, path: Path) -> "PreparedDataset | None":
     return runs.open_data(runs.read_config(folder))
 
 
-def _drawings(options: Options, own: "PreparedDataset | None", classes: tuple[str, ...]) -> _Drawings:
+def _drawings(options: Options, own: "PreparedDataset | None", classes: tuple[str, ...]) -> _Asked:
     """The drawings that the options ask for, of words among `classes`.
 
     Raises:
@@ -207,58 +210,56 @@ def _drawings(options: Options, own: "PreparedDataset | None", classes: tuple[st
     import numpy as np
 
     from quickstroke.data.dataset import PreparedDataset
-    from quickstroke.data.memory import from_drawings
+    from quickstroke.data.selection import LabelledDrawings
     from quickstroke.formats import read_file
 
-    data: Any
     if options.files:
         where = " ".join(options.files)
         files = drawing_files(options.files, options.layout)
         read = chain.from_iterable(read_file(path, layout=options.layout) for path in files)
-        data, left_out = from_drawings(read, classes)
-        label_map, indices = np.arange(len(classes)), np.arange(len(data))
+        drawings, left_out = LabelledDrawings.of_drawings(read, classes)
     else:
         data = PreparedDataset(options.data) if options.data else own
+        assert data
         where = f"{data.path}, split {options.split or 'val'}"
         label_map = data.label_map(classes)
         indices = data.indices(options.split or "val")
         known = label_map[data.labels[indices]] >= 0
         counted = np.bincount(data.labels[indices[~known]], minlength=len(data.classes))
         left_out = Counter({word: int(n) for word, n in zip(data.classes, counted, strict=True) if n})
-        indices = indices[known]
-    if not len(indices):
+        drawings = LabelledDrawings(data, indices[known], classes, label_map)
+    if not len(drawings):
         if not left_out:
             raise DatasetError(f"{where}: holds no drawing to evaluate on")
         raise DatasetError(
-            f"none of the {sum(left_out.values())} drawings is of a word that the model knows; they are of "
-            f"{_most(left_out)}"
+            f"none of the {left_out.total()} drawings is of a word that the model knows; they are of {_most(left_out)}"
         )
-    return _Drawings(data, indices, label_map, left_out, where)
+    return _Asked(drawings, left_out, where)
 
 
 def _show(
-    options: Options, name: str, drawings: _Drawings, result: "Evaluation", of_points: "dict[float, Evaluation]"
+    options: Options, name: str, asked: _Asked, result: "Evaluation", of_points: "dict[float, Evaluation]"
 ) -> None:
     """Prints what a person reads."""
     from quickstroke.evaluation.evaluate import figures_of_points
 
     low, high = map(percent, result.interval())
-    balanced_low, balanced_high = map(percent, result.balanced_interval())
-    print(f"{name} on {result.n:,} drawings ({printable(drawings.where)}), protocol {options.protocol}:")
+    balanced_low, balanced_high = map(percent, result.balanced_accuracy_interval())
+    print(f"{name} on {result.n:,} drawings ({printable(asked.where)}), protocol {options.protocol}:")
     print(
         f"top-1 {percent(result.top(1))} ({low} to {high})  top-3 {percent(result.top(3))}  "
         f"top-5 {percent(result.top(5))}  loss {result.loss:.4f}"
     )
     print(
-        f"balanced accuracy {percent(result.balanced())} ({balanced_low} to {balanced_high})  "
+        f"balanced accuracy {percent(result.balanced_accuracy())} ({balanced_low} to {balanced_high})  "
         f"calibration error {percent(result.calibration_error())}"
     )
     if of_points:
         for values, of in zip(figures_of_points(of_points).values(), ("top-1", "balanced accuracy"), strict=True):
             told = "  ".join(f"{100 * float(fraction):g}% {percent(value)}" for fraction, value in values.items())
-            print(f"{of} after so much of the points: {told}")
-    if drawings.left_out:
-        n, most = sum(drawings.left_out.values()), _most(drawings.left_out)
+            print(f"{of} by part of the points: {told}")
+    if asked.left_out:
+        n, most = asked.left_out.total(), _most(asked.left_out)
         print(f"left out: {n:,} drawings of words that the model does not know ({most})")
     for names, write in ((options.per_class, tables.write_per_class), (options.confusion, tables.write_confusion)):
         for file in names or ():

@@ -157,25 +157,18 @@ def _write_onnx(options: Options, loaded: "LoadedModel", into: Path) -> dict[str
 
 def _quantized(options: Options, loaded: "LoadedModel", exported: "Exported") -> tuple["Exported", dict[str, Any]]:
     """What is to be written, and what 8-bit weights do, in words on stdout and as JSON values."""
-    import numpy as np
-
     from quickstroke.data.dataset import PreparedDataset
-    from quickstroke.data.memory import from_drawings
-    from quickstroke.data.selection import select
+    from quickstroke.data.selection import LabelledDrawings
     from quickstroke.export import onnx
     from quickstroke.formats import read_drawings
 
-    data: Any
     if options.data:
-        data = PreparedDataset(options.data)
-        label_map = data.label_map(loaded.classes)
-        indices = select(data, options.split, label_map)
+        drawings = LabelledDrawings.of_split(PreparedDataset(options.data), options.split, loaded.classes)
     else:
-        data, _ = from_drawings(read_drawings(options.files), loaded.classes)
-        label_map, indices = np.arange(len(loaded.classes)), np.arange(len(data))
-    if not len(indices):
+        drawings, _ = LabelledDrawings.of_drawings(read_drawings(options.files), loaded.classes)
+    if not len(drawings):
         raise DatasetError("no drawing to measure --int8 on is of a word that the model knows")
-    result = onnx.quantize(loaded, exported, data, indices, label_map)
+    result = onnx.quantize(loaded, exported, drawings)
     n_bytes, n_bytes_float32 = len(result.exported.data), len(exported.data)
     print(
         f"int8: {n_bytes:,} bytes, top-1 {percent(result.top1)} of {result.n:,}; float32: {n_bytes_float32:,} bytes, "

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Options:
     """The best weights of a run become NAME.model, a plain state dict, and NAME.json, its card.
 
-    The card holds classes, preprocessing, reading, configuration, data, teachers, command, a hash, and honest figures
-    on the splits `val` and `test` of the run's dataset, of parts of the drawings, too. `lstm/` itself is for the 2020
+    The card holds classes, preprocessing, reading, configuration, data, teachers, command, a hash, and exact figures
+    on the splits `val` and `test` of the run's dataset, also of early recognition. `lstm/` itself is for the 2020
     project's 100 categories; another set of classes has a folder of its own, such as lstm/animals.
     """
 
@@ -30,9 +30,9 @@ class Options:
     no_calibrate: Annotated[
         bool,
         arg(
-            help="do not adjust the output layer. By default its preference for classes of many drawings is reduced as "
-            "far as the metric gains, on the split `val`, that the run was selected by, and a temperature is fitted; "
-            "the card tells what changed"
+            help="do not calibrate the output layer. By default a logit adjustment (strength tau) and a temperature "
+            "are fitted on the split `val`, for the metric by which the run selected its epoch; the card says what "
+            "changed"
         ),
     ] = False
     data: Annotated[str | None, optional("the run's dataset, where it is no longer where the run found it", "DIR")] = (
@@ -133,15 +133,15 @@ def _to_hub(loaded: "LoadedModel", folder: Path, repo: str | None = None) -> dic
 
 def _calibration_lines(calibration: dict[str, Any]) -> list[str]:
     """What the calibration did, and a line a split of what it traded."""
-    balanced = calibration["criterion"] == "balanced_loss"
+    balanced = calibration["select_by"] == "balanced_loss"
     lines = [
-        f"calibrated for {calibration['criterion']}: temperature {calibration['temperature']:.3f}, logit adjustment "
-        f"{calibration['prior']:.3f}"
+        f"calibrated for {calibration['select_by']}: temperature {calibration['temperature']:.3f}, logit adjustment "
+        f"tau {calibration['tau']:.3f}"
     ]
     named = {
         "top1": "top-1",
         "balanced_accuracy": "balanced accuracy",
-        "error": "calibration error" + " (every class counting alike)" * balanced,
+        "error": "calibration error" + " (macro-averaged)" * balanced,
     }
     for split in calibration["error_after"]:
         told = (

@@ -15,7 +15,7 @@ from quickstroke.cli.common import Answer, Json, answer, note, optional, parse, 
 class Options:
     """Runs, published models and results documents become one results document with pictures.
 
-    Of a run it has the configuration, the log and the data, and of its best weights honest figures, confusions and
+    Of a run it has the configuration, the log and the data, and of its best weights exact figures, confusions and
     mistakes; of a published model the same without a log, with --data. Sections of documents are carried over with
     their curves. Pictures go to FILE_files beside FILE.md.
     """

@@ -10,7 +10,7 @@ from quickstroke.errors import ConfigError, expect
 
 Reading = Literal["length-aware", "padded"]
 Readout = Literal["last", "pool"]
-Preprocessing = Literal["seed3", "pos5"]
+Preprocessing = Literal["delta3", "pos5"]
 
 N_SEED_CLASSES = 100
 # Far beyond any drawing; a file that asks for more wants memory, not drawings.
@@ -145,4 +145,4 @@ class ModelConfig:
     @property
     def preprocessing(self) -> Preprocessing:
         """The preprocessing of the points that the model reads."""
-        return "pos5" if self.readout == "pool" else "seed3"
+        return "pos5" if self.readout == "pool" else "delta3"

@@ -53,7 +53,7 @@ def gather(
     indices: NDArray[np.int64],
     label_map: NDArray[np.int64],
     max_padding: int,
-    preprocessing: Preprocessing = "seed3",
+    preprocessing: Preprocessing = "delta3",
 ) -> Batch:
     """The drawings `indices` (B,), as long as the longest of them; `label_map` gives the label of a data label."""
     points, lengths = points_of(data, indices, max_padding, preprocessing)
@@ -61,7 +61,7 @@ def gather(
 
 
 def points_of(
-    data: Drawings, indices: NDArray[np.int64], max_padding: int, preprocessing: Preprocessing = "seed3"
+    data: Drawings, indices: NDArray[np.int64], max_padding: int, preprocessing: Preprocessing = "delta3"
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The points float32 (B, T, C) and lengths int64 (B,) of `gather`."""
     lengths = n_rows(data.n_points[indices], max_padding, preprocessing).astype(np.int64)

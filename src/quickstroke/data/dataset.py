@@ -188,7 +188,7 @@ class PreparedDataset:
         Args:
             name: `reserved`, `train`, `val` or `test`.
             config: of the model that reads the points: its preprocessing and `max_padding` are taken. By default three
-                columns (`seed3`) and at most 100 rows.
+                columns (`delta3`) and at most 100 rows.
             classes: the words to take, in the order of the labels that come back; by default all of the dataset.
 
         Raises:

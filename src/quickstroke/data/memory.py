@@ -56,9 +56,9 @@ class MemoryDataset:
 
 
 def first_points(data: Drawings, indices: NDArray[np.int64], fraction: float) -> "Excerpt":
-    """The drawings `indices` (N,) when so much of them was drawn: a fraction of their points, rounded up.
+    """The first part of each of the drawings `indices` (N,): a fraction of its points, rounded up.
 
-    The last of these ends a stroke: a program that asks what it is while somebody draws sends the stroke so far.
+    The last of these points ends a stroke, as in what a program sends while somebody is drawing.
     """
     n_points = np.maximum(np.ceil(data.n_points[indices] * fraction), 1).astype(np.int32)
     offsets = np.concatenate([[0], np.cumsum(n_points, dtype=np.int64)])

@@ -1,7 +1,7 @@
-"""A prepared dataset in a GPU's memory, where batches are gathered: nothing but indices goes there during a training.
+"""A prepared dataset in a GPU's memory: batches are gathered there, and only indices are copied during a training.
 
-The coordinates stay bytes and the pens bits, 2.1 bytes a point; a batch becomes float32 when it is due. Nothing here
-waits for the device.
+Coordinates stay bytes and pen states bits, 2.1 bytes a point; each batch is converted to float32 when it is gathered.
+Nothing here waits for the device.
 """
 
 import numpy as np
@@ -12,15 +12,15 @@ from torch import Tensor
 from quickstroke.config.model import Preprocessing
 from quickstroke.data.batches import Drawings
 from quickstroke.data.points import n_rows
-from quickstroke.runtime.device import put
+from quickstroke.runtime.device import to_device
 
-# Of a device's free memory, the part that a dataset may take; the rest is for the model and its batches.
+# The part of a device's free memory that a dataset may take; the rest is for the model and its batches.
 _LARGEST_PART = 0.5
 # Rows that are copied at a time.
 _BLOCK = 1 << 24
 
 
-class OnDevice:
+class DeviceData:
     """The drawings of a dataset on a device.
 
     Attributes:
@@ -43,7 +43,7 @@ class OnDevice:
         n_points = self.data.n_points[indices]
         longest = int(n_points.max(initial=1))
         n_steps = int(n_rows(n_points, max_padding, preprocessing).max(initial=0))
-        rows = put(indices, self._device)
+        rows = to_device(indices, self._device)
         begin = self._offsets[rows]  # (B,)
         n = self._offsets[rows + 1] - begin  # (B,)
         step = torch.arange(longest, device=self._device)  # (N,)
@@ -52,7 +52,7 @@ class OnDevice:
         pen_up = ((self._pen_up[at >> 3] >> (at & 7)) & 1).float().unsqueeze(2)  # (B, N, 1)
         low, high = xy.amin(1, keepdim=True), xy.amax(1, keepdim=True)  # (B, 1, 2)
         sides = (high - low).clamp(min=1)  # (B, 1, 2)
-        if preprocessing == "seed3":
+        if preprocessing == "delta3":
             columns = [(xy[:, 1:] - xy[:, :-1]) / sides, pen_up[:, 1:]]
             lengths = (n - 1).clamp(max=max_padding)
         else:
@@ -64,17 +64,17 @@ class OnDevice:
         return points * (step[:n_steps] < lengths.unsqueeze(1)).unsqueeze(2), lengths
 
 
-def on_device(data: Drawings, device: torch.device) -> OnDevice | None:
-    """A dataset on a GPU; None where the device is none, or where too little of its memory is free."""
+def on_device(data: Drawings, device: torch.device) -> DeviceData | None:
+    """A dataset on a GPU; None if the device is no GPU, or if too little of its memory is free."""
     if device.type != "cuda":
         return None
     needed = data.points.nbytes + data.pen_up.nbytes + 8 * len(data.offsets)
     free, _ = torch.cuda.mem_get_info(device)
-    return OnDevice(data, device) if needed < _LARGEST_PART * free else None
+    return DeviceData(data, device) if needed < _LARGEST_PART * free else None
 
 
 def _copied(array: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """A memory map, say, block by block: a dataset may be larger than what is free beside the device."""
+    """An array, perhaps a memory map, copied in blocks: a dataset may be larger than the free memory of the host."""
     result = torch.empty(array.shape, dtype=torch.uint8, device=device)
     for begin in range(0, len(array), _BLOCK):
         result[begin : begin + _BLOCK] = torch.from_numpy(array[begin : begin + _BLOCK].copy()).to(device)

@@ -2,7 +2,7 @@
 
 A card says which of two its weights expect:
 
-    seed3  that of the 2020 project, so that its weights keep their meaning. Columns 0 and 1: x and y, each scaled to
+    delta3  that of the 2020 project, so that its weights keep their meaning. Columns 0 and 1: x and y, each scaled to
            0..1 by the drawing's bounding box (a flat side divides by 1), then first differences. Column 2: 1 at the
            last point of each stroke, else 0. The first row is dropped.
     pos5   columns 0 and 1: first differences of x and y, 0 in the first row; columns 2 and 3: x and y from the middle
@@ -24,12 +24,12 @@ from quickstroke.utils.compiled import jit
 
 def n_channels(preprocessing: Preprocessing) -> int:
     """Columns C of the points."""
-    return {"seed3": 3, "pos5": 5}[preprocessing]
+    return {"delta3": 3, "pos5": 5}[preprocessing]
 
 
-def n_rows(n_points: Any, max_padding: int, preprocessing: Preprocessing = "seed3") -> Any:
-    """Rows that a drawing of `n_points` points has; by `seed3` a dot has none."""
-    return np.clip(n_points - (preprocessing == "seed3"), 0, max_padding)
+def n_rows(n_points: Any, max_padding: int, preprocessing: Preprocessing = "delta3") -> Any:
+    """Rows that a drawing of `n_points` points has; by `delta3` a dot has none."""
+    return np.clip(n_points - (preprocessing == "delta3"), 0, max_padding)
 
 
 @jit()
@@ -98,7 +98,7 @@ def fill_points(points: Any, pen_bits: Any, offsets: Any, indices: Any, out: Any
 
 
 def to_points(
-    strokes: Sequence[NDArray[np.uint8]], max_padding: int = 100, preprocessing: Preprocessing = "seed3"
+    strokes: Sequence[NDArray[np.uint8]], max_padding: int = 100, preprocessing: Preprocessing = "delta3"
 ) -> NDArray[np.float32]:
     """The points float32 (T, C) of one simplified drawing, T at most `max_padding`.
 

@@ -1,13 +1,19 @@
 """Which drawings of a dataset are meant: classes, splits, counts."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
+from quickstroke.data.batches import Drawings
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.manifest import SPLITS
+from quickstroke.data.memory import first_points, from_drawings
 from quickstroke.drawings.categories import check_classes, closest_words
+from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import CategoryError, ConfigError, DatasetError
 
 
@@ -41,6 +47,61 @@ def select(data: PreparedDataset, split: str, label_map: np.ndarray[Any, np.dtyp
     if not len(taken):
         raise DatasetError(f"{data.path}: split {split!r} has no drawing of the classes asked for")
     return taken
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledDrawings:
+    """Drawings of a dataset that a model is evaluated or calibrated on, with their classes.
+
+    Attributes:
+        data: the arrays of the dataset.
+        indices: int64 (N,), which drawings of `data`; N at least 1.
+        classes: the K words of the model in the order of its output layer.
+        label_map: int64, for each label of `data` the position of its word in `classes`, -1 for a word that is not
+            there; that of the drawings `indices` is 0 or more.
+    """
+
+    data: Drawings
+    indices: NDArray[np.int64]
+    classes: tuple[str, ...]
+    label_map: NDArray[np.int64]
+
+    @classmethod
+    def of_split(cls, data: PreparedDataset, split: str, classes: Sequence[str]) -> Self:
+        """The drawings of a split whose word is one of `classes`.
+
+        Raises:
+            DatasetError: there is none.
+        """
+        label_map = data.label_map(classes)
+        return cls(data, select(data, split, label_map), tuple(classes), label_map)
+
+    @classmethod
+    def of_drawings(cls, drawings: Iterable[Drawing], classes: Sequence[str]) -> tuple[Self, Counter[str]]:
+        """The drawings, raw or simplified, whose word is one of `classes`, perhaps none; how many of each other word.
+
+        Raises:
+            FormatError: as `from_drawings`.
+        """
+        data, left_out = from_drawings(drawings, classes)
+        return cls(data, np.arange(len(data)), tuple(classes), np.arange(len(classes))), left_out
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The class of each drawing, int64 (N,)."""
+        return np.asarray(self.label_map[self.data.labels[self.indices]])
+
+    def by_class(self) -> Self:
+        """The same drawings, ordered by class, then by index."""
+        return replace(self, indices=self.indices[np.lexsort((self.indices, self.labels))])
+
+    def first_points(self, fraction: float) -> Self:
+        """The first part of each drawing: a fraction of its points, rounded up."""
+        part = first_points(self.data, self.indices, fraction)
+        return replace(self, data=part, indices=np.arange(len(self)))
 
 
 def check_counts(data: PreparedDataset, counts: dict[str, int | None]) -> None:

@@ -25,7 +25,7 @@ class Sample(NamedTuple):
     """One drawing.
 
     Attributes:
-        points: float32 (T, C), as `points` of this package describes them; T is 0 for a single point by `seed3`.
+        points: float32 (T, C), as `points` of this package describes them; T is 0 for a single point by `delta3`.
         label: index into `SplitDataset.classes`.
     """
 

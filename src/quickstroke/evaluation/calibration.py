@@ -1,4 +1,4 @@
-"""Temperature and the preference for frequent classes, fitted to validation drawings."""
+"""Temperature scaling and logit adjustment, fitted to validation drawings."""
 
 from dataclasses import dataclass
 
@@ -10,103 +10,101 @@ from torch import Tensor
 
 from quickstroke.config.training import Criterion
 from quickstroke.data import batches
-from quickstroke.data.batches import Drawings
+from quickstroke.data.selection import LabelledDrawings
 from quickstroke.evaluation import evaluate as evaluation
 from quickstroke.evaluation.evaluate import evaluation_mode, logits_of
 from quickstroke.evaluation.metrics import calibration_error, class_weights
 from quickstroke.models.classifier import StrokeClassifier, threads_for
 
-# Of the temperatures that a calibration finds: by it all classes are as good as equally probable.
+# Highest temperature that a calibration finds: with it all classes are nearly equally probable.
 HIGHEST_TEMPERATURE = 1000.0
 
-_N_STRENGTHS = 21  # of the logit adjustment that are tried, 0 among them
+_N_STRENGTHS = 21  # strengths of the logit adjustment that are tried, 0 among them
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How logits become probabilities that can be trusted, and how far rare classes are given what they lack.
+    """Temperature scaling and logit adjustment of an output layer.
 
     Attributes:
         temperature: the logits are divided by it (Guo et al., On Calibration of Modern Neural Networks, 2017).
-        prior: strength of the logit adjustment: so many times the logarithm of how many drawings a class was trained on
-            is taken away (Menon et al., Long-tail Learning via Logit Adjustment, 2021).
+        tau: strength of the logit adjustment: after that, tau times the logarithm of each class's relative number of
+            training drawings is subtracted (Menon et al., Long-tail Learning via Logit Adjustment, 2021).
     """
 
     temperature: float
-    prior: float
+    tau: float
 
     def apply(self, model: StrokeClassifier, n_trained: NDArray[np.int64]) -> None:
-        """Makes it part of the model's output layer; `n_trained` int64 (K,) as for `fit_calibration`."""
-        model.adjust_logits(1 / self.temperature, torch.from_numpy(-self.prior * _log_counts(n_trained)))
+        """Changes the weights of the model's output layer so; `n_trained` int64 (K,) as for `fit_calibration`."""
+        model.adjust_logits(1 / self.temperature, torch.from_numpy(-self.tau * _log_counts(n_trained)))
 
 
 def fit_calibration(
     model: StrokeClassifier,
-    data: Drawings,
-    indices: NDArray[np.int64],
-    label_map: NDArray[np.int64],
+    drawings: LabelledDrawings,
     n_trained: NDArray[np.int64],
-    criterion: Criterion = "balanced_loss",
+    select_by: Criterion = "balanced_loss",
 ) -> Calibration:
-    """The calibration that `choose_calibration` finds for the drawings `indices` (N,).
+    """The calibration that `choose_calibration` finds for the model's logits of these drawings.
 
     Args:
         n_trained: int64 (K,), drawings that each class was trained on.
-        criterion: the metric that the model was selected by.
+        select_by: the metric by which the training selected its epoch.
     """
+    data, indices = drawings.data, drawings.indices
     logits = torch.empty(len(indices), model.config.n_classes, dtype=torch.float64)
-    with evaluation_mode(model, "honest"), threads_for(model), torch.inference_mode():
+    with evaluation_mode(model, "standard"), threads_for(model), torch.inference_mode():
         for rows in batches.by_length(np.arange(len(indices)), data.n_points[indices], evaluation.BATCH_SIZE):
             logits[torch.from_numpy(rows)] = logits_of(model, data, None, indices[rows]).cpu()
-    labels = torch.from_numpy(label_map[data.labels[indices]])
-    return choose_calibration(logits, labels, n_trained, criterion)
+    return choose_calibration(logits, torch.from_numpy(drawings.labels), n_trained, select_by)
 
 
 def choose_calibration(
-    logits: Tensor, labels: Tensor, n_trained: NDArray[np.int64], criterion: Criterion = "balanced_loss"
+    logits: Tensor, labels: Tensor, n_trained: NDArray[np.int64], select_by: Criterion = "balanced_loss"
 ) -> Calibration:
-    """The calibration of logits that serves the metric a model was selected by.
+    """The calibration of logits for the metric by which a model was selected.
 
-    The strength of the logit adjustment is chosen by that metric, so it is never worse than without: the smallest that
-    is as good as the best, as far as these drawings can tell (by the standard error of the difference). Then a
-    temperature is fitted, which changes no guess. It is kept only where it lowers the calibration error. Loss and error
-    are weighted as the metric is: every drawing counts alike for `top1`, every class for `balanced_loss`.
+    The strength of the logit adjustment is chosen by that metric, so the metric is never worse than without. It is the
+    smallest strength that is not measurably worse than the best one, by the standard error of the difference. Then a
+    temperature is fitted, which changes no guess; it is kept only if it lowers the calibration error. Loss and error
+    are averaged as the metric is: over drawings for `top1`, over classes (macro-averaged) for `balanced_loss`.
 
     Args:
         logits: float64 (N, K), of validation drawings.
         labels: int64 (N,), their classes.
         n_trained: int64 (K,), drawings that each class was trained on.
     """
-    of_drawing = np.ones(len(labels)) if criterion == "top1" else class_weights(labels.numpy())
+    of_drawing = np.ones(len(labels)) if select_by == "top1" else class_weights(labels.numpy())
     weights = torch.from_numpy(of_drawing / of_drawing.sum())
     log_counts = torch.from_numpy(_log_counts(n_trained))
     scale, _ = _least_loss(logits, labels, weights, log_counts, 0.0)
     strength = 0.0  # per unit of the logits as they are
-    if criterion == "top1":
-        # Up to 1, by which training's counts are forgotten altogether (Menon et al., 2021).
+    if select_by == "top1":
+        # Up to 1, which removes the class frequencies of the training entirely (Menon et al., 2021).
         strength = _strength_for_top1(logits, labels, log_counts, 1 / scale)
         scale, _ = _least_loss(logits - strength * log_counts, labels, weights, log_counts, 0.0)
     elif bool((log_counts != 0).any()):
-        scale, prior = _least_balanced_loss(logits, labels, weights, log_counts)
-        strength = prior / scale
+        scale, tau = _least_balanced_loss(logits, labels, weights, log_counts)
+        strength = tau / scale
     adjusted = logits - strength * log_counts  # (N, K)
     right = (adjusted.argmax(1) == labels).numpy()  # (N,)
 
     def error(scale: float) -> float:
         return calibration_error((scale * adjusted).softmax(1).amax(1).numpy(), right, of_drawing)
 
-    fitted, scale = (_not_too_sure(each, adjusted, weights) for each in (scale, 1.0))
+    fitted, scale = (_limit_confidence(each, adjusted, weights) for each in (scale, 1.0))
     if error(fitted) <= error(scale):
         scale = fitted
-    elif criterion == "balanced_loss":
-        # Without the temperature so much of an adjustment may cost more than it gives.
+    elif select_by == "balanced_loss":
+        # Without the temperature an adjustment of this strength may raise the loss.
         cost = weights @ (_losses(scale * adjusted, labels) - _losses(scale * logits, labels))
         strength = 0.0 if cost > 0 else strength
     return Calibration(1 / scale, strength * scale)
 
 
 def _strength_for_top1(logits: Tensor, labels: Tensor, log_counts: Tensor, highest: float) -> float:
-    """The least strength, from 0 to `highest`, whose top-1 is not measurably below the best, nor below that of 0."""
+    """The smallest strength in 0..`highest` whose top-1 is not measurably below the best, nor below that of 0."""
     strengths = np.linspace(0.0, highest, _N_STRENGTHS)
     right = np.array([((logits - s * log_counts).argmax(1) == labels).numpy() for s in strengths.tolist()], np.int8)
     n_right = right.sum(1, dtype=np.int64)  # (S,)
@@ -116,22 +114,24 @@ def _strength_for_top1(logits: Tensor, labels: Tensor, log_counts: Tensor, highe
 
 
 def _least_balanced_loss(logits: Tensor, labels: Tensor, weights: Tensor, log_counts: Tensor) -> tuple[float, float]:
-    """The scale, and the least prior whose loss is not measurably above the best: a prior moves many guesses, and few
-    drawings of rare classes say how far."""
+    """The scale, and the smallest tau whose loss is not measurably above the lowest: tau changes many guesses, and it
+    is estimated from few drawings of rare classes."""
     scale, highest = _least_loss(logits, labels, weights, log_counts)
     best = _losses(scale * logits - highest * log_counts, labels)
-    for prior in np.linspace(0.0, max(highest, 0.0), _N_STRENGTHS - 1, endpoint=False).tolist():
-        its_scale, _ = _least_loss(logits, labels, weights, log_counts, prior)
-        difference = _losses(its_scale * logits - prior * log_counts, labels) - best
+    for tau in np.linspace(0.0, max(highest, 0.0), _N_STRENGTHS - 1, endpoint=False).tolist():
+        its_scale, _ = _least_loss(logits, labels, weights, log_counts, tau)
+        difference = _losses(its_scale * logits - tau * log_counts, labels) - best
         mean = (weights * difference).sum()
         if mean <= (weights * (difference - mean)).norm():
-            return its_scale, prior
+            return its_scale, tau
     return scale, highest
 
 
-def _not_too_sure(scale: float, logits: Tensor, weights: Tensor) -> float:
-    """A scale of logits (N, K), this one or a smaller one, by which one guess in N + 2 is wrong: Laplace's rule, where
-    all N are right. Their loss alone would have the logits as large as can be."""
+def _limit_confidence(scale: float, logits: Tensor, weights: Tensor) -> float:
+    """This scale of logits (N, K), or a smaller one, by which a guess is wrong with a probability of 1 / (N + 2).
+
+    That is Laplace's rule of succession. If all N guesses are right, the loss alone would make the scale infinite.
+    """
 
     def doubt(scale: float) -> float:
         return 1 - float(weights @ (scale * logits).softmax(1).amax(1))
@@ -155,14 +155,14 @@ def _losses(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _least_loss(
-    logits: Tensor, labels: Tensor, weights: Tensor, log_counts: Tensor, prior: float | None = None
+    logits: Tensor, labels: Tensor, weights: Tensor, log_counts: Tensor, tau: float | None = None
 ) -> tuple[float, float]:
-    """The scale of logits float64 (N, K), and the prior, with the least loss, by Newton's method; a prior may be given.
+    """The scale of logits float64 (N, K) and the tau with the lowest loss, by Newton's method; tau may be given.
 
-    Adjusted logits are linear in both, scale * logits - prior * log_counts, so the loss is convex in them.
+    Adjusted logits, scale * logits - tau * log_counts, are linear in both, so the loss is convex in them.
     """
-    known = -(prior or 0.0) * log_counts  # (K,)
-    columns = [logits] if prior is not None else [logits, -log_counts.expand_as(logits)]
+    known = -(tau or 0.0) * log_counts  # (K,)
+    columns = [logits] if tau is not None else [logits, -log_counts.expand_as(logits)]
     features = torch.stack(columns, dim=2)  # (N, K, 1 or 2)
     of_truth = features[torch.arange(len(labels)), labels]  # (N, 1 or 2)
     fitted = torch.tensor([1.0, 0.0], dtype=torch.float64)[: len(columns)]
@@ -183,4 +183,4 @@ def _least_loss(
         fitted[0] = fitted[0].clamp(min=1 / HIGHEST_TEMPERATURE)
         if step.abs().max() < 1e-6:
             break
-    return float(fitted[0]), prior if prior is not None else float(fitted[1])
+    return float(fitted[0]), tau if tau is not None else float(fitted[1])

@@ -1,12 +1,7 @@
-"""How well a model recognises drawings: exact counts over every one of them, by two protocols.
-
-honest     evaluation mode; nothing depends on batches
-published  what the 2020 project did: batch norm in training mode over drawings sorted by label, then file order,
-           so that each batch is normalised by its own one or two classes; no statistics are kept
-"""
+"""Evaluation of a model: exact counts over all drawings, by one of two protocols (`protocol`)."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -15,67 +10,66 @@ from torch import Tensor
 
 from quickstroke.data import batches
 from quickstroke.data.batches import Drawings
-from quickstroke.data.memory import first_points
-from quickstroke.data.on_device import OnDevice, on_device
+from quickstroke.data.on_device import DeviceData, on_device
+from quickstroke.data.selection import LabelledDrawings
 from quickstroke.evaluation.metrics import Evaluation
+from quickstroke.evaluation.protocol import Protocol, check_protocol
 from quickstroke.kernels import threads
 from quickstroke.models.classifier import StrokeClassifier, threads_for
-from quickstroke.runtime.device import put
+from quickstroke.runtime.device import to_device
 from quickstroke.runtime.distributed import ALONE, Group
 
-Protocol = Literal["honest", "published"]
-# Large enough for full speed on a CPU, small enough for 100 steps of a wide model to fit the caches.
+# Large enough for full speed on a CPU, small enough for 100 steps of a wide model to fit into its caches.
 BATCH_SIZE = 512
 # A GPU has no such caches, and more to do at a time.
 _BATCH_SIZE_ON_GPU = 4096
 
-# Of how much of a drawing `evaluate_partial` takes.
+# Parts of each drawing's points that `evaluate_partial` takes.
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
 
 
 def evaluate(
     model: StrokeClassifier,
-    data: Drawings,
-    indices: NDArray[np.int64],
-    classes: Sequence[str],
-    label_map: NDArray[np.int64],
+    drawings: LabelledDrawings,
     *,
-    protocol: Protocol = "honest",
+    protocol: Protocol = "standard",
     batch_size: int = 256,
     precision: torch.dtype = torch.float32,
     on_batch: Callable[[int], None] = lambda n: None,
     group: Group = ALONE,
-    there: OnDevice | None = None,
+    device_data: DeviceData | None = None,
 ) -> Evaluation:
-    """Scores a model on the drawings `indices` (N,), N at least 1; the model is as before afterwards.
+    """Scores a model on N drawings; the model is as before afterwards.
 
     Args:
-        label_map: the model's label, 0 or more, of each label of the data.
-        batch_size: of the protocol `published`, whose result depends on it; the honest one's does not.
-        precision: of the matrix products of a length-aware model on a CPU; with bfloat16 a drawing in some thousands
-            may change sides.
+        batch_size: of the protocol `2020`, whose result depends on it; that of `standard` does not.
+        precision: of the matrix products of a length-aware model on a CPU; with bfloat16 the guess for a drawing in
+            some thousands may change.
         on_batch: called with the number of drawings after each batch.
         group: processes that share the batches; each has the whole result.
-        there: the same data on a GPU that the model is on; by default they are brought there.
+        device_data: the dataset of the drawings on the model's GPU; by default it is copied there.
+
+    Raises:
+        ConfigError: an unknown protocol.
     """
-    indices = indices[np.lexsort((indices, label_map[data.labels[indices]]))]
-    labels = label_map[data.labels[indices]]
+    check_protocol(protocol)
+    drawings = drawings.by_class()
+    data, indices, labels = drawings.data, drawings.indices, drawings.labels
     device = next(model.parameters()).device
-    there = on_device(data, device) if there is None else there
+    device_data = on_device(data, device) if device_data is None else device_data
     results = [torch.zeros(len(indices), dtype=kind, device=device) for kind in (torch.int64, torch.int64)]
     results += [torch.zeros(len(indices), dtype=torch.float64, device=device) for _ in range(2)]
     everything = np.arange(len(indices))
-    if protocol == "published":
+    if protocol == "2020":
         order: Sequence[NDArray[np.int64]] = batches.cut(everything, batch_size)
     else:
         size = BATCH_SIZE if device.type == "cpu" else _BATCH_SIZE_ON_GPU
-        order = batches.by_length(everything, data.n_points[indices], size)[
-            ::-1
-        ]  # long ones first: threads end together
+        # Long ones first, so that threads end together.
+        order = batches.by_length(everything, data.n_points[indices], size)[::-1]
 
     def score(rows: NDArray[np.int64]) -> int:
-        logits = logits_of(model, data, there, indices[rows])  # (B, K)
-        own, place = put(labels[rows], device).unsqueeze(1), put(rows, device)  # (B, 1), (B,)
+        logits = logits_of(model, data, device_data, indices[rows])  # (B, K)
+        own, place = to_device(labels[rows], device).unsqueeze(1), to_device(rows, device)  # (B, 1), (B,)
         best, total = logits.argmax(1, keepdim=True), logits.logsumexp(1, keepdim=True)  # (B, 1)
         scores = logits.gather(1, own)  # (B, 1)
         probability, losses = (logits.gather(1, best) - total).exp(), total - scores  # (B, 1)
@@ -85,30 +79,33 @@ def evaluate(
 
     with evaluation_mode(model, protocol, precision), threads_for(model), torch.inference_mode():
         shares = group.part(order)
-        # By the other protocol batches move the running statistics: one after the other.
-        for n in threads.each(score, shares, device) if protocol == "honest" else map(score, shares):
+        # By the protocol 2020 each batch changes the running statistics, so batches run one after the other.
+        for n in threads.each(score, shares, device) if protocol == "standard" else map(score, shares):
             on_batch(n)
         arrays = [result.cpu().numpy() for result in results]
     group.fill(*arrays)
     predicted, ranks, probability, losses = arrays
-    return Evaluation(tuple(classes), indices, labels, predicted, probability, ranks, losses)
+    return Evaluation(drawings.classes, indices, labels, predicted, probability, ranks, losses)
 
 
 def logits_of(
     model: StrokeClassifier,
     data: Drawings,
-    there: OnDevice | None,
+    device_data: DeviceData | None,
     indices: NDArray[np.int64],
 ) -> Tensor:
-    """Logits float64 (B, K) of the drawings `indices` (B,), on the model's device, `there` too if they are.
+    """Logits float64 (B, K) of the drawings `indices` (B,), on the model's device.
 
-    Few numbers and exact sums: double precision, whatever the model ran in.
+    They are few, so double precision costs little and makes sums over them exact.
+
+    Args:
+        device_data: the same data on that device, if they are there.
     """
     config, device = model.config, next(model.parameters()).device
-    if there:
-        return cast(Tensor, model(*there.gather(indices, config.max_padding, config.preprocessing))).double()
+    if device_data:
+        return cast(Tensor, model(*device_data.gather(indices, config.max_padding, config.preprocessing))).double()
     points, lengths = batches.points_of(data, indices, config.max_padding, config.preprocessing)
-    return cast(Tensor, model(put(points, device), put(lengths, device))).double()
+    return cast(Tensor, model(to_device(points, device), to_device(lengths, device))).double()
 
 
 def _ranks(logits: Tensor, scores: Tensor, own: Tensor) -> Tensor:
@@ -124,29 +121,19 @@ def _ranks(logits: Tensor, scores: Tensor, own: Tensor) -> Tensor:
 
 
 def evaluate_partial(
-    model: StrokeClassifier,
-    data: Drawings,
-    indices: NDArray[np.int64],
-    classes: Sequence[str],
-    label_map: NDArray[np.int64],
-    *,
-    precision: torch.dtype = torch.float32,
+    model: StrokeClassifier, drawings: LabelledDrawings, *, precision: torch.dtype = torch.float32
 ) -> dict[float, Evaluation]:
-    """As `evaluate`, after each of `FRACTIONS` of every drawing's points, rounded up."""
-    everything = np.arange(len(indices))
-    return {
-        fraction: evaluate(
-            model, first_points(data, indices, fraction), everything, classes, label_map, precision=precision
-        )
-        for fraction in FRACTIONS
-    }
+    """Early recognition: `evaluate` after each of `FRACTIONS` of every drawing's points, rounded up."""
+    return {fraction: evaluate(model, drawings.first_points(fraction), precision=precision) for fraction in FRACTIONS}
 
 
 def figures_of_points(partial: dict[float, Evaluation]) -> dict[str, dict[str, float]]:
     """What `evaluate_partial` found, for JSON and cards: top-1 and balanced accuracy."""
     return {
         "top1_of_points": {f"{fraction:g}": part.top(1) for fraction, part in partial.items()},
-        "balanced_accuracy_of_points": {f"{fraction:g}": part.balanced() for fraction, part in partial.items()},
+        "balanced_accuracy_of_points": {
+            f"{fraction:g}": part.balanced_accuracy() for fraction, part in partial.items()
+        },
     }
 
 
@@ -162,7 +149,7 @@ class evaluation_mode:
         self._group, self._model.bn.group = self._model.bn.group, ALONE
         self._before, self._model.precision_without_gradient = self._model.precision_without_gradient, self._precision
         self._model.eval()
-        self._model.bn.train(self._protocol == "published")
+        self._model.bn.train(self._protocol == "2020")
 
     def __exit__(self, *_: object) -> None:
         for buffer, saved in zip(self._model.bn.buffers(), self._statistics, strict=True):

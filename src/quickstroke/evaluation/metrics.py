@@ -57,27 +57,27 @@ class Evaluation:
         return float(self.losses.mean())
 
     def balanced_loss(self) -> float:
-        """The same with every class counting alike: the mean over those that have any drawing."""
+        """The macro-averaged loss: the mean over the classes with drawings of each class's mean loss."""
         return self._class_mean(self.losses)
 
     def top(self, k: int) -> float:
         """Fraction of drawings whose class is among the model's first k."""
         return int((self.ranks < k).sum()) / self.n
 
-    def balanced(self) -> float:
-        """Top-1 with every class counting alike, however many drawings it has: the mean over those that have any."""
+    def balanced_accuracy(self) -> float:
+        """Macro-averaged top-1: the mean over the classes with drawings of each class's top-1."""
         return self._class_mean(self.ranks == 0)
 
     def interval(self) -> tuple[float, float]:
         """The 95% interval of top-1."""
         return wilson_interval(int((self.ranks == 0).sum()), self.n)
 
-    def balanced_interval(self) -> tuple[float, float]:
-        """The 95% interval of top-1 with every class counting alike: that of Kish's effective number of drawings, which
-        is few where many classes have few."""
+    def balanced_accuracy_interval(self) -> tuple[float, float]:
+        """The 95% interval of balanced accuracy: Wilson's for Kish's effective number of drawings, which is small where
+        many classes have few drawings."""
         n = np.bincount(self.labels)
         n_effective = float((n > 0).sum() ** 2 / (1 / n[n > 0]).sum())
-        return wilson_interval(self.balanced() * n_effective, n_effective)
+        return wilson_interval(self.balanced_accuracy() * n_effective, n_effective)
 
     def _class_mean(self, values: NDArray[Any]) -> float:
         n = np.bincount(self.labels)
@@ -87,7 +87,7 @@ class Evaluation:
         """Expected calibration error of the top guess: 15 bins of equal width (Guo et al., 2017, section 2).
 
         Args:
-            balanced: every class counts alike, however many drawings it has; by default every drawing does.
+            balanced: macro-average: all classes have the same total weight; by default all drawings have the same.
         """
         weights = class_weights(self.labels) if balanced else np.ones(self.n)
         return calibration_error(self.probability, self.ranks == 0, weights)
@@ -95,14 +95,14 @@ class Evaluation:
     def figures(self) -> dict[str, float | int]:
         """The metrics as they stand in JSON: fractions, with 95% intervals of top-1, loss, and n drawings."""
         low, high = self.interval()
-        balanced_low, balanced_high = self.balanced_interval()
+        balanced_low, balanced_high = self.balanced_accuracy_interval()
         return {
             "top1": self.top(1),
             "top3": self.top(3),
             "top5": self.top(5),
             "top1_low": low,
             "top1_high": high,
-            "balanced_accuracy": self.balanced(),
+            "balanced_accuracy": self.balanced_accuracy(),
             "balanced_accuracy_low": balanced_low,
             "balanced_accuracy_high": balanced_high,
             "calibration_error": self.calibration_error(),
@@ -139,7 +139,7 @@ class Evaluation:
 
 
 def class_weights(labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """What drawings count for, (N,), where every class counts 1."""
+    """Weights (N,) of drawings for macro-averaging: those of each class sum to 1."""
     return np.asarray(1.0 / np.bincount(labels)[labels])
 
 

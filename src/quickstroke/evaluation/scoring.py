@@ -1,16 +1,13 @@
-"""How well a model does, in one call from Python."""
+"""Evaluation of a model in one call from Python."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, cast
 
-import numpy as np
-
 from quickstroke.artifacts import cards, loading
 from quickstroke.artifacts.loading import LoadedModel
 from quickstroke.data.dataset import PreparedDataset
-from quickstroke.data.memory import from_drawings
-from quickstroke.data.selection import select
+from quickstroke.data.selection import LabelledDrawings
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import ArgumentTypeError, ConfigError, DatasetError, expect, expect_path, shown
 from quickstroke.evaluation import evaluate as evaluation
@@ -43,13 +40,12 @@ def evaluate(
     loaded = _loaded(model)
     if isinstance(data, (PreparedDataset, str, Path)):
         dataset = data if isinstance(data, PreparedDataset) else PreparedDataset(data)
-        label_map = dataset.label_map(loaded.classes)
-        return evaluation.evaluate(loaded.model, dataset, select(dataset, split, label_map), loaded.classes, label_map)
-    drawings, left_out = from_drawings(_checked(data), loaded.classes)
-    if not len(drawings):
-        raise DatasetError(f"none of the {sum(left_out.values())} drawings is of a word that the model knows")
-    everything = np.arange(len(drawings))
-    return evaluation.evaluate(loaded.model, drawings, everything, loaded.classes, np.arange(len(loaded.classes)))
+        drawings = LabelledDrawings.of_split(dataset, split, loaded.classes)
+    else:
+        drawings, left_out = LabelledDrawings.of_drawings(_checked(data), loaded.classes)
+        if not len(drawings):
+            raise DatasetError(f"none of the {left_out.total()} drawings is of a word that the model knows")
+    return evaluation.evaluate(loaded.model, drawings)
 
 
 def _loaded(model: object) -> LoadedModel:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def card_of(loaded: "LoadedModel") -> dict[str, Any]:
-    """The model's card, or the entries that every card has for a model without one."""
+    """The model's card with the names of today, or the entries that every card has for a model without one."""
     if loaded.card is not None:
-        return dict(loaded.card)
+        return cards.with_current_names(loaded.card)
     return cards.new_card(loaded.model.config, loaded.classes, sha256_of(loaded.path))

@@ -13,8 +13,8 @@ from torch import Tensor
 from quickstroke import __version__
 from quickstroke.artifacts.loading import LoadedModel
 from quickstroke.data import batches
-from quickstroke.data.batches import Drawings
 from quickstroke.data.points import n_channels
+from quickstroke.data.selection import LabelledDrawings
 from quickstroke.errors import WeightsError
 from quickstroke.export import card_of
 from quickstroke.inference.onnx_graph import VERSION, Constant, graph_of
@@ -83,11 +83,9 @@ def export(loaded: LoadedModel) -> Exported:
 def quantize(
     loaded: LoadedModel,
     exported: Exported,
-    data: Drawings,
-    indices: NDArray[np.int64],
-    label_map: NDArray[np.int64],
+    drawings: LabelledDrawings,
 ) -> Quantized:
-    """The same with 8-bit weights, measured on the drawings `indices` (N,), N at least 1.
+    """The same with 8-bit weights, measured on N drawings.
 
     Weights of the LSTM, the convolutions and the output layer become integers with one scale for each row (for each
     filter), and float32 again when the file is loaded; what is computed stays float32. onnxruntime's own dynamic
@@ -96,13 +94,12 @@ def quantize(
 
     Args:
         exported: what `export` gave.
-        label_map: the model's label, 0 or more, of each label of the data.
     """
     card = card_of(loaded)
     figures = card.pop("figures", None)  # they are not these weights'
-    top1_float32 = _top1(exported.model, data, indices, label_map)
-    top1 = _top1(OnnxModel.from_bytes(_write(loaded, card, int8=True), loaded.path), data, indices, label_map)
-    measured = {"weights": "int8", "top1": top1, "top1_float32": top1_float32, "n": len(indices)}
+    top1_float32 = _top1(exported.model, drawings)
+    top1 = _top1(OnnxModel.from_bytes(_write(loaded, card, int8=True), loaded.path), drawings)
+    measured = {"weights": "int8", "top1": top1, "top1_float32": top1_float32, "n": len(drawings)}
     card |= {"quantization": measured, "figures_float32": figures or {}}
     result = _checked(loaded, _write(loaded, card, int8=True))
     refusal = ""
@@ -110,7 +107,7 @@ def quantize(
         refusal = f"they lose {100 * (top1_float32 - top1):.2f} points, more than {100 * MAX_LOSS:g}"
     elif len(result.data) >= len(exported.data):
         refusal = f"the file would have {len(result.data):,} bytes, not fewer than {len(exported.data):,}"
-    return Quantized(result, top1, top1_float32, len(indices), refusal)
+    return Quantized(result, top1, top1_float32, len(drawings), refusal)
 
 
 def _write(loaded: LoadedModel, card: dict[str, Any], *, int8: bool) -> bytes:
@@ -208,9 +205,9 @@ def _largest_difference(loaded: LoadedModel, model: Model) -> float:
     return largest
 
 
-def _top1(model: Model, data: Drawings, indices: NDArray[np.int64], label_map: NDArray[np.int64]) -> float:
+def _top1(model: Model, drawings: LabelledDrawings) -> float:
     n_right = 0
-    for rows in batches.by_length(indices, data.n_points, 256):
-        batch = batches.gather(data, rows, label_map, model.max_padding, model.preprocessing)
+    for rows in batches.by_length(drawings.indices, drawings.data.n_points, 256):
+        batch = batches.gather(drawings.data, rows, drawings.label_map, model.max_padding, model.preprocessing)
         n_right += int((model.probabilities(batch.points, batch.lengths).argmax(axis=1) == batch.labels).sum())
-    return n_right / len(indices)
+    return n_right / len(drawings)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from quickstroke.artifacts import environment, lineage, loading, runs
 from quickstroke.artifacts.loading import LoadedModel
@@ -13,7 +14,7 @@ from quickstroke.artifacts.runs import RunConfig
 from quickstroke.config import serialize
 from quickstroke.config.training import Criterion
 from quickstroke.data.dataset import PreparedDataset
-from quickstroke.data.selection import select
+from quickstroke.data.selection import LabelledDrawings
 from quickstroke.errors import ConfigError, DatasetError, RunError, WeightsError, expect, expect_path
 from quickstroke.evaluation.calibration import HIGHEST_TEMPERATURE, fit_calibration
 from quickstroke.evaluation.evaluate import evaluate, evaluate_partial, figures_of_points
@@ -38,8 +39,8 @@ class Published:
         card_path: NAME.json beside it.
         figures: for each split that was scored the metrics, as fractions, and n drawings.
         calibration: what was done to the output layer and what it traded, as the card has it; None without. Of each
-            split `top1`, `balanced_accuracy` and `error` (the calibration error, every drawing counting alike where
-            `criterion` is `top1`, else every class), before and after.
+            split `top1`, `balanced_accuracy` and `error` (the calibration error, averaged over drawings where
+            `select_by` is `top1`, else macro-averaged over classes), before and after.
         notes: what could not be done or looks wrong, a sentence each.
     """
 
@@ -109,7 +110,7 @@ def publish(
     calibration = None
     if own is not None:
         parts = _parts(own, own if test_where is None else PreparedDataset(test_where), loaded)
-        figures, calibration = _figures(config, loaded, parts, calibrate, notes)
+        figures, calibration = _figures(config, loaded, parts, own.n_trained(loaded.classes), calibrate, notes)
     facts: dict[str, Any] = {
         "parameters": n_parameters(loaded.model),
         "figures": figures,
@@ -121,19 +122,26 @@ def publish(
             "seconds": round(sum(line["seconds"] for line in metrics), 1),
             **_before(config, notes),
         },
-        **({"teachers": list(config.teachers)} if config.teachers else {}),
-        "data": _without_path(config.data),
-        **_test_data(test_where, loaded.classes),
-        "command": environment.command_of(folder),
-        "packages": environment.read_environment(folder)["packages"],
-        "limits": LIMITS.format(n=len(loaded.classes)),
-        "licence": "MIT",
-        "attribution": "Trained on The Quick, Draw! Dataset, made available by Google, Inc. under CC BY 4.0.",
+        **_provenance(folder, config, test_where, loaded.classes),
     }
     path = loading.write_model(into, loaded, facts)
     if calibration and calibration["temperature"] >= HIGHEST_TEMPERATURE:
         notes.append("it tells the classes apart no better than chance: so all are equally probable; train it longer")
     return Published(loaded.name, path, path.with_suffix(".json"), figures, calibration, tuple(notes))
+
+
+def _provenance(folder: Path, config: RunConfig, test_path: Path | None, classes: Sequence[str]) -> dict[str, Any]:
+    """The card's entries on what a model comes from, and on what terms."""
+    return {
+        **({"teachers": list(config.teachers)} if config.teachers else {}),
+        "data": _without_path(config.data),
+        **_test_data(test_path, classes),
+        "command": environment.command_of(folder),
+        "packages": environment.read_environment(folder)["packages"],
+        "limits": LIMITS.format(n=len(classes)),
+        "licence": "MIT",
+        "attribution": "Trained on The Quick, Draw! Dataset, made available by Google, Inc. under CC BY 4.0.",
+    }
 
 
 def _before(config: RunConfig, notes: list[str]) -> dict[str, Any]:
@@ -164,8 +172,8 @@ def _open(
         return None
 
 
-def _parts(data: PreparedDataset, tested: PreparedDataset, loaded: LoadedModel) -> dict[str, Any]:
-    """What `evaluate` takes of each split to score: `val` of the run's dataset, and `test` of the one to be tested on.
+def _parts(data: PreparedDataset, tested: PreparedDataset, loaded: LoadedModel) -> dict[str, LabelledDrawings]:
+    """The drawings of each split to score: `val` of the run's dataset, and `test` of the dataset to be tested on.
 
     Raises:
         DatasetError: another dataset than the run's has no test drawing, or one that the run knows.
@@ -177,47 +185,46 @@ def _parts(data: PreparedDataset, tested: PreparedDataset, loaded: LoadedModel) 
         if tested is not data:
             raise DatasetError(f"{tested.path}: split 'test' has no drawing of the words of {loaded.name}")
         del datasets["test"]
-    parts = {}
-    for split, source in datasets.items():
-        label_map = source.label_map(loaded.classes)
-        parts[split] = source, select(source, split, label_map), loaded.classes, label_map
-    return parts
+    return {split: LabelledDrawings.of_split(source, split, loaded.classes) for split, source in datasets.items()}
 
 
 def _figures(
-    config: RunConfig, loaded: LoadedModel, parts: dict[str, Any], calibrate: bool, notes: list[str]
+    config: RunConfig,
+    loaded: LoadedModel,
+    parts: dict[str, LabelledDrawings],
+    n_trained: NDArray[np.int64],
+    calibrate: bool,
+    notes: list[str],
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any] | None]:
     """Exact figures by split, and what the calibration did; the model is calibrated."""
-    before = {split: evaluate(loaded.model, *part) for split, part in parts.items()}
-    criterion = config.train.criterion
+    before = {split: evaluate(loaded.model, part) for split, part in parts.items()}
+    select_by = config.train.criterion
     calibration: dict[str, Any] | None = None
     if calibrate and before["val"].n < MIN_CALIBRATION:
         notes.append(
             f"not calibrated: {before['val'].n} drawings to validate on; at least {MIN_CALIBRATION} are needed"
         )
     elif calibrate:
-        source, rows, _, label_map = parts["val"]
-        n_trained = source.n_trained(loaded.classes)
-        fitted = fit_calibration(loaded.model, source, rows, label_map, n_trained, criterion)
+        fitted = fit_calibration(loaded.model, parts["val"], n_trained, select_by)
         fitted.apply(loaded.model, n_trained)
-        calibration = {**asdict(fitted), "split": "val", "criterion": criterion}
-    after = {split: evaluate_partial(loaded.model, *part) for split, part in parts.items()}
+        calibration = {**asdict(fitted), "split": "val", "select_by": select_by}
+    after = {split: evaluate_partial(loaded.model, part) for split, part in parts.items()}
     figures: dict[str, dict[str, Any]] = {
         split: {**partial[1.0].figures(), **figures_of_points(partial)} for split, partial in after.items()
     }
     if calibration:
         scored = (("before", before), ("after", {split: partial[1.0] for split, partial in after.items()}))
         for when, evaluations in scored:
-            traded = {split: _traded(scores, criterion) for split, scores in evaluations.items()}
+            traded = {split: _traded(scores, select_by) for split, scores in evaluations.items()}
             for key in ("error", "top1", "balanced_accuracy"):
                 calibration[f"{key}_{when}"] = {split: values[key] for split, values in traded.items()}
     return figures, calibration
 
 
-def _traded(scores: Evaluation, criterion: Criterion) -> dict[str, float]:
-    """What a calibration may raise or lower; its error weighted as the metric that it was chosen by."""
-    error = scores.calibration_error(balanced=criterion == "balanced_loss")
-    return {"error": error, "top1": scores.top(1), "balanced_accuracy": scores.balanced()}
+def _traded(scores: Evaluation, select_by: Criterion) -> dict[str, float]:
+    """The figures that a calibration may change; its error is averaged as the metric by which it was chosen."""
+    error = scores.calibration_error(balanced=select_by == "balanced_loss")
+    return {"error": error, "top1": scores.top(1), "balanced_accuracy": scores.balanced_accuracy()}
 
 
 def _check_unseen(tested: PreparedDataset, data: PreparedDataset, classes: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Weights and card in one `.safetensors` file, which `published.load_model` reads."""
+"""Weights and card in one `.safetensors` file, which `loading.load_model` reads."""
 
 import json
 from pathlib import Path

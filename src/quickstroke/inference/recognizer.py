@@ -50,7 +50,7 @@ class Guesses(list[Guess]):
 
 
 class Model(Protocol):
-    """What a recognizer runs: `published.LoadedModel`, or one in another format.
+    """What a recognizer runs: `loading.LoadedModel`, or one in another format.
 
     Attributes:
         name, classes, card, note: as those of `Recognizer`.
@@ -237,7 +237,7 @@ def load(path: Path | str | None = None, classes: Sequence[str] | Path | str | N
         classes: for a bare file, the words in the order of its output layer or the file that lists them.
 
     Raises:
-        WeightsError, CategoryError, ModelNameError: as `published.load_model`.
+        WeightsError, CategoryError, ModelNameError: as `loading.load_model`.
         ArgumentTypeError: `path` is no path.
         MissingExtra: what runs such a file is not installed: onnxruntime for `.onnx`, else PyTorch.
     """

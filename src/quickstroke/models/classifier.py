@@ -91,7 +91,7 @@ class StrokeClassifier(nn.Module):
 
         Args:
             points: float32 (B, T, C), zero after each drawing's end; T at most `max_padding`.
-            lengths: int64 (B,), true rows of each drawing; 0 for a dot by the preprocessing `seed3`.
+            lengths: int64 (B,), true rows of each drawing; 0 for a dot by the preprocessing `delta3`.
             apart: of a model that looks at an image, and one drawing or more, the result is (B, 3, K): its logits, then
                 those of the points alone and of the image alone, of which they are the mean.
         """

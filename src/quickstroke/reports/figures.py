@@ -42,7 +42,6 @@ def figures(result: Result) -> dict[str, Any]:
         "epochs": run.n_epochs if run else len(result.log),
         "best_epoch": best_epoch,
         "best_val_top1": best_top1 if best_top1 is not None and math.isfinite(best_top1) else None,
-        "val_top1_published_protocol": run.published_protocol if run else None,
         "seconds_per_epoch": seconds_per_epoch,
         "split": run.split if run and measured else None,
         **(measured.figures() if measured else dict.fromkeys(names)),

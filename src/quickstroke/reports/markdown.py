@@ -41,8 +41,7 @@ The weights of `NAME` are in `NAME.model`, a PyTorch state dict.
 
 Accuracy is top-1, the share of drawings whose word the model puts first, unless it says otherwise. *val* drawings \
 chose the epoch whose weights were kept, so their figures flatter a little; *test* drawings had no part in training. \
-*Honest* figures are measured in evaluation mode and depend on nothing but the drawing. The *published protocol* is \
-how the 2020 project measured: batch norm in training mode over batches sorted by word, which makes other figures. \
+All figures are of the protocol `standard`: evaluation mode, so the result of a drawing depends on that drawing alone. \
 Intervals are Wilson's, for 95%: what another draw of drawings might change, not what another training would.
 """
 _RECIPES = {
@@ -138,7 +137,7 @@ def _introduction(result: Result) -> str:
     run, train = result.run, result.run.config.train
     n, best = run.n_epochs, run.best_epoch
     precision = "" if train.precision == "auto" else f", precision `{train.precision}`"  # older runs do not say
-    criterion = "" if train.criterion == "top1" else " by its loss, every class counting alike,"
+    criterion = "" if train.criterion == "top1" else " by its balanced (macro-averaged) loss"
     if n >= train.n_epochs:
         state = f"Of its {n} epochs the best{criterion} is {best}." if n > 1 else "It has one epoch."
     elif run.stopped_early:
@@ -229,12 +228,9 @@ def _figures_table(result: Result) -> str:
     rows += [
         _figures_row(split, stated) for split, stated in run.stated.items() if not run.measured or split != run.split
     ]
-    if run.published_protocol is not None:
-        n = _count(run.stated["val"]["n"])
-        rows.append(("val", "published", n, _percent(run.published_protocol), "", "", "", ""))
-    head = ("Drawings", "Protocol", "Number", "Top-1", "95% interval", "Top-3", "Top-5", "Loss")
+    head = ("Drawings", "Number", "Top-1", "95% interval", "Top-3", "Top-5", "Loss")
     weights = "best.model" if run.metrics else result.source.name
-    table = f"Figures of `{weights}`, epoch {run.best_epoch}:\n\n" + _table("llrrrrrr", head, rows)
+    table = f"Figures of `{weights}`, epoch {run.best_epoch}:\n\n" + _table("lrrrrrr", head, rows)
     if run.measured and run.split == "val":
         why = "" if run.config.data["n_by_split"].get("test") else "The dataset has no test split. "
         table += f"\n{why}The val drawings chose the epoch, so expect a little less of new drawings.\n"
@@ -245,7 +241,6 @@ def _figures_row(split: str, values: dict[str, Any], mark: str = "") -> tuple[st
     low, high = wilson_interval(round(values["top1"] * values["n"]), values["n"])
     return (
         split,
-        "honest",
         _count(values["n"]),
         f"{mark}{values['top1']:.2%}{mark}",
         f"{low:.2%} to {high:.2%}",

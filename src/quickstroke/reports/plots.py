@@ -72,13 +72,10 @@ def draw_curves(result: Result, figure: "Figure") -> None:
     loss.plot(epochs, [line.loss for line in result.log], **_marked(epochs), label="training")
     if result.run:
         metrics = result.run.metrics
-        published = [100 * line["val_top1_published_protocol"] for line in metrics]
         loss.plot(epochs, [line["val_loss"] for line in metrics], **_marked(epochs), label="val")
-        accuracy.plot(epochs, published, "--", color="C2", label="published protocol")
-        accuracy.plot(epochs, top1, **_marked(epochs), color="C1", label="honest")
+        accuracy.plot(epochs, top1, **_marked(epochs), color="C1")
         accuracy.plot(result.run.best_epoch, 100 * result.run.stated["val"]["top1"], "o", color="C1")
         loss.legend()
-        accuracy.legend(loc="lower right")
     else:
         accuracy.plot(epochs, top1, **_marked(epochs), color="C1")
     _label_axes(loss, "loss" if result.run else "training loss")

@@ -1,4 +1,4 @@
-"""A results document in the 2020 project's form, with what that lacked: data, honest figures, curves, mistakes.
+"""A results document in the 2020 project's form, and beyond it data, exact figures, curves and mistakes.
 
     run folders, published models, documents -> results -> headings -> pictures in FILE_files/ -> FILE.md
 
@@ -186,7 +186,6 @@ def _of_run(folder: Path) -> tuple["LoadedModel", RunFacts]:
         seconds=sum(line["seconds"] for line in metrics),
         before=lineage.trainings_before(config.train, config.places),
         stated={"val": runs.figures_of(best)},
-        published_protocol=best["val_top1_published_protocol"],
         test_data=None,
         n_parameters=n_parameters(loaded.model),
         command=environment.command_of(folder),
@@ -252,7 +251,6 @@ def _facts_of(loaded: "LoadedModel") -> RunFacts:
             tuple(map(str, before.get("missing", ()))),
         ),
         stated={"val": stated.pop("val"), **stated},
-        published_protocol=None,
         test_data=runs.check_data({"path": "", **card["test_data"]}) if "test_data" in card else None,
         n_parameters=int(_number(card, "parameters", 1, whole=True)),
         command=" ".join(str(card["command"]).split()),
@@ -274,16 +272,13 @@ _BESIDE_CONFIG = ("epochs", "best_epoch", "seconds", "before")
 def _measure(
     loaded: "LoadedModel", data: PreparedDataset, split: str, device: Device, on_drawings: Callable[[int, int], None]
 ) -> "Evaluation":
-    from quickstroke.data import selection
+    from quickstroke.data.selection import LabelledDrawings
     from quickstroke.evaluation import evaluate as evaluation
     from quickstroke.runtime import device as device_module
 
     model = loaded.model.to(device_module.pick_device(TrainConfig(device=device)))
-    label_map = data.label_map(loaded.classes)
-    indices = selection.select(data, split, label_map)
-    return evaluation.evaluate(
-        model, data, indices, loaded.classes, label_map, on_batch=lambda n: on_drawings(n, len(indices))
-    )
+    drawings = LabelledDrawings.of_split(data, split, loaded.classes)
+    return evaluation.evaluate(model, drawings, on_batch=lambda n: on_drawings(n, len(drawings)))
 
 
 def _find_data(

@@ -28,14 +28,13 @@ class RunFacts:
         seconds: that the training took.
         before: the trainings that it went on from.
         stated: its own figures of splits, among them `val`: `top1`, `top3`, `top5`, `loss` and the number `n`.
-        published_protocol: top-1 of `val` by that protocol, None where it is not known.
         test_data: what the card tells of another dataset, whose test drawings it states figures of; else None.
         n_parameters: of its model.
         command: that started it, "" where that is not known.
         data: the dataset of `measured`, None where that is gone or another by now.
         why_no_data: a sentence when `data` is None.
         split: the drawings that `measured` is of.
-        measured: the weights by the honest protocol, None without `data`.
+        measured: the weights by the protocol `standard`, None without `data`.
     """
 
     config: "RunConfig"
@@ -45,7 +44,6 @@ class RunFacts:
     seconds: float
     before: "TrainingsBefore"
     stated: dict[str, dict[str, Any]]
-    published_protocol: float | None
     test_data: dict[str, Any] | None
     n_parameters: int
     command: str

@@ -1,4 +1,4 @@
-"""The device and the precision that a configuration means, and how arrays get there."""
+"""The device and the precision that a configuration asks for; arrays on that device."""
 
 import os
 from typing import Any
@@ -13,8 +13,8 @@ from quickstroke.errors import ConfigError
 from quickstroke.runtime.distributed import ALONE, Group
 
 
-def put(values: Tensor | NDArray[Any], device: torch.device) -> Tensor:
-    """A tensor on a device, of one on the CPU or an array: on a CPU in the same memory, on a GPU without waiting."""
+def to_device(values: Tensor | NDArray[Any], device: torch.device) -> Tensor:
+    """A CPU tensor or an array as a tensor on a device: on a CPU it shares memory, to a GPU, the copy does not wait."""
     tensor = torch.as_tensor(values)
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)

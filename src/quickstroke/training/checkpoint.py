@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from quickstroke.artifacts import weight_files
+from quickstroke.artifacts.runs import with_current_keys
 from quickstroke.artifacts.weight_files import save_torch
 from quickstroke.errors import RunError, TrainingError, WeightsError, first_line
 from quickstroke.training.optimizer import Adam
@@ -96,6 +97,8 @@ def load_checkpoint(
         torch.set_rng_state(payload["rng"])
         if device.type == "cuda" and "cuda_rng" in payload:
             torch.cuda.set_rng_state_all(payload["cuda_rng"])
-        return State(**payload["state"])
+        state = State(**payload["state"])
+        state.metrics = [with_current_keys(line) for line in state.metrics]
+        return state
     except Exception as error:  # nor have the parts for what is not theirs
         raise RunError(f"{path}: not a checkpoint of this model ({first_line(error)})") from error

@@ -29,7 +29,7 @@ from quickstroke.errors import ConfigError
 from quickstroke.kernels import threads
 from quickstroke.models import statistics
 from quickstroke.models.classifier import StrokeClassifier
-from quickstroke.runtime.device import put
+from quickstroke.runtime.device import to_device
 from quickstroke.runtime.distributed import ALONE, Group
 from quickstroke.utils.files import atomic_write, first_line_of, sha256_of
 
@@ -323,7 +323,7 @@ def _ask_views(
             data, indices, view_seeds, None, change, config.max_padding, config.preprocessing, kin
         )
     with torch.inference_mode():
-        logits = model(put(points, device), put(lengths, device))
+        logits = model(to_device(points, device), to_device(lengths, device))
     return cast(NDArray[np.float32], logits.cpu()[:, columns].numpy())
 
 

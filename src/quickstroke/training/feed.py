@@ -14,8 +14,8 @@ from quickstroke.config.training import TrainConfig
 from quickstroke.data import augmentation, batches
 from quickstroke.data.augmentation import change_of
 from quickstroke.data.dataset import PreparedDataset
-from quickstroke.data.on_device import OnDevice
-from quickstroke.runtime.device import put
+from quickstroke.data.on_device import DeviceData
+from quickstroke.runtime.device import to_device
 from quickstroke.runtime.distributed import Group
 from quickstroke.training.checkpoint import State
 from quickstroke.training.distillation import seeds_of_views, soften
@@ -80,7 +80,7 @@ class Feeder:
     config: TrainConfig
     model_config: ModelConfig
     data: PreparedDataset
-    there: OnDevice | None
+    there: DeviceData | None
     device: torch.device
     label_map: NDArray[np.int64]
     kin: augmentation.Kin | None
@@ -108,7 +108,7 @@ class Feeder:
             if config.augment == "none" and self.there:
                 points, lengths = self.there.gather(rows, config.max_padding, self.model_config.preprocessing)
             else:
-                points, lengths = (put(array, self.device) for array in self._points(state, drawings, here, own))
+                points, lengths = (to_device(array, self.device) for array in self._points(state, drawings, here, own))
             goal: NDArray[np.int64] | Tensor = labels
             if said is not None:
                 if config.blend_across:
@@ -116,7 +116,7 @@ class Feeder:
                     labels[augmentation.are_across(view_seeds, change_of(config))] = -1
                 values = config.teacher_weight, config.label_odds, config.teacher_temperature, config.label_smoothing
                 goal = soften(said[here], labels, *values)
-            yield Share(points, lengths, put(goal, self.device), len(own) / len(places), is_last)
+            yield Share(points, lengths, to_device(goal, self.device), len(own) / len(places), is_last)
 
     def _points(
         self, state: State, drawings: NDArray[np.int64], places: NDArray[Any], own: NDArray[np.int64]

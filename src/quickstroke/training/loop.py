@@ -149,13 +149,10 @@ def _validate(session: Session, n_train: int) -> None:
     started = time.perf_counter()
     scores = evaluate(
         session.kept,
-        session.data,
-        session.val_indices,
-        session.classes,
-        session.label_map,
+        session.val,
         on_batch=partial(_check_stop, session.watcher, state),
         group=session.group,
-        there=session.device_data,
+        device_data=session.device_data,
     )
     if not np.isfinite(scores.loss):
         what = f"the validation loss of epoch {state.epoch + 1} is {scores.loss}"
@@ -193,7 +190,7 @@ def _metrics_line(state: State, n_train: int, scores: Evaluation) -> dict[str, A
         "val_top1": scores.top(1),
         "val_top3": scores.top(3),
         "val_top5": scores.top(5),
-        "val_balanced_top1": scores.balanced(),
+        "val_balanced_accuracy": scores.balanced_accuracy(),
         "val_balanced_loss": scores.balanced_loss(),
         "n_train": n_train,
         "n_val": scores.n,

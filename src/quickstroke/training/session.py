@@ -20,8 +20,8 @@ from quickstroke.config.training import TrainConfig
 from quickstroke.data import augmentation, selection
 from quickstroke.data.augmentation import change_of
 from quickstroke.data.dataset import PreparedDataset
-from quickstroke.data.on_device import OnDevice, on_device
-from quickstroke.data.selection import resolve_classes
+from quickstroke.data.on_device import DeviceData, on_device
+from quickstroke.data.selection import LabelledDrawings, resolve_classes
 from quickstroke.errors import ConfigError, RunError, expect, expect_list, expect_path
 from quickstroke.models.classifier import StrokeClassifier, n_parameters
 from quickstroke.models.statistics import reestimate_batchnorm
@@ -78,7 +78,8 @@ class Session:
     Attributes:
         config: resolved for this machine.
         label_map: the model's label of each label of the data, -1 for none.
-        train_indices, val_indices: int64 (N,), drawings to train and to validate on.
+        train_indices: int64 (N,), drawings to train on.
+        val: drawings to validate on.
         model: what the optimizer moves; `shared_model` is the same as the group's processes call it.
         averaged: the exponential moving average of the weights, None without.
         device_data: the data on the device, None where batches come from the memory map.
@@ -88,10 +89,9 @@ class Session:
     folder: Path
     config: TrainConfig
     data: PreparedDataset
-    classes: tuple[str, ...]
     label_map: NDArray[np.int64]
     train_indices: NDArray[np.int64]
-    val_indices: NDArray[np.int64]
+    val: LabelledDrawings
     device: torch.device
     group: Group
     watcher: Watcher
@@ -100,7 +100,7 @@ class Session:
     shared_model: nn.Module
     averaged: StrokeClassifier | None
     optimizer: Adam
-    device_data: OnDevice | None
+    device_data: DeviceData | None
     feeder: Feeder
     state: State
     saved_at: float
@@ -136,7 +136,8 @@ def set_up(
     config = group.first(lambda: _resolved(config, device, folder if resume else None))
     model_config = replace(model_config, n_classes=len(classes), reading=config.reading, max_padding=config.max_padding)
     label_map = data.label_map(classes)
-    train_indices, val_indices = (selection.select(data, split, label_map) for split in ("train", "val"))
+    train_indices = selection.select(data, "train", label_map)
+    val = LabelledDrawings.of_split(data, "val", classes)
     if config.teacher and config.unlabelled:
         train_indices = data.indices("train")
     cache = folder / "teacher" if teacher_cache is None else expect_path(teacher_cache, "teacher_cache")
@@ -168,10 +169,9 @@ def set_up(
         folder,
         config,
         data,
-        classes,
         label_map,
         train_indices,
-        val_indices,
+        val,
         device,
         group,
         watcher,

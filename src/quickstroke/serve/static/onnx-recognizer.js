@@ -11,7 +11,8 @@
  *                       "format": "quickstroke web model", "version": 1,
  *                       "name": "simple_lay1_sz64",
  *                       "classes": [K words in the order of the output],
- *                       "preprocessing": {"name": "seed3" or "pos5", "max_padding": 100},
+ *                       "preprocessing": {"name": "delta3" or "pos5", "max_padding": 100},
+ *                                       (folders of version 0.1.0 call the first one "seed3")
  *                       "reading": "length-aware" or "padded",
  *                       "min_rows": 1 or more
  *                     }

@@ -1,7 +1,7 @@
 /** The worker of onnx-recognizer.js: strokes in, ranked words out. */
 
 import * as ort from "./ort/ort.wasm.min.mjs";
-import { N_CHANNELS, toPoints } from "./points.js";
+import { N_CHANNELS, currentPreprocessing, toPoints } from "./points.js";
 import { simplify } from "./simplify.js";
 
 // Threads need isolation headers, which plain hosts do not send; one is enough for models of this size.
@@ -16,7 +16,7 @@ let queue = Promise.resolve();
 async function load() {
   const [card, weights] = await Promise.all([fetched("model.json", "json"), fetched("model.onnx", "arrayBuffer")]);
   const { name, max_padding } = card.preprocessing ?? {};
-  if (!Object.hasOwn(N_CHANNELS, name ?? "") || !max_padding || !card.classes?.length) {
+  if (!Object.hasOwn(N_CHANNELS, currentPreprocessing(name) ?? "") || !max_padding || !card.classes?.length) {
     throw new Error("model.json is not one that this page can read");
   }
   session = await ort.InferenceSession.create(weights, { executionProviders: ["wasm"] });
@@ -33,7 +33,8 @@ async function fetched(file, form) {
 
 async function recognize({ strokes, top }) {
   if (!session) throw new Error("the model is still loading");
-  const { name, max_padding: maxPadding } = model.preprocessing;
+  const maxPadding = model.preprocessing.max_padding;
+  const name = currentPreprocessing(model.preprocessing.name);
   const nChannels = N_CHANNELS[name];
   const points = toPoints(simplify(strokes), maxPadding, name);
   const nRows = points.length / nChannels;

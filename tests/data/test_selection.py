@@ -1,0 +1,38 @@
+"""Labelled drawings: those of a split and those in memory, in the labels of a model."""
+
+import numpy as np
+import pytest
+
+from quickstroke.data.selection import LabelledDrawings
+from quickstroke.errors import DatasetError
+
+CLASSES = ("star", "cat", "circle")
+
+
+def test_a_split_has_the_drawings_of_known_words(dataset):
+    drawings = LabelledDrawings.of_split(dataset, "val", CLASSES)
+    rows = dataset.indices("val")
+    known = [row for row in rows.tolist() if dataset.classes[dataset.labels[row]] in CLASSES]
+    assert drawings.indices.tolist() == known and len(drawings) == len(known) < len(rows)
+    words = [dataset.classes[dataset.labels[row]] for row in known]
+    assert [CLASSES[label] for label in drawings.labels] == words and drawings.classes == CLASSES
+    with pytest.raises(DatasetError, match="split 'val' has no drawing of the classes asked for"):
+        LabelledDrawings.of_split(dataset, "val", ("cat", "dog"))
+
+
+def test_drawings_in_memory_tell_what_was_left_out(drawings):
+    items = [*drawings["star"][:4], *drawings["house"][:3], *drawings["circle"][:2]]
+    found, left_out = LabelledDrawings.of_drawings(items, CLASSES)
+    assert found.labels.tolist() == [0, 0, 0, 0, 2, 2] and left_out == {"house": 3}
+    none, left_out = LabelledDrawings.of_drawings(drawings["house"][:3], CLASSES)
+    assert len(none) == 0 and left_out == {"house": 3}
+
+
+def test_order_and_first_points(dataset):
+    drawings = LabelledDrawings.of_split(dataset, "test", dataset.classes[::-1])
+    ordered = drawings.by_class()
+    pairs = list(zip(ordered.labels.tolist(), ordered.indices.tolist(), strict=True))
+    assert pairs == sorted(pairs) and sorted(ordered.indices) == sorted(drawings.indices)
+    half = ordered.first_points(0.5)
+    np.testing.assert_array_equal(half.labels, ordered.labels)
+    np.testing.assert_array_equal(half.data.n_points[half.indices], np.ceil(dataset.n_points[ordered.indices] / 2))
