@@ -109,8 +109,9 @@ class Preparation:
             raise self._damaged(path, error) from error
         if begun != (FORMAT, VERSION):
             raise DatasetError(f"{path}: {begun[0]} version {begun[1]}; expected {FORMAT} {VERSION}")
-        for key, now in json.loads(json.dumps(plan)).items():
-            then = stored.get(key)
+        asked = json.loads(json.dumps(plan))
+        for key in sorted((asked | stored).keys() - {"format", "version"}):
+            then, now = stored.get(key), asked.get(key)
             if then != now:
                 if isinstance(then, list) and isinstance(now, list):  # long ones: the first that differs
                     at = next((i for i, (a, b) in enumerate(zip(then, now, strict=False)) if a != b), -1)

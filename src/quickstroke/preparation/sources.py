@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from quickstroke import formats
-from quickstroke.data.dataset import PreparedDataset
 from quickstroke.drawings.categories import CATEGORIES, closest_words, unprintable
 from quickstroke.drawings.drawing import DrawingBlock
 from quickstroke.errors import CategoryError, DatasetError, FormatError
@@ -32,13 +31,6 @@ class Source(NamedTuple):
 
     path: Path
     position: int | None
-
-
-def is_known(path: Path, base: "PreparedDataset") -> bool:
-    """Whether a dataset was made from this file, too."""
-    same = [source for source in base.manifest["sources"] if source["name"] == path.name]
-    n_bytes = path.stat().st_size
-    return any(source["bytes"] == n_bytes for source in same) and described(path) in same
 
 
 def check_unchanged(preparation: Preparation, files: Sequence[Path]) -> None:
@@ -143,12 +135,11 @@ def check_found(wanted: Sequence[str], by_word: Mapping[str, Any]) -> None:
 def blocks_ahead(
     words: Sequence[str],
     by_word: Mapping[str, Sequence[Source]],
-    base: "PreparedDataset | None",
-    described: dict[int, dict[str, Any]],
+    read: dict[int, dict[str, Any]],
 ) -> Iterator[tuple[str, Iterator[DrawingBlock]]]:
     """Each word with its drawings, a block at a time; the next block of each of a few words is read ahead by threads.
 
-    What a journal says of a binary source is in `described` once its last block has come.
+    What a journal says of a binary source is in `read`, by its position, once its last block has come.
     """
     n_threads = min(n_cores(), _MAX_AHEAD)
     with ThreadPoolExecutor(n_threads) as pool:
@@ -163,18 +154,14 @@ def blocks_ahead(
         try:
             for word in words:
                 while len(ahead) <= n_threads and (following := next(todo, None)) is not None:
-                    blocks = _read(following, by_word.get(following, ()), base, described)
+                    blocks = _read(following, by_word[following], read)
                     ahead.append((blocks, pool.submit(next, blocks, None)))
                 yield word, rest(*ahead.popleft())
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _read(
-    word: str, sources: Sequence[Source], base: "PreparedDataset | None", described: dict[int, dict[str, Any]]
-) -> Iterator[DrawingBlock]:
-    if base:
-        yield from base.blocks(word)
+def _read(word: str, sources: Sequence[Source], read: dict[int, dict[str, Any]]) -> Iterator[DrawingBlock]:
     for source in sources:
         parts: list[DrawingBlock] = []
         for part in binary.read_blocks(source.path, word):
@@ -185,7 +172,7 @@ def _read(
         if parts:
             yield DrawingBlock.concatenate(word, parts)
         if source.position is not None:
-            described[source.position] = _source_line(source.position, source.path)
+            read[source.position] = _source_line(source.position, source.path)
 
 
 def described(path: Path) -> dict[str, Any]:
