@@ -1126,7 +1126,7 @@ def test_raw_drawings_in_memory_are_simplified() -> None:
 
 
 @pytest.mark.parametrize(
-    "strokes", [[], [np.zeros((0, 2), np.uint8)], [np.zeros((3, 3), np.uint8)], [np.zeros((0, 2))]]
+    "strokes", [[], [np.zeros((0, 2), np.uint8)], [np.zeros((4, 4), np.uint8)], [np.zeros((0, 2))]]
 )
 def test_drawing_in_memory_that_is_none_is_refused(strokes: list[NDArray[Any]]) -> None:
     good = Drawing("cat", [np.zeros((1, 2), np.uint8)])

@@ -127,7 +127,7 @@ def test_only_what_is_not_done_is_read_again(mixed: Path, tmp_path: Path, monkey
     with pytest.raises(_Stop):
         prepare(mixed, tmp_path / "out", split=HALF, on_class=stop)
     read: list[str] = []
-    monkeypatch.setattr(convert.Spiller, "spill", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(convert.Converter, "convert", lambda *_: pytest.fail("read again"))
     blocks = binary.read_blocks
     monkeypatch.setattr(binary, "read_blocks", lambda path, word: read.append(word) or blocks(path, word))
     started: list[tuple[int, int]] = []
@@ -255,10 +255,10 @@ def test_what_is_damaged_does_not_go_on(name: str, content: bytes, said: str, be
 
 
 def test_binary_files_that_were_lost_are_made_again(begun: Path, mixed: Path, tmp_path: Path) -> None:
-    spilled = sorted((folder_of(begun) / "spilled").rglob("*.bin"))
-    assert len(spilled) == 4
-    spilled[0].unlink()
-    spilled[3].write_bytes(spilled[3].read_bytes()[:-5])
+    converted = sorted((folder_of(begun) / "converted").rglob("*.bin"))
+    assert len(converted) == 4
+    converted[0].unlink()
+    converted[3].write_bytes(converted[3].read_bytes()[:-5])
     prepare(mixed, begun, split=POSITION, resume=True)
     prepare(mixed, tmp_path / "whole", split=POSITION)
     assert contents(begun) == contents(tmp_path / "whole")
@@ -323,9 +323,7 @@ def test_a_whole_dataset_is_told_from_another(mixed: Path, tmp_path: Path) -> No
     assert contents(tmp_path / "out") == before
 
 
-def test_large_files_are_brought_over_in_processes(
-    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_files_are_converted_in_processes(mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(mixed, tmp_path / "here", split=HALF)
     monkeypatch.setattr(convert, "_LARGE_BYTES", 1)
     prepare(mixed, tmp_path / "there", split=HALF)
@@ -340,7 +338,7 @@ def test_a_process_says_what_the_system_said(mixed: Path, tmp_path: Path, monkey
     monkeypatch.setattr(convert, "_LARGE_BYTES", 1)
     (tmp_path / "there").mkdir()
     with pytest.raises(FileExistsError):
-        convert.Spiller(None).spill(mixed / "a.ndjson", tmp_path / "there")
+        convert.Converter(None).convert(mixed / "a.ndjson", tmp_path / "there")
 
 
 # --- memory
