@@ -1,14 +1,13 @@
 """Training: batch, loss, step, log, save."""
 
-import contextlib
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from types import NoneType
-from typing import Any
+from typing import Any, ParamSpec
 
 import numpy as np
 import torch
@@ -27,7 +26,7 @@ from quickstroke.evaluation.evaluate import evaluate
 from quickstroke.evaluation.metrics import Evaluation
 from quickstroke.models.classifier import StrokeClassifier, n_parameters, threads_for
 from quickstroke.models.statistics import reestimate_batchnorm
-from quickstroke.runtime.device import pick_device, pick_precision
+from quickstroke.runtime.device import deterministic, pick_device, pick_precision
 from quickstroke.runtime.distributed import ALONE, Group, seed_of_step
 from quickstroke.training import checkpoint, schedule
 from quickstroke.training.checkpoint import State
@@ -42,6 +41,9 @@ CHECKPOINT_EVERY_S = 300.0
 
 # Weights, gradients and Adam's two averages of so many take 16 GB.
 MAX_PARAMETERS = 1_000_000_000
+
+
+Parameters = ParamSpec("Parameters")
 
 
 class Interrupted(Exception):
@@ -77,17 +79,19 @@ class Watcher:
     on_write: Callable[[], None] = lambda: None
 
 
-@contextlib.contextmanager
-def _determinism_restored() -> Iterator[None]:
-    """What PyTorch refuses afterwards is what it refused before."""
-    before, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before, warn_only=warns)
+def _deterministic_where_asked(run: Callable[Parameters, State]) -> Callable[Parameters, State]:
+    """`train` within `deterministic`, by what its configuration says."""
+
+    @wraps(run)
+    def wrapped(*args: Parameters.args, **options: Parameters.kwargs) -> State:
+        config = options.get("config", args[1] if len(args) > 1 else None)
+        with deterministic(isinstance(config, TrainConfig) and config.deterministic):
+            return run(*args, **options)
+
+    return wrapped
 
 
-@_determinism_restored()
+@_deterministic_where_asked
 def train(
     model_config: ModelConfig,
     config: TrainConfig,
@@ -131,6 +135,8 @@ def train(
     folder = expect_path(into, "into")
     classes = resolve_classes(data, train_classes)
     device = pick_device(config, group)
+    if device.index is not None:
+        torch.cuda.set_device(device)
     config = group.first(lambda: _resolved(config, device, folder if resume else None))
     model_config = replace(model_config, n_classes=len(classes), reading=config.reading, max_padding=config.max_padding)
     label_map = data.label_map(classes)
