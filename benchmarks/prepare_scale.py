@@ -5,7 +5,7 @@
 Makes official files from the real drawings of FOLDER, official binary files: their drawings again and again with jitter
 and key_ids of their own, spread over all of its words alike. `quickstroke prepare` brings them into a dataset, in a
 process of its own: 5,000,000 drawings from binary files, fewer from ndjson, in files of --n-a-file drawings; and from
-binary files once more, killed and gone on with, and with half of the words added to the others.
+binary files once more, killed and resumed.
 
 Memory is the largest sum over its processes, looked at every few milliseconds (/proc, Linux): RssAnon is their own, Rss
 has what they map of files, too. With --into the table is written there.
@@ -176,7 +176,7 @@ def markdown(found: dict[str, Any]) -> str:
         if row["what"] in ("binary", "ndjson")
     )
     machine = found["machine"]
-    same, added = ("equal" if found[key] else "NOT EQUAL" for key in ("resumed_is_same", "added_is_same"))
+    same = "equal" if found["resumed_is_same"] else "NOT EQUAL"
     return f"""# Preparing at scale
 
 How much time, memory and disk space does `quickstroke prepare` need for millions of drawings?
@@ -195,8 +195,6 @@ Machine: {machine["processor"]}, {machine["cores"]} cores; mean load by other wo
   *RssAnon* is the part without mapped files.
 - *Killed*: the command was killed (SIGKILL) after half of its time, and `--resume` did the rest. The dataset is {same},
   byte for byte.
-- *Added*: half of the words were added with `--add` to a dataset of the other half. Its arrays are {added} to those
-  of all words together. Its figures count all drawings of the result.
 
 ## 50 million drawings
 
@@ -247,15 +245,6 @@ def main() -> None:
         rest = prepare(str(work / "binary"), "two", "--resume")
         both = {key: max(cut[key], rest[key]) if key.endswith("mb") else cut[key] + rest[key] for key in cut}
         rows.append(facts("binary, killed", work / "binary", work / "two", both))
-        names = sorted(path.name for path in (work / "binary").iterdir())
-        for i, name in enumerate(names):
-            half = work / ("first" if i % 2 else "second")
-            half.mkdir(exist_ok=True)
-            (half / name).hardlink_to(work / "binary" / name)
-        prepare(str(work / "first"), "three")
-        added = prepare(str(work / "second"), "three", "--add")
-        rows.append(facts("binary, added", work / "second", work / "three", added))
-        arrays = [json.loads(manifest(name))["arrays"] for name in ("one", "three")]
         if options.n_ndjson >= options.n_a_file:
             rows.append(facts("ndjson", work / "ndjson", work / "text", prepare(str(work / "ndjson"), "text")))
         is_same = manifest("one") == manifest("two")
@@ -269,7 +258,6 @@ def main() -> None:
         "load": sum(load) / len(load),
         "rows": rows,
         "resumed_is_same": is_same,
-        "added_is_same": arrays[0] == arrays[1],
     }
     text = markdown(found)
     print(text)

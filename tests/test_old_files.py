@@ -62,6 +62,21 @@ def test_the_dataset_opens(old, go):
         assert all(map(np.array_equal, strokes, made[int(data.key_ids[index])]))
 
 
+def test_a_dataset_to_which_was_added_opens(old, go):
+    """`prepare --add`, which later versions have not, put house and more of star into it."""
+    data = qs.PreparedDataset("added")
+    data.verify()
+    assert data.classes == ("circle", "house", "star") and len(data) == 48
+    assert [source["name"] for source in data.manifest["sources"]] == [
+        "circle.bin",
+        "star.bin",
+        "house.bin",
+        "star.bin",
+    ]
+    assert sorted({len(data.strokes(index)) for index in range(len(data))}) == [1, 2, 3]
+    go("train", TINY, "--data", "added", "--into", "anew", "--n-epochs", 1)
+
+
 @pytest.mark.parametrize(("run", "words"), [("strong", 3), ("seed", 4), ("default", 4), ("quick", 4)])
 def test_a_run_of_each_recipe_is_evaluated(old, go, run, words):
     line = metrics(old / run)[-1]

@@ -620,11 +620,10 @@ DAMAGES: dict[str, dict[str, Any]] = {
         ["report", "RUN", "--into", "NEW.md", "--data", "DATA"],
         ["rerun", "RUN", "--into", "NEW", "--data", "DATA"],
         ["export", "RUN", "--int8", "--data", "DATA", "--into", "NEW.onnx"],
-        ["prepare", "BINARY", "--into", "DATA", "--add"],
         ["prepare", "BINARY", "--into", "DATA", "--resume"],
         ["prepare", "BINARY", "--into", "NEW", "--held-out", "DATA"],
     ],
-    ids=lambda words: f"{words[0]} {' '.join(word for word in words if word in ('--add', '--resume', '--held-out'))}",
+    ids=lambda words: f"{words[0]} {' '.join(word for word in words if word in ('--resume', '--held-out'))}",
 )
 def test_a_damaged_manifest_is_one_line_whatever_opens_it(run, trained, dataset, binary_folder, tmp_path, command):
     data, new = tmp_path / "data", tmp_path / "new"

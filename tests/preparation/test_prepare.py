@@ -1,4 +1,4 @@
-"""Preparations that are stopped and gone on with, datasets to which is added, and the memory that both take."""
+"""Preparations that are stopped and resumed, and the memory that they take."""
 
 import dataclasses
 import errno
@@ -16,11 +16,10 @@ import numpy as np
 import pytest
 
 from quickstroke.data import dataset
-from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.splits import FractionSplit, PositionSplit
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.synthetic import synthetic_drawings
-from quickstroke.errors import CategoryError, ConfigError, DatasetError, FormatError
+from quickstroke.errors import DatasetError, FormatError
 from quickstroke.formats import binary, ndjson
 from quickstroke.preparation import convert, keys, writer
 from quickstroke.preparation import journal as journal_module
@@ -128,7 +127,7 @@ def test_only_what_is_not_done_is_read_again(mixed: Path, tmp_path: Path, monkey
     with pytest.raises(_Stop):
         prepare(mixed, tmp_path / "out", split=HALF, on_class=stop)
     read: list[str] = []
-    monkeypatch.setattr(convert.Spiller, "spill", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(convert.Converter, "convert", lambda *_: pytest.fail("read again"))
     blocks = binary.read_blocks
     monkeypatch.setattr(binary, "read_blocks", lambda path, word: read.append(word) or blocks(path, word))
     started: list[tuple[int, int]] = []
@@ -227,6 +226,16 @@ def test_other_sources_do_not_go_on(begun: Path, mixed: Path) -> None:
     assert folder_of(begun).exists()
 
 
+def test_an_addition_that_an_older_version_began_does_not_go_on(begun: Path, mixed: Path) -> None:
+    path = folder_of(begun) / "plan.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"added_to": "5" * 64}))
+    with pytest.raises(DatasetError, match=r"was begun with added_to = '5+', cannot resume with None; remove .*part"):
+        prepare(mixed, begun, split=POSITION, resume=True)
+    # What it began without adding has the key, too.
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"added_to": None}))
+    prepare(mixed, begun, split=POSITION, resume=True)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -246,10 +255,10 @@ def test_what_is_damaged_does_not_go_on(name: str, content: bytes, said: str, be
 
 
 def test_binary_files_that_were_lost_are_made_again(begun: Path, mixed: Path, tmp_path: Path) -> None:
-    spilled = sorted((folder_of(begun) / "spilled").rglob("*.bin"))
-    assert len(spilled) == 4
-    spilled[0].unlink()
-    spilled[3].write_bytes(spilled[3].read_bytes()[:-5])
+    converted = sorted((folder_of(begun) / "converted").rglob("*.bin"))
+    assert len(converted) == 4
+    converted[0].unlink()
+    converted[3].write_bytes(converted[3].read_bytes()[:-5])
     prepare(mixed, begun, split=POSITION, resume=True)
     prepare(mixed, tmp_path / "whole", split=POSITION)
     assert contents(begun) == contents(tmp_path / "whole")
@@ -314,9 +323,7 @@ def test_a_whole_dataset_is_told_from_another(mixed: Path, tmp_path: Path) -> No
     assert contents(tmp_path / "out") == before
 
 
-def test_large_files_are_brought_over_in_processes(
-    mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_files_are_converted_in_processes(mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(mixed, tmp_path / "here", split=HALF)
     monkeypatch.setattr(convert, "_LARGE_BYTES", 1)
     prepare(mixed, tmp_path / "there", split=HALF)
@@ -331,190 +338,15 @@ def test_a_process_says_what_the_system_said(mixed: Path, tmp_path: Path, monkey
     monkeypatch.setattr(convert, "_LARGE_BYTES", 1)
     (tmp_path / "there").mkdir()
     with pytest.raises(FileExistsError):
-        convert.Spiller(None).spill(mixed / "a.ndjson", tmp_path / "there")
+        convert.Converter(None).convert(mixed / "a.ndjson", tmp_path / "there")
 
 
-# --- adding
+# --- memory
 
 
 def prepared(folder: Path, *sources: Path, **options: Any) -> dict[str, bytes]:
     prepare(sources, folder, **options)
     return contents(folder)
-
-
-@pytest.mark.parametrize("split", [HALF, POSITION])
-@pytest.mark.parametrize("classes", [None, ("star", "circle", "zoo", "house")])
-def test_adding_is_preparing_together(
-    split: FractionSplit | PositionSplit,
-    classes: tuple[str, ...] | None,
-    drawings: dict[str, list[Drawing]],
-    tmp_path: Path,
-) -> None:
-    old = save(tmp_path / "old", circle=drawings["circle"][:40], star=drawings["star"][:50])
-    new = save(tmp_path / "new", circle=drawings["circle"][20:], house=drawings["house"], zoo=dots(*range(1, 41)))
-    ndjson.write(new / "more.ndjson", drawings["star"][40:])
-    (tmp_path / "old/notes.txt").touch()
-    options: dict[str, Any] = {"split": split, "recognized_only": True, "drop_duplicates": True, "limit": 55}
-    first = None if classes is None else [word for word in classes if word in ("star", "circle")]
-    prepare(old, tmp_path / "out", classes=first, **options)
-    before = PreparedDataset(tmp_path / "out")
-    added = prepare(new, tmp_path / "out", add=True, classes=classes)
-    together = prepared(tmp_path / "together", old, new, classes=classes, **options)
-    after = PreparedDataset(tmp_path / "out")
-    if split == HALF:
-        assert contents(tmp_path / "out") == together
-    else:  # the reasons differ: what is beyond the counts is not compared with what comes later
-        manifests = [after.manifest, json.loads(together["manifest.json"])]
-        assert len({sum(manifest.pop("left_out").values()) for manifest in manifests}) == 1
-        assert manifests[0] == manifests[1]
-    after.verify()
-    assert added.n_added == len(after) - len(before) > 0
-    assert before.manifest_sha256 != after.manifest_sha256
-    assert not list(tmp_path.glob(".*"))
-    # The folder once more, with a file that is new.
-    save(old, ant=dots(*range(101, 141)))
-    again = prepare([old, new], tmp_path / "out", add=True, classes=None if classes is None else [*classes, "ant"])
-    assert len(again.known_files) == 6
-    assert again.n_classes == 5
-    shutil.rmtree(old)
-    shutil.rmtree(new)
-    PreparedDataset(tmp_path / "out").verify()
-
-
-def test_new_classes_come_last_where_the_old_are_not_sorted(tmp_path: Path) -> None:
-    old = save(tmp_path / "old", cat=dots(1), dog=dots(2))
-    prepare(old, tmp_path / "out", classes=["dog", "cat"], split=FractionSplit(1, 0, 0))
-    prepare(save(tmp_path / "new", bee=dots(3), ant=dots(4)), tmp_path / "out", add=True)
-    assert PreparedDataset(tmp_path / "out").classes == ("dog", "cat", "ant", "bee")
-
-
-def test_nothing_new_changes_nothing(mixed: Path, tmp_path: Path) -> None:
-    before = prepared(tmp_path / "out", mixed, split=HALF)
-    for resume in (False, True):
-        again = prepare(mixed, tmp_path / "out", add=True, resume=resume)
-        assert (again.n_added, len(again.known_files)) == (0, 4)
-    assert contents(tmp_path / "out") == before
-
-
-def test_a_file_of_the_same_name_and_size_is_new_if_its_content_is(tmp_path: Path) -> None:
-    prepare(save(tmp_path / "a", cat=dots(1)), tmp_path / "out", split=FractionSplit(1, 0, 0))
-    added = prepare(save(tmp_path / "b", cat=dots(2)), tmp_path / "out", add=True)
-    assert (added.n_added, added.known_files) == (1, ())
-    assert PreparedDataset(tmp_path / "out").key_ids.tolist() == [1, 2]
-
-
-def test_what_is_held_out_stays_so(tmp_path: Path) -> None:
-    split = FractionSplit(1, 0, 0)
-    prepare(save(tmp_path / "x", cat=dots(*range(1, 11))), tmp_path / "held", split=PositionSplit(5, 0, 5))
-    old, new = save(tmp_path / "old", cat=dots(1, 7, 20)), save(tmp_path / "new", cat=dots(8, 3, 21), dog=dots(8))
-    prepare(old, tmp_path / "out", split=split, held_out=tmp_path / "held")
-    with pytest.raises(ConfigError, match=r"was prepared with held_out, by the hash of its manifest, = .* with None"):
-        prepare(new, tmp_path / "out", add=True)
-    prepare(new, tmp_path / "out", add=True, held_out=tmp_path / "held")
-    assert PreparedDataset(tmp_path / "out").key_ids.tolist() == [1, 20, 3, 21, 8]
-    assert contents(tmp_path / "out") == prepared(
-        tmp_path / "together", old, new, split=split, held_out=tmp_path / "held"
-    )
-    shutil.rmtree(tmp_path / "out")
-    prepare(old, tmp_path / "out", split=split, held_out=tmp_path / "held", drop_duplicates=True)
-    with pytest.raises(DatasetError, match=r"whose strokes it does not know any more: cannot add to 'cat'"):
-        prepare(new, tmp_path / "out", add=True, held_out=tmp_path / "held")
-    prepare(new / "dog.bin", tmp_path / "out", add=True, held_out=tmp_path / "held")
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "said"),
-    [
-        ({"split": HALF}, ConfigError, "was prepared with split = .*, cannot add with"),
-        ({"limit": 7}, ConfigError, "limit = None, cannot add with 7"),
-        ({"recognized_only": True}, ConfigError, "recognized_only = False, cannot add with True"),
-        ({"drop_duplicates": True}, ConfigError, "drop_duplicates = False, cannot add with True"),
-        ({"classes": ("cat", "star")}, ConfigError, "has drawings of 'circle', which the classes lack"),
-        ({"classes": ("circle", "star", "cow", "cat")}, CategoryError, "no drawings of 'cow'"),
-        ({}, DatasetError, r"too few drawings: ant has 1, asked for 30"),
-    ],
-)
-def test_what_cannot_be_added_leaves_the_dataset_as_it_is(
-    options: dict[str, Any],
-    error: type[Exception],
-    said: str,
-    drawings: dict[str, list[Drawing]],
-    tmp_path: Path,
-) -> None:
-    old = save(tmp_path / "old", circle=drawings["circle"], star=drawings["star"])
-    before = prepared(tmp_path / "out", old, split=POSITION)
-    with pytest.raises(error, match=said):
-        prepare(save(tmp_path / "new", ant=dots(5), cat=dots(*range(1, 41))), tmp_path / "out", add=True, **options)
-    assert contents(tmp_path / "out") == before
-    assert not list(tmp_path.glob(".*"))
-
-
-def test_a_new_class_cannot_take_drawings_from_an_old_one(tmp_path: Path) -> None:
-    split = PositionSplit(2, 0, 1)
-    old, new = (
-        save(tmp_path / "old", bee=dots(1, 2, 3)),
-        save(tmp_path / "new", ant=dots(3, 4, 5), cat=dots(1, 6, 7, 8)),
-    )
-    before = prepared(tmp_path / "out", old, split=split)
-    with pytest.raises(DatasetError, match=r"a drawing of 'bee' shares its key_id with one of a new class before it"):
-        prepare(new, tmp_path / "out", add=True)
-    assert contents(tmp_path / "out") == before
-    added = prepare(new / "cat.bin", tmp_path / "out", add=True)
-    assert PreparedDataset(tmp_path / "out").key_ids.tolist() == [1, 2, 3, 6, 7, 8]
-    assert added.left_out == {"key_id of another class": 1}
-
-
-def test_adding_to_what_is_no_dataset_or_damaged_is_refused(mixed: Path, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no prepared dataset there"):
-        prepare(mixed, tmp_path / "none", add=True)
-    prepare(mixed / "star.bin", tmp_path / "out", split=HALF)
-    content = bytearray((tmp_path / "out/points.bin").read_bytes())
-    content[50] ^= 1
-    (tmp_path / "out/points.bin").write_bytes(content)
-    with pytest.raises(DatasetError, match=r"points\.bin: its contents are not those that were prepared"):
-        prepare(mixed, tmp_path / "out", add=True)
-
-
-@pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize(
-    ("owner", "name", "n"),
-    [
-        (Preparation, "note", 2),
-        (Preparation, "note", 4),
-        (Writer, "append", 3),
-        (Writer, "finish", 1),
-        (prepare_module, "exchange", 1),
-    ],
-)
-def test_a_kill_while_adding_leaves_the_old_dataset_or_the_new(
-    owner: Any, name: str, n: int, after: bool, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    old = prepared(tmp_path / "out", mixed / "star.bin", split=POSITION)
-    new = prepared(tmp_path / "together", mixed / "star.bin", mixed, split=POSITION)
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, name, stop_at(n, getattr(owner, name), _Stop(), after))
-        # What a kill does not do either.
-        patch.setattr(journal_module.shutil, "rmtree", lambda *_, **__: None)
-        with pytest.raises(_Stop):
-            prepare(mixed, tmp_path / "out", add=True)
-    assert contents(tmp_path / "out") == (new if name == "exchange" and after else old)
-    prepare(mixed, tmp_path / "out", add=True, resume=True)
-    assert contents(tmp_path / "out") == new
-    assert not list(tmp_path.glob(".*"))
-
-
-def test_folders_exchange_their_names_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / name).touch()
-    for platform in (sys.platform, "another"):
-        monkeypatch.setattr(files.sys, "platform", platform)
-        files.exchange(tmp_path / "a", tmp_path / "b")
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
-    assert [path.name for path in (tmp_path / "a").iterdir()] == ["a"]
-
-
-# --- memory
 
 
 def test_keys_are_told_from_those_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -544,10 +376,6 @@ def test_a_dataset_is_the_same_whatever_is_in_memory(
     monkeypatch.setattr(writer, "_PIECE_BYTES", 24)
     monkeypatch.setattr(binary, "_CHUNK_BYTES", 500)
     assert prepared(tmp_path / "pieces", mixed, split=POSITION, drop_duplicates=True) == whole
-    prepare(mixed / "star.bin", tmp_path / "added", split=POSITION, drop_duplicates=True)
-    prepare([mixed / "a.ndjson", mixed / "b.ndjson.gz", mixed / "circle.bin"], tmp_path / "added", add=True)
-    for name in ("points.bin", "pen_up.bin", "offsets.bin", "labels.bin", "key_ids.bin", "splits.bin"):
-        assert contents(tmp_path / "added")[name] == whole[name]
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
@@ -590,7 +418,10 @@ def test_the_command_says_what_it_goes_on_with(begun: Path, mixed: Path) -> None
     resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
     assert resumed.returncode == 0
     assert resumed.stderr.startswith("resuming at class 2")
-    added = subprocess.run([*command[:7], "--add", "--json"], capture_output=True, text=True, check=True)
-    assert "passed over 4 files" in added.stderr
-    assert "added: 0 drawings" in added.stderr
-    assert json.loads(added.stdout)["n_added"] == 0
+
+
+def test_the_option_that_added_to_a_dataset_is_told_to_be_gone(mixed: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "quickstroke", "prepare", str(mixed), "--into", str(tmp_path / "out"), "--add"]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == "quickstroke prepare: --add: is gone; prepare all sources anew\n"

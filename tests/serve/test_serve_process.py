@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 
 from quickstroke.artifacts import loading
 from quickstroke.cli import main
+from quickstroke.serve import app as app_module
 from quickstroke.serve import server as server_module
 from quickstroke.serve.app import create_app, warm_up
 from quickstroke.serve.server import Server, listen, url
@@ -271,15 +272,29 @@ def test_an_application_that_does_not_start_is_our_fault(recognizer, monkeypatch
 
 
 def test_both_ways_to_read_drawings_are_ready_before_a_request(recognizer, monkeypatch):
-    sizes, probabilities = [], recognizer._probabilities_of
+    sizes, probabilities = [], recognizer._probabilities
 
     def noted(drawings):
         sizes.append(len(drawings))
         return probabilities(drawings)
 
-    monkeypatch.setattr(recognizer, "_probabilities_of", noted)
+    monkeypatch.setattr(recognizer, "_probabilities", noted)
     warm_up(recognizer)
     assert min(sizes) == 1 and max(sizes) > loading._FEW
+
+
+def test_the_command_warms_its_model_up_once(model_file, monkeypatch, one_thread):
+    warmed = []
+
+    class Once(Server):
+        async def startup(self, sockets=None):
+            await super().startup(sockets)
+            self.should_exit = True
+
+    monkeypatch.setattr(app_module, "warm_up", warmed.append)
+    monkeypatch.setattr(server_module, "Server", Once)
+    main(["serve", str(model_file), "--port", "0"])
+    assert len(warmed) == 1
 
 
 # --- what it does not start with

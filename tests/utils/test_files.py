@@ -375,3 +375,14 @@ def test_an_error_of_another_file_keeps_its_name(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught, atomic_write(tmp_path / "out"):
         (tmp_path / "source").read_bytes()
     assert caught.value.filename == str(tmp_path / "source")
+
+
+def test_folders_exchange_their_names_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    for platform in (sys.platform, "another"):
+        monkeypatch.setattr(files.sys, "platform", platform)
+        files.exchange(tmp_path / "a", tmp_path / "b")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["a"]

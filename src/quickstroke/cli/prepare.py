@@ -36,12 +36,11 @@ class Options:
     --n-train, by its position in its class: first the reserved ones, then those to train, validate and test on.
 
     What was stopped, by Ctrl-C, a kill or a full disk, keeps the words that are done beside DIR; the same command with
-    --resume goes on from there. --add puts new words, or new files of known ones, into a dataset without reading its
-    sources again: as if all had been prepared together.
+    --resume goes on from there.
     """
 
     sources: Annotated[Positional[tuple[str, ...]], optional("files, folders or glob patterns", "SOURCE...")]
-    into: Annotated[str, arg(metavar="DIR", help="folder to make; it must not exist yet, but with --add")]
+    into: Annotated[str, arg(metavar="DIR", help="folder to make; it must not exist yet")]
     classes: Annotated[
         tuple[str, ...] | None,
         words("words to take, in label order, a file with one a line, or `classes2020` (default: all found, sorted)"),
@@ -65,9 +64,6 @@ class Options:
         str | None,
         optional("leave out what another prepared dataset does not train on: its splits reserved, val and test", "DIR"),
     ] = None
-    add: Annotated[bool, arg(help="add to the dataset DIR, by its own rules; files that it has are passed over")] = (
-        False
-    )
     resume: Annotated[bool, arg(help="go on with a preparation of DIR that was stopped; without one, start anew")] = (
         False
     )
@@ -76,6 +72,8 @@ class Options:
 
 def run(args: Sequence[str]) -> int:
     """Runs the command."""
+    if any(word.partition("=")[0] == "--add" for word in args):
+        raise ConfigError("--add: is gone; prepare all sources anew")
     options = parse(Options, "prepare", args)
     return answer(options.json, partial(_prepare, options))
 
@@ -109,7 +107,6 @@ def _prepare(options: Options) -> Answer:
                 recognized_only=options.recognized_only,
                 drop_duplicates=options.drop_duplicates,
                 held_out=options.held_out,
-                add=options.add,
                 resume=options.resume,
                 on_start=on_start,
                 on_source=show,
@@ -124,14 +121,9 @@ def _prepare(options: Options) -> Answer:
     note_left_out(prepared.ignored_files, prepared.repeated_files)
     if options.layout != "auto" and not any(has_layouts(path) for path in find_sources(options.sources).files):
         note("--layout has no effect: none of the files is .ndjson or .csv")
-    if prepared.known_files:
-        n = len(prepared.known_files)
-        note(f"passed over {n} {'file' if n == 1 else 'files'} that {prepared.path} has already")
     splits = ", ".join(f"{n:,} {name}" for name, n in prepared.splits.items() if n)
     drawings = f"{prepared.n:,} drawing{'s' * (prepared.n != 1)}"
     print(f"{prepared.path}: {drawings} of {prepared.n_classes} class{'es' * (prepared.n_classes != 1)} ({splits})")
-    if options.add:
-        print(f"added: {prepared.n_added:,} drawings")
     if prepared.left_out:
         print("left out: " + ", ".join(f"{n:,} {reason}" for reason, n in prepared.left_out.items()))
     return Answer(asdict(prepared) | {"path": str(prepared.path)})

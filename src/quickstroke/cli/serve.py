@@ -54,7 +54,7 @@ def run(args: Sequence[str]) -> None:
         import webbrowser
 
         from quickstroke.inference import recognizer
-        from quickstroke.serve.app import create_app, warm_up
+        from quickstroke.serve.app import create_app
 
         model = recognizer.load(options.model, options.classes)
         if model.note:
@@ -67,8 +67,6 @@ def run(args: Sequence[str]) -> None:
         if "torch" in sys.modules:
             # A drawing is too small to be worth several threads, which would also take the cores from the network.
             sys.modules["torch"].set_num_threads(1)
-        # What is compiled at first use, on a fresh installation for seconds, is compiled before somebody waits for it.
-        warm_up(model)
         url = server.url(sock)
 
         def ready() -> None:

@@ -164,9 +164,6 @@ def _train(
     asked: dict[str, int | None],
     command: Sequence[str],
 ) -> Answer:
-    import torch
-
-    from quickstroke.artifacts import environment, runs
     from quickstroke.data.dataset import PreparedDataset
     from quickstroke.runtime import distributed
 
@@ -174,25 +171,7 @@ def _train(
     resume = options.resume or distributed.is_restart()
     data = PreparedDataset(options.data)
     _check_counts(options, data, asked)
-    if options.train.patience >= options.train.n_epochs:
-        note(f"--patience {options.train.patience} has no effect in {options.train.n_epochs} epochs")
-    augment = options.train.augment
-    with_augment, without_teacher = f"with --augment {augment}", "without --teacher"
-    usual = TrainConfig(recipe=options.train.recipe)
-    for key, is_used, where in (
-        ("view_strength", augment != "none", with_augment),
-        ("spin", augment != "none", with_augment),
-        ("blend_across", augment != "none", with_augment),
-        ("unfinished", augment == "strokes", with_augment),
-        ("teacher_weight", options.train.teacher, without_teacher),
-        ("label_odds", options.train.teacher, without_teacher),
-        ("teacher_temperature", options.train.teacher, without_teacher),
-        ("n_views", options.train.teacher, without_teacher),
-    ):
-        if not is_used and getattr(options.train, key) != getattr(usual, key):
-            note(f"--{key.replace('_', '-')} has no effect {where}")
-    if options.teacher_cache is not None and not options.train.teacher:
-        note(f"--teacher-cache has no effect {without_teacher}")
+    _note_options_without_effect(options)
     classes = None if options.train_classes is None else parse_classes(options.train_classes)
     if class_slice is not None:
         classes = class_slice.of(data.classes)
@@ -200,19 +179,8 @@ def _train(
         note(f"--unlabelled has no effect: no drawing of {data.path} has another word")
     model_config = ModelConfig.from_name(name, max_padding=options.train.max_padding)
 
-    n_before = environment.n_threads_before(Path(options.into)) if resume else None
-    n_threads = torch.get_num_threads()
-    if n_before not in (None, n_threads) and group.rank == 0:
-        note(f"the run has had {n_before} threads, now {n_threads}: weights may differ in their last digits")
-
-    if n_before is not None and options.train.schedule == "cosine" and group.rank == 0:
-        n_epochs = runs.read_config(Path(options.into)).train.n_epochs
-        if n_epochs < options.train.n_epochs:
-            note(
-                f"the run was for {n_epochs} epochs, now {options.train.n_epochs}: its learning rates so far were not "
-                "those that so many epochs by a cosine have from the beginning"
-            )
-
+    if resume and group.rank == 0:
+        _note_what_a_resumed_run_was(options)
     board = _Board(Path(options.into)) if options.tensorboard and group.rank == 0 else None
     # One process speaks for all.
     with Path(os.devnull).open("w") as nowhere, contextlib.ExitStack() as stack:
@@ -246,6 +214,48 @@ def _train(
         "metrics": state.metrics,
     }
     return Answer(values if group.rank == 0 else None)
+
+
+def _note_options_without_effect(options: Options) -> None:
+    if options.train.patience >= options.train.n_epochs:
+        note(f"--patience {options.train.patience} has no effect in {options.train.n_epochs} epochs")
+    augment = options.train.augment
+    with_augment, without_teacher = f"with --augment {augment}", "without --teacher"
+    usual = TrainConfig(recipe=options.train.recipe)
+    for key, is_used, where in (
+        ("view_strength", augment != "none", with_augment),
+        ("spin", augment != "none", with_augment),
+        ("blend_across", augment != "none", with_augment),
+        ("unfinished", augment == "strokes", with_augment),
+        ("teacher_weight", options.train.teacher, without_teacher),
+        ("label_odds", options.train.teacher, without_teacher),
+        ("teacher_temperature", options.train.teacher, without_teacher),
+        ("n_views", options.train.teacher, without_teacher),
+    ):
+        if not is_used and getattr(options.train, key) != getattr(usual, key):
+            note(f"--{key.replace('_', '-')} has no effect {where}")
+    if options.teacher_cache is not None and not options.train.teacher:
+        note(f"--teacher-cache has no effect {without_teacher}")
+
+
+def _note_what_a_resumed_run_was(options: Options) -> None:
+    """Says what was otherwise in the run so far and changes its results."""
+    import torch
+
+    from quickstroke.artifacts import environment, runs
+
+    n_before = environment.n_threads_before(Path(options.into))
+    n_threads = torch.get_num_threads()
+    if n_before not in (None, n_threads):
+        note(f"the run has had {n_before} threads, now {n_threads}: weights may differ in their last digits")
+
+    if n_before is not None and options.train.schedule == "cosine":
+        n_epochs = runs.read_config(Path(options.into)).train.n_epochs
+        if n_epochs < options.train.n_epochs:
+            note(
+                f"the run was for {n_epochs} epochs, now {options.train.n_epochs}: its learning rates so far were not "
+                "those that so many epochs by a cosine have from the beginning"
+            )
 
 
 def train_and_show(

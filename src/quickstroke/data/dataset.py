@@ -14,7 +14,7 @@ memory-mapped on use. The same input gives the same bytes.
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from quickstroke.config.model import ModelConfig
 from quickstroke.data.layout import ARRAYS
 from quickstroke.data.manifest import SPLITS, parse_manifest
 from quickstroke.data.splits import check_split
-from quickstroke.drawings.drawing import DrawingBlock, split_strokes
+from quickstroke.drawings.drawing import split_strokes
 from quickstroke.errors import DatasetError, MissingExtra, expect, expect_path, shown
 from quickstroke.utils.files import sha256_of
 
@@ -147,25 +147,6 @@ class PreparedDataset:
         label = self.classes.index(word) if word in self.classes else 0
         begin = sum(self.n_of(one) for one in self.classes[:label])
         return begin, begin + self.n_of(word)
-
-    def blocks(self, word: str) -> Iterator[DrawingBlock]:
-        """The drawings of a word as blocks, without what a dataset does not keep of them."""
-        first, last = self._range(word)
-        for begin in range(first, last, _PIECE):
-            end = min(begin + _PIECE, last)
-            offsets = self._read("offsets", begin, end + 1).astype(np.int64)
-            at, n_points = int(offsets[0]), int(offsets[-1] - offsets[0])
-            bits = np.unpackbits(self._read("pen_up", at >> 3, (at + n_points + 7) >> 3), bitorder="little")
-            yield DrawingBlock(
-                word=word,
-                points=self._read("points", 2 * at, 2 * (at + n_points)).reshape(-1, 2),
-                pen_up=bits[at & 7 : (at & 7) + n_points],
-                offsets=offsets - at,
-                key_ids=self._read("key_ids", begin, end),
-                countrycodes=np.full((end - begin, 2), ord("Z"), dtype=np.uint8),
-                timestamps_s=np.zeros(end - begin, dtype=np.uint32),
-                recognized=np.ones(end - begin, dtype=np.uint8),
-            )
 
     def key_ids_not_trained_on(self, word: str) -> NDArray[np.uint64]:
         """The ascending key_ids of a word's drawings in the splits `reserved`, `val` and `test`."""

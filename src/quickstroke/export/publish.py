@@ -92,17 +92,9 @@ def publish(
         None if path is None else expect_path(path, name) for path, name in ((data, "data"), (test_data, "test_data"))
     )
     config = runs.read_config(folder)
-    metrics = runs.read_metrics(folder, config.train.criterion)
-    if not metrics:
-        raise RunError(f"{folder}: no epoch has ended yet, so there is nothing to publish")
-    if not (folder / "best.model").is_file():
-        raise RunError(f"{folder}: its best.model is missing")
+    metrics = _metrics_of_finished(folder, config)
     loaded = loading.load_model(folder)
-    if into.exists() and not into.is_dir():
-        raise ConfigError(f"{into}: is a file; expected the folder of published models")
-    target = into / f"{loaded.name}.model"
-    if target.exists() and not replace:
-        raise WeightsError(f"{target}: exists already; give --replace to replace it, or another --into")
+    _check_target(into, loaded.name, replace)
     notes: list[str] = []
     best = runs.best_line(metrics, config.train.criterion)
     own = _open(config, where, test_where, without_data, notes)
@@ -111,7 +103,49 @@ def publish(
     if own is not None:
         parts = _parts(own, own if test_where is None else PreparedDataset(test_where), loaded)
         figures, calibration = _figures(config, loaded, parts, own.n_trained(loaded.classes), calibrate, notes)
-    facts: dict[str, Any] = {
+    facts = _facts(folder, config, metrics, loaded, test_where, figures, calibration, notes)
+    path = loading.write_model(into, loaded, facts)
+    if calibration and calibration["temperature"] >= HIGHEST_TEMPERATURE:
+        notes.append("it tells the classes apart no better than chance: so all are equally probable; train it longer")
+    return Published(loaded.name, path, path.with_suffix(".json"), figures, calibration, tuple(notes))
+
+
+def _metrics_of_finished(folder: Path, config: RunConfig) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl of a run with at least one finished epoch.
+
+    Raises:
+        RunError: there is none, or its weights are missing.
+    """
+    metrics = runs.read_metrics(folder, config.train.criterion)
+    if not metrics:
+        raise RunError(f"{folder}: no epoch has ended yet, so there is nothing to publish")
+    if not (folder / "best.model").is_file():
+        raise RunError(f"{folder}: its best.model is missing")
+    return metrics
+
+
+def _check_target(into: Path, name: str, replace: bool) -> None:
+    """Raises an error where the model cannot be written into the folder, or may not replace another."""
+    if into.exists() and not into.is_dir():
+        raise ConfigError(f"{into}: is a file; expected the folder of published models")
+    target = into / f"{name}.model"
+    if target.exists() and not replace:
+        raise WeightsError(f"{target}: exists already; give --replace to replace it, or another --into")
+
+
+def _facts(
+    folder: Path,
+    config: RunConfig,
+    metrics: list[dict[str, Any]],
+    loaded: LoadedModel,
+    test_data: Path | None,
+    figures: dict[str, dict[str, Any]],
+    calibration: dict[str, Any] | None,
+    notes: list[str],
+) -> dict[str, Any]:
+    """What the card says beside what loading the model needs."""
+    best = runs.best_line(metrics, config.train.criterion)
+    return {
         "parameters": n_parameters(loaded.model),
         "figures": figures,
         **({"calibration": calibration} if calibration else {}),
@@ -122,23 +156,12 @@ def publish(
             "seconds": round(sum(line["seconds"] for line in metrics), 1),
             **_before(config, notes),
         },
-        **_provenance(folder, config, test_where, loaded.classes),
-    }
-    path = loading.write_model(into, loaded, facts)
-    if calibration and calibration["temperature"] >= HIGHEST_TEMPERATURE:
-        notes.append("it tells the classes apart no better than chance: so all are equally probable; train it longer")
-    return Published(loaded.name, path, path.with_suffix(".json"), figures, calibration, tuple(notes))
-
-
-def _provenance(folder: Path, config: RunConfig, test_path: Path | None, classes: Sequence[str]) -> dict[str, Any]:
-    """The card's entries on what a model comes from, and on what terms."""
-    return {
         **({"teachers": list(config.teachers)} if config.teachers else {}),
         "data": _without_path(config.data),
-        **_test_data(test_path, classes),
+        **_test_data(test_data, loaded.classes),
         "command": environment.command_of(folder),
         "packages": environment.read_environment(folder)["packages"],
-        "limits": LIMITS.format(n=len(classes)),
+        "limits": LIMITS.format(n=len(loaded.classes)),
         "licence": "MIT",
         "attribution": "Trained on The Quick, Draw! Dataset, made available by Google, Inc. under CC BY 4.0.",
     }

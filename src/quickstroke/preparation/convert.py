@@ -1,7 +1,6 @@
-"""Drawing files of any form -> official binary files, one for each of their words, which is what `dataset` reads.
+"""Converts drawing files of any format to official binary files, one for each of their words.
 
-Parsing text is Python's and holds its lock, so a large file is brought over in a process of its own, which ends when
-the one that began it does.
+Parsing text holds Python's lock, so a large file is converted in a process of its own, which ends when its parent does.
 """
 
 import dataclasses
@@ -24,15 +23,15 @@ from quickstroke.errors import FormatError
 from quickstroke.formats import binary
 from quickstroke.utils.files import sha256_of
 
-# Files that a source's words are brought to are kept open; an operating system allows few.
+# The files of a source's words are kept open; an operating system allows few.
 _MAX_OPEN_FILES = 200
-# From so many bytes on a file has a process of its own: it takes longer than Python takes to start.
+# A file of this size or more is converted in a process of its own: that takes longer than Python takes to start.
 _LARGE_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Spilled:
-    """What a file became: the words in their order, with the SHA-256 of the file `<index>.bin` of each.
+class Converted:
+    """The result for one source: its words in their order, with the SHA-256 of the file `<index>.bin` of each.
 
     Attributes:
         words: word to SHA-256.
@@ -43,8 +42,8 @@ class Spilled:
     n_other: int
 
 
-class Spiller:
-    """Brings files over, large ones in processes of their own; several threads may do so at a time."""
+class Converter:
+    """Converts files, large ones in processes of their own; several threads may use it at a time."""
 
     def __init__(self, words: Iterable[str] | None, layout: str = "auto") -> None:
         """Takes the drawings of `words`, None for all, whose strokes are read in `layout`."""
@@ -54,7 +53,7 @@ class Spiller:
         self._stopped = False
         self._lock = threading.Lock()
 
-    def spill(self, path: Path, folder: Path) -> Spilled:
+    def convert(self, path: Path, folder: Path) -> Converted:
         """Writes the binary files of one source into a folder, which it makes.
 
         Raises:
@@ -63,7 +62,7 @@ class Spiller:
             OSError: the files cannot be written.
         """
         if path.stat().st_size < _LARGE_BYTES:
-            return spill(path, folder, self._words, self._layout)
+            return _convert(path, folder, self._words, self._layout)
         # The child finds what this process finds.
         program = f"import sys; sys.path[:] = {sys.path!r}; from quickstroke.preparation import convert; convert.main()"
         with self._lock:
@@ -77,7 +76,7 @@ class Spiller:
             assert process.stdin is not None and process.stdout is not None
             process.stdin.write(json.dumps([str(path), str(folder), self._words, self._layout]) + "\n")
             process.stdin.flush()
-            # It stays open: that it is closed tells the child that nobody waits any more.
+            # stdin stays open: closing it tells the child to end.
             answer = process.stdout.read()
         with self._lock:
             self._running.discard(process)
@@ -90,18 +89,18 @@ class Spiller:
                 raise FormatError(reason, path, offset=offset, line=line)
             case {"system": [number, str(text), filename]}:
                 raise OSError(number, text, filename)
-        return Spilled(**values)
+        return Converted(**values)
 
     def stop(self) -> None:
-        """Ends the processes; what they wrote is not whole."""
+        """Ends the processes; what they wrote is incomplete."""
         with self._lock:
             self._stopped = True
             for process in self._running:
                 process.kill()
 
 
-def spill(path: Path, folder: Path, words: Iterable[str] | None, layout: str) -> Spilled:
-    """As `Spiller.spill`, here."""
+def _convert(path: Path, folder: Path, words: Iterable[str] | None, layout: str) -> Converted:
+    """As `Converter.convert`, in this process."""
     folder.mkdir(parents=True)
     takes = None if words is None else set(words)
     targets: dict[str, Path] = {}
@@ -131,7 +130,7 @@ def spill(path: Path, folder: Path, words: Iterable[str] | None, layout: str) ->
     finally:
         for writer in writers.values():
             writer.close()
-    return Spilled({word: sha256_of(target) for word, target in targets.items()}, n_other)
+    return Converted({word: sha256_of(target) for word, target in targets.items()}, n_other)
 
 
 def _as_prepared(drawing: Drawing) -> Drawing:
@@ -141,14 +140,14 @@ def _as_prepared(drawing: Drawing) -> Drawing:
 
 
 def main() -> None:
-    """What the process of a large file does: one JSON line in, one out."""
-    # Of Ctrl-C, which a terminal sends to all processes, the other one tells by ending this one.
+    """The process of a large file: one JSON line in, one out."""
+    # A terminal sends Ctrl-C to all processes. The parent handles it, and ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     path, folder, words, layout = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     values: dict[str, Any]
     try:
-        values = dataclasses.asdict(spill(Path(path), Path(folder), words, layout))
+        values = dataclasses.asdict(_convert(Path(path), Path(folder), words, layout))
     except FormatError as error:
         values = {"format": [error.reason, error.offset, error.line]}
     except OSError as error:

@@ -1,13 +1,13 @@
-"""A preparation under way, `.NAME.part` beside the dataset NAME: all that it takes to go on after a kill.
+"""A preparation under way, `.NAME.part` beside the dataset NAME: all that is needed to resume it after a kill.
 
-    plan.json      what was asked for; a preparation is only gone on with when the same is asked again
-    journal.jsonl  a line for each source that was brought to binary files, and for each class that is written
-    spilled/       those binary files, a folder a source
-    dataset/       the array files, to which one class after the other is appended; at the end it gets its name
+    plan.json      what was asked for; a preparation is resumed only when the same is asked again
+    journal.jsonl  a line for each source that was converted to binary files, and for each class that is written
+    converted/     those binary files, a folder a source
+    dataset/       the array files, to which the classes are appended in order; at the end it becomes NAME
     offsets.wide   the offsets, uint64, until it is known how wide they have to be
 
-A journal line says how long the array files were and what their SHA-256 was, so that what is behind it, half a class,
-can be cut off, and what is damaged is found. A line that is not whole does not count.
+A journal line has the lengths and the SHA-256 of the array files, so that bytes after it, of an unfinished class, are
+cut off, and damage is found. An incomplete line does not count.
 """
 
 import contextlib
@@ -69,6 +69,10 @@ class Preparation:
             self._journal.close()
             raise
 
+    def folder_of_source(self, position: int) -> Path:
+        """Where the binary files are to which a source was converted."""
+        return self.folder / "converted" / str(position)
+
     def note(self, **line: Any) -> None:
         """Writes a line of the journal."""
         self._journal.write(json.dumps(line, ensure_ascii=False).encode("utf-8") + b"\n")
@@ -109,8 +113,9 @@ class Preparation:
             raise self._damaged(path, error) from error
         if begun != (FORMAT, VERSION):
             raise DatasetError(f"{path}: {begun[0]} version {begun[1]}; expected {FORMAT} {VERSION}")
-        for key, now in json.loads(json.dumps(plan)).items():
-            then = stored.get(key)
+        asked = json.loads(json.dumps(plan))
+        for key in sorted((asked | stored).keys() - {"format", "version"}):
+            then, now = stored.get(key), asked.get(key)
             if then != now:
                 if isinstance(then, list) and isinstance(now, list):  # long ones: the first that differs
                     at = next((i for i, (a, b) in enumerate(zip(then, now, strict=False)) if a != b), -1)

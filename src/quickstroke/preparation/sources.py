@@ -9,36 +9,28 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from quickstroke import formats
-from quickstroke.data.dataset import PreparedDataset
 from quickstroke.drawings.categories import CATEGORIES, closest_words, unprintable
 from quickstroke.drawings.drawing import DrawingBlock
 from quickstroke.errors import CategoryError, DatasetError, FormatError
 from quickstroke.formats import binary
-from quickstroke.preparation.convert import Spilled, Spiller
+from quickstroke.preparation.convert import Converted, Converter
 from quickstroke.preparation.journal import Preparation
 from quickstroke.utils.files import sha256_of
 from quickstroke.utils.system import n_cores
 
 # Words whose first drawings are read before their turn.
 _MAX_AHEAD = 4
-# Files that are brought to the binary form at a time: each may have a process of its own, of some 120 MB.
+# Files that are converted at a time: each may have a process of its own, of some 120 MB.
 _MAX_PROCESSES = 3
 # Points of a block: enough that what is done once a block does not matter.
 _BLOCK_POINTS = 1 << 21
 
 
 class Source(NamedTuple):
-    """A binary file with drawings of one word; `position` is None for what another source was brought to."""
+    """A binary file with drawings of one word; `position` is None where it was converted from another source."""
 
     path: Path
     position: int | None
-
-
-def is_known(path: Path, base: "PreparedDataset") -> bool:
-    """Whether a dataset was made from this file, too."""
-    same = [source for source in base.manifest["sources"] if source["name"] == path.name]
-    n_bytes = path.stat().st_size
-    return any(source["bytes"] == n_bytes for source in same) and described(path) in same
 
 
 def check_unchanged(preparation: Preparation, files: Sequence[Path]) -> None:
@@ -63,8 +55,8 @@ def sources_by_word(
 ) -> dict[str, list[Source]]:
     """For each word, the binary files that hold its drawings, in source order.
 
-    Files that are not binary are brought to that form first, a file a word, so that memory stays bounded; those of
-    other words are counted.
+    Files that are not binary are converted first, a file a word, so that memory stays bounded; drawings of other
+    words are counted.
     """
     by_word: dict[str, list[Source]] = {}
     takes = None if wanted is None else set(wanted)
@@ -84,9 +76,9 @@ def sources_by_word(
             words[position] = [word]
         else:
             others.append(position)
-    spiller = Spiller(wanted, layout)
+    converter = Converter(wanted, layout)
     with ThreadPoolExecutor(min(n_cores(), _MAX_PROCESSES)) as pool:
-        futures = {pool.submit(_bring, position, files[position], preparation, spiller) for position in others}
+        futures = {pool.submit(_convert, position, files[position], preparation, converter) for position in others}
         try:
             for done, future in enumerate(as_completed(futures), start=1):
                 line = future.result()
@@ -94,21 +86,21 @@ def sources_by_word(
                     preparation.note(**line)
                 on_source(line["name"], done, len(others))
         finally:
-            spiller.stop()
+            converter.stop()
             pool.shutdown(cancel_futures=True)
     for position, path in enumerate(files):
         if position in words:
             by_word.setdefault(words[position][0], []).append(Source(path, position))
             continue
         for i, word in enumerate(preparation.sources[position]["words"]):
-            spilled = preparation.folder / "spilled" / str(position) / f"{i}.bin"
-            by_word.setdefault(word, []).append(Source(spilled, None))
+            converted = preparation.folder_of_source(position) / f"{i}.bin"
+            by_word.setdefault(word, []).append(Source(converted, None))
     return by_word
 
 
-def _bring(position: int, path: Path, preparation: Preparation, spiller: Spiller) -> dict[str, Any]:
-    """The journal line of a source that is no binary file of a class, after bringing it to such files."""
-    folder = preparation.folder / "spilled" / str(position)
+def _convert(position: int, path: Path, preparation: Preparation, converter: Converter) -> dict[str, Any]:
+    """Converts a source that is no binary file of a class, unless that is done; its journal line."""
+    folder = preparation.folder_of_source(position)
     line = preparation.sources.get(position)
     if line is not None and all(
         (folder / f"{i}.bin").is_file() and sha256_of(folder / f"{i}.bin") == sha256
@@ -116,15 +108,15 @@ def _bring(position: int, path: Path, preparation: Preparation, spiller: Spiller
     ):
         return line
     if (formats.ending_of(path) or "").startswith(".bin"):
-        spilled = Spilled({}, binary.count(path))
+        converted = Converted({}, binary.count(path))
     else:
         shutil.rmtree(folder, ignore_errors=True)
-        spilled = spiller.spill(path, folder)
-    return _source_line(position, path) | asdict(spilled)
+        converted = converter.convert(path, folder)
+    return _source_line(position, path) | asdict(converted)
 
 
 def _source_line(position: int, path: Path) -> dict[str, Any]:
-    """What a journal says of any source; that of one which is not changed need not be read again."""
+    """The journal's description of any source; by its size and time an unchanged one is known without being read."""
     return {"source": position, **described(path), "mtime_ns": path.stat().st_mtime_ns}
 
 
@@ -143,12 +135,11 @@ def check_found(wanted: Sequence[str], by_word: Mapping[str, Any]) -> None:
 def blocks_ahead(
     words: Sequence[str],
     by_word: Mapping[str, Sequence[Source]],
-    base: "PreparedDataset | None",
-    described: dict[int, dict[str, Any]],
+    read: dict[int, dict[str, Any]],
 ) -> Iterator[tuple[str, Iterator[DrawingBlock]]]:
     """Each word with its drawings, a block at a time; the next block of each of a few words is read ahead by threads.
 
-    What a journal says of a binary source is in `described` once its last block has come.
+    What a journal says of a binary source is in `read`, by its position, once its last block has come.
     """
     n_threads = min(n_cores(), _MAX_AHEAD)
     with ThreadPoolExecutor(n_threads) as pool:
@@ -163,18 +154,14 @@ def blocks_ahead(
         try:
             for word in words:
                 while len(ahead) <= n_threads and (following := next(todo, None)) is not None:
-                    blocks = _read(following, by_word.get(following, ()), base, described)
+                    blocks = _read(following, by_word[following], read)
                     ahead.append((blocks, pool.submit(next, blocks, None)))
                 yield word, rest(*ahead.popleft())
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _read(
-    word: str, sources: Sequence[Source], base: "PreparedDataset | None", described: dict[int, dict[str, Any]]
-) -> Iterator[DrawingBlock]:
-    if base:
-        yield from base.blocks(word)
+def _read(word: str, sources: Sequence[Source], read: dict[int, dict[str, Any]]) -> Iterator[DrawingBlock]:
     for source in sources:
         parts: list[DrawingBlock] = []
         for part in binary.read_blocks(source.path, word):
@@ -185,7 +172,7 @@ def _read(
         if parts:
             yield DrawingBlock.concatenate(word, parts)
         if source.position is not None:
-            described[source.position] = _source_line(source.position, source.path)
+            read[source.position] = _source_line(source.position, source.path)
 
 
 def described(path: Path) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The device and the precision that a configuration asks for; arrays on that device."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -30,9 +32,6 @@ def pick_device(config: TrainConfig, group: Group = ALONE) -> torch.device:
     available = torch.cuda.is_available()
     if config.device == "cuda" and not available:
         raise ConfigError("device 'cuda' was asked for, but PyTorch finds no CUDA device here")
-    if config.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats itself only with it
-        torch.use_deterministic_algorithms(True)
     if not available or config.device == "cpu":
         return torch.device("cpu")
     if group.size > 1:
@@ -42,8 +41,24 @@ def pick_device(config: TrainConfig, group: Group = ALONE) -> torch.device:
                 f"process {group.local_rank} of this machine has no CUDA device of its own: there are {n_devices}; "
                 "start fewer, or train with --device cpu"
             )
-        torch.cuda.set_device(group.local_rank)
+        return torch.device("cuda", group.local_rank)
     return torch.device("cuda")
+
+
+@contextlib.contextmanager
+def deterministic(enabled: bool) -> Iterator[None]:
+    """Has PyTorch refuse operations whose results vary, where `enabled`; at the end all is as it was before."""
+    before, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    workspace = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+    if enabled:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS's results vary
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warns)
+        if workspace is None:
+            os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
 
 
 def pick_precision(config: TrainConfig, device: torch.device) -> Precision:

@@ -60,7 +60,7 @@ _log = logging.getLogger(__name__)
 
 
 def create_app(recognizer: Recognizer, limits: Limits | None = None, cors: Sequence[str] | str = ()) -> FastAPI:
-    """An ASGI application that serves one recognizer.
+    """An ASGI application that serves one recognizer, which its start warms up.
 
     Args:
         recognizer: the model; from here on only the application may use it.
@@ -86,6 +86,18 @@ def create_app(recognizer: Recognizer, limits: Limits | None = None, cors: Seque
         lifespan=lifespan,
         exception_handlers={Refused: _refused, HTTPException: _http_error},
     )
+    _add_api(app, service, recognizer, limits)
+    app.router.routes.append(_Page("/", StaticFiles(directory=STATIC, html=True), name="page"))
+    app.add_middleware(_Outermost, metrics=service.metrics)
+    if cors:
+        app.add_middleware(
+            _Cors, allow_origins=[cors] if isinstance(cors, str) else list(cors), allow_methods=["GET", "POST"]
+        )
+    return app
+
+
+def _add_api(app: FastAPI, service: "Service", recognizer: Recognizer, limits: Limits) -> None:
+    """Adds the routes under `/api/v1`."""
 
     @app.post(
         f"{API}/recognize",
@@ -133,14 +145,6 @@ def create_app(recognizer: Recognizer, limits: Limits | None = None, cors: Seque
     async def metrics() -> Response:
         """Requests, drawings, times and batch sizes since the start, for Prometheus."""
         return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
-
-    app.router.routes.append(_Page("/", StaticFiles(directory=STATIC, html=True), name="page"))
-    app.add_middleware(_Outermost, metrics=service.metrics)
-    if cors:
-        app.add_middleware(
-            _Cors, allow_origins=[cors] if isinstance(cors, str) else list(cors), allow_methods=["GET", "POST"]
-        )
-    return app
 
 
 class Service:

@@ -1,8 +1,7 @@
 """Training: batch, loss, step, log, save."""
 
-import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from quickstroke.errors import expect_path
 from quickstroke.evaluation.evaluate import evaluate
 from quickstroke.evaluation.metrics import Evaluation
 from quickstroke.models.classifier import threads_for
+from quickstroke.runtime.device import deterministic
 from quickstroke.runtime.distributed import ALONE, Group, seed_of_step
 from quickstroke.training import schedule
 from quickstroke.training.checkpoint import State
@@ -29,17 +29,6 @@ from quickstroke.training.step import Losses, accumulate_gradients, diverged, up
 CHECKPOINT_EVERY_S = 300.0
 
 
-@contextlib.contextmanager
-def _determinism_restored() -> Iterator[None]:
-    """What PyTorch refuses afterwards is what it refused before."""
-    before, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before, warn_only=warns)
-
-
-@_determinism_restored()
 def train(
     model_config: ModelConfig,
     config: TrainConfig,
@@ -79,21 +68,15 @@ def train(
         Interrupted: `watcher.should_stop` said so.
     """
     check_arguments(model_config, config, data, resume, command, watcher, group)
-    session = set_up(
-        model_config,
-        config,
-        data,
-        expect_path(into, "into"),
-        train_classes,
-        teacher_cache,
-        resume,
-        command,
-        watcher or Watcher(),
-        group,
-    )
-    while not has_ended(session.state, session.config):
-        n_train = _train_epoch(session)
-        _validate(session, n_train)
+    folder = expect_path(into, "into")
+    watcher = watcher or Watcher()
+    with deterministic(config.deterministic):
+        session = set_up(
+            model_config, config, data, folder, train_classes, teacher_cache, resume, command, watcher, group
+        )
+        while not has_ended(session.state, session.config):
+            n_train = _train_epoch(session)
+            _validate(session, n_train)
     return session.state
 
 

@@ -275,62 +275,17 @@ def _run(
     watcher: Watcher,
 ) -> None:
     """Trains a claimed trial and tells the study how it ended, or lets it wait where it was interrupted."""
-    number, folder = trial.number, search.run_folder(trial.number)
+    number = trial.number
     worker = f"{platform.node()} {os.getpid()} {uuid.uuid4().hex[:8]}"
     trial.set_user_attr(_WORKER, worker)
-    known = set(study.get_trials(deepcopy=False)[number].intermediate_values)
 
     def is_ours() -> bool:
         told = storage.get_trial(_id(storage, study, number))
         return told.state == TrialState.RUNNING and told.user_attrs[_WORKER] == worker
 
-    def report(line: dict[str, Any], metrics: list[dict[str, Any]]) -> None:
-        if line["epoch"] not in known:
-            so_far = metrics[: line["epoch"]]
-            trial.report(runs.best_line(so_far, config.criterion)["val_top1"], line["epoch"])
-
     try:
         with _alive(trial):
-            # With a sampler of its own, a trial does not depend on how many were sampled in this process.
-            (seed,) = np.random.SeedSequence([search.seed, number]).generate_state(1)
-            study.sampler = optuna.samplers.TPESampler(seed=int(seed))
-            values = {key: _suggest(trial, key, domain) for key, domain in search.space.tuned.items()}
-            model_config, config = search.space.trial(values)
-            metrics: list[dict[str, Any]] = []
-
-            def on_start(state: State, resumed: bool) -> None:
-                metrics.extend(state.metrics)
-                for line in metrics:
-                    report(line, metrics)
-                watcher.on_start(Trial(number=number, state="running", values=values), resumed)
-
-            def on_step(epoch: int, done: int, total: int) -> None:
-                watcher.on_step(number, epoch, config.n_epochs, done, total)
-
-            def on_write() -> None:
-                if not is_ours():
-                    raise _Lost
-
-            def on_epoch(line: dict[str, Any]) -> None:
-                on_write()
-                metrics.append(line)
-                report(line, metrics)
-                if line["epoch"] < config.n_epochs and trial.should_prune():
-                    raise optuna.TrialPruned
-
-            state = loop.train(
-                model_config,
-                config,
-                data,
-                folder,
-                train_classes=search.classes,
-                teacher_cache=search.teacher_cache or search.folder / "teacher",
-                resume=True,
-                command=search.command(values, folder),
-                watcher=session.Watcher(
-                    on_start, on_step, on_epoch=on_epoch, on_write=on_write, should_stop=watcher.should_stop
-                ),
-            )
+            best = _train(trial, study, search, data, watcher, is_ours)
     except _Lost:
         return
     except optuna.TrialPruned:
@@ -347,8 +302,72 @@ def _run(
             return
         raise
     else:
-        ended = study.tell(trial, state.best)
+        ended = study.tell(trial, best)
     watcher.on_end(_told(ended, search.space))
+
+
+def _train(
+    trial: optuna.Trial,
+    study: optuna.Study,
+    search: Search,
+    data: PreparedDataset,
+    watcher: Watcher,
+    is_ours: Callable[[], bool],
+) -> float:
+    """The validation top-1 of a trial's best epoch, after all of its epochs.
+
+    Raises:
+        optuna.TrialPruned: the epochs so far are worse than those of other trials.
+        _Lost: the trial is no longer ours.
+    """
+    number, folder = trial.number, search.run_folder(trial.number)
+    known = set(study.get_trials(deepcopy=False)[number].intermediate_values)
+    # With a sampler of its own, a trial does not depend on how many were sampled in this process.
+    (seed,) = np.random.SeedSequence([search.seed, number]).generate_state(1)
+    study.sampler = optuna.samplers.TPESampler(seed=int(seed))
+    values = {key: _suggest(trial, key, domain) for key, domain in search.space.tuned.items()}
+    model_config, config = search.space.trial(values)
+    metrics: list[dict[str, Any]] = []
+
+    def report(line: dict[str, Any]) -> None:
+        if line["epoch"] not in known:
+            so_far = metrics[: line["epoch"]]
+            trial.report(runs.best_line(so_far, config.criterion)["val_top1"], line["epoch"])
+
+    def on_start(state: State, resumed: bool) -> None:
+        metrics.extend(state.metrics)
+        for line in metrics:
+            report(line)
+        watcher.on_start(Trial(number=number, state="running", values=values), resumed)
+
+    def on_step(epoch: int, done: int, total: int) -> None:
+        watcher.on_step(number, epoch, config.n_epochs, done, total)
+
+    def on_write() -> None:
+        if not is_ours():
+            raise _Lost
+
+    def on_epoch(line: dict[str, Any]) -> None:
+        on_write()
+        metrics.append(line)
+        report(line)
+        if line["epoch"] < config.n_epochs and trial.should_prune():
+            raise optuna.TrialPruned
+
+    state = loop.train(
+        model_config,
+        config,
+        data,
+        folder,
+        train_classes=search.classes,
+        teacher_cache=search.teacher_cache or search.folder / "teacher",
+        resume=True,
+        command=search.command(values, folder),
+        watcher=session.Watcher(
+            on_start, on_step, on_epoch=on_epoch, on_write=on_write, should_stop=watcher.should_stop
+        ),
+    )
+    return state.best
 
 
 def _suggest(trial: optuna.Trial, key: str, domain: Range | Choices) -> Any:
