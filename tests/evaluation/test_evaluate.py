@@ -460,13 +460,13 @@ def test_a_model_that_is_always_right_is_not_made_sure_of_it():
     assert scores.top(1) == 1 and weights @ scores.probability == pytest.approx(1 - 1 / 202, rel=1e-4)
 
 
-@pytest.mark.parametrize("criterion", ["top1", "balanced_loss"])
+@pytest.mark.parametrize("select_by", ["top1", "balanced_loss"])
 @pytest.mark.parametrize("factor", [0.3, 30.0])
-def test_what_is_always_right_is_wrong_once_in_n_plus_two(criterion, factor):
+def test_what_is_always_right_is_wrong_once_in_n_plus_two(select_by, factor):
     """Before its calibration it is less sure than that, or more."""
     labels = torch.arange(200) % 2
     logits = factor * (2.0 * F.one_hot(labels, 2).double() - 1)
-    chosen = choose_calibration(logits, labels, np.array([500, 500]), criterion)
+    chosen = choose_calibration(logits, labels, np.array([500, 500]), select_by)
     probability = (logits / chosen.temperature).softmax(1).amax(1)
     assert probability.numpy() == pytest.approx(1 - 1 / 202, rel=1e-5)
 
@@ -509,7 +509,7 @@ def test_a_model_selected_by_top1_loses_none_of_it_by_its_calibration():
     made = logits, labels, n_trained = drawn_unevenly()
     before = scores_of(*made)
     for_classes, for_top1 = (
-        choose_calibration(logits, labels, n_trained, criterion) for criterion in ("balanced_loss", "top1")
+        choose_calibration(logits, labels, n_trained, select_by) for select_by in ("balanced_loss", "top1")
     )
     balanced, kept = scores_of(*made, for_classes), scores_of(*made, for_top1)
     assert for_classes.prior > 0.5
@@ -532,8 +532,8 @@ def test_an_adjustment_that_raises_top1_is_found():
     assert scores_of(logits, labels, n_trained, half).top(1) < after.top(1) - 0.003
 
 
-@pytest.mark.parametrize("criterion", ["top1", "balanced_loss"])
-def test_a_calibration_never_costs_what_the_model_was_selected_by(criterion):
+@pytest.mark.parametrize("select_by", ["top1", "balanced_loss"])
+def test_a_calibration_never_costs_what_the_model_was_selected_by(select_by):
     """Nor does its temperature raise the calibration error, however few the drawings; then there is none."""
     temperatures = []
     for seed in range(30):
@@ -541,13 +541,13 @@ def test_a_calibration_never_costs_what_the_model_was_selected_by(criterion):
         labels = torch.from_numpy(np.concatenate([np.arange(3), rng.choice(3, 20, p=[0.7, 0.2, 0.1])]))
         logits = torch.from_numpy(2 * rng.normal(size=(23, 3))) + 2 * F.one_hot(labels, 3)
         n_trained = np.array([700, 200, 100])
-        chosen = choose_calibration(logits, labels, n_trained, criterion)
+        chosen = choose_calibration(logits, labels, n_trained, select_by)
         before = scores_of(logits, labels, n_trained)
         after = scores_of(logits, labels, n_trained, chosen)
         without = scores_of(logits, labels, n_trained, Calibration(1.0, chosen.prior * chosen.temperature))
         temperatures.append(chosen.temperature)
         np.testing.assert_array_equal(after.predicted, without.predicted)
-        balanced = criterion == "balanced_loss"
+        balanced = select_by == "balanced_loss"
         assert after.calibration_error(balanced=balanced) <= without.calibration_error(balanced=balanced) + 1e-9
         if balanced:
             assert after.balanced_loss() <= before.balanced_loss() + 1e-9

@@ -54,14 +54,14 @@ def test_the_command_writes_what_python_does(trained, tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("few_are_enough")
-@pytest.mark.parametrize("criterion", ["top1", "balanced_loss"])
-def test_what_was_traded_is_measured_as_the_run_selected(trained, dataset, tmp_path, criterion):
+@pytest.mark.parametrize("select_by", ["top1", "balanced_loss"])
+def test_what_was_traded_is_measured_as_the_run_selected(trained, dataset, tmp_path, select_by):
     run = shutil.copytree(trained, tmp_path / "run")
     config = json.loads((run / "config.json").read_text())
-    config["train"]["criterion"] = criterion
+    config["train"]["select_by"] = select_by
     (run / "config.json").write_text(json.dumps(config))
     said = publish(str(run), str(tmp_path / "set")).calibration
-    assert said is not None and said["criterion"] == criterion and said["temperature"] > 2
+    assert said is not None and said["select_by"] == select_by and said["temperature"] > 2
     label_map = dataset.label_map(dataset.classes)
     models = {"before": load_model(run).model, "after": load_model(tmp_path / "set" / f"{NAME}.model").model}
     for when, model in models.items():
@@ -69,7 +69,7 @@ def test_what_was_traded_is_measured_as_the_run_selected(trained, dataset, tmp_p
             scores = evaluate(model, dataset, dataset.indices(split), dataset.classes, label_map)
             assert said[f"top1_{when}"][split] == scores.top(1)
             assert said[f"balanced_accuracy_{when}"][split] == scores.balanced()
-            assert said[f"error_{when}"][split] == scores.calibration_error(balanced=criterion == "balanced_loss")
+            assert said[f"error_{when}"][split] == scores.calibration_error(balanced=select_by == "balanced_loss")
     assert said["error_after"]["val"] < said["error_before"]["val"]
     assert said["top1_after"] == said["top1_before"]
 

@@ -3,7 +3,7 @@
 config.json       model name, model, training and data, resolved
 environment.json  versions, machine and command
 metrics.jsonl     one JSON object an epoch
-best.model        state dict of the best epoch so far, by the criterion; last.model: of the last
+best.model        state dict of the best epoch so far, by the selection metric; last.model: of the last
 last.ckpt         everything that resuming needs; written last, so that it never speaks of what is not there
 """
 
@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 
-from quickstroke.config import serialize
+from quickstroke.config import former, serialize
 from quickstroke.config.model import ModelConfig
-from quickstroke.config.training import Criterion, TrainConfig
+from quickstroke.config.training import SelectBy, TrainConfig
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.drawings.categories import check_classes
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError
@@ -96,6 +96,7 @@ class RunConfig:
         classes: the words in the order of the output layer.
         data: path of the prepared dataset as given, the hash of its manifest, and drawings a split of these classes.
         teachers: name, hash, figures and licence of each teacher.
+        deleted_options: options of the training that this version does not have any more, at values that had an effect.
         places: of a configuration that was read: how its paths are found.
     """
 
@@ -104,6 +105,7 @@ class RunConfig:
     classes: tuple[str, ...]
     data: dict[str, Any]
     teachers: tuple[dict[str, Any], ...] = ()
+    deleted_options: dict[str, Any] = field(default_factory=dict)
     places: Places | None = field(default=None, compare=False)
 
 
@@ -174,6 +176,7 @@ def read_config(folder: Path) -> RunConfig:
             classes=check_classes(values["classes"], str(path)),
             data=check_data(values["data"]),
             teachers=tuple(dict(teacher) for teacher in values.get("teachers", [])),
+            deleted_options=former.deleted_options(values["train"]),
             places=Places(folder, **{key: str(values.get("folders", {}).get(key, "")) for key in ("run", "working")}),
         )
     except OSError as error:
@@ -239,7 +242,7 @@ def write_metrics(folder: Path, metrics: list[dict[str, Any]]) -> None:
     write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in metrics))
 
 
-def read_metrics(folder: Path, criterion: Criterion = "top1") -> list[dict[str, Any]]:
+def read_metrics(folder: Path, select_by: SelectBy = "top1") -> list[dict[str, Any]]:
     """The lines of metrics.jsonl; empty before the first epoch has ended. Each has what `best_line` needs.
 
     Raises:
@@ -252,7 +255,7 @@ def read_metrics(folder: Path, criterion: Criterion = "top1") -> list[dict[str, 
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: damaged ({error})") from error
-    keys = dict.fromkeys((*METRICS, f"val_{criterion}"))
+    keys = dict.fromkeys((*METRICS, f"val_{select_by}"))
     return [_metrics_line(line, keys, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
 
 
@@ -268,10 +271,10 @@ def _metrics_line(text: str, keys: Iterable[str], where: str) -> dict[str, Any]:
     return dict(line)
 
 
-def best_line(metrics: Sequence[dict[str, Any]], criterion: Criterion) -> dict[str, Any]:
-    """The line of metrics.jsonl, of one or more, that a criterion chooses; the first of equal ones."""
-    choose = max if criterion == "top1" else min
-    return choose(metrics, key=lambda line: float(line[f"val_{criterion}"]))
+def best_line(metrics: Sequence[dict[str, Any]], select_by: SelectBy) -> dict[str, Any]:
+    """The line of metrics.jsonl, of one or more, that a selection metric chooses; the first of equal ones."""
+    choose = max if select_by == "top1" else min
+    return choose(metrics, key=lambda line: float(line[f"val_{select_by}"]))
 
 
 def figures_of(line: dict[str, Any]) -> dict[str, Any]:
@@ -286,8 +289,21 @@ def torch_bytes(value: Any) -> memoryview:
     return buffer.getbuffer()
 
 
+def check_trainable(config: RunConfig, folder: Path) -> None:
+    """Raises ConfigError when a run was trained with options that this version does not have any more."""
+    told = ", ".join(f"{key} = {value}" for key, value in config.deleted_options.items())
+    if told:
+        raise ConfigError(f"{folder}: was trained with {told}, which this version does not have, so it cannot go on")
+
+
 def check_same(given: RunConfig, stored: RunConfig, folder: Path) -> None:
-    """Raises RunError when a run cannot be resumed with a configuration: only more epochs may be asked for."""
+    """Raises when a run cannot be resumed with a configuration.
+
+    Raises:
+        RunError: more than the number of epochs is different.
+        ConfigError: it was trained with options that this version does not have any more.
+    """
+    check_trainable(stored, folder)
     pairs: list[tuple[str, Any, Any]] = [
         ("model name", given.model.name, stored.model.name),
         ("classes", given.classes, stored.classes),

@@ -133,9 +133,9 @@ def _to_hub(loaded: "LoadedModel", folder: Path, repo: str | None = None) -> dic
 
 def _calibration_lines(calibration: dict[str, Any]) -> list[str]:
     """What the calibration did, and a line a split of what it traded."""
-    balanced = calibration["criterion"] == "balanced_loss"
+    balanced = calibration["select_by"] == "balanced_loss"
     lines = [
-        f"calibrated for {calibration['criterion']}: temperature {calibration['temperature']:.3f}, logit adjustment "
+        f"calibrated for {calibration['select_by']}: temperature {calibration['temperature']:.3f}, logit adjustment "
         f"{calibration['prior']:.3f}"
     ]
     named = {

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quickstroke.config.training import Criterion
+from quickstroke.config.training import SelectBy
 from quickstroke.data import batches
 from quickstroke.data.batches import Drawings
 from quickstroke.evaluation import evaluate as evaluation
@@ -46,24 +46,24 @@ def fit_calibration(
     indices: NDArray[np.int64],
     label_map: NDArray[np.int64],
     n_trained: NDArray[np.int64],
-    criterion: Criterion = "balanced_loss",
+    select_by: SelectBy = "balanced_loss",
 ) -> Calibration:
     """The calibration that `choose_calibration` finds for the drawings `indices` (N,).
 
     Args:
         n_trained: int64 (K,), drawings that each class was trained on.
-        criterion: the metric that the model was selected by.
+        select_by: the metric that the model was selected by.
     """
     logits = torch.empty(len(indices), model.config.n_classes, dtype=torch.float64)
     with evaluation_mode(model, "honest"), threads_for(model), torch.inference_mode():
         for rows in batches.by_length(np.arange(len(indices)), data.n_points[indices], evaluation.BATCH_SIZE):
             logits[torch.from_numpy(rows)] = logits_of(model, data, None, indices[rows]).cpu()
     labels = torch.from_numpy(label_map[data.labels[indices]])
-    return choose_calibration(logits, labels, n_trained, criterion)
+    return choose_calibration(logits, labels, n_trained, select_by)
 
 
 def choose_calibration(
-    logits: Tensor, labels: Tensor, n_trained: NDArray[np.int64], criterion: Criterion = "balanced_loss"
+    logits: Tensor, labels: Tensor, n_trained: NDArray[np.int64], select_by: SelectBy = "balanced_loss"
 ) -> Calibration:
     """The calibration of logits that serves the metric a model was selected by.
 
@@ -77,12 +77,12 @@ def choose_calibration(
         labels: int64 (N,), their classes.
         n_trained: int64 (K,), drawings that each class was trained on.
     """
-    of_drawing = np.ones(len(labels)) if criterion == "top1" else class_weights(labels.numpy())
+    of_drawing = np.ones(len(labels)) if select_by == "top1" else class_weights(labels.numpy())
     weights = torch.from_numpy(of_drawing / of_drawing.sum())
     log_counts = torch.from_numpy(_log_counts(n_trained))
     scale, _ = _least_loss(logits, labels, weights, log_counts, 0.0)
     strength = 0.0  # per unit of the logits as they are
-    if criterion == "top1":
+    if select_by == "top1":
         # Up to 1, by which training's counts are forgotten altogether (Menon et al., 2021).
         strength = _strength_for_top1(logits, labels, log_counts, 1 / scale)
         scale, _ = _least_loss(logits - strength * log_counts, labels, weights, log_counts, 0.0)
@@ -98,7 +98,7 @@ def choose_calibration(
     fitted, scale = (_not_too_sure(each, adjusted, weights) for each in (scale, 1.0))
     if error(fitted) <= error(scale):
         scale = fitted
-    elif criterion == "balanced_loss":
+    elif select_by == "balanced_loss":
         # Without the temperature so much of an adjustment may cost more than it gives.
         cost = weights @ (_losses(scale * adjusted, labels) - _losses(scale * logits, labels))
         strength = 0.0 if cost > 0 else strength

@@ -11,7 +11,7 @@ from quickstroke.artifacts import environment, lineage, loading, runs
 from quickstroke.artifacts.loading import LoadedModel
 from quickstroke.artifacts.runs import RunConfig
 from quickstroke.config import serialize
-from quickstroke.config.training import Criterion
+from quickstroke.config.training import SelectBy
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.selection import select
 from quickstroke.errors import ConfigError, DatasetError, RunError, WeightsError, expect, expect_path
@@ -39,7 +39,7 @@ class Published:
         figures: for each split that was scored the metrics, as fractions, and n drawings.
         calibration: what was done to the output layer and what it traded, as the card has it; None without. Of each
             split `top1`, `balanced_accuracy` and `error` (the calibration error, every drawing counting alike where
-            `criterion` is `top1`, else every class), before and after.
+            `select_by` is `top1`, else every class), before and after.
         notes: what could not be done or looks wrong, a sentence each.
     """
 
@@ -91,7 +91,7 @@ def publish(
         None if path is None else expect_path(path, name) for path, name in ((data, "data"), (test_data, "test_data"))
     )
     config = runs.read_config(folder)
-    metrics = runs.read_metrics(folder, config.train.criterion)
+    metrics = runs.read_metrics(folder, config.train.select_by)
     if not metrics:
         raise RunError(f"{folder}: no epoch has ended yet, so there is nothing to publish")
     if not (folder / "best.model").is_file():
@@ -103,7 +103,7 @@ def publish(
     if target.exists() and not replace:
         raise WeightsError(f"{target}: exists already; give --replace to replace it, or another --into")
     notes: list[str] = []
-    best = runs.best_line(metrics, config.train.criterion)
+    best = runs.best_line(metrics, config.train.select_by)
     own = _open(config, where, test_where, without_data, notes)
     figures: dict[str, dict[str, Any]] = {"val": runs.figures_of(best)}
     calibration = None
@@ -116,6 +116,7 @@ def publish(
         **({"calibration": calibration} if calibration else {}),
         "training": {
             **serialize.to_json(config.train),
+            **config.deleted_options,
             "epochs": len(metrics),
             "best_epoch": best["epoch"],
             "seconds": round(sum(line["seconds"] for line in metrics), 1),
@@ -189,7 +190,7 @@ def _figures(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any] | None]:
     """Exact figures by split, and what the calibration did; the model is calibrated."""
     before = {split: evaluate(loaded.model, *part) for split, part in parts.items()}
-    criterion = config.train.criterion
+    select_by = config.train.select_by
     calibration: dict[str, Any] | None = None
     if calibrate and before["val"].n < MIN_CALIBRATION:
         notes.append(
@@ -198,9 +199,9 @@ def _figures(
     elif calibrate:
         source, rows, _, label_map = parts["val"]
         n_trained = source.n_trained(loaded.classes)
-        fitted = fit_calibration(loaded.model, source, rows, label_map, n_trained, criterion)
+        fitted = fit_calibration(loaded.model, source, rows, label_map, n_trained, select_by)
         fitted.apply(loaded.model, n_trained)
-        calibration = {**asdict(fitted), "split": "val", "criterion": criterion}
+        calibration = {**asdict(fitted), "split": "val", "select_by": select_by}
     after = {split: evaluate_partial(loaded.model, *part) for split, part in parts.items()}
     figures: dict[str, dict[str, Any]] = {
         split: {**partial[1.0].figures(), **figures_of_points(partial)} for split, partial in after.items()
@@ -208,15 +209,15 @@ def _figures(
     if calibration:
         scored = (("before", before), ("after", {split: partial[1.0] for split, partial in after.items()}))
         for when, evaluations in scored:
-            traded = {split: _traded(scores, criterion) for split, scores in evaluations.items()}
+            traded = {split: _traded(scores, select_by) for split, scores in evaluations.items()}
             for key in ("error", "top1", "balanced_accuracy"):
                 calibration[f"{key}_{when}"] = {split: values[key] for split, values in traded.items()}
     return figures, calibration
 
 
-def _traded(scores: Evaluation, criterion: Criterion) -> dict[str, float]:
+def _traded(scores: Evaluation, select_by: SelectBy) -> dict[str, float]:
     """What a calibration may raise or lower; its error weighted as the metric that it was chosen by."""
-    error = scores.calibration_error(balanced=criterion == "balanced_loss")
+    error = scores.calibration_error(balanced=select_by == "balanced_loss")
     return {"error": error, "top1": scores.top(1), "balanced_accuracy": scores.balanced()}
 
 

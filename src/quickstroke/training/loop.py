@@ -107,7 +107,7 @@ def train(
         model_config: its reading, max_padding and n_classes are replaced by what `config` and the classes say.
         into: the run folder to make.
         train_classes: a subset of the dataset's classes, in the order of the output layer; by default all.
-        teacher_cache: the folder of what teachers said, which trainings may share; by default one in `into`.
+        teacher_cache: the folder of cached teacher log-probabilities, which trainings may share; by default in `into`.
         resume: go on from the folder's last checkpoint; without one, start anew.
         command: the words of a command that trains the same, for environment.json, cards and reports.
         group: the processes that share each batch, all of which call this with the same arguments; the first of them
@@ -137,7 +137,7 @@ def train(
     train_indices, val_indices = (selection.select(data, split, label_map) for split in ("train", "val"))
     targets = None
     if config.teacher:
-        if config.unlabelled:
+        if config.other_class_fraction:
             train_indices = data.indices("train")
         precision = getattr(torch, config.precision)
         cache = folder / "teacher" if teacher_cache is None else expect_path(teacher_cache, "teacher_cache")
@@ -151,12 +151,12 @@ def train(
             device,
             group,
             pool=train_indices,
-            sees_views=config.n_views > 0,
+            sees_views=config.n_cached_epochs > 0,
         )
     teachers = tuple(targets.facts) if targets else ()
-    kin = targets.kin if targets else None
-    if not kin and config.augment != "none":
-        kin = augmentation.kin(data, train_indices, label_map)
+    candidates = targets.candidates if targets else None
+    if not candidates and config.augment != "none":
+        candidates = augmentation.mixup_candidates(data, train_indices, label_map)
     run = RunConfig(model_config, config, classes, runs.describe_data(data, classes), teachers)
 
     _check_size(model_config)
@@ -171,7 +171,7 @@ def train(
             reestimate_batchnorm(model, data, train_indices)
     model.precision = getattr(torch, config.precision)
     optimizer = optimizer_of(config, model)
-    averaged = copy.deepcopy(model).requires_grad_(False) if config.averaging else None
+    averaged = copy.deepcopy(model).requires_grad_(False) if config.ema_decay else None
     kept = averaged or model  # what is validated, saved and published
     state, resumed = group.first(lambda: _open(folder, run, model, optimizer, averaged, resume, command, group))
     group.share(
@@ -180,7 +180,7 @@ def train(
     shared_model = group.wrap(model)
     model.bn.group = group
     there = on_device(data, device)
-    feeder = Feeder(config, model_config, data, there, device, label_map, kin, group)
+    feeder = Feeder(config, model_config, data, there, device, label_map, candidates, group)
     watcher.on_start(state, resumed)
     saved_at = time.monotonic()
 
@@ -195,9 +195,11 @@ def train(
         order = epoch_batches(config, data.n_points[drawings], state.epoch)
         n_train, done = len(drawings), sum(map(len, order[: state.step]))
 
-        said = None
+        teacher_log_probs = None
         if targets:
-            said = targets.of(view(config, state.epoch), drawings, partial(_on_teacher, watcher, state, save))
+            teacher_log_probs = targets.of(
+                view(config, state.epoch), drawings, partial(_on_teacher, watcher, state, save)
+            )
         model.train()
         model.bn.train(config.normalization == "batch")
         losses = Losses(state, device, group)
@@ -208,7 +210,7 @@ def train(
                 statistics = [buffer.clone() for buffer in model.buffers()]
                 if group.size > 1:
                     torch.manual_seed(seed_of_step(config.seed, state.epoch, state.step, group.rank))
-                shares = feeder.shares(state, drawings, rows, said)
+                shares = feeder.shares(state, drawings, rows, teacher_log_probs)
                 own_loss = accumulate_gradients(config, shared_model, optimizer, shares, device, group)
                 losses.add(own_loss, len(rows))
                 for buffer, before in zip(model.buffers(), statistics, strict=True):
@@ -248,7 +250,7 @@ def train(
             "learning_rate": optimizer.learning_rate,
         }
         metrics = [*state.metrics, line]
-        best = runs.best_line(metrics, config.criterion)
+        best = runs.best_line(metrics, config.select_by)
         state = State(epoch=state.epoch + 1, best=best["val_top1"], best_epoch=best["epoch"], metrics=metrics)
         watcher.on_write()
         if group.rank == 0:
