@@ -39,7 +39,7 @@ STRONG = ["--recipe", "strong", "--optimizer", "adam", "--learning-rate", "0.003
 # What `default` was then: the options of the recipe `2020` with each drawing read to its own end.
 _PLAIN = (
     "--recipe default --optimizer adam --learning-rate 0.001 --batch-size 256 --initialization uniform "
-    "--normalization batch --schedule constant --warmup 0 --weight-decay 0 --clip-norm 0 --max-padding 100"
+    "--normalization batch --schedule constant --warmup 0 --weight-decay 0 --max-grad-norm 0 --max-padding 100"
 )
 
 
@@ -70,13 +70,13 @@ LABELS = (
     Row("no-stride", "no stride", "bipool_cv1_48_5_cv2_64_5_lay2_sz48"),
     Row("no-convolution", "no convolutions", "bipool_lay2_sz48"),
     Row("no-augmentation", "no augmentation", SMALL, "--augment none"),
-    Row("view", "geometric augmentation only", SMALL, "--augment view"),
-    Row("half", "half of the geometric magnitude", SMALL, "--view-strength 0.5"),
-    Row("spun", "a quarter rotated by any angle", SMALL, "--spin 0.25"),
+    Row("view", "geometric augmentation only", SMALL, "--augment geometric"),
+    Row("half", "half of the geometric magnitude", SMALL, "--augment-magnitude 0.5"),
+    Row("spun", "a quarter rotated by any angle", SMALL, "--random-rotation 0.25"),
     Row("uniform", "PyTorch's initial weights", SMALL, "--initialization uniform"),
     Row("batch", "batch norm on the points", SMALL, "--normalization batch"),
     Row("constant", "constant learning rate", SMALL, "--schedule constant"),
-    Row("no-average", "no EMA of the weights", SMALL, "--averaging 0"),
+    Row("no-average", "no EMA of the weights", SMALL, "--ema-decay 0"),
     Row("no-dropout", "no dropout", SMALL, "--dropout 0"),
     Row("no-smoothing", "no label smoothing", SMALL, "--label-smoothing 0"),
     Row("batch-256", "batches of 256", SMALL, "--batch-size 256"),
@@ -90,27 +90,30 @@ LABELS = (
 PRETRAINED = Row("all345-labels", "", SMALL)
 N_EPOCHS_PRETRAINED = 8
 # 100 categories, with teachers.
-N_VIEWS = 2
-TAUGHT = "--pretrained {pretrained} --teacher {better} {ours} --unlabelled 0.25 --view-strength 0.5"
+N_CACHED = 2
+TAUGHT = "--pretrained {pretrained} --teacher {better} {ours} --other-class-fraction 0.25 --augment-magnitude 0.5"
 TEACHERS = (
     Row("taught", "labels, two teachers, a quarter of other-class drawings", SMALL),
-    Row("far", "full geometric magnitude", SMALL, "--view-strength 1"),
+    Row("far", "full geometric magnitude", SMALL, "--augment-magnitude 1"),
     Row("one", "one teacher, of 2020", SMALL, "--teacher {better}"),
     Row("two", "two teachers, both of 2020", SMALL, "--teacher {better} {worse}"),
-    Row("own-words", "no other-class drawings", SMALL, "--unlabelled 0"),
-    Row("labels", "labels alone", SMALL, "--unlabelled 0 --teacher"),
-    Row("teachers-only", "teachers alone", SMALL, "--teacher-weight 1"),
-    Row("temperature", "distillation temperature 2", SMALL, "--teacher-temperature 2"),
+    Row("own-words", "no other-class drawings", SMALL, "--other-class-fraction 0"),
+    Row("labels", "labels alone", SMALL, "--other-class-fraction 0 --teacher"),
+    Row("teachers-only", "teachers alone", SMALL, "--distillation-weight 1"),
+    Row("temperature", "distillation temperature 2", SMALL, "--distillation-temperature 2"),
     Row("anew", "from random weights", SMALL, "--pretrained"),
-    Row("top1", "select the epoch by top-1", SMALL, "--criterion top1"),
+    Row("top1", "select the epoch by top-1", SMALL, "--select-by top1"),
 )
 # The same with the better teacher, for longer.
-N_VIEWS_LONG, N_EPOCHS_LONG = 6, 18
-TAUGHT_LONG = "--pretrained {pretrained} --teacher {better} --unlabelled 0.25 --view-strength 0.5 --spin 0.25"
+N_CACHED_LONG, N_EPOCHS_LONG = 6, 18
+TAUGHT_LONG = (
+    "--pretrained {pretrained} --teacher {better} --other-class-fraction 0.25 --augment-magnitude 0.5 "
+    "--random-rotation 0.25"
+)
 LONGER = (
     Row("long-spun", "one teacher, 18 epochs, a quarter rotated by any angle", SMALL),
-    Row("long", "no random rotation", SMALL, "--spin 0"),
-    Row("long-unfinished", "prefix truncation of two thirds", SMALL, "--unfinished 0.65"),
+    Row("long", "no random rotation", SMALL, "--random-rotation 0"),
+    Row("long-unfinished", "prefix truncation of two thirds", SMALL, "--prefix-truncation 0.65"),
     Row("long-muon", "Muon, batches of 256", SMALL, f"{_MUON} --batch-size 256"),
 )
 # Four epochs, labels alone.
@@ -147,10 +150,10 @@ def main() -> None:
     prepare(args.folder, kept, "--classes", str(WORDS), "--n-train", "420", "--n-val", "0", "--n-test", "80")
     prepare(args.folder, everything, "--fractions", "0.9", "0.05", "0.05", "--held-out", str(kept))
 
-    common: tuple[str, ...] = ("--train-classes", "classes2020", "--balance", "0.8", "--criterion", "balanced_loss")
-    common += ("--teacher-cache", str(args.into / "teacher"))
-    short = (*common, "--n-epochs", str(args.n_epochs_taught), "--n-views", str(N_VIEWS), *TAUGHT.split())
-    long = (*common, "--n-epochs", str(N_EPOCHS_LONG), "--n-views", str(N_VIEWS_LONG), *TAUGHT_LONG.split())
+    common: tuple[str, ...] = ("--train-classes", "classes2020", "--class-balance", "0.8")
+    common += ("--select-by", "balanced_loss", "--teacher-cache", str(args.into / "teacher"))
+    short = (*common, "--n-epochs", str(args.n_epochs_taught), "--n-cached-epochs", str(N_CACHED), *TAUGHT.split())
+    long = (*common, "--n-epochs", str(N_EPOCHS_LONG), "--n-cached-epochs", str(N_CACHED_LONG), *TAUGHT_LONG.split())
     labels = ("--n-epochs", str(args.n_epochs))
     if args.teachers:
         train(args, PRETRAINED, everything, ("--n-epochs", str(N_EPOCHS_PRETRAINED)))

@@ -183,7 +183,7 @@ class Train:
         self.name = "train, taught" if taught else "train"
 
     def command(self, into: Path) -> list[str]:
-        teacher = ["--teacher", str(self.work / "run"), "--n-views", "2"] if self.taught else []
+        teacher = ["--teacher", str(self.work / "run"), "--n-cached-epochs", "2"] if self.taught else []
         return ["train", MODEL, "--data", str(self.work / "data"), "--into", str(into), "--resume", *OPTIONS, *teacher]
 
     def check(self, into: Path) -> None:

@@ -21,20 +21,6 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if path.name != "cli.md")
 DOCUMENTS = [ROOT / "README.md", *PAGES]
 
-# Options by the names that the documents use, with those that they have until they are renamed.
-RENAMED = {
-    "--augment-magnitude": "--view-strength",
-    "--class-balance": "--balance",
-    "--distillation-temperature": "--teacher-temperature",
-    "--distillation-weight": "--teacher-weight",
-    "--grad-accum-steps": "--accumulate",
-    "--n-cached-epochs": "--n-views",
-    "--other-class-fraction": "--unlabelled",
-    "--prefix-truncation": "--unfinished",
-    "--random-rotation": "--spin",
-    "--select-by": "--criterion",
-}
-
 
 def blocks(path: Path, *languages: str) -> list[str]:
     """The code blocks of a document that are in one of some languages."""
@@ -87,7 +73,7 @@ def test_commands_of_a_document_have_the_options_that_it_uses(path: Path) -> Non
         f"{words[0]} {option}"
         for words in commands(path)
         for option in (word.partition("=")[0] for word in words if word.startswith("--"))
-        if not {option, RENAMED.get(option)} & options_of(words[0])
+        if option not in options_of(words[0])
     ]
     assert wrong == []
 

@@ -7,6 +7,7 @@ comes to without the interruption. The study has run two trials.
 
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 import quickstroke as qs
 from quickstroke.artifacts.runs import read_config
 from quickstroke.cli import main
+from quickstroke.config import former
 from quickstroke.drawings.synthetic import synthetic_drawings
 
 OLD = Path(__file__).resolve().parent / "golden" / "old_0_1_0"
@@ -176,5 +178,47 @@ def test_a_study_goes_on(old, go):
     words += ["--n-epochs", 1, "--device", "cpu", "--precision", "float32", "--batch-size", 8, "--learning-rate", 0.05]
     found = go(*words, "--resume", "--json")
     assert [trial["state"] for trial in found["trials"]] == ["complete"] * 3
-    assert found["trials"][0]["values"]["view_strength"] == before["train"]["view_strength"]
+    assert found["trials"][0]["values"]["augment_magnitude"] == before["train"]["view_strength"]
     assert "All trials" in (old / "study" / "study.md").read_text(encoding="utf-8")
+    # The third trial trains by the recipe that the two before it had, and the storage has its values by the same names.
+    first, third = (json.loads((old / f"study/trials/{n}/config.json").read_text())["train"] for n in (0, 2))
+    assert (third["optimizer"], third["schedule"], third["max_padding"]) == ("adam", "constant", 100)
+    assert (first["optimizer"], first["schedule"], first["max_padding"]) == ("adam", "constant", 100)
+    with sqlite3.connect(old / "study" / "study.db") as storage:
+        names = [row[0] for row in storage.execute("SELECT param_name FROM trial_params")]
+    assert sorted(names) == sorted(3 * ["accumulate", "balance", "clip_norm", "unfinished", "view_strength"])
+
+
+def test_a_trial_of_a_study_is_taken_up_with_its_values(old, go):
+    """An interrupted trial has values and a run already; with others it could not resume."""
+    with sqlite3.connect(old / "study" / "study.db") as storage:
+        storage.execute("UPDATE trials SET state = 'WAITING', datetime_complete = NULL WHERE number = 1")
+    config = json.loads((old / "study/trials/1/config.json").read_text(encoding="utf-8"))["train"]
+    words = ["tune", TINY, "--data", "data", "--into", "study", "--space", "space.toml", "--n-trials", 2]
+    words += ["--n-epochs", 1, "--device", "cpu", "--precision", "float32", "--batch-size", 8, "--learning-rate", 0.05]
+    trial = go(*words, "--resume", "--json")["trials"][1]
+    assert trial["state"] == "complete"
+    assert {key: config[then] for then, key in former.RENAMED.items() if key in trial["values"]} == trial["values"]
+
+
+def test_a_run_with_options_that_have_gone_opens_but_does_not_go_on(old, go, capsys):
+    path = old / "strong" / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["train"] |= {"label_odds": 5.0, "blend_across": 0.5}
+    path.write_text(json.dumps(config), encoding="utf-8")
+    assert go("evaluate", "strong", "--data", "data", "--split", "val", "--json")["n"] == 12
+    card_path = Path(go("publish", "strong", "--into", "anew", "--json")["path"]).with_suffix(".json")
+    training = json.loads(card_path.read_text(encoding="utf-8"))["training"]
+    assert (training["label_odds"], training["blend_across"]) == (5.0, 0.5)
+    for source in ("strong", card_path.with_suffix(".model")):
+        go("report", source, "--data", "data", "--into", "told.md")
+        text = (old / "told.md").read_text(encoding="utf-8")
+        assert "options that quickstroke does not have any more: `blend_across` = 0.5, `label_odds` = 5.0." in text
+    capsys.readouterr()
+    assert main(["train", STUDENT, "--data", "data", "--into", "strong", "--resume"]) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "strong: was trained with blend_across = 0.5, label_odds = 5.0, which this version does not have" in told
+    metrics_path = old / "strong" / "metrics.jsonl"
+    metrics_path.write_text(3 * metrics_path.read_text(encoding="utf-8"), encoding="utf-8")
+    assert main(["rerun", "strong", "--into", "again"]) == 2 and not (old / "again").exists()
+    assert "strong: was trained with blend_across = 0.5" in capsys.readouterr().err

@@ -578,27 +578,37 @@ def test_options_without_effect_are_told(run, trained, dataset, binary_folder, t
     into = tmp_path / "patient"
     patient = run("train", MODEL, "--data", dataset.path, "--into", into, "--n-epochs", 1, "--patience", 5)
     assert patient.code == 0 and "--patience 5 has no effect in 1 epochs" in patient.err
-    changes = ("--view-strength", 0.5, "--spin", 0.1, "--unfinished", 0.5)
+    changes = ("--augment-magnitude", 0.5, "--random-rotation", 0.1, "--prefix-truncation", 0.5)
     still = run("train", MODEL, "--data", dataset.path, "--into", f"{into}2", "--n-epochs", 1, *changes)
-    assert still.code == 0 and "--view-strength has no effect with --augment none" in still.err
-    assert "--spin has no effect with --augment none" in still.err
-    assert "--unfinished has no effect with --augment none" in still.err
+    assert still.code == 0 and "--augment-magnitude has no effect with --augment none" in still.err
+    assert "--random-rotation has no effect with --augment none" in still.err
+    assert "--prefix-truncation has no effect with --augment none" in still.err
     views = run(
-        "train", MODEL, "--data", dataset.path, "--into", f"{into}3", "--n-epochs", 1, "--augment", "view", *changes
+        "train",
+        MODEL,
+        "--data",
+        dataset.path,
+        "--into",
+        f"{into}3",
+        "--n-epochs",
+        1,
+        "--augment",
+        "geometric",
+        *changes,
     )
     assert views.code == 0 and views.err.count("has no effect") == 1
-    alone = ("--teacher-weight", 1, "--label-odds", 5, "--teacher-temperature", 2, "--n-views", 3)
+    alone = ("--distillation-weight", 1, "--distillation-temperature", 2, "--n-cached-epochs", 3)
     labels = run("train", MODEL, "--data", dataset.path, "--into", f"{into}4", "--n-epochs", 1, *alone)
     told = [line for line in labels.err.splitlines() if "has no effect without --teacher" in line]
-    assert labels.code == 0 and len(told) == 4
+    assert labels.code == 0 and len(told) == 3
     as_in_2020 = ("--recipe", "2020", "--dropout", 0.5, "--teacher-cache", tmp_path / "cache")
     seed = run("train", MODEL, "--data", dataset.path, "--into", f"{into}5", "--n-epochs", 1, *as_in_2020)
     assert seed.code == 0 and "--dropout" not in seed.err
     assert "--teacher-cache has no effect without --teacher" in seed.err
-    assert "--unfinished has no effect with --augment view" in views.err
-    all_words = ("--teacher", trained, "--unlabelled", 0.5)
+    assert "--prefix-truncation has no effect with --augment geometric" in views.err
+    all_words = ("--teacher", trained, "--other-class-fraction", 0.5)
     taught = run("train", MODEL, "--data", dataset.path, "--into", f"{into}6", "--n-epochs", 1, *all_words)
-    assert f"--unlabelled has no effect: no drawing of {dataset.path} has another word" in taught.err
+    assert f"--other-class-fraction has no effect: no drawing of {dataset.path} has another word" in taught.err
 
 
 DAMAGES: dict[str, dict[str, Any]] = {
@@ -782,6 +792,16 @@ def test_a_former_recipe_is_told_its_name_of_today(run, dataset, tmp_path, forme
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("command", ["train", "tune"])
+def test_a_former_option_is_told_its_name_of_today(run, dataset, tmp_path, command):
+    start = (command, MODEL, "--data", dataset.path, "--into", tmp_path / "run")
+    one_line(run(*start, "--clip-norm", 0.5), "--clip-norm: is --max-grad-norm now")
+    one_line(run(*start, "--n_views=2"), "--n_views: is --n-cached-epochs now")
+    one_line(run(*start, "--augment", "view"), "--augment: augment 'view' is 'geometric' now")
+    one_line(run(*start, "--label-odds=5"), "--label-odds: label_odds is no option any more")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_former_recipe_in_a_file_has_its_values_of_then(run, dataset, tmp_path):
     config = tmp_path / "run.toml"
     config.write_text('recipe = "seed"\nn_epochs = 1\n')
@@ -820,7 +840,7 @@ def test_another_recipe_than_the_files_brings_its_own_options(run, dataset, tmp_
 def taught(dataset: PreparedDataset, trained: Path, tmp_path_factory) -> Path:
     """A run of the recipe `strong` with a teacher."""
     folder = tmp_path_factory.mktemp("runs") / "taught"
-    options = ["--recipe", "strong", "--n-epochs", "2", "--teacher", str(trained), "--n-views", "1"]
+    options = ["--recipe", "strong", "--n-epochs", "2", "--teacher", str(trained), "--n-cached-epochs", "1"]
     assert main(["train", POOL_MODEL, "--data", str(dataset.path), "--into", str(folder), *options]) == 0
     return folder
 
@@ -859,8 +879,8 @@ def test_trainings_share_a_folder_of_what_teachers_said(run, dataset, trained, t
 def test_bad_teachers_and_weights_to_begin_with(run, dataset, trained, tmp_path):
     start = ("train", MODEL, "--data", dataset.path, "--into", tmp_path / "run", "--n-epochs", 1)
     one_line(run(*start, "--teacher", tmp_path / "no.model"), "no.model", "no such model file")
-    one_line(run(*start, "--unlabelled", 0.5), "unlabelled needs a teacher")
-    one_line(run(*start, "--teacher-weight", 2), "teacher_weight should be from 0 to 1")
+    one_line(run(*start, "--other-class-fraction", 0.5), "other_class_fraction needs a teacher")
+    one_line(run(*start, "--distillation-weight", 2), "distillation_weight should be from 0 to 1")
     one_line(run(*start, "--pretrained", tmp_path / "no.model"), "no.model")
     for option in ("--pretrained", "--teacher"):
         one_line(run(*start, option, "nope"), "nope: neither a .model file, a run folder nor a model published")

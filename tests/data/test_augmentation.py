@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from quickstroke.config.model import Preprocessing
 from quickstroke.data import batches
-from quickstroke.data.augmentation import STROKES, Augmentation, are_across, gather, kin, seeds
+from quickstroke.data.augmentation import STROKES, Augmentation, gather, mixup_candidates, seeds
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.memory import MemoryDataset
 from quickstroke.data.points import to_points
@@ -22,7 +22,7 @@ Strokes = list[NDArray[np.uint8]]
 Points = NDArray[np.float32]
 
 NAMES = tuple(field.name for field in fields(Augmentation))
-VIEW = ("blend", "turn", "shear", "stretch", "loosen", "wave", "jitter", "spin", "blend_across")
+VIEW = ("mixup", "rotation", "shear", "aspect_jitter", "stroke_jitter", "elastic", "point_jitter", "random_rotation")
 PREPROCESSINGS = get_args(Preprocessing)
 # A stroke from corner to corner: the bounding box is the same whatever happens inside it.
 DIAGONAL = np.array([[0, 0], [255, 255]], np.uint8)
@@ -93,7 +93,7 @@ def test_a_drawing_depends_on_its_own_seeds_alone(with_strokes: bool, drawings: 
 
     def gathered(order: NDArray[np.int64]) -> tuple[Points, NDArray[np.int64]]:
         own = stroke_seeds[order] if with_strokes else None
-        change = replace(STROKES, spin=0.3, unfinished=0.3)
+        change = replace(STROKES, random_rotation=0.3, prefix_truncation=0.3)
         return gather(data, order, view_seeds[order], own, change, 30, "pos5")
 
     order = np.random.default_rng(seed).permutation(n)
@@ -149,7 +149,7 @@ def test_a_view_does_not_depend_on_the_seeds_of_strokes(dataset: PreparedDataset
 
 def test_the_way_of_drawing_does_not_depend_on_the_seeds_of_views(dataset: PreparedDataset) -> None:
     indices, stroke_seeds = np.arange(40), words(40, 1)
-    change = replace(STROKES, unfinished=0.3, **dict.fromkeys(VIEW, 0.0))
+    change = replace(STROKES, prefix_truncation=0.3, **dict.fromkeys(VIEW, 0.0))
     one, other = (gather(dataset, indices, words(40, k), stroke_seeds, change, 100, "pos5")[0] for k in (2, 3))
     assert np.array_equal(one, other)
 
@@ -185,7 +185,7 @@ def test_neighbours_are_changed_independently() -> None:
 @given(strokes=any_strokes, seed=any_seed)
 def test_mirrored_is_left_for_right(strokes: Strokes, seed: int) -> None:
     mirrored = [np.column_stack([255 - stroke[:, 0], stroke[:, 1]]) for stroke in strokes]
-    assert near(changed(strokes, seed, mirror=1.0), to_points(mirrored, 1000, "pos5"))
+    assert near(changed(strokes, seed, horizontal_flip=1.0), to_points(mirrored, 1000, "pos5"))
 
 
 def matrix_of(strokes: Strokes, seed: int, **changes: float) -> NDArray[np.float64]:
@@ -198,7 +198,7 @@ def matrix_of(strokes: Strokes, seed: int, **changes: float) -> NDArray[np.float
 
 
 def angle_of(seed: int) -> float:
-    a = matrix_of(HOUSE, seed, turn=0.1)
+    a = matrix_of(HOUSE, seed, rotation=0.1)
     return float(np.arctan2(a[1, 0], a[0, 0]))
 
 
@@ -207,7 +207,7 @@ HOUSE: Strokes = [np.array([[0, 90], [10, 255], [200, 240], [210, 100], [0, 90]]
 
 @pytest.mark.parametrize("seed", range(9))
 def test_turned_keeps_angles(seed: int) -> None:
-    a = matrix_of(HOUSE, seed, turn=0.3)
+    a = matrix_of(HOUSE, seed, rotation=0.3)
     assert np.allclose(a.T @ a, np.eye(2) * (a.T @ a)[0, 0], atol=1e-5)
     assert np.linalg.det(a) > 0 and abs(a[0, 1]) > 1e-4
 
@@ -215,12 +215,12 @@ def test_turned_keeps_angles(seed: int) -> None:
 def test_spun_is_turned_by_any_angle() -> None:
     quarters = set()
     for seed in range(40):
-        a = matrix_of(HOUSE, seed, spin=1.0)
+        a = matrix_of(HOUSE, seed, random_rotation=1.0)
         assert np.allclose(a.T @ a, np.eye(2) * (a.T @ a)[0, 0], atol=1e-5) and np.linalg.det(a) > 0
         quarters.add(int(np.arctan2(a[1, 0], a[0, 0]) // (np.pi / 2)))
     assert quarters == {-2, -1, 0, 1}
     # Some of them are; the others stay as they are.
-    kept = [np.allclose(matrix_of(HOUSE, seed, spin=0.5), np.eye(2), atol=1e-5) for seed in range(40)]
+    kept = [np.allclose(matrix_of(HOUSE, seed, random_rotation=0.5), np.eye(2), atol=1e-5) for seed in range(40)]
     assert 10 <= sum(kept) <= 30
 
 
@@ -233,7 +233,7 @@ def test_sheared_keeps_heights(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(9))
 def test_stretched_keeps_both_axes(seed: int) -> None:
-    a = matrix_of(HOUSE, seed, stretch=0.3)
+    a = matrix_of(HOUSE, seed, aspect_jitter=0.3)
     assert np.allclose([a[0, 1], a[1, 0]], 0, atol=1e-5)
     assert abs(np.log(a[0, 0] / a[1, 1])) > 1e-4
 
@@ -241,7 +241,7 @@ def test_stretched_keeps_both_axes(seed: int) -> None:
 def test_stretch_is_the_deviation_of_the_logarithm_of_width_over_height() -> None:
     ratios = []
     for seed in range(400):
-        a = matrix_of(HOUSE, seed * 7919, stretch=0.2)
+        a = matrix_of(HOUSE, seed * 7919, aspect_jitter=0.2)
         ratios.append(np.log(a[0, 0] / a[1, 1]))
     assert np.std(ratios) == pytest.approx(0.2, rel=0.15)
     assert np.mean(ratios) == pytest.approx(0, abs=0.03)
@@ -250,7 +250,7 @@ def test_stretch_is_the_deviation_of_the_logarithm_of_width_over_height() -> Non
 @pytest.mark.parametrize("seed", range(9))
 def test_loosened_strokes_keep_their_shapes(seed: int) -> None:
     strokes = [HOUSE[0], np.array([[40, 120], [90, 200], [120, 130], [60, 110]], np.uint8)]
-    new, old = placed(changed(strokes, seed, loosen=0.1)), places(strokes)
+    new, old = placed(changed(strokes, seed, stroke_jitter=0.1)), places(strokes)
     sizes = []
     for ours, theirs in zip(new, old, strict=True):
         ours, theirs = ours - ours.mean(axis=0), theirs - theirs.mean(axis=0)
@@ -264,7 +264,7 @@ def test_loosened_strokes_keep_their_shapes(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(9))
 def test_a_wave_bends_places_not_points(seed: int) -> None:
     line = np.column_stack([np.arange(0, 256, 5), np.arange(0, 256, 5)]).astype(np.uint8)
-    points = changed([line, line], seed, wave=0.05)
+    points = changed([line, line], seed, elastic=0.05)
     there, again = placed(points)
     assert near(there, again)
     assert np.abs(there - line / 255 + 0.5).max() > 1e-3
@@ -275,7 +275,7 @@ def test_a_wave_bends_places_not_points(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(9))
 def test_jitter_moves_each_point_a_little(seed: int) -> None:
     stroke = np.array([[50, 60]] * 40, np.uint8)
-    new = changed([DIAGONAL, stroke], seed, jitter=0.01)[2:, 2:4]
+    new = changed([DIAGONAL, stroke], seed, point_jitter=0.01)[2:, 2:4]
     old = to_points([DIAGONAL, stroke], preprocessing="pos5")[2:, 2:4]
     moved = np.abs(new - old)
     assert 0 < moved.max() < 3.5 * 0.01 * 2.1  # the corners have moved, too
@@ -307,8 +307,8 @@ def test_points_are_left_out_at_most_as_often_as_asked() -> None:
 def blended(strokes: Strokes, other: Strokes, seed: int) -> list[Any]:
     """The places of a drawing that is blended with another one, stroke by stroke."""
     data, own = memory(strokes, other), np.array([seed], np.uint64)
-    whom = kin(data, np.array([1]), np.array([0]))
-    points, _ = gather(data, np.array([0]), own, None, Augmentation(blend=1.0), 1000, "pos5", whom)
+    whom = mixup_candidates(data, np.array([1]), np.array([0]))
+    points, _ = gather(data, np.array([0]), own, None, Augmentation(mixup=1.0), 1000, "pos5", whom)
     return placed(points[0])
 
 
@@ -367,73 +367,56 @@ def test_each_stroke_goes_a_part_of_the_way_of_its_own_all_its_points_alike() ->
 def test_the_most_similar_of_four_is_the_one_to_blend_with() -> None:
     similar, other = [SQUARE, BEND + np.array([0, 8], np.uint8)], [BEND // 4, SQUARE // 3]
     data = memory([SQUARE, BEND], similar, other, other, other)
-    whom = kin(data, np.arange(1, 5), np.array([0]))
+    whom = mixup_candidates(data, np.arange(1, 5), np.array([0]))
     same = np.concatenate(places([SQUARE, BEND]))
     near_ones = 0
     for seed in range(500):
         own = np.array([seed * 7919], np.uint64)
-        points, _ = gather(data, np.array([0]), own, None, Augmentation(blend=1.0), 1000, "pos5", whom)
+        points, _ = gather(data, np.array([0]), own, None, Augmentation(mixup=1.0), 1000, "pos5", whom)
         near_ones += bool(np.abs(np.concatenate(placed(points[0])) - same).max() < 0.04)
     assert near_ones / 500 == pytest.approx(1 - 0.75**4, abs=0.07)
 
 
 def test_of_few_kin_a_drawing_may_find_itself_alone() -> None:
     data = memory([SQUARE, BEND], HOUSE)
-    whom = kin(data, np.array([0]), np.array([0]))
+    whom = mixup_candidates(data, np.array([0]), np.array([0]))
     own = np.array([7], np.uint64)
-    points, _ = gather(data, np.array([0]), own, None, Augmentation(blend=1.0), 1000, "pos5", whom)
+    points, _ = gather(data, np.array([0]), own, None, Augmentation(mixup=1.0), 1000, "pos5", whom)
     assert near(np.concatenate(placed(points[0])), np.concatenate(places([SQUARE, BEND])))
 
 
 def test_kin_of_unsorted_labels_are_sorted_by_class() -> None:
     data = memory([SQUARE], [BEND], [SQUARE], [BEND])
     data.labels[:] = [1, 0, 1, 0]
-    order, begins, ends = kin(data, np.arange(4), np.array([0, 1]))
+    order, begins, ends = mixup_candidates(data, np.arange(4), np.array([0, 1]))
     assert [order[begin:end].tolist() for begin, end in zip(begins, ends, strict=True)] == [[1, 3], [0, 2]]
 
 
-def test_so_many_are_blended() -> None:
+def test_so_many_are_mixed() -> None:
     data, whom = memory([SQUARE, BEND], [BEND, BEND + 40]), None
     same = places([SQUARE, BEND])
-    whom = kin(data, np.array([1]), np.array([0]))
+    whom = mixup_candidates(data, np.array([1]), np.array([0]))
     often = 0
     for seed in range(500):
         own = np.array([seed * 7919], np.uint64)
-        points, _ = gather(data, np.array([0]), own, None, Augmentation(blend=0.3), 1000, "pos5", whom)
+        points, _ = gather(data, np.array([0]), own, None, Augmentation(mixup=0.3), 1000, "pos5", whom)
         often += not near(np.concatenate(placed(points[0])), np.concatenate(same))
     assert often / 500 == pytest.approx(0.3, abs=0.07)
 
 
-def test_kin_are_drawings_of_ones_own_class_and_for_unknown_classes_all(dataset: PreparedDataset) -> None:
+def test_mixup_candidates_are_drawings_of_ones_own_class_and_for_unknown_classes_all(dataset: PreparedDataset) -> None:
     trained = dataset.indices("train")
-    order, begins, ends = kin(dataset, trained, np.array([1, -1, 0]))
+    order, begins, ends = mixup_candidates(dataset, trained, np.array([1, -1, 0]))
     for label in (0, 2):
         own = order[begins[label] : ends[label]]
         assert sorted(own) == trained[dataset.labels[trained] == label].tolist()
     assert sorted(order[begins[1] : ends[1]]) == trained.tolist()
 
 
-def test_some_blends_are_with_a_drawing_of_any_category() -> None:
-    data = memory([SQUARE, BEND], [BEND, BEND + 40])
-    data.labels[:] = [0, 1]
-    whom = kin(data, np.arange(2), np.array([0, 1]))  # of its own category there is none but itself
-    change, own = Augmentation(blend=0.6, blend_across=0.5), words(2000, 3)
-    same, across = np.concatenate(places([SQUARE, BEND])), are_across(own, change)
-    moved = np.zeros(2000, bool)
-    for k in range(2000):
-        points, _ = gather(data, np.array([0]), own[k : k + 1], None, change, 1000, "pos5", whom)
-        moved[k] = not near(np.concatenate(placed(points[0])), same)
-    assert across.mean() == pytest.approx(0.3, abs=0.04)
-    assert not moved[~across].any()
-    # One in sixteen finds itself four times.
-    assert moved[across].mean() == pytest.approx(15 / 16, abs=0.04)
-    assert not are_across(own, Augmentation(blend=0.6)).any()
-
-
-def test_without_kin_nothing_is_blended(dataset: PreparedDataset) -> None:
+def test_without_candidates_there_is_no_mixup(dataset: PreparedDataset) -> None:
     indices, own = np.arange(40), words(40, 1)
     plain = gather(dataset, indices, own, None, Augmentation(), 100, "pos5")[0]
-    assert np.array_equal(gather(dataset, indices, own, None, Augmentation(blend=1.0), 100, "pos5")[0], plain)
+    assert np.array_equal(gather(dataset, indices, own, None, Augmentation(mixup=1.0), 100, "pos5")[0], plain)
 
 
 # --- each change alone: of strokes
@@ -549,7 +532,7 @@ def test_retraced_strokes_come_once_more_and_nearly_where_they_were() -> None:
 @settings(deadline=None)
 @given(strokes=any_strokes, seed=any_seed)
 def test_unfinished_is_the_first_points(strokes: Strokes, seed: int) -> None:
-    new = changed(strokes, seed, unfinished=1.0)
+    new = changed(strokes, seed, prefix_truncation=1.0)
     n, left = sum(map(len, strokes)), len(new)
     assert np.ceil(0.25 * n) <= left <= np.ceil(0.8 * n)
     first = []
@@ -564,7 +547,7 @@ def test_askew_turns_and_stretches_about_so_much() -> None:
     corner = [np.array([[100, 0], [0, 0], [0, 100]], np.uint8)]
     angles, logarithms = [], []
     for seed in range(400):
-        (stroke,) = placed(changed(corner, seed * 7919, askew=0.2))
+        (stroke,) = placed(changed(corner, seed * 7919, affine_jitter=0.2))
         across, down = stroke[0] - stroke[1], stroke[2] - stroke[1]
         assert abs(across @ down) < 1e-6
         angles.append(np.arctan2(across[1], across[0]))
@@ -576,7 +559,7 @@ def test_askew_turns_and_stretches_about_so_much() -> None:
 def test_a_trembling_hand_draws_the_same_strokes_roughly() -> None:
     strokes, sizes = numbered(4), []
     for seed in range(200):
-        new = placed(changed(strokes, seed * 7919, tremble=1.0))
+        new = placed(changed(strokes, seed * 7919, pen_noise=1.0))
         for ours, theirs in zip(new, places(strokes), strict=True):
             at = np.linspace(0, 1, 100)[:, None, None]
             line = (theirs[:-1] + at * np.diff(theirs, axis=0)).reshape(-1, 2)
@@ -588,11 +571,13 @@ def test_a_trembling_hand_draws_the_same_strokes_roughly() -> None:
 
 def test_a_dot_trembles_to_two_points_of_one_stroke() -> None:
     for seed in range(20):
-        (stroke,) = placed(changed([np.array([[7, 9]], np.uint8)], seed * 7919, tremble=1.0))
+        (stroke,) = placed(changed([np.array([[7, 9]], np.uint8)], seed * 7919, pen_noise=1.0))
         assert len(stroke) == 2 and not stroke.any()
 
 
-@pytest.mark.parametrize("name", ["mirror", "reorder", "backwards", "drop_stroke", "unfinished", "tremble"])
+@pytest.mark.parametrize(
+    "name", ["horizontal_flip", "reorder", "backwards", "drop_stroke", "prefix_truncation", "pen_noise"]
+)
 def test_what_has_a_probability_happens_so_often(name: str) -> None:
     strokes = numbered(9)
     same = to_points(strokes, 1000, "pos5")
@@ -610,22 +595,24 @@ def test_impossible_value_is_refused_by_its_key(name: str, value: Any) -> None:
         Augmentation(**{name: value})
 
 
-def test_parameters_are_the_values_in_order() -> None:
+def test_parameters_have_the_names_of_the_values() -> None:
     values = [round(0.01 * k, 2) for k in range(1, len(NAMES) + 1)]
-    assert Augmentation(**dict(zip(NAMES, values, strict=True))).parameters.tolist() == values
-    assert not Augmentation().parameters.any()
-    assert [name for name in NAMES if not getattr(STROKES, name)] == ["spin", "blend_across", "unfinished"]
-    assert Augmentation(**dict(zip(NAMES, values, strict=True))).of_view == values[: len(VIEW)]
+    parameters = Augmentation(**dict(zip(NAMES, values, strict=True))).parameters
+    assert parameters._asdict() == dict(zip(NAMES, values, strict=True))
+    assert {type(value) for value in Augmentation(mixup=1).parameters} == {float}
+    assert not any(Augmentation().parameters)
+    assert [name for name in NAMES if not getattr(STROKES, name)] == ["random_rotation", "prefix_truncation"]
+    assert Augmentation(**dict(zip(NAMES, values, strict=True))).geometric == values[: len(VIEW)]
     assert NAMES[: len(VIEW)] == VIEW
 
 
-def test_strength_is_of_what_a_view_does_alone() -> None:
-    change = replace(STROKES, spin=0.3, blend_across=0.2)
-    half = change.with_view(0.5)
-    assert half.of_view == [STROKES.blend, *(0.5 * value for value in STROKES.of_view[1:-2]), 0.3, 0.2]
+def test_magnitude_is_of_the_geometric_augmentation_alone() -> None:
+    change = replace(STROKES, random_rotation=0.3)
+    half = change.scaled(0.5)
+    assert half.geometric == [STROKES.mixup, *(0.5 * value for value in STROKES.geometric[1:-1]), 0.3]
     changed = {name for name in NAMES if getattr(half, name) != getattr(change, name)}
-    assert changed == set(VIEW) - {"blend", "spin", "blend_across"}
-    assert change.with_view(1.0) == change
+    assert changed == set(VIEW) - {"mixup", "random_rotation"}
+    assert change.scaled(1.0) == change
 
 
 def test_a_corner_is_never_left_out() -> None:

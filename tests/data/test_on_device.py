@@ -91,7 +91,7 @@ def test_only_a_gpu_with_room_gets_a_dataset(dataset, monkeypatch):
 
 
 def test_a_training_is_the_same_that_way(dataset, tmp_path, request):
-    config = replace(CONFIG, clip_norm=0.5, averaging=0.9)
+    config = replace(CONFIG, max_grad_norm=0.5, ema_decay=0.9)
     train(MODEL, config, dataset, tmp_path / "usual")
     request.getfixturevalue("as_on_a_gpu")
     train(MODEL, config, dataset, tmp_path / "there")
@@ -129,7 +129,7 @@ def broken_at(monkeypatch, n):
 
 @pytest.mark.parametrize("n", [1, 3, 5, 8])
 def test_a_loss_that_is_read_late_is_found_where_it_was(dataset, tmp_path, as_on_a_gpu, monkeypatch, n):
-    config = replace(CONFIG, averaging=0.9)
+    config = replace(CONFIG, ema_decay=0.9)
     asked = iter(range(1, 100))
     if n > 1:
         with pytest.raises(Interrupted):
@@ -177,7 +177,7 @@ def test_the_device_of_these_tests_refuses_to_be_waited_for():
 )
 def test_a_step_waits_for_nothing(dataset, tmp_path, name, normalization, optimizer):
     """All that is done between two settlings, on tensors that have no numbers to wait for."""
-    config = replace(CONFIG, optimizer=optimizer, clip_norm=1.0, averaging=0.9, dropout=0.1, weight_decay=0.01)
+    config = replace(CONFIG, optimizer=optimizer, max_grad_norm=1.0, ema_decay=0.9, dropout=0.1, weight_decay=0.01)
     model_config = replace(ModelConfig.from_name(name), n_classes=3, reading="length-aware", max_padding=30)
     model = StrokeClassifier(model_config, 0.1).to(META).train()
     model.bn.train(normalization == "batch")
@@ -185,8 +185,8 @@ def test_a_step_waits_for_nothing(dataset, tmp_path, name, normalization, optimi
     state, there, drawings = State(), DeviceData(dataset, META), dataset.indices("train")
     losses = step.Losses(state, META, ALONE)
     label_map = dataset.label_map(dataset.classes)
-    kin = augmentation.kin(dataset, drawings, label_map)
-    feeder = feed.Feeder(config, model_config, dataset, there, META, label_map, kin, ALONE)
+    candidates = augmentation.mixup_candidates(dataset, drawings, label_map)
+    feeder = feed.Feeder(config, model_config, dataset, there, META, label_map, candidates, ALONE)
     for places in np.arange(48).reshape(3, 16):
         shares = feeder.shares(state, drawings, places, None)
         losses.add(step.accumulate_gradients(config, model, optimizer, shares, META, ALONE), 16)

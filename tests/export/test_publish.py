@@ -59,7 +59,7 @@ def test_the_command_writes_what_python_does(trained, tmp_path, capsys):
 def test_what_was_traded_is_measured_as_the_run_selected(trained, dataset, tmp_path, select_by):
     run = shutil.copytree(trained, tmp_path / "run")
     config = json.loads((run / "config.json").read_text())
-    config["train"]["criterion"] = select_by
+    config["train"]["select_by"] = select_by
     (run / "config.json").write_text(json.dumps(config))
     said = publish(str(run), str(tmp_path / "set")).calibration
     assert said is not None and said["select_by"] == select_by and said["temperature"] > 2

@@ -24,7 +24,7 @@ from quickstroke.errors import ConfigError, QuickstrokeError, WeightsError
 from quickstroke.models import statistics
 from quickstroke.models.classifier import StrokeClassifier
 from quickstroke.training import distillation
-from quickstroke.training.distillation import Targets, open_targets, seeds_of_views, soften
+from quickstroke.training.distillation import Targets, mix_targets, open_targets, seeds_of_views
 from quickstroke.utils.files import sha256_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -88,9 +88,9 @@ def probabilities(loaded: LoadedModel, data: PreparedDataset, indices: NDArray[n
     return loaded.probabilities(batch.points, batch.lengths)
 
 
-def near(said: NDArray[np.float16], theirs: Any) -> bool:
+def near(log_probs: NDArray[np.float16], theirs: Any) -> bool:
     """Whether logarithms are of these probabilities, to the rounding of 16 bits."""
-    return np.allclose(np.exp(said.astype(float)), theirs, rtol=2e-3, atol=1e-5)
+    return np.allclose(np.exp(log_probs.astype(float)), theirs, rtol=2e-3, atol=1e-5)
 
 
 def no_asking(n: int) -> None:
@@ -101,7 +101,7 @@ def no_asking(n: int) -> None:
 
 
 @st.composite
-def said(draw: st.DrawFn) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
+def log_probs(draw: st.DrawFn) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
     """Logarithms of probabilities (B, K), and labels (B,), some of them -1."""
     n, k = draw(st.integers(1, 6)), draw(st.integers(1, 5))
     raw = draw(hnp.arrays(np.float64, (n, k), elements=st.floats(0.001, 1)))
@@ -111,62 +111,45 @@ def said(draw: st.DrawFn) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
 
 @settings(deadline=None)
 @given(
-    said=said(),
+    taught=log_probs(),
     weight=st.floats(0, 1),
-    odds=st.floats(0.1, 100),
     temperature=st.floats(0.5, 5),
     smoothing=st.floats(0, 0.9),
 )
 def test_targets_are_a_mixture_of_teacher_and_label(
-    said: tuple[NDArray[np.float16], NDArray[np.int64]],
+    taught: tuple[NDArray[np.float16], NDArray[np.int64]],
     weight: float,
-    odds: float,
     temperature: float,
     smoothing: float,
 ) -> None:
-    logarithms, labels = said
-    targets = soften(logarithms, labels, weight, odds, temperature, smoothing)
+    logarithms, labels = taught
+    targets = mix_targets(logarithms, labels, weight, temperature, smoothing)
     assert targets.dtype == torch.float32
     np.testing.assert_allclose(targets.sum(1), 1, rtol=1e-5)
     for row, label, target in zip(logarithms.astype(float), labels, targets, strict=True):
         teacher = np.exp(row / temperature) / np.exp(row / temperature).sum()
         truth = np.eye(len(row))[label] * (1 - smoothing) + smoothing / len(row)
-        if label >= 0 and len(row) > 1:
-            others = 1 - teacher[label]
-            believed = odds * teacher[label] / others
-            teacher *= (1 - believed / (1 + believed)) / others
-            teacher[label] = believed / (1 + believed)
         expected = teacher if label < 0 else weight * teacher + (1 - weight) * truth
         np.testing.assert_allclose(target, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_targets_do_not_change_what_teachers_said() -> None:
-    said = np.log(np.array([[0.5, 0.5], [0.25, 0.75]])).astype(np.float16)
-    before = said.copy()
-    soften(said, np.array([0, -1]), 0.5, 10.0, 2.0, 0.1)
-    assert np.array_equal(said, before)
+def test_targets_do_not_change_the_log_probabilities() -> None:
+    log_probs = np.log(np.array([[0.5, 0.5], [0.25, 0.75]])).astype(np.float16)
+    before = log_probs.copy()
+    mix_targets(log_probs, np.array([0, -1]), 0.5, 2.0, 0.1)
+    assert np.array_equal(log_probs, before)
 
 
 def test_above_a_temperature_of_one_targets_say_more_of_the_rest() -> None:
-    said, labels = np.log(np.array([[0.9, 0.09, 0.01]])).astype(np.float16), np.array([-1])
-    sharp, plain, soft = (soften(said, labels, 1.0, 1.0, t, 0.0)[0].tolist() for t in (0.5, 1.0, 3.0))
+    log_probs, labels = np.log(np.array([[0.9, 0.09, 0.01]])).astype(np.float16), np.array([-1])
+    sharp, plain, soft = (mix_targets(log_probs, labels, 1.0, t, 0.0)[0].tolist() for t in (0.5, 1.0, 3.0))
     assert sharp[0] > plain[0] > soft[0] > soft[1] > soft[2] > plain[2] > sharp[2]
 
 
 def test_a_high_temperature_brings_up_what_is_all_but_impossible() -> None:
-    said, labels = np.array([[0.0, -18.0, -24.0]], np.float16), np.array([-1])
-    target = soften(said, labels, 1.0, 1.0, 6.0, 0.0)[0].numpy()
+    log_probs, labels = np.array([[0.0, -18.0, -24.0]], np.float16), np.array([-1])
+    target = mix_targets(log_probs, labels, 1.0, 6.0, 0.0)[0].numpy()
     np.testing.assert_allclose(target, np.exp([0, -3, -4]) / np.exp([0, -3, -4]).sum(), rtol=1e-5)
-
-
-def test_odds_of_a_label_settle_a_doubt_and_leave_certainty() -> None:
-    half = np.log(0.5)
-    said = np.array([[half, half], [np.log(0.999), np.log(0.001)], [half, half], [0, -np.inf]], np.float16)
-    doubt, sure, unknown, certain = soften(said, np.array([1, 1, -1, 1]), 1.0, 10.0, 1.0, 0.0).tolist()
-    assert doubt == pytest.approx([1 / 11, 10 / 11])
-    assert sure == pytest.approx([0.99, 0.01], abs=1e-3)
-    assert unknown == [0.5, 0.5]
-    assert certain == [1, 0]
 
 
 # --- what teachers say
@@ -339,9 +322,9 @@ def test_a_view_is_the_augmented_drawings_whatever_goes_together(
 ) -> None:
     targets = opened(publish(), change=STROKES)
     pool = dataset.indices("train")
-    whom = augmentation.kin(dataset, pool, np.arange(3))
+    candidates = augmentation.mixup_candidates(dataset, pool, np.arange(3))
     points, lengths = augmentation.gather(
-        dataset, pool, seeds_of_views(3, np.arange(120)), None, STROKES, 100, "delta3", whom
+        dataset, pool, seeds_of_views(3, np.arange(120)), None, STROKES, 100, "delta3", candidates
     )
     expected = targets.teachers[0].loaded.probabilities(points, lengths)
     assert near(targets.of(3, POOL), expected)
@@ -398,7 +381,7 @@ def test_another_key_has_another_folder(
         opened(path, other),
         opened(other, path),
         opened(path, classes=("house", "circle", "star")),
-        opened(path, change=replace(FLAT, turn=0.1)),
+        opened(path, change=replace(FLAT, rotation=0.1)),
         opened(path, data=PreparedDataset(tmp_path / "fewer")),
     ]
     assert len({each.folder for each in targets}) == len(targets)

@@ -97,7 +97,7 @@ def test_processes_agree(found):
         assert own["sum"] == 3
         assert own["any"] == [False, True]
         assert own["filled"] == [[0.5 + row % 2] * 3 for row in range(5)]
-        assert own["said"]
+        assert own["log_probs"]
 
 
 def test_an_error_of_the_first_is_everyones(found, folder):

@@ -24,7 +24,6 @@ from quickstroke.artifacts.loading import load_model
 from quickstroke.config.model import ModelConfig
 from quickstroke.config.training import TrainConfig
 from quickstroke.data import augmentation, batches, selection
-from quickstroke.data import augmentation as augmentation_module
 from quickstroke.data.augmentation import Augmentation
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.selection import LabelledDrawings, check_counts
@@ -616,7 +615,7 @@ def test_a_loss_that_counts_every_class_alike_may_choose_the_epoch(dataset, tmp_
         return replace(result, ranks=ranks, losses=np.array(next(by_class))[result.labels])
 
     monkeypatch.setattr(loop, "evaluate", scored)
-    config = replace(CONFIG, n_epochs=6, criterion="balanced_loss", patience=2, batch_size=120)
+    config = replace(CONFIG, n_epochs=6, select_by="balanced_loss", patience=2, batch_size=120)
     kept = {}
     watcher = Watcher(on_epoch=lambda line: kept.setdefault(line["epoch"], weights_of(tmp_path / "run/last.model")))
     state = train(MODEL, config, dataset, tmp_path / "run", watcher=watcher)
@@ -624,8 +623,8 @@ def test_a_loss_that_counts_every_class_alike_may_choose_the_epoch(dataset, tmp_
     assert [line["val_balanced_loss"] for line in state.metrics] == pytest.approx([11 / 3, 5 / 3, 3, 3])
     assert state.metrics[0]["val_loss"] < state.metrics[1]["val_loss"]
     assert_equal_weights(weights_of(tmp_path / "run" / "best.model"), kept[2])
-    with pytest.raises(RunError, match="criterion = 'balanced_loss', cannot resume with 'top1'"):
-        train(MODEL, replace(config, criterion="top1"), dataset, tmp_path / "run", resume=True)
+    with pytest.raises(RunError, match="select_by = 'balanced_loss', cannot resume with 'top1'"):
+        train(MODEL, replace(config, select_by="top1"), dataset, tmp_path / "run", resume=True)
 
 
 # --- classes and data
@@ -797,10 +796,10 @@ def strong(finished):
         n_epochs=3,
         batch_size=32,
         max_padding=30,
-        averaging=0.9,
+        ema_decay=0.9,
         optimizer="muon",
         teacher=tuple(str(folder) for folder in finished.values()),
-        n_views=2,
+        n_cached_epochs=2,
         device="cpu",
         precision="float32",
     )
@@ -879,7 +878,9 @@ def test_what_is_validated_and_kept_is_the_average(dataset, strong_run):
     assert runs.read_metrics(strong_run)[-1]["val_loss"] == pytest.approx(result.loss, rel=1e-6)
 
 
-@pytest.mark.parametrize("option", [{"averaging": 0.9}, {"dropout": 0.3}, {"augment": "strokes"}, {"balance": 0.5}])
+@pytest.mark.parametrize(
+    "option", [{"ema_decay": 0.9}, {"dropout": 0.3}, {"augment": "strokes"}, {"class_balance": 0.5}]
+)
 def test_each_option_alone_resumes(dataset, tmp_path, option):
     config = replace(CONFIG, **option)
     train(POOL_MODEL, config, dataset, tmp_path / "whole")
@@ -890,7 +891,7 @@ def test_each_option_alone_resumes(dataset, tmp_path, option):
 
 
 def test_the_recipe_strong_learns(dataset, tmp_path):
-    options = {"n_epochs": 25, "batch_size": 16, "learning_rate": 0.02, "averaging": 0.9}
+    options = {"n_epochs": 25, "batch_size": 16, "learning_rate": 0.02, "ema_decay": 0.9}
     config = TrainConfig(recipe="strong", **options, device="cpu", precision="float32")
     state = train(ModelConfig.from_name("bipool_cv1_16_5_2_lay1_sz16"), config, dataset, tmp_path / "run")
     assert state.best > 0.75
@@ -981,7 +982,7 @@ def test_gradients_are_no_longer_than_asked(dataset, tmp_path, monkeypatch, long
         step(self, is_skipped)
 
     monkeypatch.setattr(Adam, "step", measured)
-    train(MODEL, replace(CONFIG, clip_norm=longest, n_epochs=1), dataset, tmp_path / "run")
+    train(MODEL, replace(CONFIG, max_grad_norm=longest, n_epochs=1), dataset, tmp_path / "run")
     assert len(norms) == 4
     assert max(norms) > 0.05 if longest == 0 else norms == pytest.approx([0.01] * 4, rel=1e-3)
 
@@ -1003,7 +1004,7 @@ def test_labels_are_smoothed_by_the_loss_or_with_what_teachers_say(dataset, fini
     config = replace(CONFIG, label_smoothing=0.1)
     for goal, smoothing in goals(monkeypatch, dataset, config, tmp_path / "alone"):
         assert goal.dtype == torch.int64 and smoothing == 0.1
-    config = replace(config, teacher=(str(finished["default"]),), teacher_weight=0.0)
+    config = replace(config, teacher=(str(finished["default"]),), distillation_weight=0.0)
     for goal, smoothing in goals(monkeypatch, dataset, config, tmp_path / "taught"):
         assert smoothing == 0
         assert sorted({round(value, 5) for value in goal.flatten().tolist()}) == [0.03333, 0.93333]
@@ -1011,7 +1012,7 @@ def test_labels_are_smoothed_by_the_loss_or_with_what_teachers_say(dataset, fini
 
 def test_a_part_of_an_epoch_is_of_other_classes(dataset, finished, tmp_path, monkeypatch):
     """Drawings of `house` are for the teacher alone to say something of."""
-    config = replace(CONFIG, teacher=(str(finished["default"]),), teacher_weight=0.0, unlabelled=0.25)
+    config = replace(CONFIG, teacher=(str(finished["default"]),), distillation_weight=0.0, other_class_fraction=0.25)
     seen = goals(monkeypatch, dataset, config, tmp_path / "run", train_classes=("star", "circle"))
     rows = torch.cat([goal for goal, _ in seen])
     assert rows.shape == (120, 2)
@@ -1021,41 +1022,16 @@ def test_a_part_of_an_epoch_is_of_other_classes(dataset, finished, tmp_path, mon
 
 
 def test_without_drawings_of_other_classes_an_epoch_has_all_of_its_own(dataset, finished, tmp_path):
-    config = replace(CONFIG, n_epochs=1, teacher=(str(finished["default"]),), unlabelled=0.25)
+    config = replace(CONFIG, n_epochs=1, teacher=(str(finished["default"]),), other_class_fraction=0.25)
     train(MODEL, config, dataset, tmp_path / "run")
     assert runs.read_metrics(tmp_path / "run")[0]["n_train"] == 120
-
-
-def test_of_blends_across_classes_teachers_alone_say_something(dataset, finished, tmp_path, monkeypatch):
-    monkeypatch.setattr(augmentation, "STROKES", Augmentation(blend=0.8))
-    config = replace(CONFIG, teacher=(str(finished["default"]),), teacher_weight=0.0, augment="view", n_views=1)
-    for part in (0.0, 0.5):
-        changed = replace(config, blend_across=part)
-        seen = goals(monkeypatch, dataset, changed, tmp_path / f"run{part}")
-        is_label = [((goal == 0) | (goal == 1)).all(1) for goal, _ in seen]
-        rows = distillation.seeds_of_views(0, np.arange(sum(map(len, is_label))))
-        n_across = int(augmentation.are_across(rows, augmentation_module.change_of(changed)).sum())
-        assert int((~torch.cat(is_label)).sum()) == n_across
-    assert 30 < n_across < 70
-
-
-def test_the_odds_of_labels_are_those_asked_for(dataset, finished, tmp_path, monkeypatch):
-    config = replace(CONFIG, teacher=(str(finished["default"]),), teacher_weight=1.0)
-    plain, believed = (
-        torch.cat([goal for goal, _ in goals(monkeypatch, dataset, replace(config, label_odds=odds), tmp_path / name)])
-        for odds, name in ((1.0, "plain"), (10.0, "believed"))
-    )
-    ratio = (believed / (1 - believed)) / (plain / (1 - plain))
-    is_label = ratio > 5
-    assert is_label.sum(1).tolist() == [1] * len(plain)
-    assert ratio[is_label].tolist() == pytest.approx([10.0] * len(plain), rel=0.01)
 
 
 def test_a_batch_in_parts_has_the_losses_of_the_whole(dataset, tmp_path):
     """Without batch norm's own statistics; the last part of the short last batch is smaller than the others."""
     config = replace(CONFIG, normalization="fixed")
     whole = train(MODEL, config, dataset, tmp_path / "whole").metrics
-    parts = train(MODEL, replace(config, accumulate=5), dataset, tmp_path / "parts").metrics
+    parts = train(MODEL, replace(config, grad_accum_steps=5), dataset, tmp_path / "parts").metrics
     for line, other in zip(whole, parts, strict=True):
         assert other["loss"] == pytest.approx(line["loss"], rel=1e-5)
         assert other["val_loss"] == pytest.approx(line["val_loss"], rel=1e-5)
@@ -1065,40 +1041,42 @@ def test_balance_of_classes_in_an_epoch(dataset):
     indices = np.concatenate([dataset.indices("train")[:44]])  # 40 circles and 4 houses
     label_map = np.arange(3)
     for balance, expected in ((0.0, [40, 4]), (1.0, [22, 22])):
-        drawings = feed.epoch_drawings(replace(CONFIG, balance=balance), dataset, indices, label_map, 0)
+        drawings = feed.epoch_drawings(replace(CONFIG, class_balance=balance), dataset, indices, label_map, 0)
         assert np.bincount(dataset.labels[drawings]) == pytest.approx(expected, abs=1)
 
 
 def test_a_student_sees_the_views_that_teachers_were_asked_about(dataset, finished, monkeypatch):
-    monkeypatch.setattr(augmentation, "STROKES", Augmentation(blend=0.5, turn=0.3))
-    config = replace(CONFIG, augment="strokes", unfinished=0.0, teacher=(str(finished["default"]),), n_views=2)
+    monkeypatch.setattr(augmentation, "STROKES", Augmentation(mixup=0.5, rotation=0.3))
+    config = replace(
+        CONFIG, augment="strokes", prefix_truncation=0.0, teacher=(str(finished["default"]),), n_cached_epochs=2
+    )
     drawings, model_config = dataset.indices("train"), replace(POOL_MODEL, max_padding=30)
     places = np.arange(40, 10, -1)
     rows = drawings[places]
-    kin = augmentation.kin(dataset, drawings, np.arange(3))
+    candidates = augmentation.mixup_candidates(dataset, drawings, np.arange(3))
 
     def seen(epoch):
         state = SimpleNamespace(epoch=epoch, step=0)
-        feeder = feed.Feeder(config, model_config, dataset, None, torch.device("cpu"), np.arange(3), kin, ALONE)
+        feeder = feed.Feeder(config, model_config, dataset, None, torch.device("cpu"), np.arange(3), candidates, ALONE)
         (share,) = feeder.shares(state, drawings, places, None)
         return share.points.numpy(), share.lengths.numpy(), share.goal.numpy()
 
     for epoch in range(4):
         points, lengths, labels = seen(epoch)
         seeds = distillation.seeds_of_views(epoch % 2, places)
-        asked = augmentation.gather(dataset, rows, seeds, None, augmentation.STROKES, 30, "pos5", kin)
+        asked = augmentation.gather(dataset, rows, seeds, None, augmentation.STROKES, 30, "pos5", candidates)
         np.testing.assert_allclose(points, asked[0], rtol=0, atol=1e-6)
         assert np.array_equal(lengths, asked[1]) and np.array_equal(labels, dataset.labels[rows])
     assert not np.allclose(seen(0)[0], seen(1)[0], atol=1e-3)
 
 
-def test_strokes_leaves_as_many_drawings_unfinished_as_asked(dataset, monkeypatch):
+def test_strokes_truncates_as_many_drawings_as_asked(dataset, monkeypatch):
     monkeypatch.setattr(augmentation, "STROKES", Augmentation())
     drawings = dataset.indices("train")
     model_config = replace(POOL_MODEL, max_padding=30)
 
-    def rows(unfinished):
-        config = replace(CONFIG, augment="strokes", unfinished=unfinished)
+    def rows(fraction):
+        config = replace(CONFIG, augment="strokes", prefix_truncation=fraction)
         feeder = feed.Feeder(config, model_config, dataset, None, torch.device("cpu"), np.arange(3), None, ALONE)
         (share,) = feeder.shares(SimpleNamespace(epoch=0, step=0), drawings, np.arange(len(drawings)), None)
         return share.lengths
@@ -1112,8 +1090,8 @@ def test_strokes_leaves_as_many_drawings_unfinished_as_asked(dataset, monkeypatc
 def test_without_teachers_every_epoch_and_step_is_augmented_anew(dataset):
     config, model_config = replace(CONFIG, augment="strokes"), replace(POOL_MODEL, max_padding=30)
     drawings, seen = dataset.indices("train")[:9], set()
-    kin = augmentation.kin(dataset, drawings, np.arange(3))
-    feeder = feed.Feeder(config, model_config, dataset, None, torch.device("cpu"), np.arange(3), kin, ALONE)
+    candidates = augmentation.mixup_candidates(dataset, drawings, np.arange(3))
+    feeder = feed.Feeder(config, model_config, dataset, None, torch.device("cpu"), np.arange(3), candidates, ALONE)
     for epoch, step in ((0, 0), (0, 1), (1, 0), (16, 0), (0, 0)):
         state = SimpleNamespace(epoch=epoch, step=step)
         (share,) = feeder.shares(state, drawings, np.arange(9), None)

@@ -39,8 +39,8 @@ CONFIGS = {
         replace(TrainConfig(recipe="2020", batch_size=17, learning_rate=0.01, **COMMON), recipe="default"),
     ),
     "strong": (POOLED, TrainConfig(recipe="strong", batch_size=17, dropout=0.0, **COMMON)),
-    "in parts": (LOOKING, TrainConfig(recipe="strong", batch_size=17, accumulate=3, dropout=0.0, **COMMON)),
-    "taught": (POOLED, TrainConfig(recipe="strong", batch_size=17, dropout=0.0, n_views=1, **COMMON)),
+    "in parts": (LOOKING, TrainConfig(recipe="strong", batch_size=17, grad_accum_steps=3, dropout=0.0, **COMMON)),
+    "taught": (POOLED, TrainConfig(recipe="strong", batch_size=17, dropout=0.0, n_cached_epochs=1, **COMMON)),
 }
 
 
@@ -126,8 +126,8 @@ def main():
         torch.float32,
         group=group,
     )
-    said = [teacher.of(0, indices).tolist() for _ in range(2)]
-    found["said"] = said[0] == said[1]
+    asked = [teacher.of(0, indices).tolist() for _ in range(2)]
+    found["log_probs"] = asked[0] == asked[1]
     (folder / f"found-{group.rank}.json").write_text(json.dumps(found))
     distributed.leave()
 

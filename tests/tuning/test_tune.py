@@ -124,7 +124,7 @@ def one_line(result, *parts: str) -> None:
 @pytest.mark.parametrize(
     ("declared", "message"),
     [
-        ({"lr": 1}, "x.toml: unknown key 'lr'; expected accumulate, augment"),
+        ({"lr": 1}, "x.toml: unknown key 'lr'; expected augment, augment_magnitude"),
         ({"bidirectional": [True, False]}, "unknown key 'bidirectional'"),
         ({"batch_size": "many"}, "x.toml: batch_size should be int, got 'many'"),
         ({"batch_size": {"low": 1.5, "high": 3}}, "x.toml: batch_size: low should be int, got 1.5"),
@@ -172,17 +172,17 @@ def test_values_make_a_model_and_a_training():
         "conv1": [[8, 5], [16, 5]],
         "dropout": {"low": 0, "high": 0.45, "step": 0.1},
         "batch_size": {"low": 16, "high": 64},
-        "clip_norm": 1,
+        "max_grad_norm": 1,
     }
     searched = space.declare(["simple_lay1_sz8", "bilstm_lay1_sz16"], declared, {"batch_size": 7}, "x")
-    assert searched.fixed == {"clip_norm": 1, "batch_size": 7}  # given on the command line, so no longer tried
+    assert searched.fixed == {"max_grad_norm": 1, "batch_size": 7}  # given on the command line, so no longer tried
     assert set(searched.tuned) == {"model", "recipe", "n_layers", "conv1", "dropout"}
     assert searched.tuned["dropout"].high == pytest.approx(0.4)
     values = {"model": "bilstm_lay1_sz16", "recipe": "strong", "n_layers": 2, "conv1": (16, 5), "dropout": 0.1}
     model_config, config = searched.trial(values)
     assert model_config.name == "bilstm_cv1_16_5_lay2_sz16"
-    assert (config.batch_size, config.clip_norm, config.dropout) == (7, 1, 0.1)
-    assert config.averaging == RECIPES["strong"]["averaging"]
+    assert (config.batch_size, config.max_grad_norm, config.dropout) == (7, 1, 0.1)
+    assert config.ema_decay == RECIPES["strong"]["ema_decay"]
 
 
 def test_an_image_may_be_of_several_sizes():

@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 
-from quickstroke.config import serialize
+from quickstroke.config import former, serialize
 from quickstroke.config.model import ModelConfig
-from quickstroke.config.training import Criterion, TrainConfig
+from quickstroke.config.training import SelectBy, TrainConfig
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.drawings.categories import check_classes
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError
@@ -97,6 +97,7 @@ class RunConfig:
         classes: the words in the order of the output layer.
         data: path of the prepared dataset as given, the hash of its manifest, and drawings a split of these classes.
         teachers: name, hash, figures and licence of each teacher.
+        deleted_options: options of the training that this version does not have any more, at values that had an effect.
         places: of a configuration that was read: how its paths are found.
     """
 
@@ -105,6 +106,7 @@ class RunConfig:
     classes: tuple[str, ...]
     data: dict[str, Any]
     teachers: tuple[dict[str, Any], ...] = ()
+    deleted_options: dict[str, Any] = field(default_factory=dict)
     places: Places | None = field(default=None, compare=False)
 
 
@@ -175,6 +177,7 @@ def read_config(folder: Path) -> RunConfig:
             classes=check_classes(values["classes"], str(path)),
             data=check_data(values["data"]),
             teachers=tuple(dict(teacher) for teacher in values.get("teachers", [])),
+            deleted_options=former.deleted_options(values["train"]),
             places=Places(folder, **{key: str(values.get("folders", {}).get(key, "")) for key in ("run", "working")}),
         )
     except OSError as error:
@@ -240,7 +243,7 @@ def write_metrics(folder: Path, metrics: list[dict[str, Any]]) -> None:
     write_text(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in metrics))
 
 
-def read_metrics(folder: Path, select_by: Criterion = "top1") -> list[dict[str, Any]]:
+def read_metrics(folder: Path, select_by: SelectBy = "top1") -> list[dict[str, Any]]:
     """The lines of metrics.jsonl with the keys of today; empty before the first epoch has ended.
 
     Each has what `best_line` needs.
@@ -277,7 +280,7 @@ def with_current_keys(line: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in renamed.items() if key is not None}
 
 
-def best_line(metrics: Sequence[dict[str, Any]], select_by: Criterion) -> dict[str, Any]:
+def best_line(metrics: Sequence[dict[str, Any]], select_by: SelectBy) -> dict[str, Any]:
     """The best line of metrics.jsonl, of one or more, by a selection metric; the first of equal ones."""
     choose = max if select_by == "top1" else min
     return choose(metrics, key=lambda line: float(line[f"val_{select_by}"]))
@@ -295,8 +298,21 @@ def torch_bytes(value: Any) -> memoryview:
     return buffer.getbuffer()
 
 
+def check_trainable(config: RunConfig, folder: Path) -> None:
+    """Raises ConfigError when a run was trained with options that this version does not have any more."""
+    told = ", ".join(f"{key} = {value}" for key, value in config.deleted_options.items())
+    if told:
+        raise ConfigError(f"{folder}: was trained with {told}, which this version does not have, so it cannot go on")
+
+
 def check_same(given: RunConfig, stored: RunConfig, folder: Path) -> None:
-    """Raises RunError when a run cannot be resumed with a configuration: only more epochs may be asked for."""
+    """Raises when a run cannot be resumed with a configuration.
+
+    Raises:
+        RunError: more than the number of epochs is different.
+        ConfigError: it was trained with options that this version does not have any more.
+    """
+    check_trainable(stored, folder)
     pairs: list[tuple[str, Any, Any]] = [
         ("model name", given.model.name, stored.model.name),
         ("classes", given.classes, stored.classes),

@@ -30,6 +30,7 @@ from rich.progress import (
 from rich.text import Text
 
 from quickstroke.cli import printable, silence
+from quickstroke.config import former
 from quickstroke.config.recipes import check_recipe
 from quickstroke.drawings.layouts import LayoutChoice
 from quickstroke.errors import ConfigError
@@ -81,12 +82,22 @@ TrainClasses = Annotated[
 _CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff)
 
 
-def refuse_former_recipes(args: Sequence[str]) -> None:
-    """Raises ConfigError when `--recipe` has a name of an earlier version, which tyro would only call invalid."""
+def refuse_former_names(args: Sequence[str]) -> None:
+    """Raises ConfigError for a training option or value of an earlier version, which tyro would only call unknown."""
     for word, following in zip(args, [*args[1:], ""], strict=True):
-        key, equals, value = word.partition("=")
-        if key == "--recipe":
-            check_recipe(value if equals else following)
+        if not word.startswith("--"):
+            continue
+        option, equals, value = word.partition("=")
+        key = option.removeprefix("--").replace("-", "_")
+        given = value if equals else following
+        if key == "recipe":
+            check_recipe(given)
+        try:
+            former.refuse({key: given})
+        except ConfigError as error:
+            if key in former.RENAMED:
+                raise ConfigError(f"{option}: is --{former.RENAMED[key].replace('_', '-')} now") from None
+            raise ConfigError(f"{option}: {error}") from None
 
 
 def parse(kind: type[Options], command: str, args: Sequence[str], default: Options | None = None) -> Options:

@@ -48,12 +48,13 @@ def _rerun(options: Options, command: Sequence[str]) -> Answer:
 
     before = Path(options.run)
     config = runs.read_config(before)
-    metrics = runs.read_metrics(before, config.train.criterion)
+    runs.check_trainable(config, before)
+    metrics = runs.read_metrics(before, config.train.select_by)
     named = before if before.name not in ("", "..") else before.resolve()
     into = Path(options.into or named.with_name(f"{named.name}-again"))
     if into.resolve() == before.resolve():
         raise RunError(f"{into}: is the run itself; expected another folder for --into")
-    best_epoch = runs.best_line(metrics, config.train.criterion)["epoch"] if metrics else 0
+    best_epoch = runs.best_line(metrics, config.train.select_by)["epoch"] if metrics else 0
     if not has_ended(checkpoint.State(epoch=len(metrics), best_epoch=best_epoch), config.train):
         raise RunError(
             f"{before}: has ended {len(metrics)} of {config.train.n_epochs} epochs; expected a whole training"

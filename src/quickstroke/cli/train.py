@@ -22,7 +22,7 @@ from quickstroke.cli.common import (
     optional,
     parse,
     progress,
-    refuse_former_recipes,
+    refuse_former_names,
     say,
 )
 from quickstroke.config import naming, schema, serialize
@@ -71,7 +71,7 @@ class Options:
     ] = None
     teacher_cache: Annotated[
         str | None,
-        optional("where what teachers say is kept, for trainings to share (default: RUN/teacher)", "DIR"),
+        optional("where teachers' log-probabilities are cached, for trainings to share (default: RUN/teacher)", "DIR"),
     ] = None
     resume: Annotated[
         bool,
@@ -89,7 +89,7 @@ class Options:
 
 def run(args: Sequence[str]) -> int:
     """Runs the command."""
-    refuse_former_recipes(args)
+    refuse_former_names(args)
     options = parse(Options, "train", args)
     name: str = options.name
     class_slice: ClassSlice | None = None
@@ -175,8 +175,8 @@ def _train(
     classes = None if options.train_classes is None else parse_classes(options.train_classes)
     if class_slice is not None:
         classes = class_slice.of(data.classes)
-    if options.train.unlabelled and set(data.classes) <= set(classes or data.classes):
-        note(f"--unlabelled has no effect: no drawing of {data.path} has another word")
+    if options.train.other_class_fraction and set(data.classes) <= set(classes or data.classes):
+        note(f"--other-class-fraction has no effect: no drawing of {data.path} has another word")
     model_config = ModelConfig.from_name(name, max_padding=options.train.max_padding)
 
     if resume and group.rank == 0:
@@ -223,14 +223,12 @@ def _note_options_without_effect(options: Options) -> None:
     with_augment, without_teacher = f"with --augment {augment}", "without --teacher"
     usual = TrainConfig(recipe=options.train.recipe)
     for key, is_used, where in (
-        ("view_strength", augment != "none", with_augment),
-        ("spin", augment != "none", with_augment),
-        ("blend_across", augment != "none", with_augment),
-        ("unfinished", augment == "strokes", with_augment),
-        ("teacher_weight", options.train.teacher, without_teacher),
-        ("label_odds", options.train.teacher, without_teacher),
-        ("teacher_temperature", options.train.teacher, without_teacher),
-        ("n_views", options.train.teacher, without_teacher),
+        ("augment_magnitude", augment != "none", with_augment),
+        ("random_rotation", augment != "none", with_augment),
+        ("prefix_truncation", augment == "strokes", with_augment),
+        ("distillation_weight", options.train.teacher, without_teacher),
+        ("distillation_temperature", options.train.teacher, without_teacher),
+        ("n_cached_epochs", options.train.teacher, without_teacher),
     ):
         if not is_used and getattr(options.train, key) != getattr(usual, key):
             note(f"--{key.replace('_', '-')} has no effect {where}")

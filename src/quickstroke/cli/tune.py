@@ -23,7 +23,7 @@ from quickstroke.cli.common import (
     optional,
     parse,
     progress,
-    refuse_former_recipes,
+    refuse_former_names,
     say,
 )
 from quickstroke.config import schema
@@ -90,7 +90,7 @@ class Options:
     train_classes: TrainClasses = None
     teacher_cache: Annotated[
         str | None,
-        optional("where what teachers say is kept, for trials to share (default: STUDY/teacher)", "DIR"),
+        optional("where teachers' log-probabilities are cached, for trials to share (default: STUDY/teacher)", "DIR"),
     ] = None
     train: OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
     json: Json = False
@@ -98,7 +98,7 @@ class Options:
 
 def run(args: Sequence[str]) -> int:
     """Runs the command."""
-    refuse_former_recipes(args)
+    refuse_former_names(args)
     options = parse(Options, "tune", args)
     return answer(options.json, partial(_tune, options, args))
 
@@ -127,8 +127,9 @@ def _tune(options: Options, args: Sequence[str]) -> Answer:
         teacher_cache=options.teacher_cache,
     )
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if options.resume:
+        search = study.as_it_began(search)
     existed = study.start(search, options.resume)
-    search = study.as_begun(search)
     if options.resume:
         ended = sum(trial.state in tuning_report.STATES[:3] for trial in study.trials(search))
         going_on = f"{ended} of {options.n_trials} trials have ended"

@@ -18,12 +18,12 @@ PLAIN: dict[str, Any] = {
     "schedule": "constant",
     "warmup": 0.0,
     "weight_decay": 0.0,
-    "clip_norm": 0.0,
+    "max_grad_norm": 0.0,
     "dropout": 0.0,
     "label_smoothing": 0.0,
-    "averaging": 0.0,
+    "ema_decay": 0.0,
     "augment": "none",
-    "balance": 0.0,
+    "class_balance": 0.0,
     "max_padding": 100,
 }
 _DEFAULT = PLAIN | {
@@ -36,7 +36,7 @@ _DEFAULT = PLAIN | {
     "schedule": "cosine",
     "warmup": 0.1,
     "weight_decay": 0.01,
-    "clip_norm": 1.0,
+    "max_grad_norm": 1.0,
     "max_padding": 200,
 }
 # The values that each recipe has for the options that differ between them.
@@ -52,9 +52,9 @@ RECIPES: dict[Recipe, dict[str, Any]] = {
         "weight_decay": 0.02,
         "dropout": 0.2,
         "label_smoothing": 0.1,
-        "averaging": 0.999,
+        "ema_decay": 0.999,
         "augment": "strokes",
-        "balance": 0.5,
+        "class_balance": 0.5,
     },
 }
 # Recipes of version 0.1.0 that have gone: the name of what reads drawings as they did, and the values they had.

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from quickstroke.config import former
 from quickstroke.config.model import ModelConfig
 from quickstroke.config.recipes import PLAIN, without_former_recipe
 from quickstroke.config.training import TrainConfig
@@ -24,13 +25,16 @@ def to_json(config: ModelConfig | TrainConfig) -> dict[str, Any]:
 def from_json(kind: type[Config], values: Mapping[str, Any], where: str) -> Config:
     """A configuration from JSON or TOML values; keys that are left out have their defaults, those of the recipe.
 
-    A recipe that earlier versions had has the values that it had then.
+    Names of earlier versions are read as those of today, and their recipes with the values that they had then.
 
     Raises:
-        ConfigError: an unknown key, a wrong type or an impossible value; `where` says whose values they are.
+        ConfigError: an unknown key, a deleted option, a wrong type or an impossible value; `where` says
+            whose values they are.
     """
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where}: should be an object of keys and values, got {values!r:.60}")
+    if kind is TrainConfig:
+        values = former.without_deleted(former.renamed(values, where), where)
     fields = {field.name for field in dataclasses.fields(kind)}
     for key in values:
         if key not in fields:
@@ -52,9 +56,13 @@ def from_json(kind: type[Config], values: Mapping[str, Any], where: str) -> Conf
 def from_record(values: Mapping[str, Any], where: str) -> TrainConfig:
     """The configuration of a training that a run or a card tells of.
 
-    A key that it lacks is an option that its version did not have, and what it trained did without.
+    A key that it lacks is an option that its version did not have, and what it trained did without. Deleted options
+    are left out, whatever they were: see `former.deleted_options`.
 
     Raises:
         ConfigError: as `from_json`.
     """
-    return from_json(TrainConfig, {**PLAIN, **values} if isinstance(values, Mapping) else values, where)
+    if isinstance(values, Mapping):
+        known = {key: value for key, value in values.items() if key not in former.DELETED}
+        values = PLAIN | former.renamed(known, where)
+    return from_json(TrainConfig, values, where)

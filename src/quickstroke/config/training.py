@@ -1,16 +1,17 @@
 """How a model is trained, as a frozen dataclass."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+from quickstroke.config import former
 from quickstroke.config.model import Reading
 from quickstroke.config.recipes import PLAIN, RECIPES, Recipe, check_recipe
 from quickstroke.config.schema import check_positive, check_types
 from quickstroke.errors import ConfigError
 
 Schedule = Literal["constant", "cosine"]
-Criterion = Literal["top1", "balanced_loss"]
-Augment = Literal["none", "view", "strokes"]
+SelectBy = Literal["top1", "balanced_loss"]
+Augment = Literal["none", "geometric", "strokes"]
 Initialization = Literal["uniform", "orthogonal"]
 Optimizer = Literal["adam", "muon"]
 Normalization = Literal["batch", "fixed"]
@@ -34,12 +35,12 @@ class TrainConfig:
 
     Attributes:
         recipe: `default` reads each drawing to its own end, in batches of similar length, and learns fast. `strong`
-            also augments drawings, averages weights and balances classes, which pays in long trainings. `2020` is the
-            2020 project's: padded reading, batches in random order, plain Adam.
+            also augments drawings, keeps an EMA of the weights and balances classes, which pays in long trainings.
+            `2020` is the 2020 project's: padded reading, batches in random order, plain Adam.
         n_epochs: passes over the training drawings.
         batch_size: drawings a step, of all processes together.
-        accumulate: parts of a batch that are computed one after the other, which takes less memory; their gradients
-            are added up before the step. Only batch norm sees each part by itself.
+        grad_accum_steps: parts of a batch that are computed one after the other, which takes less memory; their
+            gradients are added up before the step. Only batch norm sees each part by itself.
         optimizer: `muon` is Adam but for the matrices of the LSTM and of the convolutions, which it moves along their
             momentum made orthogonal: an epoch takes longer and teaches more.
         learning_rate: of the optimizer, at its highest.
@@ -50,34 +51,33 @@ class TrainConfig:
         schedule: `cosine` lets the learning rate fall to 0 by half a cosine; `constant` keeps it.
         warmup: fraction of all steps in which the learning rate rises, beginning above 0.
         weight_decay: for matrices only; with it Adam is AdamW.
-        clip_norm: longest gradient, as a norm over all weights; 0 for any length.
+        max_grad_norm: gradients with a larger norm over all weights are scaled down to it; 0 for no limit.
         dropout: fraction of units left out between LSTM layers and before the output layer.
         label_smoothing: part of a label that is spread over all classes.
-        averaging: decay a step of a running average of the weights, which is what is validated and kept; 0 for none.
-        augment: `view` changes the shape of drawings anew each time, `strokes` also how they are drawn and how much of
-            them is there, as in `augmentation`.
-        view_strength: how far `view` and `strokes` turn, stretch and bend drawings, as a part of what they do at most.
-        spin: part of the drawings that they turn by any angle. It helps a student of teachers, who say what comes of
-            it, and costs accuracy with labels alone.
-        blend_across: part of the blends of drawings that are with one of any class, not of their own: teachers alone
-            say what comes of it.
-        unfinished: part of the drawings of which `strokes` leaves first points only, so that a model can guess while
-            somebody draws.
-        balance: how far rare classes are seen more often: 0 as they are, 1 all classes alike.
+        ema_decay: decay per step of an exponential moving average of the weights, which is what is validated and kept;
+            0 for none.
+        augment: `geometric` changes the shape of drawings anew each time; `strokes` also changes how they are drawn
+            and how much of them is there.
+        augment_magnitude: magnitude of the geometric augmentation, from 0 to 1.
+        random_rotation: fraction of the augmented drawings that are rotated by any angle. It helps with a teacher,
+            which says what the rotated drawing shows, and costs accuracy with labels alone.
+        prefix_truncation: fraction of the drawings of which `strokes` keeps only the first points, so that a model
+            recognises drawings early, while somebody draws.
+        class_balance: exponent of class-balanced sampling: 0 samples drawings as they are, 1 all classes equally
+            often.
         pretrained: model or run whose weights a training begins with, where names and shapes are the same; rows of
             the output layer go by their word. Of several, with one name and the same classes, it is their mean.
-        teacher: models whose probabilities are learnt beside the labels.
-        teacher_weight: part of the target that is theirs where the label is known.
-        label_odds: what the odds of the label are multiplied by in what teachers say: above 1 it counts where they are
-            in doubt, and hardly where they are sure that it is wrong.
-        n_views: epochs for which teachers are asked about new views of the drawings; later ones see these again. With
-            0 they are asked once, about the drawings as they stand, and the student sees new views in every epoch.
-        teacher_temperature: what the logarithms of the teachers' probabilities are divided by: above 1 the target says
-            more of what else a drawing might be.
-        unlabelled: part of the drawings of an epoch that are training drawings of other classes than the model's, of
-            which it learns what the teachers say.
-        criterion: which epoch is the best and has its weights kept, by the validation drawings: that with the highest
-            `top1`, or with the least `balanced_loss`, in which every class counts alike, however many drawings it has.
+        teacher: models for knowledge distillation: their probabilities are learned beside the labels.
+        distillation_weight: weight of the teachers' probabilities in the target where the label is known; the label
+            has the rest.
+        n_cached_epochs: epochs for which teachers are asked about new views (geometric augmentations) of the drawings;
+            later epochs reuse these. With 0 they are asked once, about the drawings as they are, and the student sees
+            new views in every epoch.
+        distillation_temperature: divides the teachers' log-probabilities: above 1 the target is softer.
+        other_class_fraction: fraction of the drawings of an epoch that are training drawings of other classes than the
+            model's, with the teachers' probabilities as the target.
+        select_by: selection metric: the weights of the epoch with the best validation figure are kept: the highest
+            `top1`, or the least `balanced_loss`, the mean of the classes' losses.
         patience: stop after this many epochs of which none was better; 0 never stops early.
         max_padding: rows to which each drawing is cut (and padded, with the recipe `2020`).
         seed: of the initial weights, of the order of the drawings and of their augmentation.
@@ -93,7 +93,7 @@ class TrainConfig:
     recipe: Recipe = "default"
     n_epochs: int = _OF_RECIPE
     batch_size: int = _OF_RECIPE
-    accumulate: int = 1
+    grad_accum_steps: int = 1
     optimizer: Optimizer = _OF_RECIPE
     learning_rate: float = _OF_RECIPE
     initialization: Initialization = _OF_RECIPE
@@ -101,24 +101,22 @@ class TrainConfig:
     schedule: Schedule = _OF_RECIPE
     warmup: float = _OF_RECIPE
     weight_decay: float = _OF_RECIPE
-    clip_norm: float = _OF_RECIPE
+    max_grad_norm: float = _OF_RECIPE
     dropout: float = _OF_RECIPE
     label_smoothing: float = _OF_RECIPE
-    averaging: float = _OF_RECIPE
+    ema_decay: float = _OF_RECIPE
     augment: Augment = _OF_RECIPE
-    view_strength: float = 1.0
-    spin: float = 0.0
-    blend_across: float = 0.0
-    unfinished: float = 0.35
-    balance: float = _OF_RECIPE
+    augment_magnitude: float = 1.0
+    random_rotation: float = 0.0
+    prefix_truncation: float = 0.35
+    class_balance: float = _OF_RECIPE
     pretrained: tuple[str, ...] = ()
     teacher: tuple[str, ...] = ()
-    teacher_weight: float = 0.7
-    label_odds: float = 1.0
-    teacher_temperature: float = 1.0
-    n_views: int = 16
-    unlabelled: float = 0.0
-    criterion: Criterion = "top1"
+    distillation_weight: float = 0.7
+    distillation_temperature: float = 1.0
+    n_cached_epochs: int = 16
+    other_class_fraction: float = 0.0
+    select_by: SelectBy = "top1"
     patience: int = 0
     max_padding: int = _OF_RECIPE
     seed: int = 0
@@ -126,33 +124,41 @@ class TrainConfig:
     precision: Precision = "auto"
     deterministic: bool = False
 
+    def __new__(cls, *args: Any, **values: Any) -> Self:
+        """Refuses names of earlier versions, of which a dataclass would only say that they are unexpected."""
+        former.refuse(values)
+        return object.__new__(cls)
+
     def __post_init__(self) -> None:
         self._take_values_of_recipe()
         check_types(self)
         keys = (
             "n_epochs",
             "batch_size",
-            "accumulate",
+            "grad_accum_steps",
             "learning_rate",
-            "label_odds",
-            "teacher_temperature",
+            "distillation_temperature",
             "max_padding",
         )
         check_positive({key: getattr(self, key) for key in keys})
-        for key in ("patience", "seed", "weight_decay", "clip_norm", "n_views"):
+        for key in ("patience", "seed", "weight_decay", "max_grad_norm", "n_cached_epochs"):
             if getattr(self, key) < 0:
                 raise ConfigError(f"{key} should be 0 or more, got {getattr(self, key)}")
-        for key in ("warmup", "dropout", "label_smoothing", "averaging", "unlabelled"):
+        for key in ("warmup", "dropout", "label_smoothing", "ema_decay", "other_class_fraction"):
             if not 0 <= getattr(self, key) < 1:
                 raise ConfigError(f"{key} should be from 0 to below 1, got {getattr(self, key)}")
-        for key in ("balance", "teacher_weight", "view_strength", "spin", "blend_across", "unfinished"):
+        fractions = (
+            "class_balance",
+            "distillation_weight",
+            "augment_magnitude",
+            "random_rotation",
+            "prefix_truncation",
+        )
+        for key in fractions:
             if not 0 <= getattr(self, key) <= 1:
                 raise ConfigError(f"{key} should be from 0 to 1, got {getattr(self, key)}")
-        for key in ("unlabelled", "blend_across"):
-            if getattr(self, key) and not self.teacher:
-                raise ConfigError(f"{key} needs a teacher: nothing else says what those drawings are")
-        if self.blend_across and not self.n_views:
-            raise ConfigError("blend_across needs n_views above 0: teachers are asked about the blends")
+        if self.other_class_fraction and not self.teacher:
+            raise ConfigError("other_class_fraction needs a teacher: nothing else says what those drawings are")
         if self.recipe == "2020" and self.precision == "bfloat16":
             raise ConfigError("precision 'bfloat16' does not go with the recipe '2020', which trains in float32")
         if self.seed >= 2**64:  # what PyTorch takes

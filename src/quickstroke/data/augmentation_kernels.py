@@ -3,7 +3,7 @@
 A drawing's points are x, y and pen (whether a point ends its stroke), float64 (n,) each; `state` is uint64 (1,).
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -18,15 +18,39 @@ _CORNER = 0.05
 # A stroke whose ends are closer than this part of its length is closed: it may as well begin anywhere.
 _CLOSED = 0.15
 _N_BEGINNINGS = 8
-# A drawing is blended with the most similar of so many others, each stroke so much of the way at most: teachers still
-# name what comes of it, which of a blend of any two they often do not.
+# Mixup takes the most similar of so many candidates, and each stroke goes at most so much of the way to it. Teachers
+# recognise such a mixture, and often do not recognise one of two random drawings.
 _N_CANDIDATES = 4
-_FARTHEST = 0.7
-# Of a stroke drawn over, how far it is beside itself.
+_LARGEST_WEIGHT = 0.7
+# How far a retraced stroke is shifted: a standard deviation.
 _RETRACED = 0.01
-# Of a hand that trembles: how many 255ths of the longer side are between points that it moves, and how far they move, a
-# standard deviation, at most.
-_LEAST_APART, _MOST_APART, _FARTHEST_TREMBLED = 3.0, 20.0, 4.0
+# Of pen noise, in 255ths of the longer side: the distance between the points that it moves, from least to most, and the
+# largest standard deviation of that.
+_LEAST_APART, _MOST_APART, _LARGEST_NOISE = 3.0, 20.0, 4.0
+
+
+class Parameters(NamedTuple):
+    """The values of an `Augmentation`, of the same names, as compiled code takes them."""
+
+    mixup: float
+    rotation: float
+    shear: float
+    aspect_jitter: float
+    stroke_jitter: float
+    elastic: float
+    point_jitter: float
+    random_rotation: float
+    horizontal_flip: float
+    drop_points: float
+    drop_stroke: float
+    reorder: float
+    backwards: float
+    midpoints: float
+    prefix_truncation: float
+    lift: float
+    retrace: float
+    pen_noise: float
+    affine_jitter: float
 
 
 # --- Random numbers: splitmix64, a state of one word for each drawing -------------------------------------------------
@@ -130,8 +154,11 @@ def _closest_stroke(box_x: Any, box_y: Any, width: Any, height: Any, x3: Any, y3
 
 
 @jit()
-def _blend(x: Any, y: Any, pen: Any, n: Any, x3: Any, y3: Any, pen3: Any, n3: Any, state: Any) -> None:
-    """Moves the first `n` points towards those of another drawing of `n3` points, each stroke by a part of its own."""
+def _mixup(x: Any, y: Any, pen: Any, n: Any, x3: Any, y3: Any, pen3: Any, n3: Any, state: Any) -> None:
+    """Mixup (Zhang et al., 2018) of strokes: moves the first `n` points towards a drawing of `n3` points.
+
+    Each stroke goes towards the closest stroke of the other drawing, by a weight of its own.
+    """
     along, along3 = np.empty(n), np.empty(n3)
     middle_x, middle_y, _, _ = _box(x, y, 0, n)
     middle3_x, middle3_y, _, _ = _box(x3, y3, 0, n3)
@@ -149,45 +176,49 @@ def _blend(x: Any, y: Any, pen: Any, n: Any, x3: Any, y3: Any, pen3: Any, n3: An
         _measure(x, y, begin, end, along)
         length3 = _measure(x3, y3, begin3, end3, along3)
         is_closed = np.hypot(x3[begin3] - x3[end3 - 1], y3[begin3] - y3[end3 - 1]) < _CLOSED * length3
-        closest, best_turn, best_sign = np.inf, 0, 1.0
-        for turn in range(_N_BEGINNINGS if is_closed else 1):
+        closest, best_start, best_sign = np.inf, 0, 1.0
+        for start in range(_N_BEGINNINGS if is_closed else 1):
             for sign in (1.0, -1.0):
                 distance = 0.0
                 for i in range(begin, end):
-                    other_x, other_y = _point_at(x3, y3, begin3, end3, along3, _part(along[i], turn, sign))
+                    other_x, other_y = _point_at(x3, y3, begin3, end3, along3, _part(along[i], start, sign))
                     distance += (x[i] - other_x) ** 2 + (y[i] - other_y) ** 2
                 if distance < closest:
-                    closest, best_turn, best_sign = distance, turn, sign
-        weight = _FARTHEST * _uniform(state)
+                    closest, best_start, best_sign = distance, start, sign
+        weight = _LARGEST_WEIGHT * _uniform(state)
         for i in range(begin, end):
-            other_x, other_y = _point_at(x3, y3, begin3, end3, along3, _part(along[i], best_turn, best_sign))
+            other_x, other_y = _point_at(x3, y3, begin3, end3, along3, _part(along[i], best_start, best_sign))
             x[i] += weight * (other_x - x[i])
             y[i] += weight * (other_y - y[i])
         begin = end
 
 
 @numba.njit(inline="always")
-def _part(part: Any, turn: Any, sign: Any) -> Any:
+def _part(part: Any, start: Any, sign: Any) -> Any:
     """How far along another stroke a point belongs that is so far along its own."""
-    if turn == 0:
+    if start == 0:
         return part if sign > 0 else 1.0 - part
-    part = turn / _N_BEGINNINGS + sign * part
+    part = start / _N_BEGINNINGS + sign * part
     return part - np.floor(part)
 
 
 @jit()
-def _view(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> None:
-    """Moves the first `n` points."""
-    turn, shear, stretch = p[1] * _normal(state), p[2] * _normal(state), np.exp(0.5 * p[3] * _normal(state))
-    if p[7] > 0 and _uniform(state) < p[7]:
-        turn = 2 * np.pi * _uniform(state)
-    height_x, height_y = p[5] * _normal(state), p[5] * _normal(state)
+def _geometric(x: Any, y: Any, pen: Any, n: Any, state: Any, parameters: Any) -> None:
+    """The geometric augmentation of the first `n` points: affine, per-stroke jitter, elastic deformation, point jitter.
+
+    Elastic deformation (Simard et al., 2003) is one wave along each axis.
+    """
+    angle, shear = parameters.rotation * _normal(state), parameters.shear * _normal(state)
+    aspect = np.exp(0.5 * parameters.aspect_jitter * _normal(state))
+    if parameters.random_rotation > 0 and _uniform(state) < parameters.random_rotation:
+        angle = 2 * np.pi * _uniform(state)
+    height_x, height_y = parameters.elastic * _normal(state), parameters.elastic * _normal(state)
     phase_x, phase_y = 2 * np.pi * _uniform(state), 2 * np.pi * _uniform(state)
     frequency_x, frequency_y = 0.5 + _uniform(state), 0.5 + _uniform(state)
-    jitter = p[6] * _uniform(state)
+    jitter = parameters.point_jitter * _uniform(state)
     center_x, center_y, width, height = _box(x, y, 0, n)
     side = max(width, height, 1.0)
-    cos, sin = np.cos(turn), np.sin(turn)
+    cos, sin = np.cos(angle), np.sin(angle)
     begin = 0
     while begin < n:
         end = begin  # the stroke's last point, and its middle
@@ -197,14 +228,14 @@ def _view(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> None:
             middle_x += x[end]
             middle_y += y[end]
         middle_x, middle_y = middle_x / (end - begin + 1), middle_y / (end - begin + 1)
-        size, own_turn = np.exp(p[4] * _normal(state)), p[4] * _normal(state)
-        shift_x, shift_y = p[4] / 3 * _normal(state), p[4] / 3 * _normal(state)
-        own_cos, own_sin = size * np.cos(own_turn), size * np.sin(own_turn)
+        size, own_angle = np.exp(parameters.stroke_jitter * _normal(state)), parameters.stroke_jitter * _normal(state)
+        shift_x, shift_y = parameters.stroke_jitter / 3 * _normal(state), parameters.stroke_jitter / 3 * _normal(state)
+        own_cos, own_sin = size * np.cos(own_angle), size * np.sin(own_angle)
         for i in range(begin, end + 1):
             from_x, from_y = x[i] - middle_x, y[i] - middle_y
             u = (middle_x + own_cos * from_x - own_sin * from_y - center_x) / side + shift_x
             v = (middle_y + own_sin * from_x + own_cos * from_y - center_y) / side + shift_y
-            u, v = u * stretch + shear * v, v / stretch
+            u, v = u * aspect + shear * v, v / aspect
             u, v = cos * u - sin * v, sin * u + cos * v
             bent_u = u + height_x * np.sin(2 * np.pi * frequency_x * v + phase_x) + jitter * _normal(state)
             bent_v = v + height_y * np.sin(2 * np.pi * frequency_y * u + phase_y) + jitter * _normal(state)
@@ -214,20 +245,20 @@ def _view(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> None:
 
 
 @jit()
-def _tilt(x: Any, y: Any, n: Any, state: Any, deviation: Any) -> None:
-    """Turns and stretches the first `n` points."""
-    turn, stretch = deviation * _normal(state), np.exp(0.5 * deviation * _normal(state))
-    cos, sin = np.cos(turn), np.sin(turn)
+def _affine_jitter(x: Any, y: Any, n: Any, state: Any, deviation: Any) -> None:
+    """Rotates the first `n` points and changes their aspect ratio, by a little."""
+    angle, aspect = deviation * _normal(state), np.exp(0.5 * deviation * _normal(state))
+    cos, sin = np.cos(angle), np.sin(angle)
     for i in range(n):
-        u, v = x[i] * stretch, y[i] / stretch
+        u, v = x[i] * aspect, y[i] / aspect
         x[i], y[i] = cos * u - sin * v, sin * u + cos * v
 
 
 @jit()
-def _thin(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> Any:
-    """Leaves points out and perhaps exchanges left and right, in place; returns how many points are left."""
-    flip = -1.0 if _uniform(state) < p[9] else 1.0
-    drop = p[10] * _uniform(state)
+def _thin(x: Any, y: Any, pen: Any, n: Any, state: Any, parameters: Any) -> Any:
+    """Point dropout and horizontal flip, in place; returns how many points are left."""
+    flip = -1.0 if _uniform(state) < parameters.horizontal_flip else 1.0
+    drop = parameters.drop_points * _uniform(state)
     _, _, width, height = _box(x, y, 0, n)
     # A point well beside the line of its neighbours is a corner, without which a square were a triangle.
     largest = (_CORNER * max(width, height, 1.0)) ** 2
@@ -248,24 +279,29 @@ def _thin(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any) -> Any:
 
 
 @jit()
-def _restroke(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any, x2: Any, y2: Any, pen2: Any, order: Any) -> Any:
-    """Writes the first `n` points as drawn another way into x2, y2, pen2 (6n,) and returns how many those are."""
+def _restroke(
+    x: Any, y: Any, pen: Any, n: Any, state: Any, parameters: Any, x2: Any, y2: Any, pen2: Any, order: Any
+) -> Any:
+    """Stroke order, direction, dropout, midpoints, pen lifts, retracing and prefix truncation, in this order.
+
+    Writes what comes of the first `n` points into x2, y2, pen2 (6n,) and returns how many points those are.
+    """
     n_strokes = 0
     for i in range(n):
         n_strokes += pen[i] > 0
     for k in range(n_strokes):
         order[k] = k
-    if _uniform(state) < p[12]:
+    if _uniform(state) < parameters.reorder:
         for k in range(n_strokes - 1, 0, -1):
             other = int(_uniform(state) * (k + 1))
             order[k], order[other] = order[other], order[k]
     dropped = -1
-    if _uniform(state) < p[11] and n_strokes >= 3:
+    if _uniform(state) < parameters.drop_stroke and n_strokes >= 3:
         dropped = int(_uniform(state) * n_strokes)
-    has_backwards = _uniform(state) < p[13]
-    middle = p[14] * _uniform(state)
-    lift = 0.25 * _uniform(state) if _uniform(state) < p[16] else 0.0
-    has_retraced = _uniform(state) < p[17]
+    has_backwards = _uniform(state) < parameters.backwards
+    middle = parameters.midpoints * _uniform(state)
+    lift = 0.25 * _uniform(state) if _uniform(state) < parameters.lift else 0.0
+    has_retraced = _uniform(state) < parameters.retrace
     beside = _RETRACED
     if has_retraced:
         _, _, width, height = _box(x, y, 0, n)
@@ -302,7 +338,7 @@ def _restroke(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any, x2: Any, y2:
             pen2[n_out - 1] = 1
             backwards = not backwards
             shift_x, shift_y = beside * _normal(state), beside * _normal(state)
-    if _uniform(state) < p[15]:
+    if _uniform(state) < parameters.prefix_truncation:
         n_out = max(int(np.ceil(n_out * (0.25 + 0.55 * _uniform(state)))), 1)
         # The pen may be on the paper still: then the last point is no end of a stroke, but a reader that is given
         # strokes so far takes it for one.
@@ -311,15 +347,16 @@ def _restroke(x: Any, y: Any, pen: Any, n: Any, state: Any, p: Any, x2: Any, y2:
 
 
 @jit()
-def _tremble(x: Any, y: Any, pen: Any, state: Any) -> Any:
-    """The points x, y, pen (n,) as a trembling hand draws them, simplified.
+def _pen_noise(x: Any, y: Any, pen: Any, state: Any) -> Any:
+    """The points x, y, pen (n,) with pen noise, simplified anew.
 
-    A line becomes several, and every point is moved. Simplifying leaves as much of that as of a real hand's strokes.
+    A line becomes several, and normal noise moves every point. Simplifying keeps as much of it as of a
+    real pen's noise.
     """
     _, _, width, height = _box(x, y, 0, len(x))
     unit = max(width, height, 1.0) / SIDE
     apart = _LEAST_APART + (_MOST_APART - _LEAST_APART) * _uniform(state) ** 2
-    far = min(1.0 + apart / 4, _FARTHEST_TREMBLED) * _uniform(state)
+    far = min(1.0 + apart / 4, _LARGEST_NOISE) * _uniform(state)
     n_parts = np.ones(len(x), np.int64)  # of the line that ends at each point
     for i in range(1, len(x)):
         if pen[i - 1] == 0:
@@ -343,20 +380,6 @@ def _tremble(x: Any, y: Any, pen: Any, state: Any) -> Any:
     return kept[:, 0].astype(np.float64), kept[:, 1].astype(np.float64), is_end
 
 
-@numba.njit(inline="always")
-def _is_across(state: Any, p: Any) -> Any:
-    """Whether a drawing that is blended is so with one of any category."""
-    return p[8] > 0 and _uniform(state) < p[8]
-
-
-@jit()
-def fill_across(view_seeds: Any, parameters: Any, out: Any) -> None:
-    state = np.empty(1, np.uint64)
-    for b in range(view_seeds.size):
-        state[0] = view_seeds[b]
-        out[b] = _uniform(state) < parameters[0] and _is_across(state, parameters)
-
-
 @jit()
 def fill_augmented(
     points: Any,
@@ -364,9 +387,9 @@ def fill_augmented(
     offsets: Any,
     indices: Any,
     labels: Any,
-    kin: Any,
-    kin_begins: Any,
-    kin_ends: Any,
+    candidates: Any,
+    candidate_begins: Any,
+    candidate_ends: Any,
     view_seeds: Any,
     stroke_seeds: Any,
     with_strokes: Any,
@@ -385,13 +408,11 @@ def fill_augmented(
         unpack(points, pen_bits, begin, end, x, y, pen)
         state[0] = view_seeds[b]
         n = end - begin
-        if kin.size and _uniform(state) < parameters[0]:
-            first, last = kin_begins[labels[indices[b]]], kin_ends[labels[indices[b]]]
-            if _is_across(state, parameters):
-                first, last = 0, kin.size
+        if candidates.size and _uniform(state) < parameters.mixup:
+            first, last = candidate_begins[labels[indices[b]]], candidate_ends[labels[indices[b]]]
             closest, chosen = np.inf, indices[b]
             for _ in range(_N_CANDIDATES):
-                other = kin[first + int(_uniform(state) * (last - first))]
+                other = candidates[first + int(_uniform(state) * (last - first))]
                 begin, end = np.int64(offsets[other]), np.int64(offsets[other + 1])
                 if other == indices[b]:
                     continue
@@ -404,17 +425,17 @@ def fill_augmented(
                     closest, chosen = distance, other
             begin, end = np.int64(offsets[chosen]), np.int64(offsets[chosen + 1])
             unpack(points, pen_bits, begin, end, x3, y3, pen3)
-            _blend(x, y, pen, n, x3, y3, pen3, end - begin, state)
-        _view(x, y, pen, n, state, parameters)
+            _mixup(x, y, pen, n, x3, y3, pen3, end - begin, state)
+        _geometric(x, y, pen, n, state, parameters)
         if with_strokes:
             state[0] = stroke_seeds[b]
-            if parameters[19] > 0:
-                _tilt(x, y, n, state, parameters[19])
+            if parameters.affine_jitter > 0:
+                _affine_jitter(x, y, n, state, parameters.affine_jitter)
             n = _thin(x, y, pen, n, state, parameters)
             n = _restroke(x, y, pen, n, state, parameters, x2, y2, pen2, order)
             drawn = x2[:n], y2[:n], pen2[:n]
-            if parameters[18] > 0 and _uniform(state) < parameters[18]:
-                drawn = _tremble(drawn[0], drawn[1], drawn[2], state)
+            if parameters.pen_noise > 0 and _uniform(state) < parameters.pen_noise:
+                drawn = _pen_noise(drawn[0], drawn[1], drawn[2], state)
             lengths[b] = fill_rows(drawn[0], drawn[1], drawn[2], out[b])
         else:
             lengths[b] = fill_rows(x[:n], y[:n], pen[:n], out[b])

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quickstroke.config.training import Criterion
+from quickstroke.config.training import SelectBy
 from quickstroke.data import batches
 from quickstroke.data.selection import LabelledDrawings
 from quickstroke.evaluation import evaluate as evaluation
@@ -44,7 +44,7 @@ def fit_calibration(
     model: StrokeClassifier,
     drawings: LabelledDrawings,
     n_trained: NDArray[np.int64],
-    select_by: Criterion = "balanced_loss",
+    select_by: SelectBy = "balanced_loss",
 ) -> Calibration:
     """The calibration that `choose_calibration` finds for the model's logits of these drawings.
 
@@ -61,7 +61,7 @@ def fit_calibration(
 
 
 def choose_calibration(
-    logits: Tensor, labels: Tensor, n_trained: NDArray[np.int64], select_by: Criterion = "balanced_loss"
+    logits: Tensor, labels: Tensor, n_trained: NDArray[np.int64], select_by: SelectBy = "balanced_loss"
 ) -> Calibration:
     """The calibration of logits for the metric by which a model was selected.
 

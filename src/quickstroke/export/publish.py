@@ -12,7 +12,7 @@ from quickstroke.artifacts import environment, lineage, loading, runs
 from quickstroke.artifacts.loading import LoadedModel
 from quickstroke.artifacts.runs import RunConfig
 from quickstroke.config import serialize
-from quickstroke.config.training import Criterion
+from quickstroke.config.training import SelectBy
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.selection import LabelledDrawings
 from quickstroke.errors import ConfigError, DatasetError, RunError, WeightsError, expect, expect_path
@@ -96,7 +96,7 @@ def publish(
     loaded = loading.load_model(folder)
     _check_target(into, loaded.name, replace)
     notes: list[str] = []
-    best = runs.best_line(metrics, config.train.criterion)
+    best = runs.best_line(metrics, config.train.select_by)
     own = _open(config, where, test_where, without_data, notes)
     figures: dict[str, dict[str, Any]] = {"val": runs.figures_of(best)}
     calibration = None
@@ -116,7 +116,7 @@ def _metrics_of_finished(folder: Path, config: RunConfig) -> list[dict[str, Any]
     Raises:
         RunError: there is none, or its weights are missing.
     """
-    metrics = runs.read_metrics(folder, config.train.criterion)
+    metrics = runs.read_metrics(folder, config.train.select_by)
     if not metrics:
         raise RunError(f"{folder}: no epoch has ended yet, so there is nothing to publish")
     if not (folder / "best.model").is_file():
@@ -144,13 +144,14 @@ def _facts(
     notes: list[str],
 ) -> dict[str, Any]:
     """What the card says beside what loading the model needs."""
-    best = runs.best_line(metrics, config.train.criterion)
+    best = runs.best_line(metrics, config.train.select_by)
     return {
         "parameters": n_parameters(loaded.model),
         "figures": figures,
         **({"calibration": calibration} if calibration else {}),
         "training": {
             **serialize.to_json(config.train),
+            **config.deleted_options,
             "epochs": len(metrics),
             "best_epoch": best["epoch"],
             "seconds": round(sum(line["seconds"] for line in metrics), 1),
@@ -221,7 +222,7 @@ def _figures(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any] | None]:
     """Exact figures by split, and what the calibration did; the model is calibrated."""
     before = {split: evaluate(loaded.model, part) for split, part in parts.items()}
-    select_by = config.train.criterion
+    select_by = config.train.select_by
     calibration: dict[str, Any] | None = None
     if calibrate and before["val"].n < MIN_CALIBRATION:
         notes.append(
@@ -244,7 +245,7 @@ def _figures(
     return figures, calibration
 
 
-def _traded(scores: Evaluation, select_by: Criterion) -> dict[str, float]:
+def _traded(scores: Evaluation, select_by: SelectBy) -> dict[str, float]:
     """The figures that a calibration may change; its error is averaged as the metric by which it was chosen."""
     error = scores.calibration_error(balanced=select_by == "balanced_loss")
     return {"error": error, "top1": scores.top(1), "balanced_accuracy": scores.balanced_accuracy()}

@@ -137,7 +137,7 @@ def _introduction(result: Result) -> str:
     run, train = result.run, result.run.config.train
     n, best = run.n_epochs, run.best_epoch
     precision = "" if train.precision == "auto" else f", precision `{train.precision}`"  # older runs do not say
-    criterion = "" if train.criterion == "top1" else " by its balanced (macro-averaged) loss"
+    criterion = "" if train.select_by == "top1" else " by its balanced (macro-averaged) loss"
     if n >= train.n_epochs:
         state = f"Of its {n} epochs the best{criterion} is {best}." if n > 1 else "It has one epoch."
     elif run.stopped_early:
@@ -172,14 +172,15 @@ def _how(run: RunFacts) -> str:
             f"`{teacher['name']}` ({str(teacher['sha256'])[:12]}, {teacher['licence'] or 'licence unknown'})"
             for teacher in run.config.teachers
         )
-        said = "what they say"
-        if train.label_odds != 1:
-            said += f" with the odds of the label times {train.label_odds:g}"
-        rest = ", the rest is the label" if train.teacher_weight < 1 else ""
+        rest = ", the rest is the label" if train.distillation_weight < 1 else ""
         text += (
-            f"\nTeachers: {names}. Of drawings that have one of the words, {train.teacher_weight:.0%} of the target is "
-            f"{said}{rest}; {train.unlabelled:.0%} of the drawings have other words, and there all is what they say.\n"
+            f"\nTeachers: {names}. The target of a drawing of one of the words is {train.distillation_weight:.0%} the "
+            f"teachers' probabilities{rest}. {train.other_class_fraction:.0%} of the drawings have other words; their "
+            "target is the teachers' probabilities alone.\n"
         )
+    if run.config.deleted_options:
+        told = ", ".join(f"`{key}` = {value}" for key, value in run.config.deleted_options.items())
+        text += f"\nIt was trained with options that quickstroke does not have any more: {told}.\n"
     return text
 
 

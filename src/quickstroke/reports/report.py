@@ -173,11 +173,11 @@ def _of_run(folder: Path) -> tuple["LoadedModel", RunFacts]:
     from quickstroke.models.classifier import n_parameters
 
     config = runs.read_config(folder)
-    metrics = runs.read_metrics(folder, config.train.criterion)
+    metrics = runs.read_metrics(folder, config.train.select_by)
     if not metrics:
         raise RunError(f"{folder}: no epoch of this run has ended yet, so there is nothing to report")
     loaded = loading.load_model(folder)
-    best = runs.best_line(metrics, config.train.criterion)
+    best = runs.best_line(metrics, config.train.select_by)
     return loaded, RunFacts(
         config=config,
         metrics=metrics,
@@ -214,7 +214,7 @@ def _facts_of(loaded: "LoadedModel") -> RunFacts:
         ConfigError, KeyError, TypeError, ValueError, AttributeError, OverflowError: it does not tell that.
     """
     from quickstroke.artifacts import lineage, runs
-    from quickstroke.config import serialize
+    from quickstroke.config import former, serialize
 
     card = loaded.card or {}
     training = dict(card["training"])
@@ -240,6 +240,7 @@ def _facts_of(loaded: "LoadedModel") -> RunFacts:
                 {key: str(teacher[key]) for key in ("name", "sha256", "licence")}
                 for teacher in card.get("teachers", ())
             ),
+            deleted_options=former.deleted_options(training),
         ),
         metrics=[],
         n_epochs=int(n_epochs),

@@ -1,10 +1,11 @@
-"""Distillation: what one or several teachers say of the drawings that a student learns from.
+"""Knowledge distillation (Hinton et al., 2015): a student learns the probabilities of one or several teachers.
 
 A teacher is any model whose classes include the student's, or one that knows some of them beside another that knows
-all, or a public network that reads bitmaps (`bitmap_teacher`). Teachers are costly beside a small student, so what they
-say of a *view* (`augmentation`) of each drawing of an epoch is kept in a file: epoch e of a training sees the drawings
-and views of number e modulo `n_views`, and trainings with the same data, teachers, augmentation and balance share the
-files of one folder. Bitmap teachers, and with `n_views` 0 all of them, are asked once about each drawing as it stands.
+all, or a public network that reads bitmaps (`bitmap_teacher`). Teachers are costly beside a small student, so their
+log-probabilities of a *view* (`augmentation`) of each drawing of an epoch are cached in a file: epoch e of a training
+sees the drawings and views of number e modulo `n_cached_epochs`. Trainings with the same data, teachers, augmentation
+and class balance share the files of one folder. Bitmap teachers, and with `n_cached_epochs` 0 all of them, are asked
+once about each drawing as it stands.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ from torch import Tensor
 from quickstroke.artifacts import cards, loading
 from quickstroke.config import serialize
 from quickstroke.data import augmentation, batches
-from quickstroke.data.augmentation import Augmentation, Kin
+from quickstroke.data.augmentation import Augmentation, MixupCandidates
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.errors import ConfigError
 from quickstroke.kernels import threads
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 _DRAWINGS_A_CLASS = 50
 _BATCH_SIZE = 512
 _CPU = torch.device("cpu")
-# Of what is asked and kept: it changes with what an augmentation does.
+# Of what is asked and cached: it changes with what an augmentation does.
 _VERSION = 11
 
 
@@ -68,14 +69,15 @@ class Teacher:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What teachers say of drawings of a dataset, for K classes.
+    """Log-probabilities of teachers for drawings of a dataset and K classes.
 
     Attributes:
         teachers: those that know all classes come first.
         facts: for each one its name, file hash and licence, for the run and the card.
         labels: int64 (N_dataset,), the class of each drawing, -1 for none of them.
         pool: int64 (M,), ascending, the drawings that may be asked about.
-        folder: where the answers are kept.
+        candidates: for mixup in the views.
+        folder: where the log-probabilities are cached.
         group: processes that share the work; the first of them writes the files.
     """
 
@@ -85,7 +87,7 @@ class Targets:
     classes: tuple[str, ...]
     labels: NDArray[np.int64]
     pool: NDArray[np.int64]
-    kin: Kin
+    candidates: MixupCandidates
     folder: Path
     device: torch.device
     group: Group = ALONE
@@ -93,9 +95,9 @@ class Targets:
     def of(
         self, number: int, drawings: NDArray[np.int64], on_batch: Callable[[int], None] = lambda n: None
     ) -> NDArray[np.float16]:
-        """Logarithms of probabilities, float16 (N, K), of views of some drawings, computed where no file has them.
+        """Log-probabilities float16 (N, K) of views of some drawings, computed where no file has them.
 
-        Of several teachers it is their geometric mean, normalized: what only one of them believes counts for little.
+        Of several teachers it is their geometric mean, normalized: it suppresses any class that one teacher rejects.
         A teacher that knows some of the classes only counts where the drawing's word is one of these, and there says
         how the probability that the others give to its words is shared among them.
 
@@ -127,7 +129,7 @@ class Targets:
         return self._asked(path, shape, order, mean, on_batch)
 
     def _as_they_stand(self, teacher: Teacher, on_batch: Callable[[int], None]) -> NDArray[np.float16]:
-        """What a teacher says of the drawings of `pool` as they stand, (M, S); 0 where its word is not asked for."""
+        """A teacher's log-probabilities (M, S) of the drawings of `pool` as they stand; 0 where it is not asked."""
         digest = hashlib.sha256(self.pool.tobytes()).hexdigest()[:16]
         path = self.folder / f"{teacher.name}-{teacher.sha256[:16]}-{digest}.npy"
         places = np.flatnonzero(self._counts(teacher, self.pool))
@@ -183,12 +185,12 @@ class Targets:
         n_before = torch.zeros((len(drawings), 1), dtype=torch.float64)
         for teacher, answers in zip(self.teachers, fixed, strict=True):
             rows = np.flatnonzero(self._counts(teacher, drawings))  # (R,)
-            said = teacher.ask(drawings[rows], view_seeds[rows]) if answers is None else answers[places[rows]]
+            log_probs = teacher.ask(drawings[rows], view_seeds[rows]) if answers is None else answers[places[rows]]
             cells = np.ix_(rows, teacher.known)
             own = mean[cells]  # (R, S)
             n = n_before[rows]  # (R, 1)
-            logs = torch.from_numpy(said).double().log_softmax(1)
-            shares = ((n * own.log_softmax(1) + logs) / (n + 1)).log_softmax(1)
+            other = torch.from_numpy(log_probs).double().log_softmax(1)
+            shares = ((n * own.log_softmax(1) + other) / (n + 1)).log_softmax(1)
             mean[cells] = own.logsumexp(1, keepdim=True) + shares
             n_before[rows] += 1
         return mean.log_softmax(1).numpy()
@@ -235,7 +237,7 @@ def open_targets(
     label_map = data.label_map(classes)
     trained = data.indices("train")
     labels = label_map[data.labels]
-    kin = augmentation.kin(data, trained, label_map)
+    candidates = augmentation.mixup_candidates(data, trained, label_map)
     opened: list[tuple[str, Teacher]] = []
     facts: list[dict[str, Any]] = []
     configured: list[list[Any]] = []
@@ -257,7 +259,7 @@ def open_targets(
             few = [trained[labels[trained] == k][:_DRAWINGS_A_CLASS] for k in known]
             statistics.reestimate_batchnorm(model, data, np.concatenate(few))
         model.precision = model.precision_without_gradient = precision
-        ask = partial(_ask_views, model, data, columns, change, kin, device)
+        ask = partial(_ask_views, model, data, columns, change, candidates, device)
         facts.append(_facts(loaded))
         opened.append((path, Teacher(loaded.name, facts[-1]["sha256"], known, ask, sees_views, loaded)))
         configured.append([facts[-1]["sha256"], serialize.to_json(model.config), list(loaded.classes)])
@@ -275,12 +277,13 @@ def open_targets(
         "classes": list(classes),
         "teachers": configured,
         "precision": str(precision),
-        "augmentation": change.of_view,
+        # The 0 was the probability of mixup across classes: caches made without it are still of use.
+        "augmentation": [*change.geometric, 0.0],
     }
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     pool = trained if pool is None else pool
     teachers = tuple(teacher for _, teacher in opened)
-    return Targets(teachers, facts, data, classes, labels, pool, kin, folder / name, device, group)
+    return Targets(teachers, facts, data, classes, labels, pool, candidates, folder / name, device, group)
 
 
 def _columns(path: str, classes: Sequence[str], words: Sequence[str]) -> tuple[NDArray[np.int64], list[int]]:
@@ -310,7 +313,7 @@ def _ask_views(
     data: PreparedDataset,
     columns: list[int],
     change: Augmentation,
-    kin: Kin,
+    candidates: MixupCandidates,
     device: torch.device,
     indices: NDArray[np.int64],
     view_seeds: NDArray[np.uint64] | None,
@@ -320,7 +323,7 @@ def _ask_views(
         points, lengths = batches.points_of(data, indices, config.max_padding, config.preprocessing)
     else:
         points, lengths = augmentation.gather(
-            data, indices, view_seeds, None, change, config.max_padding, config.preprocessing, kin
+            data, indices, view_seeds, None, change, config.max_padding, config.preprocessing, candidates
         )
     with torch.inference_mode():
         logits = model(to_device(points, device), to_device(lengths, device))
@@ -343,21 +346,27 @@ def _facts(loaded: loading.LoadedModel) -> dict[str, Any]:
     }
 
 
-def soften(
-    said: NDArray[Any],
+def mix_targets(
+    teacher_log_probs: NDArray[Any],
     labels: NDArray[np.int64],
-    teacher_weight: float,
-    label_odds: float,
+    distillation_weight: float,
     temperature: float,
     label_smoothing: float,
 ) -> Tensor:
-    """Targets float32 (B, K): logarithms (B, K) of what teachers say, and beside it the label (B,), -1 for none."""
-    targets = np.exp(said.astype(np.float32) / temperature)
-    known = np.flatnonzero(labels >= 0)
-    targets[known, labels[known]] *= label_odds
+    """Targets float32 (B, K): teachers' probabilities mixed with the smoothed labels.
+
+    Args:
+        teacher_log_probs: (B, K).
+        labels: int64 (B,), -1 for none: there the target is the teachers' probabilities alone.
+        distillation_weight: of the teachers' probabilities; the label has the rest.
+        temperature: divides the log-probabilities.
+        label_smoothing: part of a label that is spread over all classes.
+    """
+    targets = np.exp(teacher_log_probs.astype(np.float32) / temperature)
     targets /= targets.sum(1, keepdims=True)
-    targets[known] *= teacher_weight
+    known = np.flatnonzero(labels >= 0)
+    targets[known] *= distillation_weight
     n_classes = targets.shape[1]
-    targets[known] += (1 - teacher_weight) * label_smoothing / n_classes
-    targets[known, labels[known]] += (1 - teacher_weight) * (1 - label_smoothing)
+    targets[known] += (1 - distillation_weight) * label_smoothing / n_classes
+    targets[known, labels[known]] += (1 - distillation_weight) * (1 - label_smoothing)
     return torch.from_numpy(targets)

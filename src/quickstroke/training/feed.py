@@ -18,22 +18,22 @@ from quickstroke.data.on_device import DeviceData
 from quickstroke.runtime.device import to_device
 from quickstroke.runtime.distributed import Group
 from quickstroke.training.checkpoint import State
-from quickstroke.training.distillation import seeds_of_views, soften
+from quickstroke.training.distillation import mix_targets, seeds_of_views
 
 
 def epoch_drawings(config: TrainConfig, data: PreparedDataset, indices: Any, label_map: Any, epoch: int) -> Any:
     """The drawings int64 (N,) of an epoch, ascending, some more than once: a function of seed and epoch alone.
 
-    With teachers not of the seed either, so that trainings share what these say.
+    With teachers not of the seed either, so that trainings share their cached log-probabilities.
     """
-    if not (config.balance or config.unlabelled):
+    if not (config.class_balance or config.other_class_fraction):
         return indices
     rng = np.random.default_rng([view(config, epoch)] if _shares_views(config) else [config.seed, epoch, 1])
     labels = data.labels[indices]
     own = label_map[labels] >= 0
-    n_other = 0 if own.all() else round(config.unlabelled * len(indices))
+    n_other = 0 if own.all() else round(config.other_class_fraction * len(indices))
     parts = ((own, len(indices) - n_other), (~own, n_other))
-    taken = [batches.rebalanced(indices[part], labels[part], config.balance, n, rng) for part, n in parts]
+    taken = [batches.rebalanced(indices[part], labels[part], config.class_balance, n, rng) for part, n in parts]
     return np.sort(np.concatenate(taken))
 
 
@@ -75,6 +75,7 @@ class Feeder:
     Attributes:
         there: the same data on the device, if they are.
         label_map: the model's label of each label of the data, -1 where a drawing is of another class.
+        candidates: for mixup; None without augmentation.
     """
 
     config: TrainConfig
@@ -83,7 +84,7 @@ class Feeder:
     there: DeviceData | None
     device: torch.device
     label_map: NDArray[np.int64]
-    kin: augmentation.Kin | None
+    candidates: augmentation.MixupCandidates | None
     group: Group
 
     def shares(
@@ -91,17 +92,17 @@ class Feeder:
         state: State,
         drawings: NDArray[np.int64],
         places: NDArray[Any],
-        said: NDArray[np.float16] | None,
+        teacher_log_probs: NDArray[np.float16] | None,
     ) -> Iterator[Share]:
         """This process's shares of a batch, one after the other.
 
         Args:
             drawings: int64 (M,), those of the epoch.
             places: int32 or int64 (N,), where those of the batch are among them.
-            said: what teachers said of those of the epoch, (M, K).
+            teacher_log_probs: (M, K), of the drawings of the epoch.
         """
         config = self.config
-        for own, is_last in _parts(len(places), config.accumulate, self.group):
+        for own, is_last in _parts(len(places), config.grad_accum_steps, self.group):
             here = places[own]
             rows = drawings[here]
             labels = self.label_map[self.data.labels[rows]]
@@ -110,12 +111,14 @@ class Feeder:
             else:
                 points, lengths = (to_device(array, self.device) for array in self._points(state, drawings, here, own))
             goal: NDArray[np.int64] | Tensor = labels
-            if said is not None:
-                if config.blend_across:
-                    view_seeds = seeds_of_views(view(config, state.epoch), here)
-                    labels[augmentation.are_across(view_seeds, change_of(config))] = -1
-                values = config.teacher_weight, config.label_odds, config.teacher_temperature, config.label_smoothing
-                goal = soften(said[here], labels, *values)
+            if teacher_log_probs is not None:
+                goal = mix_targets(
+                    teacher_log_probs[here],
+                    labels,
+                    config.distillation_weight,
+                    config.distillation_temperature,
+                    config.label_smoothing,
+                )
             yield Share(points, lengths, to_device(goal, self.device), len(own) / len(places), is_last)
 
     def _points(
@@ -134,18 +137,18 @@ class Feeder:
         stroke_seeds = augmentation.seeds((*here, 1), own) if config.augment == "strokes" else None
         change = change_of(config)
         return augmentation.gather(
-            self.data, rows, view_seeds, stroke_seeds, change, config.max_padding, preprocessing, self.kin
+            self.data, rows, view_seeds, stroke_seeds, change, config.max_padding, preprocessing, self.candidates
         )
 
 
 def _shares_views(config: TrainConfig) -> bool:
     """Whether teachers are asked about the views that the student sees."""
-    return bool(config.teacher) and config.n_views > 0
+    return bool(config.teacher) and config.n_cached_epochs > 0
 
 
 def view(config: TrainConfig, epoch: int) -> int:
-    """The number of an epoch's views: that of the epoch, counted anew every `n_views` epochs."""
-    return epoch % config.n_views if config.n_views else epoch
+    """The number of an epoch's views: that of the epoch, counted anew every `n_cached_epochs` epochs."""
+    return epoch % config.n_cached_epochs if config.n_cached_epochs else epoch
 
 
 def _parts(n: int, n_parts: int, group: Group) -> Iterator[tuple[NDArray[np.int64], bool]]:

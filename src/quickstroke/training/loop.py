@@ -48,7 +48,7 @@ def train(
         model_config: its reading, max_padding and n_classes are replaced by what `config` and the classes say.
         into: the run folder to make.
         train_classes: a subset of the dataset's classes, in the order of the output layer; by default all.
-        teacher_cache: the folder of what teachers said, which trainings may share; by default one in `into`.
+        teacher_cache: the folder of cached teacher log-probabilities, which trainings may share; by default in `into`.
         resume: go on from the folder's last checkpoint; without one, start anew.
         command: the words of a command that trains the same, for environment.json, cards and reports.
         group: the processes that share each batch, all of which call this with the same arguments; the first of them
@@ -87,9 +87,9 @@ def _train_epoch(session: Session) -> int:
     drawings = epoch_drawings(config, session.data, session.train_indices, session.label_map, state.epoch)
     order = epoch_batches(config, session.data.n_points[drawings], state.epoch)
     n_train, done = len(drawings), sum(map(len, order[: state.step]))
-    said = None
+    teacher_log_probs = None
     if session.targets:
-        said = session.targets.of(view(config, state.epoch), drawings, partial(_on_teacher, session))
+        teacher_log_probs = session.targets.of(view(config, state.epoch), drawings, partial(_on_teacher, session))
     model.train()
     model.bn.train(config.normalization == "batch")
     losses = Losses(state, session.device, group)
@@ -100,7 +100,7 @@ def _train_epoch(session: Session) -> int:
             if group.size > 1:
                 torch.manual_seed(seed_of_step(config.seed, state.epoch, state.step, group.rank))
             statistics = [buffer.clone() for buffer in model.buffers()]
-            shares = session.feeder.shares(state, drawings, rows, said)
+            shares = session.feeder.shares(state, drawings, rows, teacher_log_probs)
             loss = accumulate_gradients(config, session.shared_model, session.optimizer, shares, session.device, group)
             losses.add(loss, len(rows))
             for buffer, before in zip(model.buffers(), statistics, strict=True):
@@ -146,7 +146,7 @@ def _validate(session: Session, n_train: int) -> None:
         "learning_rate": session.optimizer.learning_rate,
     }
     metrics = [*state.metrics, line]
-    best = runs.best_line(metrics, config.criterion)
+    best = runs.best_line(metrics, config.select_by)
     session.state = State(epoch=state.epoch + 1, best=best["val_top1"], best_epoch=best["epoch"], metrics=metrics)
     session.watcher.on_write()
     if session.group.rank == 0:

@@ -138,13 +138,13 @@ def set_up(
     label_map = data.label_map(classes)
     train_indices = selection.select(data, "train", label_map)
     val = LabelledDrawings.of_split(data, "val", classes)
-    if config.teacher and config.unlabelled:
+    if config.teacher and config.other_class_fraction:
         train_indices = data.indices("train")
     cache = folder / "teacher" if teacher_cache is None else expect_path(teacher_cache, "teacher_cache")
     targets = _open_teachers(config, data, classes, train_indices, cache, device, group)
-    kin = targets.kin if targets else None
-    if not kin and config.augment != "none":
-        kin = augmentation.kin(data, train_indices, label_map)
+    candidates = targets.candidates if targets else None
+    if not candidates and config.augment != "none":
+        candidates = augmentation.mixup_candidates(data, train_indices, label_map)
     facts = tuple(targets.facts) if targets else ()
     run = RunConfig(model_config, config, classes, runs.describe_data(data, classes), facts)
 
@@ -155,7 +155,7 @@ def set_up(
         if config.normalization == "fixed":
             reestimate_batchnorm(model, data, train_indices)
     optimizer = optimizer_of(config, model)
-    averaged = copy.deepcopy(model).requires_grad_(False) if config.averaging else None
+    averaged = copy.deepcopy(model).requires_grad_(False) if config.ema_decay else None
     state, resumed = group.first(lambda: _open(folder, run, model, optimizer, averaged, resume, command, group))
     group.share(
         [*model.state_dict().values(), *optimizer.tensors, *(averaged.state_dict().values() if averaged else ())]
@@ -163,7 +163,7 @@ def set_up(
     shared_model = group.wrap(model)
     model.bn.group = group
     device_data = on_device(data, device)
-    feeder = Feeder(config, model_config, data, device_data, device, label_map, kin, group)
+    feeder = Feeder(config, model_config, data, device_data, device, label_map, candidates, group)
     watcher.on_start(state, resumed)
     return Session(
         folder,
@@ -199,7 +199,7 @@ def _open_teachers(
     """What the teachers of a configuration say of the drawings `pool` int64 (N,); None without teachers."""
     if not config.teacher:
         return None
-    precision, sees_views = getattr(torch, config.precision), config.n_views > 0
+    precision, sees_views = getattr(torch, config.precision), config.n_cached_epochs > 0
     change = change_of(config)
     return open_targets(
         config.teacher, data, classes, change, cache, precision, device, group, pool=pool, sees_views=sees_views

@@ -51,11 +51,11 @@ def update_weights(
     n_steps: int,
 ) -> None:
     """Moves the weights, after `n_steps` steps, along their gradients, and their average; see `Adam.step`."""
-    if config.clip_norm:
-        nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+    if config.max_grad_norm:
+        nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
     optimizer.step(is_skipped)
     if averaged is not None:
-        average(averaged, model, config.averaging, n_steps, is_skipped)
+        average(averaged, model, config.ema_decay, n_steps, is_skipped)
 
 
 @torch.no_grad()
@@ -73,7 +73,7 @@ def average(averaged: nn.Module, model: nn.Module, decay: float, n_steps: int, i
 
 
 def _loss(config: TrainConfig, logits: Tensor, goal: Tensor) -> Tensor:
-    """The mean loss () over drawings, of logits (B, K) and what is in `_Share.goal`, which is softened already."""
+    """The mean loss () over drawings, of logits (B, K) and what is in `Share.goal`, with teachers already smoothed."""
     if not len(goal):
         return logits.sum()
     return F.cross_entropy(logits, goal, label_smoothing=0.0 if config.teacher else config.label_smoothing)

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from quickstroke.config import former, schema
 from quickstroke.config import recipes as recipes_module
-from quickstroke.config import schema
 from quickstroke.config.model import ModelConfig
 from quickstroke.config.training import TrainConfig
 from quickstroke.errors import ConfigError
@@ -128,7 +128,8 @@ def declare(names: Sequence[str], declared: Mapping[str, Any], given: Mapping[st
         where: whose declaration it is, for messages.
 
     Raises:
-        ConfigError: an unknown key, a wrong type, an empty range, an impossible value, or nothing to try.
+        ConfigError: an unknown key, a deleted option, a wrong type, an empty range, an impossible value, or nothing to
+            try.
         ModelNameError: a malformed name.
     """
     if not names:
@@ -139,7 +140,8 @@ def declare(names: Sequence[str], declared: Mapping[str, Any], given: Mapping[st
     tuned: dict[str, Range | Choices] = {}
     if len(names) > 1:
         tuned[MODEL] = _choices(list(names), str, "NAME...")
-    for key, value in recipes_module.without_former_recipe(declared).items():
+    known = former.without_deleted(former.renamed(declared, where), where)
+    for key, value in recipes_module.without_former_recipe(known).items():
         if key not in hints:
             raise ConfigError(f"{where}: unknown key {key!r}; expected {', '.join(sorted(hints))}")
         one = _frozen(value)

@@ -11,7 +11,6 @@ worker is the same however often it was interrupted.
 """
 
 import contextlib
-import json
 import os
 import platform
 import threading
@@ -30,8 +29,7 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from quickstroke.artifacts import runs
-from quickstroke.config import serialize, training
-from quickstroke.config.recipes import PLAIN
+from quickstroke.config import former, serialize, training
 from quickstroke.data import selection
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.errors import ConfigError, RunError, TrainingError
@@ -39,6 +37,7 @@ from quickstroke.training import loop, session
 from quickstroke.training.checkpoint import State
 from quickstroke.tuning.space import Choices, Range, Space
 from quickstroke.tuning.storage import open_storage
+from quickstroke.tuning.stored import Stored, as_begun, of_today
 
 Pruner = Literal["median", "hyperband", "none"]
 # A worker says this often that it lives, and is taken for dead after as long as `LOST_S`: compiled code can keep a
@@ -74,7 +73,7 @@ class Search:
         n_trials: trials in all.
         pruner: how trials are cut short.
         seed: of what is tried.
-        teacher_cache: the folder of what teachers said; by default one that all trials share.
+        teacher_cache: the folder of cached log-probabilities of teachers; by default one that all trials share.
     """
 
     space: Space
@@ -190,9 +189,7 @@ def start(search: Search, resume: bool) -> bool:
                 raise RunError(f"{search.folder}: has a study already; give --resume to go on with it") from error
             study, existed = optuna.load_study(storage=storage, study_name=search.study_name), True
         if _SPEC in study.user_attrs:
-            if "recipes" not in study.user_attrs[_SPEC]:  # of version 0.1.0: see `as_begun`
-                del spec["recipes"]
-            _check_same(search.folder, spec, study.user_attrs[_SPEC])
+            _check_same(search.folder, spec, of_today(study.user_attrs[_SPEC], spec, str(search.folder)))
         else:
             study.set_user_attr(_SPEC, spec)
         for _ in range(len(study.get_trials(deepcopy=False)), search.n_trials):
@@ -200,14 +197,20 @@ def start(search: Search, resume: bool) -> bool:
     return existed
 
 
-def as_begun(search: Search) -> Search:
-    """The search of a study that was started, by the recipe that it began with: version 0.1.0 had another default."""
-    with open_storage(search.folder, search.storage) as storage:
-        spec = optuna.load_study(storage=storage, study_name=search.study_name).user_attrs[_SPEC]
-    if "recipes" in spec or search.space.fixed.get("recipe", "default") != "default":
+def as_it_began(search: Search) -> Search:
+    """The search with the values that its recipe had when its study began, which version 0.1.0 did not write into it.
+
+    Raises:
+        ConfigError: the storage cannot be used.
+    """
+    if search.storage is None and not (search.folder / "study.db").exists():
         return search
-    former = {key: value for key, value in PLAIN.items() if key not in search.space.tuned}
-    return replace(search, space=replace(search.space, fixed=former | search.space.fixed))
+    with open_storage(search.folder, search.storage) as storage:
+        try:
+            study = optuna.load_study(storage=storage, study_name=search.study_name)
+        except KeyError:
+            return search
+        return replace(search, space=as_begun(search.space, study.user_attrs.get(_SPEC)))
 
 
 def work(search: Search, watcher: Watcher | None = None) -> None:
@@ -244,8 +247,9 @@ def trials(search: Search) -> list[Trial]:
     """The trials of a study by number."""
     with open_storage(search.folder, search.storage) as storage:
         study = optuna.load_study(storage=storage, study_name=search.study_name)
+        stored = Stored(study.user_attrs[_SPEC])
         return [
-            _told(trial, search.space)
+            _told(trial, search.space, stored)
             for trial in study.get_trials(deepcopy=False)
             if trial.number < search.n_trials or trial.state != TrialState.WAITING
         ]
@@ -263,7 +267,8 @@ def importances(search: Search) -> dict[str, float]:
             return {}
         # The best tenth, its default, is one or two trials of most studies: what these have in common is chance.
         evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.5)
-        return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+        shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
+        return {former.RENAMED.get(name, name): share for name, share in shares.items()}
 
 
 def _run(
@@ -303,7 +308,7 @@ def _run(
         raise
     else:
         ended = study.tell(trial, best)
-    watcher.on_end(_told(ended, search.space))
+    watcher.on_end(_told(ended, search.space, Stored(study.user_attrs[_SPEC])))
 
 
 def _train(
@@ -325,14 +330,15 @@ def _train(
     # With a sampler of its own, a trial does not depend on how many were sampled in this process.
     (seed,) = np.random.SeedSequence([search.seed, number]).generate_state(1)
     study.sampler = optuna.samplers.TPESampler(seed=int(seed))
-    values = {key: _suggest(trial, key, domain) for key, domain in search.space.tuned.items()}
+    stored = Stored(study.user_attrs[_SPEC])
+    values = {key: _suggest(trial, key, domain, stored) for key, domain in search.space.tuned.items()}
     model_config, config = search.space.trial(values)
     metrics: list[dict[str, Any]] = []
 
     def report(line: dict[str, Any]) -> None:
         if line["epoch"] not in known:
             so_far = metrics[: line["epoch"]]
-            trial.report(runs.best_line(so_far, config.criterion)["val_top1"], line["epoch"])
+            trial.report(runs.best_line(so_far, config.select_by)["val_top1"], line["epoch"])
 
     def on_start(state: State, resumed: bool) -> None:
         metrics.extend(state.metrics)
@@ -370,35 +376,26 @@ def _train(
     return state.best
 
 
-def _suggest(trial: optuna.Trial, key: str, domain: Range | Choices) -> Any:
+def _suggest(trial: optuna.Trial, key: str, domain: Range | Choices, stored: Stored) -> Any:
+    name = stored.names[key]
     if isinstance(domain, Choices):
-        stored = trial.suggest_categorical(key, list(map(_stored, domain.values)))
+        value = trial.suggest_categorical(name, stored.choices(key))
     elif domain.is_whole:
-        stored = trial.suggest_int(key, int(domain.low), int(domain.high), step=int(domain.step or 1), log=domain.log)
+        value = trial.suggest_int(name, int(domain.low), int(domain.high), step=int(domain.step or 1), log=domain.log)
     else:
-        stored = trial.suggest_float(key, domain.low, domain.high, step=domain.step, log=domain.log)
-    return _restored(stored, domain)
+        value = trial.suggest_float(name, domain.low, domain.high, step=domain.step, log=domain.log)
+    return stored.meant(key, value, domain)
 
 
-def _stored(choice: Any) -> Any:
-    """A choice as a storage takes it."""
-    return json.dumps(choice) if isinstance(choice, tuple) else choice
-
-
-def _restored(stored: Any, domain: Range | Choices) -> Any:
-    """The value that is meant; other numbers than whole ones with a few digits, so that what is told is what was."""
-    if isinstance(domain, Choices):
-        return next(choice for choice in domain.values if _stored(choice) == stored)
-    if domain.is_whole:
-        return stored
-    return min(max(float(f"{stored:.10g}" if domain.step else f"{stored:.4g}"), domain.low), domain.high)
-
-
-def _told(trial: FrozenTrial, space: Space) -> Trial:
+def _told(trial: FrozenTrial, space: Space, stored: Stored) -> Trial:
     return Trial(
         number=trial.number,
         state=_STATES[trial.state],
-        values={key: _restored(trial.params[key], space.tuned[key]) for key in space.tuned if key in trial.params},
+        values={
+            key: stored.meant(key, trial.params[stored.names[key]], domain)
+            for key, domain in space.tuned.items()
+            if stored.names[key] in trial.params
+        },
         curve=tuple(value for _, value in sorted(trial.intermediate_values.items())),
         reason=trial.user_attrs.get(_REASON),
     )
