@@ -16,7 +16,7 @@ from quickstroke.runtime.distributed import ALONE, Group
 
 
 def to_device(values: Tensor | NDArray[Any], device: torch.device) -> Tensor:
-    """A CPU tensor or an array as a tensor on a device: on a CPU it shares memory, to a GPU, the copy does not wait."""
+    """An array or CPU tensor as a tensor on a device: a CPU shares its memory, a GPU gets a copy without waiting."""
     tensor = torch.as_tensor(values)
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
