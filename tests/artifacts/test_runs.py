@@ -123,7 +123,7 @@ def test_metrics_read_back(tmp_path):
     assert runs.read_metrics(tmp_path) == lines[:1]
 
 
-def test_a_criterion_chooses_the_first_of_the_best():
+def test_a_selection_metric_chooses_the_first_of_the_best():
     values = [(0.5, 1.0), (0.75, 1.5), (0.75, 0.5), (0.25, 0.5)]
     metrics = [
         {"epoch": epoch, "val_top1": top1, "val_balanced_loss": loss} for epoch, (top1, loss) in enumerate(values, 1)
@@ -132,7 +132,7 @@ def test_a_criterion_chooses_the_first_of_the_best():
     assert runs.best_line(metrics, "balanced_loss") == metrics[2]
 
 
-def test_lines_older_than_a_criterion_are_read_but_not_for_it(tmp_path):
+def test_lines_older_than_a_selection_metric_are_read_but_not_for_it(tmp_path):
     lines = [dict.fromkeys(runs.METRICS, 1.0)]
     runs.write_metrics(tmp_path, lines)
     assert runs.read_metrics(tmp_path) == lines

@@ -557,7 +557,7 @@ def test_a_trial_taken_up_while_clocks_are_put_back_is_no_hour_old(
     with contextlib.closing(sqlite3.connect(tmp_path / "study" / "study.db")) as database, database:
         database.execute("UPDATE trials SET datetime_start = ?", (f"{begun}.000000",))
     monkeypatch.setattr(study_module, "time", SimpleNamespace(time=lambda: begun_s + ago_s))
-    with storage_module.open_storage(search) as storage:
+    with storage_module.open_storage(search.folder, search.storage) as storage:
         study_module._free_lost(optuna.load_study(storage=storage, study_name="quickstroke"), storage)
     # Half past two summer time, an hour later, may be half past two for the minute until it is lost.
     is_again = begun.endswith("00:30:00") and ago_s == 3650
