@@ -301,28 +301,28 @@ def test_points_are_left_out_at_most_as_often_as_asked() -> None:
     assert np.mean(kept) == pytest.approx(300, rel=0.05)
 
 
-# --- blended with another drawing
+# --- mixup with another drawing
 
 
-def blended(strokes: Strokes, other: Strokes, seed: int) -> list[Any]:
-    """The places of a drawing that is blended with another one, stroke by stroke."""
+def mixed(strokes: Strokes, other: Strokes, seed: int) -> list[Any]:
+    """The places of a drawing that is mixed with another one, stroke by stroke."""
     data, own = memory(strokes, other), np.array([seed], np.uint64)
-    whom = mixup_candidates(data, np.array([1]), np.array([0]))
-    points, _ = gather(data, np.array([0]), own, None, Augmentation(mixup=1.0), 1000, "pos5", whom)
+    candidates = mixup_candidates(data, np.array([1]), np.array([0]))
+    points, _ = gather(data, np.array([0]), own, None, Augmentation(mixup=1.0), 1000, "pos5", candidates)
     return placed(points[0])
 
 
 @settings(deadline=None)
 @given(stroke=hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.just(2))), seed=any_seed)
-def test_blended_with_itself_a_drawing_stays(stroke: NDArray[np.uint8], seed: int) -> None:
-    assert near(blended([stroke], [stroke], seed)[0], places([stroke])[0])
-    assert near(np.concatenate(blended(HOUSE, HOUSE, seed)), np.concatenate(places(HOUSE)))
+def test_mixed_with_itself_a_drawing_stays(stroke: NDArray[np.uint8], seed: int) -> None:
+    assert near(mixed([stroke], [stroke], seed)[0], places([stroke])[0])
+    assert near(np.concatenate(mixed(HOUSE, HOUSE, seed)), np.concatenate(places(HOUSE)))
 
 
 @settings(deadline=None)
 @given(one=any_strokes, other=any_strokes, seed=any_seed)
-def test_blending_keeps_how_many_strokes_and_points_there_are(one: Strokes, other: Strokes, seed: int) -> None:
-    new = blended(one, other, seed)
+def test_mixup_keeps_how_many_strokes_and_points_there_are(one: Strokes, other: Strokes, seed: int) -> None:
+    new = mixed(one, other, seed)
     assert list(map(len, new)) == list(map(len, one)) and np.isfinite(np.concatenate(new)).all()
 
 
@@ -331,7 +331,7 @@ BEND = np.array([[20, 20], [90, 40], [180, 160]], np.uint8)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_blending_minds_neither_direction_nor_order_nor_where_a_closed_stroke_begins(seed: int) -> None:
+def test_mixup_minds_neither_direction_nor_order_nor_where_a_closed_stroke_begins(seed: int) -> None:
     elsewhere = np.roll(SQUARE[:-1], 2, axis=0)
     elsewhere = np.concatenate([elsewhere, elsewhere[:1]])
     for other in (
@@ -341,7 +341,7 @@ def test_blending_minds_neither_direction_nor_order_nor_where_a_closed_stroke_be
         [elsewhere, BEND],
         [elsewhere[::-1], BEND],
     ):
-        assert near(np.concatenate(blended([SQUARE, BEND], other, seed)), np.concatenate(places([SQUARE, BEND])))
+        assert near(np.concatenate(mixed([SQUARE, BEND], other, seed)), np.concatenate(places([SQUARE, BEND])))
 
 
 def test_each_stroke_goes_a_part_of_the_way_of_its_own_all_its_points_alike() -> None:
@@ -351,7 +351,7 @@ def test_each_stroke_goes_a_part_of_the_way_of_its_own_all_its_points_alike() ->
     )
     parts = []
     for seed in range(300):
-        new = blended(line, hill, seed * 7919)
+        new = mixed(line, hill, seed * 7919)
         assert near(new[0], places(line)[0])
         own = []
         for before, after in zip(places(line)[1:], new[1:], strict=True):
@@ -364,24 +364,24 @@ def test_each_stroke_goes_a_part_of_the_way_of_its_own_all_its_points_alike() ->
     assert abs(np.corrcoef(np.transpose(parts))[0, 1]) < 0.2
 
 
-def test_the_most_similar_of_four_is_the_one_to_blend_with() -> None:
+def test_the_most_similar_of_four_is_the_one_to_mix_with() -> None:
     similar, other = [SQUARE, BEND + np.array([0, 8], np.uint8)], [BEND // 4, SQUARE // 3]
     data = memory([SQUARE, BEND], similar, other, other, other)
-    whom = mixup_candidates(data, np.arange(1, 5), np.array([0]))
+    candidates = mixup_candidates(data, np.arange(1, 5), np.array([0]))
     same = np.concatenate(places([SQUARE, BEND]))
     near_ones = 0
     for seed in range(500):
         own = np.array([seed * 7919], np.uint64)
-        points, _ = gather(data, np.array([0]), own, None, Augmentation(mixup=1.0), 1000, "pos5", whom)
+        points, _ = gather(data, np.array([0]), own, None, Augmentation(mixup=1.0), 1000, "pos5", candidates)
         near_ones += bool(np.abs(np.concatenate(placed(points[0])) - same).max() < 0.04)
     assert near_ones / 500 == pytest.approx(1 - 0.75**4, abs=0.07)
 
 
 def test_of_few_kin_a_drawing_may_find_itself_alone() -> None:
     data = memory([SQUARE, BEND], HOUSE)
-    whom = mixup_candidates(data, np.array([0]), np.array([0]))
+    candidates = mixup_candidates(data, np.array([0]), np.array([0]))
     own = np.array([7], np.uint64)
-    points, _ = gather(data, np.array([0]), own, None, Augmentation(mixup=1.0), 1000, "pos5", whom)
+    points, _ = gather(data, np.array([0]), own, None, Augmentation(mixup=1.0), 1000, "pos5", candidates)
     assert near(np.concatenate(placed(points[0])), np.concatenate(places([SQUARE, BEND])))
 
 
@@ -393,13 +393,13 @@ def test_kin_of_unsorted_labels_are_sorted_by_class() -> None:
 
 
 def test_so_many_are_mixed() -> None:
-    data, whom = memory([SQUARE, BEND], [BEND, BEND + 40]), None
+    data, candidates = memory([SQUARE, BEND], [BEND, BEND + 40]), None
     same = places([SQUARE, BEND])
-    whom = mixup_candidates(data, np.array([1]), np.array([0]))
+    candidates = mixup_candidates(data, np.array([1]), np.array([0]))
     often = 0
     for seed in range(500):
         own = np.array([seed * 7919], np.uint64)
-        points, _ = gather(data, np.array([0]), own, None, Augmentation(mixup=0.3), 1000, "pos5", whom)
+        points, _ = gather(data, np.array([0]), own, None, Augmentation(mixup=0.3), 1000, "pos5", candidates)
         often += not near(np.concatenate(placed(points[0])), np.concatenate(same))
     assert often / 500 == pytest.approx(0.3, abs=0.07)
 

@@ -277,7 +277,7 @@ def test_a_run_that_stopped_early(copy, tmp_path):
     assert "<details><summary>Log of 13 epochs</summary>\n\n```\nEpoch: 1/50," in text
 
 
-def test_a_run_whose_best_epoch_another_criterion_chose(copy, tmp_path):
+def test_a_run_whose_best_epoch_another_metric_chose(copy, tmp_path):
     edit_json(copy / "config.json", lambda values: values["train"].update(select_by="balanced_loss"))
     first, second = runs.read_metrics(copy)
     first |= {"val_top1": 0.9, "val_balanced_loss": 2.0}

@@ -137,15 +137,15 @@ def _introduction(result: Result) -> str:
     run, train = result.run, result.run.config.train
     n, best = run.n_epochs, run.best_epoch
     precision = "" if train.precision == "auto" else f", precision `{train.precision}`"  # older runs do not say
-    criterion = "" if train.select_by == "top1" else " by its balanced (macro-averaged) loss"
+    by = "" if train.select_by == "top1" else " by its balanced (macro-averaged) loss"
     if n >= train.n_epochs:
-        state = f"Of its {n} epochs the best{criterion} is {best}." if n > 1 else "It has one epoch."
+        state = f"Of its {n} epochs the best{by} is {best}." if n > 1 else "It has one epoch."
     elif run.stopped_early:
         state = f"It stopped after {n} of {train.n_epochs} epochs: none was better than epoch {best} in {n - best}."
     elif not run.metrics:
-        state = f"It was published after {n} of {train.n_epochs} epochs, the best{criterion} of which is {best}."
+        state = f"It was published after {n} of {train.n_epochs} epochs, the best{by} of which is {best}."
     else:
-        state = f"**It has not ended**: {n} of {train.n_epochs} epochs so far, the best{criterion} is {best}."
+        state = f"**It has not ended**: {n} of {train.n_epochs} epochs so far, the best{by} is {best}."
     where = "from the run" if run.metrics else "as published in"
     return (
         f"`{result.name}`, {run.n_parameters:,} parameters, {len(run.config.classes)} classes, {where} "
