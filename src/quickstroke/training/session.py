@@ -133,6 +133,8 @@ def set_up(
     """Opens data, teachers, model and run folder, as `train` takes them."""
     classes = resolve_classes(data, train_classes)
     device = pick_device(config, group)
+    if device.index is not None:
+        torch.cuda.set_device(device)
     config = group.first(lambda: _resolved(config, device, folder if resume else None))
     model_config = replace(model_config, n_classes=len(classes), reading=config.reading, max_padding=config.max_padding)
     label_map = data.label_map(classes)
