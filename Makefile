@@ -46,7 +46,7 @@ PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest
 
 test: browser
 	@$(MAKE) --no-print-directory -j 2 check
-	$(PYTEST) -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not slow" -n 3 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(BIN)/.dev browser
 	$(PYTEST) -m slow

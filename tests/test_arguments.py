@@ -106,7 +106,7 @@ def calls(data: qs.PreparedDataset, folder: Path, known: qs.Recognizer) -> dict[
                 "split": NO_FLAG.replace("None ", ""),
                 "limit": NO_FLAG.replace("int ", "").replace("None ", ""),
                 "held_out": NO_PATH_OR_NONE,
-                **dict.fromkeys(("recognized_only", "drop_duplicates", "add", "resume"), NO_FLAG),
+                **dict.fromkeys(("recognized_only", "drop_duplicates", "resume"), NO_FLAG),
                 **dict.fromkeys(("on_start", "on_source", "on_class"), NO_FUNCTION),
             },
         ),

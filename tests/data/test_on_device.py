@@ -24,7 +24,7 @@ from quickstroke.models.classifier import StrokeClassifier
 from quickstroke.models.normalization import RowBatchNorm
 from quickstroke.runtime.device import to_device
 from quickstroke.runtime.distributed import ALONE
-from quickstroke.training import feed, loop, step
+from quickstroke.training import feed, session, step
 from quickstroke.training import optimizer as optimizer_module
 from quickstroke.training.checkpoint import State
 from quickstroke.training.loop import train
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def as_on_a_gpu(monkeypatch):
     """Datasets are brought to the CPU as to a GPU, and losses are read as rarely."""
     monkeypatch.setattr(evaluation, "on_device", DeviceData)
-    monkeypatch.setattr(loop, "on_device", DeviceData)
+    monkeypatch.setattr(session, "on_device", DeviceData)
     monkeypatch.setattr(step, "_steps_at_once", lambda device, group: 5)
 
 

@@ -280,7 +280,7 @@ def test_a_run_cut_anywhere_goes_on_to_the_same_end(dataset, finished, tmp_path,
     """At every step of every epoch, and at every batch of every validation."""
     config = replace(CONFIG, recipe=recipe)
     asks = count_stops(dataset, config, tmp_path / "counted")
-    assert asks == 2 * (4 + 2)
+    assert asks == 2 * (4 + 1)
     for n in range(1, asks + 1):
         folder = tmp_path / str(n)
         with pytest.raises(Interrupted, match=r"interrupted in epoch [12], after [1-4] steps") as interrupted:
@@ -822,7 +822,7 @@ def test_the_recipe_strong_repeats_itself_bit_for_bit(dataset, strong, strong_ru
 def test_a_strong_run_cut_anywhere_goes_on_to_the_same_end(dataset, strong, strong_run, tmp_path):
     """Augmentation, dropout, average, teachers and learning rate are all where they were."""
     asks = count_stops(dataset, strong, tmp_path / "counted", POOL_MODEL)
-    assert asks > 3 * (4 + 2)  # teachers are asked, too
+    assert asks > 3 * (4 + 1)  # teachers are asked, too
     for n in range(1, asks + 1, 2):
         folder = tmp_path / str(n)
         with pytest.raises(Interrupted):

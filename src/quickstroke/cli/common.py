@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, TypeVar, cast
@@ -84,7 +85,7 @@ _CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff)
 
 def refuse_former_names(args: Sequence[str]) -> None:
     """Raises ConfigError for a training option or value of an earlier version, which tyro would only call unknown."""
-    for word, following in zip(args, [*args[1:], ""], strict=True):
+    for word, following in zip_longest(args, args[1:], fillvalue=""):
         if not word.startswith("--"):
             continue
         option, equals, value = word.partition("=")

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -102,7 +102,7 @@ def run(args: Sequence[str]) -> int:
 
 def _refuse_former_protocol(args: Sequence[str]) -> None:
     """Raises ConfigError when `--protocol` has a name of an earlier version, which tyro would only call invalid."""
-    for word, following in zip(args, [*args[1:], ""], strict=True):
+    for word, following in zip_longest(args, args[1:], fillvalue=""):
         key, equals, value = word.partition("=")
         given = value if equals else following
         if key == "--protocol" and given in FORMER_PROTOCOLS:
