@@ -41,7 +41,7 @@ $(BIN)/.dev: pyproject.toml $(BIN)/.torch
 demo: $(BIN)/.torch
 	$(BIN)/quickstroke demo --into demo
 
-# Two processes, each with whole files of tests, so that what a file sets up is set up once. Sets have one order each time.
+# Three processes for two cores, since some tests wait, each with whole files, so that what a file sets up is set up once. Sets have one order each time.
 PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest
 
 test: browser
