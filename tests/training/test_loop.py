@@ -285,7 +285,7 @@ def test_a_run_cut_anywhere_goes_on_to_the_same_end(dataset, finished, tmp_path,
         folder = tmp_path / str(n)
         with pytest.raises(Interrupted, match=r"interrupted in epoch [12], after [1-4] steps") as interrupted:
             train(MODEL, config, dataset, folder, watcher=stop_at(n))
-        epoch, ask = divmod(n - 1, 6)
+        epoch, ask = divmod(n - 1, 4 + 1)
         assert (interrupted.value.state.epoch, interrupted.value.state.step) == (epoch, min(ask + 1, 4))
         starts = []
         watcher = Watcher(on_start=lambda state, resumed, to=starts: to.append((state.epoch, state.step, resumed)))
