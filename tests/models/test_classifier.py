@@ -473,15 +473,15 @@ def test_an_image_adds_its_convolutions_and_what_they_read():
 def test_apart_are_the_logits_and_those_of_points_and_image_alone():
     model = build("bipool_cv1_6_3_img2_lay1_sz4").eval()
     batch = batch_of(random_drawings(model, (3, 9, 12), np.random.default_rng(17)))
-    together, points, image = model(*batch, apart=True).unbind(1)
+    together, points, image = model(*batch, auxiliary=True).unbind(1)
     torch.testing.assert_close(together, model(*batch), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close((points + image) / 2, together, rtol=1e-5, atol=1e-6)
     without = build("bipool_cv1_6_3_lay1_sz4").eval()
-    assert torch.equal(without(*batch, apart=True), without(*batch))
+    assert torch.equal(without(*batch, auxiliary=True), without(*batch))
     with torch.no_grad():
         for parameter in model.image.parameters():
             parameter.zero_()
-        _, still, nothing = model(*batch, apart=True).unbind(1)
+        _, still, nothing = model(*batch, auxiliary=True).unbind(1)
     assert torch.equal(still, points)
     torch.testing.assert_close(nothing, model.linear.bias.expand(3, 4))
 

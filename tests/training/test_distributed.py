@@ -137,10 +137,10 @@ def test_alone_nothing_is_said_to_anybody(monkeypatch):
     assert distributed.join() is distributed.ALONE
     assert not distributed.is_restart()
     array = np.arange(3)
-    distributed.ALONE.fill(array)
+    distributed.ALONE.all_reduce(array)
     assert array.tolist() == [0, 1, 2]
     assert distributed.ALONE.part([1, 2, 3]) == [1, 2, 3]
-    assert distributed.ALONE.first(lambda: 5) == 5
+    assert distributed.ALONE.run_on_first(lambda: 5) == 5
 
 
 def test_an_environment_that_is_not_torchruns_is_refused(monkeypatch):

@@ -278,7 +278,7 @@ def train_and_show(
 
     stop = StopOnSignal()
     with contextlib.ExitStack() as stack, progress("drawings") as bar, stop:
-        group.first(lambda: stack.enter_context(runs.held(into)))
+        group.run_on_first(lambda: stack.enter_context(runs.held(into)))
         task = bar.add_task("", total=None)
 
         def on_start(state: Any, resumed: bool) -> None:

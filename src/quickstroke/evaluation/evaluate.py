@@ -83,7 +83,7 @@ def evaluate(
         for n in threads.each(score, shares, device) if protocol == "standard" else map(score, shares):
             on_batch(n)
         arrays = [result.cpu().numpy() for result in results]
-    group.fill(*arrays)
+    group.all_reduce(*arrays)
     predicted, ranks, probability, losses = arrays
     return Evaluation(drawings.classes, indices, labels, predicted, probability, ranks, losses)
 

@@ -86,14 +86,14 @@ class StrokeClassifier(nn.Module):
         self.linear = nn.Linear(n_read, config.n_classes)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, points: Tensor, lengths: Tensor, apart: bool = False) -> Tensor:
+    def forward(self, points: Tensor, lengths: Tensor, auxiliary: bool = False) -> Tensor:
         """Logits float32 (B, K).
 
         Args:
             points: float32 (B, T, C), zero after each drawing's end; T at most `max_padding`.
             lengths: int64 (B,), true rows of each drawing; 0 for a dot by the preprocessing `delta3`.
-            apart: of a model that looks at an image, and one drawing or more, the result is (B, 3, K): its logits, then
-                those of the points alone and of the image alone, of which they are the mean.
+            auxiliary: whether a model with an image also returns the logits of its auxiliary heads: (B, 3, K), its own
+                logits, then those of the points and of the image, of which its own are the mean.
         """
         if not len(points):  # a process without a share of a small batch keeps in step with the others
             self.bn(points)
@@ -119,7 +119,7 @@ class StrokeClassifier(nn.Module):
                 return cast(Tensor, self.linear(self.dropout(pooled)))  # (B, K)
             seen = self.image(points, lengths, self._kind if is_packed else x.dtype)
             read = self.dropout(torch.cat([pooled, seen], 1))
-            return self._logits_apart(read, pooled.shape[1]) if apart else cast(Tensor, self.linear(read))
+            return self._auxiliary_logits(read, pooled.shape[1]) if auxiliary else cast(Tensor, self.linear(read))
         ends = (lengths - self.config.receptive_field + 1).clamp(min=1)  # (B,) output steps of each drawing
         if is_packed:
             last = self._last_packed(points, ends, *self.bn.scale_and_shift(points, mask))  # (B, D * H)
@@ -155,7 +155,7 @@ class StrokeClassifier(nn.Module):
             self.linear.weight.mul_(factor)
             self.linear.bias.mul_(factor).add_(shift)
 
-    def _logits_apart(self, read: Tensor, n_pooled: int) -> Tensor:
+    def _auxiliary_logits(self, read: Tensor, n_pooled: int) -> Tensor:
         """Logits (B, 3, K) of what was read (B, R): of all, of the first `n_pooled` columns alone, of the others."""
         weight, sizes = self.linear.weight, [n_pooled, read.shape[1] - n_pooled]
         pairs = zip(torch.split(read, sizes, 1), torch.split(weight, sizes, 1), strict=True)

@@ -57,7 +57,7 @@ class Group:
         """Whether any process says so."""
         return value if self.size == 1 else self.sum(float(value)) > 0
 
-    def fill(self, *arrays: NDArray[Any]) -> None:
+    def all_reduce(self, *arrays: NDArray[Any]) -> None:
         """Fills arrays of one length of which each process has set rows that are 0 in all others, in place."""
         if self.size == 1:
             return
@@ -66,7 +66,7 @@ class Group:
             for begin in range(0, len(array), n_rows):
                 dist.all_reduce(torch.from_numpy(array[begin : begin + n_rows]))
 
-    def first(self, run: Callable[[], Value]) -> Value:
+    def run_on_first(self, run: Callable[[], Value]) -> Value:
         """What `run` gives in process 0, in all of them; an error of the user's there is raised in all of them."""
         if self.size == 1:
             return run()
@@ -84,7 +84,7 @@ class Group:
         value: Value = said[0]
         return value
 
-    def share(self, tensors: Iterable[Tensor]) -> None:
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
         """Gives all processes the numbers that process 0 has in its tensors, in place."""
         if self.size == 1:
             return

@@ -158,7 +158,7 @@ class Targets:
         with threads.undisturbed():
             for n_asked in threads.each(fill, self.group.part(order), self.device):
                 on_batch(n_asked)
-        self.group.fill(values)
+        self.group.all_reduce(values)
         if self.group.rank == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as file:

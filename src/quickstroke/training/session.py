@@ -135,7 +135,7 @@ def set_up(
     device = pick_device(config, group)
     if device.index is not None:
         torch.cuda.set_device(device)
-    config = group.first(lambda: _resolved(config, device, folder if resume else None))
+    config = group.run_on_first(lambda: _resolved(config, device, folder if resume else None))
     model_config = replace(model_config, n_classes=len(classes), reading=config.reading, max_padding=config.max_padding)
     label_map = data.label_map(classes)
     train_indices = selection.select(data, "train", label_map)
@@ -151,15 +151,15 @@ def set_up(
     run = RunConfig(model_config, config, classes, runs.describe_data(data, classes), facts)
 
     model = _new_model(model_config, config, device)
-    if not group.first(lambda: resume and (folder / "last.ckpt").exists()):
+    if not group.run_on_first(lambda: resume and (folder / "last.ckpt").exists()):
         if config.pretrained:
             begin_with(model, classes, config.pretrained)
         if config.normalization == "fixed":
             reestimate_batchnorm(model, data, train_indices)
     optimizer = optimizer_of(config, model)
     averaged = copy.deepcopy(model).requires_grad_(False) if config.ema_decay else None
-    state, resumed = group.first(lambda: _open(folder, run, model, optimizer, averaged, resume, command, group))
-    group.share(
+    state, resumed = group.run_on_first(lambda: _open(folder, run, model, optimizer, averaged, resume, command, group))
+    group.broadcast(
         [*model.state_dict().values(), *optimizer.tensors, *(averaged.state_dict().values() if averaged else ())]
     )
     shared_model = group.wrap(model)

@@ -29,15 +29,15 @@ def accumulate_gradients(
     for share in shares:
         with group.adding_up(model, share.is_last):
             with _autocast(config, device):
-                logits = model(share.points, share.lengths, apart=True).float()  # (B, K) or (B, 3, K)
-            together, *alone = logits.unbind(1) if logits.ndim == 3 else (logits,)
+                logits = model(share.points, share.lengths, auxiliary=True).float()  # (B, K) or (B, 3, K)
+            joint, *branches = logits.unbind(1) if logits.ndim == 3 else (logits,)
             # Of the mean over the batch; the gradients are averaged over the processes.
             part = share.part * group.size
-            loss = _loss(config, together, share.goal) * part
-            # Points and image also learn what they would say alone, half as much each, so that neither leaves the
-            # other nothing to learn. The loss that is told is that of both together.
-            apart = [_loss(config, each, share.goal) * (part / len(alone)) for each in alone]
-            sum(apart, loss).backward()  # type: ignore[no-untyped-call]
+            loss = _loss(config, joint, share.goal) * part
+            # The heads of points and image have auxiliary losses of half the weight each, so that neither branch
+            # relies on the other. The loss in the metrics is that of the joint logits.
+            auxiliary = [_loss(config, each, share.goal) * (part / len(branches)) for each in branches]
+            sum(auxiliary, loss).backward()  # type: ignore[no-untyped-call]
         own_loss += loss.detach() / group.size
     return own_loss
 
