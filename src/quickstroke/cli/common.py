@@ -10,7 +10,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -83,14 +83,18 @@ TrainClasses = Annotated[
 _CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff)
 
 
+def given_options(args: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each `--option` of a command line and its value, or the word after it; of a flag that word means nothing."""
+    for word, following in zip_longest(args, args[1:], fillvalue=""):
+        if word.startswith("--"):
+            option, equals, value = word.partition("=")
+            yield option, value if equals else following
+
+
 def refuse_former_names(args: Sequence[str]) -> None:
     """Raises ConfigError for a training option or value of an earlier version, which tyro would only call unknown."""
-    for word, following in zip_longest(args, args[1:], fillvalue=""):
-        if not word.startswith("--"):
-            continue
-        option, equals, value = word.partition("=")
+    for option, given in given_options(args):
         key = option.removeprefix("--").replace("-", "_")
-        given = value if equals else following
         if key == "recipe":
             check_recipe(given)
         try:

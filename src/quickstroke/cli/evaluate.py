@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, zip_longest
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,6 +17,7 @@ from quickstroke.cli.common import (
     StrokeLayout,
     answer,
     drawing_files,
+    given_options,
     note,
     optional,
     parse,
@@ -102,10 +103,8 @@ def run(args: Sequence[str]) -> int:
 
 def _refuse_former_protocol(args: Sequence[str]) -> None:
     """Raises ConfigError when `--protocol` has a name of an earlier version, which tyro would only call invalid."""
-    for word, following in zip_longest(args, args[1:], fillvalue=""):
-        key, equals, value = word.partition("=")
-        given = value if equals else following
-        if key == "--protocol" and given in FORMER_PROTOCOLS:
+    for option, given in given_options(args):
+        if option == "--protocol" and given in FORMER_PROTOCOLS:
             check_protocol(given)
 
 

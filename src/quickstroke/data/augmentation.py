@@ -70,7 +70,7 @@ class Augmentation:
             next stroke begins where it was lifted.
         retrace: probability that strokes are drawn over, each with probability 1/2, nearly where they were.
         prefix_truncation: probability that only a prefix of the points is kept, from 1/4 to 4/5 of them.
-        pen_noise: probability of noise of the pen, as of a hand that trembles or of coarse pixels; the drawing is then
+        pen_noise: probability of noise of the pen, as from an unsteady hand or coarse pixels; the drawing is then
             simplified anew.
         affine_jitter: standard deviation of an angle in radians, and of the logarithm of width over height, which the
             student alone sees: where it is small, a teacher is more often right about the drawing without it.

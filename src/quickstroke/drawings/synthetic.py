@@ -35,7 +35,7 @@ def _rounded(path: PenPath, radius: float) -> PenPath:
 
 
 def _wobble(at: NDArray[np.float64], hand: Hand) -> PenPath:
-    """Smooth error along a stroke: slow waves are large (sides bend), quick ones small (a hand trembles)."""
+    """Smooth error along a stroke: slow waves are large (sides bend), quick ones small (tremor)."""
     lengths = np.geomspace(30.0, 400.0, 7) * hand.rng.uniform(0.8, 1.25, (2, 7))
     heights = hand.rng.normal(0.0, 1.0, (2, 7)) * hand.tremor_px * (lengths / 60)
     phases = hand.rng.uniform(0, 2 * np.pi, (2, 7))
