@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import quickstroke as qs
 from quickstroke.artifacts.loading import LoadedModel, write_model
+from quickstroke.artifacts.unknown import Outputs
 from quickstroke.cli import main
 from quickstroke.config.model import ModelConfig
 from quickstroke.data.dataset import PreparedDataset
@@ -43,10 +44,10 @@ class Sum:
 
     name, classes, card, note, max_padding, preprocessing = "sum", ("up", "down"), None, "", 100, "pos5"
 
-    def probabilities(self, points: Any, lengths: Any) -> Any:
+    def outputs(self, points: Any, lengths: Any) -> Any:
         weights = np.cos(np.arange(points[0].size)).reshape(points[0].shape)
         up = 1 / (1 + np.exp(-(points * weights).sum(axis=(1, 2))))
-        return np.stack([up, 1 - up], axis=1)
+        return Outputs(np.stack([up, 1 - up], axis=1), None)
 
 
 @pytest.fixture(scope="module")

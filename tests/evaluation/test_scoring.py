@@ -6,6 +6,7 @@ import torch
 
 import quickstroke as qs
 from quickstroke.artifacts.loading import LoadedModel, write_model
+from quickstroke.artifacts.unknown import Outputs
 from quickstroke.data.memory import from_drawings
 from quickstroke.data.selection import LabelledDrawings
 from quickstroke.errors import ArgumentTypeError, ConfigError, DatasetError
@@ -57,8 +58,8 @@ def test_an_exported_model_is_refused(path, dataset):
     class Exported:
         name, classes, card, note, max_padding, preprocessing = "simple_lay1_sz8", CLASSES, None, "", 100, "delta3"
 
-        def probabilities(self, points, lengths):
-            return np.full((len(points), 3), 1 / 3)
+        def outputs(self, points, lengths):
+            return Outputs(np.full((len(points), 3), 1 / 3), None)
 
     with pytest.raises(ConfigError, match="simple_lay1_sz8: is exported and does not run in PyTorch"):
         qs.evaluate(qs.Recognizer(Exported()), dataset)

@@ -15,6 +15,7 @@ from small_models import CLASSES, POOLED, random_model, random_points
 from quickstroke import formats
 from quickstroke.artifacts import cards
 from quickstroke.artifacts.loading import LoadedModel, load_model
+from quickstroke.artifacts.unknown import Outputs
 from quickstroke.config.model import ModelConfig
 from quickstroke.data import batches
 from quickstroke.data.memory import from_drawings
@@ -176,7 +177,7 @@ def test_a_graph_that_computes_something_else_is_not_exported(publish, monkeypat
         )
     else:
         other = replace(loaded.model.config, reading="length-aware")
-        monkeypatch.setattr(export, "graph_of", lambda config, int8: graph_of(other, int8))
+        monkeypatch.setattr(export, "graph_of", lambda config, *options: graph_of(other, *options))
         monkeypatch.setattr("quickstroke.inference.onnx_graph.graph_of", export.graph_of)
     with pytest.raises(WeightsError, match=r"not exported: onnxruntime gives probabilities that differ by up to \d"):
         export.export(loaded)
@@ -186,8 +187,8 @@ def test_a_probability_that_is_no_number_is_no_agreement(publish):
     loaded = publish()
 
     class Broken:
-        def probabilities(self, points, lengths):
-            return np.full((len(points), 3), np.nan)
+        def outputs(self, points, lengths):
+            return Outputs(np.full((len(points), 3), np.nan), None)
 
     assert export._largest_difference(loaded, Broken()) == np.inf
 

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from quickstroke import __version__
+from quickstroke.artifacts.unknown import Outputs
 from quickstroke.drawings.synthetic import synthetic_drawings
 from quickstroke.inference.recognizer import Recognizer
 
@@ -187,8 +188,8 @@ def test_a_model_without_a_card(new_client, recognizer):
         name, classes, card, note = "bare", ("a", "b"), None, "assumed"
         max_padding, preprocessing = 100, "delta3"
 
-        def probabilities(self, points, lengths):
-            return np.tile([0.25, 0.75], (len(points), 1))
+        def outputs(self, points, lengths):
+            return Outputs(np.tile([0.25, 0.75], (len(points), 1)), None)
 
     client = new_client(Recognizer(Bare()))
     body = client.get("model").json()

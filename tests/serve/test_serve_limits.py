@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from quickstroke.artifacts.unknown import Outputs
 from quickstroke.inference.recognizer import Recognizer
 from quickstroke.serve import app as app_module
 from quickstroke.serve import bodies
@@ -405,10 +406,10 @@ class Gate:
     def __init__(self):
         self.entered, self.may_go = threading.Event(), threading.Event()
 
-    def probabilities(self, points, lengths):
+    def outputs(self, points, lengths):
         self.entered.set()
         self.may_go.wait()
-        return np.full((len(points), 2), 0.5)
+        return Outputs(np.full((len(points), 2), 0.5), None)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quickstroke.artifacts import cards, runs, weight_files
+from quickstroke.artifacts.unknown import Outputs, UnknownScore, outputs_of
 from quickstroke.config.model import ModelConfig, Preprocessing
 from quickstroke.drawings.categories import SEED_CATEGORIES
 from quickstroke.errors import ConfigError, ModelNameError, WeightsError
@@ -71,20 +72,28 @@ class LoadedModel:
     def _single(self) -> SingleReader:
         return SingleReader(self.model)
 
+    @cached_property
+    def _unknown(self) -> UnknownScore | None:
+        return UnknownScore.of_card(self.card, self.path)
+
+    def outputs(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
+        """What the model says of points (B, T, C), zero after each drawing's end, of `lengths` (B,) rows."""
+        return outputs_of(self._logits(points, lengths), self._unknown)
+
     def probabilities(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Softmax probabilities (B, K) for points (B, T, C), zero after each drawing's end, of `lengths` (B,) rows."""
+        """The probabilities (B, K) of `outputs` alone."""
+        return self.outputs(points, lengths).probabilities
+
+    def _logits(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
         if 0 < len(points) <= _FEW:
             if not self._single.is_current:
                 self.__dict__.pop("_single", None)
             reader = self._single
             alone = [reader.logits(own[:n]) for own, n in zip(points, lengths, strict=True)]
-            logits = np.array(alone, np.float64)  # (B, K)
-            values = np.exp(logits - logits.max(1, keepdims=True))
-            probabilities: NDArray[np.float64] = values / values.sum(1, keepdims=True)
-            return probabilities
+            return np.array(alone, np.float64)  # (B, K)
         with torch.inference_mode():
             of_all = self.model(torch.from_numpy(points), torch.from_numpy(lengths))  # (B, K)
-            return cast(NDArray[np.float64], of_all.double().softmax(1).numpy())  # (B, K)
+            return cast(NDArray[np.float64], of_all.double().numpy())  # (B, K)
 
 
 def load_model(path: Path | str, classes: Any = None) -> LoadedModel:

@@ -29,8 +29,9 @@ class Options:
     """Ranked words for each drawing of some files.
 
     A line has the file, the drawing's number in it, the word it was drawn for in brackets where the file says one, and
-    the guesses. Files are read by their format; strokes with three rows (x, y, time), or three numbers a point, are raw
-    and are simplified first.
+    the guesses; then, where that was fitted, how probable it is that the drawing shows none of the model's words. Files
+    are read by their format; strokes with three rows (x, y, time), or three numbers a point, are raw and are simplified
+    first.
     """
 
     files: Annotated[Positional[tuple[str, ...]], optional("drawing files, folders or glob patterns", "FILE...")]
@@ -76,7 +77,8 @@ def _predict(options: Options) -> Answer:
             guesses = model.predict_drawing(drawing, top=options.top)
             ranked = "  ".join(f"{guess.word} {percent(guess.probability)}" for guess in guesses)
             drawn = f" [{printable(drawing.word)}]" if drawing.word else ""
-            print(f"{printable(str(path))}:{number}{drawn}  {ranked}")
+            unknown = "" if guesses.unknown is None else f"  (none of these words: {percent(guesses.unknown)})"
+            print(f"{printable(str(path))}:{number}{drawn}  {ranked}{unknown}")
             if options.json:
                 drawings.append(
                     {
@@ -86,6 +88,7 @@ def _predict(options: Options) -> Answer:
                         "key_id": str(drawing.key_id),
                         "layout": drawing.source_layout,
                         "guesses": [guess._asdict() for guess in guesses],
+                        "unknown": guesses.unknown,
                     }
                 )
         if not number:

@@ -52,12 +52,17 @@ def fit_calibration(
         n_trained: int64 (K,), drawings that each class was trained on.
         select_by: the metric by which the training selected its epoch.
     """
+    return choose_calibration(logits_on(model, drawings), torch.from_numpy(drawings.labels), n_trained, select_by)
+
+
+def logits_on(model: StrokeClassifier, drawings: LabelledDrawings) -> Tensor:
+    """A model's logits of N drawings, float64 (N, K) on the CPU."""
     data, indices = drawings.data, drawings.indices
     logits = torch.empty(len(indices), model.config.n_classes, dtype=torch.float64)
     with evaluation_mode(model, "standard"), threads_for(model), torch.inference_mode():
         for rows in batches.by_length(np.arange(len(indices)), data.n_points[indices], evaluation.BATCH_SIZE):
             logits[torch.from_numpy(rows)] = logits_of(model, data, None, indices[rows]).cpu()
-    return choose_calibration(logits, torch.from_numpy(drawings.labels), n_trained, select_by)
+    return logits
 
 
 def choose_calibration(

@@ -1,7 +1,7 @@
 """A StrokeClassifier as an `.onnx` file, and the proof that it computes the same. Its graph: `onnx_graph.py`."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from quickstroke import __version__
 from quickstroke.artifacts.loading import LoadedModel
+from quickstroke.artifacts.unknown import UnknownScore
 from quickstroke.data import batches
 from quickstroke.data.points import n_channels
 from quickstroke.data.selection import LabelledDrawings
@@ -113,7 +114,10 @@ def quantize(
 def _write(loaded: LoadedModel, card: dict[str, Any], *, int8: bool) -> bytes:
     config = loaded.model.config
     n_columns = n_channels(config.preprocessing)
-    graph, weights = graph_of(config, int8), _weights(loaded.model)
+    unknown = UnknownScore.of_card(loaded.card, loaded.path)
+    graph, weights = graph_of(config, int8, unknown is not None), _weights(loaded.model)
+    if unknown:
+        weights |= {f"unknown.{key}": torch.tensor(value) for key, value in asdict(unknown).items()}
     proto = helper.make_model(
         helper.make_graph(
             [
@@ -125,7 +129,10 @@ def _write(loaded: LoadedModel, card: dict[str, Any], *, int8: bool) -> bytes:
                 helper.make_tensor_value_info("points", TensorProto.FLOAT, ["B", "T", n_columns]),
                 helper.make_tensor_value_info("lengths", TensorProto.INT64, ["B"]),
             ],
-            [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["B", config.n_classes])],
+            [
+                helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["B", config.n_classes]),
+                *([helper.make_tensor_value_info("unknown", TensorProto.FLOAT, ["B"])] if unknown else []),
+            ],
             [
                 numpy_helper.from_array(_array(name, constant, weights), name)
                 for name, constant in graph.constants.items()
@@ -200,8 +207,10 @@ def _largest_difference(loaded: LoadedModel, model: Model) -> float:
             for row, length in zip(points, lengths, strict=True):
                 row[:length, :-1] = rng.normal(0.0, 0.2, (length, row.shape[1] - 1)).clip(-1, 1)
                 row[:length, -1] = rng.random(length) < 0.1
-            difference = np.abs(loaded.probabilities(points, lengths) - model.probabilities(points, lengths)).max()
-            largest = max(largest, float(difference)) if np.isfinite(difference) else float("inf")
+            for ours, theirs in zip(loaded.outputs(points, lengths), model.outputs(points, lengths), strict=True):
+                if ours is not None and theirs is not None:
+                    difference = np.abs(ours - theirs).max()
+                    largest = max(largest, float(difference)) if np.isfinite(difference) else float("inf")
     return largest
 
 
@@ -209,5 +218,6 @@ def _top1(model: Model, drawings: LabelledDrawings) -> float:
     n_right = 0
     for rows in batches.by_length(drawings.indices, drawings.data.n_points, 256):
         batch = batches.gather(drawings.data, rows, drawings.label_map, model.max_padding, model.preprocessing)
-        n_right += int((model.probabilities(batch.points, batch.lengths).argmax(axis=1) == batch.labels).sum())
+        probabilities, _ = model.outputs(batch.points, batch.lengths)
+        n_right += int((probabilities.argmax(axis=1) == batch.labels).sum())
     return n_right / len(drawings)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from quickstroke.artifacts import environment, lineage, loading, runs
@@ -16,13 +17,15 @@ from quickstroke.config.training import SelectBy
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.selection import LabelledDrawings
 from quickstroke.errors import ConfigError, DatasetError, RunError, WeightsError, expect, expect_path
-from quickstroke.evaluation.calibration import HIGHEST_TEMPERATURE, fit_calibration
+from quickstroke.evaluation.calibration import HIGHEST_TEMPERATURE, fit_calibration, logits_on
 from quickstroke.evaluation.evaluate import evaluate, evaluate_partial, figures_of_points
 from quickstroke.evaluation.metrics import Evaluation
+from quickstroke.evaluation.unknown import fit_unknown, log_sum_exps, refusals
 from quickstroke.models.classifier import n_parameters
 
 LIMITS = (
-    "Knows {n} words and gives all probability to them, whatever is drawn. Learnt from drawings that players of Quick, "
+    "Knows {n} words and shares all probability among them, whatever is drawn; `unknown` is the probability that it is "
+    "none of them. Learnt from drawings that players of Quick, "
     "Draw! made in at most 20 seconds, of which about one in ten to twenty shows something else than its label says."
 )
 # One temperature is fitted: fewer drawings would rather add noise.
@@ -99,11 +102,13 @@ def publish(
     best = runs.best_line(metrics, config.train.select_by)
     own = _open(config, where, test_where, without_data, notes)
     figures: dict[str, dict[str, Any]] = {"val": runs.figures_of(best)}
-    calibration = None
+    calibration = unknown = None
     if own is not None:
         parts = _parts(own, own if test_where is None else PreparedDataset(test_where), loaded)
         figures, calibration = _figures(config, loaded, parts, own.n_trained(loaded.classes), calibrate, notes)
+        unknown = _unknown(loaded, parts) if calibration else None
     facts = _facts(folder, config, metrics, loaded, test_where, figures, calibration, notes)
+    facts |= {"unknown": unknown} if unknown else {}
     path = loading.write_model(into, loaded, facts)
     if calibration and calibration["temperature"] >= HIGHEST_TEMPERATURE:
         notes.append("it tells the classes apart no better than chance: so all are equally probable; train it longer")
@@ -243,6 +248,19 @@ def _figures(
             for key in ("error", "top1", "balanced_accuracy"):
                 calibration[f"{key}_{when}"] = {split: values[key] for split, values in traded.items()}
     return figures, calibration
+
+
+def _unknown(loaded: LoadedModel, parts: dict[str, LabelledDrawings]) -> dict[str, Any] | None:
+    """The card's entry on drawings of none of the words: the score fitted on `val`, and its figures on each split."""
+    logits = {split: logits_on(loaded.model, part) for split, part in parts.items()}
+    score = fit_unknown(logits["val"], torch.from_numpy(parts["val"].labels))
+    if score is None:
+        return None
+    measured = {}
+    for split, part in parts.items():
+        sums = log_sum_exps(logits[split], torch.from_numpy(part.labels))
+        measured[split] = asdict(refusals(*map(score.probability, sums)))
+    return {**asdict(score), "split": "val", "own_word_left_out": measured}
 
 
 def _traded(scores: Evaluation, select_by: SelectBy) -> dict[str, float]:

@@ -5,7 +5,8 @@ image (B, F, H, W) H is the height and W the width.
 
     inputs   points   float32 (B, T, C), zero after each drawing's end; any B, and any T from 0
              lengths  int64 (B,), true rows of each drawing, 0 for a dot
-    output   probabilities  float32 (B, K)
+    outputs  probabilities  float32 (B, K), of each word, given that the drawing shows one of them
+             unknown        float32 (B,), probability that it shows none of them; only of a model whose card has it
 
 Padding, both readings, both readouts and the images of `models.py` are inside. ONNX's LSTM reads each direction at its
 own end by itself (`sequence_lens`), so length-aware reading needs none of the reversing that PyTorch does.
@@ -81,8 +82,8 @@ class Graph:
         return name
 
 
-def graph_of(config: ModelConfig, int8: bool) -> Graph:
-    """The graph of a model; `int8` stores its matrices in 8 bits."""
+def graph_of(config: ModelConfig, int8: bool, has_unknown: bool) -> Graph:
+    """The graph of a model; `int8` stores its matrices in 8 bits, `has_unknown` adds that output."""
     g = Graph()
     matrix = partial(_matrix, g, int8)
     padded, pooled = config.reading == "padded", config.readout == "pool"
@@ -127,6 +128,11 @@ def graph_of(config: ModelConfig, int8: bool) -> Graph:
     weight = matrix("linear.weight", config.n_classes, width, scale=(config.n_classes, 1))
     x = g.add("Gemm", x, weight, g.floats("linear.bias", config.n_classes), transB=1)  # (B, K)
     g.add("Softmax", x, axis=1, into=("probabilities",))  # (B, K)
+    if has_unknown:
+        x = g.add("ReduceLogSumExp", x, axes=(1,), keepdims=0)  # (B,)
+        x = g.add("Mul", x, g.floats("unknown.slope"))
+        x = g.add("Sub", g.floats("unknown.intercept"), x)
+        g.add("Sigmoid", x, into=("unknown",))  # (B,)
     return g
 
 

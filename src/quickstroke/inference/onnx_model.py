@@ -11,12 +11,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quickstroke.artifacts import cards
+from quickstroke.artifacts.unknown import Outputs, UnknownScore
 from quickstroke.config.model import ModelConfig, Preprocessing
 from quickstroke.data.points import n_channels
 from quickstroke.errors import WeightsError, first_line
@@ -112,7 +113,7 @@ class OnnxModel:
                 f"{path}: graph version {card.get('graph')!r:.60}, this program reads version {onnx_graph.VERSION}; "
                 "export the model again"
             )
-        _check_graph(graph, config, path)
+        _check_graph(graph, config, UnknownScore.of_card(card, path) is not None, path)
         options = onnxruntime.SessionOptions()
         # A drawing is too small to be worth several threads, and sums never depend on how many there are.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -125,17 +126,21 @@ class OnnxModel:
         model._try()
         return model
 
-    def probabilities(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Softmax probabilities (B, K) for points (B, T, C), zero after each drawing's end, of `lengths` (B,) rows."""
-        if not len(points):
-            return np.empty((0, len(self.classes)))
+    def outputs(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
+        """What the model says of points (B, T, C), zero after each drawing's end, of `lengths` (B,) rows."""
+        names = ["probabilities"] + ["unknown"] * (self.card.get("unknown") is not None)
         has_image = bool(self.card["config"].get("image"))
-        at_a_time = raster.at_a_time(points.shape[1]) if has_image else len(points)
-        parts = []
+        at_a_time = raster.at_a_time(points.shape[1]) if has_image else max(len(points), 1)
+        parts = [(np.empty((0, len(self.classes))), np.empty(0))[: len(names)]]
         for begin in range(0, len(points), at_a_time):
             own = slice(begin, begin + at_a_time)
-            parts += self._session.run(["probabilities"], {"points": points[own], "lengths": lengths[own]})
-        return cast(NDArray[np.float64], np.concatenate(parts).astype(np.float64))  # (B, K)
+            parts.append(self._session.run(names, {"points": points[own], "lengths": lengths[own]}))
+        probabilities, *unknown = (np.concatenate(part).astype(np.float64) for part in zip(*parts, strict=True))
+        return Outputs(probabilities, unknown[0] if unknown else None)
+
+    def probabilities(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The probabilities (B, K) of `outputs` alone."""
+        return self.outputs(points, lengths).probabilities
 
     def _try(self) -> None:
         """Raises WeightsError unless a dot and a short drawing get probabilities of all classes."""
@@ -143,13 +148,15 @@ class OnnxModel:
         points, lengths = np.zeros((2, 3, n), dtype=np.float32), np.array([0, 3])
         points[1, :, :2], points[1, 2, -1] = [(0.5, -0.5), (0.5, 0.5), (-0.5, 0)], 1
         try:
-            result = self.probabilities(points, lengths)
+            result, unknown = self.outputs(points, lengths)
         except Exception as error:
             raise _refused(self.path, error) from error
         if result.shape != (2, len(self.classes)) or not np.allclose(result.sum(axis=1), 1, atol=1e-3):
             raise WeightsError(
                 f"{self.path}: gives no probabilities of its {len(self.classes)} classes; {result.shape} came"
             )
+        if unknown is not None and (unknown.shape != (2,) or not ((unknown >= 0) & (unknown <= 1)).all()):
+            raise WeightsError(f"{self.path}: its output `unknown` is no probability of each drawing")
 
 
 def _refused(path: Path, error: Exception) -> WeightsError:
@@ -178,10 +185,10 @@ def _parse(data: bytes, path: Path) -> tuple[Graph, dict[str, Any]]:
     return graph, cards.parse_card(texts[CARD_KEY], path)
 
 
-def _check_graph(graph: Graph, config: ModelConfig, path: Path) -> None:
+def _check_graph(graph: Graph, config: ModelConfig, has_unknown: bool, path: Path) -> None:
     """Raises WeightsError unless a graph is the one of this configuration, with weights in float32 or 8 bits."""
     is_int8 = any(constant.dtype == onnx_graph.INT8 for constant in graph.constants.values())
-    expected = onnx_graph.graph_of(config, is_int8)
+    expected = onnx_graph.graph_of(config, is_int8, has_unknown)
     if graph == expected:
         return
     wrong = next((operator for operator in graph.operators if operator not in expected.operators), None)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quickstroke.artifacts import cards
+from quickstroke.artifacts.unknown import Outputs
 from quickstroke.config.model import Preprocessing
 from quickstroke.data.points import n_channels, to_points
 from quickstroke.drawings.drawing import Drawing
@@ -28,6 +29,8 @@ from quickstroke.errors import (
 
 # Many drawings are read so many at a time, so that memory stays bounded.
 _BATCH_SIZE = 256
+# From here on a first guess is called sure.
+SURE = 0.75
 
 
 class Guess(NamedTuple):
@@ -40,13 +43,24 @@ class Guess(NamedTuple):
 class Guesses(list[Guess]):
     """Guesses for one drawing, the most probable first.
 
+    Their probabilities hold given that the drawing shows one of the words.
+
     Attributes:
         layout: how its strokes were read, `points` or `columns`; None for a `Drawing` that leaves no choice.
+        unknown: probability, 0 to 1, that the drawing shows none of the words; None where nothing was fitted.
     """
 
-    def __init__(self, guesses: Iterable[Guess] = (), layout: Layout | None = None) -> None:
+    def __init__(
+        self, guesses: Iterable[Guess] = (), layout: Layout | None = None, unknown: float | None = None
+    ) -> None:
         super().__init__(guesses)
         self.layout = layout
+        self.unknown = unknown
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the first word is probably right: its probability times (1 - unknown) is above 0.75."""
+        return bool(self) and self[0].probability * (1 - (self.unknown or 0.0)) > SURE
 
 
 class Model(Protocol):
@@ -71,8 +85,8 @@ class Model(Protocol):
     @property
     def preprocessing(self) -> Preprocessing: ...
 
-    def probabilities(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Softmax probabilities (B, K) for points (B, T, C), zero after each drawing's end, of `lengths` (B,) rows."""
+    def outputs(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
+        """What the model says of points (B, T, C), zero after each drawing's end, of `lengths` (B,) rows."""
         ...
 
 
@@ -87,7 +101,7 @@ class Recognizer:
     """
 
     def __init__(self, model: Model) -> None:
-        if not callable(getattr(model, "probabilities", None)):
+        if not callable(getattr(model, "outputs", None)):
             raise ArgumentTypeError(f"model should be a loaded model, got {shown(model)}; `load` opens a file")
         self._model = model
         self.name, self.classes, self.card, self.note = model.name, model.classes, model.card, model.note
@@ -152,11 +166,25 @@ class Recognizer:
     def _predict(self, drawings: Sequence[tuple[list[NDArray[np.uint8]], Layout | None]], top: int) -> list[Guesses]:
         if isinstance(top, bool) or not isinstance(top, int | np.integer) or top < 1:
             raise ConfigError(f"top should be 1 or more, got {top!r}")
-        rows = self._probabilities_of([strokes for strokes, _ in drawings])
+        rows, unknown = self._outputs_of([strokes for strokes, _ in drawings])
+        told = [None] * len(rows) if unknown is None else unknown.tolist()
         return [
-            Guesses((Guess(self.classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]), layout)
-            for row, (_, layout) in zip(rows, drawings, strict=True)
+            Guesses((Guess(self.classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]), layout, own)
+            for row, own, (_, layout) in zip(rows, told, drawings, strict=True)
         ]
+
+    def unknown(
+        self, strokes: Sequence[ArrayLike] | Drawing, *, simplified: bool | None = None, layout: str = "auto"
+    ) -> float | None:
+        """The probability, 0 to 1, that one drawing shows none of the model's words; None where nothing was fitted.
+
+        Args:
+            strokes, simplified, layout: as `predict`.
+
+        Raises:
+            FormatError, ConfigError, ArgumentTypeError: as `predict`.
+        """
+        return self.predict(strokes, simplified=simplified, top=1, layout=layout).unknown
 
     def predict_drawing(self, drawing: Drawing, *, top: int = 5) -> Guesses:
         """As `predict`, which takes a Drawing, too.
@@ -175,22 +203,24 @@ class Recognizer:
             FormatError: a drawing of another form.
             ArgumentTypeError: `drawings` is no list.
         """
-        return self._probabilities_of(
+        return self._outputs_of(
             [_checked(*gather(strokes)[:2]) for strokes in expect_items(drawings, "drawings", "a list of drawings")]
-        )
+        ).probabilities
 
-    def _probabilities_of(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.float64]:
-        parts = [self._probabilities(drawings[i : i + _BATCH_SIZE]) for i in range(0, len(drawings), _BATCH_SIZE)]
-        return np.concatenate([np.empty((0, len(self.classes))), *parts])
+    def _outputs_of(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> Outputs:
+        parts = [self._outputs(drawings[i : i + _BATCH_SIZE]) for i in range(0, len(drawings), _BATCH_SIZE)]
+        unknown = [part.unknown for part in parts if part.unknown is not None]
+        probabilities = np.concatenate([np.empty((0, len(self.classes))), *(part.probabilities for part in parts)])
+        return Outputs(probabilities, np.concatenate(unknown) if unknown else None)
 
-    def _probabilities(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.float64]:
+    def _outputs(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> Outputs:
         preprocessing = self._model.preprocessing
         rows = [to_points(strokes, self._model.max_padding, preprocessing) for strokes in drawings]
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         points = np.zeros((len(rows), int(lengths.max(initial=0)), n_channels(preprocessing)), dtype=np.float32)
         for row, padded in zip(rows, points, strict=True):
             padded[: len(row)] = row
-        return self._model.probabilities(points, lengths)
+        return self._model.outputs(points, lengths)
 
 
 def _in_simplified_form(

@@ -183,7 +183,7 @@ class Service:
                     message = f"the work took longer than {self._limits.work_s:g} seconds"
                     raise Refused(503, "too_slow", message, limit=self._limits.work_s) from None
             self.metrics.recognized(len(ranked))
-            results = list(map(Guesses, ranked, asked.layouts))
+            results = [Guesses(own, layout, own.unknown) for own, layout in zip(ranked, asked.layouts, strict=True)]
             return results, round((time.monotonic() - begin) * 1000, 3)
 
     @contextmanager
@@ -275,7 +275,11 @@ def warm_up(recognizer: Recognizer) -> None:
 
 def _answer(guesses: Guesses) -> dict[str, Any]:
     """What is said of one drawing."""
-    return {"guesses": [guess._asdict() for guess in guesses], "layout": guesses.layout}
+    return {
+        "guesses": [guess._asdict() for guess in guesses],
+        "unknown": guesses.unknown,
+        "layout": guesses.layout,
+    }
 
 
 def _error(

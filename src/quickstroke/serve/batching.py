@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quickstroke.inference.recognizer import Guess, Guesses, Recognizer
+from quickstroke.inference.recognizer import Guesses, Recognizer
 
 Drawing = list[NDArray[np.uint8]]
 
@@ -18,7 +18,7 @@ Drawing = list[NDArray[np.uint8]]
 class _Job:
     drawings: Sequence[Drawing]
     top: int
-    future: asyncio.Future[list[list[Guess]]]
+    future: asyncio.Future[list[Guesses]]
 
 
 class Batcher:
@@ -40,7 +40,7 @@ class Batcher:
         self._waiting: deque[_Job] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    async def recognize(self, drawings: Sequence[Drawing], top: int) -> list[list[Guess]]:
+    async def recognize(self, drawings: Sequence[Drawing], top: int) -> list[Guesses]:
         """The `top` most probable words for each of some simplified drawings, best first."""
         job = _Job(drawings, top, asyncio.get_running_loop().create_future())
         self._waiting.append(job)
@@ -63,7 +63,7 @@ class Batcher:
             for job in batch:
                 own, guesses = guesses[: len(job.drawings)], guesses[len(job.drawings) :]
                 if not job.future.done():
-                    job.future.set_result([ranked[: job.top] for ranked in own])
+                    job.future.set_result([Guesses(ranked[: job.top], ranked.layout, ranked.unknown) for ranked in own])
 
     def _next_batch(self) -> list[_Job]:
         batch: list[_Job] = []

@@ -97,7 +97,18 @@ class GuessBody(BaseModel):
 class Guesses(BaseModel):
     """Words for one drawing."""
 
-    guesses: Annotated[list[GuessBody], Field(description="The most probable first.")]
+    guesses: Annotated[
+        list[GuessBody],
+        Field(description="The most probable first; probabilities given that the drawing shows one of the words."),
+    ]
+    unknown: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=1,
+            description="Probability that it shows none of the words; null where nothing was fitted.",
+        ),
+    ]
     layout: Annotated[Layout, Field(description="How the drawing's strokes were read.")]
 
 
@@ -176,6 +187,7 @@ RECOGNIZE_EXAMPLES = {
 }
 RECOGNIZE_ANSWER = {
     "guesses": [{"word": "triangle", "probability": 0.875}, {"word": "tent", "probability": 0.0625}],
+    "unknown": 0.125,
     "layout": "columns",
     "model": "simple_lay1_sz64",
     "ms": 2.625,
@@ -183,8 +195,8 @@ RECOGNIZE_ANSWER = {
 BATCH_EXAMPLES = {"two": {"summary": "two drawings", "value": {"drawings": [_TRIANGLE, _CIRCLE], "top": 1}}}
 BATCH_ANSWER = {
     "results": [
-        {"guesses": [{"word": "triangle", "probability": 0.875}], "layout": "columns"},
-        {"guesses": [{"word": "circle", "probability": 0.9375}], "layout": "columns"},
+        {"guesses": [{"word": "triangle", "probability": 0.875}], "unknown": 0.125, "layout": "columns"},
+        {"guesses": [{"word": "circle", "probability": 0.9375}], "unknown": 0.0625, "layout": "columns"},
     ],
     "model": "simple_lay1_sz64",
     "ms": 3.125,

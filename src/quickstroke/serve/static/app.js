@@ -35,6 +35,7 @@ let model = null;
 let loading = null;
 let game = null;
 let guesses = [];
+let unknown = null;
 let examples = {};
 let playing = null; // aborts the replay that runs
 
@@ -42,6 +43,7 @@ let playing = null; // aborts the replay that runs
 
 function answered(answer) {
   guesses = answer.guesses;
+  unknown = answer.unknown ?? null;
   showGuesses(guesses, game?.word ?? null);
   if (answer.model && model && answer.model !== model.name) loadModel();
   if (!playing) game?.saw(guesses[0]?.word ?? null, performance.now());
@@ -62,7 +64,7 @@ let shownPhase = "";
 function moment() {
   const { phase = "idle", word = null, seen = [], nWon = 0, nRounds = 0, tookMs = 0 } = game ?? {};
   const remainingMs = game?.remainingMs(performance.now()) ?? 0;
-  return { phase, word, seen, nWon, nRounds, tookMs, remainingMs, first: guesses[0], isEmpty: pad.isEmpty };
+  return { phase, word, seen, nWon, nRounds, tookMs, remainingMs, first: guesses[0], unknown, isEmpty: pad.isEmpty };
 }
 
 function showGame() {

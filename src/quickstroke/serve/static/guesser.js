@@ -22,7 +22,7 @@ export class RecognizerError extends Error {
  * @typedef {object} Recognizer
  * @property {number} nAtOnce how many questions it may be asked before it has answered the first
  * @property {() => Promise<{name: string, classes: string[]}>} load
- * @property {(strokes: number[][][], signal: AbortSignal) => Promise<{guesses: Guess[], model: string}>} recognize
+ * @property {(strokes: number[][][], signal: AbortSignal) => Promise<{guesses: Guess[], unknown: number | null, model: string}>} recognize
  */
 
 /**
@@ -47,7 +47,7 @@ export class Guesser {
   /**
    * @param {Recognizer} recognizer
    * @param {() => number[][][]} strokes gives the newest drawing, in columns: `[[x..], [y..], [t..]]` each stroke
-   * @param {(answer: {guesses: Guess[], model: string | null}) => void} onAnswer
+   * @param {(answer: {guesses: Guess[], unknown?: number | null, model: string | null}) => void} onAnswer
    * @param {(message: string | null) => void} onTrouble what went wrong as a sentence; null when all is well again
    */
   constructor(recognizer, strokes, onAnswer, onTrouble) {

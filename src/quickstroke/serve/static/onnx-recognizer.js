@@ -6,7 +6,8 @@
  *     *.js, *.css, icon.svg, examples.json    the page's other files, unchanged
  *     model.onnx      inputs  points   float32 (B, T, C)  rows of points.js, zero after each drawing's end
  *                             lengths  int64 (B,)         true rows of each drawing, 0 for a dot
- *                     output  probabilities  float32 (B, K)  softmax over the classes
+ *                     outputs probabilities  float32 (B, K)  softmax over the classes
+ *                             unknown        float32 (B,)    where the model's card has it
  *     model.json      {
  *                       "format": "quickstroke web model", "version": 1,
  *                       "name": "simple_lay1_sz64",

@@ -6,6 +6,9 @@ import { capitalized, withArticle } from "./words.js";
 
 const PLAY = { idle: "Play", ready: "Skip", drawing: "Skip", won: "Next", over: "Next" };
 const N_SEEN = 3;
+// A first guess is called sure above the one; a drawing is called unknown above the other.
+const SURE = 0.75;
+const UNKNOWN = 0.5;
 
 /**
  * @typedef {object} Moment what there is to say something about
@@ -17,6 +20,7 @@ const N_SEEN = 3;
  * @property {number} tookMs
  * @property {number} remainingMs
  * @property {import("./guesser.js").Guess | undefined} first the first guess
+ * @property {number | null} unknown the probability that the drawing shows none of the words; null where nobody can tell
  * @property {boolean} isEmpty whether nothing is drawn
  */
 
@@ -53,7 +57,7 @@ export function showStrip(moment) {
  * @param {Moment} moment
  * @returns {string[]}
  */
-export function sentences({ phase, word, seen, nWon, nRounds, tookMs, first, isEmpty }) {
+export function sentences({ phase, word, seen, nWon, nRounds, tookMs, first, unknown, isEmpty }) {
   const asked = word && withArticle(word);
   const tally = `${nWon} of ${nRounds} so far.`;
   const took = `${(tookMs / 1000).toFixed(1)} s`;
@@ -68,12 +72,14 @@ export function sentences({ phase, word, seen, nWon, nRounds, tookMs, first, isE
       const saw = lists(seen, (list) => `I saw ${list}.`);
       return [`Time is up: ${asked}`, ...saw.map((text) => `${tally} ${text}`), saw.at(-1)];
     }
-    default:
+    default: {
       if (!first && !isEmpty) return ["Let me see …", ""];
       if (!first) return ["Draw something", "The guesses change while you draw."];
-      if (first.probability >= 0.75) return [`I see ${withArticle(first.word)}.`, "Quite sure."];
+      if (unknown > UNKNOWN) return ["I don’t know this one.", `Is it like ${withArticle(first.word)}?`];
+      if (first.probability * (1 - (unknown ?? 0)) > SURE) return [`I see ${withArticle(first.word)}.`, "Quite sure."];
       if (first.probability >= 0.4) return [`${capitalized(withArticle(first.word))}?`, "It could be."];
       return [`Maybe ${withArticle(first.word)} …`, "Draw on."];
+    }
   }
 }
 

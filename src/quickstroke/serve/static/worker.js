@@ -41,13 +41,13 @@ async function recognize({ strokes, top }) {
   const nSteps = Math.max(nRows, model.min_rows ?? 1, 1);
   const padded = new Float32Array(nSteps * nChannels);
   padded.set(points);
-  const { probabilities } = await session.run({
+  const { probabilities, unknown } = await session.run({
     points: new ort.Tensor("float32", padded, [1, nSteps, nChannels]),
     lengths: new ort.Tensor("int64", BigInt64Array.of(BigInt(nRows)), [1]),
   });
   const guesses = Array.from(probabilities.data, (probability, i) => ({ word: model.classes[i], probability }));
   guesses.sort((a, b) => b.probability - a.probability);
-  return { guesses: guesses.slice(0, top), model: model.name };
+  return { guesses: guesses.slice(0, top), unknown: unknown?.data[0] ?? null, model: model.name };
 }
 
 self.addEventListener("message", ({ data: { id, load: isLoad, ...question } }) => {

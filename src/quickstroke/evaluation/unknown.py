@@ -1,0 +1,90 @@
+"""Fitting the probability that a drawing shows none of the words, without drawings of other words.
+
+Each validation drawing counts twice: as it is, for a known word, and as if its own word were not among the model's,
+for an unknown one. For the latter its word's logit is left out: what remains is what the other words make of a drawing
+that is none of them. Weights fitted so are close to those fitted to drawings of words that a model never saw
+(`benchmarks/unknown.py` has the figures).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from quickstroke.artifacts.unknown import UnknownScore
+from quickstroke.evaluation.metrics import class_weights
+
+_ACCEPTED = 0.95  # of the known drawings, where refusals of others are counted
+
+
+def log_sum_exps(logits: Tensor, labels: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The log-sum-exp of each drawing's logits, and that without its own word's: float64 (N,) each.
+
+    Args:
+        logits: float64 (N, K), K at least 2.
+        labels: int64 (N,), their classes.
+    """
+    without = logits.scatter(1, labels.unsqueeze(1), -torch.inf)  # (N, K)
+    known, unknown = (values.logsumexp(1).numpy() for values in (logits, without))
+    return known, unknown
+
+
+def fit_unknown(logits: Tensor, labels: Tensor) -> UnknownScore | None:
+    """The score for which known and unknown drawings are equally frequent, each class counting alike among them.
+
+    Args:
+        logits: float64 (N, K), calibrated, of validation drawings.
+        labels: int64 (N,), their classes.
+
+    Returns:
+        None for a model of one class, or one whose known drawings do not have the higher log-sum-exp.
+    """
+    if logits.shape[1] < 2:
+        return None
+    known, unknown = log_sum_exps(logits, labels)
+    weights = torch.from_numpy(np.tile(class_weights(labels.numpy()), 2))
+    x = torch.from_numpy(np.concatenate([known, unknown]))
+    is_unknown = torch.cat([torch.zeros(len(known)), torch.ones(len(unknown))]).double()
+    # Logistic regression by Newton's method, on standardised values; a little ridge keeps separable ones finite.
+    mean, scale = x.mean(), x.std() + 1e-12
+    features = torch.stack([torch.ones_like(x), -(x - mean) / scale], 1)  # (2N, 2)
+    fitted = torch.zeros(2, dtype=torch.float64)
+    ridge = 1e-3 * torch.eye(2, dtype=torch.float64)
+    for _ in range(50):
+        p = torch.sigmoid(features @ fitted)  # (2N,)
+        gradient = features.T @ (weights * (p - is_unknown)) / weights.sum() + ridge @ fitted
+        curvature = features.T @ ((weights * p * (1 - p)).unsqueeze(1) * features) / weights.sum() + ridge
+        step = torch.linalg.solve(curvature, gradient)
+        fitted = fitted - step.clamp(-2, 2)
+        if step.abs().max() < 1e-9:
+            break
+    slope = float(fitted[1] / scale)
+    return UnknownScore(float(fitted[0] + slope * mean), slope) if slope > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """How well scores tell unknown drawings from known ones.
+
+    Attributes:
+        auroc: area under the ROC curve: the probability that an unknown drawing has the higher score than a known one.
+        refused: fraction of the unknown drawings above the score that 95% of the known ones do not pass.
+        n_known, n_unknown: drawings.
+    """
+
+    auroc: float
+    refused: float
+    n_known: int
+    n_unknown: int
+
+
+def refusals(known: NDArray[np.float64], unknown: NDArray[np.float64]) -> Refusals:
+    """The figures of scores, higher for unknown drawings: those of known drawings (N,) and of unknown ones (M,)."""
+    ordered = np.sort(known)
+    below = np.searchsorted(ordered, unknown, side="left") + np.searchsorted(ordered, unknown, side="right")
+    threshold = ordered[int(np.ceil(_ACCEPTED * len(ordered))) - 1]
+    return Refusals(
+        float(below.mean() / (2 * len(known))), float((unknown > threshold).mean()), len(known), len(unknown)
+    )

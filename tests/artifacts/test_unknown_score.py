@@ -1,0 +1,89 @@
+"""The probability that a drawing shows none of the words: from a card to each answer."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import quickstroke as qs
+from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
+from quickstroke.artifacts.unknown import UnknownScore, outputs_of
+from quickstroke.cli import main
+from quickstroke.errors import WeightsError
+from quickstroke.export import onnx as export
+
+CLASSES = ("star", "cat", "circle")
+ENTRY = {"intercept": 1.5, "slope": 0.5}
+SQUARE = [[[0, 0], [90, 0], [90, 90], [0, 90], [0, 0]]]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("lstm")
+    model = qs.StrokeClassifier(qs.ModelConfig.from_name("simple_lay1_sz8", n_classes=3)).eval()
+    return write_model(folder, LoadedModel(model, CLASSES, None, folder), {"unknown": ENTRY})
+
+
+def test_it_falls_with_the_log_sum_exp():
+    logits = np.array([[0.0, 0.0, 0.0], [3.0, 0.0, 0.0], [900.0, 0.0, 0.0]])
+    outputs = outputs_of(logits, UnknownScore(**ENTRY))
+    assert outputs.unknown is not None
+    np.testing.assert_allclose(outputs.unknown[0], 1 / (1 + math.exp(0.5 * math.log(3) - 1.5)))
+    assert outputs.unknown[0] > outputs.unknown[1] > outputs.unknown[2] >= 0
+    np.testing.assert_allclose(outputs.probabilities.sum(1), 1)
+    assert outputs_of(logits, None).unknown is None
+
+
+def test_each_answer_has_it(path):
+    recognizer = qs.load(path)
+    guesses = recognizer.predict(SQUARE)
+    assert guesses.unknown == recognizer.unknown(SQUARE) is not None
+    loaded = load_model(path)
+    points = torch.tensor([[[90 / 255, 0.0, 0.0]]])
+    with torch.inference_mode():
+        total = float(loaded.model(points, torch.tensor([1])).double().logsumexp(1))
+    outputs = loaded.outputs(points.numpy(), np.array([1]))
+    np.testing.assert_allclose(outputs.unknown, [1 / (1 + math.exp(0.5 * total - 1.5))], rtol=1e-5)
+    many = recognizer.predict_many([SQUARE] * 12)  # read by the other path
+    np.testing.assert_allclose([each.unknown for each in many], guesses.unknown, rtol=1e-4)
+    assert recognizer.predict_many([]) == []
+
+
+def test_what_is_sure_is_probably_one_of_the_words():
+    assert qs.Guesses([qs.Guess("cat", 0.9)], None, 0.1).is_sure
+    assert qs.Guesses([qs.Guess("cat", 0.9)]).is_sure
+    assert not qs.Guesses([qs.Guess("cat", 0.9)], None, 0.2).is_sure
+    assert not qs.Guesses().is_sure
+
+
+def test_an_exported_model_gives_the_same(path):
+    exported = export.export(load_model(path))
+    points = np.random.default_rng(0).normal(0, 0.2, (4, 9, 3)).astype(np.float32)
+    lengths = np.array([9, 9, 9, 9])
+    expected = load_model(path).outputs(points, lengths)
+    found = exported.model.outputs(points, lengths)
+    np.testing.assert_allclose(found.unknown, expected.unknown, atol=1e-5)
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-5)
+    assert exported.model.outputs(points[:0], lengths[:0]).unknown.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "entry", [{"intercept": 1.0}, {"intercept": 1.0, "slope": -1.0}, {"intercept": "a", "slope": 1.0}, [1.0, 2.0]]
+)
+def test_a_damaged_entry_is_refused(entry):
+    with pytest.raises(WeightsError, match=r"m\.json: unknown is .*; expected finite numbers `intercept` and `slope`"):
+        UnknownScore.of_card({"unknown": entry}, Path("m.json"))
+    assert UnknownScore.of_card({}, Path("m.json")) is UnknownScore.of_card(None, Path("m.json")) is None
+
+
+def test_the_command_line_tells_it(path, tmp_path, capsys):
+    file = tmp_path / "square.ndjson"
+    file.write_text(json.dumps({"word": "cat", "key_id": "1", "drawing": [[[0, 90, 90], [0, 0, 90]]]}) + "\n")
+    assert main(["predict", str(file), "--model", str(path)]) == 0
+    assert "(none of these words: " in capsys.readouterr().out
+    assert main(["predict", str(file), "--model", str(path), "--json"]) == 0
+    assert 0 < json.loads(capsys.readouterr().out)["drawings"][0]["unknown"] < 1

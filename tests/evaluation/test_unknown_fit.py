@@ -1,0 +1,51 @@
+"""Fitting the probability that a drawing shows none of the words."""
+
+import numpy as np
+import pytest
+import torch
+
+from quickstroke.evaluation.unknown import fit_unknown, log_sum_exps, refusals
+
+
+def drawings(n: int = 600, n_classes: int = 6, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits with a peak at the true class, higher for some drawings than for others."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, n_classes, n)
+    logits = rng.normal(0, 1, (n, n_classes))
+    logits[np.arange(n), labels] += rng.uniform(2, 9, n)
+    return torch.from_numpy(logits), torch.from_numpy(labels)
+
+
+def test_an_unknown_drawing_is_one_without_its_own_word():
+    logits, labels = drawings()
+    known, unknown = log_sum_exps(logits, labels)
+    others = [np.delete(row, label) for row, label in zip(logits.numpy(), labels.numpy(), strict=True)]
+    np.testing.assert_allclose(unknown, np.log(np.exp(others).sum(1)))
+    np.testing.assert_allclose(known, logits.logsumexp(1).numpy())
+
+
+def test_the_probability_is_true_on_average():
+    logits, labels = drawings()
+    score = fit_unknown(logits, labels)
+    assert score is not None
+    known, unknown = map(score.probability, log_sum_exps(logits, labels))
+    # As many unknown as known ones: logistic regression meets the mean, the ridge aside.
+    assert np.mean(np.concatenate([known, unknown])) == pytest.approx(0.5, abs=0.01)
+    assert known.mean() < 0.2 < 0.8 < unknown.mean()
+
+
+def test_separable_drawings_give_a_finite_score():
+    logits = 100 * torch.eye(4, dtype=torch.float64).repeat(50, 1)
+    score = fit_unknown(logits, torch.arange(4).repeat(50))
+    assert score is not None and np.isfinite([score.intercept, score.slope]).all() and score.slope > 0
+
+
+def test_no_score_where_nothing_can_be_told():
+    assert fit_unknown(torch.zeros(9, 1, dtype=torch.float64), torch.zeros(9, dtype=torch.int64)) is None
+
+
+def test_refusals_are_counted():
+    figures = refusals(np.arange(100) / 100, np.array([0.5, 0.945, 0.95, 2.0]))
+    assert figures.refused == 0.75 and (figures.n_known, figures.n_unknown) == (100, 4)
+    assert figures.auroc == pytest.approx((0.505 + 0.95 + 0.955 + 1) / 4)
+    assert refusals(np.zeros(10), np.zeros(10)).auroc == 0.5
