@@ -39,7 +39,7 @@ def test_guesses_are_those_of_the_recognizer(client, recognizer, simplified):
         assert answer.status_code == 200
         body = answer.json()
         check(body["guesses"], recognizer.predict(drawing.strokes, simplified=simplified, top=7))
-        assert body.keys() == {"guesses", "layout", "model", "ms"}
+        assert body.keys() == {"guesses", "unknown", "layout", "model", "ms"}
         assert body["model"] == recognizer.name and body["ms"] > 0
 
 
@@ -194,8 +194,23 @@ def test_a_model_without_a_card(new_client, recognizer):
     client = new_client(Recognizer(Bare()))
     body = client.get("model").json()
     assert (body["name"], body["classes"], body["card"], body["note"]) == ("bare", ["a", "b"], None, "assumed")
-    guesses = client.post("recognize", {"strokes": SQUARE}).json()["guesses"]
-    assert guesses == [{"word": "b", "probability": 0.75}, {"word": "a", "probability": 0.25}]
+    body = client.post("recognize", {"strokes": SQUARE}).json()
+    assert body["guesses"] == [{"word": "b", "probability": 0.75}, {"word": "a", "probability": 0.25}]
+    assert body["unknown"] is None
+
+
+def test_what_is_none_of_the_words(new_client):
+    class Doubting:
+        name, classes, card, note = "doubting", ("a", "b"), None, ""
+        max_padding, preprocessing = 100, "delta3"
+
+        def outputs(self, points, lengths):
+            return Outputs(np.tile([0.25, 0.75], (len(points), 1)), np.linspace(0.5, 1, len(points)))
+
+    client = new_client(Recognizer(Doubting()))
+    assert client.post("recognize", {"strokes": SQUARE}).json()["unknown"] == 0.5
+    results = client.post("recognize-batch", {"drawings": [SQUARE] * 3}).json()["results"]
+    assert [result["unknown"] for result in results] == [0.5, 0.75, 1]
 
 
 def test_healthz(client, recognizer):
