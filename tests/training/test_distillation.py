@@ -225,6 +225,9 @@ def test_teachers_may_be_asked_once_about_drawings_as_they_stand(
     np.testing.assert_allclose(targets.of(0, POOL, counts.append), expected, rtol=5e-3)  # rounded to 16 bits twice
     assert sum(counts) == len(POOL) + np.isin(dataset.labels[POOL], [0, 2]).sum()
     np.testing.assert_allclose(targets.of(7, POOL[::-1], no_asking), expected[::-1], rtol=5e-3)
+    # What they answered serves trainings with any augmentation.
+    again = opened(some, every, change=FLAT, sees_views=False)
+    np.testing.assert_allclose(again.of(0, POOL, no_asking), expected, rtol=5e-3)
 
 
 # --- bitmap teachers

@@ -278,7 +278,8 @@ def open_targets(
         "teachers": configured,
         "precision": str(precision),
         # The 0 was the probability of mixup across classes: caches made without it are still of use.
-        "augmentation": [*change.geometric, 0.0],
+        # Teachers that see no views answer the same whatever the augmentation.
+        "augmentation": [*(change if sees_views else Augmentation()).geometric, 0.0],
     }
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     pool = trained if pool is None else pool
