@@ -11,8 +11,9 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from quickstroke.config.model import Preprocessing
+from quickstroke.config.training import TrainConfig
 from quickstroke.data import batches
-from quickstroke.data.augmentation import STROKES, Augmentation, gather, mixup_candidates, seeds
+from quickstroke.data.augmentation import STROKES, Augmentation, change_of, gather, mixup_candidates, seeds
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.memory import MemoryDataset
 from quickstroke.data.points import to_points
@@ -606,13 +607,12 @@ def test_parameters_have_the_names_of_the_values() -> None:
     assert NAMES[: len(VIEW)] == VIEW
 
 
-def test_magnitude_is_of_the_geometric_augmentation_alone() -> None:
-    change = replace(STROKES, random_rotation=0.3)
-    half = change.scaled(0.5)
-    assert half.geometric == [STROKES.mixup, *(0.5 * value for value in STROKES.geometric[1:-1]), 0.3]
-    changed = {name for name in NAMES if getattr(half, name) != getattr(change, name)}
-    assert changed == set(VIEW) - {"mixup", "random_rotation"}
-    assert change.scaled(1.0) == change
+def test_magnitude_is_of_all_that_has_no_option_of_its_own() -> None:
+    half = STROKES.scaled(0.5)
+    assert [getattr(half, name) for name in NAMES] == [0.5 * getattr(STROKES, name) for name in NAMES]
+    assert STROKES.scaled(1.0) == STROKES
+    config = TrainConfig(augment="strokes", augment_magnitude=0.5, random_rotation=0.3, prefix_truncation=0.2)
+    assert change_of(config) == replace(half, random_rotation=0.3, prefix_truncation=0.2)
 
 
 def test_a_corner_is_never_left_out() -> None:

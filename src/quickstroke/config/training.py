@@ -58,7 +58,8 @@ class TrainConfig:
             0 for none.
         augment: `geometric` changes the shape of drawings anew each time; `strokes` also changes how they are drawn
             and how much of them is there.
-        augment_magnitude: magnitude of the geometric augmentation, from 0 to 1.
+        augment_magnitude: from 0 to 1: what `augment` does, how much and how often, times this; the next two options
+            stand for themselves.
         random_rotation: fraction of the augmented drawings that are rotated by any angle. It helps with a teacher,
             which says what the rotated drawing shows, and costs accuracy with labels alone.
         prefix_truncation: fraction of the drawings of which `strokes` keeps only the first points, so that a model

@@ -40,7 +40,6 @@ _GEOMETRIC = (
     "point_jitter",
     "random_rotation",
 )
-_PROBABILITIES = ("mixup", "random_rotation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +108,8 @@ class Augmentation:
         return [getattr(self, name) for name in _GEOMETRIC]
 
     def scaled(self, magnitude: float) -> "Augmentation":
-        """The same with the geometric values that are no probabilities times `magnitude`."""
-        return replace(self, **{key: magnitude * getattr(self, key) for key in _GEOMETRIC if key not in _PROBABILITIES})
+        """The same with all values times `magnitude`."""
+        return Augmentation(**{field.name: magnitude * getattr(self, field.name) for field in fields(self)})
 
     @property
     def parameters(self) -> Parameters:
