@@ -27,7 +27,7 @@ from quickstroke.data import layout
 from quickstroke.data.batches import gather
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.manifest import SPLITS
-from quickstroke.data.memory import MemoryDataset, first_points, from_drawings
+from quickstroke.data.memory import MemoryDataset, first_points, first_strokes, from_drawings
 from quickstroke.data.selection import check_counts
 from quickstroke.data.splits import FractionSplit, PositionSplit
 from quickstroke.drawings.categories import CATEGORIES, SEED_CATEGORIES
@@ -1174,6 +1174,14 @@ def test_first_points_are_those_of_plain_lists(
         assert excerpt.points[begin:end].tolist() == [list(point) for stroke in expected for point in stroke]
         assert excerpt.n_points[i] == end - begin
         ends = [int(excerpt.pen_up[at >> 3]) >> (at & 7) & 1 for at in range(begin, end)]
+        assert ends == [int(at == len(stroke) - 1) for stroke in expected for at in range(len(stroke))]
+
+    strokes = first_strokes(memory, order, 0.6)
+    for i, index in enumerate(order):
+        expected = drawn[index][: -(-6 * len(drawn[index]) // 10)]
+        begin, end = int(strokes.offsets[i]), int(strokes.offsets[i + 1])
+        assert strokes.points[begin:end].tolist() == [list(point) for stroke in expected for point in stroke]
+        ends = [int(strokes.pen_up[at >> 3]) >> (at & 7) & 1 for at in range(begin, end)]
         assert ends == [int(at == len(stroke) - 1) for stroke in expected for at in range(len(stroke))]
 
 
