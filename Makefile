@@ -8,7 +8,7 @@ PIP_FLAGS ?=
 # A broken link, reference or page outside the navigation is an error.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-.PHONY: help demo test test-slow faults browser check lint types generated audit format docs golden reproduce sample46 published fuzz bench bench-accuracy clean
+.PHONY: help demo test test-slow faults browser check lint types generated audit format docs golden reproduce sample46 train-all fuzz bench bench-accuracy clean
 
 help:
 	@echo "make demo                  make the environment, train on drawings, recognise some"
@@ -21,7 +21,7 @@ help:
 	@echo "make golden                write the golden files again, after a change that is meant"
 	@echo "make reproduce DATA=DIR    the 2020 document's three configurations at its full counts, on official files"
 	@echo "make sample46 DATA=DIR     the table of six models on the 46 categories of the sample"
-	@echo "make published DATA=DIR TEACHERS=DIR  train and publish the models in lstm/ again (hours)"
+	@echo "make train-all DATA=DIR TEACHERS=DIR  train the models in lstm/ on your drawings and publish them (hours to days)"
 	@echo "make fuzz                  damaged input for every reader (hours; N=1000000 N_SLOW=50000 inputs)"
 	@echo "make bench DATA=DIR        speed and memory, into benchmarks/RESULTS.md; RAW=DIR adds raw drawings"
 	@echo "make bench-accuracy DATA=DIR  accuracy by default beside plain nn.LSTM, and time to the accuracy of a common baseline"
@@ -130,13 +130,14 @@ sample46: $(BIN)/.dev
 	$(BIN)/quickstroke report $(SAMPLE_MODELS:%=$(RUNS)/sample46/2020/%) $(SAMPLE_MODELS:%=$(RUNS)/sample46/default/%) \
 	  --into $(RUNS)/sample46/results.md
 
-# The models in lstm/.
-published: $(BIN)/.dev
+# The models in lstm/, by one recipe; INTO=DIR publishes them elsewhere. docs/howto/everything.md says what it takes.
+INTO ?= lstm
+train-all: $(BIN)/.dev
 	@test -n "$(DATA)" -a -n "$(TEACHERS)" || \
-	  { echo "give DATA=DIR, the sample's binary files, and TEACHERS=DIR, the 2020 project's weights"; exit 2; }
-	mkdir -p $(RUNS)/published
-	cd $(RUNS)/published && PATH="$(abspath $(BIN)):$$PATH" \
-	  $(abspath lstm/train.sh) $(abspath $(DATA)) $(abspath $(TEACHERS)) $(abspath lstm)
+	  { echo "give DATA=DIR, official files of all words or a prepared dataset, and TEACHERS=DIR (see lstm/train.sh)"; exit 2; }
+	mkdir -p $(RUNS)/all $(INTO)
+	cd $(RUNS)/all && PATH="$(abspath $(BIN)):$$PATH" \
+	  $(abspath lstm/train.sh) $(abspath $(DATA)) $(abspath $(TEACHERS)) $(abspath $(INTO))
 
 # --- Fuzzing: each target as plain Python by coverage (Linux, where atheris is), and compiled -------------------------
 

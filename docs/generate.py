@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ def short_models_table() -> str:
 
 def models_table() -> str:
     """A markdown table of what the cards say of whole test drawings, ± half of the 95% interval."""
-    head = ("model", "words", "drawings", "top-1", "balanced accuracy", "top-3", "top-5", "calibration error")
+    head = ("model", "words", "learnt from", "tested on", "top-1", "balanced accuracy", "top-3", "top-5")
+    head += ("calibration error",)
     rows = []
     for published, card, figures in published_models():
         n = figures["n"]
@@ -82,6 +84,7 @@ def models_table() -> str:
             (
                 _called(published),
                 str(len(card["classes"])),
+                _learnt_from(card),
                 f"{n:,}",
                 f"**{figures['top1']:.1%}** ± {_half(figures['top1_low'], figures['top1_high'])}",
                 _balanced(figures),
@@ -96,12 +99,32 @@ def models_table() -> str:
 def early_table() -> str:
     """A markdown table of early recognition by the published models: accuracy by fraction of points."""
     head = ("model", *(f"top-1, {part}%" for part in (25, 50, 75)), *(f"balanced, {part}%" for part in (25, 50, 75)))
+    head += ("top-1, 60% of strokes", "top-3, 60% of strokes")
     rows = []
     for published, _, figures in published_models():
         top1 = [_percent(value, figures["n"]) for value in list(figures["top1_of_points"].values())[:-1]]
         balanced = [f"{value:.1%}" for value in list(figures.get("balanced_accuracy_of_points", {}).values())[:-1]]
-        rows.append((_called(published), *top1, *(balanced or ["-"] * len(top1))))
+        of_strokes = [figures.get(f"top{k}_of_strokes", {}).get("0.6") for k in (1, 3)]
+        told = ("-" if value is None else _percent(value, figures["n"]) for value in of_strokes)
+        rows.append((_called(published), *top1, *(balanced or ["-"] * len(top1)), *told))
     return _table(head, rows)
+
+
+def words_table() -> str:
+    """Markdown tables of the words that the default model recognises worst, and of its most frequent confusions."""
+    head = ("recognised worst", "right", "taken for another word", "times")
+    for published, card, _ in published_models():
+        if published.default and "words" in card:  # a card of an earlier version does not tell it
+            pairs = zip_longest(card["words"]["worst"], card["words"]["confusions"])
+            rows = (
+                (
+                    *((one["word"], f"{one['right']} of {one['n']}") if one else ("", "")),
+                    *((f"{two['drawn']} for {two['taken_for']}", str(two["n"])) if two else ("", "")),
+                )
+                for one, two in pairs
+            )
+            return _table(head, rows)
+    return _table(head, [("-",) * 4])
 
 
 def published_models() -> Iterator[tuple[cards.PublishedModel, dict[str, Any], dict[str, Any]]]:
@@ -118,6 +141,12 @@ def published_models() -> Iterator[tuple[cards.PublishedModel, dict[str, Any], d
 
 def _called(published: cards.PublishedModel) -> str:
     return f"`{published.name}`" + " (default)" * published.default
+
+
+def _learnt_from(card: dict[str, Any]) -> str:
+    """Drawings of a word that a model learnt from: the least, the median and the most."""
+    of_word = card["data"].get("n_train_by_word")
+    return "{least:,} / {median:,} / {most:,}".format(**of_word) if of_word else "-"
 
 
 def _balanced(figures: dict[str, Any]) -> str:
@@ -202,7 +231,7 @@ def main() -> int:
     speed = {"speed": speed_table(parts), "evaluating": evaluating_table(parts), "guessing": guessing_table(parts)}
     tables = {
         ROOT / "README.md": {"models": short_models_table()},
-        FOLDER / "models.md": {"models": models_table(), "early": early_table()},
+        FOLDER / "models.md": {"models": models_table(), "early": early_table(), "words": words_table()},
         FOLDER / "speed.md": speed,
     }
     files = {FOLDER / "cli.md": cli_page(), examples.TARGET: examples.examples_text()}

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shlex
+import subprocess
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,9 @@ import pytest
 
 import quickstroke as qs
 from quickstroke import cli
+from quickstroke.cli import prepare, publish, train
+from quickstroke.cli.common import parse
+from quickstroke.config.model import ModelConfig
 from quickstroke.drawings.synthetic import synthetic_drawings
 from quickstroke.formats import binary, ndjson
 
@@ -48,6 +52,32 @@ def options_of(command: str) -> set[str]:
     with contextlib.redirect_stdout(output):
         cli.main([command, "--help"])
     return set(re.findall(r"--[a-z0-9-]+", output.getvalue()))
+
+
+def test_the_recipe_of_the_published_models_is_one_screen(tmp_path: Path) -> None:
+    """Two trainings a model, of which the second goes on with the first, by options that there are."""
+    script = ROOT / "lstm" / "train.sh"
+    assert len(script.read_text(encoding="utf-8").splitlines()) <= 60
+    program = tmp_path / "bin" / "quickstroke"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\nfor word; do printf "%s\\t" "$word"; done >>../said; echo >>../said\n')
+    program.chmod(0o755)
+    work = tmp_path / "work"
+    work.mkdir()
+    env = {"PATH": f"{program.parent}:/usr/bin:/bin"}
+    subprocess.run([script, tmp_path / "drawings", tmp_path, tmp_path / "lstm"], cwd=work, env=env, check=True)
+    said = [line.split("\t")[:-1] for line in (tmp_path / "said").read_text().splitlines()]
+    assert [words[0] for words in said] == ["prepare", *["train", "train", "publish"] * 5, "report"]
+    trainings = [parse(train.Options, "train", words[1:]) for words in said if words[0] == "train"]
+    for first, second in zip(trainings[::2], trainings[1::2], strict=True):
+        assert ModelConfig.from_name(first.name).name == first.name == second.name
+        assert second.train.pretrained == (first.into,) and first.resume and second.resume
+        assert len(first.train.teacher) == len(second.train.teacher) == 6
+    assert [options.train_classes for options in trainings[::2]] == [None] * 2 + [("classes2020",)] * 3
+    published = [parse(publish.Options, "publish", words[1:]) for words in said if words[0] == "publish"]
+    assert [options.run for options in published] == [options.into for options in trainings[1::2]]
+    assert [options.default for options in published] == [True, *[False] * 4]
+    parse(prepare.Options, "prepare", said[0][1:])
 
 
 @pytest.mark.parametrize(("name", "n_lines"), [("README.md", 200), ("docs/architecture.md", 150)])

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from quickstroke.artifacts import cards
-from quickstroke.artifacts.cards import find_model, find_published, list_models
+from quickstroke.artifacts.cards import find_model, find_published, list_models, write_default
 from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
+from quickstroke.cli import main
 from quickstroke.config.model import ModelConfig
 from quickstroke.errors import WeightsError
 from quickstroke.inference.recognizer import load
@@ -57,13 +58,23 @@ def test_nothing_published(folders):
         find_model(NAME)
 
 
-def test_the_default_is_the_best_of_the_first_folder(folders):
-    publish(folders[0], "simple_lay1_sz3", facts=facts(0.5))
-    best = publish(folders[0], "simple_lay2_sz3", facts=facts(0.7))
+def test_the_default_is_what_the_first_folder_names(folders, capsys):
+    publish(folders[0], "simple_lay1_sz3", facts=facts(0.9))
+    named = publish(folders[0], "simple_lay2_sz3", facts=facts(0.7))
     publish(folders[0], "simple_lay1_sz2", facts=facts(0.6, "val"))
     publish(folders[0], "simple_lay1_sz1")
     publish(folders[0] / "animals", "simple_lay1_sz9", facts=facts(0.99))
     publish(folders[1], "simple_lay1_sz8", facts=facts(0.9))
+    models = list_models()
+    assert [model.default for model in models] == [False] * 6
+    with pytest.raises(
+        WeightsError, match=r"lstm: has 4 models, simple_lay1_sz1, .*sz2, .*sz3, simple_lay2_sz3; name "
+    ):
+        load()
+    assert main(["models"]) == 0
+    assert "no default: " in capsys.readouterr().err
+    write_default(folders[0], "simple_lay2_sz3")
+    write_default(folders[1], "simple_lay1_sz8")
     models = list_models()
     assert [(model.name, model.default) for model in models] == [
         ("simple_lay2_sz3", True),
@@ -73,8 +84,31 @@ def test_the_default_is_the_best_of_the_first_folder(folders):
         ("simple_lay1_sz3", False),
         ("simple_lay1_sz8", False),
     ]
-    assert find_model(None) == best == models[0].path
-    assert load_model(best).name == "simple_lay2_sz3"
+    assert find_model(None) == named == models[0].path
+    assert load().name == load_model(named).name == "simple_lay2_sz3" and find_published()[1] == []
+    write_default(folders[0], "animals/simple_lay1_sz9")
+    assert find_model(None) == folders[0] / "animals" / "simple_lay1_sz9.model"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "has 0 lines; expected one, the name of a model"),
+        ("a\nb\n", "has 2 lines"),
+        ("\xff", "names 'ÿ'; expected a model of this folder whose card is whole: simple_lay1_sz4"),
+        ("../secret", "names '../secret'; expected"),
+    ],
+)
+def test_a_default_that_is_none_is_refused(folders, text, reason):
+    publish(folders[0])
+    publish(folders[1])
+    (folders[0] / "default.txt").write_text(text, encoding="utf-8")
+    with pytest.raises(WeightsError, match=rf"default\.txt: {reason}"):
+        load()
+    (folders[0] / "default.txt").write_bytes(b"\xff")
+    with pytest.raises(WeightsError, match=r"default\.txt: cannot be read"):
+        find_model(None)
+    assert find_model(NAME) == folders[0] / f"{NAME}.model" and not any(model.default for model in list_models())
 
 
 def test_the_default_comes_with_the_package_where_nothing_is_published_here(folders):

@@ -80,6 +80,7 @@ def test_config_reads_back(tmp_path):
         ({"data": RUN.data | {"path": 3}}, "config.json: damaged"),
         ({"data": RUN.data | {"split": "position"}}, "config.json: damaged"),
         ({"data": RUN.data | {"n_by_split": {"train": "many"}}}, "whole numbers"),
+        ({"data": RUN.data | {"n_train_by_word": {"least": 1}}}, "damaged"),
     ],
 )
 def test_a_config_that_cannot_be_is_refused(tmp_path, change, message):
@@ -173,6 +174,8 @@ def test_damaged_metrics_are_refused(tmp_path, line, what):
 def test_what_a_run_remembers_of_its_data(dataset):
     everything = runs.describe_data(dataset, dataset.classes)
     assert everything["n_by_split"] == {"reserved": 0, "train": 120, "val": 30, "test": 30}
+    assert everything["n_train_by_word"] == {"least": 40, "median": 40, "most": 40}
+    assert runs.describe_data(dataset, ("unknown",))["n_train_by_word"] == {}
     assert everything["manifest_sha256"] == dataset.manifest_sha256
     assert runs.describe_data(dataset, ("star",))["n_by_split"] == {"reserved": 0, "train": 40, "val": 10, "test": 10}
     json.dumps(everything)

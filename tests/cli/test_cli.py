@@ -170,6 +170,16 @@ def test_evaluate_files_counts_what_it_leaves_out(run, trained, binary_folder, t
     assert result.json["left_out"] == {"ant": 2, "zebra": 5}
     assert "zebra 5" in result.err
     one_line(run("evaluate", trained, tmp_path), "none of the 7 drawings")
+    few = tmp_path / "few.txt"
+    few.write_text("star\nhouse\n", encoding="utf-8")
+    result = run("evaluate", trained, binary_folder, "--words", few, "--json")
+    assert result.json["words"] == ["star", "house"] and result.json["n"] == 120
+    assert result.json["left_out"] == {"circle": 60} and "choosing among 2 words" in result.err
+    assert "left out: 60 drawings of words that are not to be chosen (circle 60)" in result.err
+    one_line(run("evaluate", trained, binary_folder, "--words", "whal", "sta"), "'whal', 'sta' (did you mean 'star'?)")
+    guessed = run("predict", binary_folder / "circle.bin", "--model", trained, "--words", few, "--limit", 1, "--json")
+    assert guessed.json["words"] == ["star", "house"]
+    assert {guess["word"] for guess in guessed.json["drawings"][0]["guesses"]} == {"star", "house"}
 
 
 def test_evaluate_details(run, trained, dataset):
@@ -951,6 +961,8 @@ def test_evaluate_tells_how_much_of_a_drawing_is_enough(run, trained, dataset):
     assert partial.code == 0
     assert list(partial.json["top1_of_points"]) == ["0.25", "0.5", "0.75", "1"]
     assert partial.json["top1_of_points"]["1"] == partial.json["top1"]
+    assert partial.json["top1_of_strokes"]["0.6"] <= partial.json["top3_of_strokes"]["0.6"] <= 1
+    assert "top-3 by part of the strokes: 60% " in partial.err
     assert list(partial.json["balanced_accuracy_of_points"]) == ["0.25", "0.5", "0.75", "1"]
     assert partial.json["balanced_accuracy_of_points"]["1"] == partial.json["balanced_accuracy"]
     assert partial.json.items() >= plain.json.items() and "top1_of_points" not in plain.json

@@ -27,7 +27,7 @@ from quickstroke.data import layout
 from quickstroke.data.batches import gather
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.manifest import SPLITS
-from quickstroke.data.memory import MemoryDataset, first_points, from_drawings
+from quickstroke.data.memory import MemoryDataset, first_points, first_strokes, from_drawings
 from quickstroke.data.selection import check_counts
 from quickstroke.data.splits import FractionSplit, PositionSplit
 from quickstroke.drawings.categories import CATEGORIES, SEED_CATEGORIES
@@ -1176,6 +1176,14 @@ def test_first_points_are_those_of_plain_lists(
         ends = [int(excerpt.pen_up[at >> 3]) >> (at & 7) & 1 for at in range(begin, end)]
         assert ends == [int(at == len(stroke) - 1) for stroke in expected for at in range(len(stroke))]
 
+    strokes = first_strokes(memory, order, 0.6)
+    for i, index in enumerate(order):
+        expected = drawn[index][: -(-6 * len(drawn[index]) // 10)]
+        begin, end = int(strokes.offsets[i]), int(strokes.offsets[i + 1])
+        assert strokes.points[begin:end].tolist() == [list(point) for stroke in expected for point in stroke]
+        ends = [int(strokes.pen_up[at >> 3]) >> (at & 7) & 1 for at in range(begin, end)]
+        assert ends == [int(at == len(stroke) - 1) for stroke in expected for at in range(len(stroke))]
+
 
 def test_all_points_are_the_drawings_themselves(dataset: PreparedDataset) -> None:
     order = np.random.default_rng(8).permutation(len(dataset))
@@ -1232,3 +1240,44 @@ def test_held_out_folder_that_is_none_is_refused_before_anything_is_made(binary_
     with pytest.raises(DatasetError, match="nowhere"):
         prepare(binary_folder, tmp_path / "all", split=FractionSplit(1, 0, 0), held_out=tmp_path / "nowhere")
     assert not (tmp_path / "all").exists()
+
+
+# --- what may teach but not judge
+
+
+def test_drawings_to_train_on_alone_judge_nothing(tmp_path: Path) -> None:
+    judged = save(tmp_path / "judged", star=[dot(key) for key in range(1, 41)], sun=[dot(key) for key in range(41, 81)])
+    restored = save(tmp_path / "restored", star=[dot(key) for key in [*range(31, 41), *range(101, 131)]])
+    # Of another word, the first already judged there; a text file is converted first.
+    ndjson.write(restored / "more.ndjson", [dataclasses.replace(dot(key), word="sun") for key in (1, 200, 201)])
+    fractions = FractionSplit(0.4, 0.3, 0.3)
+    prepare(judged, tmp_path / "plain", split=fractions)
+    done = prepare(judged, tmp_path / "out", split=fractions, train_only=restored)
+    plain, data = PreparedDataset(tmp_path / "plain"), PreparedDataset(tmp_path / "out")
+    for split in ("val", "test"):
+        assert by_split(data, split) == by_split(plain, split)
+    added = {("star", key) for key in range(101, 131)} | {("sun", 200), ("sun", 201)}
+    assert by_split(data, "train") == by_split(plain, "train") | added
+    assert done.left_out == {"repeated key_id": 10, "key_id of another class": 1}
+    told = {(source["name"], source.get("train_only", False)) for source in data.manifest["sources"]}
+    assert told == {("star.bin", False), ("sun.bin", False), ("star.bin", True), ("more.ndjson", True)}
+    assert "train_only" not in json.dumps(plain.manifest)
+    assert prepare(judged, tmp_path / "out", split=fractions, train_only=[restored], resume=True) == done
+    with pytest.raises(DatasetError, match="exists already, from other sources or with other options"):
+        prepare([judged, restored], tmp_path / "out", split=fractions, resume=True)
+
+
+def test_a_file_that_is_named_twice_is_to_train_on_alone(tmp_path: Path) -> None:
+    folder = save(tmp_path / "in", star=[dot(key) for key in range(1, 41)], sun=[dot(key) for key in range(41, 81)])
+    prepare(folder, tmp_path / "out", split=FractionSplit(0.4, 0.3, 0.3), train_only=folder / "sun.bin")
+    by_class = PreparedDataset(tmp_path / "out").manifest["n_by_class"]
+    assert by_class["sun"] == {"reserved": 0, "train": 40, "val": 0, "test": 0} != by_class["star"]
+
+
+@pytest.mark.parametrize("nothing", ["nowhere", ["nowhere.bin"]])
+def test_what_to_train_on_alone_has_to_be_there(nothing: Any, binary_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="no such file or folder"):
+        prepare(binary_folder, tmp_path / "out", train_only=nothing)
+    with pytest.raises(ConfigError, match="train_only needs a split by fractions"):
+        prepare(binary_folder, tmp_path / "out", split=PositionSplit(5, 1, 1), train_only=binary_folder)
+    assert list(tmp_path.iterdir()) == []

@@ -273,6 +273,8 @@ def test_figures_are_the_metrics(dataset):
         "top5": result.top(5),
         "top1_low": low,
         "top1_high": high,
+        "top3_low": result.interval(3)[0],
+        "top3_high": wilson_interval(int((result.ranks < 3).sum()), 180)[1],
         "balanced_accuracy": result.balanced_accuracy(),
         "balanced_accuracy_low": balanced_low,
         "balanced_accuracy_high": balanced_high,

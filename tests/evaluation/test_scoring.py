@@ -9,7 +9,7 @@ from quickstroke.artifacts.loading import LoadedModel, write_model
 from quickstroke.artifacts.unknown import Outputs
 from quickstroke.data.memory import from_drawings
 from quickstroke.data.selection import LabelledDrawings
-from quickstroke.errors import ArgumentTypeError, ConfigError, DatasetError
+from quickstroke.errors import ArgumentTypeError, CategoryError, ConfigError, DatasetError
 from quickstroke.evaluation.evaluate import evaluate
 
 CLASSES = ("star", "cat", "circle")
@@ -52,6 +52,21 @@ def test_drawings_of_which_some_have_other_words(path, drawings):
         qs.evaluate(path, drawings["house"][:9])
     with pytest.raises(ArgumentTypeError, match="a drawing should be a Drawing, got 'x'"):
         qs.evaluate(path, [items[0], "x"])
+
+
+def test_a_model_that_is_told_to_choose_among_some_words(path, drawings):
+    items = [drawing for word in drawings for drawing in drawings[word][:9]]
+    recognizer, chosen = qs.load(path), ["circle", "cat"]
+    scores = qs.evaluate(path, items, words=chosen)
+    assert scores.classes == ("circle", "cat") and scores.n_by_class().tolist() == [9, 0]
+    told = [recognizer.predict_drawing(drawing, words=chosen) for drawing in items if drawing.word == "circle"]
+    assert scores.top(1) == np.mean([guesses[0].word == "circle" for guesses in told])
+    losses = [-np.log(dict(guesses)["circle"]) for guesses in told]
+    assert scores.loss == pytest.approx(np.mean(losses), rel=1e-4) != qs.evaluate(path, drawings["circle"][:9]).loss
+    assert qs.evaluate(qs.load(path, words=chosen), items).figures() == scores.figures()
+    assert qs.evaluate(path, items, words=list(CLASSES)).figures() == qs.evaluate(path, items).figures()
+    with pytest.raises(CategoryError, match=r"'stars' \(did you mean 'star'"):
+        qs.evaluate(path, items, words=["stars"])
 
 
 def test_an_exported_model_is_refused(path, dataset):

@@ -66,6 +66,15 @@ def changed(data, change):
 # --- what it gives
 
 
+def test_it_chooses_among_given_words_as_pytorch_does(path, exported):
+    guesses = qs.load(path, words=["star", "house"]).predict(HOUSE, simplified=True)
+    expected = Recognizer(exported[1]).predict(HOUSE, simplified=True, words=["house", "star"])
+    assert [guess.word for guess in guesses] == [guess.word for guess in expected]
+    assert guesses[0].probability == pytest.approx(expected[0].probability, rel=1e-5) != 1
+    with pytest.raises(CategoryError, match="not among the 3"):
+        qs.load(path, words=["whale"])
+
+
 def test_it_names_drawings_as_pytorch_does(path, exported):
     recognizer, expected = qs.load(path), Recognizer(exported[1])
     assert (recognizer.name, recognizer.classes, recognizer.note) == (exported[1].name, CLASSES, "")

@@ -42,13 +42,21 @@ def few_are_enough(monkeypatch):
 
 
 @pytest.mark.usefixtures("few_are_enough")
-def test_the_command_writes_what_python_does(trained, tmp_path, capsys):
+def test_the_command_writes_what_python_does(trained, dataset, tmp_path, capsys):
     made = qs.publish(trained, tmp_path / "python")
     assert capsys.readouterr() == ("", "")
     assert (made.name, made.path) == (NAME, tmp_path / "python" / f"{NAME}.model")
     card = json.loads(made.card_path.read_text())
     assert made.figures == card["figures"] and made.calibration == card["calibration"] and made.notes == ()
     assert main(["publish", str(trained), "--into", str(tmp_path / "command")]) == 0
+    assert card["data"]["n_train_by_word"] == {"least": 40, "median": 40, "most": 40}
+    scores = qs.evaluate(made.path, dataset, "test")
+    worst, confusions = card["words"]["worst"], card["words"]["confusions"]
+    right = dict(zip(scores.classes, scores.n_right_by_class().tolist(), strict=True))
+    assert [word["right"] for word in worst] == sorted(right.values())
+    assert {word["word"]: word["right"] for word in worst} == right and {word["n"] for word in worst} == {10}
+    assert sum(pair["n"] for pair in confusions) == 30 - sum(right.values())
+    assert card["words"]["split"] == "test" and set(card["figures"]["test"]["top3_of_strokes"]) == {"0.6"}
     for path in (made.path, made.card_path):
         assert (tmp_path / "command" / path.name).read_bytes() == path.read_bytes()
     assert qs.load(made.path).card == card
@@ -99,3 +107,18 @@ def test_a_run_whose_dataset_is_gone(trained, tmp_path):
     assert set(made.figures) == {"val"} and "gone" in made.notes[0]
     found = publish(run, tmp_path / "set", data=there, replace=True)
     assert set(found.figures) == {"val", "test"}
+
+
+def test_the_default_stays_until_another_is_asked_for(trained, tmp_path):
+    folder = tmp_path / "lstm"
+    assert not publish(trained, folder, without_data=True, calibrate=False).notes
+    assert not (folder / "default.txt").exists()  # it is the only one
+    (folder / f"{NAME}.model").rename(folder / "simple_lay1_sz9.model")
+    (note,) = publish(trained, folder, calibrate=False).notes
+    assert (folder / "default.txt").read_text() == "simple_lay1_sz9\n"
+    assert note.startswith("the default model stays simple_lay1_sz9") and note.endswith("--default makes it this one")
+    assert publish(trained, folder, calibrate=False, replace=True, default=True).notes == ()
+    assert (folder / "default.txt").read_text() == f"{NAME}\n"
+    (folder / "default.txt").unlink()
+    (note,) = publish(trained, folder, calibrate=False, replace=True).notes
+    assert note.startswith("nothing says which of 2 models is the default")

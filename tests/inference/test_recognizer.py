@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 
 import quickstroke as qs
 from quickstroke.artifacts.loading import LoadedModel, write_model
+from quickstroke.artifacts.unknown import Outputs
 from quickstroke.config.model import ModelConfig
 from quickstroke.data.memory import from_drawings
 from quickstroke.data.selection import LabelledDrawings
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.simplification import simplify
 from quickstroke.drawings.synthetic import synthetic_drawings
-from quickstroke.errors import ConfigError, FormatError, WeightsError
+from quickstroke.errors import CategoryError, ConfigError, FormatError, WeightsError
 from quickstroke.evaluation.evaluate import evaluate
 from quickstroke.inference import recognizer as recognizer_module
 from quickstroke.inference.recognizer import Guess, Recognizer, load
@@ -70,6 +71,76 @@ def test_top(recognizer):
     for top in (0, -1, True, 2.0):
         with pytest.raises(ConfigError, match=f"top should be 1 or more, got {top}"):
             recognizer.predict(SQUARE, top=top)
+
+
+def test_some_words_are_chosen_among_as_by_a_model_of_these_alone(recognizer, tmp_path):
+    words = ["tree", "circle", "CAT"]
+    chosen = recognizer.predict(SQUARE, simplified=True, words=words)
+    at = [CLASSES.index(word) for word in ("tree", "circle", "cat")]
+    model = recognizer._model.model
+    with torch.inference_mode():  # what it says without its other outputs
+        model.linear.weight, model.linear.bias, saved = (
+            torch.nn.Parameter(model.linear.weight[at]),
+            torch.nn.Parameter(model.linear.bias[at]),
+            (model.linear.weight, model.linear.bias),
+        )
+    few = Recognizer(LoadedModel(model, ("tree", "circle", "cat"), None, tmp_path))
+    expected = few.predict(SQUARE, simplified=True)
+    model.linear.weight, model.linear.bias = saved
+    close(chosen, expected)
+    path = tmp_path / "few.txt"
+    path.write_text("\n".join(words), encoding="utf-8")
+    for form in (words, path, str(path)):
+        loaded = Recognizer(recognizer._model, form)
+        assert loaded.classes == ("tree", "circle", "cat") and repr(loaded).endswith(": 3 words>")
+        assert loaded.predict(SQUARE, simplified=True) == chosen
+        assert recognizer.predict(SQUARE, simplified=True, words=form) == chosen
+    assert loaded.predict_many([SQUARE], simplified=True, words=["cat", "tree"])[0].layout == "points"
+    np.testing.assert_allclose(loaded.probabilities([np.array(SQUARE[:1], np.uint8)]).sum(axis=1), 1, atol=1e-12)
+    drawing = Drawing("", [np.array(SQUARE[1], np.uint8)])
+    assert recognizer.predict_drawing(drawing, words=["sun"]) == [("sun", 1.0)]
+
+
+def test_words_that_are_not_known_are_refused_with_the_nearest(recognizer):
+    for words, reason in (
+        (["tre", "cat", "zebra"], "words: not among the 7 .*: 'tre' .did you mean 'tree'.., 'zebra'$"),
+        ([f"word {i}" for i in range(9)], "'word 4' and 4 more$"),
+        (["cat", "Cat"], "words: 'cat' is listed twice"),
+        ([], "words: no class is listed"),
+        ([3], "words: class 1 is 3; expected a word"),
+        ("nowhere.txt", "nowhere.txt: no such class list file"),
+    ):
+        for call in (lambda w: recognizer.predict(SQUARE, words=w), lambda w: Recognizer(recognizer._model, w)):
+            with pytest.raises(CategoryError, match=reason):
+                call(words)
+    with pytest.raises(CategoryError, match="not among the 2 that the model knows: 'star'"):
+        Recognizer(recognizer._model, ["cat", "tree"]).predict(SQUARE, words=["star"])
+
+
+def test_words_none_of_which_is_told_from_0_are_equally_probable():
+    class Sure:
+        name, classes, card, note, max_padding, preprocessing = "sure", CLASSES, None, "", 100, "delta3"
+
+        def outputs(self, points, lengths):
+            return Outputs(np.tile([1.0, *[0.0] * 5, 1e-300], (len(points), 1)), np.full(len(points), 0.25))
+
+    model = Recognizer(Sure(), ["cat", "star"])
+    assert model.predict(SQUARE) == [("cat", 0.5), ("star", 0.5)]
+    assert Recognizer(Sure()).predict(SQUARE, words=["star", "tree"]) == [("tree", 1.0), ("star", 0.0)]
+    assert Recognizer(Sure()).unknown(SQUARE) == 0.25 and model.unknown(SQUARE) == 1
+
+
+def test_unknown_of_chosen_words_is_that_the_drawing_shows_none_of_these():
+    class Torn:
+        name, classes, card, note, max_padding, preprocessing = "torn", CLASSES, None, "", 100, "delta3"
+
+        def outputs(self, points, lengths):
+            return Outputs(np.tile([0.5, 0.25, 0.25, 0, 0, 0, 0], (len(points), 1)), np.full(len(points), 0.25))
+
+    model = Recognizer(Torn())
+    for words, known in ((["circle"], 0.5), (["house", "star"], 0.5), (["circle", "star", "sun"], 0.75)):
+        assert model.unknown(SQUARE, words=words) == Recognizer(Torn(), words).predict(SQUARE).unknown
+        assert model.predict_many([SQUARE], words=words)[0].unknown == pytest.approx(1 - 0.75 * known)
 
 
 def test_equal_probabilities_keep_the_order_of_the_classes(tmp_path):

@@ -173,10 +173,15 @@ def test_figures_are_those_of_an_evaluation(written, run, dataset):
     assert values["best_epoch"] == best["epoch"]
     text = into.read_text()
     low, high = values["top1_low"], values["top1_high"]
+    low_3, high_3 = expected.interval(3)
+    low_b, high_b = expected.balanced_accuracy_interval()
     assert (
         f"| test | 30 | **{values['top1']:.2%}** | {low:.2%} to {high:.2%} | {values['top3']:.2%} "
-        f"| {values['top5']:.2%} | {values['loss']:.4f} |"
+        f"| {low_3:.2%} to {high_3:.2%} | {values['top5']:.2%} | {expected.balanced_accuracy():.2%} "
+        f"| {low_b:.2%} to {high_b:.2%} | {values['loss']:.4f} |"
     ) in text
+    assert "Of a word 40 to 40 were learnt from, median 40." in text
+    assert "recognised by the network of Google's game" in text
     assert f"| val | 30 | {best['val_top1']:.2%} |" in text
     assert "published" not in text.partition("# Results")[2] and "val_top1_published_protocol" not in values
     assert f"| `simple_lay1_sz4` | default | 3 | {values['parameters']} | 2 |" in text
@@ -206,7 +211,8 @@ def test_the_data_are_named_by_their_manifest(written, dataset, folder):
     text = written[0].read_text()
     assert (
         f"Data: `{dataset.path}`, manifest `{dataset.manifest_sha256[:12]}` from 3 source files. Drawings: 120 train, "
-        "30 val, 30 test. Split by position, of each class 40 train, 10 val, 10 test.\n"
+        "30 val, 30 test. Of a word 40 to 40 were learnt from, median 40. "
+        "Split by position, of each class 40 train, 10 val, 10 test.\n"
     ) in text
     assert f"Data: `{folder / 'fractions'}`, manifest `" in text
     assert "Split by hash of key_id in fractions (train 0.7, val 0.3); classes have different numbers of" in text

@@ -13,6 +13,7 @@ from quickstroke.artifacts.unknown import Outputs
 from quickstroke.drawings.synthetic import synthetic_drawings
 from quickstroke.inference.recognizer import Recognizer
 
+JSON = {"Content-Type": "application/json"}
 SQUARE = [[[0, 0, 255, 255, 0], [0, 255, 255, 0, 0]], [[100, 150], [100, 160]]]
 
 
@@ -75,6 +76,31 @@ def test_top(client, recognizer, top):
     guesses = client.post("recognize", {"strokes": SQUARE, "top": top}).json()["guesses"]
     assert len(guesses) == min(top, len(recognizer.classes))
     assert sum(guess["probability"] for guess in guesses) == pytest.approx(1) or top < 7
+
+
+def test_words_to_choose_among(client, recognizer):
+    few, drawings = ["star", "the_eiffel_tower", "sun"], [SQUARE, SQUARE[:1]]
+    expected = recognizer.predict([np.transpose(stroke) for stroke in SQUARE], words=["star", "sun"])
+    guesses = client.post("recognize", {"strokes": SQUARE, "words": ["star", "sun"]}).json()["guesses"]
+    check(guesses, expected)
+    assert sum(guess["probability"] for guess in guesses) == pytest.approx(1) and len(guesses) == 2
+    several = client.post("recognize-batch", {"drawings": drawings, "words": ["sun", "star"]}).json()["results"]
+    check(several[0]["guesses"], expected)
+    everything = client.post("recognize", {"strokes": SQUARE, "words": None}).json()["guesses"]
+    check(everything, recognizer.predict([np.transpose(stroke) for stroke in SQUARE]))
+    for words, code, message in (
+        (few, "invalid_words", "words: not among the 7 that the model knows: 'The Eiffel Tower'"),
+        (["stars", "sun"], "invalid_words", "'stars' (did you mean 'star'?)"),
+        (["sun", "sun"], "invalid_words", "listed twice"),
+        (["\a"], "invalid_words", "cannot be printed"),
+        (["\ud800"], "invalid_request", "words[0]"),
+        ([], "invalid_request", "words"),
+        ("sun", "invalid_request", "words"),
+        (["x" * 201], "invalid_request", "words[0]"),
+    ):
+        answer = client.post("recognize", content=json.dumps({"strokes": SQUARE, "words": words}), headers=JSON)
+        error = answer.json()["error"]
+        assert answer.status_code == 422 and error["code"] == code and message in error["message"]
 
 
 @pytest.mark.parametrize(

@@ -29,12 +29,12 @@ class Gated:
         self.runs = []
         self._recognizer = recognizer
 
-    def predict_many(self, drawings, *, simplified, top):
+    def predict_many(self, drawings, *, simplified, top, words):
         assert simplified
         self.runs.append(drawings)
         self.entered.set()
         self.may_go.wait()
-        return self._recognizer.predict_many(drawings, simplified=True, top=top)
+        return self._recognizer.predict_many(drawings, simplified=True, top=top, words=words)
 
 
 @pytest.fixture
@@ -84,6 +84,15 @@ def test_each_job_gets_its_own_drawings_and_words(gated, recognizer):
         assert len(answer) == len(drawings)
         for drawing, guesses in zip(drawings, answer, strict=True):
             same(guesses, recognizer.predict(drawing, simplified=True, top=top))
+
+
+def test_jobs_run_together_that_choose_among_the_same_words(gated, recognizer):
+    few = ("star", "sun")
+    jobs = [([drawing], 2, few if i in (0, 2, 3) else None) for i, drawing in enumerate(DRAWINGS[:6])]
+    answers, sizes = run_all(gated, jobs)
+    assert sizes == [1, 1, 2, 2]
+    for (drawings, top, words), answer in zip(jobs, answers, strict=True):
+        same(answer[0], recognizer.predict(drawings[0], simplified=True, top=top, words=words))
 
 
 def test_a_run_has_no_more_than_its_most_drawings_and_jobs_stay_whole_and_in_order(gated):

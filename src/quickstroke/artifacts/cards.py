@@ -13,7 +13,8 @@ from typing import Any
 from quickstroke.config import serialize
 from quickstroke.config.model import ModelConfig
 from quickstroke.drawings.categories import check_classes, parse_classes
-from quickstroke.errors import QuickstrokeError, WeightsError
+from quickstroke.errors import QuickstrokeError, WeightsError, first_line
+from quickstroke.utils.files import write_text
 
 FORMAT = "quickstroke model card"
 VERSION = 1
@@ -23,6 +24,9 @@ MAX_CHARACTERS = 400_000
 # Names of version 0.1.0, and those of today.
 _FORMER_PREPROCESSINGS = {"seed3": "delta3"}
 _FORMER_CALIBRATION_KEYS = {"prior": "tau", "criterion": "select_by"}
+
+# In a folder of published models: one line, the name of the one that is meant where none is named.
+DEFAULT = "default.txt"
 
 # Of the files that a recognizer loads.
 SUFFIXES = (".model", ".safetensors", ".onnx")
@@ -141,14 +145,16 @@ def list_models() -> list[PublishedModel]:
 def find_published() -> tuple[list[PublishedModel], list[WeightsError]]:
     """The published models, the default first, then by name, and what is wrong with the cards of others.
 
-    Of folders that have the same name the first counts. The default is, in the first folder that has a model with a
-    card beside its sets, the one whose card states the best accuracy.
+    Of folders that have the same name the first counts. The first folder that has a model with a card beside its sets
+    has the default: the one that its `default.txt` names, or its only one. A NoDefaultError stands among what is wrong
+    where neither says which it is.
     """
     found: dict[str, PublishedModel] = {}
     errors: list[WeightsError] = []
-    best: tuple[float, str] | None = None
+    default: str | None = None
+    is_decided = False
     for folder in model_folders():
-        here: list[tuple[float, str]] = []
+        names: dict[str, bool] = {}  # whether it is a candidate where nothing is named
         for path in sorted(folder.glob("*.model")) + sorted(folder.glob("*/*.model")):
             card_path = path.with_suffix(".json")
             try:
@@ -159,12 +165,66 @@ def find_published() -> tuple[list[PublishedModel], list[WeightsError]]:
             name = path.relative_to(folder).with_suffix("").as_posix()
             if name not in found:
                 found[name] = PublishedModel(name, path, card, False)
-            if card and path.parent == folder:
-                here.append((-stated_accuracy(card)[1], name))
-        best = best or min(here, default=None)
-    if best:
-        found[best[1]] = replace(found[best[1]], default=True)
+            names[name] = bool(card) and path.parent == folder
+        if not is_decided and (any(names.values()) or (folder / DEFAULT).exists()):
+            is_decided = True
+            try:
+                default = _default_of(folder, names)
+            except NoDefaultError as error:
+                errors.append(error)
+    if default:
+        found[default] = replace(found[default], default=True)
     return sorted(found.values(), key=lambda model: (not model.default, model.name)), errors
+
+
+class NoDefaultError(WeightsError):
+    """Nothing says which published model is meant where none is named."""
+
+
+def _default_of(folder: Path, names: dict[str, bool]) -> str:
+    """The default model of a folder that has models of these `names`, and whether each may be the only one.
+
+    Raises:
+        NoDefaultError: its `default.txt` names none of them, or there is none and there are several.
+    """
+    path = folder / DEFAULT
+    named = read_default(folder)
+    candidates = sorted(name for name, is_candidate in names.items() if is_candidate)
+    if named is None and len(candidates) == 1:
+        return candidates[0]
+    if named in names:
+        return named
+    there = ", ".join(sorted(names)) or "none"
+    if named is None:
+        raise NoDefaultError(
+            f"{folder}: has {len(candidates)} models, {', '.join(candidates)}; name one, or write into {path} which is "
+            "the default"
+        )
+    raise NoDefaultError(f"{path}: names {named!r:.60}; expected a model of this folder whose card is whole: {there}")
+
+
+def read_default(folder: Path) -> str | None:
+    """The name in the `default.txt` of a folder of published models; None where there is no such file.
+
+    Raises:
+        NoDefaultError: it has no line, or several.
+    """
+    path = folder / DEFAULT
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise NoDefaultError(f"{path}: cannot be read: {first_line(error)}") from error
+    named = [line.strip() for line in lines if line.strip()]
+    if len(named) != 1:
+        raise NoDefaultError(f"{path}: has {len(named)} lines; expected one, the name of a model")
+    return named[0]
+
+
+def write_default(folder: Path, name: str) -> None:
+    """Makes a model the default of its folder."""
+    write_text(folder / DEFAULT, f"{name}\n")
 
 
 def _whole_card(path: Path) -> dict[str, Any]:
@@ -233,6 +293,9 @@ def find_model(model: str | Path | None) -> Path:
         models, errors = find_published()
         default = next((published.path for published in models if published.default), None)
         if default is None:
+            for error in errors:
+                if isinstance(error, NoDefaultError):
+                    raise error
             but = f"; {errors[0]}" if errors else ""
             raise WeightsError(
                 f"no published model found in ./lstm or with the package; train one and publish it, or name one{but}"

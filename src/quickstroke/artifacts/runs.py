@@ -117,6 +117,7 @@ def describe_data(data: PreparedDataset, classes: Sequence[str]) -> dict[str, An
         "manifest_sha256": data.manifest_sha256,
         "split": data.manifest["split"],
         "n_by_split": data.n_by_split(classes),
+        "n_train_by_word": data.n_train_by_word(classes),
     }
 
 
@@ -195,6 +196,9 @@ def check_data(values: dict[str, Any]) -> dict[str, Any]:
         raise TypeError(f"path, manifest_sha256 and split rule should be texts, got {texts!r:.60}")
     if not all(type(n) is int for n in values["n_by_split"].values()):
         raise TypeError(f"n_by_split should hold whole numbers, got {values['n_by_split']!r:.60}")
+    of_word = values.get("n_train_by_word", {})
+    if of_word and not all(type(of_word[key]) is int for key in ("least", "median", "most")):
+        raise TypeError(f"n_train_by_word should hold whole numbers, got {of_word!r:.60}")
     return dict(values)
 
 

@@ -79,6 +79,10 @@ TrainClasses = Annotated[
     words("words to train on, in the order of the output layer, or a file with one a line (default: all)"),
 ]
 
+Words = Annotated[
+    tuple[str, ...] | None,
+    words("choose among these words alone, or those of a file with one a line, or `classes2020` (default: all)"),
+]
 
 _CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff)
 

@@ -15,6 +15,7 @@ from quickstroke.cli.common import (
     Answer,
     Json,
     StrokeLayout,
+    Words,
     answer,
     drawing_files,
     given_options,
@@ -24,6 +25,7 @@ from quickstroke.cli.common import (
     percent,
     progress,
 )
+from quickstroke.drawings.categories import choose_words, parse_classes
 from quickstroke.errors import ConfigError, DatasetError
 from quickstroke.evaluation.protocol import FORMER_PROTOCOLS, check_protocol
 
@@ -38,7 +40,7 @@ class Options:
     """A model's exact accuracy over a split of a prepared dataset, or over drawing files.
 
     Of files, every drawing whose word the model knows is taken, and those left out are counted by word. A run folder
-    without either is evaluated on the dataset that it was trained on.
+    without either is evaluated on the dataset that it was trained on. With --words only drawings of these are scored.
     """
 
     model: Annotated[
@@ -56,6 +58,7 @@ class Options:
         str | None,
         optional("classes of a model without a card, in the order of its output layer, one a line", "FILE"),
     ] = None
+    words: Words = None
     protocol: Annotated[
         Literal["standard", "2020"],
         arg(
@@ -84,7 +87,8 @@ class Options:
         ),
     ] = None
     partial: Annotated[
-        bool, arg(help="also measure early recognition: the accuracy after 25%, 50% and 75% of the points")
+        bool,
+        arg(help="also measure early recognition: after 25%, 50% and 75% of the points, and 60% of the strokes"),
     ] = False
     confusion: Annotated[
         tuple[str, ...] | None,
@@ -132,7 +136,7 @@ def _evaluate(options: Options) -> Answer:
 
     from quickstroke.artifacts import cards, loading
     from quickstroke.config.training import TrainConfig
-    from quickstroke.evaluation.evaluate import evaluate, evaluate_partial
+    from quickstroke.evaluation.evaluate import evaluate, evaluate_partial, evaluate_strokes
     from quickstroke.models.classifier import n_parameters
     from quickstroke.models.statistics import reestimate_batchnorm
     from quickstroke.runtime.device import pick_device
@@ -142,8 +146,9 @@ def _evaluate(options: Options) -> Answer:
     loaded = loading.load_model(path, options.classes)
     if loaded.note:
         note(loaded.note)
-    asked = _drawings(options, own, loaded.classes)
-    drawings = asked.drawings
+    classes = choose_words(parse_classes(options.words), loaded.classes) if options.words else loaded.classes
+    asked = _drawings(options, own, classes)
+    drawings = asked.drawings.chosen_of(loaded.classes)
     device = pick_device(TrainConfig(device=options.device))
     if options.precision == "bfloat16" and (device.type != "cpu" or loaded.model.config.reading == "padded"):
         why = f"a model on {device.type}" if device.type != "cpu" else "a padded model"
@@ -162,10 +167,13 @@ def _evaluate(options: Options) -> Answer:
             precision=precision,
             on_batch=lambda n: bar.update(task, advance=n),
         )
-    of_points = {}
+    early = _Early({}, None)
     if options.partial:
-        of_points = evaluate_partial(model, drawings, precision=precision)
-    _show(options, loaded.name, asked, result, of_points)
+        early = _Early(
+            evaluate_partial(model, drawings, precision=precision),
+            evaluate_strokes(model, drawings, precision=precision),
+        )
+    _show(options, loaded.name, asked, result, early)
     values = {
         "model": loaded.name,
         **result.figures(),
@@ -174,7 +182,7 @@ def _evaluate(options: Options) -> Answer:
         "protocol": options.protocol,
         "precision": options.precision,
         "batchnorm_reestimated": options.reestimate_batchnorm,
-        **_more(options, result, of_points),
+        **_more(options, result, early),
     }
     return Answer(values)
 
@@ -186,6 +194,22 @@ class _Asked:
     drawings: "LabelledDrawings"
     left_out: Counter[str]
     where: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Early:
+    """What early recognition was measured, by fraction of the points, and after a part of the strokes."""
+
+    of_points: "dict[float, Evaluation]"
+    of_strokes: "Evaluation | None"
+
+    def figures(self) -> dict[str, dict[str, float]]:
+        """As JSON has them; empty without any."""
+        from quickstroke.evaluation.evaluate import figures_of_points, figures_of_strokes
+
+        if self.of_strokes is None:
+            return {}
+        return {**figures_of_points(self.of_points), **figures_of_strokes(self.of_strokes)}
 
 
 def _own_data(options: Options, path: Path) -> "PreparedDataset | None":
@@ -230,36 +254,36 @@ def _drawings(options: Options, own: "PreparedDataset | None", classes: tuple[st
     if not len(drawings):
         if not left_out:
             raise DatasetError(f"{where}: holds no drawing to evaluate on")
+        which = "given" if options.words else "that the model knows"
         raise DatasetError(
-            f"none of the {left_out.total()} drawings is of a word that the model knows; they are of {_most(left_out)}"
+            f"none of the {left_out.total()} drawings is of a word {which}; they are of {_most(left_out)}"
         )
     return _Asked(drawings, left_out, where)
 
 
-def _show(
-    options: Options, name: str, asked: _Asked, result: "Evaluation", of_points: "dict[float, Evaluation]"
-) -> None:
+def _show(options: Options, name: str, asked: _Asked, result: "Evaluation", early: _Early) -> None:
     """Prints what a person reads."""
-    from quickstroke.evaluation.evaluate import figures_of_points
-
-    low, high = map(percent, result.interval())
+    (low, high), (low_3, high_3) = (map(percent, result.interval(k)) for k in (1, 3))
     balanced_low, balanced_high = map(percent, result.balanced_accuracy_interval())
-    print(f"{name} on {result.n:,} drawings ({printable(asked.where)}), protocol {options.protocol}:")
+    among = f", choosing among {len(result.classes)} words" if options.words else ""
+    print(f"{name} on {result.n:,} drawings ({printable(asked.where)}), protocol {options.protocol}{among}:")
     print(
-        f"top-1 {percent(result.top(1))} ({low} to {high})  top-3 {percent(result.top(3))}  "
+        f"top-1 {percent(result.top(1))} ({low} to {high})  top-3 {percent(result.top(3))} ({low_3} to {high_3})  "
         f"top-5 {percent(result.top(5))}  loss {result.loss:.4f}"
     )
     print(
         f"balanced accuracy {percent(result.balanced_accuracy())} ({balanced_low} to {balanced_high})  "
         f"calibration error {percent(result.calibration_error())}"
     )
-    if of_points:
-        for values, of in zip(figures_of_points(of_points).values(), ("top-1", "balanced accuracy"), strict=True):
-            told = "  ".join(f"{100 * float(fraction):g}% {percent(value)}" for fraction, value in values.items())
-            print(f"{of} by part of the points: {told}")
+    called = {"top1": "top-1", "top3": "top-3", "balanced_accuracy": "balanced accuracy"}
+    for key, values in early.figures().items():
+        of, _, part = key.partition("_of_")
+        told = "  ".join(f"{100 * float(fraction):g}% {percent(value)}" for fraction, value in values.items())
+        print(f"{called[of]} by part of the {part}: {told}")
     if asked.left_out:
         n, most = asked.left_out.total(), _most(asked.left_out)
-        print(f"left out: {n:,} drawings of words that the model does not know ({most})")
+        which = "are not to be chosen" if options.words else "the model does not know"
+        print(f"left out: {n:,} drawings of words that {which} ({most})")
     for names, write in ((options.per_class, tables.write_per_class), (options.confusion, tables.write_confusion)):
         for file in names or ():
             write(file, result)
@@ -269,13 +293,10 @@ def _show(
             print(f"{percent(right / n) if n else '-':>8}  {right:>6} of {n:>6}  {word}")
 
 
-def _more(options: Options, result: "Evaluation", of_points: "dict[float, Evaluation]") -> dict[str, Any]:
+def _more(options: Options, result: "Evaluation", early: _Early) -> dict[str, Any]:
     """What the JSON has by further options."""
-    from quickstroke.evaluation.evaluate import figures_of_points
-
-    values: dict[str, Any] = {}
-    if options.partial:
-        values |= figures_of_points(of_points)
+    values: dict[str, Any] = {"words": list(result.classes)} if options.words else {}
+    values |= early.figures()
     if options.per_class is not None:
         values["per_class"] = {word: right / n for word, (right, n) in result.per_class().items() if n}
     if options.confusion is not None:

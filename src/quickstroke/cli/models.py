@@ -8,7 +8,10 @@ from quickstroke.cli.common import Answer, Json, answer, note, parse, percent
 
 @dataclass(frozen=True)
 class Options:
-    """What is published here (in ./lstm and with the package), one line each; the default model has a star."""
+    """What is published here (in ./lstm and with the package), one line each; the default model has a star.
+
+    It is the one that lstm/default.txt names, or the only one.
+    """
 
     json: Json = False
 
@@ -47,5 +50,5 @@ def _models() -> Answer:
     if not rows:
         print("no model is published in ./lstm or with the package")
     for error in errors:
-        note(f"not listed: {error}")
+        note(f"{'no default' if isinstance(error, cards.NoDefaultError) else 'not listed'}: {error}")
     return Answer({"models": rows, "errors": list(map(str, errors))})

@@ -13,6 +13,7 @@ from quickstroke.cli.common import (
     Answer,
     Json,
     StrokeLayout,
+    Words,
     answer,
     checked_limit,
     drawing_files,
@@ -21,6 +22,7 @@ from quickstroke.cli.common import (
     parse,
     percent,
 )
+from quickstroke.drawings.categories import parse_classes
 from quickstroke.errors import ConfigError
 
 
@@ -43,6 +45,7 @@ class Options:
         str | None,
         optional("classes of a model without a card, in the order of its output layer, one a line", "FILE"),
     ] = None
+    words: Words = None
     top: Annotated[int, arg(metavar="N", help="words for each drawing")] = 5
     limit: Annotated[int | None, optional("only the first N drawings of each file", "N")] = None
     layout: StrokeLayout = "auto"
@@ -66,7 +69,7 @@ def _predict(options: Options) -> Answer:
     from quickstroke.inference import recognizer
 
     files = drawing_files(options.files, options.layout)
-    model = recognizer.load(options.model, options.classes)
+    model = recognizer.load(options.model, options.classes, words=options.words and parse_classes(options.words))
     if model.note:
         note(model.note)
     drawings = []
@@ -96,4 +99,5 @@ def _predict(options: Options) -> Answer:
         if n_points and options.layout == "auto":
             rest = f", the other {number - n_points:,} as columns" * (number > n_points)
             note(f"{path}: {n_points:,} drawing{'s' * (n_points != 1)} read as points{rest} (--layout decides)")
-    return Answer({"model": model.name, "drawings": drawings})
+    chosen = {"words": list(model.classes)} if options.words else {}
+    return Answer({"model": model.name, **chosen, "drawings": drawings})

@@ -64,6 +64,14 @@ class Options:
         str | None,
         optional("leave out what another prepared dataset does not train on: its splits reserved, val and test", "DIR"),
     ] = None
+    train_only: Annotated[
+        tuple[str, ...] | None,
+        optional(
+            "further drawing files, folders or glob patterns, all of whose drawings go to the split train; what the "
+            "SOURCEs have already is left out",
+            "PATH...",
+        ),
+    ] = None
     resume: Annotated[bool, arg(help="go on with a preparation of DIR that was stopped; without one, start anew")] = (
         False
     )
@@ -107,6 +115,7 @@ def _prepare(options: Options) -> Answer:
                 recognized_only=options.recognized_only,
                 drop_duplicates=options.drop_duplicates,
                 held_out=options.held_out,
+                train_only=options.train_only or (),
                 resume=options.resume,
                 on_start=on_start,
                 on_source=show,
@@ -119,7 +128,8 @@ def _prepare(options: Options) -> Answer:
                 note(f"what is done is in {part}: the same command with --resume goes on")
             raise
     note_left_out(prepared.ignored_files, prepared.repeated_files)
-    if options.layout != "auto" and not any(has_layouts(path) for path in find_sources(options.sources).files):
+    files = find_sources([*options.sources, *(options.train_only or ())]).files
+    if options.layout != "auto" and not any(map(has_layouts, files)):
         note("--layout has no effect: none of the files is .ndjson or .csv")
     splits = ", ".join(f"{n:,} {name}" for name, n in prepared.splits.items() if n)
     drawings = f"{prepared.n:,} drawing{'s' * (prepared.n != 1)}"
@@ -137,6 +147,8 @@ def _split(options: Options) -> "FractionSplit | PositionSplit | None":
         if any(count is not None for count in counts):
             raise ConfigError("--n-val, --n-test and --n-test-reserved need --n-train: a split by position")
         return FractionSplit(*options.fractions) if options.fractions else None
+    if options.train_only:
+        raise ConfigError("--train-only needs a split by fractions; --n-train takes so many drawings of each word")
     if options.fractions:
         raise ConfigError("--fractions and --n-train are two split rules; give one of them")
     n_val = options.n_train // 5 if options.n_val is None else options.n_val

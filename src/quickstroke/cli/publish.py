@@ -20,12 +20,13 @@ class Options:
     """The best weights of a run become NAME.model, a plain state dict, and NAME.json, its card.
 
     The card holds classes, preprocessing, reading, configuration, data, teachers, command, a hash, and exact figures
-    on the splits `val` and `test` of the run's dataset, also of early recognition. `lstm/` itself is for the 2020
-    project's 100 categories; another set of classes has a folder of its own, such as lstm/animals.
+    on the splits `val` and `test` of the run's dataset, also of early recognition. The default model is the one that
+    DIR/default.txt names, or the only one in DIR.
     """
 
     run: Annotated[Positional[str], arg(metavar="RUN", help="the run folder")]
     into: Annotated[str, arg(metavar="DIR", help="the folder of published models")] = "lstm"
+    default: Annotated[bool, arg(help="make it the default model of DIR, the one that DIR/default.txt names")] = False
     replace: Annotated[bool, arg(help="replace another model of the same name")] = False
     no_calibrate: Annotated[
         bool,
@@ -71,7 +72,6 @@ def run(args: Sequence[str]) -> int:
 
 def _publish(options: Options) -> Answer:
     from quickstroke.artifacts import loading, runs
-    from quickstroke.drawings.categories import SEED_CATEGORIES
     from quickstroke.export.publish import publish
 
     into, hub_folder = Path(options.into), None
@@ -84,14 +84,13 @@ def _publish(options: Options) -> Answer:
         options.run,
         into,
         replace=options.replace,
+        default=options.default,
         calibrate=not options.no_calibrate,
         data=options.data,
         test_data=options.test_data,
         without_data=options.without_data,
     )
     loaded = loading.load_model(made.path)
-    if into.name == "lstm" and set(loaded.classes) != set(SEED_CATEGORIES):
-        note(f"{into} is for the 2020 project's 100 categories; consider --into {into}/SET for these")
     told = ", ".join(f"{split} top-1 {percent(f['top1'])} of {f['n']:,}" for split, f in made.figures.items())
     print(f"{made.path}: {told}")
     for line in _calibration_lines(made.calibration) if made.calibration else ():

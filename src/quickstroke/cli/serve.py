@@ -6,7 +6,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import MODEL, Json, note, optional, parse, print_json
+from quickstroke.cli.common import MODEL, Json, Words, note, optional, parse, print_json
+from quickstroke.drawings.categories import parse_classes
 from quickstroke.errors import ConfigError
 
 
@@ -25,6 +26,7 @@ class Options:
         str | None,
         optional("classes of a model without a card, in the order of its output layer, one a line", "FILE"),
     ] = None
+    words: Words = None
     host: Annotated[str, arg(metavar="HOST", help="address to listen at; 0.0.0.0 for all of this machine's")] = (
         "127.0.0.1"
     )
@@ -56,7 +58,7 @@ def run(args: Sequence[str]) -> None:
         from quickstroke.inference import recognizer
         from quickstroke.serve.app import create_app
 
-        model = recognizer.load(options.model, options.classes)
+        model = recognizer.load(options.model, options.classes, words=options.words and parse_classes(options.words))
         if model.note:
             note(model.note)
         address = sock.getsockname()[0]

@@ -225,6 +225,11 @@ class PreparedDataset:
         """Training drawings of each of some classes that it has, int64 (K,)."""
         return np.array([self.manifest["n_by_class"][word]["train"] for word in classes], dtype=np.int64)
 
+    def n_train_by_word(self, classes: Sequence[str]) -> dict[str, int]:
+        """Training drawings of a word, of those of some words that it has: the `least`, the `median` and the `most`."""
+        n = sorted(self.n_trained([word for word in classes if word in self.classes]).tolist())
+        return {"least": n[0], "median": n[len(n) // 2], "most": n[-1]} if n else {}
+
     def n_by_split(self, classes: Sequence[str]) -> dict[str, int]:
         """How many drawings it has of some words, or of those of them that it has, in each split."""
         of_words = [self.manifest["n_by_class"][word] for word in classes if word in self.classes]

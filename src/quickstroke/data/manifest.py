@@ -161,6 +161,8 @@ def _check_origin(manifest: dict[str, Any], parts: _Parts) -> None:
         parts.of(source, "name", "a text", _is_text, f"{at}.")
         parts.of(source, "bytes", "a count of 0 or more", _is_count, f"{at}.")
         parts.of(source, "sha256", "a SHA-256", _is_sha256, f"{at}.")
+        if "train_only" in source:
+            parts.of(source, "train_only", "true", lambda value: value is True, f"{at}.")
 
 
 def _check_arrays(manifest: dict[str, Any], parts: _Parts) -> None:

@@ -60,14 +60,38 @@ def first_points(data: Drawings, indices: NDArray[np.int64], fraction: float) ->
 
     The last of these points ends a stroke, as in what a program sends while somebody is drawing.
     """
-    n_points = np.maximum(np.ceil(data.n_points[indices] * fraction), 1).astype(np.int32)
-    offsets = np.concatenate([[0], np.cumsum(n_points, dtype=np.int64)])
-    begins = data.offsets[indices].astype(np.int64)
-    at = np.repeat(begins - offsets[:-1], n_points) + np.arange(offsets[-1])
-    pen_up = data.pen_up[at >> 3] >> (at & 7).astype(np.uint8) & 1
+    return _first(data, indices, np.maximum(np.ceil(data.n_points[indices] * fraction), 1).astype(np.int32))
+
+
+def first_strokes(data: Drawings, indices: NDArray[np.int64], fraction: float) -> "Excerpt":
+    """The first part of each of the drawings `indices` (N,): a fraction of its strokes, rounded up."""
+    _, offsets, pen_up = _points_of(data, indices, data.n_points[indices])
+    begins = offsets[:-1]
+    n_strokes = np.add.reduceat(pen_up, begins, dtype=np.int64)
+    # Rounded first: 0.6 of 5 strokes is 3, whatever its last digit.
+    n_kept = np.maximum(np.ceil(np.round(n_strokes * fraction, 6)), 1)
+    number = np.cumsum(pen_up, dtype=np.int64) - pen_up  # of each point's stroke, counted over all drawings
+    is_kept = number - np.repeat(number[begins], data.n_points[indices]) < np.repeat(n_kept, data.n_points[indices])
+    return _first(data, indices, np.add.reduceat(is_kept, begins, dtype=np.int32))
+
+
+def _first(data: Drawings, indices: NDArray[np.int64], n_points: NDArray[np.int32]) -> "Excerpt":
+    """The first so many points of each drawing; the last of them ends a stroke."""
+    at, offsets, pen_up = _points_of(data, indices, n_points)
     pen_up[offsets[1:] - 1] = 1
     packed = np.packbits(pen_up, bitorder="little")
     return Excerpt(data.points[at], packed, offsets.astype(np.uint64), data.labels[indices], n_points)
+
+
+def _points_of(
+    data: Drawings, indices: NDArray[np.int64], n_points: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+    """Of the first so many points of each drawing (N,): where they are in `data` (P,), where each drawing begins among
+    these (N + 1,), and whether they end a stroke, 0 or 1 (P,)."""
+    offsets = np.concatenate([[0], np.cumsum(n_points, dtype=np.int64)])
+    begins = data.offsets[indices].astype(np.int64)
+    at = np.repeat(begins - offsets[:-1], n_points) + np.arange(offsets[-1])
+    return at, offsets, data.pen_up[at >> 3] >> (at & 7).astype(np.uint8) & 1
 
 
 class Excerpt(NamedTuple):

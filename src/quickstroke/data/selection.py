@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from quickstroke.data.batches import Drawings
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.manifest import SPLITS
-from quickstroke.data.memory import first_points, from_drawings
+from quickstroke.data.memory import first_points, first_strokes, from_drawings
 from quickstroke.drawings.categories import check_classes, closest_words
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import CategoryError, ConfigError, DatasetError
@@ -59,12 +59,15 @@ class LabelledDrawings:
         classes: the K words of the model in the order of its output layer.
         label_map: int64, for each label of `data` the position of its word in `classes`, -1 for a word that is not
             there; that of the drawings `indices` is 0 or more.
+        outputs: int64 (K,), which outputs of the model its `classes` are, where it is told to choose among some of its
+            words; None for all, in their order.
     """
 
     data: Drawings
     indices: NDArray[np.int64]
     classes: tuple[str, ...]
     label_map: NDArray[np.int64]
+    outputs: NDArray[np.int64] | None = None
 
     @classmethod
     def of_split(cls, data: PreparedDataset, split: str, classes: Sequence[str]) -> Self:
@@ -94,6 +97,11 @@ class LabelledDrawings:
         """The class of each drawing, int64 (N,)."""
         return np.asarray(self.label_map[self.data.labels[self.indices]])
 
+    def chosen_of(self, known: Sequence[str]) -> Self:
+        """The same drawings for a model that knows the words `known`, and chooses among `classes` alone."""
+        at = {word: position for position, word in enumerate(known)}
+        return self if self.classes == tuple(known) else replace(self, outputs=np.array([at[w] for w in self.classes]))
+
     def by_class(self) -> Self:
         """The same drawings, ordered by class, then by index."""
         return replace(self, indices=self.indices[np.lexsort((self.indices, self.labels))])
@@ -101,6 +109,11 @@ class LabelledDrawings:
     def first_points(self, fraction: float) -> Self:
         """The first part of each drawing: a fraction of its points, rounded up."""
         part = first_points(self.data, self.indices, fraction)
+        return replace(self, data=part, indices=np.arange(len(self)))
+
+    def first_strokes(self, fraction: float) -> Self:
+        """The first part of each drawing: a fraction of its strokes, rounded up."""
+        part = first_strokes(self.data, self.indices, fraction)
         return replace(self, data=part, indices=np.arange(len(self)))
 
 

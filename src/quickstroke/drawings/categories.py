@@ -63,6 +63,9 @@ coffee cup, butterfly, bench, rifle, cat, sock, ice cream, moustache, suitcase, 
 cookie, baseball, lightning, bicycle
 """)
 
+# Unknown words that an error names.
+_MOST_TOLD = 5
+
 _BY_FOLDED = {word.casefold(): word for word in CATEGORIES}
 
 
@@ -155,3 +158,21 @@ def parse_classes(values: Sequence[str]) -> tuple[str, ...]:
         if path.suffix or "/" in values[0]:
             raise CategoryError(f"{path}: no such class list file")
     return check_classes(values, "class list")
+
+
+def choose_words(words: Sequence[str] | Path | str, known: Sequence[str]) -> tuple[str, ...]:
+    """Some of the `known` words, in the order given: the words themselves, or the file that lists them.
+
+    Raises:
+        CategoryError: as `parse_classes`, or words that are not known, with those that are most like them.
+    """
+    chosen = parse_classes([str(words)]) if isinstance(words, str | Path) else check_classes(words, "words")
+    unknown = sorted(set(chosen).difference(known), key=chosen.index)
+    if unknown:
+        told = []
+        for word in unknown[:_MOST_TOLD]:
+            like = closest_words(word, known).removeprefix("; ")
+            told.append(f"{word!r:.60}{f' ({like})' if like else ''}")
+        more = f" and {len(unknown) - len(told)} more" if len(unknown) > len(told) else ""
+        raise CategoryError(f"words: not among the {len(known)} that the model knows: {', '.join(told)}{more}")
+    return chosen

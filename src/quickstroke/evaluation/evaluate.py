@@ -26,6 +26,8 @@ _BATCH_SIZE_ON_GPU = 4096
 
 # Parts of each drawing's points that `evaluate_partial` takes.
 FRACTIONS = (0.25, 0.5, 0.75, 1.0)
+# ... and of its strokes, as the bitmap networks in browsers are compared.
+FRACTION_OF_STROKES = 0.6
 
 
 def evaluate(
@@ -69,6 +71,8 @@ def evaluate(
 
     def score(rows: NDArray[np.int64]) -> int:
         logits = logits_of(model, data, device_data, indices[rows])  # (B, K)
+        if drawings.outputs is not None:
+            logits = logits[:, to_device(drawings.outputs, device)]
         own, place = to_device(labels[rows], device).unsqueeze(1), to_device(rows, device)  # (B, 1), (B,)
         best, total = logits.argmax(1, keepdim=True), logits.logsumexp(1, keepdim=True)  # (B, 1)
         scores = logits.gather(1, own)  # (B, 1)
@@ -135,6 +139,18 @@ def figures_of_points(partial: dict[float, Evaluation]) -> dict[str, dict[str, f
             f"{fraction:g}": part.balanced_accuracy() for fraction, part in partial.items()
         },
     }
+
+
+def evaluate_strokes(
+    model: StrokeClassifier, drawings: LabelledDrawings, *, precision: torch.dtype = torch.float32
+) -> Evaluation:
+    """Early recognition: `evaluate` after `FRACTION_OF_STROKES` of every drawing's strokes, rounded up."""
+    return evaluate(model, drawings.first_strokes(FRACTION_OF_STROKES), precision=precision)
+
+
+def figures_of_strokes(part: Evaluation) -> dict[str, dict[str, float]]:
+    """What `evaluate_strokes` found, for JSON and cards: top-1 and top-3."""
+    return {f"top{k}_of_strokes": {f"{FRACTION_OF_STROKES:g}": part.top(k)} for k in (1, 3)}
 
 
 class evaluation_mode:

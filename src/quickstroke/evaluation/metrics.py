@@ -68,9 +68,9 @@ class Evaluation:
         """Macro-averaged top-1: the mean over the classes with drawings of each class's top-1."""
         return self._class_mean(self.ranks == 0)
 
-    def interval(self) -> tuple[float, float]:
-        """The 95% interval of top-1."""
-        return wilson_interval(int((self.ranks == 0).sum()), self.n)
+    def interval(self, k: int = 1) -> tuple[float, float]:
+        """The 95% interval of top-k."""
+        return wilson_interval(int((self.ranks < k).sum()), self.n)
 
     def balanced_accuracy_interval(self) -> tuple[float, float]:
         """The 95% interval of balanced accuracy: Wilson's for Kish's effective number of drawings, which is small where
@@ -93,8 +93,9 @@ class Evaluation:
         return calibration_error(self.probability, self.ranks == 0, weights)
 
     def figures(self) -> dict[str, float | int]:
-        """The metrics as they stand in JSON: fractions, with 95% intervals of top-1, loss, and n drawings."""
+        """The metrics as they stand in JSON: fractions, with 95% intervals, loss, and n drawings."""
         low, high = self.interval()
+        top3_low, top3_high = self.interval(3)
         balanced_low, balanced_high = self.balanced_accuracy_interval()
         return {
             "top1": self.top(1),
@@ -102,6 +103,8 @@ class Evaluation:
             "top5": self.top(5),
             "top1_low": low,
             "top1_high": high,
+            "top3_low": top3_low,
+            "top3_high": top3_high,
             "balanced_accuracy": self.balanced_accuracy(),
             "balanced_accuracy_low": balanced_low,
             "balanced_accuracy_high": balanced_high,

@@ -1,6 +1,6 @@
 """Evaluation of a model in one call from Python."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, cast
 
@@ -8,6 +8,7 @@ from quickstroke.artifacts import cards, loading
 from quickstroke.artifacts.loading import LoadedModel
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.selection import LabelledDrawings
+from quickstroke.drawings.categories import choose_words
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import ArgumentTypeError, ConfigError, DatasetError, expect, expect_path, shown
 from quickstroke.evaluation import evaluate as evaluation
@@ -19,6 +20,8 @@ def evaluate(
     model: Recognizer | Path | str | None,
     data: PreparedDataset | Iterable[Drawing] | Path | str,
     split: Literal["reserved", "train", "val", "test"] = "val",
+    *,
+    words: Sequence[str] | Path | str | None = None,
 ) -> Evaluation:
     """Scores a model on every drawing whose word it knows, exactly; the others are left out.
 
@@ -29,6 +32,8 @@ def evaluate(
         model: as for `load`, or what that returned of a model that runs in PyTorch.
         data: a prepared dataset, or its folder; or drawings, raw or simplified.
         split: of a prepared dataset.
+        words: the model chooses among these alone, or those of the file that lists them, and only drawings of these are
+            scored; by default all that it knows, or that a recognizer was loaded with.
 
     Raises:
         DatasetError: no such dataset or split, or no drawing of a word that the model knows.
@@ -38,14 +43,17 @@ def evaluate(
         ArgumentTypeError: an argument of another type.
     """
     loaded = _loaded(model)
+    classes = model.classes if isinstance(model, Recognizer) else loaded.classes
+    if words is not None:
+        classes = choose_words(words, classes)
     if isinstance(data, (PreparedDataset, str, Path)):
         dataset = data if isinstance(data, PreparedDataset) else PreparedDataset(data)
-        drawings = LabelledDrawings.of_split(dataset, split, loaded.classes)
+        drawings = LabelledDrawings.of_split(dataset, split, classes)
     else:
-        drawings, left_out = LabelledDrawings.of_drawings(_checked(data), loaded.classes)
+        drawings, left_out = LabelledDrawings.of_drawings(_checked(data), classes)
         if not len(drawings):
             raise DatasetError(f"none of the {left_out.total()} drawings is of a word that the model knows")
-    return evaluation.evaluate(loaded.model, drawings)
+    return evaluation.evaluate(loaded.model, drawings.chosen_of(loaded.classes))
 
 
 def _loaded(model: object) -> LoadedModel:

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from quickstroke.artifacts import environment, lineage, loading, runs
+from quickstroke.artifacts import cards, environment, lineage, loading, runs
 from quickstroke.artifacts.loading import LoadedModel
 from quickstroke.artifacts.runs import RunConfig
 from quickstroke.config import serialize
@@ -18,16 +17,27 @@ from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.selection import LabelledDrawings
 from quickstroke.errors import ConfigError, DatasetError, RunError, WeightsError, expect, expect_path
 from quickstroke.evaluation.calibration import HIGHEST_TEMPERATURE, fit_calibration, logits_on
-from quickstroke.evaluation.evaluate import evaluate, evaluate_partial, figures_of_points
+from quickstroke.evaluation.evaluate import (
+    evaluate,
+    evaluate_partial,
+    evaluate_strokes,
+    figures_of_points,
+    figures_of_strokes,
+)
 from quickstroke.evaluation.metrics import Evaluation
 from quickstroke.evaluation.unknown import fit_unknown, log_sum_exps, refusals
 from quickstroke.models.classifier import n_parameters
+from quickstroke.reports.figures import confused_pairs, words_by_accuracy
 
 LIMITS = (
     "Knows {n} words and shares all probability among them, whatever is drawn; `unknown` is the probability that it is "
     "none of them. Learnt from drawings that players of Quick, "
-    "Draw! made in at most 20 seconds, of which about one in ten to twenty shows something else than its label says."
+    "Draw! made in at most 20 seconds, of which about one in ten to twenty shows something else than its label says. "
+    "Most of the drawings that the figures are of were recognised by the game's own network while they were drawn: of "
+    "others, and of what people draw elsewhere, fewer are recognised."
 )
+# Of the words that a card names as the worst, and of the confusions.
+N_WORDS = 10
 # One temperature is fitted: fewer drawings would rather add noise.
 MIN_CALIBRATION = 200
 
@@ -60,6 +70,7 @@ def publish(
     into: Path | str,
     *,
     replace: bool = False,
+    default: bool = False,
     calibrate: bool = True,
     data: Path | str | None = None,
     test_data: Path | str | None = None,
@@ -74,6 +85,8 @@ def publish(
         run: the run folder.
         into: the folder of published models; it is made where it is missing.
         replace: replace another model of the same name.
+        default: make it the default model of `into`, the one that `default.txt` there names. Otherwise the default
+            stays what it was; where it was so as the only model, it is named now.
         calibrate: adjust the output layer on the split `val`, as `evaluation.choose_calibration` does it by the metric
             that the run selected its epoch by; with fewer than 200 drawings nothing is adjusted.
         data: the run's dataset, where it is no longer where the run found it.
@@ -89,7 +102,8 @@ def publish(
         ArgumentTypeError: an argument of another type.
     """
     folder, into = expect_path(run, "run"), expect_path(into, "into")
-    for value, name in ((replace, "replace"), (calibrate, "calibrate"), (without_data, "without_data")):
+    flags = {"replace": replace, "default": default, "calibrate": calibrate, "without_data": without_data}
+    for name, value in flags.items():
         expect(value, bool, name, "True or False")
     where, test_where = (
         None if path is None else expect_path(path, name) for path, name in ((data, "data"), (test_data, "test_data"))
@@ -102,14 +116,19 @@ def publish(
     best = runs.best_line(metrics, config.train.select_by)
     own = _open(config, where, test_where, without_data, notes)
     figures: dict[str, dict[str, Any]] = {"val": runs.figures_of(best)}
-    calibration = unknown = None
+    calibration, further = None, dict[str, Any]()
     if own is not None:
         parts = _parts(own, own if test_where is None else PreparedDataset(test_where), loaded)
-        figures, calibration = _figures(config, loaded, parts, own.n_trained(loaded.classes), calibrate, notes)
+        figures, calibration, words = _figures(config, loaded, parts, own, calibrate, notes)
         unknown = _unknown(loaded, parts) if calibration else None
-    facts = _facts(folder, config, metrics, loaded, test_where, figures, calibration, notes)
-    facts |= {"unknown": unknown} if unknown else {}
+        further = {"words": words} | ({"unknown": unknown} if unknown else {})
+    facts = _facts(folder, config, metrics, loaded, test_where, figures, calibration, notes) | further
+    if own is not None:  # a run of an earlier version does not tell it
+        facts["data"]["n_train_by_word"] = own.n_train_by_word(loaded.classes)
+    _keep_default(into, loaded.name, default, notes)
     path = loading.write_model(into, loaded, facts)
+    if default:
+        cards.write_default(into, loaded.name)
     if calibration and calibration["temperature"] >= HIGHEST_TEMPERATURE:
         notes.append("it tells the classes apart no better than chance: so all are equally probable; train it longer")
     return Published(loaded.name, path, path.with_suffix(".json"), figures, calibration, tuple(notes))
@@ -136,6 +155,20 @@ def _check_target(into: Path, name: str, replace: bool) -> None:
     target = into / f"{name}.model"
     if target.exists() and not replace:
         raise WeightsError(f"{target}: exists already; give --replace to replace it, or another --into")
+
+
+def _keep_default(into: Path, name: str, default: bool, notes: list[str]) -> None:
+    """Names the only model of a folder as its default before another one joins it that is not to be the default."""
+    others = [path.stem for path in into.glob("*.model") if path.stem != name]
+    if default or not others or (into / cards.DEFAULT).exists():
+        return
+    file = into / cards.DEFAULT
+    if len(others) == 1 and not (into / f"{name}.model").exists():
+        cards.write_default(into, others[0])
+        notes.append(f"the default model stays {others[0]} ({file}); --default makes it this one")
+    else:
+        n = len(others) + 1
+        notes.append(f"nothing says which of {n} models is the default ({file}); --default makes it this one")
 
 
 def _facts(
@@ -221,11 +254,12 @@ def _figures(
     config: RunConfig,
     loaded: LoadedModel,
     parts: dict[str, LabelledDrawings],
-    n_trained: NDArray[np.int64],
+    own: PreparedDataset,
     calibrate: bool,
     notes: list[str],
-) -> tuple[dict[str, dict[str, Any]], dict[str, Any] | None]:
-    """Exact figures by split, and what the calibration did; the model is calibrated."""
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any] | None, dict[str, Any]]:
+    """Exact figures by split, what the calibration did, and the card's entry on words; the model is calibrated."""
+    n_trained = own.n_trained(loaded.classes)
     before = {split: evaluate(loaded.model, part) for split, part in parts.items()}
     select_by = config.train.select_by
     calibration: dict[str, Any] | None = None
@@ -239,7 +273,12 @@ def _figures(
         calibration = {**asdict(fitted), "split": "val", "select_by": select_by}
     after = {split: evaluate_partial(loaded.model, part) for split, part in parts.items()}
     figures: dict[str, dict[str, Any]] = {
-        split: {**partial[1.0].figures(), **figures_of_points(partial)} for split, partial in after.items()
+        split: {
+            **partial[1.0].figures(),
+            **figures_of_points(partial),
+            **figures_of_strokes(evaluate_strokes(loaded.model, parts[split])),
+        }
+        for split, partial in after.items()
     }
     if calibration:
         scored = (("before", before), ("after", {split: partial[1.0] for split, partial in after.items()}))
@@ -247,7 +286,17 @@ def _figures(
             traded = {split: _traded(scores, select_by) for split, scores in evaluations.items()}
             for key in ("error", "top1", "balanced_accuracy"):
                 calibration[f"{key}_{when}"] = {split: values[key] for split, values in traded.items()}
-    return figures, calibration
+    split = "test" if "test" in after else "val"
+    return figures, calibration, {"split": split, **_words(after[split][1.0])}
+
+
+def _words(measured: Evaluation) -> dict[str, Any]:
+    """The words that are recognised worst, and those that are taken for others most often."""
+    worst, confusions = words_by_accuracy(measured), confused_pairs(measured)
+    return {
+        "worst": [{"word": word, "right": right, "n": n} for word, right, n, _ in worst[:N_WORDS] if n],
+        "confusions": [{"drawn": drawn, "taken_for": other, "n": n} for drawn, other, n, _ in confusions[:N_WORDS]],
+    }
 
 
 def _unknown(loaded: LoadedModel, parts: dict[str, LabelledDrawings]) -> dict[str, Any] | None:
@@ -291,7 +340,9 @@ def _test_data(path: Path | None, classes: Sequence[str]) -> dict[str, Any]:
     """The card's entry on the dataset of the test figures, where it is not the run's own."""
     if path is None:
         return {}
-    return {"test_data": _without_path(runs.describe_data(PreparedDataset(path), classes))}
+    told = _without_path(runs.describe_data(PreparedDataset(path), classes))
+    del told["n_train_by_word"]  # nothing was learnt from it
+    return {"test_data": told}
 
 
 def _without_path(data: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from quickstroke.artifacts import cards
 from quickstroke.artifacts.unknown import Outputs
 from quickstroke.config.model import Preprocessing
 from quickstroke.data.points import n_channels, to_points
+from quickstroke.drawings.categories import choose_words
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.layouts import Layout, check_choice
 from quickstroke.drawings.simplification import gather, simplify_gathered
@@ -95,16 +96,27 @@ class Recognizer:
 
     Attributes:
         name: the model's name.
-        classes: every word it knows, in the order of its output layer.
+        classes: the words that it chooses among: every word that the model knows, in the order of its output layer, or
+            the `words` given, in their order.
         card: the model's card, or None for a model without one.
         note: what had to be assumed on loading, empty if nothing.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, words: Sequence[str] | Path | str | None = None) -> None:
+        """Takes a loaded model, and `words` to choose among as `predict` does.
+
+        Raises:
+            CategoryError: as `predict`.
+        """
         if not callable(getattr(model, "outputs", None)):
             raise ArgumentTypeError(f"model should be a loaded model, got {shown(model)}; `load` opens a file")
         self._model = model
-        self.name, self.classes, self.card, self.note = model.name, model.classes, model.card, model.note
+        self.name, self.card, self.note = model.name, model.card, model.note
+        self.classes = model.classes
+        self._chosen: NDArray[np.int64] | None = None  # the model's outputs that `classes` are, None for all
+        if words is not None:
+            self.classes = choose_words(words, model.classes)
+            self._chosen = _positions(self.classes, model.classes)
 
     def __repr__(self) -> str:
         return f"<Recognizer {self.name}: {len(self.classes)} words>"
@@ -116,6 +128,7 @@ class Recognizer:
         simplified: bool | None = None,
         top: int = 5,
         layout: str = "auto",
+        words: Sequence[str] | Path | str | None = None,
     ) -> Guesses:
         """The `top` most probable words for one drawing, best first.
 
@@ -130,14 +143,17 @@ class Recognizer:
             top: how many words; fewer come back when the model knows fewer.
             layout: `points`, `columns`, or `auto`, which sees it, and reads points where every stroke has two or three
                 rows of two or three numbers. The answer's `layout` says which was read.
+            words: choose among these alone, all of them in `classes`, or among those of the file that lists them: their
+                probabilities sum to 1, as if the model had no other outputs, and `unknown` means none of these.
 
         Raises:
             FormatError: no strokes, an empty one, strokes in both layouts, or values that are not finite or out of
                 range.
             ConfigError: `top` is below 1, `layout` is none of these, or `simplified` is not what the Drawing says.
+            CategoryError: a word that is not known, each with the most similar that is; one twice; or none.
             ArgumentTypeError: `simplified` is neither a truth value nor None.
         """
-        return self._predict([_in_simplified_form(strokes, simplified, layout)], top)[0]
+        return self._predict([_in_simplified_form(strokes, simplified, layout)], top, words)[0]
 
     def predict_many(
         self,
@@ -146,11 +162,13 @@ class Recognizer:
         simplified: bool | None = None,
         top: int = 5,
         layout: str = "auto",
+        words: Sequence[str] | Path | str | None = None,
     ) -> list[Guesses]:
         """As `predict`, for many drawings at once, the layout of each seen for itself; some may be Drawings.
 
         Raises:
             FormatError, ConfigError: as `predict`; and which drawing it is, counted from 1.
+            CategoryError: as `predict`.
             ArgumentTypeError: `drawings` is no list, or as `predict`.
         """
         prepared = []
@@ -161,43 +179,60 @@ class Recognizer:
                 raise FormatError(f"drawing {number}: {error.reason}") from error
             except ConfigError as error:
                 raise ConfigError(f"drawing {number}: {error}") from error
-        return self._predict(prepared, top)
+        return self._predict(prepared, top, words)
 
-    def _predict(self, drawings: Sequence[tuple[list[NDArray[np.uint8]], Layout | None]], top: int) -> list[Guesses]:
+    def _predict(
+        self,
+        drawings: Sequence[tuple[list[NDArray[np.uint8]], Layout | None]],
+        top: int,
+        words: Sequence[str] | Path | str | None,
+    ) -> list[Guesses]:
         if isinstance(top, bool) or not isinstance(top, int | np.integer) or top < 1:
             raise ConfigError(f"top should be 1 or more, got {top!r}")
-        rows, unknown = self._outputs_of([strokes for strokes, _ in drawings])
+        classes = self.classes if words is None else choose_words(words, self.classes)
+        outputs = self._outputs_of([strokes for strokes, _ in drawings])
+        if words is not None:
+            outputs = _among(outputs, _positions(classes, self.classes))
+        rows, unknown = outputs
         told = [None] * len(rows) if unknown is None else unknown.tolist()
         return [
-            Guesses((Guess(self.classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]), layout, own)
+            Guesses((Guess(classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]), layout, own)
             for row, own, (_, layout) in zip(rows, told, drawings, strict=True)
         ]
 
     def unknown(
-        self, strokes: Sequence[ArrayLike] | Drawing, *, simplified: bool | None = None, layout: str = "auto"
+        self,
+        strokes: Sequence[ArrayLike] | Drawing,
+        *,
+        simplified: bool | None = None,
+        layout: str = "auto",
+        words: Sequence[str] | Path | str | None = None,
     ) -> float | None:
-        """The probability, 0 to 1, that one drawing shows none of the model's words; None where nothing was fitted.
+        """The probability, 0 to 1, that one drawing shows none of `classes`, or of `words`; None where nothing was
+        fitted.
 
         Args:
-            strokes, simplified, layout: as `predict`.
+            strokes, simplified, layout, words: as `predict`.
 
         Raises:
-            FormatError, ConfigError, ArgumentTypeError: as `predict`.
+            FormatError, ConfigError, CategoryError, ArgumentTypeError: as `predict`.
         """
-        return self.predict(strokes, simplified=simplified, top=1, layout=layout).unknown
+        return self.predict(strokes, simplified=simplified, top=1, layout=layout, words=words).unknown
 
-    def predict_drawing(self, drawing: Drawing, *, top: int = 5) -> Guesses:
+    def predict_drawing(
+        self, drawing: Drawing, *, top: int = 5, words: Sequence[str] | Path | str | None = None
+    ) -> Guesses:
         """As `predict`, which takes a Drawing, too.
 
         Raises:
-            FormatError, ConfigError: as `predict`.
+            FormatError, ConfigError, CategoryError: as `predict`.
             ArgumentTypeError: something else than a Drawing.
         """
         expect(drawing, Drawing, "drawing", "a Drawing")
-        return self.predict(drawing, top=top)
+        return self.predict(drawing, top=top, words=words)
 
     def probabilities(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.float64]:
-        """Softmax probabilities float64 (B, K) of B drawings in simplified form, strokes uint8 (n, 2).
+        """Softmax probabilities float64 (B, K) over `classes` of B drawings in simplified form, strokes uint8 (n, 2).
 
         Raises:
             FormatError: a drawing of another form.
@@ -220,7 +255,27 @@ class Recognizer:
         points = np.zeros((len(rows), int(lengths.max(initial=0)), n_channels(preprocessing)), dtype=np.float32)
         for row, padded in zip(rows, points, strict=True):
             padded[: len(row)] = row
-        return self._model.outputs(points, lengths)
+        of_all = self._model.outputs(points, lengths)
+        return of_all if self._chosen is None else _among(of_all, self._chosen)
+
+
+def _positions(words: Sequence[str], known: Sequence[str]) -> NDArray[np.int64]:
+    """Where words (W,) are among the known ones."""
+    at = {word: position for position, word in enumerate(known)}
+    return np.array([at[word] for word in words])
+
+
+def _among(outputs: Outputs, positions: NDArray[np.int64]) -> Outputs:
+    """What is said of some classes (W,) alone, from what is said of all.
+
+    The probabilities are the softmax of these classes' logits alone; they are equal where all of them are too small to
+    be told from 0. `unknown` becomes that of none of these classes, of another one of the model's or of none.
+    """
+    chosen = outputs.probabilities[:, positions]
+    total = chosen.sum(axis=1, keepdims=True)  # (B, 1)
+    probabilities = np.where(total > 0, chosen / np.where(total > 0, total, 1), 1 / len(positions))
+    unknown = None if outputs.unknown is None else 1 - (1 - outputs.unknown) * np.minimum(total[:, 0], 1)
+    return Outputs(probabilities, unknown)
 
 
 def _in_simplified_form(
@@ -258,23 +313,30 @@ def _checked(points: NDArray[np.float64], offsets: NDArray[np.int64]) -> list[ND
     return [simplified[begin:end] for begin, end in pairwise(offsets.tolist())]
 
 
-def load(path: Path | str | None = None, classes: Sequence[str] | Path | str | None = None) -> Recognizer:
+def load(
+    path: Path | str | None = None,
+    classes: Sequence[str] | Path | str | None = None,
+    *,
+    words: Sequence[str] | Path | str | None = None,
+) -> Recognizer:
     """A recognizer from a `.model` file (with its card, or bare as the 2020 project's are), a run folder, or an
     exported file, `.onnx` or `.safetensors`.
 
     Args:
         path: the file or folder, or the name of a published model; by default the default model.
         classes: for a bare file, the words in the order of its output layer or the file that lists them.
+        words: of those that the model knows the ones to choose among, as `Recognizer.predict` takes them; by default
+            all.
 
     Raises:
-        WeightsError, CategoryError, ModelNameError: as `loading.load_model`.
+        WeightsError, CategoryError, ModelNameError: as `loading.load_model`; or as `Recognizer.predict`.
         ArgumentTypeError: `path` is no path.
         MissingExtra: what runs such a file is not installed: onnxruntime for `.onnx`, else PyTorch.
     """
     passed_over = cards.find_published()[1] if path is None else []
     path = cards.find_model(None if path is None else expect_path(path, "path"))
     try:
-        recognizer = Recognizer(_load(path, classes))
+        recognizer = Recognizer(_load(path, classes), words)
         told = (f"passed over in the search for the default model: {error}" for error in passed_over)
         recognizer.note = "; ".join(filter(None, (recognizer.note, *told)))
         return recognizer

@@ -34,15 +34,18 @@ class Picker:
         left_out: how many drawings were left out, by reason.
     """
 
-    def __init__(self, rules: Rules, held_out: "PreparedDataset | None", folder: Path) -> None:
+    def __init__(self, rules: Rules, held_out: "PreparedDataset | None", folder: Path, train_only: bool) -> None:
+        """Takes drawings by `rules`; `train_only` says whether some are for the training split alone."""
         self.left_out: Counter[str] = Counter()
         self._rules, self._held_out, self._folder = rules, held_out, folder
+        # A hash sends a drawing of two classes to one split; its position in them does not, nor does its source.
+        self._one_class = isinstance(rules.split, PositionSplit) or train_only
         self._placed = KeySet(folder / "placed")
 
     def go_on(self, left_out: Mapping[str, int], placed: Iterable[NDArray[np.uint64]]) -> None:
         """Takes up what was chosen before: what was left out, and the key_ids of what was not."""
         self.left_out = Counter(left_out)
-        if isinstance(self._rules.split, PositionSplit):
+        if self._one_class:
             for key_ids in placed:
                 self._placed.add_new(key_ids)
 
@@ -54,7 +57,9 @@ class Picker:
         self._counts = np.zeros(len(SPLITS), dtype=np.int64)
         self._of_class: list[NDArray[np.uint64]] = []
 
-    def pick(self, block: DrawingBlock) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint8]]:
+    def pick(
+        self, block: DrawingBlock, train_only: bool = False
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint8]]:
         """Which drawings of the class's next block stay: their indices, key_ids and splits, (N,) each."""
         rules = self._rules
         keys = block.key_ids
@@ -68,16 +73,17 @@ class Picker:
         if rules.drop_duplicates:
             keep = self._drop(keep, self._hashes.add_new(hashes[keep]), "duplicate strokes")
         keep = self._drop(keep, ~is_among(keys[keep], self._away), "held out by another dataset")
-        if isinstance(rules.split, PositionSplit):
-            # A hash sends a drawing of two classes to one split, its positions in them do not.
+        if self._one_class:
             keep = self._drop(keep, ~self._placed.among(keys[keep]), "key_id of another class")
         if rules.limit is not None:
             keep = self._drop(keep, np.arange(len(keep)) < rules.limit - self._n, "over the limit")
         splits = rules.split.assign(keys[keep], self._n)
+        if train_only:
+            splits[:] = SPLITS.index("train")
         self._n += len(keep)
         keep = self._drop(keep, np.arange(len(keep)) < len(splits), "beyond the split counts")
         self._counts += np.bincount(splits, minlength=len(SPLITS))
-        if isinstance(rules.split, PositionSplit):
+        if self._one_class:
             self._of_class.append(keys[keep])
         return keep, keys[keep], splits
 

@@ -62,10 +62,12 @@ class Prepared:
 
 
 class _Request(NamedTuple):
-    """What is asked for; `classes` None for all words of the files."""
+    """What is asked for; `classes` None for all words of the files, of which those after the first `n_split` are for
+    training alone."""
 
     into: Path
     files: Sequence[Path]
+    n_split: int
     classes: tuple[str, ...] | None
     layout: str
     rules: Rules
@@ -77,6 +79,7 @@ class _Request(NamedTuple):
             "sources": [path.name for path in self.files],
             "classes": self.classes,
             "layout": None if self.layout == "auto" else self.layout,
+            "train_only": [path.name for path in self.files[self.n_split :]] or None,
             **self.rules.to_json(),
         }
 
@@ -100,6 +103,7 @@ def prepare(
     recognized_only: bool = False,
     drop_duplicates: bool = False,
     held_out: Path | str | None = None,
+    train_only: Sequence[Path | str] | Path | str = (),
     resume: bool = False,
     on_start: Callable[[int, int], None] = lambda n_sources, n_classes: None,
     on_source: Callable[[str, int, int], None] = lambda name, done, total: None,
@@ -112,7 +116,7 @@ def prepare(
     or a file that breaks its format; after any other error nothing is left.
 
     A drawing whose key_id the class has already is always left out, and with a split by position also one whose
-    key_id another class has: no drawing is in two splits.
+    key_id another class has: no drawing is in two splits. So it is with `train_only`.
 
     Args:
         sources: files, folders or glob patterns, as `formats.find_sources`.
@@ -125,6 +129,8 @@ def prepare(
         drop_duplicates: leave out drawings whose strokes the class has already.
         held_out: another prepared dataset, whose drawings of the splits `reserved`, `val` and `test` are left out (by
             word and key_id), so that what is trained here can be scored there.
+        train_only: further sources, read after the others, whose drawings all go to the split `train`: such as may
+            teach but not judge. A file that `sources` has, too, is one of these. The manifest says which they are.
         resume: go on with a preparation of `into` that was stopped; without one, start anew. The result is the same.
         on_start: called once with how many sources that are no binary files, and classes, are done already.
         on_source: called with (file name, done, in all) after each source that is no binary file of a class.
@@ -135,7 +141,7 @@ def prepare(
         CategoryError: a class twice, or one that no source has.
         DatasetError: the folder exists, or classes with too few drawings: each, with what it has and what was asked;
             or what was begun cannot be resumed so.
-        ConfigError: an impossible split or limit.
+        ConfigError: an impossible split or limit, or `train_only` with a split by position.
         ArgumentTypeError: an argument of another type, such as sources that are no paths.
     """
     into = followed(expect_path(into, "into"))
@@ -146,9 +152,9 @@ def prepare(
     other = None if held_out is None else PreparedDataset(expect_path(held_out, "held_out"))
     other_sha256 = None if other is None else other.manifest_sha256
     rules = Rules(split or FractionSplit(), limit, recognized_only, drop_duplicates, other_sha256)
-    found = _find_sources(sources)
+    found, n_split = _find_sources(sources, train_only, rules)
     wanted = None if classes is None else check_classes(classes, "classes")
-    request = _Request(into, found.files, wanted, layout, rules, other)
+    request = _Request(into, found.files, n_split, wanted, layout, rules, other)
     manifest = _manifest_of_same(request) if is_made else _make(request, resume, progress)
     return Prepared(
         path=into,
@@ -189,12 +195,26 @@ def _is_made(into: Path, resume: bool) -> bool:
     raise DatasetError(f"{into}: exists already; prepare into a new folder, or remove this one first")
 
 
-def _find_sources(sources: Sequence[Path | str] | Path | str) -> formats.Sources:
+def _find_sources(
+    sources: Sequence[Path | str] | Path | str, train_only: Sequence[Path | str] | Path | str, rules: Rules
+) -> tuple[formats.Sources, int]:
+    """The files, those for training alone last, and how many there are before these."""
     found = formats.find_sources(sources)
+    n_split = len(found.files)
+    if not isinstance(train_only, Sequence) or train_only:
+        if isinstance(rules.split, PositionSplit):
+            raise ConfigError("train_only needs a split by fractions: by position so many drawings of each are taken")
+        others = formats.find_sources(train_only)
+        teaching = {path.resolve() for path in others.files}
+        first = [path for path in found.files if path.resolve() not in teaching]
+        n_split = len(first)
+        found = formats.Sources(
+            (*first, *others.files), (*found.ignored, *others.ignored), (*found.repeated, *others.repeated)
+        )
     for path in found.files:
         if path.name.encode("utf-8", "replace").decode() != path.name:
             raise FormatError("its name is no UTF-8 text, which a manifest needs", path)
-    return found
+    return found, n_split
 
 
 def _manifest_of_same(request: _Request) -> dict[str, Any]:
@@ -207,7 +227,7 @@ def _manifest_of_same(request: _Request) -> dict[str, Any]:
     asked = {
         **request.rules.to_json(),
         "classes": manifest["classes"] if request.classes is None else list(request.classes),
-        "sources": [described(path) for path in request.files],
+        "sources": [_source(described(path), i, request) for i, path in enumerate(request.files)],
     }
     if {key: manifest[key] for key in asked} != asked:
         raise DatasetError(f"{request.into}: exists already, from other sources or with other options; remove it first")
@@ -221,14 +241,16 @@ def _make(request: _Request, resume: bool, progress: _Progress) -> dict[str, Any
     into.parent.mkdir(parents=True, exist_ok=True)
     with _opened(Preparation(into, request.plan(), resume), files) as (preparation, writer):
         progress.on_start(len(preparation.sources), len(preparation.classes))
-        by_word = sources_by_word(files, request.classes, request.layout, preparation, progress.on_source)
+        by_word = sources_by_word(
+            files, request.n_split, request.classes, request.layout, preparation, progress.on_source
+        )
         words = tuple(sorted(by_word)) if request.classes is None else request.classes
         check_found(words, by_word)
         check_classes(words, str(into))
         if len(words) > _MOST_CLASSES:
             raise DatasetError(f"{len(words)} classes are more than the {_MOST_CLASSES} that a dataset can hold")
         _write_classes(words, by_word, request, preparation, writer, progress.on_class)
-        manifest = _manifest(words, request.rules, preparation, writer.finish())
+        manifest = _manifest(words, request, preparation, writer.finish())
         made = preparation.folder / "dataset"
         write_text(made / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
         if into.exists():
@@ -272,7 +294,8 @@ def _write_classes(
     Raises:
         DatasetError: classes with too few drawings.
     """
-    picker = Picker(request.rules, request.held_out, preparation.folder / "keys")
+    train_only = request.n_split < len(request.files)
+    picker = Picker(request.rules, request.held_out, preparation.folder / "keys", train_only)
     begin = len(preparation.classes)
     if begin:
         picker.go_on(preparation.classes[-1]["left_out"], writer.key_ids())
@@ -283,8 +306,8 @@ def _write_classes(
     with InTurn() as behind:
         for label, (word, blocks) in enumerate(blocks_ahead(words[begin:], by_word, read), start=begin):
             picker.begin(word)
-            for block in blocks:
-                keep, key_ids, splits = picker.pick(block)
+            for block, is_train_only in blocks:
+                keep, key_ids, splits = picker.pick(block, is_train_only)
                 if not too_few:
                     behind.do(partial(writer.append, label, block, keep, key_ids, splits))
             counts = picker.end()
@@ -310,21 +333,28 @@ def _note_class(preparation: Preparation, writer: Writer, line: Mapping[str, Any
     preparation.note(**line, written=writer.written())
 
 
-def _manifest(words: Sequence[str], rules: Rules, preparation: Preparation, arrays: dict[str, Any]) -> dict[str, Any]:
+def _source(line: Mapping[str, Any], position: int, request: _Request) -> dict[str, Any]:
+    """What a manifest says of a source."""
+    told = {key: line[key] for key in ("name", "bytes", "sha256")}
+    return told | ({"train_only": True} if position >= request.n_split else {})
+
+
+def _manifest(
+    words: Sequence[str], request: _Request, preparation: Preparation, arrays: dict[str, Any]
+) -> dict[str, Any]:
     by_class = {line["word"]: line["n_by_split"] for line in preparation.classes}
     by_split = {name: sum(counts[name] for counts in by_class.values()) for name in SPLITS}
     left_out = preparation.classes[-1]["left_out"]
-    sources = [line for _, line in sorted(preparation.sources.items())]
     return {
         "format": FORMAT,
         "version": VERSION,
         "n": sum(by_split.values()),
         "classes": list(words),
-        "split": rules.to_json()["split"],
+        "split": request.rules.to_json()["split"],
         "n_by_split": by_split,
         "n_by_class": by_class,
         "left_out": {reason: n for reason, n in sorted(left_out.items()) if n},
-        "options": rules.to_json()["options"],
-        "sources": [{key: line[key] for key in ("name", "bytes", "sha256")} for line in sources],
+        "options": request.rules.to_json()["options"],
+        "sources": [_source(line, position, request) for position, line in sorted(preparation.sources.items())],
         "arrays": arrays,
     }

@@ -26,11 +26,16 @@ _MAX_PROCESSES = 3
 _BLOCK_POINTS = 1 << 21
 
 
+# Drawings, and whether they are for training alone.
+Block = tuple[DrawingBlock, bool]
+
+
 class Source(NamedTuple):
     """A binary file with drawings of one word; `position` is None where it was converted from another source."""
 
     path: Path
     position: int | None
+    train_only: bool
 
 
 def check_unchanged(preparation: Preparation, files: Sequence[Path]) -> None:
@@ -48,12 +53,14 @@ def check_unchanged(preparation: Preparation, files: Sequence[Path]) -> None:
 
 def sources_by_word(
     files: Sequence[Path],
+    n_split: int,
     wanted: Sequence[str] | None,
     layout: str,
     preparation: Preparation,
     on_source: Callable[[str, int, int], None],
 ) -> dict[str, list[Source]]:
-    """For each word, the binary files that hold its drawings, in source order.
+    """For each word, the binary files that hold its drawings, in source order; the first `n_split` files are split, the
+    others are for training alone.
 
     Files that are not binary are converted first, a file a word, so that memory stays bounded; drawings of other
     words are counted.
@@ -89,12 +96,13 @@ def sources_by_word(
             converter.stop()
             pool.shutdown(cancel_futures=True)
     for position, path in enumerate(files):
+        train_only = position >= n_split
         if position in words:
-            by_word.setdefault(words[position][0], []).append(Source(path, position))
+            by_word.setdefault(words[position][0], []).append(Source(path, position, train_only))
             continue
         for i, word in enumerate(preparation.sources[position]["words"]):
             converted = preparation.folder_of_source(position) / f"{i}.bin"
-            by_word.setdefault(word, []).append(Source(converted, None))
+            by_word.setdefault(word, []).append(Source(converted, None, train_only))
     return by_word
 
 
@@ -136,7 +144,7 @@ def blocks_ahead(
     words: Sequence[str],
     by_word: Mapping[str, Sequence[Source]],
     read: dict[int, dict[str, Any]],
-) -> Iterator[tuple[str, Iterator[DrawingBlock]]]:
+) -> Iterator[tuple[str, Iterator[Block]]]:
     """Each word with its drawings, a block at a time; the next block of each of a few words is read ahead by threads.
 
     What a journal says of a binary source is in `read`, by its position, once its last block has come.
@@ -144,12 +152,12 @@ def blocks_ahead(
     n_threads = min(n_cores(), _MAX_AHEAD)
     with ThreadPoolExecutor(n_threads) as pool:
 
-        def rest(blocks: Iterator[DrawingBlock], coming: Future[DrawingBlock | None]) -> Iterator[DrawingBlock]:
+        def rest(blocks: Iterator[Block], coming: Future[Block | None]) -> Iterator[Block]:
             while (block := coming.result()) is not None:
                 coming = pool.submit(next, blocks, None)
                 yield block
 
-        ahead = deque[tuple[Iterator[DrawingBlock], Future[DrawingBlock | None]]]()
+        ahead = deque[tuple[Iterator[Block], Future[Block | None]]]()
         todo = iter(words)
         try:
             for word in words:
@@ -161,16 +169,16 @@ def blocks_ahead(
             pool.shutdown(cancel_futures=True)
 
 
-def _read(word: str, sources: Sequence[Source], read: dict[int, dict[str, Any]]) -> Iterator[DrawingBlock]:
+def _read(word: str, sources: Sequence[Source], read: dict[int, dict[str, Any]]) -> Iterator[Block]:
     for source in sources:
         parts: list[DrawingBlock] = []
         for part in binary.read_blocks(source.path, word):
             parts.append(part)
             if sum(len(part.points) for part in parts) >= _BLOCK_POINTS:
-                yield DrawingBlock.concatenate(word, parts)
+                yield DrawingBlock.concatenate(word, parts), source.train_only
                 parts = []
         if parts:
-            yield DrawingBlock.concatenate(word, parts)
+            yield DrawingBlock.concatenate(word, parts), source.train_only
         if source.position is not None:
             read[source.position] = _source_line(source.position, source.path)
 

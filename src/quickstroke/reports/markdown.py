@@ -14,7 +14,8 @@ from quickstroke.reports.results import Result, RunFacts
 if TYPE_CHECKING:
     from quickstroke.evaluation.metrics import Evaluation
 
-N_PAIRS = 15
+# Of the confusions and of the words recognised worst.
+N_MOST = 10
 
 # Longer logs and tables are folded away; a reader opens them with a click.
 N_UNFOLDED_LINES = 12
@@ -42,7 +43,12 @@ The weights of `NAME` are in `NAME.model`, a PyTorch state dict.
 Accuracy is top-1, the share of drawings whose word the model puts first, unless it says otherwise. *val* drawings \
 chose the epoch whose weights were kept, so their figures flatter a little; *test* drawings had no part in training. \
 All figures are of the protocol `standard`: evaluation mode, so the result of a drawing depends on that drawing alone. \
-Intervals are Wilson's, for 95%: what another draw of drawings might change, not what another training would.
+Balanced accuracy is the mean of the words' accuracies. Intervals are Wilson's, for 95%: what another draw of drawings \
+might change, not what another training would.
+
+Most of these drawings were recognised by the network of Google's game while they were drawn, and the game ended them \
+there. Drawings that it did not recognise are harder, and people who draw elsewhere do not stop when a network has \
+understood them: expect lower figures there.
 """
 _RECIPES = {
     "default": "each drawing is read to its own end, in batches of similar length",
@@ -209,7 +215,13 @@ def _data(run: RunFacts) -> str:
     if data and data.manifest["options"]["recognized_only"]:
         sources += ", recognised drawings only"
     where = f"`{told['path']}`, " if told["path"] else ""
-    text = f"Data: {where}manifest `{told['manifest_sha256'][:12]}`{sources}. Drawings: {n_by_split}. Split {how}.\n"
+    of_word = data.n_train_by_word(run.config.classes) if data else told.get("n_train_by_word")
+    each = ""
+    if of_word:
+        each = f" Of a word {of_word['least']:,} to {of_word['most']:,} were learnt from, median {of_word['median']:,}."
+    text = (
+        f"Data: {where}manifest `{told['manifest_sha256'][:12]}`{sources}. Drawings: {n_by_split}.{each} Split {how}.\n"
+    )
     if run.test_data:
         text += f"\nThe test figures are of another dataset, manifest `{run.test_data['manifest_sha256'][:12]}`.\n"
     if run.data is None:
@@ -225,28 +237,34 @@ def _figures_table(result: Result) -> str:
     run, values = result.run, figures(result)
     rows = []
     if run.measured:
-        rows.append(_figures_row(run.split, values, "**"))
+        rows.append(_figures_row(run.split, values, "**", run.measured.balanced_accuracy_interval()))
     rows += [
         _figures_row(split, stated) for split, stated in run.stated.items() if not run.measured or split != run.split
     ]
-    head = ("Drawings", "Number", "Top-1", "95% interval", "Top-3", "Top-5", "Loss")
+    head = ("Drawings", "Number", "Top-1", "95%", "Top-3", "95%", "Top-5", "Balanced accuracy", "95%", "Loss")
     weights = "best.model" if run.metrics else result.source.name
-    table = f"Figures of `{weights}`, epoch {run.best_epoch}:\n\n" + _table("lrrrrrr", head, rows)
+    table = f"Figures of `{weights}`, epoch {run.best_epoch}:\n\n" + _table("lrrrrrrrrr", head, rows)
     if run.measured and run.split == "val":
         why = "" if run.config.data["n_by_split"].get("test") else "The dataset has no test split. "
         table += f"\n{why}The val drawings chose the epoch, so expect a little less of new drawings.\n"
     return table
 
 
-def _figures_row(split: str, values: dict[str, Any], mark: str = "") -> tuple[str, ...]:
-    low, high = wilson_interval(round(values["top1"] * values["n"]), values["n"])
+def _figures_row(
+    split: str, values: dict[str, Any], mark: str = "", balanced: tuple[float, float] | None = None
+) -> tuple[str, ...]:
+    n = values["n"]
+    top1, top3 = (wilson_interval(round(values[key] * n), n) for key in ("top1", "top3"))
     return (
         split,
-        _count(values["n"]),
+        _count(n),
         f"{mark}{values['top1']:.2%}{mark}",
-        f"{low:.2%} to {high:.2%}",
+        _interval(top1),
         _percent(values["top3"]),
+        _interval(top3),
         _percent(values["top5"]),
+        _percent(values["balanced_accuracy"]) if balanced else "",
+        _interval(balanced) if balanced else "",
         f"{values['loss']:.4f}",
     )
 
@@ -257,7 +275,7 @@ def _mistakes(measured: "Evaluation", pictures: dict[str, str]) -> Iterator[str]
     pairs = confused_pairs(measured)
     if pairs:
         head: tuple[str, ...] = ("Drawn", "Taken for", "Times", "Share of the word's drawings")
-        most = [(_text(word), _text(guess), _count(n), _percent(share)) for word, guess, n, share in pairs[:N_PAIRS]]
+        most = [(_text(word), _text(guess), _count(n), _percent(share)) for word, guess, n, share in pairs[:N_MOST]]
         yield _table("llrr", head, most)
     taken_for: dict[str, str] = {}
     for word, guess, n, _ in pairs:
@@ -267,8 +285,12 @@ def _mistakes(measured: "Evaluation", pictures: dict[str, str]) -> Iterator[str]
         (_text(word), _count(right), _count(n), _percent(accuracy), taken_for.get(word, ""))
         for word, right, n, accuracy in words_by_accuracy(measured)
     ]
-    table = _table("lrrrl", head, rows)
-    yield _folded(f"All {len(rows)} words, worst first", table) if len(rows) > N_UNFOLDED_LINES else table
+    if len(rows) <= N_UNFOLDED_LINES:
+        yield _table("lrrrl", head, rows)
+    else:
+        yield f"The {N_MOST} words that are recognised worst:\n"
+        yield _table("lrrrl", head, rows[:N_MOST])
+        yield _folded(f"All {len(rows)} words, worst first", _table("lrrrl", head, rows))
     if "mistakes" in pictures:
         yield "Mistakes made with the highest probability:\n"
         yield pictures["mistakes"]
@@ -295,6 +317,10 @@ def _text(text: str) -> str:
 
 def _count(n: int | None) -> str:
     return "" if n is None else f"{n:,}"
+
+
+def _interval(ends: tuple[float, float]) -> str:
+    return f"{ends[0]:.2%} to {ends[1]:.2%}"
 
 
 def _percent(fraction: float | None) -> str:

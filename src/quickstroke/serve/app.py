@@ -22,10 +22,12 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from quickstroke import __version__
+from quickstroke.drawings.categories import choose_words
+from quickstroke.errors import CategoryError
 from quickstroke.inference.recognizer import Guesses, Recognizer
 from quickstroke.serve import schemas
 from quickstroke.serve.batching import Batcher
-from quickstroke.serve.bodies import Bodies, take
+from quickstroke.serve.bodies import Asked, Bodies, take
 from quickstroke.serve.limits import Limits, Refused
 from quickstroke.serve.metrics import CONTENT_TYPE, Metrics
 
@@ -102,7 +104,9 @@ def _add_api(app: FastAPI, service: "Service", recognizer: Recognizer, limits: L
     @app.post(
         f"{API}/recognize",
         response_model=schemas.RecognizeAnswer,
-        **_described(schemas.RecognizeRequest, limits, schemas.RECOGNIZE_EXAMPLES, schemas.RECOGNIZE_ANSWER),
+        **_described(
+            schemas.RecognizeRequest, limits, schemas.RECOGNIZE_EXAMPLES, schemas.RECOGNIZE_ANSWER, recognizer.classes
+        ),
     )
     async def recognize(request: Request) -> Response:
         """The most probable words for one drawing."""
@@ -112,7 +116,9 @@ def _add_api(app: FastAPI, service: "Service", recognizer: Recognizer, limits: L
     @app.post(
         f"{API}/recognize-batch",
         response_model=schemas.RecognizeBatchAnswer,
-        **_described(schemas.RecognizeBatchRequest, limits, schemas.BATCH_EXAMPLES, schemas.BATCH_ANSWER),
+        **_described(
+            schemas.RecognizeBatchRequest, limits, schemas.BATCH_EXAMPLES, schemas.BATCH_ANSWER, recognizer.classes
+        ),
     )
     async def recognize_batch(request: Request) -> Response:
         """The most probable words for each of several drawings."""
@@ -155,7 +161,7 @@ class Service:
     """
 
     def __init__(self, recognizer: Recognizer, limits: Limits) -> None:
-        self._limits = limits
+        self._limits, self._recognizer = limits, recognizer
         self._n_pending = 0
         self.metrics = Metrics(lambda: self._n_pending)
         self._bodies = Bodies(limits)
@@ -175,16 +181,26 @@ class Service:
             with self._admitted():
                 try:
                     async with asyncio.timeout(self._limits.work_s):
-                        asked = await asyncio.get_running_loop().run_in_executor(
-                            self._threads, take, body, kind, self._limits, begin + self._limits.work_s
+                        asked, words = await asyncio.get_running_loop().run_in_executor(
+                            self._threads, self._take, body, kind, begin + self._limits.work_s
                         )
-                        ranked = await self._batcher.recognize(asked.drawings, asked.top)
+                        ranked = await self._batcher.recognize(asked.drawings, asked.top, words)
                 except TimeoutError:
                     message = f"the work took longer than {self._limits.work_s:g} seconds"
                     raise Refused(503, "too_slow", message, limit=self._limits.work_s) from None
             self.metrics.recognized(len(ranked))
             results = [Guesses(own, layout, own.unknown) for own, layout in zip(ranked, asked.layouts, strict=True)]
             return results, round((time.monotonic() - begin) * 1000, 3)
+
+    def _take(
+        self, body: bytearray, kind: type[schemas.RecognizeRequest | schemas.RecognizeBatchRequest], deadline: float
+    ) -> tuple[Asked, tuple[str, ...] | None]:
+        """What a request asks for, and the words to choose among as the recognizer knows them."""
+        asked = take(body, kind, self._limits, deadline)
+        try:
+            return asked, None if asked.words is None else choose_words(asked.words, self._recognizer.classes)
+        except CategoryError as error:
+            raise Refused(422, "invalid_words", str(error), field="words") from error
 
     @contextmanager
     def _admitted(self) -> Iterator[None]:
@@ -321,7 +337,7 @@ _REFUSALS = {
     415: ("The body is of another type.", "unsupported_media_type", "the body should be JSON in UTF-8"),
     422: (
         "A value is wrong, or there is too much: `invalid_request`, `not_finite`, `invalid_stroke`, `not_simplified`, "
-        "`too_many_strokes`, `too_many_points`, `too_many_drawings`, `too_winding`.",
+        "`invalid_words`, `too_many_strokes`, `too_many_points`, `too_many_drawings`, `too_winding`.",
         "too_many_points",
         "strokes: 20001 points, at most 20000 are taken",
     ),
@@ -330,9 +346,12 @@ _REFUSALS = {
 }
 
 
-def _described(kind: type[BaseModel], limits: Limits, examples: dict[str, Any], answer: Any) -> dict[str, Any]:
+def _described(
+    kind: type[BaseModel], limits: Limits, examples: dict[str, Any], answer: Any, classes: Sequence[str]
+) -> dict[str, Any]:
     """What OpenAPI says of a route that reads its body itself."""
     schema = kind.model_json_schema()
+    schema["properties"]["words"]["anyOf"][0] |= {"items": {"enum": list(classes)}, "uniqueItems": True}
     strokes = schema["properties"].get("strokes")
     if strokes is None:
         drawings = schema["properties"]["drawings"]

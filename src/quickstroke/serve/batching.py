@@ -18,11 +18,12 @@ Drawing = list[NDArray[np.uint8]]
 class _Job:
     drawings: Sequence[Drawing]
     top: int
+    words: tuple[str, ...] | None
     future: asyncio.Future[list[Guesses]]
 
 
 class Batcher:
-    """One thread that runs the model on whatever is waiting.
+    """One thread that runs the model on whatever is waiting to choose among the same words.
 
     Nothing waits for a batch to fill: a drawing that comes while the model is idle is run at once, and those that come
     meanwhile are run together next.
@@ -40,9 +41,11 @@ class Batcher:
         self._waiting: deque[_Job] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    async def recognize(self, drawings: Sequence[Drawing], top: int) -> list[Guesses]:
-        """The `top` most probable words for each of some simplified drawings, best first."""
-        job = _Job(drawings, top, asyncio.get_running_loop().create_future())
+    async def recognize(
+        self, drawings: Sequence[Drawing], top: int, words: tuple[str, ...] | None = None
+    ) -> list[Guesses]:
+        """The `top` most probable words for each of some simplified drawings, best first, among `words` if any."""
+        job = _Job(drawings, top, words, asyncio.get_running_loop().create_future())
         self._waiting.append(job)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
@@ -52,9 +55,11 @@ class Batcher:
         while batch := self._next_batch():
             drawings = [drawing for job in batch for drawing in job.drawings]
             self._on_batch(len(drawings))
-            top = max(job.top for job in batch)
+            top, words = max(job.top for job in batch), batch[0].words
             try:
-                guesses = await asyncio.get_running_loop().run_in_executor(self._thread, self._predict, drawings, top)
+                guesses = await asyncio.get_running_loop().run_in_executor(
+                    self._thread, self._predict, drawings, top, words
+                )
             except Exception as error:
                 for job in batch:
                     if not job.future.done():
@@ -68,12 +73,16 @@ class Batcher:
     def _next_batch(self) -> list[_Job]:
         batch: list[_Job] = []
         n = 0
-        while self._waiting and (not batch or n + len(self._waiting[0].drawings) <= self._max_drawings):
+        while self._waiting and (not batch or self._may_join(self._waiting[0], batch[0], n)):
             job = self._waiting.popleft()
             if not job.future.done():  # its request was given up otherwise
                 batch.append(job)
                 n += len(job.drawings)
         return batch
 
-    def _predict(self, drawings: Sequence[Drawing], top: int) -> list[Guesses]:
-        return self._recognizer.predict_many(drawings, simplified=True, top=top)
+    def _may_join(self, job: _Job, first: _Job, n: int) -> bool:
+        """Whether a job can be run with another one, when `n` drawings are to be run already."""
+        return n + len(job.drawings) <= self._max_drawings and job.words == first.words
+
+    def _predict(self, drawings: Sequence[Drawing], top: int, words: tuple[str, ...] | None) -> list[Guesses]:
+        return self._recognizer.predict_many(drawings, simplified=True, top=top, words=words)

@@ -35,11 +35,13 @@ class Asked:
         drawings: in simplified form, strokes uint8 (n, 2).
         layouts: how the strokes of each were read.
         top: how many words for each.
+        words: those to choose among; None for all.
     """
 
     drawings: list[Drawing]
     layouts: list[Layout]
     top: int
+    words: list[str] | None
 
 
 class Bodies:
@@ -128,7 +130,7 @@ def take(
     if n > most:
         message = f"{n} lists and objects, at most {most} are taken"
         raise Refused(422, "too_many_strokes", message, field="the body", limit=most)
-    # No request has more than three names, and no text: what has many is refused before each of them costs as much.
+    # No request has more than five names, and no word a colon: what has many is refused before each costs as much.
     if body.count(b":") > _MOST_NAMES + body.count(b"{"):
         raise Refused(422, "invalid_request", f"more than {_MOST_NAMES} names of values", limit=_MOST_NAMES)
     request = parse(body, kind)
@@ -145,7 +147,7 @@ def take(
         layout = _layout(strokes, field, request.layout)
         layouts.append(layout)
         simplified.append(_simplified(strokes, field, limits, layout, is_simplified=request.simplified))
-    return Asked(simplified, layouts, request.top)
+    return Asked(simplified, layouts, request.top, request.words)
 
 
 def parse(body: bytes | bytearray, kind: type[Kind]) -> Kind:

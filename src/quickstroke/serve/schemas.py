@@ -48,6 +48,9 @@ Strokes = Annotated[
     ),
 ]
 
+# What is compared with the words of a model, of which there are fewer and shorter ones.
+_MOST_WORDS, _MOST_LETTERS = 10_000, 200
+
 
 class _Asked(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
@@ -73,6 +76,14 @@ class _Asked(BaseModel):
             "columns. The answer says which was read."
         ),
     ] = "auto"
+    words: Annotated[
+        list[Annotated[str, Field(max_length=_MOST_LETTERS)]] | None,
+        Field(
+            min_length=1,
+            max_length=_MOST_WORDS,
+            description="Choose among these words of the model alone; their probabilities sum to 1. Null: all of them.",
+        ),
+    ] = None
 
 
 class RecognizeRequest(_Asked):
