@@ -123,8 +123,8 @@ def make_steps(way: str, name: str, folder: str) -> Callable[[int], list[tuple[f
         model = plain_recipe.PlainClassifier(config).train()
         step, threads = stepper(model, model), nullcontext
     else:
-        model = StrokeClassifier(config).train()
-        model.precision = torch.bfloat16 if way == "bfloat16" else torch.float32
+        precision = torch.bfloat16 if way == "bfloat16" else torch.float32
+        model = StrokeClassifier(config, precision=precision).train()
         step, threads = stepper(model, lambda batch: model(*batch)), partial(threads_for, model)
         if way.startswith("torch"):
             model._last_packed = partial(last_by_torch, model)

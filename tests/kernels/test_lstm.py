@@ -230,12 +230,13 @@ def test_precision_changes_training_only():
     exact = model(points, lengths)
     with torch.no_grad():
         without = model(points, lengths)
-    model.precision = torch.bfloat16
-    rounded = model(points, lengths)
+    trained = StrokeClassifier(model.config, precision=torch.bfloat16).eval()
+    trained.load_state_dict(model.state_dict())
+    rounded = trained(points, lengths)
     assert rounded.dtype == torch.float32
     assert 1e-6 < float((rounded - exact).detach().abs().max()) < 0.02
     with torch.no_grad():
-        assert torch.equal(model(points, lengths), without)
+        assert torch.equal(trained(points, lengths), without)
 
 
 def test_a_gradient_is_taken_once():
@@ -275,8 +276,7 @@ def test_a_padded_teacher_in_bfloat16_is_near():
     points, lengths = torch.randn(4, 20, 3), torch.tensor([20, 9, 4, 1])
     with torch.no_grad():
         exact = model(points, lengths)
-        model.requires_grad_(False).precision = torch.bfloat16
-        rounded = model(points, lengths)
+        rounded = model.frozen(torch.bfloat16)(points, lengths)
     assert rounded.dtype == torch.float32
     assert 1e-6 < float((rounded - exact).abs().max()) < 0.02
 

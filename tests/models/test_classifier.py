@@ -427,11 +427,12 @@ def test_readout_pool_trains_the_same_packed_or_not(name, n_parts, monkeypatch):
 def test_readout_pool_in_bfloat16_is_near_and_only_where_it_trains():
     model = build("bipool_cv1_16_5_2_lay2_sz16").eval()
     batch = batch_of(random_drawings(model, (3, MAX_PADDING, 1, 9), np.random.default_rng(14)))
+    trained = StrokeClassifier(model.config, precision=torch.bfloat16).eval()
+    trained.load_state_dict(model.state_dict())
     with torch.no_grad():
         exact = model(*batch)
-        model.precision = torch.bfloat16
-        assert torch.equal(model(*batch), exact)
-    rounded = model(*batch).detach()
+        assert torch.equal(trained(*batch), exact)
+    rounded = trained(*batch).detach()
     assert rounded.dtype == torch.float32
     assert 1e-6 < float((rounded - exact).abs().max()) < 0.03
 
@@ -688,6 +689,25 @@ def test_evaluation_mode_keeps_the_statistics():
         before = {key: value.clone() for key, value in model.bn.named_buffers()}
         model(*batch_of([random_drawing(5, np.random.default_rng(9))]))
         assert all(torch.equal(value, before[key]) for key, value in model.bn.named_buffers())
+
+
+def test_an_evaluation_leaves_the_model_as_it_was():
+    model = build("simple_lay1_sz5").train()
+    batch = batch_of([random_drawing(5, np.random.default_rng(9))])
+    before = {key: value.clone() for key, value in model.bn.named_buffers()}
+    with torch.no_grad():
+        with model.evaluating():
+            exact = model(*batch)
+            assert not model.training and not model.bn.training
+        with model.evaluating(torch.bfloat16):
+            assert 0 < float((model(*batch) - exact).abs().max()) < 0.02
+        with pytest.raises(RuntimeError, match="amid"), model.evaluating(batch_statistics=True):
+            assert not model.training and model.bn.training
+            assert not torch.allclose(model(*batch), exact)
+            raise RuntimeError("amid it")
+        assert model.training and model.bn.training
+        assert all(torch.equal(value, before[key]) for key, value in model.bn.named_buffers())
+        assert torch.equal(model.eval()(*batch), exact)
 
 
 def test_the_two_readings_are_not_the_same():

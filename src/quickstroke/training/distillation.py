@@ -254,11 +254,10 @@ def open_targets(
             continue
         loaded = loading.load_model(cards.find_model(path))
         known, columns = _columns(path, classes, loaded.classes)
-        model = loaded.model.requires_grad_(False).to(device)
+        model = loaded.model.frozen(precision).to(device)
         if model.config.reading == "padded":
             few = [trained[labels[trained] == k][:_DRAWINGS_A_CLASS] for k in known]
             statistics.reestimate_batchnorm(model, data, np.concatenate(few))
-        model.precision = model.precision_without_gradient = precision
         ask = partial(_ask_views, model, data, columns, change, candidates, device)
         facts.append(_facts(loaded))
         opened.append((path, Teacher(loaded.name, facts[-1]["sha256"], known, ask, sees_views, loaded)))
