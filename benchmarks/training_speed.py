@@ -134,7 +134,7 @@ def make_steps(way: str, name: str, folder: str) -> Callable[[int], list[tuple[f
 
     def one(number: int) -> tuple[float, float]:
         rows = order[number % (len(order) - 1)]
-        batch = batches.gather(data, rows, label_map, plain_recipe.MAX_PADDING)
+        batch = batches.batch_of(data, rows, label_map, plain_recipe.MAX_PADDING)
         labels = torch.from_numpy(batch.labels)
         points: Any = torch.from_numpy(batch.points), torch.from_numpy(batch.lengths)
         if way == "plain":

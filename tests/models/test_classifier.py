@@ -279,7 +279,6 @@ def test_a_bidirectional_layer_sees_the_whole_drawing_in_both_directions():
         assert (slope[0, 6:] == 0).all()
 
 
-@settings(deadline=None, max_examples=100)
 @given(
     name=st.sampled_from(SMALL + POOLED),
     lengths=st.lists(st.integers(0, MAX_PADDING), min_size=1, max_size=7),
@@ -301,7 +300,7 @@ def test_length_aware_reading_depends_on_the_drawing_alone(name, lengths, paddin
     torch.testing.assert_close(shuffled, alone[order], rtol=1e-5, atol=1e-5)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     name=st.sampled_from(SMALL),
     lengths=st.lists(st.integers(0, MAX_PADDING), min_size=1, max_size=7),
@@ -318,7 +317,6 @@ def test_padded_reading_in_evaluation_mode_depends_on_the_drawing_alone(name, le
     torch.testing.assert_close(together, alone[order], rtol=1e-5, atol=1e-5)
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     name=st.sampled_from(SMALL + POOLED),
     lengths=st.lists(st.integers(0, MAX_PADDING), min_size=2, max_size=6),
@@ -632,7 +630,6 @@ def numpy_batch_norm(rows, weight, bias, eps=1e-5):
     return (rows - mean) / np.sqrt(var + eps) * weight + bias, mean, var
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     lengths=st.lists(st.integers(0, 9), min_size=1, max_size=6).filter(lambda lengths: sum(lengths) > 1),
     seed=st.integers(0, 2**32 - 1),

@@ -108,7 +108,7 @@ def logits_of(
     """
     config, device = model.config, next(model.parameters()).device
     if device_data:
-        return cast(Tensor, model(*device_data.gather(indices, config.max_padding, config.preprocessing))).double()
+        return cast(Tensor, model(*device_data.points_of(indices, config.max_padding, config.preprocessing))).double()
     points, lengths = batches.points_of(data, indices, config.max_padding, config.preprocessing)
     return cast(Tensor, model(to_device(points, device), to_device(lengths, device))).double()
 

@@ -322,7 +322,7 @@ def _ask_views(
     if view_seeds is None:
         points, lengths = batches.points_of(data, indices, config.max_padding, config.preprocessing)
     else:
-        points, lengths = augmentation.gather(
+        points, lengths = augmentation.augmented_points(
             data, indices, view_seeds, None, change, config.max_padding, config.preprocessing, candidates
         )
     with torch.inference_mode():
