@@ -50,6 +50,18 @@ def edit_json(path, change):
     path.write_text(json.dumps(values))
 
 
+@pytest.fixture(autouse=True)
+def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing is most of a report's time: only `written` draws, and tests that ask for `pictures`."""
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr(report, "write_picture", lambda path, draw: path.touch())
+
+
+@pytest.fixture
+def pictures() -> None:
+    """Asked for by tests whose reports have real pictures."""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("report")
@@ -252,7 +264,7 @@ def test_one_source_and_one_dataset_need_no_list(run, dataset, tmp_path):
     assert result.source == run
 
 
-def test_the_same_input_gives_the_same_bytes(run, seed_run, tmp_path):
+def test_the_same_input_gives_the_same_bytes(run, seed_run, tmp_path, pictures):
     def files():
         report.write_report([run, seed_run], tmp_path / "results.md")
         return {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

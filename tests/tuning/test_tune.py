@@ -26,6 +26,7 @@ from quickstroke.config.recipes import RECIPES
 from quickstroke.data.splits import PositionSplit
 from quickstroke.errors import ConfigError, ModelNameError, RunError, TrainingError
 from quickstroke.preparation.prepare import prepare
+from quickstroke.reports import plots
 from quickstroke.training import loop, session
 from quickstroke.training.checkpoint import State
 from quickstroke.tuning import report as tuning_report
@@ -39,6 +40,13 @@ MODEL = "simple_lay1_sz8"
 TIMEOUT_S = 600
 ROOT = Path(__file__).resolve().parents[2]
 SPACE = "learning_rate = { low = 0.001, high = 0.1, log = true }\nbatch_size = [16, 32]\n"
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(request, monkeypatch):
+    """Drawing takes longer than a search as short as these: only searches of `study` draw."""
+    if "study" not in request.fixturenames:
+        monkeypatch.setattr(plots, "write_picture", lambda path, draw: path.touch())
 
 
 @pytest.fixture
