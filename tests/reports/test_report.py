@@ -27,6 +27,7 @@ from quickstroke.reports import results as results_module
 from quickstroke.reports.document_config import ClassSlice
 from quickstroke.reports.documents import read_document
 from quickstroke.training.loop import train
+from quickstroke.utils.files import write_text
 
 pytest.importorskip("matplotlib")
 
@@ -54,7 +55,7 @@ def edit_json(path, change):
 def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing is most of a report's time: only `written` draws, and tests that ask for `pictures`."""
     if "pictures" not in request.fixturenames:
-        monkeypatch.setattr(report, "write_picture", lambda path, draw: path.touch())
+        monkeypatch.setattr(report, "write_picture", lambda path, draw: write_text(path, ""))
 
 
 @pytest.fixture

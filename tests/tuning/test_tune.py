@@ -34,6 +34,7 @@ from quickstroke.tuning import space
 from quickstroke.tuning import storage as storage_module
 from quickstroke.tuning import study as study_module
 from quickstroke.tuning.study import Search, Trial, WorkerWatcher
+from quickstroke.utils.files import write_text
 
 MODEL = "simple_lay1_sz8"
 # Of another process, on a machine that has much else to do.
@@ -46,7 +47,7 @@ SPACE = "learning_rate = { low = 0.001, high = 0.1, log = true }\nbatch_size = [
 def no_pictures(request, monkeypatch):
     """Drawing takes longer than a search as short as these: only searches of `study` draw."""
     if "study" not in request.fixturenames:
-        monkeypatch.setattr(plots, "write_picture", lambda path, draw: path.touch())
+        monkeypatch.setattr(plots, "write_picture", lambda path, draw: write_text(path, ""))
 
 
 @pytest.fixture
