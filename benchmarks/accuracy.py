@@ -75,7 +75,7 @@ def plain(train_data: TensorDataset, val_data: TensorDataset, model: Plain, n_ep
 def tensors(data: PreparedDataset, split: str) -> TensorDataset:
     """The drawings of a split, padded with zeros; a dot is one row of them."""
     indices = data.indices(split)
-    points, lengths, labels = batches.gather(data, indices, data.label_map(data.classes), MAX_POINTS)
+    points, lengths, labels = batches.batch_of(data, indices, data.label_map(data.classes), MAX_POINTS)
     return TensorDataset(torch.from_numpy(points), torch.from_numpy(lengths).clamp(min=1), torch.from_numpy(labels))
 
 

@@ -47,7 +47,7 @@ def examples(data: PreparedDataset, split: str) -> Examples:
     label_map = data.label_map(data.classes)
     found: Examples = []
     for index in data.indices(split):
-        points, lengths, labels = batches.gather(data, index[None], label_map, MAX_PADDING)
+        points, lengths, labels = batches.batch_of(data, index[None], label_map, MAX_PADDING)
         rows = torch.from_numpy(points[0]) if lengths[0] else torch.zeros(1, 3)
         found.append((rows, int(labels[0])))
     return found

@@ -220,6 +220,8 @@ def main() -> None:
     options = parser.parse_args()
     paths = sorted(options.folder.glob("*.bin"))
     load = []
+    if options.work:
+        options.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.work) as temporary:
         work = Path(temporary)
         rows = []

@@ -123,8 +123,8 @@ def make_steps(way: str, name: str, folder: str) -> Callable[[int], list[tuple[f
         model = plain_recipe.PlainClassifier(config).train()
         step, threads = stepper(model, model), nullcontext
     else:
-        model = StrokeClassifier(config).train()
-        model.precision = torch.bfloat16 if way == "bfloat16" else torch.float32
+        precision = torch.bfloat16 if way == "bfloat16" else torch.float32
+        model = StrokeClassifier(config, precision=precision).train()
         step, threads = stepper(model, lambda batch: model(*batch)), partial(threads_for, model)
         if way.startswith("torch"):
             model._last_packed = partial(last_by_torch, model)
@@ -134,7 +134,7 @@ def make_steps(way: str, name: str, folder: str) -> Callable[[int], list[tuple[f
 
     def one(number: int) -> tuple[float, float]:
         rows = order[number % (len(order) - 1)]
-        batch = batches.gather(data, rows, label_map, plain_recipe.MAX_PADDING)
+        batch = batches.batch_of(data, rows, label_map, plain_recipe.MAX_PADDING)
         labels = torch.from_numpy(batch.labels)
         points: Any = torch.from_numpy(batch.points), torch.from_numpy(batch.lengths)
         if way == "plain":

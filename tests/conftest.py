@@ -22,15 +22,11 @@ from quickstroke.formats import binary
 from quickstroke.preparation.prepare import prepare
 
 # No clock decides about a test, as generating examples takes as long as the machine is slow. Nor does chance: the
-# examples are the same each time, and `make fuzz` is what looks for new ones.
-settings.register_profile(
-    "no clock, no chance",
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-settings.load_profile("no clock, no chance")
+# examples are the same each time, and few; `make fuzz` and `pytest --hypothesis-profile many` look for new ones.
+_PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("few", max_examples=40, derandomize=True, database=None, **_PATIENT)
+settings.register_profile("many", max_examples=1000, **_PATIENT)
+settings.load_profile("few")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -45,7 +41,8 @@ def pytest_runtest_setup() -> None:
 LONG_FILES = (
     "test_distributed.py",
     "test_tune.py",
-    "test_loop.py",
+    "test_resuming.py",
+    "test_strong.py",
     "test_fuzz.py",
     "test_faults.py",
     "test_on_device.py",

@@ -213,7 +213,7 @@ def test_classes_may_be_said_again_but_not_otherwise(tmp_path):
 # --- tampering
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(position=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_any_flipped_bit_of_the_weights_is_noticed(tmp_path_factory, position, bit):
     path = publish(tmp_path_factory.mktemp("flipped"))
@@ -471,7 +471,6 @@ def test_files_of_another_kind(tmp_path, data, message):
     refused(bare(tmp_path, data), message)
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.binary(max_size=300), st.sampled_from([b"", b"\x80\x02", b"\x80\x04", b"PK\x03\x04"]))
 def test_random_bytes_are_refused(tmp_path_factory, data, head):
     refused(bare(tmp_path_factory.mktemp("random"), head + data), "PyTorch file|refused|holds")

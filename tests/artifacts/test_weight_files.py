@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
@@ -158,7 +158,6 @@ def test_an_archive_that_inflates_or_overlaps_is_refused(path, memory_limit):
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-@settings(deadline=None, max_examples=60)
 @given(changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=4))
 def test_a_damaged_file_is_read_or_refused(legacy, tmp_path_factory, changes):
     data = bytearray(saved({"a": torch.arange(3.0), "b": torch.ones(2, 2)}, legacy))

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quickstroke.config.model import ModelConfig
@@ -77,7 +77,6 @@ def trainings(draw: st.DrawFn) -> TrainConfig:
     )
 
 
-@settings(deadline=None)
 @given(models() | trainings())
 def test_json_gives_back_what_was_written(config: ModelConfig | TrainConfig) -> None:
     values = json.loads(json.dumps(to_json(config)))
@@ -86,7 +85,6 @@ def test_json_gives_back_what_was_written(config: ModelConfig | TrainConfig) -> 
     assert set(values) == {field.name for field in dataclasses.fields(config)} - left_out
 
 
-@settings(deadline=None)
 @given(models())
 def test_name_gives_back_the_shape(config: ModelConfig) -> None:
     again = ModelConfig.from_name(

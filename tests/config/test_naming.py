@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quickstroke.config.naming import (
@@ -60,7 +60,6 @@ def test_known_name_and_its_shape(name: str, shape: Shape) -> None:
     assert format_name(shape) == name
 
 
-@settings(deadline=None)
 @given(st.booleans(), convolutions, convolutions, st.integers(1, MAX_LAYERS), sizes)
 def test_every_shape_has_one_name(
     bidirectional: bool, conv1: tuple[int, int] | None, conv2: tuple[int, int] | None, n_layers: int, hidden_size: int
@@ -69,7 +68,6 @@ def test_every_shape_has_one_name(
     assert parse_name(format_name(shape)) == shape
 
 
-@settings(deadline=None)
 @given(strided, strided, st.integers(1, MAX_LAYERS), sizes, st.none() | st.integers(1, MAX_IMAGE))
 def test_every_pooled_shape_has_one_name(
     conv1: Convolution | None, conv2: Convolution | None, n_layers: int, hidden_size: int, image: int | None
@@ -78,7 +76,6 @@ def test_every_pooled_shape_has_one_name(
     assert parse_name(format_name(shape)) == shape
 
 
-@settings(deadline=None)
 @given(
     st.from_regex(
         r"[a-z]{0,3}(simple|lstm|bilstm|bipool)(_cv[12]_?\d{0,3}_?\d{0,2}(_\d{0,2})?){0,3}(_img\d{0,4})?_?(lay\d{0,3})?_?(sz-?\d{0,6})?.?",

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from quickstroke.config.model import Preprocessing
 from quickstroke.config.training import TrainConfig
 from quickstroke.data import batches
-from quickstroke.data.augmentation import STROKES, Augmentation, change_of, gather, mixup_candidates, seeds
+from quickstroke.data.augmentation import STROKES, Augmentation, augmented_points, change_of, mixup_candidates, seeds
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.memory import MemoryDataset
 from quickstroke.data.points import to_points
@@ -44,7 +44,7 @@ def words(n: int, seed: int) -> NDArray[np.uint64]:
 def changed(strokes: Strokes, seed: int, **changes: float) -> Points:
     """The points (T, 5) of one drawing, by `pos5`."""
     own = np.array([seed], np.uint64)
-    points, lengths = gather(
+    points, lengths = augmented_points(
         memory(strokes), np.array([0]), own, own + np.uint64(1), Augmentation(**changes), 1000, "pos5"
     )
     assert points.shape[1] == lengths[0]
@@ -70,23 +70,23 @@ def places(strokes: Strokes) -> list[Any]:
 
 @pytest.mark.parametrize("with_strokes", [False, True])
 @pytest.mark.parametrize("preprocessing", PREPROCESSINGS)
-@settings(deadline=None)
 @given(drawings=some_drawings, max_padding=st.sampled_from([1, 5, 100]), seed=st.integers(0, 99))
 def test_without_a_change_the_points_are_those_of_batches(
     with_strokes: bool, preprocessing: Preprocessing, drawings: list[Strokes], max_padding: int, seed: int
 ) -> None:
     data, n = memory(*drawings), len(drawings)
     order = np.random.default_rng(seed).permutation(n)
-    expected = batches.gather(data, order, np.zeros(1, np.int64), max_padding, preprocessing)
+    expected = batches.batch_of(data, order, np.zeros(1, np.int64), max_padding, preprocessing)
     stroke_seeds = words(n, seed + 1) if with_strokes else None
-    points, lengths = gather(data, order, words(n, seed), stroke_seeds, Augmentation(), max_padding, preprocessing)
+    points, lengths = augmented_points(
+        data, order, words(n, seed), stroke_seeds, Augmentation(), max_padding, preprocessing
+    )
     assert points.dtype == np.float32 and lengths.dtype == np.int64
     assert lengths.tolist() == expected.lengths.tolist()
     np.testing.assert_allclose(points, expected.points, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("with_strokes", [False, True])
-@settings(deadline=None)
 @given(drawings=some_drawings, seed=st.integers(0, 99))
 def test_a_drawing_depends_on_its_own_seeds_alone(with_strokes: bool, drawings: list[Strokes], seed: int) -> None:
     data, n = memory(*drawings), len(drawings)
@@ -95,7 +95,7 @@ def test_a_drawing_depends_on_its_own_seeds_alone(with_strokes: bool, drawings: 
     def gathered(order: NDArray[np.int64]) -> tuple[Points, NDArray[np.int64]]:
         own = stroke_seeds[order] if with_strokes else None
         change = replace(STROKES, random_rotation=0.3, prefix_truncation=0.3)
-        return gather(data, order, view_seeds[order], own, change, 30, "pos5")
+        return augmented_points(data, order, view_seeds[order], own, change, 30, "pos5")
 
     order = np.random.default_rng(seed).permutation(n)
     together, lengths = gathered(order)
@@ -106,7 +106,6 @@ def test_a_drawing_depends_on_its_own_seeds_alone(with_strokes: bool, drawings: 
 
 
 @pytest.mark.parametrize("preprocessing", PREPROCESSINGS)
-@settings(deadline=None)
 @given(
     drawings=some_drawings,
     values=st.fixed_dictionaries({name: st.floats(0, 1) for name in NAMES}),
@@ -117,7 +116,7 @@ def test_any_augmentation_is_finite_and_no_longer_than_asked(
     preprocessing: Preprocessing, drawings: list[Strokes], values: dict[str, float], max_padding: int, seed: int
 ) -> None:
     n = len(drawings)
-    points, lengths = gather(
+    points, lengths = augmented_points(
         memory(*drawings),
         np.arange(n),
         words(n, seed),
@@ -135,29 +134,31 @@ def test_any_augmentation_is_finite_and_no_longer_than_asked(
 
 def test_no_drawing_is_an_empty_batch(dataset: PreparedDataset) -> None:
     none = np.empty(0, np.uint64)
-    points, lengths = gather(dataset, np.empty(0, np.int64), none, none, STROKES, 100, "pos5")
+    points, lengths = augmented_points(dataset, np.empty(0, np.int64), none, none, STROKES, 100, "pos5")
     assert points.shape == (0, 0, 5) and len(lengths) == 0
 
 
 def test_a_view_does_not_depend_on_the_seeds_of_strokes(dataset: PreparedDataset) -> None:
     indices, view_seeds = np.arange(40), words(40, 1)
     view = Augmentation(**{name: getattr(STROKES, name) for name in VIEW})
-    expected, lengths = gather(dataset, indices, view_seeds, None, STROKES, 100, "pos5")
+    expected, lengths = augmented_points(dataset, indices, view_seeds, None, STROKES, 100, "pos5")
     for change, stroke_seeds in ((view, None), (view, words(40, 2)), (view, words(40, 3))):
-        points, own = gather(dataset, indices, view_seeds, stroke_seeds, change, 100, "pos5")
+        points, own = augmented_points(dataset, indices, view_seeds, stroke_seeds, change, 100, "pos5")
         assert np.array_equal(own, lengths) and np.array_equal(points, expected)
 
 
 def test_the_way_of_drawing_does_not_depend_on_the_seeds_of_views(dataset: PreparedDataset) -> None:
     indices, stroke_seeds = np.arange(40), words(40, 1)
     change = replace(STROKES, prefix_truncation=0.3, **dict.fromkeys(VIEW, 0.0))
-    one, other = (gather(dataset, indices, words(40, k), stroke_seeds, change, 100, "pos5")[0] for k in (2, 3))
+    one, other = (
+        augmented_points(dataset, indices, words(40, k), stroke_seeds, change, 100, "pos5")[0] for k in (2, 3)
+    )
     assert np.array_equal(one, other)
 
 
 def test_other_seeds_make_another_drawing(dataset: PreparedDataset) -> None:
     indices = np.arange(40)
-    one, other = (gather(dataset, indices, words(40, k), None, STROKES, 100, "pos5")[0] for k in (2, 3))
+    one, other = (augmented_points(dataset, indices, words(40, k), None, STROKES, 100, "pos5")[0] for k in (2, 3))
     n = min(one.shape[1], other.shape[1])
     assert (np.abs(one[:, :n] - other[:, :n]).max(axis=(1, 2)) > 1e-3).all()
 
@@ -182,7 +183,6 @@ def test_neighbours_are_changed_independently() -> None:
 # --- each change alone: of shape
 
 
-@settings(deadline=None)
 @given(strokes=any_strokes, seed=any_seed)
 def test_mirrored_is_left_for_right(strokes: Strokes, seed: int) -> None:
     mirrored = [np.column_stack([255 - stroke[:, 0], stroke[:, 1]]) for stroke in strokes]
@@ -283,7 +283,6 @@ def test_jitter_moves_each_point_a_little(seed: int) -> None:
     assert len(np.unique(new, axis=0)) == 40
 
 
-@settings(deadline=None)
 @given(strokes=any_strokes, part=st.floats(0, 1), seed=any_seed)
 def test_only_points_inside_strokes_are_left_out(strokes: Strokes, part: float, seed: int) -> None:
     new = placed(changed([DIAGONAL, *strokes], seed, drop_points=part))
@@ -309,18 +308,16 @@ def mixed(strokes: Strokes, other: Strokes, seed: int) -> list[Any]:
     """The places of a drawing that is mixed with another one, stroke by stroke."""
     data, own = memory(strokes, other), np.array([seed], np.uint64)
     candidates = mixup_candidates(data, np.array([1]), np.array([0]))
-    points, _ = gather(data, np.array([0]), own, None, Augmentation(mixup=1.0), 1000, "pos5", candidates)
+    points, _ = augmented_points(data, np.array([0]), own, None, Augmentation(mixup=1.0), 1000, "pos5", candidates)
     return placed(points[0])
 
 
-@settings(deadline=None)
 @given(stroke=hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.just(2))), seed=any_seed)
 def test_mixed_with_itself_a_drawing_stays(stroke: NDArray[np.uint8], seed: int) -> None:
     assert near(mixed([stroke], [stroke], seed)[0], places([stroke])[0])
     assert near(np.concatenate(mixed(HOUSE, HOUSE, seed)), np.concatenate(places(HOUSE)))
 
 
-@settings(deadline=None)
 @given(one=any_strokes, other=any_strokes, seed=any_seed)
 def test_mixup_keeps_how_many_strokes_and_points_there_are(one: Strokes, other: Strokes, seed: int) -> None:
     new = mixed(one, other, seed)
@@ -373,7 +370,7 @@ def test_the_most_similar_of_four_is_the_one_to_mix_with() -> None:
     near_ones = 0
     for seed in range(500):
         own = np.array([seed * 7919], np.uint64)
-        points, _ = gather(data, np.array([0]), own, None, Augmentation(mixup=1.0), 1000, "pos5", candidates)
+        points, _ = augmented_points(data, np.array([0]), own, None, Augmentation(mixup=1.0), 1000, "pos5", candidates)
         near_ones += bool(np.abs(np.concatenate(placed(points[0])) - same).max() < 0.04)
     assert near_ones / 500 == pytest.approx(1 - 0.75**4, abs=0.07)
 
@@ -382,7 +379,7 @@ def test_of_few_kin_a_drawing_may_find_itself_alone() -> None:
     data = memory([SQUARE, BEND], HOUSE)
     candidates = mixup_candidates(data, np.array([0]), np.array([0]))
     own = np.array([7], np.uint64)
-    points, _ = gather(data, np.array([0]), own, None, Augmentation(mixup=1.0), 1000, "pos5", candidates)
+    points, _ = augmented_points(data, np.array([0]), own, None, Augmentation(mixup=1.0), 1000, "pos5", candidates)
     assert near(np.concatenate(placed(points[0])), np.concatenate(places([SQUARE, BEND])))
 
 
@@ -400,7 +397,7 @@ def test_so_many_are_mixed() -> None:
     often = 0
     for seed in range(500):
         own = np.array([seed * 7919], np.uint64)
-        points, _ = gather(data, np.array([0]), own, None, Augmentation(mixup=0.3), 1000, "pos5", candidates)
+        points, _ = augmented_points(data, np.array([0]), own, None, Augmentation(mixup=0.3), 1000, "pos5", candidates)
         often += not near(np.concatenate(placed(points[0])), np.concatenate(same))
     assert often / 500 == pytest.approx(0.3, abs=0.07)
 
@@ -416,8 +413,8 @@ def test_mixup_candidates_are_drawings_of_ones_own_class_and_for_unknown_classes
 
 def test_without_candidates_there_is_no_mixup(dataset: PreparedDataset) -> None:
     indices, own = np.arange(40), words(40, 1)
-    plain = gather(dataset, indices, own, None, Augmentation(), 100, "pos5")[0]
-    assert np.array_equal(gather(dataset, indices, own, None, Augmentation(mixup=1.0), 100, "pos5")[0], plain)
+    plain = augmented_points(dataset, indices, own, None, Augmentation(), 100, "pos5")[0]
+    assert np.array_equal(augmented_points(dataset, indices, own, None, Augmentation(mixup=1.0), 100, "pos5")[0], plain)
 
 
 # --- each change alone: of strokes
@@ -455,7 +452,6 @@ def test_backwards_turns_some_strokes_round_in_place() -> None:
     assert turned / 300 == pytest.approx(0.5, abs=0.1)
 
 
-@settings(deadline=None)
 @given(strokes=any_strokes, seed=any_seed)
 def test_one_stroke_is_left_out_of_three_or_more(strokes: Strokes, seed: int) -> None:
     new = changed(strokes, seed, drop_stroke=1.0)
@@ -473,7 +469,6 @@ def test_every_stroke_may_be_the_one_left_out() -> None:
     assert [sum(near(points, each) for points in drawn) > 0 for each in without] == [True] * 4
 
 
-@settings(deadline=None)
 @given(strokes=any_strokes, part=st.floats(0, 1), seed=any_seed)
 def test_midpoints_are_between_two_points_and_at_most_one_there(strokes: Strokes, part: float, seed: int) -> None:
     new = placed(changed(strokes, seed, midpoints=part))
@@ -494,7 +489,6 @@ def test_midpoints_are_as_many_as_asked() -> None:
     assert np.mean(added) == pytest.approx(100, rel=0.15)
 
 
-@settings(deadline=None)
 @given(strokes=any_strokes, seed=any_seed)
 def test_lifted_strokes_go_on_where_the_pen_was_lifted(strokes: Strokes, seed: int) -> None:
     new = placed(changed(strokes, seed, lift=1.0))
@@ -530,7 +524,6 @@ def test_retraced_strokes_come_once_more_and_nearly_where_they_were() -> None:
     assert np.mean(again) == pytest.approx(0.5, abs=0.07)
 
 
-@settings(deadline=None)
 @given(strokes=any_strokes, seed=any_seed)
 def test_unfinished_is_the_first_points(strokes: Strokes, seed: int) -> None:
     new = changed(strokes, seed, prefix_truncation=1.0)

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -33,7 +33,6 @@ def padding(batches: Batches, n_points: NDArray[np.int32]) -> float:
     return steps / sum(int(n_points[batch].sum()) for batch in batches)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 400), unique=True, max_size=200), st.integers(1, 50), st.integers(0, 9), st.integers(1, 5)
 )
@@ -118,7 +117,6 @@ def test_similar_lengths_take_little_padding() -> None:
     assert sorted_ <= pooled < 1.15 < 3 < at_random
 
 
-@settings(deadline=None)
 @given(
     labels=st.lists(st.integers(0, 5), min_size=1, max_size=120),
     balance=st.floats(0, 1),

@@ -9,13 +9,13 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from quickstroke.config.model import Preprocessing
-from quickstroke.data.batches import gather
+from quickstroke.data.batches import batch_of
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.memory import MemoryDataset
 from quickstroke.data.points import n_channels, n_rows, to_points
@@ -74,7 +74,6 @@ for_both = pytest.mark.parametrize("preprocessing", PREPROCESSINGS)
 
 
 @for_both
-@settings(deadline=None)
 @given(strokes=drawings_of, max_padding=st.integers(0, 120))
 @example(strokes=[np.array([[5, 5]], np.uint8)], max_padding=100)
 @example(strokes=[np.array([[5, 5]], np.uint8)] * 3, max_padding=100)
@@ -91,7 +90,6 @@ def test_points_are_those_of_the_definition(preprocessing: Preprocessing, stroke
     np.testing.assert_allclose(points, expected, rtol=0, atol=2e-7)
 
 
-@settings(deadline=None)
 @given(drawings_of)
 def test_places_are_within_half_a_side_and_differences_lead_from_one_to_the_next(strokes: Strokes) -> None:
     points = to_points(strokes, 1000, "pos5").astype(np.float64)
@@ -107,7 +105,6 @@ def test_only_places_keep_the_aspect_ratio(preprocessing: Preprocessing, same: b
 
 
 @for_both
-@settings(deadline=None)
 @given(
     items=st.lists(st.tuples(st.integers(0, 2), drawings_of), min_size=1, max_size=7),
     data=st.data(),
@@ -118,7 +115,7 @@ def test_gathered_points_are_those_of_the_definition(
 ) -> None:
     memory = MemoryDataset(("a", "b", "c"), items)
     order = np.array(data.draw(st.lists(st.integers(0, len(items) - 1), min_size=1, max_size=9)), np.int64)
-    batch = gather(memory, order, np.array([5, -1, 0]), max_padding, preprocessing)
+    batch = batch_of(memory, order, np.array([5, -1, 0]), max_padding, preprocessing)
     rows = [plainly(items[i][1], max_padding, preprocessing) for i in order]
     longest = max(map(len, rows))
     assert batch.points.dtype == np.float32
@@ -132,19 +129,18 @@ def test_gathered_points_are_those_of_the_definition(
 
 
 @for_both
-@settings(deadline=None)
 @given(strokes=drawings_of)
 def test_gathering_and_one_drawing_agree_to_the_last_bit(preprocessing: Preprocessing, strokes: Strokes) -> None:
     before = [np.array([[1, 2]] * 3, np.uint8)]  # the pen bits do not begin at a byte
     memory = MemoryDataset(("a",), [(0, before), (0, strokes)])
-    batch = gather(memory, np.array([1]), np.zeros(1, np.int64), 100, preprocessing)
+    batch = batch_of(memory, np.array([1]), np.zeros(1, np.int64), 100, preprocessing)
     assert np.array_equal(batch.points[0], to_points(strokes, 100, preprocessing))
 
 
 def test_gathering_reads_a_prepared_dataset(dataset: PreparedDataset, binary_folder: Path) -> None:
     drawings = [drawing for word in dataset.classes for drawing in read_file(binary_folder / f"{word}.bin")]
     order = np.random.default_rng(3).permutation(len(dataset))
-    batch = gather(dataset, order, np.arange(3), 100)
+    batch = batch_of(dataset, order, np.arange(3), 100)
     for points, length, label, i in zip(*batch, order, strict=True):
         assert np.array_equal(points[:length], to_points(list(drawings[i].strokes)))
         assert not points[length:].any()
@@ -153,7 +149,7 @@ def test_gathering_reads_a_prepared_dataset(dataset: PreparedDataset, binary_fol
 
 @for_both
 def test_no_drawing_is_an_empty_batch(preprocessing: Preprocessing, dataset: PreparedDataset) -> None:
-    batch = gather(dataset, np.empty(0, np.int64), np.arange(3), 100, preprocessing)
+    batch = batch_of(dataset, np.empty(0, np.int64), np.arange(3), 100, preprocessing)
     assert batch.points.shape == (0, 0, n_channels(preprocessing))
     assert len(batch.lengths) == len(batch.labels) == 0
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quickstroke.drawings.categories import (
@@ -62,7 +62,6 @@ def test_official_words_are_found_from_underscores_and_any_case() -> None:
     assert tuple(canonical_word(word.replace(" ", "_").upper()) for word in CATEGORIES) == CATEGORIES
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_canonical_word_is_canonical(text: str) -> None:
     word = canonical_word(text)

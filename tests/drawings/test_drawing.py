@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -38,14 +38,12 @@ def as_lists(strokes: object) -> list[object]:
     return [stroke.tolist() for stroke in strokes]  # type: ignore[attr-defined]
 
 
-@settings(deadline=None)
 @given(strokes_of)
 def test_points_are_cut_into_the_strokes_they_came_from(strokes: Strokes) -> None:
     block = block_of("cat", [strokes])
     assert as_lists(split_strokes(block.points, block.pen_up)) == as_lists(strokes)
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(strokes_of, max_size=4), max_size=4))
 def test_blocks_one_after_the_other_are_one_block(parts: list[list[Strokes]]) -> None:
     blocks = [block_of("cat", drawings, 100 * i) for i, drawings in enumerate(parts)]

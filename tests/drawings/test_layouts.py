@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import quickstroke as qs
@@ -34,9 +34,6 @@ EITHER = [(rows, numbers) for rows in (2, 3) for numbers in (2, 3)]
 POINTS = [(1, 2), (1, 3), (4, 2), (4, 3), (99, 2)]
 COLUMNS = [(2, 1), (3, 1), (2, 4), (3, 4), (2, 99)]
 NEITHER = [(1, 1), (1, 4), (4, 1), (4, 4), (5, 9)]
-
-# The same cases each time.
-bounded = settings(derandomize=True, database=None, deadline=None, max_examples=60)
 
 
 class Sum:
@@ -180,7 +177,6 @@ def test_python_takes_googles_columns(form: Any, simplified: bool, recognizer: R
         assert is_same(simplify([form(stroke) for stroke in strokes]), simplify(points))
 
 
-@bounded
 @given(points_of(least=4), st.booleans())
 def test_points_and_columns_have_the_same_guesses(recognizer: Recognizer, points: Strokes, simplified: bool) -> None:
     one = recognizer.predict(points, simplified=simplified)
@@ -189,7 +185,6 @@ def test_points_and_columns_have_the_same_guesses(recognizer: Recognizer, points
     assert recognizer.predict_many([points, transposed(points)], simplified=simplified) == [one, other]
 
 
-@bounded
 @given(points_of())
 def test_a_layout_that_is_said_gives_the_same_for_any_drawing(recognizer: Recognizer, points: Strokes) -> None:
     one = recognizer.predict(points, layout="points")
@@ -279,7 +274,6 @@ def said(drawing: Drawing) -> tuple[Any, ...]:
     return drawing.is_simplified, [stroke.tolist() for stroke in drawing.strokes], times, drawing.word, drawing.key_id
 
 
-@bounded
 @given(points_of(), st.sampled_from(["auto", "points"]))
 def test_files_read_the_same_drawing_of_points_and_of_columns(points: Strokes, layout: str) -> None:
     expected = ndjson.parse_line(line_of(transposed(points)), "columns")

@@ -129,7 +129,7 @@ def test_bitmaps_are_nearly_those_of_cairo():
     assert np.mean(np.array(differences) <= 8) > 0.99
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 6), st.just(2))))
 def test_a_pixel_is_as_white_as_the_line_covers_it(stroke):
     points = (stroke + (256 - stroke.max(axis=0).astype(float)) / 2 + 24) * SCALE
@@ -256,7 +256,6 @@ def test_a_sheet_has_a_card_and_a_caption_for_each_drawing():
         assert y + SIZE < float(text.attrib["y"]) < y + height
 
 
-@settings(deadline=None)
 @given(
     text=st.text(st.sampled_from("iW \u0301…é"), max_size=40),
     width=st.floats(0, 60),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -149,13 +149,11 @@ def test_extreme_units(unit: float) -> None:
     assert as_lists(simplify(strokes)) == [[[0, 0], [0, 255], [255, 255]], [[255, 0], [255, 0]]]
 
 
-@settings(deadline=None)
 @given(drawings(whole) | drawings(any_finite))
 def test_equals_the_recipe_in_memory(strokes: Strokes) -> None:
     assert as_lists(simplify(strokes)) == plainly_simplified(strokes)
 
 
-@settings(deadline=None)
 @given(drawings(st.floats(allow_nan=False, allow_infinity=False)))
 @example([np.array([(1.7976931348623157e308, 0.0)]), np.array([(-1.7976931348623157e308, 1.0)])])
 def test_what_holds_of_every_drawing(strokes: Strokes) -> None:
@@ -171,7 +169,6 @@ def test_what_holds_of_every_drawing(strokes: Strokes) -> None:
         assert np.abs(after[[0, -1]] - ends).max() <= 0.5 + 1e-9
 
 
-@settings(deadline=None)
 @given(
     drawings(whole),
     st.integers(-1000, 1000),
@@ -192,7 +189,6 @@ def test_a_line_between_opposite_corners_reaches_0_and_255(strokes: Strokes) -> 
     assert simplified.max() == (255 if np.ptp(points, axis=0).max() > 0 else 0)
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.tuples(*[st.integers(0, 255)] * 2), min_size=2, max_size=2), max_size=5))
 def test_straight_strokes_in_the_full_square_stay(strokes: list[list[tuple[int, int]]]) -> None:
     strokes = [[(0, 0), (255, 255)], *strokes]

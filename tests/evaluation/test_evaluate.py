@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quickstroke.artifacts.loading import load_model
@@ -91,7 +91,7 @@ def direct_logits(model, data, indices):
     with torch.no_grad():
         for index in indices:
             config = model.config
-            batch = batches.gather(data, np.array([index]), identity(data), config.max_padding, config.preprocessing)
+            batch = batches.batch_of(data, np.array([index]), identity(data), config.max_padding, config.preprocessing)
             rows.append(model(torch.from_numpy(batch.points), torch.from_numpy(batch.lengths)).double())
     return torch.cat(rows)
 
@@ -173,7 +173,6 @@ def one_drawing_a_class(n_classes):
     return MemoryDataset(tuple(map(str, range(n_classes))), [(i, [stroke]) for i in range(n_classes)])
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(-2, 2), min_size=1, max_size=6))
 def test_among_equal_logits_the_lower_index_comes_first(logits):
     """Every class gets a rank of its own, so that no top-k counts more than k classes."""
@@ -243,7 +242,6 @@ def scored(probability, is_right):
     return Evaluation(("a", "b"), np.arange(len(ranks)), labels, ranks, np.array(probability), ranks, losses)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60))
 def test_calibration_error_is_its_definition(pairs):
     """The mean over 15 bins of |accuracy - mean probability|, each bin counting as often as it has drawings."""
@@ -403,7 +401,7 @@ def calibrated():
     rng = np.random.default_rng(6)
     strokes = [[rng.integers(0, 256, (5, 2)).astype(np.uint8)] for _ in range(4000)]
     data = MemoryDataset(("a", "b", "c"), [(0, drawing) for drawing in strokes])
-    batch = batches.gather(data, whole(data), identity(data), 100)
+    batch = batches.batch_of(data, whole(data), identity(data), 100)
     model = small("simple_lay1_sz8")
     with torch.no_grad():
         logits = model(torch.from_numpy(batch.points), torch.from_numpy(batch.lengths)).double()
@@ -463,7 +461,7 @@ def test_a_model_that_is_always_right_is_not_made_sure_of_it():
     strokes = [[rng.integers(0, 256, (5, 2)).astype(np.uint8)] for _ in range(200)]
     data = MemoryDataset(("a", "b"), [(0, drawing) for drawing in strokes])
     model = small("simple_lay1_sz8", n_classes=2)
-    batch = batches.gather(data, whole(data), identity(data), 100)
+    batch = batches.batch_of(data, whole(data), identity(data), 100)
     with torch.no_grad():
         said = model(torch.from_numpy(batch.points), torch.from_numpy(batch.lengths))
         model.linear.bias[1] += (said[:, 0] - said[:, 1]).sort().values[99:101].mean()
@@ -597,7 +595,7 @@ def test_the_protocol_2020_is_training_mode_over_sorted_batches(dataset, reading
     losses, predicted = [], []
     for begin in range(0, 180, 50):  # the dataset lies in the order of labels, then files
         part = np.arange(begin, min(begin + 50, 180))
-        batch = batches.gather(dataset, part, identity(dataset), 100)
+        batch = batches.batch_of(dataset, part, identity(dataset), 100)
         with torch.no_grad():
             logits = model(torch.from_numpy(batch.points), torch.from_numpy(batch.lengths)).double()
         losses.append(F.cross_entropy(logits, torch.from_numpy(batch.labels), reduction="sum").item())
@@ -616,7 +614,7 @@ def test_the_model_is_as_it_was(dataset, protocol, training):
     assert all(module.training is training for module in model.modules())
     assert not any(buffer.is_inference() for buffer in model.buffers())
     model.train()
-    batch = batches.gather(dataset, np.arange(8), identity(dataset), 100)
+    batch = batches.batch_of(dataset, np.arange(8), identity(dataset), 100)
     F.cross_entropy(
         model(torch.from_numpy(batch.points), torch.from_numpy(batch.lengths)), torch.from_numpy(batch.labels)
     ).backward()
@@ -688,7 +686,7 @@ def test_reestimated_statistics_are_those_of_all_rows(dataset, reading, monkeypa
     before = {key: value.clone() for key, value in model.named_parameters()}
     indices = np.random.default_rng(4).permutation(len(dataset))[:90]
     reestimate_batchnorm(model, dataset, indices)
-    batch = batches.gather(dataset, indices, identity(dataset), 100)
+    batch = batches.batch_of(dataset, indices, identity(dataset), 100)
     if reading == "padded":
         rows = np.zeros((90, 100, 3))
         rows[:, : batch.points.shape[1]] = batch.points
@@ -704,7 +702,7 @@ def test_reestimated_statistics_are_those_of_all_rows(dataset, reading, monkeypa
 def test_reestimated_statistics_are_what_training_mode_would_use(dataset, reading):
     """In evaluation mode with them, one batch of everything is normalised as in training mode."""
     model = small(reading=reading)
-    batch = batches.gather(dataset, whole(dataset), identity(dataset), 100)
+    batch = batches.batch_of(dataset, whole(dataset), identity(dataset), 100)
     arrays = torch.from_numpy(batch.points), torch.from_numpy(batch.lengths)
     with torch.no_grad():
         expected = small(reading=reading).train()(*arrays)
@@ -715,7 +713,7 @@ def test_reestimated_statistics_are_what_training_mode_would_use(dataset, readin
 def test_rows_beyond_max_padding_do_not_count(dataset):
     model = StrokeClassifier(replace(small().config, max_padding=6))
     reestimate_batchnorm(model, dataset, whole(dataset))
-    batch = batches.gather(dataset, whole(dataset), identity(dataset), 6)
+    batch = batches.batch_of(dataset, whole(dataset), identity(dataset), 6)
     rows = np.concatenate([p[:n] for p, n in zip(batch.points, batch.lengths, strict=True)])
     assert batch.lengths.max() == 6
     np.testing.assert_allclose(model.bn.running_mean, rows.mean(axis=0, dtype=np.float64), rtol=1e-6)

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from small_models import CLASSES, POOLED, random_model, random_points
 
@@ -92,7 +92,6 @@ def test_a_batch_of_mixed_lengths(publish, name, reading):
         assert np.ptp(probabilities, axis=0).min() > 0.01
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     config=shapes(),
     seed=st.integers(0, 99),
@@ -307,7 +306,7 @@ def test_real_weights_on_real_drawings(shared, name, reading):
     data, _ = from_drawings(drawings, SEED_CATEGORIES)
     everything, label_map = np.arange(len(data)), np.arange(100)
     for rows in batches.by_length(everything, data.n_points, 64):
-        batch = batches.gather(data, rows, label_map, config.max_padding)
+        batch = batches.batch_of(data, rows, label_map, config.max_padding)
         expected = loaded.probabilities(batch.points, batch.lengths)
         found = exported.model.probabilities(batch.points, batch.lengths)
         close(found, expected)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from small_models import CLASSES, random_model
@@ -156,7 +156,6 @@ def test_pytorch_does_not_load_it(path):
 # --- damage
 
 
-@settings(deadline=None, max_examples=40)
 @given(position=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_any_flipped_bit_is_noticed(exported, tmp_path_factory, position, bit):
     data = bytearray(exported[0])
@@ -214,7 +213,6 @@ def test_a_message_that_is_none(path):
         refused(path, "not an ONNX model of `quickstroke export`: ")
 
 
-@settings(deadline=None, max_examples=60)
 @given(body=st.binary(max_size=60))
 def test_any_message_is_refused(tmp_path_factory, body):
     path = tmp_path_factory.mktemp("any") / "model.onnx"
@@ -222,7 +220,6 @@ def test_any_message_is_refused(tmp_path_factory, body):
     refused(path, "not an ONNX model|damaged card")
 
 
-@settings(deadline=None, max_examples=60)
 @given(position=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_under_a_right_hash_never_crashes(exported, tmp_path_factory, position, bit):
     body = bytearray(exported[0][: -len(onnx_model._HASH_HEAD) - 64])

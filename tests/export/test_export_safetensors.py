@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -97,7 +97,6 @@ def test_classes_may_be_said_again_but_not_otherwise(path):
         load_model(path, CLASSES[::-1])
 
 
-@settings(deadline=None, max_examples=60)
 @given(position=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_no_flipped_bit_changes_the_model(tmp_path_factory, position, bit):
     """It is noticed, or it hit a byte that says nothing, such as the space that fills the header."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -131,7 +131,6 @@ def test_compressed_file_says_the_same_and_is_written_to_the_same_bytes(shared: 
     assert gzip.decompress((tmp_path / "again.bin.gz").read_bytes()) == source.read_bytes()
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.lists(drawings(), max_size=5))
 def test_any_drawing_is_read_as_it_was_written(folder: Path, items: list[Drawing]) -> None:
     path = folder / "a_word.bin"
@@ -230,7 +229,6 @@ def test_impossible_record_is_refused_with_its_place(
     assert reason in error.reason
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 @example(b"\xff" * 100)
 def test_any_bytes_are_drawings_or_refused(folder: Path, content: bytes) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quickstroke.drawings.drawing import Drawing
@@ -85,7 +85,6 @@ def test_row_says_all_of_a_drawing(tmp_path: Path) -> None:
     assert list(map(said, read_file(save(tmp_path, table(ROW, ROW))))) == [EXPECTED, EXPECTED]
 
 
-@settings(deadline=None)
 @given(st.permutations([*COLUMNS, "", "more"]))
 def test_columns_come_in_any_order_and_with_others(folder: Path, columns: list[str]) -> None:
     row = {**ROW, "": "0", "more": '"x,\ny"'}
@@ -276,7 +275,6 @@ def test_no_row_takes_much_more_memory_than_it_has_bytes(
     assert is_small(lambda: list(read_file(path)), path.stat().st_size)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet='",\n\r[]{}0123.eNaDE \ufeffé\0', max_size=80))
 def test_any_text_under_the_header_is_drawings_or_refused(folder: Path, text: str) -> None:
     path = save(folder, table(ROW) + text)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -160,7 +160,6 @@ def test_real_drawings_are_the_same_in_both_formats(shared: Path) -> None:
     assert n >= 50
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.lists(drawings(), max_size=4))
 def test_any_drawing_is_read_as_it_was_written(folder: Path, items: list[Drawing]) -> None:
     path = folder / "any.ndjson"
@@ -464,7 +463,6 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["word", "countrycode", "recognized", "key_id", "timestamp", "drawing"]), json_values)
 def test_any_json_is_a_drawing_or_refused(key: str, value: object) -> None:
     try:

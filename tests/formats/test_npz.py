@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -95,7 +95,6 @@ def test_one_row_is_one_line(tmp_path: Path) -> None:
     assert as_lists(save(tmp_path, train=[np.array([[-3, 4, 1]], np.int16)])) == [[[[3, 0], [0, 4]]]]
 
 
-@settings(deadline=None)
 @given(
     st.lists(hnp.arrays(np.uint8, st.tuples(st.integers(1, 6), st.just(2))), min_size=1, max_size=5).filter(
         lambda strokes: len(strokes[0]) > 1
@@ -393,7 +392,6 @@ def test_flipped_byte_changes_no_drawing_unseen(write: Any, step: int, tmp_path:
     assert n_refused > len(whole) // step // 3
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_damaged_pickle_is_drawings_or_refused(folder: Path, data: st.DataObject) -> None:
     pickled = bytearray(python_2_pickle([ROWS, ROWS[:2]]))

@@ -286,7 +286,7 @@ def test_many_at_once_are_as_one_by_one(recognizer, monkeypatch):
     assert len(recognizer.predict_many(many, top=2)[3]) == 2
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     st.lists(
         st.lists(

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -47,7 +47,6 @@ def relative_error(value: Tensor, expected: Tensor) -> float:
     return float(((value - expected).norm() / expected.norm().clamp(min=0.01)).detach())
 
 
-@settings(deadline=None, max_examples=80)
 @given(
     lengths=some_lengths,
     n_channels=st.integers(1, 20),
@@ -132,7 +131,6 @@ def test_what_is_not_finite_shows_in_its_own_drawing_alone() -> None:
     assert out[: starts[1]].isnan().any() and out[starts[1] :].isfinite().all()
 
 
-@settings(deadline=None)
 @given(lengths=some_lengths, n_parts=st.integers(1, 12))
 def test_shares_are_all_drawings_once_in_order(lengths: list[int], n_parts: int) -> None:
     shares = lstm.shares(starts_of(lengths), n_parts)

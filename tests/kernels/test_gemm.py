@@ -28,7 +28,6 @@ def matrix(n_rows: int, n_columns: int, kind: torch.dtype) -> tuple[NDArray[np.f
 
 @ways
 @kinds
-@settings(deadline=None, max_examples=60)
 @given(sizes=sizes, adds=st.booleans(), seed=st.integers(0, 1000))
 def test_products(way: str, kind: torch.dtype, sizes: tuple[int, int, int], adds: bool, seed: int) -> None:
     pack, multiply, _ = WAYS[way]
@@ -44,7 +43,6 @@ def test_products(way: str, kind: torch.dtype, sizes: tuple[int, int, int], adds
 
 @ways
 @kinds
-@settings(deadline=None, max_examples=60)
 @given(
     n_steps=st.integers(1, 3) | st.integers(500, 600),
     n_rows=st.integers(1, 40),
@@ -89,7 +87,7 @@ def test_what_is_not_finite_is_seen(kind: torch.dtype) -> None:
     assert np.isinf(out[4]).all() and np.isfinite(np.delete(out, 4, axis=0)).all()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(sizes=sizes)
 def test_bfloat16_is_widened_where_the_processor_cannot_multiply_it(sizes: tuple[int, int, int]) -> None:
     """By the code that such a processor runs, after the step that all of them share."""

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -42,7 +42,6 @@ def relative_error(value: Tensor, expected: Tensor) -> float:
     return float((value - expected).norm() / expected.norm().clamp(min=1e-30))
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     lengths=some_lengths,
     n_columns=st.integers(1, 40),
@@ -119,7 +118,6 @@ def test_what_is_not_finite_shows_in_its_own_drawing_alone() -> None:
     assert torch.isnan(out[1]).any()
 
 
-@settings(deadline=None)
 @given(lengths=some_lengths, n_parts=st.integers(1, 4))
 def test_swap_turns_each_drawing_round(lengths: list[int], n_parts: int) -> None:
     packing = pack(torch.tensor(lengths), max(lengths), n_parts)
@@ -128,7 +126,6 @@ def test_swap_turns_each_drawing_round(lengths: list[int], n_parts: int) -> None
     assert swapped.tolist() == (torch.tensor(lengths)[packing.drawing] - 1 - step).tolist()
 
 
-@settings(deadline=None)
 @given(lengths=some_lengths, n_parts=st.integers(1, 4))
 def test_swap_is_its_own_inverse_and_its_gradient_swaps_back(lengths: list[int], n_parts: int) -> None:
     x, _, packing = problem(lengths, 3, n_parts)

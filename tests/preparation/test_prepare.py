@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pytest
 
+from quickstroke.cli import main
 from quickstroke.data import dataset
 from quickstroke.data.splits import FractionSplit, PositionSplit
 from quickstroke.drawings.drawing import Drawing
@@ -409,19 +410,18 @@ print(peak() - before)
 # --- from the command line
 
 
-def test_the_command_says_what_it_goes_on_with(begun: Path, mixed: Path) -> None:
+def test_the_command_says_what_it_goes_on_with(begun: Path, mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     counts = ("--n-train", "15", "--n-val", "5", "--n-test", "4", "--n-test-reserved", "6")
-    command = [sys.executable, "-m", "quickstroke", "prepare", str(mixed), "--into", str(begun), *counts]
-    refused = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert refused.returncode == 2
-    assert refused.stderr.count("\n") == 1 and "give --resume to go on with it, or remove" in refused.stderr
-    resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
-    assert resumed.returncode == 0
-    assert resumed.stderr.startswith("resuming at class 2")
+    command = ["prepare", str(mixed), "--into", str(begun), *counts]
+    assert main(command) == 2
+    refused = capsys.readouterr().err
+    assert refused.count("\n") == 1 and "give --resume to go on with it, or remove" in refused
+    assert main([*command, "--resume"]) == 0
+    assert capsys.readouterr().err.startswith("resuming at class 2")
 
 
-def test_the_option_that_added_to_a_dataset_is_told_to_be_gone(mixed: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "quickstroke", "prepare", str(mixed), "--into", str(tmp_path / "out"), "--add"]
-    refused = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert refused.stderr == "quickstroke prepare: --add: is gone; prepare all sources anew\n"
+def test_the_option_that_added_to_a_dataset_is_told_to_be_gone(
+    mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["prepare", str(mixed), "--into", str(tmp_path / "out"), "--add"]) == 2
+    assert capsys.readouterr() == ("", "quickstroke prepare: --add: is gone; prepare all sources anew\n")

@@ -27,6 +27,7 @@ from quickstroke.reports import results as results_module
 from quickstroke.reports.document_config import ClassSlice
 from quickstroke.reports.documents import read_document
 from quickstroke.training.loop import train
+from quickstroke.utils.files import write_text
 
 pytest.importorskip("matplotlib")
 
@@ -48,6 +49,18 @@ def edit_json(path, change):
     values = json.loads(path.read_text())
     change(values)
     path.write_text(json.dumps(values))
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing is most of a report's time: only `written` draws, and tests that ask for `pictures`."""
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr(report, "write_picture", lambda path, draw: write_text(path, ""))
+
+
+@pytest.fixture
+def pictures() -> None:
+    """Asked for by tests whose reports have real pictures."""
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +265,7 @@ def test_one_source_and_one_dataset_need_no_list(run, dataset, tmp_path):
     assert result.source == run
 
 
-def test_the_same_input_gives_the_same_bytes(run, seed_run, tmp_path):
+def test_the_same_input_gives_the_same_bytes(run, seed_run, tmp_path, pictures):
     def files():
         report.write_report([run, seed_run], tmp_path / "results.md")
         return {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from urllib.parse import urlsplit
 
 import httpx
@@ -23,6 +24,7 @@ from quickstroke.cli import main
 from quickstroke.serve import app as app_module
 from quickstroke.serve import server as server_module
 from quickstroke.serve.app import create_app, warm_up
+from quickstroke.serve.limits import Limits
 from quickstroke.serve.server import Server, listen, url
 
 ORIGIN = "https://draw.example"
@@ -52,14 +54,18 @@ class Served:
         self.process.communicate()
 
     def connect(self):
-        """A connection whose other side is expected to do something sooner or later."""
-        address = urlsplit(self.url)
-        return socket.create_connection((address.hostname, address.port), timeout=600)
+        return connect(self.url)
 
     def end(self):
         """Exit code, the rest of stdout, and stderr."""
         out, err = self.process.communicate(timeout=600)
         return self.process.returncode, out, err
+
+
+def connect(address):
+    """A connection whose other side is expected to do something sooner or later."""
+    parts = urlsplit(address)
+    return socket.create_connection((parts.hostname, parts.port), timeout=600)
 
 
 @pytest.fixture(scope="module")
@@ -206,8 +212,21 @@ def test_what_is_no_http(served, sent):
         assert is_closed(connection)
 
 
-def test_what_does_not_come_is_not_waited_for(served):
-    """All at once, as each takes the ten seconds that are given to a head or a body."""
+@pytest.fixture
+def impatient(recognizer, monkeypatch):
+    """The address of a server in this process that gives a second to a head or a body, in place of ten."""
+    monkeypatch.setattr(server_module, "HEAD_S", 1.0)
+    server = Server(create_app(recognizer, Limits(body_s=1.0)))
+    with listen("127.0.0.1", 0) as sock:
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve([sock])))
+        thread.start()
+        yield url(sock)
+        server.should_exit = True
+        thread.join()
+
+
+def test_what_does_not_come_is_not_waited_for(impatient):
+    """All at once, as each takes the time that is given to a head or a body."""
     begun = {
         "nothing": b"",
         "half a head": HEAD,
@@ -216,16 +235,16 @@ def test_what_does_not_come_is_not_waited_for(served):
         "a request and half a head": HEAD + content_length(len(BODY)) + b"\r\n" + BODY + HEAD,
     }
     with contextlib.ExitStack() as stack:
-        connections = {name: stack.enter_context(served.connect()) for name in begun}
+        connections = {name: stack.enter_context(connect(impatient)) for name in begun}
         for name, connection in connections.items():
             connection.sendall(begun[name])
         assert read_answer(connections["a request and half a head"])[0] == 200
         for name in ("half a body", "a chunk"):
             status, headers, body = read_answer(connections[name])
             assert (status, headers["connection"]) == (408, "close")
-            assert (body["error"]["code"], body["error"]["limit"]) == ("slow_body", 10)
+            assert (body["error"]["code"], body["error"]["limit"]) == ("slow_body", 1)
         assert all(is_closed(connection) for connection in connections.values())
-    assert httpx.get(f"{served.url}api/v1/healthz").status_code == 200
+    assert httpx.get(f"{impatient}api/v1/healthz").status_code == 200
 
 
 def test_clients_that_leave(served):
@@ -240,14 +259,14 @@ def test_clients_that_leave(served):
 # --- its end
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_request_under_way_is_answered_after_the_signal(model_file, number):
+def test_the_request_under_way_is_answered_after_the_signal(model_file):
+    """SIGTERM; `served` ends by Ctrl-C."""
     with Served(model_file) as served, served.connect() as idle, served.connect() as connection:
         # On a 100 the application has begun with the request.
         connection.sendall(HEAD + content_length(len(BODY)) + b"Expect: 100-continue\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")
         connection.sendall(BODY[:10])
-        served.process.send_signal(number)
+        served.process.send_signal(signal.SIGTERM)
         assert is_closed(idle)
         with pytest.raises(ConnectionRefusedError):  # nobody new
             served.connect()
@@ -300,15 +319,14 @@ def test_the_command_warms_its_model_up_once(model_file, monkeypatch, one_thread
 # --- what it does not start with
 
 
-def test_a_port_that_is_taken(model_file):
+def test_a_port_that_is_taken(model_file, capsys):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        command = [sys.executable, "-m", "quickstroke", "serve", model_file, "--port", port]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == (
+        assert main(["serve", str(model_file), "--port", port]) == 2
+    assert capsys.readouterr() == (
+        "",
         f"quickstroke serve: cannot listen at '127.0.0.1' port {port} (Address already in use); choose another with "
-        "--host or --port, --port 0 takes a free one\n"
+        "--host or --port, --port 0 takes a free one\n",
     )
 
 

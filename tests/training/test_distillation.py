@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -84,7 +84,7 @@ def opened(dataset: PreparedDataset, tmp_path: Path) -> OpenTargets:
 
 def probabilities(loaded: LoadedModel, data: PreparedDataset, indices: NDArray[np.int64]) -> NDArray[np.float64]:
     """What a model says of drawings as they are."""
-    batch = batches.gather(data, indices, np.arange(3), loaded.max_padding, loaded.preprocessing)
+    batch = batches.batch_of(data, indices, np.arange(3), loaded.max_padding, loaded.preprocessing)
     return loaded.probabilities(batch.points, batch.lengths)
 
 
@@ -97,9 +97,6 @@ def no_asking(n: int) -> None:
     pytest.fail("a teacher was asked")
 
 
-# --- targets
-
-
 @st.composite
 def log_probs(draw: st.DrawFn) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
     """Logarithms of probabilities (B, K), and labels (B,), some of them -1."""
@@ -109,7 +106,6 @@ def log_probs(draw: st.DrawFn) -> tuple[NDArray[np.float16], NDArray[np.int64]]:
     return np.log(raw / raw.sum(1, keepdims=True)).astype(np.float16), labels
 
 
-@settings(deadline=None)
 @given(
     taught=log_probs(),
     weight=st.floats(0, 1),
@@ -150,9 +146,6 @@ def test_a_high_temperature_brings_up_what_is_all_but_impossible() -> None:
     log_probs, labels = np.array([[0.0, -18.0, -24.0]], np.float16), np.array([-1])
     target = mix_targets(log_probs, labels, 1.0, 6.0, 0.0)[0].numpy()
     np.testing.assert_allclose(target, np.exp([0, -3, -4]) / np.exp([0, -3, -4]).sum(), rtol=1e-5)
-
-
-# --- what teachers say
 
 
 @pytest.mark.parametrize(
@@ -228,9 +221,6 @@ def test_teachers_may_be_asked_once_about_drawings_as_they_stand(
     # What they answered serves trainings with any augmentation.
     again = opened(some, every, change=FLAT, sees_views=False)
     np.testing.assert_allclose(again.of(0, POOL, no_asking), expected, rtol=5e-3)
-
-
-# --- bitmap teachers
 
 
 @pytest.fixture
@@ -326,7 +316,7 @@ def test_a_view_is_the_augmented_drawings_whatever_goes_together(
     targets = opened(publish(), change=STROKES)
     pool = dataset.indices("train")
     candidates = augmentation.mixup_candidates(dataset, pool, np.arange(3))
-    points, lengths = augmentation.gather(
+    points, lengths = augmentation.augmented_points(
         dataset, pool, seeds_of_views(3, np.arange(120)), None, STROKES, 100, "delta3", candidates
     )
     expected = targets.teachers[0].loaded.probabilities(points, lengths)
@@ -355,9 +345,6 @@ def test_every_drawing_is_asked_about_once(publish: Publish, opened: OpenTargets
     asked: list[int] = []
     opened(publish()).of(0, POOL, asked.append)
     assert sum(asked) == 120
-
-
-# --- files
 
 
 def test_a_view_is_kept_for_every_training_with_the_same_key(publish: Publish, opened: OpenTargets) -> None:
@@ -423,9 +410,6 @@ def test_what_is_interrupted_leaves_no_file(publish: Publish, opened: OpenTarget
     with pytest.raises(Stop):
         targets.of(0, POOL, stop)
     assert not targets.folder.exists()
-
-
-# --- teachers
 
 
 def test_teachers_are_named_for_the_run_and_the_card(publish: Publish, opened: OpenTargets) -> None:

@@ -1,17 +1,15 @@
 """Two processes train as one does, divide the work without a rest, and go on when one of them is lost."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import workers
-from test_loop import assert_same_run
+from small_runs import assert_same_run
 
 from quickstroke.artifacts import environment as environment_module
 from quickstroke.artifacts import runs
@@ -25,12 +23,7 @@ from quickstroke.training.loop import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-WORKERS = Path(workers.__file__)
-
-
-def torchrun(*args, **options):
-    return subprocess.run([*TORCHRUN, *map(str, args)], capture_output=True, text=True, timeout=600, **options)
+TORCHRUN = "torch.distributed.run --standalone --nproc-per-node=2 --max-restarts=1"
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +35,9 @@ def folder(dataset, tmp_path_factory):
         if not (folder / "one" / key).exists():
             model_config, config = workers.config_of(key, folder)
             train(model_config, config, workers.PreparedDataset(folder / "data"), folder / "one" / key)
-    process = torchrun(WORKERS, folder)
+    command = [sys.executable, "-m", *TORCHRUN.split(), workers.__file__, folder]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    (folder / "torchrun.txt").write_text(process.stderr)
     assert process.returncode == 0, process.stderr
     return folder
 
@@ -112,23 +107,20 @@ def test_what_teachers_say_is_written_by_the_first_alone(folder):
 
 
 def test_a_killed_process_is_started_again_and_the_end_is_the_same(folder):
-    process = torchrun("--max-restarts=1", WORKERS, folder, "--killed")
-    assert process.returncode == 0, process.stderr
-    assert "SIGKILL" in process.stderr or "-9" in process.stderr
+    said = (folder / "torchrun.txt").read_text()
+    assert "SIGKILL" in said or "-9" in said
     assert_same_run(folder / "killed", folder / "two" / "with dropout")
 
 
-def test_from_the_command_line_one_process_speaks(folder, tmp_path):
-    args = ["train", "simple_lay1_sz4", "--data", folder / "data", "--n-epochs", "2", "--into", tmp_path / "run"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = torchrun("-m", "quickstroke", *args, env=environment)
-    assert process.returncode == 0, process.stderr
-    assert process.stdout.count("Epoch:") == 2
-    assert process.stdout.count("Training ended") == 1
-    again = torchrun("-m", "quickstroke", *args, env=environment)
-    assert again.returncode == 1
-    assert again.stderr.count("exists already; give --resume") == 1
-    assert "src/quickstroke" not in again.stderr  # the only traceback is torchrun's own
+def test_from_the_command_line_one_process_speaks(folder):
+    first, other = (json.loads((folder / f"by command-{rank}.json").read_text()) for rank in range(2))
+    assert first["code"] == other["code"] == 0, first["err"]
+    assert first["out"].count("Epoch:") == 2 and "Training ended" in first["out"]
+    assert other["out"] == ""
+    first, other = (json.loads((folder / f"padded-{rank}.json").read_text()) for rank in range(2))
+    assert first["code"] == other["code"] == 2
+    assert "exists already; give --resume" in first["err"]
+    assert other["err"] == first["out"] == other["out"] == ""
 
 
 def test_alone_nothing_is_said_to_anybody(monkeypatch):

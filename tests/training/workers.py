@@ -1,10 +1,13 @@
-"""What two processes do together in `test_distributed.py`; torchrun starts it.
+"""What two processes do together in `test_distributed.py`, with the dataset FOLDER/data: `torchrun workers.py FOLDER`.
 
-workers.py FOLDER            trains, evaluates and asks teachers, with the dataset FOLDER/data
-workers.py FOLDER --killed   trains; process 1 is killed in the second epoch, once
+They train, evaluate and ask teachers, and train once more, in which process 1 is killed in the second epoch. torchrun
+starts both again: they go on with that training, and train by the command line. All of it is one program, as to start
+one takes longer than what it does here.
 """
 
+import contextlib
 import dataclasses
+import io
 import json
 import os
 import signal
@@ -15,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from quickstroke.cli import main as quickstroke
 from quickstroke.config.model import ModelConfig
 from quickstroke.config.training import TrainConfig
 from quickstroke.data import augmentation
@@ -66,7 +70,15 @@ def be_killed(folder, data, group):
         loop.train(
             model_config, config, data, folder / "killed", resume=distributed.is_restart(), group=group, watcher=watcher
         )
-    distributed.leave()
+
+
+def by_command(folder, into, rank):
+    """Trains into a folder as the command line does, and writes what this process said."""
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        words = ("train", "simple_lay1_sz4", "--data", folder / "data", "--into", into, "--n-epochs", "2")
+        code = quickstroke([*map(str, words), "--precision", "float32"])
+    told = {"code": code, "out": out.getvalue(), "err": err.getvalue()}
+    (folder / f"{into.name}-{rank}.json").write_text(json.dumps(told))
 
 
 def main():
@@ -74,10 +86,14 @@ def main():
     torch.set_num_threads(1)
     data = PreparedDataset(folder / "data")
     group = distributed.join()
-    if sys.argv[2:] == ["--killed"]:
-        be_killed(folder, data, group)
-        return
     assert (group.size, group.local_rank) == (2, group.rank)
+    if not distributed.is_restart():
+        work_together(folder, data, group)
+    be_killed(folder, data, group)
+    by_command(folder, folder / "by command", group.rank)
+
+
+def work_together(folder, data, group):
     if group.rank:
         # Nobody but the first writes.
         def refuse(*_):
@@ -129,7 +145,7 @@ def main():
     asked = [teacher.of(0, indices).tolist() for _ in range(2)]
     found["log_probs"] = asked[0] == asked[1]
     (folder / f"found-{group.rank}.json").write_text(json.dumps(found))
-    distributed.leave()
+    by_command(folder, folder / "two" / "padded", group.rank)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import pickle
 import pickletools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quickstroke.utils.pickles import check
@@ -16,7 +16,6 @@ values = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(value=values, protocol=st.integers(0, 5), after=st.binary(max_size=5))
 def test_any_pickle_ends_where_it_does(value: object, protocol: int, after: bytes) -> None:
     data = pickle.dumps([value, pickle.HIGHEST_PROTOCOL, OSError], protocol)
@@ -27,7 +26,6 @@ def test_any_pickle_ends_where_it_does(value: object, protocol: int, after: byte
             check(data[:cut])
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_end_as_pickletools_ends_them_or_are_refused(data: bytes) -> None:
     try:

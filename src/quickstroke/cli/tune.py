@@ -202,7 +202,7 @@ def _work(search: "Search") -> bool:
             _show(trial)
             bar.reset(task)
 
-        study.work(search, study.Watcher(_show_start, on_step, on_end, _show_wait, lambda: stop.asked))
+        study.work(search, study.WorkerWatcher(_show_start, on_step, on_end, _show_wait, lambda: stop.asked))
     return stop.asked
 
 
@@ -255,7 +255,7 @@ def _worker(search: "Search", n_threads: int, as_json: bool) -> None:
         def should_stop() -> bool:
             return stop.asked or (parent is not None and not parent.is_alive())
 
-        watcher = study.Watcher(_show_start, on_end=_show, on_wait=_show_wait, should_stop=should_stop)
+        watcher = study.WorkerWatcher(_show_start, on_end=_show, on_wait=_show_wait, should_stop=should_stop)
         try:
             study.work(search, watcher)
         except QuickstrokeError as error:

@@ -169,7 +169,7 @@ def mixup_candidates(data: Drawings, indices: NDArray[np.int64], label_map: NDAr
     return MixupCandidates(indices if is_sorted else indices[np.argsort(labels, kind="stable")], begins, ends)
 
 
-def gather(
+def augmented_points(
     data: Drawings,
     indices: NDArray[np.int64],
     view_seeds: NDArray[np.uint64],

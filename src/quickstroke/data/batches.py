@@ -48,7 +48,7 @@ class Batch(NamedTuple):
     labels: NDArray[np.int64]
 
 
-def gather(
+def batch_of(
     data: Drawings,
     indices: NDArray[np.int64],
     label_map: NDArray[np.int64],
@@ -63,7 +63,7 @@ def gather(
 def points_of(
     data: Drawings, indices: NDArray[np.int64], max_padding: int, preprocessing: Preprocessing = "delta3"
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The points float32 (B, T, C) and lengths int64 (B,) of `gather`."""
+    """The points float32 (B, T, C) and lengths int64 (B,) of `batch_of`."""
     lengths = n_rows(data.n_points[indices], max_padding, preprocessing).astype(np.int64)
     points = np.zeros((len(indices), int(lengths.max(initial=0)), n_channels(preprocessing)), dtype=np.float32)
     fill_points(data.points, data.pen_up, data.offsets, indices, points)

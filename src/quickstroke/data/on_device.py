@@ -33,10 +33,10 @@ class DeviceData:
         self._points, self._pen_up = _copied(data.points, device), _copied(data.pen_up, device)
         self._offsets = torch.from_numpy(np.asarray(data.offsets).astype(np.int64)).to(device)
 
-    def gather(
+    def points_of(
         self, indices: NDArray[np.int64], max_padding: int, preprocessing: Preprocessing
     ) -> tuple[Tensor, Tensor]:
-        """Points float32 (B, T, C) and rows int64 (B,) of the drawings `indices` (B,), as `batches.gather` gives them.
+        """Points float32 (B, T, C) and rows int64 (B,) of drawings `indices` (B,), as `batches.points_of` gives them.
 
         Source of the columns: `points`.
         """

@@ -81,7 +81,8 @@ def evaluate(
             result[place] = values.squeeze(1)
         return len(rows)
 
-    with evaluation_mode(model, protocol, precision), threads_for(model), torch.inference_mode():
+    precision = precision if model.config.reading == "length-aware" else torch.float32
+    with model.evaluating(precision, protocol == "2020"), threads_for(model), torch.inference_mode():
         shares = group.part(order)
         # By the protocol 2020 each batch changes the running statistics, so batches run one after the other.
         for n in threads.each(score, shares, device) if protocol == "standard" else map(score, shares):
@@ -107,7 +108,7 @@ def logits_of(
     """
     config, device = model.config, next(model.parameters()).device
     if device_data:
-        return cast(Tensor, model(*device_data.gather(indices, config.max_padding, config.preprocessing))).double()
+        return cast(Tensor, model(*device_data.points_of(indices, config.max_padding, config.preprocessing))).double()
     points, lengths = batches.points_of(data, indices, config.max_padding, config.preprocessing)
     return cast(Tensor, model(to_device(points, device), to_device(lengths, device))).double()
 
@@ -151,25 +152,3 @@ def evaluate_strokes(
 def figures_of_strokes(part: Evaluation) -> dict[str, dict[str, float]]:
     """What `evaluate_strokes` found, for JSON and cards: top-1 and top-3."""
     return {f"top{k}_of_strokes": {f"{FRACTION_OF_STROKES:g}": part.top(k)} for k in (1, 3)}
-
-
-class evaluation_mode:
-    """Puts a model into the mode that a protocol evaluates in, and back, statistics included."""
-
-    def __init__(self, model: StrokeClassifier, protocol: Protocol, precision: torch.dtype = torch.float32) -> None:
-        self._model, self._protocol, self._precision = model, protocol, precision
-
-    def __enter__(self) -> None:
-        self._was_training = self._model.training
-        self._statistics = [buffer.clone() for buffer in self._model.bn.buffers()]
-        self._group, self._model.bn.group = self._model.bn.group, ALONE
-        self._before, self._model.precision_without_gradient = self._model.precision_without_gradient, self._precision
-        self._model.eval()
-        self._model.bn.train(self._protocol == "2020")
-
-    def __exit__(self, *_: object) -> None:
-        for buffer, saved in zip(self._model.bn.buffers(), self._statistics, strict=True):
-            buffer.copy_(saved)
-        self._model.bn.group = self._group
-        self._model.precision_without_gradient = self._before
-        self._model.train(self._was_training)

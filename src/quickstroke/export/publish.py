@@ -87,7 +87,7 @@ def publish(
         replace: replace another model of the same name.
         default: make it the default model of `into`, the one that `default.txt` there names. Otherwise the default
             stays what it was; where it was so as the only model, it is named now.
-        calibrate: adjust the output layer on the split `val`, as `evaluation.choose_calibration` does it by the metric
+        calibrate: adjust the output layer on the split `val`, as `calibration.choose_calibration` does it by the metric
             that the run selected its epoch by; with fewer than 200 drawings nothing is adjusted.
         data: the run's dataset, where it is no longer where the run found it.
         test_data: another prepared dataset, whose split `test` is scored in place of the run's own.

@@ -13,8 +13,9 @@ and so on, `linear.*`. Parameters are its own too, but for those of readout `poo
                   nothing depends on how far a batch is padded.
 """
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import cast
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Self, cast
 
 import numpy as np
 import torch
@@ -28,33 +29,34 @@ from quickstroke.errors import ConfigError, expect, shown
 from quickstroke.kernels import conv, lstm, pool, raster, threads
 from quickstroke.models.image_branch import ImageReader
 from quickstroke.models.normalization import RowBatchNorm
+from quickstroke.runtime.distributed import ALONE, Group
 
 
 class StrokeClassifier(nn.Module):
     """Logits for the classes of `config`, from points as `points.to_points` gives them.
 
-    Attributes:
-        precision: float32 or bfloat16, of the matrix products where a length-aware model is trained on a CPU, and
-            where a padded one is asked there as a teacher. Whatever else is done is float32.
-        precision_without_gradient: the same, of a length-aware model that is evaluated or asked as a teacher.
+    Args:
+        precision: float32 or bfloat16, of the matrix products where a length-aware model is trained on a CPU. Whatever
+            else is done is float32; for evaluations see `evaluating`.
+        group: the processes over whose batches together batch norm's statistics are taken.
 
     Raises:
         ArgumentTypeError: `config` is no ModelConfig.
         ConfigError: `dropout` is no number from 0 to 1.
     """
 
-    precision = torch.float32
-    precision_without_gradient = torch.float32
-
-    def __init__(self, config: ModelConfig, dropout: float = 0.0) -> None:
+    def __init__(
+        self, config: ModelConfig, dropout: float = 0.0, precision: torch.dtype = torch.float32, group: Group = ALONE
+    ) -> None:
         super().__init__()
         expect(config, ModelConfig, "config", "a ModelConfig")
         if not fits(dropout, float) or not 0 <= dropout <= 1:
             raise ConfigError(f"dropout should be a number from 0 to 1, got {shown(dropout)}")
         self.config = config
+        self._precision, self._precision_without_gradient = precision, torch.float32
         pooled = config.readout == "pool"
         n_channels = points.n_channels(config.preprocessing)
-        self.bn = RowBatchNorm(n_channels)
+        self.bn = RowBatchNorm(n_channels, group)
         self.conv1 = self.conv2 = None
         if config.conv1:
             n_filters, filter_size, stride = (*config.conv1, 1)[:3]
@@ -101,7 +103,7 @@ class StrokeClassifier(nn.Module):
             return points.new_zeros(0, self.config.n_classes) + nothing
         if self.config.reading == "padded":
             x = F.pad(points, (0, 0, 0, self.config.max_padding - points.shape[1]))  # (B, max_padding, 3)
-            if self.precision == torch.bfloat16 and not self.config.bidirectional and not torch.is_grad_enabled():
+            if self._kind == torch.bfloat16 and not self.config.bidirectional and not torch.is_grad_enabled():
                 ends = torch.full((len(x),), x.shape[1] - self.config.receptive_field + 1)
                 last = self._last_packed(x, ends, *self.bn.scale_and_shift(x))  # (B, H)
                 return cast(Tensor, self.linear(self.dropout(last)))  # (B, K)
@@ -130,6 +132,32 @@ class StrokeClassifier(nn.Module):
             n = self.config.hidden_size
             last = torch.cat([last[:, :n], x[:, 0, n:]], dim=1)  # (B, 2H)
         return cast(Tensor, self.linear(self.dropout(last)))  # (B, K)
+
+    @contextmanager
+    def evaluating(self, precision: torch.dtype = torch.float32, batch_statistics: bool = False) -> Iterator[None]:
+        """The context of an evaluation; the model is as before afterwards, statistics included.
+
+        Args:
+            precision: of the matrix products on a CPU of a length-aware model or a one-directional padded one.
+            batch_statistics: whether batch norm takes the statistics of each batch, as protocol `2020` has it.
+        """
+        was_training, statistics = self.training, [buffer.clone() for buffer in self.bn.buffers()]
+        before, group = self._precision_without_gradient, self.bn.group
+        self._precision_without_gradient, self.bn.group = precision, ALONE
+        self.eval()
+        self.bn.train(batch_statistics)
+        try:
+            yield
+        finally:
+            for buffer, saved in zip(self.bn.buffers(), statistics, strict=True):
+                buffer.copy_(saved)
+            self._precision_without_gradient, self.bn.group = before, group
+            self.train(was_training)
+
+    def frozen(self, precision: torch.dtype) -> Self:
+        """This model without gradients and in evaluation mode, its matrix products as in `evaluating`."""
+        self._precision_without_gradient = precision
+        return self.requires_grad_(False).eval()
 
     def initialize_orthogonally(self) -> None:
         """Begins the LSTM with orthogonal recurrent matrices and open forget gates.
@@ -225,8 +253,7 @@ class StrokeClassifier(nn.Module):
     @property
     def _kind(self) -> torch.dtype:
         """Of the products: what a length-aware model evaluates does not depend on what it was trained in."""
-        is_asked = torch.is_grad_enabled() or self.config.reading == "padded"
-        return self.precision if is_asked else self.precision_without_gradient
+        return self._precision if torch.is_grad_enabled() else self._precision_without_gradient
 
     def _last_packed(self, x: Tensor, ends: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """Each direction's output (B, D * H) at its own end of x (B, T, C), of which `ends` (B,) steps are convolved.

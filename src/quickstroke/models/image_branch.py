@@ -15,9 +15,9 @@ from quickstroke.kernels import raster, threads
 
 
 def drawn(points: Tensor, lengths: Tensor) -> Tensor:
-    """Images (B, 2, images.SIDE, images.SIDE) of the points (B, T, 5), of the same dtype and on the same device.
+    """Images (B, 2, raster.SIDE, raster.SIDE) of the points (B, T, 5), of the same dtype and on the same device.
 
-    On a CPU float32 ones are drawn by `images.draw`; elsewhere PyTorch does the same for all pixels and points at once.
+    On a CPU float32 ones are drawn by `raster.draw`; elsewhere PyTorch does the same for all pixels and points at once.
     """
     if points.device.type == "cpu" and points.dtype == torch.float32:
         return torch.from_numpy(raster.draw(points.numpy(), lengths.numpy()))
@@ -48,7 +48,7 @@ def _drawn(points: Tensor, lengths: Tensor) -> Tensor:
 
 
 class ImageReader(nn.Module):
-    """Features (B, `images.n_features`) of the images of drawings: the mean and the maximum over what is left of them.
+    """Features (B, `raster.n_features`) of the images of drawings: the mean and the maximum over what is left of them.
 
     Each convolution is followed by a maximum over two by two pixels where it halves the image, by a norm over all
     that is left of an image, so that no drawing depends on those beside it, and by ReLU.

@@ -15,7 +15,9 @@ class RowBatchNorm(nn.BatchNorm1d):
         group: the processes over whose rows together the statistics of a batch are taken.
     """
 
-    group: Group = ALONE
+    def __init__(self, n_channels: int, group: Group = ALONE) -> None:
+        super().__init__(n_channels)
+        self.group = group
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         scale, shift = self.scale_and_shift(x, mask)

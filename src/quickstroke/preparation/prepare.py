@@ -112,7 +112,7 @@ def prepare(
     """Converts drawing files of any format into one prepared dataset; raw drawings are simplified.
 
     Memory stays bounded, however many drawings there are. What is done so far is in a folder beside the dataset,
-    `preparation.folder_of(into)`. It stays there when the preparation is killed, interrupted, or stopped by a full disk
+    `journal.folder_of(into)`. It stays there when the preparation is killed, interrupted, or stopped by a full disk
     or a file that breaks its format; after any other error nothing is left.
 
     A drawing whose key_id the class has already is always left out, and with a split by position also one whose

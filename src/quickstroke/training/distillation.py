@@ -254,11 +254,10 @@ def open_targets(
             continue
         loaded = loading.load_model(cards.find_model(path))
         known, columns = _columns(path, classes, loaded.classes)
-        model = loaded.model.requires_grad_(False).to(device)
+        model = loaded.model.frozen(precision).to(device)
         if model.config.reading == "padded":
             few = [trained[labels[trained] == k][:_DRAWINGS_A_CLASS] for k in known]
             statistics.reestimate_batchnorm(model, data, np.concatenate(few))
-        model.precision = model.precision_without_gradient = precision
         ask = partial(_ask_views, model, data, columns, change, candidates, device)
         facts.append(_facts(loaded))
         opened.append((path, Teacher(loaded.name, facts[-1]["sha256"], known, ask, sees_views, loaded)))
@@ -323,7 +322,7 @@ def _ask_views(
     if view_seeds is None:
         points, lengths = batches.points_of(data, indices, config.max_padding, config.preprocessing)
     else:
-        points, lengths = augmentation.gather(
+        points, lengths = augmentation.augmented_points(
             data, indices, view_seeds, None, change, config.max_padding, config.preprocessing, candidates
         )
     with torch.inference_mode():

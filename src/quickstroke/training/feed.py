@@ -73,7 +73,7 @@ class Feeder:
     """What brings the drawings of a step to the device.
 
     Attributes:
-        there: the same data on the device, if they are.
+        device_data: the same data on the device, if they are there.
         label_map: the model's label of each label of the data, -1 where a drawing is of another class.
         candidates: for mixup; None without augmentation.
     """
@@ -81,7 +81,7 @@ class Feeder:
     config: TrainConfig
     model_config: ModelConfig
     data: PreparedDataset
-    there: DeviceData | None
+    device_data: DeviceData | None
     device: torch.device
     label_map: NDArray[np.int64]
     candidates: augmentation.MixupCandidates | None
@@ -106,8 +106,8 @@ class Feeder:
             here = places[own]
             rows = drawings[here]
             labels = self.label_map[self.data.labels[rows]]
-            if config.augment == "none" and self.there:
-                points, lengths = self.there.gather(rows, config.max_padding, self.model_config.preprocessing)
+            if config.augment == "none" and self.device_data:
+                points, lengths = self.device_data.points_of(rows, config.max_padding, self.model_config.preprocessing)
             else:
                 points, lengths = (to_device(array, self.device) for array in self._points(state, drawings, here, own))
             goal: NDArray[np.int64] | Tensor = labels
@@ -136,7 +136,7 @@ class Feeder:
             view_seeds = augmentation.seeds((*here, 0), own)
         stroke_seeds = augmentation.seeds((*here, 1), own) if config.augment == "strokes" else None
         change = change_of(config)
-        return augmentation.gather(
+        return augmentation.augmented_points(
             self.data, rows, view_seeds, stroke_seeds, change, config.max_padding, preprocessing, self.candidates
         )
 

@@ -150,7 +150,7 @@ def set_up(
     facts = tuple(targets.facts) if targets else ()
     run = RunConfig(model_config, config, classes, runs.describe_data(data, classes), facts)
 
-    model = _new_model(model_config, config, device)
+    model = _new_model(model_config, config, device, group)
     if not group.run_on_first(lambda: resume and (folder / "last.ckpt").exists()):
         if config.pretrained:
             begin_with(model, classes, config.pretrained)
@@ -163,7 +163,6 @@ def set_up(
         [*model.state_dict().values(), *optimizer.tensors, *(averaged.state_dict().values() if averaged else ())]
     )
     shared_model = group.wrap(model)
-    model.bn.group = group
     device_data = on_device(data, device)
     feeder = Feeder(config, model_config, data, device_data, device, label_map, candidates, group)
     watcher.on_start(state, resumed)
@@ -208,14 +207,13 @@ def _open_teachers(
     )
 
 
-def _new_model(model_config: ModelConfig, config: TrainConfig, device: torch.device) -> StrokeClassifier:
+def _new_model(model_config: ModelConfig, config: TrainConfig, device: torch.device, group: Group) -> StrokeClassifier:
     """A model with initial weights, on its device."""
     _check_size(model_config)
     torch.manual_seed(config.seed)
-    model = StrokeClassifier(model_config, config.dropout).to(device)
+    model = StrokeClassifier(model_config, config.dropout, getattr(torch, config.precision), group).to(device)
     if config.initialization == "orthogonal":
         model.initialize_orthogonally()
-    model.precision = getattr(torch, config.precision)
     return model
 
 

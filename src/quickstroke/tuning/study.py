@@ -135,7 +135,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Watcher:
+class WorkerWatcher:
     """How a caller follows a worker; the library itself prints nothing.
 
     Attributes:
@@ -213,16 +213,16 @@ def as_it_began(search: Search) -> Search:
         return replace(search, space=as_begun(search.space, study.user_attrs.get(_SPEC)))
 
 
-def work(search: Search, watcher: Watcher | None = None) -> None:
+def work(search: Search, watcher: WorkerWatcher | None = None) -> None:
     """Runs trials until all have ended; several processes, on several machines, may do so at once.
 
     A trial whose training diverges, makes no sense or needs more memory than there is has failed. What else
-    `training.train` raises ends the work, and the trial waits.
+    `loop.train` raises ends the work, and the trial waits.
 
     Raises:
         ConfigError: the storage cannot be used.
     """
-    watcher = watcher or Watcher()
+    watcher = watcher or WorkerWatcher()
     data = PreparedDataset(search.data)
     has_waited = False
     with open_storage(search.folder, search.storage) as storage:
@@ -277,7 +277,7 @@ def _run(
     storage: optuna.storages.BaseStorage,
     search: Search,
     data: PreparedDataset,
-    watcher: Watcher,
+    watcher: WorkerWatcher,
 ) -> None:
     """Trains a claimed trial and tells the study how it ended, or lets it wait where it was interrupted."""
     number = trial.number
@@ -316,7 +316,7 @@ def _train(
     study: optuna.Study,
     search: Search,
     data: PreparedDataset,
-    watcher: Watcher,
+    watcher: WorkerWatcher,
     is_ours: Callable[[], bool],
 ) -> float:
     """The validation top-1 of a trial's best epoch, after all of its epochs.

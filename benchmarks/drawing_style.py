@@ -1,6 +1,6 @@
 """Robustness to drawing style: does a model still recognise a drawing that is drawn in another way?
 
-    python benchmarks/other_hands.py DATA MODEL...
+    python benchmarks/drawing_style.py DATA MODEL...
 
 People outside the game draw strokes in another order, begin them at the other end, lift the pen in the middle of them,
 or hold the paper askew; pens record more points, or add noise, and slopes of small drawings become stairs of pixels.
@@ -29,28 +29,28 @@ from quickstroke.evaluation.evaluate import evaluate
 
 Strokes = list[NDArray[np.int64]]
 Lines = list[NDArray[np.float64]]
-Hand = Callable[[Strokes, np.random.Generator], Strokes]
+Style = Callable[[Strokes, np.random.Generator], Strokes]
 
 # Pixels between points, of the 255 that a drawing is long.
 STEP = 16
 DEGREES = 20
 # Pen noise: pixels between the points that it moves, and the standard deviation of how far.
-TREMBLING_STEP, TREMBLING = 4, 1.5
+NOISE_STEP, NOISE = 4, 1.5
 # Pixels of a screen that a small drawing is long, and those of 255 between its points.
 SMALL, SMALL_STEP = 60, 8
 
 
-def as_drawn(strokes: Strokes, rng: np.random.Generator) -> Strokes:
+def unchanged(strokes: Strokes, rng: np.random.Generator) -> Strokes:
     """The same."""
     return strokes
 
 
-def in_any_order(strokes: Strokes, rng: np.random.Generator) -> Strokes:
+def random_order(strokes: Strokes, rng: np.random.Generator) -> Strokes:
     """Strokes shuffled."""
     return [strokes[i] for i in rng.permutation(len(strokes))]
 
 
-def backwards(strokes: Strokes, rng: np.random.Generator) -> Strokes:
+def half_reversed(strokes: Strokes, rng: np.random.Generator) -> Strokes:
     """Half of the strokes from their ends."""
     return [stroke[::-1] if rng.random() < 0.5 else stroke for stroke in strokes]
 
@@ -81,9 +81,9 @@ def dense(strokes: Strokes, rng: np.random.Generator) -> Strokes:
     return [np.rint(stroke).astype(np.int64) for stroke in finer(strokes, STEP)]
 
 
-def trembling(strokes: Strokes, rng: np.random.Generator) -> Strokes:
+def pen_noise(strokes: Strokes, rng: np.random.Generator) -> Strokes:
     """Moved at every few pixels, and simplified, as raw drawings are."""
-    return simplified([stroke + rng.normal(0, TREMBLING, stroke.shape) for stroke in finer(strokes, TREMBLING_STEP)])
+    return simplified([stroke + rng.normal(0, NOISE, stroke.shape) for stroke in finer(strokes, NOISE_STEP)])
 
 
 def small(strokes: Strokes, rng: np.random.Generator) -> Strokes:
@@ -96,8 +96,8 @@ def simplified(strokes: Lines) -> Strokes:
     return [stroke.astype(np.int64) for stroke in simplify(strokes)]
 
 
-def askew(strokes: Strokes, rng: np.random.Generator) -> Strokes:
-    """Turned by `DEGREES`, to the left or to the right, and as large as a drawing is again."""
+def rotated(strokes: Strokes, rng: np.random.Generator) -> Strokes:
+    """Rotated by `DEGREES`, to the left or to the right, and as large as a drawing is again."""
     angle = np.deg2rad(DEGREES) * rng.choice([-1, 1])
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     turned = [stroke @ turn for stroke in strokes]
@@ -107,28 +107,28 @@ def askew(strokes: Strokes, rng: np.random.Generator) -> Strokes:
     return [np.rint((stroke - low) * scale).astype(np.int64) for stroke in turned]
 
 
-HANDS: dict[str, tuple[Hand, ...]] = {
-    "as drawn": (as_drawn,),
-    "in any order": (in_any_order,),
-    "backwards": (backwards,),
-    "both": (in_any_order, backwards),
-    "lifted": (lifted,),
-    "lifted and both": (lifted, in_any_order, backwards),
+STYLES: dict[str, tuple[Style, ...]] = {
+    "unchanged": (unchanged,),
+    "strokes in random order": (random_order,),
+    "half of the strokes reversed": (half_reversed,),
+    "random order and reversed": (random_order, half_reversed),
+    "pen lifted within strokes": (lifted,),
+    "lifted, random order and reversed": (lifted, random_order, half_reversed),
     "more points": (dense,),
-    f"askew by {DEGREES} degrees": (askew,),
-    "trembling": (trembling,),
-    f"{SMALL} pixels small": (small,),
+    f"rotated by {DEGREES} degrees": (rotated,),
+    "pen noise": (pen_noise,),
+    f"drawn {SMALL} pixels small": (small,),
 }
 
 
-def drawn_again(data: PreparedDataset, indices: NDArray[np.int64], hands: tuple[Hand, ...]) -> MemoryDataset:
-    """The drawings as these hands, one after the other, draw them."""
+def drawn_again(data: PreparedDataset, indices: NDArray[np.int64], changes: tuple[Style, ...]) -> MemoryDataset:
+    """The drawings with these changes, one after the other."""
     rng = np.random.default_rng(0)
     drawings = []
     for i in indices:
         strokes = [stroke.astype(np.int64) for stroke in data.strokes(int(i))]
-        for hand in hands:
-            strokes = hand(strokes, rng)
+        for change in changes:
+            strokes = change(strokes, rng)
         drawings.append((int(data.labels[i]), [stroke.astype(np.uint8) for stroke in strokes]))
     return MemoryDataset(data.classes, drawings)
 
@@ -150,8 +150,8 @@ def main() -> None:
         "drawn", *[model.name for model in models], title=f"top-1 / balanced accuracy, {len(indices)} drawings"
     )
     rows = []
-    for name, hands in HANDS.items():
-        drawings, row = drawn_again(data, indices, hands), {}
+    for name, changes in STYLES.items():
+        drawings, row = drawn_again(data, indices, changes), {}
         for path, model in zip(options.models, models, strict=True):
             label_map = data.label_map(model.classes)
             drawn = LabelledDrawings(drawings, np.arange(len(drawings)), model.classes, label_map)
