@@ -13,12 +13,14 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from quickstroke import cli
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.splits import PositionSplit
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.synthetic import synthetic_drawings
 from quickstroke.errors import QuickstrokeError
 from quickstroke.formats import binary
+from quickstroke.inference.recognizer import Recognizer
 from quickstroke.preparation.prepare import prepare
 
 # No clock decides about a test, as generating examples takes as long as the machine is slow. Nor does chance: the
@@ -27,6 +29,16 @@ _PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("few", max_examples=40, derandomize=True, database=None, **_PATIENT)
 settings.register_profile("many", max_examples=1000, **_PATIENT)
 settings.load_profile("few")
+# Nor may it be a matter of the clock when compiled code takes over from PyTorch, nor what is told one of what an
+# earlier run has left compiled.
+Recognizer.compiles = False
+_tell_compiling, cli._tell_compiling = cli._tell_compiling, lambda: None
+
+
+@pytest.fixture
+def tell_compiling() -> Callable[[], None]:
+    """What the command line tells when something is compiled; tests in general do not."""
+    return _tell_compiling
 
 
 @pytest.hookimpl(tryfirst=True)

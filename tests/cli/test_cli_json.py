@@ -15,6 +15,7 @@ from quickstroke.cli import main
 from quickstroke.cli.common import Answer, answer, print_json
 from quickstroke.drawings.download import DownloadedFile
 from quickstroke.errors import ConfigError
+from quickstroke.utils import compiled
 
 MODEL = "simple_lay1_sz4"
 DOCUMENTED = Path(__file__).resolve().parents[2] / "docs" / "json.md"
@@ -167,3 +168,30 @@ def test_serve_answers_when_it_is_ready(ran, tmp_path):
         finally:
             process.kill()
     assert out == "" and "is served at" in err
+
+
+def test_predict_compiles_after_as_many_drawings_as_it_says_and_once(tmp_path, monkeypatch, capsys):
+    from quickstroke.artifacts.loading import LoadedModel, write_model
+    from quickstroke.cli import predict
+    from quickstroke.config.model import ModelConfig
+    from quickstroke.inference.recognizer import Recognizer
+    from quickstroke.models.classifier import StrokeClassifier
+
+    model = StrokeClassifier(ModelConfig.from_name("simple_lay1_sz4", n_classes=2)).eval()
+    path = write_model(tmp_path, LoadedModel(model, ("cat", "dog"), None, tmp_path), {})
+    (tmp_path / "cat.ndjson").write_text('{"drawing": [[[0, 9, 5], [0, 9, 7]]]}\n' * 5)
+    done: list[int] = []
+    monkeypatch.setattr(Recognizer, "compile", lambda self: done.append(1))
+    for few, expected in ((5, []), (3, [1])):
+        monkeypatch.setattr(predict, "_FEW_DRAWINGS", few)
+        assert main(["predict", str(tmp_path / "cat.ndjson"), "--model", str(path)]) == 0
+        assert done == expected
+    assert "compiling" not in capsys.readouterr().err
+
+
+def test_a_command_says_once_that_it_compiles(tell_compiling, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "_tell_compiling", tell_compiling)
+    assert main(["--version"]) == 0
+    for _ in range(3):  # functions
+        compiled._on_compile()
+    assert capsys.readouterr().err.count("compiling for this processor") == 1

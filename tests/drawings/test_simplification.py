@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from quickstroke.drawings.simplification import simplify
+from quickstroke.drawings.simplification import simplify, simplify_points
 from quickstroke.errors import FormatError
 from quickstroke.formats import read_drawings
 
@@ -266,3 +266,13 @@ def test_simplifying_again_moves_points_by_little(shared: Path) -> None:
         assert sum(map(len, again)) <= sum(map(len, once)) + 1
         for stroke, before in zip(again, once, strict=True):
             assert np.abs(stroke[[0, -1]].astype(int) - before[[0, -1]]).max() <= 15
+
+
+def test_python_simplifies_to_the_same_bits_as_compiled_code() -> None:
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 9, 60):
+        points = np.cumsum(rng.normal(0, 5, (3 * n, 2)), axis=0)
+        offsets = np.array([0, n, n, 3 * n])[[0, 1, 3]]
+        for own in (points, np.round(points), points * 1e200):
+            plain, compiled = (f(own, offsets, 10**6) for f in (simplify_points.function, simplify_points.dispatcher))
+            assert all(np.array_equal(a, b) for a, b in zip(plain, compiled, strict=True))

@@ -385,3 +385,22 @@ def test_tensors_are_strokes_unless_they_need_their_gradient(recognizer):
 def test_a_drawing_object_without_strokes(recognizer):
     with pytest.raises(FormatError):
         recognizer.predict_drawing(Drawing("cat", []))
+
+
+def test_more_than_a_few_drawings_begin_to_compile_beside_the_guesses(recognizer, monkeypatch):
+    own, begun = Recognizer(recognizer._model), []
+    own.compiles = True
+    monkeypatch.setattr(recognizer_module, "beside", begun.append)
+    own.predict_many([SQUARE] * 60)
+    own.predict(SQUARE)
+    assert not begun
+    for _ in range(5):
+        own.predict(SQUARE)
+    assert begun == [own.compile]
+
+
+def test_who_wants_no_compiling_has_none(recognizer, monkeypatch):
+    own = Recognizer(recognizer._model)
+    own.compiles = False
+    monkeypatch.setattr(recognizer_module, "beside", lambda work: pytest.fail("compiles"))
+    own.predict_many([SQUARE] * 70)

@@ -11,7 +11,7 @@ from quickstroke.artifacts.loading import LoadedModel, write_model
 from quickstroke.config.model import ModelConfig
 from quickstroke.inference.recognizer import Recognizer, load
 from quickstroke.models.classifier import StrokeClassifier
-from quickstroke.serve.app import create_app, warm_up
+from quickstroke.serve.app import create_app
 from quickstroke.serve.limits import Limits
 
 CLASSES = ("circle", "house", "star", "cat", "sun", "fish", "tree")
@@ -35,7 +35,7 @@ def model_file(tmp_path_factory: pytest.TempPathFactory):
 def recognizer(model_file) -> Recognizer:
     """As the command has it before its first request: compiled, which can take longer than a request may."""
     recognizer = load(model_file)
-    warm_up(recognizer)
+    recognizer.compile()
     return recognizer
 
 

@@ -19,11 +19,11 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from quickstroke.artifacts import loading
 from quickstroke.cli import main
+from quickstroke.inference.recognizer import Recognizer
 from quickstroke.serve import app as app_module
 from quickstroke.serve import server as server_module
-from quickstroke.serve.app import create_app, warm_up
+from quickstroke.serve.app import create_app
 from quickstroke.serve.limits import Limits
 from quickstroke.serve.server import Server, listen, url
 
@@ -290,30 +290,19 @@ def test_an_application_that_does_not_start_is_our_fault(recognizer, monkeypatch
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
-def test_both_ways_to_read_drawings_are_ready_before_a_request(recognizer, monkeypatch):
-    sizes, probabilities = [], recognizer._probabilities
-
-    def noted(drawings):
-        sizes.append(len(drawings))
-        return probabilities(drawings)
-
-    monkeypatch.setattr(recognizer, "_probabilities", noted)
-    warm_up(recognizer)
-    assert min(sizes) == 1 and max(sizes) > loading._FEW
-
-
-def test_the_command_warms_its_model_up_once(model_file, monkeypatch, one_thread):
-    warmed = []
+def test_the_command_compiles_beside_its_requests(model_file, monkeypatch, one_thread):
+    begun = []
 
     class Once(Server):
         async def startup(self, sockets=None):
             await super().startup(sockets)
             self.should_exit = True
 
-    monkeypatch.setattr(app_module, "warm_up", warmed.append)
+    monkeypatch.setattr(app_module, "beside", begun.append)
     monkeypatch.setattr(server_module, "Server", Once)
     main(["serve", str(model_file), "--port", "0"])
-    assert len(warmed) == 1
+    (compile,) = begun
+    assert compile.__func__ is Recognizer.compile and not compile.__self__.compiles
 
 
 # --- what it does not start with

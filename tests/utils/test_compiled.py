@@ -1,11 +1,12 @@
-"""Compiled functions are kept where a folder can be written, and work where none can."""
+"""Compiled functions are kept where a folder can be written, and work where none can; what is small is not compiled."""
 
 import warnings
 
 import pytest
 from numba.core import caching
 
-from quickstroke.utils.compiled import jit
+from quickstroke.utils import compiled
+from quickstroke.utils.compiled import FEW_STEPS, beside, compiling, jit
 
 
 def twice(value: float) -> float:
@@ -13,16 +14,71 @@ def twice(value: float) -> float:
 
 
 def test_a_function_is_compiled_and_kept() -> None:
-    compiled = jit(error_model="numpy")(twice)
-    assert compiled(4) == 8
-    assert compiled.stats.cache_path  # type: ignore[attr-defined]
+    function = jit(error_model="numpy")(twice)
+    assert function(4) == 8
+    assert function.dispatcher.stats.cache_path  # type: ignore[attr-defined]
 
 
 def test_without_a_folder_to_keep_it_in_a_function_is_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+    function = jit()(twice)
     with pytest.warns(RuntimeWarning, match="no folder for compiled code can be written.*NUMBA_CACHE_DIR"):
-        compiled = jit()(twice)
-    assert compiled(4) == 8
+        assert function(4) == 8
     with warnings.catch_warnings():  # once is enough
         warnings.simplefilter("error")
-        jit()(twice)
+        assert jit()(twice)(4) == 8
+
+
+def test_python_takes_the_first_steps_and_what_is_compiled_the_rest() -> None:
+    function = jit(steps=lambda value: value)(twice)
+    assert function(FEW_STEPS - 1) == 2 * FEW_STEPS - 2 and not function.is_compiled  # type: ignore[attr-defined]
+    assert function(1) == 2 and not function.is_compiled  # type: ignore[attr-defined]
+    assert function(1) == 2 and function.is_compiled  # type: ignore[attr-defined]
+
+
+def test_who_asks_for_it_compiles_at_once() -> None:
+    function = jit(steps=lambda value: 0)(twice)
+    with compiling():
+        assert function(4) == 8
+    assert function.is_compiled  # type: ignore[attr-defined]
+
+
+def test_compiled_code_calls_what_python_would_have_taken() -> None:
+    inner = jit(steps=lambda value: 0)(twice)
+
+    def outer(value: float) -> float:
+        return inner(value) + 1
+
+    assert jit(steps=lambda value: 0)(outer)(4) == 9 and not inner.is_compiled  # type: ignore[attr-defined]
+    assert jit()(outer)(4) == 9 and inner.is_compiled  # type: ignore[attr-defined]
+
+
+def test_compiling_is_told_but_not_what_is_kept_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(compiled, "_on_compile", lambda: told.append(1))
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])  # nothing is kept
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        jit()(twice)(4)
+    assert len(told) == 1
+    monkeypatch.undo()
+    jit(error_model="numpy")(twice)(4)
+    monkeypatch.setattr(compiled, "_on_compile", lambda: told.append(1))
+    jit(error_model="numpy")(twice)(4)
+    assert len(told) == 1
+
+
+def test_work_beside_compiles_and_ends_with_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    function, values = jit(steps=lambda value: 0)(twice), list[float]()
+    thread = beside(lambda: values.append(function(4)))
+    thread.join()
+    assert values == [8] and function.is_compiled  # type: ignore[attr-defined]
+
+    def work() -> None:
+        jit(fastmath=True)(twice)(4)
+        values.append(8)
+
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])  # nothing is kept
+    monkeypatch.setattr(compiled, "_is_ending", True)
+    beside(work).join()
+    assert values == [8]

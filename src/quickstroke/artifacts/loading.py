@@ -8,10 +8,12 @@ import hashlib
 import json
 import os
 import reprlib
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -24,8 +26,11 @@ from quickstroke.config.model import ModelConfig, Preprocessing
 from quickstroke.drawings.categories import SEED_CATEGORIES
 from quickstroke.errors import ConfigError, ModelNameError, WeightsError
 from quickstroke.models.classifier import StrokeClassifier
-from quickstroke.models.single import SingleReader
+from quickstroke.utils.compiled import compiling
 from quickstroke.utils.files import atomic_write, sha256_of, write_text
+
+if TYPE_CHECKING:
+    from quickstroke.models.single import SingleReader
 
 # In the metadata of a .safetensors file, and in the card there.
 CARD_KEY, HASH_KEY = "quickstroke", "content_sha256"
@@ -52,6 +57,7 @@ class LoadedModel:
     card: dict[str, Any] | None
     path: Path
     note: str = ""
+    _compiled: "list[SingleReader]" = field(default_factory=list, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -68,9 +74,15 @@ class LoadedModel:
         """The preprocessing of the points that it reads."""
         return self.model.config.preprocessing
 
-    @cached_property
-    def _single(self) -> SingleReader:
-        return SingleReader(self.model)
+    def compile(self) -> None:
+        """Has compiled code compute from now on, which takes up to a minute where it is not kept on disk."""
+        from quickstroke.models.single import SingleReader
+
+        reader, n_channels = SingleReader(self.model), len(self.model.bn.weight)
+        with compiling(), torch.inference_mode():
+            reader.logits(np.zeros((2, n_channels), np.float32))
+            self.model(torch.zeros(_FEW + 1, 2, n_channels), torch.full((_FEW + 1,), 2))
+        self._compiled[:] = [reader]
 
     @cached_property
     def _unknown(self) -> UnknownScore | None:
@@ -85,15 +97,27 @@ class LoadedModel:
         return self.outputs(points, lengths).probabilities
 
     def _logits(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-        if 0 < len(points) <= _FEW:
-            if not self._single.is_current:
-                self.__dict__.pop("_single", None)
-            reader = self._single
+        if self._compiled and 0 < len(points) <= _FEW:
+            if not self._compiled[0].is_current:
+                self._compiled[0] = type(self._compiled[0])(self.model)
+            reader = self._compiled[0]
             alone = [reader.logits(own[:n]) for own, n in zip(points, lengths, strict=True)]
             return np.array(alone, np.float64)  # (B, K)
-        with torch.inference_mode():
-            of_all = self.model(torch.from_numpy(points), torch.from_numpy(lengths))  # (B, K)
+        with torch.inference_mode(), nullcontext() if self._compiled else _one_thread():
+            given = torch.from_numpy(points), torch.from_numpy(lengths)
+            of_all = self.model(*given, plain=not self._compiled)  # (B, K)
             return cast(NDArray[np.float64], of_all.double().numpy())  # (B, K)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """PyTorch has one thread: several would wait for each other as long as other programs keep the cores busy."""
+    n = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n)
 
 
 def load_model(path: Path | str, classes: Any = None) -> LoadedModel:
@@ -109,10 +133,13 @@ def load_model(path: Path | str, classes: Any = None) -> LoadedModel:
         CategoryError: a class list that cannot be used.
         ModelNameError: a bare file whose name is no model name.
     """
-    path = Path(path)
+    with _one_thread():
+        return _load(Path(path), cards.given_classes(classes))
+
+
+def _load(path: Path, given: tuple[str, ...] | None) -> LoadedModel:
     if path.is_dir():
         path = path / "best.model"
-    given = cards.given_classes(classes)
     card_path = path.with_suffix(".json")
     if path.suffix == ".onnx":
         raise WeightsError(f"{path}: is not for PyTorch; expected the .model file or the run that it was exported from")

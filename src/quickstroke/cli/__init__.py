@@ -4,6 +4,7 @@ Exit codes: 0 done, 2 the user's input is wrong (one line on stderr), 3 a rerun 
 interrupted, 1 our fault.
 """
 
+import functools
 import importlib
 import io
 import os
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from quickstroke.errors import MissingExtra, QuickstrokeError
+from quickstroke.utils import compiled
 
 # In the order in which a user meets them.
 COMMANDS = {
@@ -69,6 +71,7 @@ def main(args: Sequence[str] | None = None) -> int:
         elif isinstance(stream, io.TextIOWrapper):  # a word or a path may have what a terminal's encoding has not
             stream.reconfigure(errors="backslashreplace")
     command = arguments[0] if arguments else ""
+    compiled.tell(functools.cache(_tell_compiling))
     try:
         try:
             code = _run(arguments)
@@ -97,6 +100,11 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _tell_compiling() -> None:
+    text = "compiling for this processor, which takes up to a minute once; it is kept for the next time"
+    print(text, file=sys.stderr, flush=True)
 
 
 def silence() -> None:

@@ -25,6 +25,9 @@ from quickstroke.cli.common import (
 from quickstroke.drawings.categories import parse_classes
 from quickstroke.errors import ConfigError
 
+# PyTorch takes the first drawings. Compiling what is quicker takes as long as some thousands of them.
+_FEW_DRAWINGS = 1000
+
 
 @dataclass(frozen=True)
 class Options:
@@ -70,12 +73,16 @@ def _predict(options: Options) -> Answer:
 
     files = drawing_files(options.files, options.layout)
     model = recognizer.load(options.model, options.classes, words=options.words and parse_classes(options.words))
+    model.compiles, n_left = False, _FEW_DRAWINGS  # beside the guesses, their last digits would depend on a clock
     if model.note:
         note(model.note)
     drawings = []
     for path in files:
         number = n_points = 0
         for number, drawing in enumerate(islice(formats.read_file(path, layout=options.layout), limit), start=1):
+            if not n_left:
+                model.compile()
+            n_left -= 1
             n_points += drawing.source_layout == "points"
             guesses = model.predict_drawing(drawing, top=options.top)
             ranked = "  ".join(f"{guess.word} {percent(guess.probability)}" for guess in guesses)

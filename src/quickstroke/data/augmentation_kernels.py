@@ -9,7 +9,7 @@ import numba
 import numpy as np
 
 from quickstroke.data.points import fill_rows, unpack
-from quickstroke.drawings.simplification import SIDE, simplify_points
+from quickstroke.drawings.simplification import MAX_LOOKS, SIDE, simplify_points
 from quickstroke.utils import splitmix
 from quickstroke.utils.compiled import jit
 
@@ -372,7 +372,7 @@ def _pen_noise(x: Any, y: Any, pen: Any, state: Any) -> Any:
         if pen[i] > 0:
             n_strokes += 1
             offsets[n_strokes] = n
-    kept, ends = simplify_points(points, offsets)
+    kept, ends = simplify_points(points, offsets, MAX_LOOKS)
     if len(kept) == 0:  # too many
         return x, y, pen
     is_end = np.zeros(len(kept))

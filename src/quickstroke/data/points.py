@@ -32,7 +32,7 @@ def n_rows(n_points: Any, max_padding: int, preprocessing: Preprocessing = "delt
     return np.clip(n_points - (preprocessing == "delta3"), 0, max_padding)
 
 
-@jit()
+@jit(steps=lambda x, y, pen_up, out: 2 * len(x))
 def fill_rows(x: Any, y: Any, pen_up: Any, out: Any) -> Any:
     """Writes the rows of one drawing into `out` float32 (T, 3 or 5), at most T of them, and returns how many.
 

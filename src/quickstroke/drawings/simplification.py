@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.layouts import Layout, arrays_of
 from quickstroke.errors import FormatError
-from quickstroke.utils.compiled import jit
+from quickstroke.utils.compiled import FEW_STEPS, jit
 
 # https://github.com/googlecreativelab/quickdraw-dataset, "Simplified Drawing files"; the spacing is always 1.
 SIDE = 255.0
@@ -35,6 +35,8 @@ EPSILON = 2.0
 # Ramer-Douglas-Peucker can take quadratic time. So many looks at lines and samples take less than a second; a
 # drawing of the game takes some thousand.
 MAX_LOOKS = 300_000_000
+# Python is given a drawing that takes no more.
+_FEW_LOOKS = 20_000
 # Rounding moves a distance by less than 1e-12: what rises by more than this a sample rises at every sample.
 _SLACK = 1e-9
 # Beyond it, 255 times a difference of two coordinates could leave float64.
@@ -44,7 +46,7 @@ _HUGE = 1e300
 _AX, _AY, _BX, _BY, _ARC, _LENGTH, _FIRST_X, _FIRST_Y, _LAST_X, _LAST_Y = range(10)
 
 
-@jit()
+@jit(steps=lambda *_: 0)
 def _sample(lines: Any, line: int, k: int) -> tuple[float, float]:
     """Where sample `k` of a stroke lies, which is on `line`."""
     t = (k - lines[line, _ARC]) / lines[line, _LENGTH]
@@ -54,7 +56,7 @@ def _sample(lines: Any, line: int, k: int) -> tuple[float, float]:
     )
 
 
-@jit()
+@jit(steps=lambda *_: 0)
 def _lines(stroke: Any) -> tuple[Any, Any]:
     """The lines of a stroke (n, 2) that hold samples, at most n + 1 of them.
 
@@ -90,7 +92,7 @@ def _lines(stroke: Any) -> tuple[Any, Any]:
     return lines[:r], first[: r + 1]
 
 
-@jit()
+@jit(steps=lambda *_: 0)
 def _farthest(lines: Any, first: Any, a: int, a_line: int, b: int, b_line: int) -> tuple[float, int, int, int]:
     """The first of the samples between `a` and `b` that are farthest from the line through those two.
 
@@ -133,15 +135,18 @@ def _farthest(lines: Any, first: Any, a: int, a_line: int, b: int, b_line: int) 
     return best, best_k, best_line, looks
 
 
-@jit()
-def simplify_points(points: Any, offsets: Any) -> tuple[Any, Any]:
+@jit(steps=lambda points, offsets, max_looks: 30 * len(points) if max_looks <= _FEW_LOOKS else FEW_STEPS + 1)
+def simplify_points(points: Any, offsets: Any, max_looks: int) -> tuple[Any, Any]:
     """Simplifies a drawing, float64 (P, 2), whose stroke i has the points from offsets[i] to offsets[i + 1].
 
     Returns:
-        (uint8 (Q, 2), the offsets of the strokes therein); Q is 0 where it would take more than MAX_LOOKS.
+        (uint8 (Q, 2), the offsets of the strokes therein); Q is 0 where it would take more than `max_looks`.
     """
-    low_x, low_y = points[:, 0].min(), points[:, 1].min()
-    extent = max(points[:, 0].max() - low_x, points[:, 1].max() - low_y)
+    low_x, low_y, high_x, high_y = points[0, 0], points[0, 1], points[0, 0], points[0, 1]
+    for i in range(len(points)):
+        low_x, high_x = min(low_x, points[i, 0]), max(high_x, points[i, 0])
+        low_y, high_y = min(low_y, points[i, 1]), max(high_y, points[i, 1])
+    extent = max(high_x - low_x, high_y - low_y)
     scaled = np.zeros_like(points)
     if extent > 0.0:
         for i in range(len(points)):
@@ -160,7 +165,7 @@ def simplify_points(points: Any, offsets: Any) -> tuple[Any, Any]:
             a, a_line, b, b_line = parts.pop()
             distance, k, line, more_looks = _farthest(lines, first, a, a_line, b, b_line)
             looks += more_looks
-            if looks > MAX_LOOKS:
+            if looks > max_looks:
                 return np.empty((0, 2), np.uint8), kept_offsets
             if distance > EPSILON:
                 parts.append((k, line, b, b_line))
@@ -238,7 +243,9 @@ def simplify_gathered(points: NDArray[np.float64], offsets: NDArray[np.int64]) -
         raise FormatError(f"strokes[{stroke}][{at - int(offsets[stroke])}] is at ({x}, {y}); expected finite numbers")
     if magnitude > _HUGE:
         points *= 2.0**-10
-    kept, ends = simplify_points(points, offsets)
+    kept, ends = simplify_points(points, offsets, _FEW_LOOKS)
+    if not len(kept):
+        kept, ends = simplify_points(points, offsets, MAX_LOOKS)
     if not len(kept):
         raise FormatError(
             f"the drawing has {len(points)} points that wind so much that simplifying it takes more than "

@@ -28,7 +28,7 @@ _MAX_CHUNK_BYTES = 8 << 20
 _WHOLE, _HEADER_CUT, _COUNT_CUT, _POINTS_CUT, _NO_STROKES, _NO_POINTS, _NOT_A_FLAG, _TOO_LONG = range(8)
 
 
-@jit()
+@jit(steps=lambda data: data.size // 30)
 def _scan(data: Any) -> tuple[int, int, int, int, int]:
     """Counts the whole records at the beginning of `data` (uint8).
 
@@ -66,7 +66,7 @@ def _scan(data: Any) -> tuple[int, int, int, int, int]:
     return n_drawings, n_points, position, _WHOLE, position
 
 
-@jit()
+@jit(steps=lambda data, *_: data.size)
 def _fill(
     data: Any,
     points: Any,
@@ -126,8 +126,8 @@ def _error(status: int, data: NDArray[np.uint8], at: int, begin: int, n_before: 
     return FormatError(f"drawing {n_before + 1} {reason}", path, offset=begin + at)
 
 
-def read_blocks(path: Path, word: str) -> Iterator[DrawingBlock]:
-    """Blocks of at most some 8 MiB, each record read exactly once.
+def read_blocks(path: Path, word: str, max_bytes: int = _MAX_CHUNK_BYTES) -> Iterator[DrawingBlock]:
+    """Blocks of at most some 8 MiB, or `max_bytes`, each record read exactly once.
 
     Raises:
         FormatError: a truncated record, a drawing without strokes or of more than 400,000 bytes, a stroke without
@@ -135,7 +135,7 @@ def read_blocks(path: Path, word: str) -> Iterator[DrawingBlock]:
     """
     with InputFile(path) as file:
         rest, begin, n_before = b"", 0, 0
-        n_bytes = min(max(path.stat().st_size, _CHUNK_BYTES), _MAX_CHUNK_BYTES)
+        n_bytes = min(max(path.stat().st_size, _CHUNK_BYTES), max_bytes)
         while chunk := file.read(max(n_bytes, len(rest))):
             if begin == 0 and not rest:
                 refuse_html(chunk, path)

@@ -16,7 +16,7 @@ from quickstroke.data.points import n_channels, to_points
 from quickstroke.drawings.categories import choose_words
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.layouts import Layout, check_choice
-from quickstroke.drawings.simplification import gather, simplify_gathered
+from quickstroke.drawings.simplification import gather, simplify, simplify_gathered
 from quickstroke.errors import (
     ArgumentTypeError,
     ConfigError,
@@ -27,11 +27,14 @@ from quickstroke.errors import (
     expect_path,
     shown,
 )
+from quickstroke.utils.compiled import beside, compiling
 
 # Many drawings are read so many at a time, so that memory stays bounded.
 _BATCH_SIZE = 256
 # From here on a first guess is called sure.
 SURE = 0.75
+# Whoever asks for more is asking for long: then it pays to compile.
+_FEW_DRAWINGS = 64
 
 
 class Guess(NamedTuple):
@@ -86,6 +89,10 @@ class Model(Protocol):
     @property
     def preprocessing(self) -> Preprocessing: ...
 
+    def compile(self) -> None:
+        """Compiles what it computes with, if anything."""
+        ...
+
     def outputs(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
         """What the model says of points (B, T, C), zero after each drawing's end, of `lengths` (B,) rows."""
         ...
@@ -100,7 +107,11 @@ class Recognizer:
             the `words` given, in their order.
         card: the model's card, or None for a model without one.
         note: what had to be assumed on loading, empty if nothing.
+        compiles: whether more than a few drawings begin to compile what is quicker, beside the guesses. These are the
+            same before and after, but for rounding.
     """
+
+    compiles = True
 
     def __init__(self, model: Model, words: Sequence[str] | Path | str | None = None) -> None:
         """Takes a loaded model, and `words` to choose among as `predict` does.
@@ -117,6 +128,7 @@ class Recognizer:
         if words is not None:
             self.classes = choose_words(words, model.classes)
             self._chosen = _positions(self.classes, model.classes)
+        self._n_before = 0  # drawings that came before compiling began
 
     def __repr__(self) -> str:
         return f"<Recognizer {self.name}: {len(self.classes)} words>"
@@ -248,7 +260,22 @@ class Recognizer:
         probabilities = np.concatenate([np.empty((0, len(self.classes))), *(part.probabilities for part in parts)])
         return Outputs(probabilities, np.concatenate(unknown) if unknown else None)
 
+    def compile(self) -> None:
+        """Compiles what guesses are computed with, or loads what is kept on disk, and returns when all of it is there.
+
+        It is the next guesses that are quicker; without it PyTorch computes the first, and nothing is compiled.
+        """
+        self.compiles = False
+        with compiling():
+            self._model.compile()
+            to_points(simplify([[(0, 0), (9, 5), (3, 3)]]), self._model.max_padding, self._model.preprocessing)
+
     def _outputs(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> Outputs:
+        if self.compiles:
+            self._n_before += len(drawings)
+            if self._n_before > _FEW_DRAWINGS:
+                self.compiles = False
+                beside(self.compile)
         preprocessing = self._model.preprocessing
         rows = [to_points(strokes, self._model.max_padding, preprocessing) for strokes in drawings]
         lengths = np.array([len(row) for row in rows], dtype=np.int64)

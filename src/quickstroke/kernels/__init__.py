@@ -1,1 +1,19 @@
-"""Compiled code: matrix products, the LSTM, convolutions, pooling, images, and the threads that share them."""
+"""Compiled code: matrix products, the LSTM, convolutions, pooling, images, and the threads that share them.
+
+A module is imported when it is first named. All but `raster` import numba, which a guess by PyTorch does not need.
+"""
+
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from quickstroke.kernels import conv, lstm, pool, raster, threads
+
+__all__ = ["conv", "lstm", "pool", "raster", "threads"]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(f"{__name__}.{name}")

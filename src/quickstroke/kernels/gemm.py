@@ -272,7 +272,9 @@ def _widened(x: Any) -> Any:
 def _even(x: Any) -> Any:
     """The same with a column of zeros."""
     wider = np.zeros((len(x), x.shape[1] + 1), x.dtype)
-    wider[:, :-1] = x
+    for i in range(len(x)):  # what would say that two shapes differ takes seconds to compile
+        for j in range(x.shape[1]):
+            wider[i, j] = x[i, j]
     return wider
 
 

@@ -22,11 +22,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from quickstroke import kernels
 from quickstroke.config.model import ModelConfig
 from quickstroke.config.schema import fits
 from quickstroke.data import points
 from quickstroke.errors import ConfigError, expect, shown
-from quickstroke.kernels import conv, lstm, pool, raster, threads
+from quickstroke.kernels import raster
 from quickstroke.models.image_branch import ImageReader
 from quickstroke.models.normalization import RowBatchNorm
 from quickstroke.runtime.distributed import ALONE, Group
@@ -88,7 +89,7 @@ class StrokeClassifier(nn.Module):
         self.linear = nn.Linear(n_read, config.n_classes)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, points: Tensor, lengths: Tensor, auxiliary: bool = False) -> Tensor:
+    def forward(self, points: Tensor, lengths: Tensor, auxiliary: bool = False, plain: bool = False) -> Tensor:
         """Logits float32 (B, K).
 
         Args:
@@ -96,6 +97,7 @@ class StrokeClassifier(nn.Module):
             lengths: int64 (B,), true rows of each drawing; 0 for a dot by the preprocessing `delta3`.
             auxiliary: whether a model with an image also returns the logits of its auxiliary heads: (B, 3, K), its own
                 logits, then those of the points and of the image, of which its own are the mean.
+            plain: whether PyTorch's layers compute everything, also where compiled kernels could.
         """
         if not len(points):  # a process without a share of a small batch keeps in step with the others
             self.bn(points)
@@ -103,7 +105,8 @@ class StrokeClassifier(nn.Module):
             return points.new_zeros(0, self.config.n_classes) + nothing
         if self.config.reading == "padded":
             x = F.pad(points, (0, 0, 0, self.config.max_padding - points.shape[1]))  # (B, max_padding, 3)
-            if self._kind == torch.bfloat16 and not self.config.bidirectional and not torch.is_grad_enabled():
+            is_packed = self._kind == torch.bfloat16 and not self.config.bidirectional and not plain
+            if is_packed and not torch.is_grad_enabled():
                 ends = torch.full((len(x),), x.shape[1] - self.config.receptive_field + 1)
                 last = self._last_packed(x, ends, *self.bn.scale_and_shift(x))  # (B, H)
                 return cast(Tensor, self.linear(self.dropout(last)))  # (B, K)
@@ -113,13 +116,13 @@ class StrokeClassifier(nn.Module):
         # A drawing shorter than the convolutions is extended with zeros to what one output step sees.
         points = F.pad(points, (0, 0, 0, max(self.config.receptive_field - points.shape[1], 0)))  # (B, T, C)
         mask = _mask(lengths, points.shape[1])  # (B, T)
-        is_packed = points.device.type == "cpu" and points.dtype == torch.float32
+        is_packed = points.device.type == "cpu" and points.dtype == torch.float32 and not plain
         if self.config.readout == "pool":
             x = self.bn(points, mask)  # (B, T, C)
             pooled = self._pool_packed(x, lengths) if is_packed else self._pool(*self._pooled_steps(x, mask, lengths))
             if self.image is None:
                 return cast(Tensor, self.linear(self.dropout(pooled)))  # (B, K)
-            seen = self.image(points, lengths, self._kind if is_packed else x.dtype)
+            seen = self.image(points, lengths, self._kind if is_packed else x.dtype, plain)
             read = self.dropout(torch.cat([pooled, seen], 1))
             return self._auxiliary_logits(read, pooled.shape[1]) if auxiliary else cast(Tensor, self.linear(read))
         ends = (lengths - self.config.receptive_field + 1).clamp(min=1)  # (B,) output steps of each drawing
@@ -262,8 +265,8 @@ class StrokeClassifier(nn.Module):
         step of the convolutions sees goes into the LSTM as it is: all that comes before what the first layer does with
         its inputs is linear, as that is.
         """
-        packing = lstm.pack(ends, x.shape[1], lstm.n_parts(len(x), self.config.hidden_size))
-        x = pool.windows(x.flatten(0, 1), packing.index, self.config.receptive_field, self._kind)  # (S, W * C)
+        packing = kernels.lstm.pack(ends, x.shape[1], kernels.lstm.n_parts(len(x), self.config.hidden_size))
+        x = kernels.pool.windows(x.flatten(0, 1), packing.index, self.config.receptive_field, self._kind)  # (S, W * C)
         outputs = self._run_packed(x, packing, (scale, shift))  # (S, H) for each direction
         return torch.cat([h.index_select(0, packing.last) for h in outputs], 1).float()  # (B, D * H)
 
@@ -285,43 +288,43 @@ class StrokeClassifier(nn.Module):
 
     def _pool_packed(self, x: Tensor, lengths: Tensor) -> Tensor:
         """As `_pool` of `_pooled_steps`, over true steps only."""
-        n_threads, n_steps = threads.n_threads(), x.shape[1]
+        n_threads, n_steps = kernels.threads.n_threads(), x.shape[1]
         ends = lengths.clamp(min=1)  # (B,)
         x = x * _mask(lengths, n_steps).unsqueeze(2)  # for a drawing without a row
         x = x.flatten(0, 1)[_mask(ends, n_steps).flatten()].to(self._kind)  # (R, C)
         starts = np.concatenate([[0], np.cumsum(ends.numpy())])
         for convolution, norm in ((self.conv1, "norm1"), (self.conv2, "norm2")):
             if convolution is not None:
-                x, starts = conv.convolve(x, starts, convolution, getattr(self, norm), n_threads)  # (S, F)
+                x, starts = kernels.conv.convolve(x, starts, convolution, getattr(self, norm), n_threads)  # (S, F)
         ends = torch.from_numpy(np.diff(starts))
-        n_parts = lstm.n_parts(len(ends), self.config.hidden_size)
-        packing = lstm.pack(ends, int(ends.max()), n_parts)
+        n_parts = kernels.lstm.n_parts(len(ends), self.config.hidden_size)
+        packing = kernels.lstm.pack(ends, int(ends.max()), n_parts)
         first = torch.from_numpy(starts[:-1]) - torch.arange(len(ends)) * int(ends.max())  # (B,)
-        x = pool.permute(x, packing.index + first.index_select(0, packing.drawing))  # (S, F)
+        x = kernels.pool.permute(x, packing.index + first.index_select(0, packing.drawing))  # (S, F)
         forward, backward = self._run_packed(x, packing)  # (S, H) each
-        packed = torch.cat([forward, pool.swap(backward, packing)], 1)  # (S, 2H)
-        return pool.pool(packed, self.attention.weight[0], packing)  # (B, 6H)
+        packed = torch.cat([forward, kernels.pool.swap(backward, packing)], 1)  # (S, 2H)
+        return kernels.pool.pool(packed, self.attention.weight[0], packing)  # (B, 6H)
 
     def _run_packed(
-        self, x: Tensor, packing: lstm.Packing, affine: tuple[Tensor, Tensor] | None = None
+        self, x: Tensor, packing: "kernels.lstm.Packing", affine: tuple[Tensor, Tensor] | None = None
     ) -> list[Tensor]:
         """The last layer's packed outputs (S, H) of each direction, the backward one's in its own order.
 
         x is (S, F), or windows (S, W * C) before batch norm, whose scale and shift are `affine`.
         """
         for layer in range(self.config.n_layers):
-            outputs = [lstm.lstm(x, self._packed_weights(layer, "", affine), packing)]  # (S, H)
+            outputs = [kernels.lstm.lstm(x, self._packed_weights(layer, "", affine), packing)]  # (S, H)
             if self.config.bidirectional:
-                reversed_x = pool.swap(x, packing)
+                reversed_x = kernels.pool.swap(x, packing)
                 outputs.append(
-                    lstm.lstm(reversed_x, self._packed_weights(layer, "_reverse", affine), packing)
+                    kernels.lstm.lstm(reversed_x, self._packed_weights(layer, "_reverse", affine), packing)
                 )  # (S, H), reversed
             if layer < self.config.n_layers - 1:
-                x = torch.cat([outputs[0], *(pool.swap(h, packing) for h in outputs[1:])], 1)  # (S, D * H)
+                x = torch.cat([outputs[0], *(kernels.pool.swap(h, packing) for h in outputs[1:])], 1)  # (S, D * H)
                 x = self._drop_units(x, packing)
         return outputs
 
-    def _drop_units(self, x: Tensor, packing: lstm.Packing) -> Tensor:
+    def _drop_units(self, x: Tensor, packing: "kernels.lstm.Packing") -> Tensor:
         """Dropout of packed x (S, D * H) between layers, as in `_outputs`."""
         if not (self.training and self.dropout.p):
             return x
@@ -358,9 +361,9 @@ def _mask(lengths: Tensor, n_steps: int) -> Tensor:
 
 
 def threads_for(model: StrokeClassifier) -> AbstractContextManager[None]:
-    """The context in which a model is trained or evaluated: see `threads.undisturbed`."""
+    """The context in which a model is trained or evaluated: see `kernels.threads.undisturbed`."""
     is_packed = model.config.reading == "length-aware" and next(model.parameters()).device.type == "cpu"
-    return threads.undisturbed() if is_packed else nullcontext()
+    return kernels.threads.undisturbed() if is_packed else nullcontext()
 
 
 def n_parameters(model: nn.Module) -> int:

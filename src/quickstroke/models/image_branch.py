@@ -11,15 +11,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from quickstroke.kernels import raster, threads
+from quickstroke import kernels
+from quickstroke.kernels import raster
 
 
-def drawn(points: Tensor, lengths: Tensor) -> Tensor:
+def drawn(points: Tensor, lengths: Tensor, plain: bool = False) -> Tensor:
     """Images (B, 2, raster.SIDE, raster.SIDE) of the points (B, T, 5), of the same dtype and on the same device.
 
-    On a CPU float32 ones are drawn by `raster.draw`; elsewhere PyTorch does the same for all pixels and points at once.
+    On a CPU float32 ones are drawn by `raster.draw`; elsewhere, and where `plain`, PyTorch does the same for all pixels
+    and points at once.
     """
-    if points.device.type == "cpu" and points.dtype == torch.float32:
+    if points.device.type == "cpu" and points.dtype == torch.float32 and not plain:
         return torch.from_numpy(raster.draw(points.numpy(), lengths.numpy()))
     n = raster.at_a_time(points.shape[1])
     shares = zip(torch.split(points, n), torch.split(lengths, n), strict=True)
@@ -67,20 +69,23 @@ class ImageReader(nn.Module):
             self.norms.append(nn.GroupNorm(1, n_after, raster.EPSILON))
             n_before = n_after
 
-    def forward(self, points: Tensor, lengths: Tensor, kind: torch.dtype) -> Tensor:
+    def forward(self, points: Tensor, lengths: Tensor, kind: torch.dtype, plain: bool = False) -> Tensor:
         """Features, in the dtype of the points (B, T, 5), of which `lengths` int64 (B,) are true; products and images
-        between are of dtype `kind`.
+        between are of dtype `kind`. `plain` as `drawn`.
         """
         weights = [weight for part in (self.convs, self.norms) for weight in part.parameters()]
-        n_threads = threads.n_threads() if points.device.type == "cpu" and torch.is_grad_enabled() else 1
+        is_shared = points.device.type == "cpu" and torch.is_grad_enabled() and not plain
+        n_threads = kernels.threads.n_threads() if is_shared else 1
         if n_threads == 1 or len(points) < n_threads:
-            return _features(points, lengths, kind, weights)
+            return _features(points, lengths, kind, weights, plain)
         return cast(Tensor, _Shared.apply(points, lengths, kind, n_threads, *weights))  # type: ignore[no-untyped-call]
 
 
-def _features(points: Tensor, lengths: Tensor, kind: torch.dtype, weights: Sequence[Tensor]) -> Tensor:
+def _features(
+    points: Tensor, lengths: Tensor, kind: torch.dtype, weights: Sequence[Tensor], plain: bool = False
+) -> Tensor:
     """What `ImageReader` gives; `weights` are kernels and biases of its convolutions, then scales and shifts."""
-    x = drawn(points, lengths).to(kind).contiguous(memory_format=torch.channels_last)  # (B, 2, H, W)
+    x = drawn(points, lengths, plain).to(kind).contiguous(memory_format=torch.channels_last)  # (B, 2, H, W)
     n = 2 * len(raster.LAYERS)
     pairs = zip(weights[:n:2], weights[1:n:2], weights[n::2], weights[n + 1 :: 2], strict=True)
     for (kernel, bias, scale, shift), (_, _, is_halved) in zip(pairs, raster.LAYERS, strict=True):
@@ -106,7 +111,7 @@ class _Shared(torch.autograd.Function):
                 return own, _features(points, lengths, kind, own)
 
         parts = list(zip(points.chunk(n_threads), lengths.chunk(n_threads), strict=True))
-        ctx.parts = threads.in_threads(run, parts)
+        ctx.parts = kernels.threads.in_threads(run, parts)
         return torch.cat([features.detach() for _, features in ctx.parts])
 
     @staticmethod
@@ -117,5 +122,5 @@ class _Shared(torch.autograd.Function):
             return torch.autograd.grad(features, own, gradient)
 
         sizes = [len(features) for _, features in ctx.parts]
-        own = threads.in_threads(run, list(zip(ctx.parts, torch.split(gradients[0], sizes), strict=True)))
+        own = kernels.threads.in_threads(run, list(zip(ctx.parts, torch.split(gradients[0], sizes), strict=True)))
         return None, None, None, None, *(torch.stack(each).sum(0) for each in zip(*own, strict=True))

@@ -1,7 +1,8 @@
 """One drawing at a time on a CPU, as it is guessed while somebody draws: compiled code in place of PyTorch.
 
 PyTorch prepares so much for each of a model's many small operations that most of a guess is that. Here the weights are
-laid out once in the order that one drawing reads them in. All is float32.
+laid out once in the order that one drawing reads them in. All is float32, on one thread: a guess waits for no other,
+which is why the products are never MKL's.
 
 Dimensions: T steps, C channels, F inputs of a layer, H hidden units, D directions, K classes.
 """
@@ -57,9 +58,10 @@ def _convolve(x: Any, laid: Any, n_columns: Any, bias: Any, width: Any) -> Any:
     columns = np.zeros((n_steps, n_columns), np.float32)
     flat = x.reshape(x.size)
     for s in range(n_steps):
-        columns[s, : width * n_channels] = flat[s * n_channels : (s + width) * n_channels]
+        for k in range(width * n_channels):
+            columns[s, k] = flat[s * n_channels + k]
     out = np.empty((n_steps, len(bias)), np.float32)
-    gemm.multiply(columns, laid, out, False)
+    gemm.multiply_here(columns, laid, out, False)
     return out + bias
 
 
@@ -72,7 +74,7 @@ def _convolve_normalized(
     columns = np.empty((n_steps, n_columns), np.float32)
     im2col(x, 0, len(x), stride, width, columns)
     rows, y = np.empty((n_steps, len(bias)), np.float32), np.empty((n_steps, len(bias)), np.float32)
-    gemm.multiply(columns, laid, rows, False)
+    gemm.multiply_here(columns, laid, rows, False)
     unused = np.empty(n_steps, np.float32)
     normalize(rows, 0, n_steps, bias, scale, shift, unused, unused, y)
     return y
@@ -83,7 +85,7 @@ def _layer(x: Any, laid: Any, bias: Any, weight_hh: Any) -> Any:
     """Hidden states (T, D * H) of x (T, F), laid out weights (F, D * 4H), `bias` (D * 4H,), `weight_hh` (D, H, 4H)."""
     n_directions, n, _ = weight_hh.shape
     gates = np.empty((len(x), len(bias)), np.float32)
-    gemm.multiply(x, laid, gates, False)
+    gemm.multiply_here(x, laid, gates, False)
     out = np.empty((len(x), n_directions * n), np.float32)
     # Of a step and the one before.
     activated, c, tanh_c = np.empty((2, 4 * n), np.float32), np.empty((2, n), np.float32), np.empty((2, n), np.float32)
@@ -111,7 +113,8 @@ def _pool(x: Any, attention: Any) -> Any:
     n = x.shape[1]
     out = np.zeros(3 * n, np.float32)
     mean, highest, attended = out[:n], out[n : 2 * n], out[2 * n :]
-    highest[:] = x[0]
+    for j in range(n):
+        highest[j] = x[0, j]
     scores = np.empty(len(x), np.float32)
     for t in range(len(x)):
         row, score = x[t], _F(0)
@@ -152,7 +155,7 @@ class SingleReader:
                 continue
             n_filters, n_channels, width = convolution.weight.shape
             matrix = convolution.weight.permute(2, 1, 0).reshape(width * n_channels, n_filters)  # (W * C, F)
-            laid = gemm.pack(array_of(matrix))
+            laid = gemm.pack_here(array_of(matrix))
             arrays: tuple[Any, ...] = laid, len(matrix), array_of(cast(Tensor, convolution.bias))
             if config.readout == "pool":
                 own = getattr(model, norm)
@@ -167,7 +170,7 @@ class SingleReader:
             ]
             weight_ih, bias = torch.cat(weights[0]).t(), torch.cat(weights[2]) + torch.cat(weights[3])
             weight_hh = torch.stack([weight.t() for weight in weights[1]])  # (D, H, 4H)
-            self._layers.append((gemm.pack(array_of(weight_ih)), array_of(bias), array_of(weight_hh)))
+            self._layers.append((gemm.pack_here(array_of(weight_ih)), array_of(bias), array_of(weight_hh)))
         self._image = SingleImageReader(model.image) if model.image is not None else None
         self._attention = array_of(model.attention.weight[0]) if config.readout == "pool" else None
         self._linear = array_of(model.linear.weight.t()), array_of(model.linear.bias)

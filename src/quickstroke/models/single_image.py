@@ -43,14 +43,16 @@ def _convolve_image(image: Any, laid: Any, n_filters: Any, is_halved: Any) -> An
     for i in range(n_out):
         for down in range(width):
             own = seen[n_rows * i + down : n_rows * (i + 1) + down].reshape(n_rows * side, n_seen)
-            gemm.multiply(own, laid[down], flat, down > 0)
+            gemm.multiply_here(own, laid[down], flat, down > 0)
         if is_halved:
             for j in range(n_out):
                 for f in range(n):
                     above = max(made[0, 2 * j, f], made[0, 2 * j + 1, f])
                     out[i, j, f] = max(above, max(made[1, 2 * j, f], made[1, 2 * j + 1, f]))
         else:
-            out[i] = made[0]
+            for j in range(n_out):
+                for f in range(n):
+                    out[i, j, f] = made[0, j, f]
     return out
 
 
@@ -59,7 +61,10 @@ def _framed(x: Any, n: Any) -> Any:
     """Rows (S + 2n, (S + 2n) * C) of an image (S, S, C) with `n` pixels of zeros on each side."""
     side, _, n_channels = x.shape
     out = np.zeros((side + 2 * n, side + 2 * n, n_channels), np.float32)
-    out[n : n + side, n : n + side] = x
+    for i in range(side):
+        for j in range(side):
+            for c in range(n_channels):
+                out[n + i, n + j, c] = x[i, j, c]
     return out.reshape(side + 2 * n, (side + 2 * n) * n_channels)
 
 
@@ -90,7 +95,7 @@ def _convolve_tiles(image: Any, laid: Any, n_filters: Any, is_halved: Any) -> An
         for a in range(4):
             for b in range(4):
                 target = made[a, b].reshape(at_a_time * n, n_filters)
-                gemm.multiply(seen[a, b].reshape(at_a_time * n, n_channels), laid[a, b], target, False)
+                gemm.multiply_here(seen[a, b].reshape(at_a_time * n, n_channels), laid[a, b], target, False)
         for own in range(at_a_time):
             i = begin + own
             for b in range(4):
@@ -144,14 +149,14 @@ def _sums_made(x0: Any, x1: Any, x2: Any, x3: Any, y0: Any, y1: Any) -> None:
 def _in_rows(kernel: Tensor) -> Any:
     """Filters (F, C, W, W), as `_convolve_image` multiplies by them, laid out: (W, ...)."""
     rows = kernel.permute(2, 3, 1, 0).flatten(1, 2)  # (W, W * C, F)
-    return np.stack([gemm.pack(array_of(row)) for row in rows])
+    return np.stack([gemm.pack_here(array_of(row)) for row in rows])
 
 
 def _tiled(kernel: Tensor) -> Any:
     """Filters (F, C, 3, 3), as `_convolve_tiles` multiplies by them, laid out: (4, 4, ...)."""
     sums = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], dtype=torch.float64)
     tiles = torch.einsum("ay,bx,fcyx->abcf", sums, sums, kernel.double()).float()  # (4, 4, C, F)
-    return np.stack([np.stack([gemm.pack(array_of(matrix)) for matrix in row]) for row in tiles])
+    return np.stack([np.stack([gemm.pack_here(array_of(matrix)) for matrix in row]) for row in tiles])
 
 
 @_jit
@@ -181,7 +186,8 @@ def _read(x: Any) -> Any:
     n = x.shape[2]
     rows, out = x.reshape(x.size // n, n), np.zeros(2 * n, np.float32)
     mean, highest = out[:n], out[n:]
-    highest[:] = rows[0]
+    for f in range(n):
+        highest[f] = rows[0, f]
     for i in range(len(rows)):
         for f in range(n):
             mean[f] += rows[i, f]

@@ -30,6 +30,7 @@ from quickstroke.serve.batching import Batcher
 from quickstroke.serve.bodies import Asked, Bodies, take
 from quickstroke.serve.limits import Limits, Refused
 from quickstroke.serve.metrics import CONTENT_TYPE, Metrics
+from quickstroke.utils.compiled import beside
 
 API = "/api/v1"
 STATIC = Path(__file__).parent / "static"
@@ -54,15 +55,13 @@ _DESCRIPTION = """Pen strokes become words.
 Every error is JSON, `{"error": {"code", "message", ...}}`: `code` is for programs, `field` says where in the body, and
 `limit` what was passed. `GET /api/v1/model` tells the limits."""
 
-# What models are warmed up with, and more of it than they read one by one.
 _TRIANGLE = [[(0, 0), (9, 5), (3, 3)]]
-_MANY = 16
 
 _log = logging.getLogger(__name__)
 
 
 def create_app(recognizer: Recognizer, limits: Limits | None = None, cors: Sequence[str] | str = ()) -> FastAPI:
-    """An ASGI application that serves one recognizer, which its start warms up.
+    """An ASGI application that serves one recognizer, and compiles what is quicker beside the first requests.
 
     Args:
         recognizer: the model; from here on only the application may use it.
@@ -74,7 +73,9 @@ def create_app(recognizer: Recognizer, limits: Limits | None = None, cors: Seque
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        warm_up(recognizer)
+        recognizer.predict(_TRIANGLE)  # PyTorch prepares itself
+        recognizer.compiles = False
+        beside(recognizer.compile)  # until it is done, requests are answered more slowly
         yield
 
     app = FastAPI(
@@ -281,12 +282,6 @@ class _Farewell(JSONResponse):
                 while (await receive()).get("more_body", False):
                     pass
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def warm_up(recognizer: Recognizer) -> None:
-    """Compiles and loads what the first requests would wait for: few drawings are read in one way, many in another."""
-    recognizer.predict(_TRIANGLE)
-    recognizer.predict_many([_TRIANGLE] * _MANY)
 
 
 def _answer(guesses: Guesses) -> dict[str, Any]:

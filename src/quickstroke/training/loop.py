@@ -1,5 +1,6 @@
 """Training: batch, loss, step, log, save."""
 
+import copy
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -74,10 +75,24 @@ def train(
         session = set_up(
             model_config, config, data, folder, train_classes, teacher_cache, resume, command, watcher, group
         )
+        if not has_ended(session.state, session.config):
+            _compile(session)
         while not has_ended(session.state, session.config):
             n_train = _train_epoch(session)
             _validate(session, n_train)
     return session.state
+
+
+def _compile(session: Session) -> None:
+    """Has the kernels of a step and of a validation compiled before the first epoch's clock starts; changes nothing."""
+    if session.device.type != "cpu" or session.config.reading != "length-aware" or session.group.size > 1:
+        return
+    model, drawings = copy.deepcopy(session.model).train(), session.train_indices[:8]
+    with torch.random.fork_rng(devices=[]), threads_for(model):
+        share = next(session.feeder.shares(session.state, drawings, np.arange(len(drawings)), None))
+        model(share.points, share.lengths, auxiliary=True).sum().backward()
+        with torch.inference_mode():
+            model.eval()(share.points, share.lengths)
 
 
 def _train_epoch(session: Session) -> int:

@@ -1,32 +1,149 @@
-"""Functions compiled by numba, for any thread, and kept on disk for the next process."""
+"""Functions that numba compiles when they are first needed, for any thread, kept on disk for the next process.
 
+Numba is imported with the first of them. A function may say what Python itself would take for its arguments: as long as
+that is less than compiling would take, Python does it.
+"""
+
+import atexit
 import functools
+import importlib
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar, cast
-
-import numba
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+# Steps that Python takes of one function before it is compiled: below a second.
+FEW_STEPS = 500_000
 
-def jit(**options: Any) -> Callable[[Function], Function]:
+
+class Compiled:
+    """A function that is compiled when it is called, or when compiled code that calls it is.
+
+    Attributes:
+        function: the same in Python.
+    """
+
+    def __init__(self, function: Callable[..., Any], steps: Callable[..., int] | None, options: dict[str, Any]) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self._steps, self._options = steps, options
+        self._steps_taken = 0
+        self._dispatcher: Any = None
+
+    def __call__(self, *args: Any) -> Any:
+        if self._steps and not self.is_compiled and not getattr(_here, "compiles", False):
+            steps_taken = self._steps_taken + self._steps(*args)
+            if steps_taken <= FEW_STEPS:
+                self._steps_taken = steps_taken
+                return self.function(*args)
+        return self.dispatcher(*args)
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether this process has it compiled already."""
+        return bool(getattr(self._dispatcher, "overloads", False))
+
+    @property
+    def dispatcher(self) -> Any:
+        """Numba's own object, which compiled code calls."""
+        if self._dispatcher is None:
+            numba = _numba()
+            try:
+                self._dispatcher = numba.njit(cache=True, nogil=True, **self._options)(self.function)
+            except RuntimeError as error:
+                if "no locator available" not in str(error):
+                    raise
+                _warn()
+                self._dispatcher = numba.njit(nogil=True, **self._options)(self.function)
+        return self._dispatcher
+
+
+def jit(steps: Callable[..., int] | None = None, **options: Any) -> Callable[[Function], Function]:
     """A decorator that compiles a function when it is first called, by `numba.njit` with these options.
 
     What was compiled is kept beside the module, else in the user's own cache, or where NUMBA_CACHE_DIR says. Where none
     of them can be written each process compiles anew, and a RuntimeWarning says so once.
+
+    Args:
+        steps: of the function's arguments, about how many steps Python would take. Up to `FEW_STEPS` in all it takes
+            them, and nothing is compiled; the function has to give the same bits either way.
+        options: numba's.
     """
 
     def decorate(function: Function) -> Function:
-        try:
-            return cast(Function, numba.njit(cache=True, nogil=True, **options)(function))
-        except RuntimeError as error:
-            if "no locator available" not in str(error):
-                raise
-            _warn()
-            return cast(Function, numba.njit(nogil=True, **options)(function))
+        return cast(Function, Compiled(function, steps, options))
 
     return decorate
+
+
+_here = threading.local()
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """In here this thread compiles every function that it calls."""
+    before = getattr(_here, "compiles", False)
+    _here.compiles = True
+    try:
+        yield
+    finally:
+        _here.compiles = before
+
+
+def beside(work: Callable[[], None]) -> threading.Thread:
+    """Starts work that compiles, on a thread of its own; where the process ends first, it ends after a function."""
+
+    def run() -> None:
+        _here.is_beside = True
+        with suppress(SystemExit), compiling():
+            work()
+
+    thread = threading.Thread(target=run, name="quickstroke-compile", daemon=True)
+    thread.start()
+    # While LLVM compiles, Python must not take it apart.
+    atexit.register(_end, thread)
+    return thread
+
+
+def _end(thread: threading.Thread) -> None:
+    global _is_ending
+    _is_ending = True
+    thread.join()
+
+
+_is_ending = False
+_on_compile: Callable[[], None] = lambda: None  # noqa: E731
+
+
+def tell(on_compile: Callable[[], None]) -> None:
+    """From now on `on_compile` is called before each function that is compiled, since it is not kept on disk."""
+    global _on_compile
+    _on_compile = on_compile
+
+
+@functools.cache
+def _numba() -> Any:
+    numba: Any = importlib.import_module("numba")
+    events: Any = importlib.import_module("numba.core.event")
+
+    @importlib.import_module("numba.extending").typeof_impl.register(Compiled)  # type: ignore[untyped-decorator]
+    def type_of(function: Compiled, context: Any) -> Any:
+        return numba.typeof(function.dispatcher)
+
+    class Listener(events.Listener):  # type: ignore[misc]
+        def on_start(self, event: Any) -> None:
+            if _is_ending and getattr(_here, "is_beside", False):
+                raise SystemExit
+            _on_compile()
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    events.register("numba:compile", Listener())
+    return numba
 
 
 @functools.cache

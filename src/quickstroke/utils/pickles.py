@@ -43,7 +43,7 @@ _STOP, _PUT, _LONG_BINPUT = _CODES["STOP"], _CODES["PUT"], _CODES["LONG_BINPUT"]
 _FINE, _CUT, _UNKNOWN, _NOTE = range(4)
 
 
-@jit()
+@jit(steps=lambda data, at: data.size - at)
 def _scan(data: Any, at: int) -> tuple[int, int, int, int, int]:
     """Goes through the pickle that begins at `at`, to its STOP or to what is wrong.
 
