@@ -64,38 +64,44 @@ class InputFile:
                 raise self.too_long(max_bytes, number)
             yield number, line
 
-    def blocks(self, max_bytes: int) -> Iterator[bytes]:
-        """The same lines many at a time, each with its end but for the last of the file, which may have none.
+    def blocks(self, max_bytes: int) -> Iterator[tuple[memoryview, bool]]:
+        """The same lines many at a time, each with its end, and whether the last end was added here.
+
+        A block is to be used before the next one is asked for, which takes its place: new memory for each would cost
+        more than reading it.
 
         Raises:
             FormatError: as `read`, after the lines before it; or a line of more than `max_bytes` that fills a block:
                 shorter ones may come within one.
         """
-        rest, number = b"", 1
+        buffer = bytearray(_BLOCK_BYTES + max_bytes + 1)
+        view, n, number = memoryview(buffer), 0, 1
         while True:
-            parts, n_bytes = [rest], len(rest)
             damage: FormatError | None = None
-            while n_bytes < _BLOCK_BYTES:
-                try:
-                    part = cast(io.BufferedReader, self._file).read1(_BLOCK_BYTES)  # what comes before any damage
+            n_read, full = 1, n + _BLOCK_BYTES
+            while n_read and n < full:
+                try:  # what comes before any damage
+                    n_read = cast(io.BufferedReader, self._file).readinto1(view[n:full])
                 except (*_GZIP_ERRORS, OSError) as error:
                     damage = self._unreadable(error)
                     break
-                if not part:
-                    break
-                parts.append(part)
-                n_bytes += len(part)
-            block = b"".join(parts)
-            end = len(block) if not damage and n_bytes < _BLOCK_BYTES else block.rfind(b"\n") + 1
-            rest = block[end:]
+                n += n_read
+            is_end = not n_read
+            end = buffer.rfind(b"\n", 0, n) + 1
+            is_cut = is_end and end < n
+            if is_cut:
+                end = n = n + 1
+                buffer[n - 1 : n] = b"\n"
             if end:
-                yield block[:end]
-            number += n_lines(block)
-            if len(rest) > max_bytes:
+                yield view[:end], is_cut
+            number += n_lines(view[:end])
+            view[: n - end] = bytes(view[end:n])
+            n -= end
+            if n > max_bytes:
                 raise self.too_long(max_bytes, number)
             if damage:
                 raise damage
-            if n_bytes < _BLOCK_BYTES:
+            if is_end:
                 return
 
     def too_long(self, max_bytes: int, number: int) -> FormatError:
@@ -115,7 +121,7 @@ class InputFile:
         self._raw.close()
 
 
-def n_lines(block: bytes) -> int:
+def n_lines(block: memoryview) -> int:
     """Line ends; bytes count them themselves ten times slower."""
     return int(np.count_nonzero(np.frombuffer(block, np.uint8) == ord("\n")))
 

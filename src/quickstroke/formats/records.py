@@ -126,10 +126,9 @@ def _converted(
     )
     facts = np.array(columns or [], np.int64), _LAYOUTS[check_choice(layout)], scanning.memory()
     out, about = np.empty(0, np.uint8), np.zeros((0, 5), np.int64)
-    for block in file.blocks(MAX_DRAWING_BYTES):
-        is_cut = not block.endswith(b"\n")
-        data = np.frombuffer(block + b"\n" * is_cut, np.uint8)
-        n_lines = count_lines(block) + is_cut
+    for block, is_cut in file.blocks(MAX_DRAWING_BYTES):
+        data = np.frombuffer(block.toreadonly(), np.uint8)
+        n_lines = count_lines(block)
         n_bytes = len(data) + lines.N_MORE_BYTES * n_lines
         if len(out) < n_bytes or len(about) <= n_lines:
             out, about = np.empty(2 * n_bytes, np.uint8), np.zeros((2 * n_lines + 1, 5), np.int64)
@@ -139,7 +138,7 @@ def _converted(
         begins = [0, *ends]
         breaks = np.flatnonzero((what != lines.SAME_WORD) & (what != lines.EMPTY)).tolist()
         for first, after in pairwise([*breaks, n_lines]):
-            line = block[begins[first] : ends[first]]
+            line = bytes(block[begins[first] : ends[first] - (is_cut and ends[first] == len(block))])
             if what[first] == lines.OTHER:
                 yield number + first, line, None
             elif what[first] == lines.RAW:
@@ -148,7 +147,7 @@ def _converted(
             if n:
                 begin_word, end_word = about[after, 2:4].tolist()
                 made = out[int(about[first, 1]) : int(about[after, 1])].tobytes()
-                yield number + first, line, Records(_word(block[begin_word:end_word]), made, n)
+                yield number + first, line, Records(_word(bytes(block[begin_word:end_word])), made, n)
         number += n_lines
 
 
