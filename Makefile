@@ -8,7 +8,7 @@ PIP_FLAGS ?=
 # A broken link, reference or page outside the navigation is an error.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-.PHONY: help demo test test-slow faults browser check lint types generated audit format docs golden reproduce sample46 train-all fuzz bench bench-accuracy clean
+.PHONY: help demo test test-slow faults browser check lint types generated audit format docs js golden reproduce sample46 train-all fuzz bench bench-accuracy clean
 
 help:
 	@echo "make demo                  make the environment, train on drawings, recognise some"
@@ -18,6 +18,7 @@ help:
 	@echo "make check                 lint, format, types, documents fresh and their links whole, known holes in packages"
 	@echo "make format                apply the formatter"
 	@echo "make docs                  write the generated documents, and build the documentation as a site in site/"
+	@echo "make js                    build the npm package in js/ and the page's copy of it (Node 20)"
 	@echo "make golden                write the golden files again, after a change that is meant"
 	@echo "make reproduce DATA=DIR    the 2020 document's three configurations at its full counts, on official files"
 	@echo "make sample46 DATA=DIR     the table of six models on the 46 categories of the sample"
@@ -87,6 +88,10 @@ format: $(BIN)/.dev
 docs: $(BIN)/.dev
 	$(BIN)/python docs/generate.py
 	$(MKDOCS)
+
+# The page's copy is committed: only who changes js/src needs this.
+js:
+	cd js && npm ci --no-audit --no-fund && npm run build
 
 golden: $(BIN)/.dev
 	$(BIN)/python tests/data/test_points.py

@@ -13,6 +13,7 @@ from quickstroke.errors import ConfigError, DatasetError, MissingExtra, WeightsE
 
 if TYPE_CHECKING:
     from quickstroke.artifacts.loading import LoadedModel
+    from quickstroke.data.selection import LabelledDrawings
     from quickstroke.export.onnx import Exported
 
 
@@ -21,8 +22,9 @@ class Options:
     """A model becomes a file that runs without PyTorch, or a folder that recognises in the browser.
 
     onnx: NAME.onnx with its card inside, for `predict`, `serve` and `quickstroke.load`, which then need onnxruntime and
-    no PyTorch. It is kept only when onnxruntime gives the same probabilities as PyTorch. safetensors: weights and card
-    as NAME.safetensors. web: a folder with the page, the model and onnxruntime-web, for any static host.
+    no PyTorch. It is kept only when onnxruntime gives the same probabilities as PyTorch. quickstroke: NAME.quickstroke,
+    card and weights in 8 or 16 bits, for the npm package `quickstroke`. safetensors: weights and card as
+    NAME.safetensors. web: a folder with the page, the model and onnxruntime-web, for any static host.
     """
 
     model: Annotated[
@@ -30,26 +32,31 @@ class Options:
         arg(metavar="MODEL", help="a .model file, a run folder, or a published model; for `web` also an .onnx file"),
     ]
     files: Annotated[
-        Positional[tuple[str, ...]], optional("with --int8: drawing files, folders or glob patterns", "[FILE...]")
+        Positional[tuple[str, ...]],
+        optional("drawing files, folders or glob patterns, to measure smaller weights on", "[FILE...]"),
     ] = ()
-    to: Annotated[Literal["onnx", "web", "safetensors"], arg(help="what it becomes")] = "onnx"
+    to: Annotated[Literal["onnx", "quickstroke", "web", "safetensors"], arg(help="what it becomes")] = "onnx"
     into: Annotated[
         str | None,
-        optional("the file or folder (default: NAME.onnx, NAME.safetensors or NAME-web, here)", "PATH"),
+        optional("the file or folder (default: NAME.onnx and so on, or NAME-web, here)", "PATH"),
     ] = None
     replace: Annotated[bool, arg(help="replace an earlier export")] = False
     classes: Annotated[
         str | None,
         optional("classes of a model without a card, in the order of its output layer, one a line", "FILE"),
     ] = None
+    weights: Annotated[
+        Literal["int8", "float16"] | None,
+        optional("for `quickstroke`: 8 bits with a scale for each output, or 16 (default: int8)", "int8|float16"),
+    ] = None
     int8: Annotated[
         bool,
         arg(
-            help="weights in 8 bits, a quarter of the size; kept only when they lose at most half a point of top-1 on "
-            "the drawings of --data or FILE, else the weights stay float32"
+            help="for `onnx` and `web`: weights in 8 bits, a quarter of the size; kept only when they lose at most "
+            "half a point of top-1 on the drawings of --data or FILE, else the weights stay float32"
         ),
     ] = False
-    data: Annotated[str | None, optional("with --int8: a prepared dataset, in place of files", "DIR")] = None
+    data: Annotated[str | None, optional("a prepared dataset, in place of files", "DIR")] = None
     split: Annotated[
         Literal["train", "val", "test", "reserved"], arg(help="which drawings of the prepared dataset")
     ] = "val"
@@ -92,16 +99,27 @@ def _export(options: Options) -> Answer:
         if loaded.note:
             note(loaded.note)
         into = _target(options, loaded.name)
-        facts = _write_safetensors(loaded, into) if options.to == "safetensors" else _write_onnx(options, loaded, into)
+        if options.to == "safetensors":
+            facts = _write_safetensors(loaded, into)
+        elif options.to == "quickstroke":
+            facts = _write_compact(options, loaded, into)
+        else:
+            facts = _write_onnx(options, loaded, into)
     return Answer({"to": options.to, "path": str(into), **facts})
 
 
 def _check(options: Options) -> None:
+    if options.int8 and options.to == "quickstroke":
+        raise ConfigError("--int8: is for --to onnx and web; --to quickstroke has weights in 8 bits by itself")
     if options.int8 and options.to == "safetensors":
         raise ConfigError("--int8: .safetensors files keep their weights as they are; expected --to onnx or web")
+    if options.weights and options.to != "quickstroke":
+        raise ConfigError("--weights is for --to quickstroke only")
     if options.int8 and bool(options.files) == bool(options.data):
         raise ConfigError("--int8 is measured on drawings: give either drawing files or --data DIR")
-    if (options.files or options.data) and not options.int8:
+    if options.files and options.data:
+        raise ConfigError("weights are measured on either drawing files or --data DIR, not on both")
+    if (options.files or options.data) and not options.int8 and options.to != "quickstroke":
         raise ConfigError("drawings are for measuring 8-bit weights; give --int8, too, or no drawings")
     if options.ort and options.to != "web":
         raise ConfigError("--ort is for --to web only")
@@ -136,6 +154,38 @@ def _write_safetensors(loaded: "LoadedModel", into: Path) -> dict[str, Any]:
     return {"model": loaded.name, "bytes": n_bytes}
 
 
+def _write_compact(options: Options, loaded: "LoadedModel", into: Path) -> dict[str, Any]:
+    from quickstroke.export import compact
+    from quickstroke.utils.files import atomic_write
+
+    weights = options.weights or "int8"
+    drawings = _drawings(options, loaded.classes) if options.files or options.data else None
+    exported = compact.export(loaded, weights, drawings)
+    with atomic_write(into) as file:
+        file.write(exported.data)
+    print(f"{into}: {len(exported.data):,} bytes, weights in {weights}, card and words of {loaded.name}")
+    measured = exported.measured
+    if measured:
+        top1, top1_float32 = percent(measured["top1"]), percent(measured["top1_float32"])
+        print(f"{weights}: top-1 {top1} of {measured['n']:,}; float32: top-1 {top1_float32}")
+    return {"model": loaded.name, "bytes": len(exported.data), "weights": weights, "measured": measured}
+
+
+def _drawings(options: Options, classes: tuple[str, ...]) -> "LabelledDrawings":
+    """The drawings that smaller weights are measured on."""
+    from quickstroke.data.dataset import PreparedDataset
+    from quickstroke.data.selection import LabelledDrawings
+    from quickstroke.formats import read_drawings
+
+    if options.data:
+        drawings = LabelledDrawings.of_split(PreparedDataset(options.data), options.split, classes)
+    else:
+        drawings, _ = LabelledDrawings.of_drawings(read_drawings(options.files), classes)
+    if not len(drawings):
+        raise DatasetError("no drawing to measure the weights on is of a word that the model knows")
+    return drawings
+
+
 def _write_onnx(options: Options, loaded: "LoadedModel", into: Path) -> dict[str, Any]:
     from quickstroke.export import onnx
     from quickstroke.utils.files import atomic_write
@@ -157,18 +207,9 @@ def _write_onnx(options: Options, loaded: "LoadedModel", into: Path) -> dict[str
 
 def _quantized(options: Options, loaded: "LoadedModel", exported: "Exported") -> tuple["Exported", dict[str, Any]]:
     """What is to be written, and what 8-bit weights do, in words on stdout and as JSON values."""
-    from quickstroke.data.dataset import PreparedDataset
-    from quickstroke.data.selection import LabelledDrawings
     from quickstroke.export import onnx
-    from quickstroke.formats import read_drawings
 
-    if options.data:
-        drawings = LabelledDrawings.of_split(PreparedDataset(options.data), options.split, loaded.classes)
-    else:
-        drawings, _ = LabelledDrawings.of_drawings(read_drawings(options.files), loaded.classes)
-    if not len(drawings):
-        raise DatasetError("no drawing to measure --int8 on is of a word that the model knows")
-    result = onnx.quantize(loaded, exported, drawings)
+    result = onnx.quantize(loaded, exported, _drawings(options, loaded.classes))
     n_bytes, n_bytes_float32 = len(result.exported.data), len(exported.data)
     print(
         f"int8: {n_bytes:,} bytes, top-1 {percent(result.top1)} of {result.n:,}; float32: {n_bytes_float32:,} bytes, "
