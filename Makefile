@@ -55,15 +55,13 @@ test-slow: $(BIN)/.dev browser
 faults: $(BIN)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python tests/faults.py --kills 200
 
-# The page is tested in Chromium, and as an exported folder with onnxruntime-web. Where one of them is missing and
-# cannot be installed, those tests say so and are skipped.
+# The page is tested in Chromium. Where it is missing and cannot be installed, those tests say so and are skipped. So are
+# those that build the npm package anew where there is no Node or nothing in js/node_modules (`make js`).
 browser: $(BIN)/.dev
 	@command -v chromium >/dev/null || test -n "$$QUICKSTROKE_CHROMIUM" || \
 	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } || \
 	  echo "no Chromium here: install it, or set QUICKSTROKE_CHROMIUM, to test the drawing page"
-	@test -n "$$QUICKSTROKE_ORT" || $(BIN)/python -c 'from quickstroke.export.ort import ort_files; ort_files()' || \
-	  echo "onnxruntime-web was not fetched: set QUICKSTROKE_ORT to its npm package to test exported pages"
 
 check: types lint generated audit
 
