@@ -1,8 +1,8 @@
 /**
- * Builds the package into one module, dist/quickstroke.js, and the same for the page of `quickstroke serve`.
+ * Builds the package: dist/quickstroke.js and the same for the page of `quickstroke serve`, dist/worker.js, dist/element.js.
  *
- * Its first line has a hash of everything that it is built from, so that a test can tell without Node whether the page's
- * copy is that of these sources.
+ * The first line of each has a hash of everything that it is built from, so that a test can tell without Node whether the
+ * page's copy is that of these sources.
  */
 
 import { createHash } from "node:crypto";
@@ -13,8 +13,8 @@ import asc from "assemblyscript/asc";
 import { build } from "esbuild";
 
 const here = fileURLToPath(new URL("./", import.meta.url));
-// Where it goes; another folder for a test that compares.
-const page = process.argv[2] ?? `${here}../src/quickstroke/serve/static`;
+// Where it goes; other folders for a test that compares.
+const [page = `${here}../src/quickstroke/serve/static`, dist = `${here}dist`] = process.argv.slice(2);
 
 async function sourcesHash() {
   const hash = createHash("sha256");
@@ -24,29 +24,54 @@ async function sourcesHash() {
   return hash.digest("hex");
 }
 
-await mkdir(`${here}build`, { recursive: true });
-const options = ["--runtime", "stub", "--enable", "simd", "-O3", "--noAssert", "--importMemory", "--noExportMemory"];
-const { error, stderr } = await asc.main(["src/kernels/index.ts", "-o", "build/kernels.wasm", ...options, "--baseDir", here]);
-if (error) throw new Error(`the kernels cannot be compiled:\n${stderr}`);
+async function compile() {
+  const options = ["--runtime", "stub", "--enable", "simd", "-O3", "--noAssert", "--importMemory", "--noExportMemory"];
+  const files = ["src/kernels/index.ts", "-o", "build/kernels.wasm", "--baseDir", here];
+  const { error, stderr } = await asc.main([...files, ...options]);
+  if (error) throw new Error(`the kernels cannot be compiled:\n${stderr}`);
+}
 
+async function bundled(entry, options) {
+  const { outputFiles } = await build({
+    absWorkingDir: here,
+    entryPoints: [entry],
+    bundle: true,
+    minify: true,
+    write: false,
+    format: "esm",
+    target: "es2022",
+    charset: "utf8",
+    loader: { ".wasm": "binary", ".txt": "text" },
+    ...options,
+  });
+  return outputFiles[0].contents;
+}
+
+await compile();
 const { version } = JSON.parse(await readFile(`${here}package.json`, "utf8"));
-const { outputFiles } = await build({
-  absWorkingDir: here,
-  entryPoints: ["src/index.js"],
-  bundle: true,
-  minify: true,
-  write: false,
-  format: "esm",
-  target: "es2022",
-  charset: "utf8",
-  loader: { ".wasm": "binary" },
-  banner: {
-    js:
-      `/* sources sha256 ${await sourcesHash()} */\n` +
-      `/* quickstroke ${version}, MIT License. Built by js/build.mjs from js/src; do not edit. */`,
-  },
-});
-await mkdir(`${here}dist`, { recursive: true });
+const banner = {
+  js:
+    `/* sources sha256 ${await sourcesHash()} */\n` +
+    `/* quickstroke ${version}, MIT License. Built by js/build.mjs from js/src; do not edit. */`,
+};
+await mkdir(dist, { recursive: true });
 await mkdir(page, { recursive: true });
-for (const path of [`${here}dist/quickstroke.js`, `${page}/quickstroke.js`]) await writeFile(path, outputFiles[0].contents);
-console.log(`${page}/quickstroke.js: ${outputFiles[0].contents.length} bytes`);
+await writeFile(`${here}build/worker.txt`, await bundled("src/worker.js", { format: "iife" }));
+
+const main = await bundled("src/index.js", { banner });
+const worker = await bundled("src/in-worker.js", { banner });
+// The element's module takes the recogniser from the file beside it, as a page may, too.
+const beside = {
+  name: "beside",
+  setup: ({ onResolve }) => onResolve({ filter: /\/index\.js$/ }, () => ({ path: "./quickstroke.js", external: true })),
+};
+const element = await bundled("src/element.js", { banner, plugins: [beside] });
+for (const [path, contents] of [
+  [`${dist}/quickstroke.js`, main],
+  [`${page}/quickstroke.js`, main],
+  [`${dist}/worker.js`, worker],
+  [`${dist}/element.js`, element],
+]) {
+  await writeFile(path, contents);
+  console.log(`${path}: ${contents.length} bytes`);
+}

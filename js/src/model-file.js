@@ -84,13 +84,15 @@ function halfOf(bits) {
 function checkCard({ name, classes, config, preprocessing }) {
   const isWhole = (value) => Number.isInteger(value) && value > 0;
   const isWord = (word) => typeof word === "string" && word !== "";
-  const sizes = [config.n_layers, config.hidden_size, config.max_padding];
+  const convolutions = [config.conv1, config.conv2].filter(Boolean);
+  const sizes = [config.n_layers, config.hidden_size, config.max_padding, config.image ?? 1, ...convolutions.flat()];
   const isFit =
     typeof name === "string" &&
     classes.every(isWord) &&
     classes.length === config.n_classes &&
     sizes.every(isWhole) &&
     config.n_layers <= MOST_LAYERS &&
+    convolutions.every(({ length }) => length === 2 || length === 3) &&
     Object.hasOwn(N_CHANNELS, preprocessing.name) &&
     preprocessing.max_padding === config.max_padding &&
     (preprocessing.name === "pos5") === (config.readout === "pool");

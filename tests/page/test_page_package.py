@@ -65,15 +65,6 @@ def bundle(static: Path) -> Path:
     return static / "quickstroke.js"
 
 
-@pytest.fixture
-def tools(node: str) -> Path:
-    """What the package is built with."""
-    folder = PACKAGE / "node_modules"
-    if not folder.is_dir():
-        pytest.skip("the package's tools are not here: run `npm ci` in js/")
-    return folder
-
-
 def random_model(name: str, reading: Any, max_padding: int, seed: int) -> LoadedModel:
     """Weights large enough that each of them shows."""
     config = ModelConfig.from_name(name, n_classes=len(WORDS), reading=reading, max_padding=max_padding)
@@ -168,9 +159,13 @@ def test_the_bundle_says_that_it_is_built_from_these_sources(bundle: Path) -> No
 
 
 def test_the_bundle_is_built_again_to_the_same_bytes(node: str, tools: Path, bundle: Path, tmp_path: Path) -> None:
-    done = subprocess.run([node, PACKAGE / "build.mjs", tmp_path], capture_output=True, text=True)
+    build = [node, PACKAGE / "build.mjs", tmp_path / "page", tmp_path / "dist"]
+    done = subprocess.run(build, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "quickstroke.js").read_bytes() == bundle.read_bytes()
+    assert (tmp_path / "page" / "quickstroke.js").read_bytes() == bundle.read_bytes()
+    # A page's worker and element have their own files.
+    sizes = {path.name: len(gzip.compress(path.read_bytes())) for path in (tmp_path / "dist").iterdir()}
+    assert sizes.keys() == {"quickstroke.js", "worker.js", "element.js"} and sum(sizes.values()) <= 60_000
 
 
 def test_the_types_compile(node: str, tools: Path) -> None:
