@@ -17,7 +17,7 @@ export interface Guess {
 export interface Prediction {
   /** The most probable words, best first. */
   guesses: Guess[];
-  /** The probability, 0 to 1, that the drawing shows none of the words; null for a model that cannot tell. */
+  /** The probability, 0 to 1, that the drawing shows none of the words asked for; null for a model that cannot tell. */
   unknown: number | null;
 }
 

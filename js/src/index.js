@@ -41,13 +41,14 @@ export class Recognizer {
 
   predict(strokes, { top = 5, words, simplified = false, layout = "auto" } = {}) {
     if (!Number.isInteger(top) || top < 1) throw new OptionError(`top should be 1 or more, got ${shown(top)}`);
-    const positions = words === undefined ? this.words.keys() : positionsOf(this.words, words);
+    const positions = words === undefined ? [...this.words.keys()] : positionsOf(this.words, words);
     const { columns } = readStrokes(strokes, layout);
     if (simplified) checkSimplified(columns);
     const { name, max_padding: maxPadding } = this.card.preprocessing;
     const points = toPoints(simplified ? columns : simplifyColumns(columns), maxPadding, name);
     const logits = this.#network.logits(points);
-    return { guesses: ranked(this.words, logits, [...positions], top), unknown: unknownOf(this.card.unknown, { logits }) };
+    const unknown = unknownOf(this.card.unknown, logits, positions);
+    return { guesses: ranked(this.words, logits, positions, top), unknown };
   }
 }
 

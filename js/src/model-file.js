@@ -81,12 +81,14 @@ function halfOf(bits) {
   return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024));
 }
 
-function checkCard({ name, classes, config, preprocessing }) {
+function checkCard({ name, classes, config, preprocessing, unknown }) {
+  const isRule = !unknown || (Number.isFinite(unknown.intercept) && unknown.slope > 0 && Number.isFinite(unknown.slope));
   const isWhole = (value) => Number.isInteger(value) && value > 0;
   const isWord = (word) => typeof word === "string" && word !== "";
   const convolutions = [config.conv1, config.conv2].filter(Boolean);
   const sizes = [config.n_layers, config.hidden_size, config.max_padding, config.image ?? 1, ...convolutions.flat()];
   const isFit =
+    isRule &&
     typeof name === "string" &&
     classes.every(isWord) &&
     classes.length === config.n_classes &&

@@ -87,10 +87,15 @@ def test_weights_too_large_for_16_bits_are_refused(tmp_path):
 
 
 def test_the_card_has_what_a_recognizer_needs_and_no_figures_of_other_weights(tmp_path):
-    facts = {"figures": {"val": {"top1": 0.5, "n": 7}}, "training": {"lr": 1}, "limits": "few", "unknown": {"a": [1.5]}}
+    facts = {
+        "figures": {"val": {"top1": 0.5, "n": 7}},
+        "training": {"lr": 1},
+        "limits": "few",
+        "unknown": {"intercept": 1.5, "slope": 2},
+    }
     card = export.export(published(tmp_path, facts=facts)).model.card
     assert card["figures_float32"] == facts["figures"] and "figures" not in card and "training" not in card
-    assert (card["limits"], card["unknown"], card["quantization"]) == ("few", {"a": [1.5]}, {"weights": "int8"})
+    assert (card["limits"], card["unknown"], card["quantization"]) == ("few", facts["unknown"], {"weights": "int8"})
 
 
 def test_it_is_loaded_by_its_name(tmp_path, data):
@@ -134,6 +139,10 @@ def test_what_is_not_whole_is_refused(data):
         (lambda header: header | {"tensors": {"a": {"dtype": "int8", "shape": [1 << 60], "at": 0}}}, "not within"),
         (lambda header: header | {"tensors": {"a": {"dtype": "int8", "shape": [0], "at": 0}}}, "has the shape"),
         (lambda header: header | {"tensors": {"a": {"dtype": "float32", "shape": [2], "at": -1}}}, "not within"),
+        (
+            lambda header: header | {"tensors": {"a": {"dtype": "int8", "shape": [], "at": 0, "scales_at": 0}}},
+            "damaged",
+        ),
     ],
 )
 def test_a_header_that_lies_is_refused(data, change, match):

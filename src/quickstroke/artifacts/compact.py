@@ -125,7 +125,7 @@ def from_bytes(data: bytes, path: Path) -> tuple[str, dict[str, NDArray[np.float
         body = memoryview(data)[_HEAD.size + n_header : -n_hash]
         arrays = {str(name): _array(body, entry) for name, entry in header["tensors"].items()}
         return json.dumps(header["card"], ensure_ascii=False), arrays
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{path}: damaged ({type(error).__name__}: {first_line(error)})") from error
 
 

@@ -151,7 +151,7 @@ def _write_compact(options: Options, loaded: "LoadedModel", into: Path) -> dict[
     weights = options.weights or "int8"
     drawings = _drawings(options, loaded.classes) if options.files or options.data else None
     exported = compact.export(loaded, weights, drawings)
-    facts = {"model": loaded.name, "weights": weights, "measured": exported.measured}
+    facts: dict[str, Any] = {"model": loaded.name, "weights": weights, "measured": exported.measured}
     n_bytes = len(exported.data)
     if options.to == "web":
         n_all = web.write_folder(into, exported.data, replace=options.replace)
