@@ -8,7 +8,7 @@ PIP_FLAGS ?=
 # A broken link, reference or page outside the navigation is an error.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-.PHONY: help demo test test-slow faults browser check lint types generated audit format docs golden reproduce sample46 train-all fuzz bench bench-quick bench-accuracy clean
+.PHONY: help demo test test-slow faults browser check lint types generated audit format docs js golden reproduce sample46 train-all fuzz bench bench-quick bench-accuracy clean
 
 help:
 	@echo "make demo                  make the environment, train on drawings, recognise some"
@@ -18,6 +18,7 @@ help:
 	@echo "make check                 lint, format, types, documents fresh and their links whole, known holes in packages"
 	@echo "make format                apply the formatter"
 	@echo "make docs                  write the generated documents, and build the documentation as a site in site/"
+	@echo "make js                    build the npm package in js/ and the page's copy of it (Node 20)"
 	@echo "make golden                write the golden files again, after a change that is meant"
 	@echo "make reproduce DATA=DIR    the 2020 document's three configurations at its full counts, on official files"
 	@echo "make sample46 DATA=DIR     the table of six models on the 46 categories of the sample"
@@ -55,15 +56,13 @@ test-slow: $(BIN)/.dev browser
 faults: $(BIN)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python tests/faults.py --kills 200
 
-# The page is tested in Chromium, and as an exported folder with onnxruntime-web. Where one of them is missing and
-# cannot be installed, those tests say so and are skipped.
+# The page is tested in Chromium. Where it is missing and cannot be installed, those tests say so and are skipped. So are
+# those that build the npm package anew where there is no Node or nothing in js/node_modules (`make js`).
 browser: $(BIN)/.dev
 	@command -v chromium >/dev/null || test -n "$$QUICKSTROKE_CHROMIUM" || \
 	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } || \
 	  echo "no Chromium here: install it, or set QUICKSTROKE_CHROMIUM, to test the drawing page"
-	@test -n "$$QUICKSTROKE_ORT" || $(BIN)/python -c 'from quickstroke.export.ort import ort_files; ort_files()' || \
-	  echo "onnxruntime-web was not fetched: set QUICKSTROKE_ORT to its npm package to test exported pages"
 
 check: types lint generated audit
 
@@ -88,6 +87,10 @@ format: $(BIN)/.dev
 docs: $(BIN)/.dev
 	$(BIN)/python docs/generate.py
 	$(MKDOCS)
+
+# The page's copy is committed: only who changes js/src needs this.
+js:
+	cd js && npm ci --no-audit --no-fund && npm run build
 
 golden: $(BIN)/.dev
 	$(BIN)/python tests/data/test_points.py

@@ -6,6 +6,7 @@ how the rest is packed.
 
 import asyncio
 import gzip
+import hashlib
 import io
 import json
 import pickle
@@ -237,7 +238,7 @@ def model_target(folder: Path) -> Target:
     from quickstroke.artifacts import cards, runs, weight_files
     from quickstroke.artifacts.loading import CARD_KEY, HASH_KEY, LoadedModel, content_hash, load_model, write_model
     from quickstroke.config.training import TrainConfig
-    from quickstroke.export import onnx, safetensors
+    from quickstroke.export import compact, onnx, safetensors
     from quickstroke.inference import onnx_graph
     from quickstroke.inference.onnx_model import _HASH_HEAD, seal
     from quickstroke.inference.recognizer import load
@@ -262,6 +263,7 @@ def model_target(folder: Path) -> Target:
     tensors = (folder / "x.safetensors").read_bytes()
     n_head = int.from_bytes(tensors[:8], "little")
     head, numbers = tensors[8 : 8 + n_head], tensors[8 + n_head :]
+    small = compact.export(loaded).data[:-32]
     data = {"path": "d", "manifest_sha256": "0", "split": {"rule": "r"}, "n_by_split": {"train": 4}}
     runs.write_config(folder / "run", runs.RunConfig(model.config, TrainConfig(), WORDS, data))
     weight_files.save_weights(folder / "run" / "best.model", model.state_dict())
@@ -311,6 +313,10 @@ def model_target(folder: Path) -> Target:
         values["__metadata__"][CARD_KEY] = text.decode("utf-8", "replace")
         return _with_length(json.dumps(values).encode()) + numbers
 
+    def sized(content: bytes) -> bytes:
+        content = content[:16] + (len(content) + 32).to_bytes(8, "little") + content[24:]
+        return content + hashlib.sha256(content).digest()
+
     def resumed(path: Path) -> None:
         checkpoint_module.load_checkpoint(path.parent, model, adam)
 
@@ -330,6 +336,7 @@ def model_target(folder: Path) -> Target:
             ([json.dumps(loaded.card).encode()], file("card/any.safetensors", load_model, carded)),
             ([card], file(f"card/{name}.json", lambda path: load_model(path.with_suffix(".model")), hashed)),
             ([exported], file("raw/any.onnx", load, seal)),
+            ([small], file("raw/any.quickstroke", load, sized)),
             ([(folder / "run" / "config.json").read_bytes()], file("run/config.json", lambda path: load(path.parent))),
             ([checkpoint], file("ckpt/last.ckpt", resumed)),
             (["\n".join(WORDS).encode()], file("words.txt", classes)),

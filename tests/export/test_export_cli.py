@@ -69,7 +69,7 @@ def test_onnx_is_the_default(run, model):
     assert 0 <= result.json["max_difference"] < 1e-5
 
 
-@pytest.mark.parametrize("to", ["onnx", "safetensors"])
+@pytest.mark.parametrize("to", ["onnx", "safetensors", "quickstroke"])
 def test_where_it_goes(run, model, to):
     name = f"bilstm_cv1_4_3_lay1_sz4.{to}"
     Path("folder").mkdir()
@@ -158,6 +158,45 @@ def test_8_bit_weights(run, publish, dataset, drawings):
         assert f"int8: {int8['bytes']:,} bytes, top-1 {int8['top1']:.2%} of {n}; float32: " in result.err
 
 
+def test_a_small_file(run, publish, dataset, drawings):
+    model = publish("bilstm_cv1_4_3_lay1_sz4").path
+    path = Path("bilstm_cv1_4_3_lay1_sz4.quickstroke")
+    for weights, options in (("int8", []), ("float16", ["--weights", "float16"])):
+        result = run("export", model, "--to", "quickstroke", *options, "--json", "--replace")
+        assert result.json == {
+            "to": "quickstroke",
+            "path": str(path),
+            "model": path.stem,
+            "bytes": path.stat().st_size,
+            "weights": weights,
+            "measured": None,
+        }
+    expected = run("predict", "--model", model, "--json", ndjson_of(drawings)).json["drawings"]
+    found = run("predict", "--model", path, "--json", ndjson_of(drawings)).json["drawings"]
+    for one, other in zip(found, expected, strict=True):
+        assert {each["word"]: each["probability"] for each in one["guesses"]} == pytest.approx(
+            {each["word"]: each["probability"] for each in other["guesses"]}, abs=1e-2
+        )
+    result = run("export", model, "--to", "quickstroke", "--data", dataset.path, "--json", "--replace")
+    measured = result.json["measured"]
+    assert measured["n"] == 30 and 0 <= measured["top1"] <= 1
+    stated = load_model(path).card["quantization"]
+    assert stated.pop("weights") == "int8" and stated == pytest.approx(measured, abs=1e-6)
+    top1, top1_float32 = (
+        run("evaluate", each, "--data", dataset.path, "--json").json["top1"] for each in (path, model)
+    )
+    assert (measured["top1"], measured["top1_float32"]) == (top1, top1_float32)
+    assert f"int8: top-1 {top1:.2%} of 30; float32: top-1 {top1_float32:.2%}" in result.err
+    again = run("export", path, "--to", "quickstroke", "--into", "again.quickstroke", "--json").json
+    assert again["model"] == path.stem
+
+
+def ndjson_of(drawings):
+    path = Path("star.ndjson")
+    ndjson.write(path, drawings["star"][:5])
+    return path
+
+
 @pytest.mark.parametrize("keeps", [True, False])
 def test_what_is_written_where_8_bits_are_kept_or_not(run, publish, dataset, monkeypatch, keeps):
     answers = iter([0.8, 0.8 if keeps else 0.5])
@@ -178,15 +217,18 @@ def test_mistakes_are_one_line(run, model, dataset):
     one_line(run("export", model, "x.bin", "--int8", "--data", dataset.path), "give either drawing files or --data DIR")
     one_line(run("export", model, "x.bin"), "give --int8, too")
     one_line(run("export", model, "--data", dataset.path), "give --int8, too")
-    one_line(run("export", model, "--to", "safetensors", "--int8", "--data", dataset.path), "expected --to onnx or web")
-    one_line(run("export", model, "--ort", "x.tgz"), "--ort is for --to web only")
-    one_line(run("export", model, "--to", "web", "--ort", "x.tgz"), "x.tgz: cannot be read")
+    one_line(run("export", model, "--to", "safetensors", "--int8", "--data", dataset.path), "expected --to onnx")
+    for to in ("quickstroke", "web"):
+        one_line(run("export", model, "--to", to, "--int8"), f"--to {to} has weights in 8 bits by itself (--weights)")
+    one_line(run("export", model, "--weights", "int8"), "--weights is for --to quickstroke and web only")
+    one_line(run("export", model, "x.bin", "--to", "quickstroke", "--data", dataset.path), "not on both")
     one_line(run("export", model, "--int8", "--data", "nowhere"), "nowhere")
     assert run("export", model, "--to", "tflite").code == 2
     run("export", model)
     path = f"{model.stem}.onnx"
     one_line(run("export", path, "--replace"), "is exported already; expected the model that it comes from")
-    one_line(run("export", path, "--to", "safetensors"), "is exported already")
+    for to in ("safetensors", "web"):
+        one_line(run("export", path, "--to", to), "is exported already")
     assert list(Path().glob("*.safetensors")) == list(Path().glob("*-web")) == []
 
 
@@ -219,5 +261,5 @@ def test_drawings_of_other_words_cannot_measure(run, model, drawings):
     ndjson.write(Path("cat.ndjson"), [replace(drawings["star"][0], word="cat")])
     one_line(
         run("export", model, "cat.ndjson", "--int8"),
-        "no drawing to measure --int8 on is of a word that the model knows",
+        "no drawing to measure the weights on is of a word that the model knows",
     )

@@ -50,6 +50,15 @@ def node() -> str:
 
 
 @pytest.fixture(scope="session")
+def tools(node: str) -> Path:
+    """What the npm package is built with."""
+    folder = Path(__file__).parents[2] / "js" / "node_modules"
+    if not folder.is_dir():
+        pytest.skip("the package's tools are not here: run `make js`")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of the browser."""
     path = os.environ.get("QUICKSTROKE_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)

@@ -1,7 +1,6 @@
 """On real drawings, the page's first guess is that of `Recognizer.predict`: served, and exported to the browser."""
 
 import json
-import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -17,7 +16,6 @@ from quickstroke import cli
 from quickstroke.artifacts.loading import LoadedModel, write_model
 from quickstroke.config.model import ModelConfig
 from quickstroke.drawings.synthetic import synthetic_drawings
-from quickstroke.export import ort
 from quickstroke.formats import read_file
 from quickstroke.inference.recognizer import Recognizer, load
 from quickstroke.models.classifier import StrokeClassifier
@@ -61,12 +59,6 @@ def guessed(page: Page, drawings: list[list[Rows]]) -> list[Any]:
     return answers
 
 
-@pytest.fixture(scope="session")
-def predictions(recognizer: Recognizer, real_drawings: list[list[Rows]]) -> list[Any]:
-    """What Python says of them."""
-    return predicted(recognizer, real_drawings)
-
-
 def assert_equal_guesses(theirs: list[Any], ours: list[Any]) -> None:
     assert len(theirs) == len(ours) == N_DRAWINGS
     n_equal = sum(mine[0].word == other[0]["word"] for mine, other in zip(ours, theirs, strict=True))
@@ -76,39 +68,41 @@ def assert_equal_guesses(theirs: list[Any], ours: list[Any]) -> None:
 
 
 @pytest.fixture(scope="session")
-def tarball() -> Path:
-    """onnxruntime-web."""
-    path = Path(os.environ.get("QUICKSTROKE_ORT", ort.cache_folder() / ort.URL.rsplit("/", 1)[-1]))
-    if not path.exists():
-        pytest.skip(f"no onnxruntime-web here, and tests fetch nothing: set QUICKSTROKE_ORT to a download of {ort.URL}")
-    return path
+def exported_folder(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `quickstroke export --to web` writes."""
+    folder = tmp_path_factory.mktemp("exported") / "web"
+    assert cli.main(["export", str(model_path), "--to", "web", "--into", str(folder)]) == 0
+    return folder
 
 
 @pytest.fixture(scope="session")
-def exported(model_path: Path, tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a plain web server of what `quickstroke export --to web` writes."""
-    folder = tmp_path_factory.mktemp("exported") / "web"
-    cli.main(["export", str(model_path), "--to", "web", "--into", str(folder), "--ort", str(tarball)])
-    with serving(folder) as url:
+def exported(exported_folder: Path) -> Iterator[str]:
+    """The address of a plain web server of it."""
+    with serving(exported_folder) as url:
         yield url
 
 
 @pytest.fixture(params=["served", "exported"])
-def url(request: pytest.FixtureRequest) -> str:
+def place(request: pytest.FixtureRequest) -> tuple[str, Recognizer]:
+    """The address of a page, and what Python has of the same weights: those of the exported page are rounded."""
     address: str = request.getfixturevalue(request.param)
-    return address
+    if request.param == "served":
+        return address, request.getfixturevalue("recognizer")
+    return address, load(request.getfixturevalue("exported_folder") / "model.quickstroke")
 
 
 def test_first_guesses_on_real_drawings(
-    hands: Hands, url: str, real_drawings: list[list[Rows]], predictions: list[Any]
+    hands: Hands, place: tuple[str, Recognizer], real_drawings: list[list[Rows]]
 ) -> None:
-    assert_equal_guesses(guessed(hands.open(url=url), real_drawings), predictions)
+    url, recognizer = place
+    assert_equal_guesses(guessed(hands.open(url=url), real_drawings), predicted(recognizer, real_drawings))
 
 
 @pytest.mark.parametrize(("tool", "first"), [("mouse", 5), ("touch", 15), ("pen", 25)])
 def test_first_guesses_on_real_drawings_drawn_anew(
-    hands: Hands, url: str, real_drawings: list[list[Rows]], recognizer: Recognizer, tool: str, first: int
+    hands: Hands, place: tuple[str, Recognizer], real_drawings: list[list[Rows]], tool: str, first: int
 ) -> None:
+    url, recognizer = place
     page = hands.open(url=url, has_touch=tool == "touch")
     for strokes in (real_drawings[first], real_drawings[100 + first], real_drawings[150 + first]):
         page.keyboard.press("Escape")
@@ -121,20 +115,20 @@ def test_first_guesses_on_real_drawings_drawn_anew(
         assert theirs[0]["probability"] == pytest.approx(ours[0].probability, abs=1e-3)
 
 
-def test_a_model_that_looks_at_images_says_the_same_in_the_browser(hands: Hands, tarball: Path, tmp_path: Path) -> None:
+def test_a_model_that_looks_at_images_says_the_same_in_the_browser(hands: Hands, tmp_path: Path) -> None:
     words = ("apple", "circle", "face", "star", "sun")
     torch.manual_seed(2)
     model = StrokeClassifier(ModelConfig.from_name("bipool_cv1_8_5_2_img4_lay1_sz8", n_classes=len(words))).eval()
     with torch.no_grad():
         model.linear.weight *= 5  # so that its guesses differ
     path = write_model(tmp_path / "models", LoadedModel(model, words, None, tmp_path), {})
-    cli.main(["export", str(path), "--to", "web", "--into", str(tmp_path / "web"), "--ort", str(tarball)])
+    cli.main(["export", str(path), "--to", "web", "--into", str(tmp_path / "web")])
     drawings = [[stroke.T.tolist() for stroke in drawing.strokes] for drawing in synthetic_drawings(20, seed=3)]
     with serving(tmp_path / "web") as url:
         theirs = guessed(hands.open(url=url), drawings)
         hands.close()
     found = []
-    for mine, other in zip(predicted(load(path), drawings), theirs, strict=True):
+    for mine, other in zip(predicted(load(tmp_path / "web" / "model.quickstroke"), drawings), theirs, strict=True):
         assert [guess.word for guess in mine] == [guess["word"] for guess in other][: len(mine)]
         found.append([guess.probability for guess in mine])
         assert found[-1] == pytest.approx([guess["probability"] for guess in other][: len(mine)], abs=1e-4)

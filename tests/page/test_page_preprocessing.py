@@ -1,4 +1,4 @@
-"""The page's preprocessing in JavaScript and Python's are equal in every digit.
+"""The npm package's preprocessing and Python's are equal in every digit.
 
 `python tests/page/test_page_preprocessing.py` writes the golden file anew: do so only when preprocessing is meant to
 change.
@@ -6,14 +6,15 @@ change.
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page
+from hands import serving
+from playwright.sync_api import Browser, Page
 
 from quickstroke.config.model import Preprocessing
 from quickstroke.data.points import n_channels, to_points
@@ -23,6 +24,7 @@ from quickstroke.formats import read_file
 
 PREPROCESSINGS = get_args(Preprocessing)
 
+SOURCES = Path(__file__).parents[2] / "js" / "src"
 GOLDEN = Path(__file__).parent.parent / "golden" / "page.json"
 
 Rows = list[list[float]]
@@ -30,8 +32,8 @@ Computed = list[dict[str, Any]]
 
 # What both engines run: cases of raw strokes -> their simplified form and points, by each preprocessing.
 COMPUTE = """
-(simplify, { toPoints, N_CHANNELS }, cases) => cases.map(({ strokes, max_padding }) => {
-  const simplified = simplify(strokes);
+({ simplifyColumns }, { toPoints, N_CHANNELS }, { readStrokes }, cases) => cases.map(({ strokes, max_padding }) => {
+  const simplified = simplifyColumns(readStrokes(strokes, "columns").columns);
   const points = (name) => [name, Array.from(toPoints(simplified, max_padding, name))];
   return { simplified, ...Object.fromEntries(Object.keys(N_CHANNELS).map(points)) };
 })
@@ -92,29 +94,40 @@ def golden() -> Computed:
     return records
 
 
+@pytest.fixture
+def sources_page(browser: Browser) -> Iterator[Page]:
+    """An empty page that can import the modules that the package is made of."""
+    with serving(SOURCES) as url:
+        page = browser.new_page()
+        page.route("**/blank.html", lambda route: route.fulfill(body="", content_type="text/html"))
+        page.goto(f"{url}blank.html")
+        yield page
+        page.close()
+
+
 @pytest.fixture(params=["chromium", "node"])
-def compute(request: pytest.FixtureRequest, static: Path, tmp_path: Path) -> Callable[[Computed], Computed]:
-    """Runs the page's modules on cases, in the browser and in Node.js."""
+def compute(request: pytest.FixtureRequest) -> Callable[[Computed], Computed]:
+    """Runs the package's modules on cases, in the browser and in Node.js."""
+    modules = ("simplify", "points", "strokes")
     if request.param == "chromium":
-        page: Page = request.getfixturevalue("blank_page")
+        page: Page = request.getfixturevalue("sources_page")
         # As text: Playwright takes long over large values.
         script = f"""async (text) => {{
-          const [s, p] = await Promise.all([import("/simplify.js"), import("/points.js")]);
-          return JSON.stringify(({COMPUTE.strip()})(s.simplify, p, JSON.parse(text)));
+          const modules = await Promise.all({json.dumps(modules)}.map((name) => import(`/${{name}}.js`)));
+          return JSON.stringify(({COMPUTE.strip()})(...modules, JSON.parse(text)));
         }}"""
         return lambda cases: json.loads(page.evaluate(script, json.dumps(cases)))
     node: str = request.getfixturevalue("node")
+    script = (
+        'import { readFileSync } from "node:fs";\n'
+        + "".join(f'import * as {name} from "{(SOURCES / name).as_uri()}.js";\n' for name in modules)
+        + f"const cases = JSON.parse(readFileSync(0, 'utf8'));\n"
+        f"console.log(JSON.stringify(({COMPUTE.strip()})({', '.join(modules)}, cases)));\n"
+    )
 
     def run(cases: Computed) -> Computed:
-        for name in ("simplify", "points"):
-            (tmp_path / f"{name}.mjs").write_text((static / f"{name}.js").read_text())
-        (tmp_path / "run.mjs").write_text(
-            'import { readFileSync } from "node:fs";\n'
-            'import { simplify } from "./simplify.mjs";\nimport * as points from "./points.mjs";\n'
-            'const cases = JSON.parse(readFileSync(0, "utf8"));\n'
-            f"console.log(JSON.stringify(({COMPUTE.strip()})(simplify, points, cases)));\n"
-        )
-        done = subprocess.run([node, tmp_path / "run.mjs"], input=json.dumps(cases), capture_output=True, text=True)
+        command = [node, "--input-type=module", "--eval", script]
+        done = subprocess.run(command, input=json.dumps(cases), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         answers: Computed = json.loads(done.stdout)
         return answers
@@ -168,41 +181,9 @@ def test_javascript_equals_python_on_real_drawings(real: Computed, compute: Call
         assert_equal(each, answer, "a real drawing")
 
 
-@pytest.mark.parametrize(
-    ("strokes", "message"),
-    [
-        ([], "the drawing has no stroke"),
-        ([[[], []]], "stroke 1 needs as many x as y, at least one"),
-        ([[[1], [2]], [[1, 2], [3]]], "stroke 2 needs as many x as y, at least one"),
-        ([[[1, float("nan")], [2, 3]]], "stroke 1 has NaN; expected finite numbers"),
-    ],
-)
-def test_javascript_refuses_what_is_no_drawing(blank_page: Page, strokes: list[Rows], message: str) -> None:
-    script = """async (strokes) => {
-      const { simplify } = await import("/simplify.js");
-      try { simplify(strokes); } catch (error) { return [error.name, error.message]; }
-    }"""
-    assert blank_page.evaluate(script, strokes) == ["RangeError", message]
-
-
-def test_javascript_knows_the_preprocessings_of_python_and_takes_the_first(blank_page: Page) -> None:
-    script = """async () => {
-      const { N_CHANNELS, toPoints } = await import("/points.js");
-      return [N_CHANNELS, Array.from(toPoints([[[0, 255], [0, 51]]]))];
-    }"""
-    assert blank_page.evaluate(script) == [{name: n_channels(name) for name in PREPROCESSINGS}, [1, 1, 1]]
-
-
-def test_javascript_gives_up_on_endless_windings(blank_page: Page) -> None:
-    script = """async () => {
-      const { simplify } = await import("/simplify.js");
-      // Round and round a square: every corner of every round stays.
-      const turns = Array.from({ length: 200_000 }, (_, i) => i);
-      const xs = turns.map((i) => Math.floor(i / 2) % 2);
-      const ys = turns.map((i) => Math.floor((i + 1) / 2) % 2);
-      try { simplify([[xs, ys]]); } catch (error) { return error.message; }
-    }"""
-    assert blank_page.evaluate(script) == "the drawing winds so much that simplifying it takes too long"
+def test_javascript_knows_the_preprocessings_of_python(sources_page: Page) -> None:
+    channels = sources_page.evaluate("import('/points.js').then(({ N_CHANNELS }) => N_CHANNELS)")
+    assert channels == {name: n_channels(name) for name in PREPROCESSINGS}
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ _FORMER_CALIBRATION_KEYS = {"prior": "tau", "criterion": "select_by"}
 DEFAULT = "default.txt"
 
 # Of the files that a recognizer loads.
-SUFFIXES = (".model", ".safetensors", ".onnx")
+SUFFIXES = (".model", ".safetensors", ".quickstroke", ".onnx")
 
 
 def read_card(path: Path) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Published models: NAME.model, a plain state dict, and beside it NAME.json, the card that says how to read it.
 
 A state dict without a card is read as the 2020 project read its own: name from the file, padded reading.
-NAME.safetensors holds both, the card as metadata (github.com/huggingface/safetensors, "Format").
+NAME.safetensors holds both, the card as metadata (github.com/huggingface/safetensors, "Format"). So does
+NAME.quickstroke, with weights in 8 or 16 bits (`compact`).
 """
 
 import hashlib
@@ -20,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quickstroke.artifacts import cards, runs, weight_files
+from quickstroke.artifacts import cards, compact, runs, weight_files
 from quickstroke.artifacts.unknown import Outputs, UnknownScore, outputs_of
 from quickstroke.config.model import ModelConfig, Preprocessing
 from quickstroke.drawings.categories import SEED_CATEGORIES
@@ -121,10 +122,10 @@ def _one_thread() -> Iterator[None]:
 
 
 def load_model(path: Path | str, classes: Any = None) -> LoadedModel:
-    """Loads a `.model` file with its card, a bare one, a `.safetensors` file, or the best weights of a run folder.
+    """Loads a `.model` file with its card, a bare one, a `.safetensors` or `.quickstroke` file, or a run folder.
 
     Args:
-        path: the file, or the run folder.
+        path: the file, or the run folder, of which the best weights are taken.
         classes: for a bare file: the words in the order of the output layer, or the file that lists them; by default
             the 2020 project's 100 for a model with 100 outputs.
 
@@ -143,12 +144,17 @@ def _load(path: Path, given: tuple[str, ...] | None) -> LoadedModel:
     card_path = path.with_suffix(".json")
     if path.suffix == ".onnx":
         raise WeightsError(f"{path}: is not for PyTorch; expected the .model file or the run that it was exported from")
-    if path.suffix not in (".model", ".safetensors"):
+    if path.suffix not in (".model", ".safetensors", compact.SUFFIX):
         raise WeightsError(f"{path}: not a model; expected a .model file or a run folder")
     if not path.is_file():
         raise WeightsError(f"{path}: no such model file")
     if path.suffix == ".safetensors":
         return _load_safetensors(path, given)
+    if path.suffix == compact.SUFFIX:
+        try:
+            return load_compact(path.read_bytes(), path, given)
+        except OSError as error:
+            raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
     if card_path.is_file():
         card = cards.read_card(card_path)
         config, card_classes = cards.check_card(card, card_path)
@@ -160,8 +166,7 @@ def _load(path: Path, given: tuple[str, ...] | None) -> LoadedModel:
                 f"{path}: its hash {digest[:12]}.. is not the one in its card, {str(card['sha256'])[:12]}.."
             )
         cards.check_unchanged(card, card_path)
-        if given is not None and given != card_classes:
-            raise WeightsError(f"{path}: the classes given are not those of its card, or not in its order")
+        _check_given(given, card_classes, path)
         return LoadedModel(_build(config, read_weights(path), path), card_classes, card, path)
     if (path.parent / "config.json").is_file():
         run = runs.read_config(path.parent)
@@ -215,9 +220,27 @@ def _load_safetensors(path: Path, given: tuple[str, ...] | None) -> LoadedModel:
     weights = _checked(tensors, path)
     if card.pop(HASH_KEY, None) != content_hash(card, weights):
         raise WeightsError(f"{path}: damaged or changed since its export: its hash is not the one that it states")
+    _check_given(given, classes, path)
+    return LoadedModel(_build(config, weights, path), classes, card, path)
+
+
+def load_compact(data: bytes, path: Path, given: tuple[str, ...] | None = None) -> LoadedModel:
+    """The model of the bytes of a `.quickstroke` file, its weights as float32; `path` says whose they are.
+
+    Raises:
+        WeightsError: as `load_model`.
+    """
+    text, arrays = compact.from_bytes(data, path)
+    card = cards.parse_card(text, path)
+    config, classes = cards.check_card(card, path)
+    _check_given(given, classes, path)
+    weights = _checked({name: torch.from_numpy(array) for name, array in arrays.items()}, path)
+    return LoadedModel(_build(config, weights, path), classes, card, path)
+
+
+def _check_given(given: tuple[str, ...] | None, classes: tuple[str, ...], path: Path) -> None:
     if given is not None and given != classes:
         raise WeightsError(f"{path}: the classes given are not those of its card, or not in its order")
-    return LoadedModel(_build(config, weights, path), classes, card, path)
 
 
 def content_hash(card: dict[str, Any], weights: dict[str, Tensor]) -> str:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Answer, Json, answer, note, optional, parse, percent, progress
+from quickstroke.cli.common import Answer, Json, answer, note, optional, parse, percent
 from quickstroke.errors import ConfigError, DatasetError, MissingExtra, WeightsError
 
 if TYPE_CHECKING:
     from quickstroke.artifacts.loading import LoadedModel
+    from quickstroke.data.selection import LabelledDrawings
     from quickstroke.export.onnx import Exported
 
 
@@ -21,42 +22,46 @@ class Options:
     """A model becomes a file that runs without PyTorch, or a folder that recognises in the browser.
 
     onnx: NAME.onnx with its card inside, for `predict`, `serve` and `quickstroke.load`, which then need onnxruntime and
-    no PyTorch. It is kept only when onnxruntime gives the same probabilities as PyTorch. safetensors: weights and card
-    as NAME.safetensors. web: a folder with the page, the model and onnxruntime-web, for any static host.
+    no PyTorch. It is kept only when onnxruntime gives the same probabilities as PyTorch. quickstroke: NAME.quickstroke,
+    card and weights in 8 or 16 bits, for the npm package `quickstroke`. safetensors: weights and card as
+    NAME.safetensors. web: a folder with the page and such a model, for any static host.
     """
 
     model: Annotated[
         Positional[str],
-        arg(metavar="MODEL", help="a .model file, a run folder, or a published model; for `web` also an .onnx file"),
+        arg(metavar="MODEL", help="a .model file, a run folder, a published model, or a .quickstroke file"),
     ]
     files: Annotated[
-        Positional[tuple[str, ...]], optional("with --int8: drawing files, folders or glob patterns", "[FILE...]")
+        Positional[tuple[str, ...]],
+        optional("drawing files, folders or glob patterns, to measure smaller weights on", "[FILE...]"),
     ] = ()
-    to: Annotated[Literal["onnx", "web", "safetensors"], arg(help="what it becomes")] = "onnx"
+    to: Annotated[Literal["onnx", "quickstroke", "web", "safetensors"], arg(help="what it becomes")] = "onnx"
     into: Annotated[
         str | None,
-        optional("the file or folder (default: NAME.onnx, NAME.safetensors or NAME-web, here)", "PATH"),
+        optional("the file or folder (default: NAME.onnx and so on, or NAME-web, here)", "PATH"),
     ] = None
     replace: Annotated[bool, arg(help="replace an earlier export")] = False
     classes: Annotated[
         str | None,
         optional("classes of a model without a card, in the order of its output layer, one a line", "FILE"),
     ] = None
+    weights: Annotated[
+        Literal["int8", "float16"] | None,
+        optional(
+            "for `quickstroke` and `web`: 8 bits with a scale for each output, or 16 (default: int8)", "int8|float16"
+        ),
+    ] = None
     int8: Annotated[
         bool,
         arg(
-            help="weights in 8 bits, a quarter of the size; kept only when they lose at most half a point of top-1 on "
-            "the drawings of --data or FILE, else the weights stay float32"
+            help="for `onnx`: weights in 8 bits, a quarter of the size; kept only when they lose at most half a point "
+            "of top-1 on the drawings of --data or FILE, else the weights stay float32"
         ),
     ] = False
-    data: Annotated[str | None, optional("with --int8: a prepared dataset, in place of files", "DIR")] = None
+    data: Annotated[str | None, optional("a prepared dataset, in place of files", "DIR")] = None
     split: Annotated[
         Literal["train", "val", "test", "reserved"], arg(help="which drawings of the prepared dataset")
     ] = "val"
-    ort: Annotated[
-        str | None,
-        optional("for `web`: the npm package onnxruntime-web, downloaded already (default: it is fetched)", "FILE"),
-    ] = None
     json: Json = False
 
 
@@ -76,35 +81,37 @@ def _export(options: Options) -> Answer:
     from quickstroke.artifacts import cards
 
     path = cards.find_model(options.model)
-    facts: dict[str, Any]
     if path.suffix == ".onnx":
-        if options.to != "web" or options.int8:
-            raise ConfigError(f"{path}: is exported already; expected the model that it comes from, or --to web")
-        from quickstroke.inference.onnx_model import OnnxModel
+        raise ConfigError(f"{path}: is exported already; expected the model that it comes from")
+    from quickstroke.artifacts import loading
 
-        model = OnnxModel.load(path, options.classes)
-        into = _target(options, model.name)
-        facts = _write_web(options, into, path.read_bytes(), model.card)
+    loaded = loading.load_model(path, options.classes)
+    if loaded.note:
+        note(loaded.note)
+    into = _target(options, loaded.name)
+    if options.to == "safetensors":
+        facts = _write_safetensors(loaded, into)
+    elif options.to == "onnx":
+        facts = _write_onnx(options, loaded, into)
     else:
-        from quickstroke.artifacts import loading
-
-        loaded = loading.load_model(path, options.classes)
-        if loaded.note:
-            note(loaded.note)
-        into = _target(options, loaded.name)
-        facts = _write_safetensors(loaded, into) if options.to == "safetensors" else _write_onnx(options, loaded, into)
+        facts = _write_compact(options, loaded, into)
     return Answer({"to": options.to, "path": str(into), **facts})
 
 
 def _check(options: Options) -> None:
+    is_compact = options.to in ("quickstroke", "web")
+    if options.int8 and is_compact:
+        raise ConfigError(f"--int8 is for --to onnx; --to {options.to} has weights in 8 bits by itself (--weights)")
     if options.int8 and options.to == "safetensors":
-        raise ConfigError("--int8: .safetensors files keep their weights as they are; expected --to onnx or web")
+        raise ConfigError("--int8: .safetensors files keep their weights as they are; expected --to onnx")
+    if options.weights and not is_compact:
+        raise ConfigError("--weights is for --to quickstroke and web only")
     if options.int8 and bool(options.files) == bool(options.data):
         raise ConfigError("--int8 is measured on drawings: give either drawing files or --data DIR")
-    if (options.files or options.data) and not options.int8:
+    if options.files and options.data:
+        raise ConfigError("weights are measured on either drawing files or --data DIR, not on both")
+    if (options.files or options.data) and not options.int8 and not is_compact:
         raise ConfigError("drawings are for measuring 8-bit weights; give --int8, too, or no drawings")
-    if options.ort and options.to != "web":
-        raise ConfigError("--ort is for --to web only")
 
 
 def _target(options: Options, name: str) -> Path:
@@ -136,6 +143,48 @@ def _write_safetensors(loaded: "LoadedModel", into: Path) -> dict[str, Any]:
     return {"model": loaded.name, "bytes": n_bytes}
 
 
+def _write_compact(options: Options, loaded: "LoadedModel", into: Path) -> dict[str, Any]:
+    """A `.quickstroke` file, or the folder of a page with it."""
+    from quickstroke.export import compact, web
+    from quickstroke.utils.files import atomic_write
+
+    weights = options.weights or "int8"
+    drawings = _drawings(options, loaded.classes) if options.files or options.data else None
+    exported = compact.export(loaded, weights, drawings)
+    facts: dict[str, Any] = {"model": loaded.name, "weights": weights, "measured": exported.measured}
+    n_bytes = len(exported.data)
+    if options.to == "web":
+        n_all = web.write_folder(into, exported.data, replace=options.replace)
+        print(f"{into}: {n_all:,} bytes, of which the model {n_bytes:,} with weights in {weights}")
+        facts |= {"bytes": n_all, "model_bytes": n_bytes}
+    else:
+        with atomic_write(into) as file:
+            file.write(exported.data)
+        print(f"{into}: {n_bytes:,} bytes, weights in {weights}, card and words of {loaded.name}")
+        facts |= {"bytes": n_bytes}
+    if measured := exported.measured:
+        top1, top1_float32 = percent(measured["top1"]), percent(measured["top1_float32"])
+        print(f"{weights}: top-1 {top1} of {measured['n']:,}; float32: top-1 {top1_float32}")
+    if options.to == "web":
+        print(f"any static host serves it; to try it: python3 -m http.server --directory {into}")
+    return facts
+
+
+def _drawings(options: Options, classes: tuple[str, ...]) -> "LabelledDrawings":
+    """The drawings that smaller weights are measured on."""
+    from quickstroke.data.dataset import PreparedDataset
+    from quickstroke.data.selection import LabelledDrawings
+    from quickstroke.formats import read_drawings
+
+    if options.data:
+        drawings = LabelledDrawings.of_split(PreparedDataset(options.data), options.split, classes)
+    else:
+        drawings, _ = LabelledDrawings.of_drawings(read_drawings(options.files), classes)
+    if not len(drawings):
+        raise DatasetError("no drawing to measure the weights on is of a word that the model knows")
+    return drawings
+
+
 def _write_onnx(options: Options, loaded: "LoadedModel", into: Path) -> dict[str, Any]:
     from quickstroke.export import onnx
     from quickstroke.utils.files import atomic_write
@@ -145,8 +194,6 @@ def _write_onnx(options: Options, loaded: "LoadedModel", into: Path) -> dict[str
     if options.int8:
         exported, int8 = _quantized(options, loaded, exported)
     facts: dict[str, Any] = {"max_difference": exported.max_difference, "int8": int8}
-    if options.to == "web":
-        return _write_web(options, into, exported.data, exported.model.card) | facts
     with atomic_write(into) as file:
         file.write(exported.data)
     is_int8 = int8 is not None and int8["kept"]
@@ -157,18 +204,9 @@ def _write_onnx(options: Options, loaded: "LoadedModel", into: Path) -> dict[str
 
 def _quantized(options: Options, loaded: "LoadedModel", exported: "Exported") -> tuple["Exported", dict[str, Any]]:
     """What is to be written, and what 8-bit weights do, in words on stdout and as JSON values."""
-    from quickstroke.data.dataset import PreparedDataset
-    from quickstroke.data.selection import LabelledDrawings
     from quickstroke.export import onnx
-    from quickstroke.formats import read_drawings
 
-    if options.data:
-        drawings = LabelledDrawings.of_split(PreparedDataset(options.data), options.split, loaded.classes)
-    else:
-        drawings, _ = LabelledDrawings.of_drawings(read_drawings(options.files), loaded.classes)
-    if not len(drawings):
-        raise DatasetError("no drawing to measure --int8 on is of a word that the model knows")
-    result = onnx.quantize(loaded, exported, drawings)
+    result = onnx.quantize(loaded, exported, _drawings(options, loaded.classes))
     n_bytes, n_bytes_float32 = len(result.exported.data), len(exported.data)
     print(
         f"int8: {n_bytes:,} bytes, top-1 {percent(result.top1)} of {result.n:,}; float32: {n_bytes_float32:,} bytes, "
@@ -183,18 +221,3 @@ def _quantized(options: Options, loaded: "LoadedModel", exported: "Exported") ->
         "n": result.n,
     }
     return (exported if result.refusal else result.exported), values
-
-
-def _write_web(options: Options, into: Path, data: bytes, card: dict[str, Any]) -> dict[str, Any]:
-    from quickstroke.export import ort, web
-
-    with progress("bytes") as bar:
-        task = bar.add_task("onnxruntime-web", total=None)
-        files = ort.ort_files(options.ort, on_bytes=lambda n, total: bar.update(task, completed=n, total=total))
-    n_bytes = web.write_folder(into, data, card, files, replace=options.replace)
-    n_bytes_ort = sum(map(len, files.values()))
-    print(
-        f"{into}: {n_bytes:,} bytes, of which the model {len(data):,} and onnxruntime-web {ort.VERSION} {n_bytes_ort:,}"
-    )
-    print(f"any static host serves it; to try it: python3 -m http.server --directory {into}")
-    return {"model": card["name"], "bytes": n_bytes, "model_bytes": len(data), "ort_bytes": n_bytes_ort}

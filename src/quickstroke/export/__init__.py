@@ -3,8 +3,8 @@
 publish.py        a run -> NAME.model and its card, calibrated
 onnx.py           StrokeClassifier -> an .onnx file, checked against PyTorch; 8-bit weights
 safetensors.py    weights and card in one .safetensors file
-web.py            a folder for any static host: the page, the model, onnxruntime-web
-ort.py            onnxruntime-web from npm, pinned and verified
+compact.py        weights in 8 or 16 bits and card in one .quickstroke file
+web.py            a folder for any static host: the page and a .quickstroke file
 hub.py            a folder for the Hugging Face Hub
 """
 

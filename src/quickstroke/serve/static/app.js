@@ -1,17 +1,17 @@
 /** The page: which part tells which, and what the user reads. */
 
-import { boundsOf, pathText, placed } from "./geometry.js";
 import { FittingText } from "./fitting-text.js";
 import { Game } from "./game.js";
+import { boundsOf, pathText, placed } from "./geometry.js";
 import { showGuesses } from "./guess-list.js";
 import { Guesser } from "./guesser.js";
 import { HttpRecognizer } from "./http-recognizer.js";
 import { KeyPen } from "./key-pen.js";
-import { OnnxRecognizer } from "./onnx-recognizer.js";
+import { LocalRecognizer } from "./local-recognizer.js";
 import { Pad } from "./pad.js";
+import { simplify } from "./quickstroke.js";
 import { play } from "./replay.js";
 import { download, fileName, ndjsonLine, newKey, svgText } from "./save.js";
-import { simplify } from "./simplify.js";
 import { celebrate } from "./sparks.js";
 import { sentences, showStrip } from "./strip.js";
 import { percent, withArticle } from "./words.js";
@@ -25,7 +25,7 @@ const $ = (id) => document.getElementById(id);
 const isOffline = document.querySelector('meta[name="quickstroke-mode"]').content === "offline";
 
 /** @type {import("./guesser.js").Recognizer} */
-const recognizer = isOffline ? new OnnxRecognizer() : new HttpRecognizer();
+const recognizer = isOffline ? new LocalRecognizer() : new HttpRecognizer();
 const pad = new Pad($("pad"));
 const guesser = new Guesser(recognizer, () => pad.strokes, answered, showTrouble);
 
@@ -271,7 +271,7 @@ $("save").addEventListener("click", () => {
   stopReplay();
   // The word that was asked for is what an official file would hold; without one the first guess is a fair proposal.
   $("save-word").value = game?.word ?? guesses[0]?.word ?? "";
-  const n = simplify(pad.strokes).reduce((sum, [xs]) => sum + xs.length, 0);
+  const n = simplify(pad.strokes, { layout: "columns" }).reduce((sum, [xs]) => sum + xs.length, 0);
   $("save-facts").textContent = `Data holds the simplified form of the official files: ${n} points, from 0 to 255.`;
   $("save-dialog").returnValue = "cancel";
   $("save-dialog").showModal();

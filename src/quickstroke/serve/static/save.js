@@ -1,7 +1,7 @@
 /** The drawing as a file: official simplified ndjson, or SVG. */
 
 import { boundsOf, pathText } from "./geometry.js";
-import { simplify } from "./simplify.js";
+import { simplify } from "./quickstroke.js";
 
 const MARGIN_PX = 12;
 
@@ -18,7 +18,7 @@ export function ndjsonLine(strokes, { word, recognized, key, date }) {
     timestamp: timestamp(date),
     recognized,
     key_id: String(key),
-    drawing: simplify(strokes),
+    drawing: simplify(strokes, { layout: "columns" }),
   });
 }
 

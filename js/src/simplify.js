@@ -4,6 +4,8 @@
  * order of every operation here is that of the Python module; golden files and real drawings hold both equal.
  */
 
+import { StrokesError } from "./errors.js";
+
 const SIDE = 255;
 const EPSILON = 2;
 const MAX_LOOKS = 300_000_000;
@@ -127,27 +129,22 @@ function roundHalfToEven(value) {
 /**
  * A drawing as Google simplifies it: every stroke keeps its ends and the points that shape it.
  *
- * @param {number[][][]} strokes at least one, each `[[x..], [y..]]` with at least one point and perhaps a third row of
- *   times, which is not looked at; finite numbers in any unit, y growing downwards
+ * @param {[ArrayLike<number>, ArrayLike<number>][]} strokes `[[x..], [y..]]` each, as `readStrokes` gives them
  * @returns {number[][][]} one `[[x..], [y..]]` a stroke, integers from 0 to 255, at least two points each
- * @throws {RangeError} no stroke, one without points, a number that is not finite, or too many windings
+ * @throws {StrokesError} too many windings
  */
-export function simplify(strokes) {
-  if (!strokes.length) throw new RangeError("the drawing has no stroke");
+export function simplifyColumns(strokes) {
   const low = [Infinity, Infinity];
   const high = [-Infinity, -Infinity];
-  strokes.forEach((stroke, i) => {
-    if (!stroke[0].length || stroke[0].length !== stroke[1].length) {
-      throw new RangeError(`stroke ${i + 1} needs as many x as y, at least one`);
-    }
+  for (const stroke of strokes) {
     for (const axis of [0, 1]) {
-      for (const value of stroke[axis]) {
-        if (!Number.isFinite(value)) throw new RangeError(`stroke ${i + 1} has ${value}; expected finite numbers`);
-        if (value < low[axis]) low[axis] = value;
-        if (value > high[axis]) high[axis] = value;
+      const values = stroke[axis];
+      for (let i = 0; i < values.length; i++) {
+        if (values[i] < low[axis]) low[axis] = values[i];
+        if (values[i] > high[axis]) high[axis] = values[i];
       }
     }
-  });
+  }
   // Beyond it, 255 times a difference of two coordinates could leave float64.
   const unit = Math.max(...low.map(Math.abs), ...high.map(Math.abs)) > HUGE ? 2 ** -10 : 1;
   const extent = Math.max(high[0] * unit - low[0] * unit, high[1] * unit - low[1] * unit);
@@ -169,7 +166,7 @@ export function simplify(strokes) {
       const [a, aLine, b, bLine] = parts.pop();
       const found = farthest(lines, first, a, aLine, b, bLine);
       looks += found.looks;
-      if (looks > MAX_LOOKS) throw new RangeError("the drawing winds so much that simplifying it takes too long");
+      if (looks > MAX_LOOKS) throw new StrokesError("the drawing winds so much that simplifying it takes too long");
       if (found.distance > EPSILON) {
         parts.push([found.k, found.line, b, bLine], [a, aLine, found.k, found.line]);
       } else {

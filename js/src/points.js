@@ -3,11 +3,6 @@
 /** Columns of each preprocessing. */
 export const N_CHANNELS = { delta3: 3, pos5: 5 };
 
-/** The name of today for a preprocessing: version 0.1.0 wrote `seed3` for `delta3`. */
-export function currentPreprocessing(name) {
-  return name === "seed3" ? "delta3" : name;
-}
-
 /**
  * `delta3`: x and y as first differences of coordinates scaled to 0..1 by the drawing's bounding box (a flat side
  * divides by 1), and 1 at the last point of each stroke. The first row is dropped.
@@ -20,36 +15,49 @@ export function currentPreprocessing(name) {
  * @param {"delta3" | "pos5"} preprocessing
  * @returns {Float32Array} (T, C) row by row, T at most `maxPadding`; by `delta3` a dot gives none
  */
-export function toPoints(strokes, maxPadding = 100, preprocessing = "delta3") {
-  const xs = strokes.flatMap(([x]) => x);
-  const ys = strokes.flatMap(([, y]) => y);
-  const penUps = strokes.flatMap(([x]) => x.map((_, i) => (i === x.length - 1 ? 1 : 0)));
+export function toPoints(strokes, maxPadding, preprocessing) {
+  const xs = [];
+  const ys = [];
+  const penUps = [];
+  for (const [x, y] of strokes) {
+    for (let i = 0; i < x.length; i++) {
+      xs.push(x[i]);
+      ys.push(y[i]);
+      penUps.push(i === x.length - 1 ? 1 : 0);
+    }
+  }
   const [xLow, xHigh] = bounds(xs);
   const [yLow, yHigh] = bounds(ys);
   const xSide = Math.max(xHigh - xLow, 1);
   const ySide = Math.max(yHigh - yLow, 1);
   const side = Math.max(xSide, ySide);
+  const isDelta = preprocessing === "delta3";
+  const rows = Math.min(xs.length - (isDelta ? 1 : 0), maxPadding);
+  const points = new Float32Array(rows * N_CHANNELS[preprocessing]);
   // Whole numbers divided in float64 and then rounded are what float32 gives: storing in the array rounds.
-  const rowsOf = {
-    delta3: () => xs.slice(1).map((x, t) => [(x - xs[t]) / xSide, (ys[t + 1] - ys[t]) / ySide, penUps[t + 1]]),
-    pos5: () =>
-      xs.map((x, t) => [
-        t ? (x - xs[t - 1]) / side : 0,
-        t ? (ys[t] - ys[t - 1]) / side : 0,
-        (2 * x - xLow - xHigh) / (2 * side),
-        (2 * ys[t] - yLow - yHigh) / (2 * side),
-        penUps[t],
-      ]),
-  };
-  return Float32Array.from(rowsOf[preprocessing]().slice(0, maxPadding).flat());
+  for (let t = 0, at = 0; t < rows; t++) {
+    if (isDelta) {
+      points[at++] = (xs[t + 1] - xs[t]) / xSide;
+      points[at++] = (ys[t + 1] - ys[t]) / ySide;
+      points[at++] = penUps[t + 1];
+    } else {
+      const before = Math.max(t - 1, 0);
+      points[at++] = (xs[t] - xs[before]) / side;
+      points[at++] = (ys[t] - ys[before]) / side;
+      points[at++] = (2 * xs[t] - xLow - xHigh) / (2 * side);
+      points[at++] = (2 * ys[t] - yLow - yHigh) / (2 * side);
+      points[at++] = penUps[t];
+    }
+  }
+  return points;
 }
 
 function bounds(values) {
   let low = Infinity;
   let high = -Infinity;
   for (const value of values) {
-    low = Math.min(low, value);
-    high = Math.max(high, value);
+    if (value < low) low = value;
+    if (value > high) high = value;
   }
   return [low, high];
 }

@@ -1,0 +1,47 @@
+import type { Guess, Prediction, Recognizer } from "./index.js";
+import type { WorkerRecognizer } from "./worker.js";
+
+/** Points `[x, y, t]`: CSS pixels of the canvas, and milliseconds. */
+export type DrawnStrokes = [x: number, y: number, t: number][][];
+
+export interface AttachOptions {
+  /** Called with the guesses for the newest drawing, as it grows; with none for an empty one. */
+  onGuess?: (answer: Prediction) => void;
+  /** Called when a stroke ends. */
+  onStroke?: (strokes: DrawnStrokes) => void;
+  onError?: (error: Error) => void;
+  top?: number;
+  words?: readonly string[];
+  /** Of the pen, in CSS pixels; 4 by default. Its colour is the canvas's CSS `color`. */
+  width?: number;
+}
+
+export interface AttachedPad {
+  readonly strokes: DrawnStrokes;
+  clear(): void;
+  undo(): void;
+  /** After a change of the canvas's size or colour. */
+  redraw(): void;
+  detach(): void;
+}
+
+/** Lets people draw on a canvas of one's own. */
+export function attach(
+  canvas: HTMLCanvasElement,
+  recognizer: Recognizer | WorkerRecognizer,
+  options?: AttachOptions,
+): AttachedPad;
+
+/** `<quick-stroke model="URL" words="cat, dog" top="3">`; importing this module defines it. */
+export class QuickStroke extends HTMLElement {
+  readonly strokes: DrawnStrokes;
+  readonly guesses: Guess[];
+  clear(): void;
+  undo(): void;
+}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    "quick-stroke": QuickStroke;
+  }
+}

@@ -1,0 +1,33 @@
+/** What can go wrong with what a caller gives; each message says what came and what was expected. */
+
+/** A model file that is missing, damaged, newer than this program, or larger than it can hold. */
+export class ModelError extends Error {
+  name = "ModelError";
+}
+
+/** A drawing that cannot be read. */
+export class StrokesError extends RangeError {
+  name = "StrokesError";
+}
+
+/** Another argument that cannot be used: an option, or a word that the model does not know. */
+export class OptionError extends RangeError {
+  name = "OptionError";
+}
+
+/** A value as messages show it, short and on one line. */
+export function shown(value) {
+  let text;
+  try {
+    text = typeof value === "number" || value === undefined ? String(value) : JSON.stringify(value);
+  } catch {
+    text = undefined;
+  }
+  text ??= typeof value;
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}
+
+/** `1 row`, `2 rows`. */
+export function counted(n, what) {
+  return `${n} ${what}${n === 1 ? "" : "s"}`;
+}

@@ -1,0 +1,55 @@
+/** The bytes of a model, from where a caller has it. */
+
+import { ModelError, shown } from "./errors.js";
+
+/**
+ * @param {string | URL | ArrayBuffer | ArrayBufferView} source
+ * @param {(bytes: number, total: number | null) => void} [onProgress]
+ * @returns {Promise<Uint8Array>}
+ * @throws {ModelError} there is nothing to be had
+ */
+export async function fetchBytes(source, onProgress) {
+  if (source instanceof ArrayBuffer) return new Uint8Array(source);
+  if (ArrayBuffer.isView(source)) return new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
+  if (typeof source !== "string" && !(source instanceof URL)) {
+    throw new ModelError(`a model is given by its address or its bytes, got ${shown(source)}`);
+  }
+  const address = String(source);
+  const fs = globalThis.process?.getBuiltinModule?.("node:fs/promises");
+  if (fs && !/^(https?|data|blob):/i.test(address)) {
+    const path = /^file:/i.test(address) ? new URL(address) : address;
+    return fs.readFile(path).catch((error) => {
+      throw new ModelError(`${address}: cannot be read: ${error.message}`);
+    });
+  }
+  try {
+    const response = await fetch(address);
+    if (!response.ok) throw new Error(`the server answered ${response.status}`);
+    return await received(response, onProgress);
+  } catch (error) {
+    throw new ModelError(`${address}: could not be loaded: ${error.message}`);
+  }
+}
+
+async function received(response, onProgress) {
+  if (!onProgress || !response.body) return new Uint8Array(await response.arrayBuffer());
+  const length = response.headers.get("content-length");
+  // What is compressed on its way has another length than the server says.
+  const total = length && !response.headers.get("content-encoding") ? Number(length) : null;
+  const chunks = [];
+  let n = 0;
+  for (const reader = response.body.getReader(); ; ) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    chunks.push(value);
+    n += value.length;
+    onProgress(n, total);
+  }
+  const bytes = new Uint8Array(n);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.length;
+  }
+  return bytes;
+}

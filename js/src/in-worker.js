@@ -1,0 +1,84 @@
+/**
+ * The same recogniser in a worker. Its code is in this module as text, so that nothing has to be found: wherever this file
+ * comes from, another folder, another host or a bundle, the worker starts.
+ */
+
+import source from "../build/worker.txt";
+
+import { ModelError, OptionError, StrokesError } from "./errors.js";
+import { fetchBytes } from "./fetch.js";
+
+export { ModelError, OptionError, StrokesError } from "./errors.js";
+
+const KINDS = { ModelError, OptionError, StrokesError };
+
+/** Opens a model in a worker of its own. */
+export async function load(from, { onProgress } = {}) {
+  const bytes = await fetchBytes(from, onProgress);
+  const recognizer = new WorkerRecognizer(started());
+  await recognizer.open(bytes);
+  return recognizer;
+}
+
+function started() {
+  if (typeof Worker !== "function") throw new ModelError("there are no web workers here; import 'quickstroke' itself");
+  const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+  try {
+    return new Worker(address);
+  } finally {
+    // It is read when the worker has started, which is when it answers for the first time.
+    setTimeout(() => URL.revokeObjectURL(address), 60_000);
+  }
+}
+
+export class WorkerRecognizer {
+  #worker;
+  #calls = new Map();
+  #nextId = 0;
+  #end = null;
+
+  constructor(worker) {
+    this.#worker = worker;
+    worker.addEventListener("message", ({ data: { id, result, error } }) => {
+      const { resolve, reject } = this.#calls.get(id);
+      this.#calls.delete(id);
+      if (error) reject(new (KINDS[error.name] ?? Error)(error.message));
+      else resolve(result);
+    });
+    worker.addEventListener("error", () => {
+      this.close(new ModelError("the worker could not be started; a Content-Security-Policy has to allow blob: for workers"));
+    });
+  }
+
+  async open(bytes) {
+    this.card = await this.#call("open", [bytes]).catch((error) => {
+      this.close();
+      throw error;
+    });
+    this.name = this.card.name;
+    this.words = Object.freeze([...this.card.classes]);
+  }
+
+  /** Resolves to what a `Recognizer` gives. */
+  predict(strokes, { words, ...options } = {}) {
+    const isList = typeof words !== "string" && typeof words?.[Symbol.iterator] === "function";
+    return this.#call("predict", [strokes, { ...options, words: isList ? [...words] : words }]);
+  }
+
+  /** Ends the worker; what is still asked is refused. */
+  close(error = new ModelError("the recogniser was closed")) {
+    this.#end ??= error;
+    this.#worker.terminate();
+    for (const { reject } of this.#calls.values()) reject(this.#end);
+    this.#calls.clear();
+  }
+
+  #call(method, args) {
+    if (this.#end) return Promise.reject(this.#end);
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      this.#calls.set(id, { resolve, reject });
+      this.#worker.postMessage({ id, method, args });
+    });
+  }
+}

@@ -1,0 +1,50 @@
+/** The words of a model, and which of them a caller means. */
+
+import { OptionError, shown } from "./errors.js";
+
+/**
+ * The positions of `words` among `classes`.
+ *
+ * @param {string[]} classes
+ * @param {Iterable<string>} words with spaces or underscores
+ * @throws {OptionError} one is unknown, or there is none
+ */
+export function positionsOf(classes, words) {
+  if (typeof words === "string" || typeof words?.[Symbol.iterator] !== "function") {
+    throw new OptionError(`words should be a list of words, got ${shown(words)}`);
+  }
+  const known = new Map(classes.map((word, i) => [normal(word), i]));
+  const positions = new Set();
+  for (const word of words) {
+    const position = typeof word === "string" ? known.get(normal(word)) : undefined;
+    if (position === undefined) {
+      const advice = typeof word === "string" ? `; the nearest that it knows is ${shown(nearest(classes, word))}` : "";
+      throw new OptionError(`the model does not know the word ${shown(word)}${advice}`);
+    }
+    positions.add(position);
+  }
+  if (!positions.size) throw new OptionError("words is an empty list; expected at least one word, or leave it out");
+  return [...positions].sort((a, b) => a - b);
+}
+
+const normal = (word) => word.replaceAll("_", " ");
+
+/** The class that takes the fewest changed letters. */
+function nearest(classes, word) {
+  const asked = normal(word).toLowerCase().slice(0, 100);
+  const distances = classes.map((known) => distance(asked, known.toLowerCase()));
+  return classes[distances.indexOf(Math.min(...distances))];
+}
+
+/** How many letters to insert, take away or change (Levenshtein). */
+function distance(a, b) {
+  let before = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++) {
+      row.push(Math.min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    }
+    before = row;
+  }
+  return before[b.length];
+}

@@ -1,0 +1,21 @@
+/** What runs in the worker of in-worker.js. */
+
+import { load } from "./index.js";
+
+let recognizer = null;
+
+const methods = {
+  async open(bytes) {
+    recognizer = await load(bytes);
+    return recognizer.card;
+  },
+  predict: (strokes, options) => recognizer.predict(strokes, options),
+};
+
+self.addEventListener("message", async ({ data: { id, method, args } }) => {
+  try {
+    self.postMessage({ id, result: await methods[method](...args) });
+  } catch ({ name, message }) {
+    self.postMessage({ id, error: { name, message } });
+  }
+});

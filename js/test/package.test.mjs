@@ -1,0 +1,124 @@
+// Run by tests/page/test_page_package.py, which gives the bundle and a small model with the words circle, house and star.
+
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { test } from "node:test";
+import { pathToFileURL } from "node:url";
+
+const { load, simplify, Recognizer, ModelError, StrokesError, OptionError } = await import(
+  pathToFileURL(process.env.QUICKSTROKE_BUNDLE)
+);
+const { sha256 } = await import("../src/sha256.js");
+const path = process.env.QUICKSTROKE_MODEL;
+const bytes = new Uint8Array(await readFile(path));
+const recognizer = await load(bytes);
+const TRIANGLE = [[[10, 10], [60, 12], [35, 80], [10, 10]]];
+const COLUMNS = [[[10, 60, 35, 10], [10, 12, 80, 10]]];
+
+/** The file with some bytes changed, and the hash that then belongs to it. */
+function changed(change, { sealed = true } = {}) {
+  const copy = bytes.slice();
+  change(copy, new DataView(copy.buffer));
+  if (sealed) copy.set(sha256(copy.subarray(0, -32)), copy.length - 32);
+  return copy;
+}
+
+const refused = (source, message) => assert.rejects(load(source), (error) => error instanceof ModelError && message.test(error.message));
+const throws = (kind, message, strokes, options) =>
+  assert.throws(() => recognizer.predict(strokes, options), (error) => error instanceof kind && message.test(error.message));
+
+test("a model is opened from its path, address or bytes, and says what it is", async () => {
+  for (const source of [path, pathToFileURL(path), String(pathToFileURL(path)), bytes.buffer, Buffer.from(bytes)]) {
+    const one = await load(source);
+    assert.deepEqual(one.words, ["circle", "house", "star"]);
+    assert.equal(one.name, one.card.name);
+    assert.deepEqual(one.predict(TRIANGLE), recognizer.predict(TRIANGLE));
+  }
+  assert.throws(() => new Recognizer(), ModelError);
+});
+
+test("guesses are ranked, and sum to 1", () => {
+  const { guesses, unknown } = recognizer.predict(TRIANGLE);
+  assert.ok(unknown > 0 && unknown < 1);
+  const { probability } = guesses.find(({ word }) => word === "star");
+  const ofStar = recognizer.predict(TRIANGLE, { words: ["star"] }).unknown;
+  assert.ok(Math.abs(ofStar - (1 - (1 - unknown) * probability)) < 1e-12);
+  assert.equal(guesses.length, 3);
+  assert.ok(Math.abs(guesses.reduce((sum, { probability }) => sum + probability, 0) - 1) < 1e-12);
+  assert.ok(guesses[0].probability >= guesses[1].probability && guesses[1].probability >= guesses[2].probability);
+  assert.deepEqual(recognizer.predict(TRIANGLE, { top: 1 }).guesses, guesses.slice(0, 1));
+  throws(OptionError, /^top should be 1 or more, got 0$/, TRIANGLE, { top: 0 });
+});
+
+test("some words alone share all probability", () => {
+  const all = new Map(recognizer.predict(TRIANGLE).guesses.map(({ word, probability }) => [word, probability]));
+  const { guesses } = recognizer.predict(TRIANGLE, { words: new Set(["star", "circle", "star"]) });
+  assert.deepEqual(new Set(guesses.map(({ word }) => word)), new Set(["circle", "star"]));
+  const sum = all.get("circle") + all.get("star");
+  for (const { word, probability } of guesses) assert.ok(Math.abs(probability - all.get(word) / sum) < 1e-12);
+  throws(OptionError, /^the model does not know the word "houses"; the nearest that it knows is "house"$/, TRIANGLE, {
+    words: ["star", "houses"],
+  });
+  throws(OptionError, /does not know the word 5$/, TRIANGLE, { words: [5] });
+  throws(OptionError, /words should be a list of words, got "star"/, TRIANGLE, { words: "star" });
+  throws(OptionError, /words is an empty list/, TRIANGLE, { words: [] });
+});
+
+test("both layouts are understood, and times are ignored", () => {
+  const expected = recognizer.predict(TRIANGLE);
+  assert.deepEqual(recognizer.predict(COLUMNS), expected);
+  assert.deepEqual(recognizer.predict([[...COLUMNS[0], [0, 1, 2, 3]]]), expected);
+  assert.deepEqual(recognizer.predict([TRIANGLE[0].map((point, t) => [...point, t])]), expected);
+  assert.deepEqual(recognizer.predict([COLUMNS[0].map((row) => Float64Array.from(row))]), expected);
+  assert.notDeepEqual(simplify([[[0, 9], [5, 7]]], { layout: "columns" }), simplify([[[0, 9], [5, 7]]]));
+  assert.deepEqual(simplify(TRIANGLE)[0][1], simplify(COLUMNS)[0].map((row) => row[1]));
+  throws(OptionError, /layout should be "auto", "points" or "columns", got "rows"/, TRIANGLE, { layout: "rows" });
+  throws(StrokesError, /^strokes\[1\] has 4 rows of 2 numbers; expected columns .*, since strokes\[0\] is written so$/, [
+    COLUMNS[0], TRIANGLE[0],
+  ]);
+});
+
+test("strokes that are said to be simplified are taken as they are", () => {
+  const simplified = simplify(TRIANGLE);
+  assert.deepEqual(recognizer.predict(simplified, { simplified: true }), recognizer.predict(TRIANGLE));
+  throws(StrokesError, /^strokes\[0\]\[1\] is at \(256, 0\); expected integers from 0 to 255/, [[[0, 0], [256, 0]]], {
+    simplified: true,
+  });
+});
+
+test("what is no drawing is refused in one line", () => {
+  const { MAX_VALUE } = Number;
+  throws(StrokesError, /^the drawing has no stroke; expected at least one$/, []);
+  throws(StrokesError, /^the drawing is undefined; expected a list of strokes$/, undefined);
+  throws(StrokesError, /^strokes\[1\] has no point/, [TRIANGLE[0], []]);
+  throws(StrokesError, /^strokes\[0\] has no point/, [[[], []]]);
+  throws(StrokesError, /^strokes\[0\] is 5; expected points/, [5]);
+  throws(StrokesError, /^strokes\[0\]\[0\] is 10; .* one stroke alone has to be put into a list$/, [[10, 20]]);
+  throws(StrokesError, /^strokes\[0\]\[1\] has 1 number and strokes\[0\]\[0\] has 2/, [[[1, 2], [1]]]);
+  throws(StrokesError, /^strokes\[0\]\[2\] is at \(NaN, 3\); expected finite numbers$/, [[[1, 2], [2, 3], [NaN, 3], [4, 5]]]);
+  throws(StrokesError, /^strokes\[0\]\[0\] is at \("1", 2\)/, [[["1", 2], [2, 3], [3, 4], [4, 5]]]);
+  throws(StrokesError, /^the drawing has 200001 points; expected at most 200000$/, [Array(200_001).fill([0, 1])]);
+  const turns = Array.from({ length: 150_000 }, (_, i) => [Math.floor(i / 2) % 2, Math.floor((i + 1) / 2) % 2]);
+  throws(StrokesError, /winds so much/, [turns]);
+  assert.equal(recognizer.predict([[[MAX_VALUE, -MAX_VALUE], [-MAX_VALUE, 0], [0, 5], [3, 3]]]).guesses.length, 3);
+});
+
+test("a file that is not whole, not ours or too new is refused in one line", async () => {
+  await refused(bytes.subarray(0, -1), new RegExp(`^the model file is cut off: it has ${bytes.length - 1} of ${bytes.length} bytes$`));
+  await refused(bytes.subarray(0, 20), /^this is no \.quickstroke file/);
+  await refused(new TextEncoder().encode("<!doctype html><title>404</title>"), /^this is no \.quickstroke file/);
+  await refused(changed((copy) => (copy[copy.length - 100] ^= 1), { sealed: false }), /^the model file is damaged: its hash/);
+  await refused(changed((_, view) => view.setUint32(8, 2, true)), /^the model file has version 2, this program reads version 1/);
+  await refused(Buffer.concat([bytes, bytes]), /^the model file is damaged/);
+  await refused(changed((_, view) => view.setUint32(12, 1e6, true)), /^the model file is damaged: /);
+  await refused(changed((copy) => replaced(copy, '"hidden_size":', '"hidden_sizf":')), /describes a model that this program has not/);
+  await refused(changed((copy) => replaced(copy, '"linear.bias"', '"linear.bibs"')), /linear\.bias is missing, expected \(3\)/);
+  await refused("no.quickstroke", /^no\.quickstroke: cannot be read: ENOENT/);
+  await refused(5, /^a model is given by its address or its bytes, got 5$/);
+});
+
+function replaced(copy, from, to) {
+  const at = Buffer.from(copy.buffer).indexOf(from);
+  assert.ok(at > 0 && from.length === to.length);
+  copy.set(new TextEncoder().encode(to), at);
+}

@@ -1,0 +1,58 @@
+"""A trained model as one small `.quickstroke` file, which the npm package runs; its form: `artifacts.compact`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from quickstroke.artifacts import compact
+from quickstroke.artifacts.compact import Weights
+from quickstroke.artifacts.loading import LoadedModel, load_compact
+from quickstroke.data.selection import LabelledDrawings
+from quickstroke.evaluation.evaluate import evaluate
+from quickstroke.export import card_of
+
+# What a recognizer needs or shows; the card beside the weights also says how they were trained.
+_ENTRIES = (
+    *("format", "version", "name", "sha256", "config", "preprocessing", "classes", "parameters"),
+    *("calibration", "unknown", "limits", "licence", "attribution"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """A `.quickstroke` file in memory.
+
+    Attributes:
+        data: the file.
+        model: what it holds, loaded.
+        measured: `top1` and `top1_float32`, fractions of `n` drawings that are recognised with these weights and with
+            float32 ones; None where there were none to measure it on.
+    """
+
+    data: bytes
+    model: LoadedModel
+    measured: dict[str, Any] | None
+
+
+def export(loaded: LoadedModel, weights: Weights = "int8", drawings: LabelledDrawings | None = None) -> Compacted:
+    """The file of a model, with what its weights cost in its card where there are drawings to measure it on.
+
+    Raises:
+        WeightsError: a weight is too large for float16.
+    """
+    data, model = _written(loaded, weights, {})
+    if drawings is None:
+        return Compacted(data, model, None)
+    top1, top1_float32 = (evaluate(each.model, drawings).top(1) for each in (model, loaded))
+    measured = {"top1": top1, "top1_float32": top1_float32, "n": len(drawings)}
+    return Compacted(*_written(loaded, weights, measured), measured)
+
+
+def _written(loaded: LoadedModel, weights: Weights, measured: dict[str, Any]) -> tuple[bytes, LoadedModel]:
+    card = {key: value for key, value in card_of(loaded).items() if key in _ENTRIES}
+    # The card's figures are those of other weights.
+    card["figures_float32"] = card_of(loaded).get("figures") or {}
+    card["quantization"] = {"weights": weights, **measured}
+    state = loaded.model.state_dict()
+    arrays = {name: value.detach().cpu().float().numpy() for name, value in state.items() if value.is_floating_point()}
+    data = compact.to_bytes(card, arrays, weights)
+    return data, load_compact(data, loaded.path.with_suffix(compact.SUFFIX))

@@ -1,0 +1,174 @@
+"""The npm package in a page of somebody else's: from another folder and in a worker, on a canvas, and as an element."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hands import serving
+from playwright.sync_api import Browser, Page, expect
+
+from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
+from quickstroke.config.model import ModelConfig
+from quickstroke.export import compact
+from quickstroke.inference.recognizer import Recognizer
+from quickstroke.models.classifier import StrokeClassifier
+
+WORDS = ("cat", "house", "star", "sun")
+TRIANGLE = [[[10, 10], [60, 12], [35, 80], [10, 10]]]
+
+HTML = """<!doctype html><title>somebody's page</title>
+<script type="module" src="../../cdn/element.js"></script>
+<quick-stroke model="../../models/small.quickstroke" top="2"></quick-stroke>
+<canvas id="own" width="300" height="200"></canvas>
+<script>
+  window.told = [];
+  for (const type of ["guess", "stroke", "clear", "load", "error"]) {
+    addEventListener(type, ({ detail }) => window.told.push([type, detail?.error ? detail.error.message : detail]));
+  }
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> compact.Compacted:
+    torch.manual_seed(6)
+    model = StrokeClassifier(ModelConfig.from_name("bipool_cv1_8_5_2_lay1_sz8", n_classes=len(WORDS))).eval()
+    with torch.no_grad():
+        model.linear.weight *= 4
+    folder = tmp_path_factory.mktemp("model")
+    return compact.export(load_model(write_model(folder, LoadedModel(model, WORDS, None, folder), {})))
+
+
+@pytest.fixture(scope="module")
+def host(node: str, tools: Path, model: compact.Compacted, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A host with the package in one folder, a model in another, and a page in a third."""
+    folder = tmp_path_factory.mktemp("host")
+    build = [node, tools.parent / "build.mjs", folder / "page", folder / "cdn"]
+    done = subprocess.run(build, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name in ("models", "app/deep"):
+        (folder / name).mkdir(parents=True)
+    (folder / "models" / "small.quickstroke").write_bytes(model.data)
+    (folder / "app" / "deep" / "index.html").write_text(HTML)
+    with serving(folder) as url:
+        yield url
+
+
+@pytest.fixture
+def page(browser: Browser, host: str) -> Iterator[Page]:
+    page = browser.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(f"{host}app/deep/")
+    yield page
+    page.close()
+    assert problems == []
+
+
+def expected(model: compact.Compacted, strokes: list[Any], **options: Any) -> dict[str, Any]:
+    guesses = Recognizer(model.model).predict([np.array(stroke)[:, :2] for stroke in strokes], **options)
+    return {guess.word: pytest.approx(guess.probability, abs=1e-5) for guess in guesses}
+
+
+def by_word(guesses: list[Any]) -> dict[str, float]:
+    return {guess["word"]: guess["probability"] for guess in guesses}
+
+
+def draw(page: Page, selector: str, points: list[list[int]]) -> None:
+    box = page.locator(selector).bounding_box()
+    assert box is not None
+    for i, (x, y) in enumerate(points):
+        page.mouse.move(box["x"] + x, box["y"] + y)
+        if i == 0:
+            page.mouse.down()
+    page.mouse.up()
+
+
+def test_in_a_worker_from_another_folder(page: Page, model: compact.Compacted) -> None:
+    script = """async (strokes) => {
+      const { load, OptionError } = await import("/cdn/worker.js");
+      const seen = [];
+      const onProgress = (n, total) => seen.push(n, total);
+      const recognizer = await load("../../models/small.quickstroke", { onProgress });
+      const { name, words } = recognizer;
+      const kinds = [undefined, new Set(["sun"])];
+      const both = await Promise.all(kinds.map((words) => recognizer.predict(strokes, { words })));
+      const refused = await recognizer.predict(strokes, { words: ["moon"] }).catch((error) => error);
+      recognizer.close();
+      const closed = await recognizer.predict(strokes).catch(({ message }) => message);
+      const missing = await load("no.quickstroke").catch(({ message }) => message);
+      const isOption = refused instanceof OptionError;
+      return { name, words, both, seen, isOption, refused: refused.message, closed, missing };
+    }"""
+    found = page.evaluate(script, TRIANGLE)
+    assert (found["name"], tuple(found["words"])) == (model.model.name, WORDS)
+    assert by_word(found["both"][0]["guesses"]) == expected(model, TRIANGLE)
+    assert found["both"][1] == {"guesses": [{"word": "sun", "probability": 1}], "unknown": None}
+    assert found["seen"][-2:] == [len(model.data), len(model.data)]
+    assert found["isOption"] and found["refused"].startswith('the model does not know the word "moon"; the nearest')
+    assert found["closed"] == "the recogniser was closed"
+    assert found["missing"].endswith("no.quickstroke: could not be loaded: the server answered 404")
+
+
+def test_an_element_guesses_while_one_draws(page: Page, model: compact.Compacted) -> None:
+    page.wait_for_function("told.some(([type]) => type === 'load')")
+    page.evaluate("told.length = 0")
+    draw(page, "quick-stroke canvas", [[20, 20], [150, 40], [90, 200], [20, 20]])
+    page.wait_for_function("told.some(([type]) => type === 'stroke')")
+    page.wait_for_function("told.some(([type]) => type === 'guess')")
+    page.wait_for_timeout(0)
+    strokes = page.evaluate("document.querySelector('quick-stroke').strokes")
+    assert len(strokes) == 1 and len(strokes[0]) >= 3 and len(strokes[0][0]) == 3
+    expect(page.locator("quick-stroke li")).to_have_count(2)
+    page.wait_for_function("(n) => JSON.stringify(told.at(-1)[1]).length > 0", arg=0)
+    guesses = page.evaluate("document.querySelector('quick-stroke').guesses")
+    assert by_word(guesses) == expected(model, strokes, top=2)
+    assert page.locator("quick-stroke li").first.inner_text() == f"{guesses[0]['word']} {guesses[0]['probability']:.0%}"
+    page.evaluate("document.querySelector('quick-stroke').clear()")
+    expect(page.locator("quick-stroke li")).to_have_count(0)
+    assert page.evaluate("document.querySelector('quick-stroke').strokes") == []
+    assert "clear" in page.evaluate("told.map(([type]) => type)")
+
+
+def test_an_element_says_what_is_wrong_with_its_attributes(page: Page) -> None:
+    for name, value, message in (
+        ("words", "cat, dog", 'the model does not know the word "dog"'),
+        ("model", "no.quickstroke", "could not be loaded"),
+    ):
+        page.evaluate("told.length = 0")
+        page.evaluate("(change) => document.querySelector('quick-stroke').setAttribute(...change)", [name, value])
+        page.wait_for_function("told.some(([type]) => type === 'error')")
+        assert message in json.dumps(page.evaluate("told"), ensure_ascii=False).replace('\\"', '"')
+
+
+def test_a_canvas_of_ones_own(page: Page, model: compact.Compacted) -> None:
+    page.evaluate("""async () => {
+      const { attach } = await import("/cdn/element.js");
+      const { load } = await import("/cdn/quickstroke.js");
+      window.answers = [];
+      const recognizer = await load("../../models/small.quickstroke");
+      window.pad = attach(document.getElementById("own"), recognizer, {
+        words: ["cat", "sun"],
+        onGuess: (answer) => answers.push(answer),
+      });
+    }""")
+    draw(page, "#own", [[20, 20], [150, 40], [90, 150]])
+    draw(page, "#own", [[200, 50], [210, 60]])
+    page.wait_for_function("answers.length && pad.strokes.length === 2")
+    page.evaluate("pad.undo()")
+    page.wait_for_function("pad.strokes.length === 1")
+    page.evaluate("answers.length = 0; pad.undo()")
+    page.wait_for_function("answers.length === 1")
+    assert page.evaluate("answers") == [{"guesses": [], "unknown": None}]
+    draw(page, "#own", [[20, 20], [150, 40], [90, 150]])
+    page.wait_for_function("answers.length > 1 && answers.at(-1).guesses.length === 2")
+    assert set(by_word(page.evaluate("answers.at(-1).guesses"))) == {"cat", "sun"}
+    page.evaluate("pad.detach()")
+    draw(page, "#own", [[20, 20], [150, 40]])
+    assert page.evaluate("pad.strokes.length") == 1
+    ink = "document.getElementById('own').getContext('2d').getImageData(80, 28, 8, 8).data.some((value) => value > 0)"
+    assert page.evaluate(ink)
