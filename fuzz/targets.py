@@ -22,8 +22,9 @@ from quickstroke.config import naming
 from quickstroke.config.model import ModelConfig
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.synthetic import synthetic_drawings
-from quickstroke.errors import QuickstrokeError
-from quickstroke.formats import binary, ndjson, read_file
+from quickstroke.errors import FormatError, QuickstrokeError
+from quickstroke.formats import binary, ndjson, read_file, read_records, records
+from quickstroke.preparation.convert import as_prepared
 from quickstroke.reports import document_config, documents
 
 Target = tuple[list[bytes], Callable[[bytes], None]]
@@ -62,11 +63,26 @@ def reader(path: Path, check: Callable[[list[Drawing], bytes], None], pack: Call
 
     def one(data: bytes) -> None:
         path.write_bytes(pack(data))
+        if ".bin" not in path.name:
+            assert joined(path, read_records(path, lambda word: None)) == joined(path, read_file(path))
         found = list(read_file(path))
         assert all(len(stroke) and stroke.shape[1] == 2 for drawing in found for stroke in drawing.strokes)
         check(found, data)
 
     return one
+
+
+def joined(path: Path, parts: Iterable[records.Records | Drawing]) -> tuple[list[tuple[str, bytes]], str]:
+    """What a dataset would have of a file, the drawings of a word that follow each other together; and the error."""
+    made: list[tuple[str, bytes]] = []
+    try:
+        for part in parts:
+            data = part.data if isinstance(part, records.Records) else binary.encode(as_prepared(part))
+            before = made.pop()[1] if made and made[-1][0] == part.word else b""
+            made.append((part.word, before + data))
+    except FormatError as error:
+        return made, str(error)
+    return made, ""
 
 
 def nothing(found: list[Drawing], data: bytes) -> None:

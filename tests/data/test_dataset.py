@@ -754,14 +754,14 @@ def words_file(path: Path, words: Sequence[str]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("in_process", [False, True])
+@pytest.mark.parametrize("is_compiled", [False, True])
 @pytest.mark.parametrize(("name", "line"), [("x.ndjson", 3), ("x.csv", 4)])
 def test_word_that_cannot_be_printed_is_refused_with_its_line(
-    name: str, line: int, in_process: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, line: int, is_compiled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if in_process:
-        monkeypatch.setattr(convert, "_LARGE_BYTES", 0)
-    for letter in UNPRINTABLE[:1] if in_process else UNPRINTABLE:
+    if is_compiled:
+        monkeypatch.setattr(convert, "_FEW_BYTES", 0)
+    for letter in UNPRINTABLE[:1] if is_compiled else UNPRINTABLE:
         path = words_file(tmp_path / "in" / name, ["cat", "dog", f"c{letter}at", "sun"])
         with pytest.raises(FormatError, match=rf"U\+{ord(letter):04X}, which cannot be printed") as caught:
             prepare(path, tmp_path / "out", split=ALL_TRAIN)

@@ -411,8 +411,8 @@ def test_files_of_other_formats_have_no_layout(
 def test_prepare_evaluate_and_render_read_both(
     model: Path, files: dict[str, Path], tmp_path: Path, capsys: Any, monkeypatch: Any
 ) -> None:
-    for large in (False, True):  # a large file is read in a process of its own
-        monkeypatch.setattr("quickstroke.preparation.convert._LARGE_BYTES", 1 if large else 1 << 20)
+    for large in (False, True):  # a large file is read by compiled code
+        monkeypatch.setattr("quickstroke.preparation.convert._FEW_BYTES", 0 if large else 1 << 20)
         for name, layout in (("columns", "auto"), ("points", "auto"), ("points", "points")):
             into = tmp_path / f"{name}-{layout}-{large}"
             run(capsys, "prepare", files[name], "--into", into, "--layout", layout)

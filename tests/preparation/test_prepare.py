@@ -323,9 +323,9 @@ def test_a_whole_dataset_is_told_from_another(mixed: Path, tmp_path: Path) -> No
     assert contents(tmp_path / "out") == before
 
 
-def test_large_files_are_converted_in_processes(mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_code_converts_the_same(mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(mixed, tmp_path / "here", split=HALF)
-    monkeypatch.setattr(convert, "_LARGE_BYTES", 1)
+    monkeypatch.setattr(convert, "_FEW_BYTES", 0)
     prepare(mixed, tmp_path / "there", split=HALF)
     assert contents(tmp_path / "here") == contents(tmp_path / "there")
     with (mixed / "a.ndjson").open("a") as file:
@@ -334,11 +334,12 @@ def test_large_files_are_converted_in_processes(mixed: Path, tmp_path: Path, mon
         prepare(mixed, tmp_path / "wrong", split=HALF)
 
 
-def test_a_process_says_what_the_system_said(mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convert, "_LARGE_BYTES", 1)
-    (tmp_path / "there").mkdir()
-    with pytest.raises(FileExistsError):
-        convert.Converter(None).convert(mixed / "a.ndjson", tmp_path / "there")
+def test_a_converter_that_was_stopped_ends_before_the_next_drawings(mixed: Path, tmp_path: Path) -> None:
+    converter = convert.Converter(None)
+    converter.stop()
+    with pytest.raises(KeyboardInterrupt):
+        converter.convert(mixed / "a.ndjson", tmp_path / "there")
+    assert not list((tmp_path / "there").iterdir())
 
 
 # --- memory

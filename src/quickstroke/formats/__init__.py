@@ -22,7 +22,10 @@ from quickstroke.drawings.categories import canonical_word
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.layouts import check_choice
 from quickstroke.errors import FormatError, expect_items, expect_path
-from quickstroke.formats import binary, csv, ndjson, npz
+from quickstroke.formats import binary, csv, ndjson, npz, records
+
+# Of a binary file that is read drawing by drawing, at a time.
+_FEW_BYTES = 1 << 16
 
 ENDINGS = (".bin", ".bin.gz", ".ndjson", ".ndjson.gz", ".npz", ".csv", ".csv.gz")
 
@@ -144,7 +147,7 @@ def read_file(
     check_choice(layout)
     match ending_of(path):
         case ".bin" | ".bin.gz":
-            for block in binary.read_blocks(path, word_of(path)):
+            for block in binary.read_blocks(path, word_of(path), _FEW_BYTES):  # one may ask for the first only
                 yield from block.drawings()
         case ".ndjson" | ".ndjson.gz":
             yield from ndjson.read(path, check, layout)
@@ -154,3 +157,26 @@ def read_file(
             yield from csv.read(path, check, layout)
         case _:
             raise FormatError(f"has no ending of a drawing format; expected {', '.join(ENDINGS)}", path)
+
+
+def read_records(
+    path: Path, check: Callable[[str], None], layout: str = "auto", *, plain: bool = False
+) -> Iterator[records.Records | Drawing]:
+    """The drawings of one file that is not binary, in file order, many at once as records where that is possible.
+
+    Args:
+        path: the file.
+        check: called with the word of drawings in a text file; a FormatError that it raises is told with the line.
+        layout: as `read_file`.
+        plain: whether Python alone reads it, without compiling anything.
+
+    Raises:
+        FormatError: as `read_file`.
+    """
+    ending = (ending_of(path) or "").removesuffix(".gz")
+    if plain:
+        yield from read_file(path, lambda drawing: check(drawing.word), layout=layout)
+    elif ending == ".npz":
+        yield from records.read_npz(path, word_of(path))
+    else:
+        yield from (records.read_csv if ending == ".csv" else records.read_ndjson)(path, check, layout)

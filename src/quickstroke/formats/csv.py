@@ -14,6 +14,7 @@ from typing import Any
 from quickstroke.drawings.drawing import MAX_DRAWING_BYTES, Drawing
 from quickstroke.errors import FormatError
 from quickstroke.formats.input import InputFile, refuse_html
+from quickstroke.formats.lines import NAMES, UNKNOWN
 from quickstroke.formats.ndjson import drawing_of
 
 _COLUMNS = ("countrycode", "drawing", "key_id", "recognized", "timestamp", "word")
@@ -69,6 +70,18 @@ def read(path: Path, check: Callable[[Drawing], None] | None = None, layout: str
                 raise FormatError(error.reason, path, line=first) from error
         if names is None:
             raise FormatError("is empty; expected a header line with " + ", ".join(_COLUMNS), path)
+
+
+def plain_columns(line: bytes) -> list[int] | None:
+    """The columns of a plain header, as `lines` takes them; None for one that the reader has to look at."""
+    text = line.removeprefix(b"\xef\xbb\xbf").decode("latin-1").removesuffix("\n").removesuffix("\r")
+    if '"' in text or not text.isprintable():
+        return None
+    try:
+        names = _header(text.split(","))
+    except FormatError:
+        return None
+    return [NAMES.index(name) if name in NAMES else UNKNOWN for name in names]
 
 
 def _header(row: list[str]) -> list[str]:

@@ -19,10 +19,8 @@ from quickstroke.drawings.drawing import MAX_DRAWING_BYTES, UNKNOWN_COUNTRY, Dra
 from quickstroke.drawings.layouts import Layout, decide, shape_of
 from quickstroke.errors import FormatError, shown
 from quickstroke.formats.input import InputFile, refuse_html
+from quickstroke.formats.scanning import MAX_STROKES
 from quickstroke.utils.files import atomic_write
-
-# The binary format has 16 bits for it; this many dots take as much memory as one line may.
-_MAX_STROKES = 10_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -38,18 +36,34 @@ def read(path: Path, check: Callable[[Drawing], None] | None = None, layout: str
     """
     with InputFile(path) as file:
         for number, line in file.lines(MAX_DRAWING_BYTES):
-            if number == 1:
-                refuse_html(line, path)
-            if not line.strip():
-                continue
-            try:
-                drawing = parse_line(line, layout)
-                if check:
-                    check(drawing)
-                yield drawing
-            except FormatError as error:
-                cut = "" if line.endswith(b"\n") else "; it is the last line and has no line end: truncated?"
-                raise FormatError(error.reason + cut, path, line=number) from error
+            yield from read_line(line, number, path, check, layout)
+
+
+def read_line(
+    line: bytes, number: int, path: Path, check: Callable[[Drawing], None] | None = None, layout: str = "auto"
+) -> Iterator[Drawing]:
+    """The drawing of a line, if it has any.
+
+    Raises:
+        FormatError: as `read`.
+    """
+    if number == 1:
+        refuse_html(line, path)
+    if not line.strip():
+        return
+    try:
+        drawing = parse_line(line, layout)
+        if check:
+            check(drawing)
+    except FormatError as error:
+        raise of_line(error, line, number, path) from error
+    yield drawing
+
+
+def of_line(error: FormatError, line: bytes, number: int, path: Path) -> FormatError:
+    """The same error, with its place."""
+    cut = "" if line.endswith(b"\n") else "; it is the last line and has no line end: truncated?"
+    return FormatError(error.reason + cut, path, line=number)
 
 
 def parse_line(line: bytes | str, layout: str = "auto") -> Drawing:
@@ -123,8 +137,8 @@ def parse_strokes(value: Any, layout: str = "auto") -> tuple[list[Any], list[Any
         raise FormatError(f"'drawing' should be a list of strokes, got {type(value).__name__}")
     if not value:
         raise FormatError("the drawing has no strokes; expected at least one")
-    if len(value) > _MAX_STROKES:
-        raise FormatError(f"the drawing has {len(value)} strokes; expected at most {_MAX_STROKES}")
+    if len(value) > MAX_STROKES:
+        raise FormatError(f"the drawing has {len(value)} strokes; expected at most {MAX_STROKES}")
     read_as = decide(list(map(_shape, value, range(1, len(value) + 1))), "columns", layout, "stroke {}", first=1)
     form = "[[x..],[y..]] or [[x..],[y..],[t..]]" if read_as == "columns" else "[[x,y],..] or [[x,y,t],..]"
     what = "rows" if read_as == "columns" else "numbers a point"
@@ -247,10 +261,10 @@ def format_line(drawing: Drawing) -> str:
     }
     line = json.dumps(record, separators=(",", ":"), ensure_ascii=False)
     n_bytes = len(line.encode()) + 1
-    if n_bytes > MAX_DRAWING_BYTES or len(drawing.strokes) > _MAX_STROKES:
+    if n_bytes > MAX_DRAWING_BYTES or len(drawing.strokes) > MAX_STROKES:
         raise FormatError(
             f"the drawing takes {n_bytes} bytes for {len(drawing.strokes)} strokes; expected at most "
-            f"{MAX_DRAWING_BYTES} and {_MAX_STROKES}"
+            f"{MAX_DRAWING_BYTES} and {MAX_STROKES}"
         )
     return line
 

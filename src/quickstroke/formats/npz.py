@@ -26,7 +26,7 @@ from quickstroke.utils import pickles
 
 _PARTS = ("train", "valid", "test")
 # One drawing of the format has at most some 3,000 points; this bounds what a file may claim.
-_MAX_ROWS = 1_000_000
+MAX_ROWS = 1_000_000
 # Drawings of two points take 8 times their compressed bytes, longer ones less.
 _MAX_INFLATION, _FREE_BYTES = 32, 1 << 20
 
@@ -41,11 +41,13 @@ class _PickledDtype:
         self.order = str(state[1])[:8]
 
 
-class _PickledArray:
+class PickledArray:
     """What a pickle says of an array. numpy itself would believe it, and take numbers for pointers if told to."""
 
+    _state: tuple[Any, _PickledDtype, Any, Any] = (None, _PickledDtype(), None, None)
+
     def __init__(self, *_: Any) -> None:
-        self._state: tuple[Any, _PickledDtype, Any, Any] = (None, _PickledDtype(), None, None)
+        pass
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran, data = state
@@ -63,6 +65,13 @@ class _PickledArray:
         if not dtype.code.startswith("O") or not isinstance(data, list) or shape != (len(data),):
             raise ValueError("expected an array of drawings")
         return data
+
+    def plain_bytes(self) -> bytes | None:
+        """The bytes of int16 (n, 3) with n at least 1, as the official files have them; None of anything else."""
+        shape, dtype, fortran, data = self._state
+        if dtype.code != "i2" or dtype.order != "<" or fortran or not isinstance(data, bytes) or not data:
+            return None
+        return data if shape == (len(data) // 6, 3) and len(data) % 6 == 0 else None
 
     def numbers(self) -> NDArray[Any]:
         """The numbers of an array of two dimensions.
@@ -100,7 +109,7 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         match module, name:
             case ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") | ("numpy", "ndarray"):
-                return _PickledArray
+                return PickledArray
             case "numpy", "dtype":
                 return _PickledDtype
             # In pickles of protocol 2, Python 3 writes bytes as latin-1 text, and empty ones as `bytes()`.
@@ -118,6 +127,29 @@ def read(path: Path, word: str) -> Iterator[Drawing]:
     Raises:
         FormatError: not such a file, a pickle that names anything but numpy arrays, or rows that are no drawing.
     """
+    for part, items in parts(path):
+        for i, rows in enumerate(items):
+            yield drawing_of(rows, i, part, path, word)
+
+
+def drawing_of(rows: Any, i: int, part: str, path: Path, word: str) -> Drawing:
+    """The drawing of item `i` of a part.
+
+    Raises:
+        FormatError: it is none.
+    """
+    try:
+        return Drawing(word=word, strokes=_strokes(rows))
+    except FormatError as error:
+        raise FormatError(f"drawing {i + 1} of {part!r}: {error.reason}", path) from error
+
+
+def parts(path: Path) -> Iterator[tuple[str, list[Any]]]:
+    """Each part of a file and its items, mostly `PickledArray`.
+
+    Raises:
+        FormatError: as `read`, but for what an item is.
+    """
     with InputFile(path) as file:
         refuse_html(file.read(64), path)
     try:
@@ -129,12 +161,7 @@ def read(path: Path, word: str) -> Iterator[Drawing]:
         if not names:
             raise FormatError(f"has none of the arrays {', '.join(_PARTS)}; got {archive.namelist()[:5]}", path)
         for part in names:
-            for i, rows in enumerate(_items(archive, part, path)):
-                try:
-                    strokes = _strokes(rows)
-                except FormatError as error:
-                    raise FormatError(f"drawing {i + 1} of {part!r}: {error.reason}", path) from error
-                yield Drawing(word=word, strokes=strokes)
+            yield part, _items(archive, part, path)
 
 
 def _items(archive: zipfile.ZipFile, part: str, path: Path) -> list[Any]:
@@ -165,7 +192,7 @@ def _items(archive: zipfile.ZipFile, part: str, path: Path) -> list[Any]:
         if pickles.check(pickled) != len(pickled):
             raise ValueError("bytes follow its pickle")
         array = _Unpickler(pickled).load()
-        if not isinstance(array, _PickledArray):
+        if not isinstance(array, PickledArray):
             raise ValueError("its pickle holds no array")
         items = array.items()
         if len(items) != shape[0]:
@@ -181,15 +208,15 @@ def _items(archive: zipfile.ZipFile, part: str, path: Path) -> list[Any]:
 
 def _strokes(rows: Any) -> list[NDArray[np.uint8]]:
     try:
-        if not isinstance(rows, _PickledArray):
+        if not isinstance(rows, PickledArray):
             raise ValueError(f"got {type(rows).__name__}")
         values = rows.numbers().astype(np.float64)
     except ValueError as error:
         raise FormatError(f"expected int16 (n, 3) rows, {error}") from error
     if values.shape[1] != 3:
         raise FormatError(f"expected int16 (n, 3) rows, got {values.shape}")
-    if not 1 <= len(values) <= _MAX_ROWS:
-        raise FormatError(f"has {len(values)} rows; expected 1 to {_MAX_ROWS}")
+    if not 1 <= len(values) <= MAX_ROWS:
+        raise FormatError(f"has {len(values)} rows; expected 1 to {MAX_ROWS}")
     # The sum of finite numbers may not be finite.
     with np.errstate(over="ignore", invalid="ignore"):
         points = np.concatenate([np.zeros((1, 2)), np.cumsum(values[:, :2], axis=0)])

@@ -20,8 +20,8 @@ from quickstroke.utils.system import n_cores
 
 # Words whose first drawings are read before their turn.
 _MAX_AHEAD = 4
-# Files that are converted at a time: each may have a process of its own, of some 120 MB.
-_MAX_PROCESSES = 3
+# Files that are converted at a time.
+_MAX_AT_A_TIME = 3
 # Points of a block: enough that what is done once a block does not matter.
 _BLOCK_POINTS = 1 << 21
 
@@ -84,7 +84,7 @@ def sources_by_word(
         else:
             others.append(position)
     converter = Converter(wanted, layout)
-    with ThreadPoolExecutor(min(n_cores(), _MAX_PROCESSES)) as pool:
+    with ThreadPoolExecutor(min(n_cores(), _MAX_AT_A_TIME)) as pool:
         futures = {pool.submit(_convert, position, files[position], preparation, converter) for position in others}
         try:
             for done, future in enumerate(as_completed(futures), start=1):
