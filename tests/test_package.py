@@ -10,6 +10,7 @@ import pytest
 import quickstroke as qs
 
 HEAVY = ("torch", "numba", "matplotlib", "tyro", "rich", "hypothesis")
+VERY_LIGHT = (*HEAVY, "numpy", "dataclasses", "json", "asyncio")
 
 
 def run_python(code):
@@ -22,7 +23,7 @@ def run_python(code):
 def test_importing_is_light():
     loaded = run_python("import json, sys, quickstroke; print(json.dumps(sorted(sys.modules)))")
     assert "quickstroke" in loaded
-    assert not set(HEAVY) & set(loaded)
+    assert not set(HEAVY) & set(loaded) and "numpy" not in loaded
 
 
 def test_light_names_stay_light():
@@ -33,6 +34,20 @@ qs.ModelConfig.from_name("lstm_cv1_128_5_lay1_sz64").name, qs.TrainConfig(), qs.
 print(json.dumps(sorted(sys.modules)))
 """
     assert not set(HEAVY) & set(run_python(code))
+
+
+@pytest.mark.parametrize(("command", "heavy"), [("--help", VERY_LIGHT), ("models", (*HEAVY, "numpy"))])
+def test_commands_that_only_tell_something_import_little(command, heavy):
+    code = f"""
+import contextlib, io, sys
+from quickstroke.cli import main
+with contextlib.redirect_stdout(io.StringIO()):
+    assert main([{command!r}]) == 0
+loaded = sorted(sys.modules)
+import json
+print(json.dumps(loaded))
+"""
+    assert not set(heavy) & set(run_python(code))
 
 
 def test_reading_and_simplifying_need_no_torch():
@@ -120,3 +135,27 @@ def test_the_interface_that_the_text_promises(tmp_path):
     guesses = qs.load(path).predict([np.array([[0, 0], [10.5, 3]])], simplified=False, top=5)
     assert [guess.word for guess in guesses] in (["cat", "dog"], ["dog", "cat"])
     assert isinstance(guesses[0], qs.Guess)
+
+
+def test_the_first_drawings_are_guessed_and_nothing_is_compiled(tmp_path):
+    """Reading, simplification, points and the model, in a fresh process: numba is not even imported."""
+    code = f"""
+import json, sys, torch
+import quickstroke as qs
+from quickstroke.artifacts.loading import LoadedModel, write_model
+from quickstroke.cli import main
+from pathlib import Path
+folder = Path({str(tmp_path)!r})
+config = qs.ModelConfig.from_name("bipool_cv1_8_5_img3_lay1_sz4", n_classes=2)
+path = write_model(folder, LoadedModel(qs.StrokeClassifier(config).eval(), ("cat", "dog"), None, folder), {{}})
+stroke = [[0.5, 9, 5, 30], [0, 9, 7.5, 2], [0, 1, 2, 3]]
+raw = folder / "raw.ndjson"
+raw.write_text(json.dumps({{"word": "cat", "drawing": [stroke, stroke]}}))
+from quickstroke.formats import binary, read_drawings
+binary.write(folder / "cat.bin", [qs.Drawing("cat", qs.simplify(drawing.strokes)) for drawing in read_drawings(raw)])
+sys.stdout = sys.stderr
+assert main(["predict", str(raw), str(folder / "cat.bin"), "--model", str(path)]) == 0
+sys.stdout = sys.__stdout__
+print(json.dumps(sorted(sys.modules)))
+"""
+    assert not {"numba", "llvmlite"} & set(run_python(code))

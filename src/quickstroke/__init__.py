@@ -1,21 +1,21 @@
 """quickstroke: pen strokes become words.
 
-Importing this package is light: PyTorch and numba are imported when something that needs them is first used.
+Importing this package is light: whatever a name needs, NumPy too, is imported when the name is first used.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from quickstroke.config.model import ModelConfig
-from quickstroke.config.training import TrainConfig
-from quickstroke.drawings.categories import CATEGORIES
-from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import QuickstrokeError
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from quickstroke.config.model import ModelConfig
+    from quickstroke.config.training import TrainConfig
     from quickstroke.data.dataset import PreparedDataset
+    from quickstroke.drawings.categories import CATEGORIES
+    from quickstroke.drawings.drawing import Drawing
     from quickstroke.drawings.layouts import layout_of
     from quickstroke.drawings.simplification import simplify
     from quickstroke.evaluation.scoring import evaluate
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from quickstroke.training.loop import train
 
 _LAZY = {
+    "CATEGORIES": "drawings.categories",
+    "Drawing": "drawings.drawing",
+    "ModelConfig": "config.model",
+    "TrainConfig": "config.training",
     "Guess": "inference.recognizer",
     "Guesses": "inference.recognizer",
     "PreparedDataset": "data.dataset",

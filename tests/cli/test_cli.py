@@ -22,7 +22,7 @@ import torch
 from quickstroke import cli, formats
 from quickstroke.artifacts import runs
 from quickstroke.cli import main
-from quickstroke.cli.common import _rounded
+from quickstroke.cli.answers import _rounded
 from quickstroke.config.recipes import RECIPES
 from quickstroke.config.serialize import to_json
 from quickstroke.config.training import TrainConfig

@@ -3,23 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from quickstroke.cli.common import Answer, Json, answer, note, parse, percent
-
-
-@dataclass(frozen=True)
-class Options:
-    """What is published here (in ./lstm and with the package), one line each; the default model has a star.
-
-    It is the one that lstm/default.txt names, or the only one.
-    """
-
-    json: Json = False
+from quickstroke.cli.answers import Answer, answer, note, percent
 
 
 def run(args: Sequence[str]) -> int:
     """Runs the command."""
-    options = parse(Options, "models", args)
-    return answer(options.json, _models)
+    if list(args) in ([], ["--json"]):  # the whole of what it takes, read without the libraries of options
+        return answer(bool(args), _models)
+    from quickstroke.cli.common import Json, parse
+
+    @dataclass(frozen=True)
+    class Options:
+        """What is published here (in ./lstm and with the package), one line each; the default model has a star.
+
+        It is the one that lstm/default.txt names, or the only one.
+        """
+
+        json: Json = False
+
+    return answer(parse(Options, "models", args).json, _models)
 
 
 def _models() -> Answer:
