@@ -8,7 +8,7 @@ PIP_FLAGS ?=
 # A broken link, reference or page outside the navigation is an error.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-.PHONY: help demo test test-slow faults browser check lint types generated audit format docs golden reproduce sample46 train-all fuzz bench bench-accuracy clean
+.PHONY: help demo test test-slow faults browser check lint types generated audit format docs golden reproduce sample46 train-all fuzz bench bench-quick bench-accuracy clean
 
 help:
 	@echo "make demo                  make the environment, train on drawings, recognise some"
@@ -24,6 +24,7 @@ help:
 	@echo "make train-all DATA=DIR TEACHERS=DIR  train the models in lstm/ on your drawings and publish them (hours to days)"
 	@echo "make fuzz                  damaged input for every reader (hours; N=1000000 N_SLOW=50000 inputs)"
 	@echo "make bench DATA=DIR        speed and memory, into benchmarks/RESULTS.md; RAW=DIR adds raw drawings"
+	@echo "make bench-quick DATA=DIR SIMPLIFIED=DIR  the main ratios in two minutes, beside the last ones; RAW=DIR, WRITE=1 keeps them"
 	@echo "make bench-accuracy DATA=DIR  accuracy by default beside plain nn.LSTM, and time to the accuracy of a common baseline"
 	@echo "make clean                 remove the environment and what the demo made"
 
@@ -158,6 +159,11 @@ bench: $(BIN)/.dev
 	@test -n "$(DATA)" || { echo "give DATA=DIR, a folder of official binary files"; exit 2; }
 	$(BIN)/python benchmarks/results.py $(DATA) $(if $(RAW),--raw $(RAW)) \
 	  --parts reading memory training evaluating guessing
+
+bench-quick: $(BIN)/.dev
+	@test -n "$(DATA)" -a -n "$(SIMPLIFIED)" || \
+	  { echo "give DATA=DIR, official binary files, and SIMPLIFIED=DIR, official ndjson files"; exit 2; }
+	$(BIN)/python benchmarks/quick.py $(DATA) $(SIMPLIFIED) $(RAW) $(if $(WRITE),--write)
 
 bench-accuracy: $(BIN)/.dev
 	@test -n "$(DATA)" || { echo "give DATA=DIR, a folder of official binary files"; exit 2; }

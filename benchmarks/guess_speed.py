@@ -63,7 +63,8 @@ def plain_guess(loaded: LoadedModel) -> Callable[[Drawing], list[tuple[str, floa
 
 
 def guess_with(recognizer: quickstroke.Recognizer) -> Callable[[Drawing], Any]:
-    """Our guess."""
+    """Our guess, by compiled code."""
+    recognizer.compile()
     return lambda drawing: recognizer.predict(drawing.strokes, simplified=drawing.is_simplified)
 
 
@@ -103,12 +104,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("drawings", nargs="+", metavar="FOLDER", help="official files, simplified or raw")
     parser.add_argument("--models", nargs="+", type=Path, help=".model files; by default all published ones")
+    parser.add_argument("--default-only", action="store_true", help="of the published ones the default alone")
     parser.add_argument("--n", type=int, default=1000, help="drawings of each kind")
     options = parser.parse_args()
     torch.set_num_threads(1)
     drawings = some_drawings(options.drawings, options.n)
     models = {str(path): path for path in options.models or ()}
-    models = models or {published.name: published.path for published in cards.list_models()}
+    listed = [published for published in cards.list_models() if published.default or not options.default_only]
+    models = models or {published.name: published.path for published in listed}
     with tempfile.TemporaryDirectory() as temporary:
         rows = [measure(name, path, drawings, Path(temporary)) for name, path in models.items()]
     table = Table("model", "parameters", "drawings", "way", "median, ms", "p99, ms", title="One guess, one thread")

@@ -1,0 +1,65 @@
+"""What does a command cost right after installing, when nothing that is compiled is kept on disk yet?
+
+    python benchmarks/start_speed.py DRAWINGS
+
+`quickstroke predict` of the first three drawings of a file, with an empty folder for compiled code and again, beside
+`import torch` alone; and the commands that only tell something. Processor time (user and system) of a process and its
+children, and wall time, each the median over the turns. The processor time beyond `import torch` is what is ours.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+PREDICT = ("-m", "quickstroke", "predict", "--limit", "3")
+WAYS = {
+    "help": ("-m", "quickstroke", "--help"),
+    "models": ("-m", "quickstroke", "models"),
+    "import_torch": ("-c", "import torch"),
+}
+
+
+def run(words: Sequence[str], folder: str) -> tuple[float, float]:
+    """Processor and wall seconds of Python with these words; compiled code is kept in a folder."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
+    subprocess.run([sys.executable, *words], env=environment, stdout=subprocess.DEVNULL, check=True)
+    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
+
+
+def main() -> None:
+    """Prints one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("drawings", type=Path, help="a file of drawings")
+    parser.add_argument("--n-turns", type=int, default=5)
+    options = parser.parse_args()
+    predict = (*PREDICT, str(options.drawings))
+    taken: dict[str, list[tuple[float, float]]] = {way: [] for way in (*WAYS, "predict_cold", "predict_warm")}
+    n_kept = 0
+    for _ in range(options.n_turns):
+        with tempfile.TemporaryDirectory() as folder:
+            taken["predict_cold"].append(run(predict, folder))
+            n_kept += sum(1 for _ in Path(folder).rglob("*.nbc"))
+            taken["predict_warm"].append(run(predict, folder))
+            for way, words in WAYS.items():
+                taken[way].append(run(words, folder))
+    result: dict[str, float] = {"functions_compiled": n_kept / options.n_turns}
+    for way, figures in taken.items():
+        processor, wall = (statistics.median(each) for each in zip(*figures, strict=True))
+        result |= {f"{way}_s": processor, f"{way}_wall_s": wall}
+    result["ratio_cold_warm"] = result["predict_cold_s"] / result["predict_warm_s"]
+    result["beyond_torch_s"] = result["predict_cold_s"] - result["import_torch_s"]
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
