@@ -28,7 +28,7 @@ _MAX_CHUNK_BYTES = 8 << 20
 _WHOLE, _HEADER_CUT, _COUNT_CUT, _POINTS_CUT, _NO_STROKES, _NO_POINTS, _NOT_A_FLAG, _TOO_LONG = range(8)
 
 
-@jit(steps=lambda data: data.size // 30)
+@jit(steps=lambda data: data.size)
 def _scan(data: Any) -> tuple[int, int, int, int, int]:
     """Counts the whole records at the beginning of `data` (uint8).
 
