@@ -16,6 +16,8 @@ from torch import Tensor
 from quickstroke.artifacts.unknown import UnknownScore
 from quickstroke.evaluation.metrics import class_weights
 
+UNKNOWN_SHARE = 1 / 3  # of all drawings, those that show none of the words
+
 _ACCEPTED = 0.95  # of the known drawings, where refusals of others are counted
 
 
@@ -32,7 +34,9 @@ def log_sum_exps(logits: Tensor, labels: Tensor) -> tuple[NDArray[np.float64], N
 
 
 def fit_unknown(logits: Tensor, labels: Tensor) -> UnknownScore | None:
-    """The score for which known and unknown drawings are equally frequent, each class counting alike among them.
+    """The score where one drawing in three shows none of the words, each class counting alike.
+
+    Were it one in two, a model of 345 words would doubt a third of the drawings of its words.
 
     Args:
         logits: float64 (N, K), calibrated, of validation drawings.
@@ -44,7 +48,8 @@ def fit_unknown(logits: Tensor, labels: Tensor) -> UnknownScore | None:
     if logits.shape[1] < 2:
         return None
     known, unknown = log_sum_exps(logits, labels)
-    weights = torch.from_numpy(np.tile(class_weights(labels.numpy()), 2))
+    of_known = class_weights(labels.numpy())
+    weights = torch.from_numpy(np.concatenate([(1 - UNKNOWN_SHARE) * of_known, UNKNOWN_SHARE * of_known]))
     x = torch.from_numpy(np.concatenate([known, unknown]))
     is_unknown = torch.cat([torch.zeros(len(known)), torch.ones(len(unknown))]).double()
     # Logistic regression by Newton's method, on standardised values; a little ridge keeps separable ones finite.
