@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from quickstroke.artifacts.unknown import Outputs
 from quickstroke.config import naming
 from quickstroke.config.model import ModelConfig
 from quickstroke.drawings.drawing import Drawing
@@ -360,9 +361,12 @@ class _Anything:
 
     name, classes, card, note, max_padding, preprocessing = "any", WORDS, None, "", 100, "pos5"
 
-    def probabilities(self, points: Any, lengths: Any) -> Any:
+    def outputs(self, points: Any, lengths: Any) -> Outputs:
         assert np.isfinite(points).all()
-        return np.full((len(points), len(WORDS)), 1 / len(WORDS))
+        return Outputs(np.full((len(points), len(WORDS)), 1 / len(WORDS)), None)
+
+    def compile(self) -> None:
+        pass
 
 
 def api_target(folder: Path) -> Target:

@@ -155,9 +155,10 @@ def test_a_training_reads_its_toml(old, go):
     expected = json.loads((old / "expected.json").read_text())["strong"]
     go("train", STUDENT, "--data", "data", "--into", "anew", "--config", "train.toml")
     assert read_config(old / "anew").train == read_config(old / "strong").train
-    # The first step of a warm-up moves the weights now; the others come near what they were.
+    # The first step of a warm-up moves the weights now, and a magnitude is of all that augmentation does; so they come
+    # near what they were.
     assert [line["loss"] for line in metrics(old / "anew")[1:]] == pytest.approx(
-        [line["loss"] for line in expected[1:]], rel=0.02
+        [line["loss"] for line in expected[1:]], rel=0.03
     )
 
 

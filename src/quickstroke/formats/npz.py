@@ -202,7 +202,8 @@ def _items(archive: zipfile.ZipFile, part: str, path: Path) -> list[Any]:
     except pickle.UnpicklingError as error:
         raise FormatError(f"array {part!r} is refused: {error}", path) from error
     except Exception as error:  # a damaged pickle or archive raises anything
-        raise FormatError(f"array {part!r} is damaged or truncated ({type(error).__name__}: {error})", path) from error
+        said = re.sub(r" object at 0x[0-9a-f]+", "", str(error))  # an address tells nothing, and is another each time
+        raise FormatError(f"array {part!r} is damaged or truncated ({type(error).__name__}: {said})", path) from error
     return items
 
 
