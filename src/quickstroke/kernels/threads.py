@@ -149,8 +149,8 @@ def each(run: Callable[[Item], Value], items: Iterable[Item], device: torch.devi
     try:
         while running:
             done, running = wait(running, return_when=FIRST_COMPLETED)
+            values = [future.result() for future in done]  # after an error nothing more is begun
             running |= {pool.submit(run_here, item) for item in islice(left, len(done))}
-            for future in done:
-                yield future.result()
+            yield from values
     finally:
         wait(running)
