@@ -34,7 +34,7 @@ def log_sum_exps(logits: Tensor, labels: Tensor) -> tuple[NDArray[np.float64], N
 
 
 def fit_unknown(logits: Tensor, labels: Tensor) -> UnknownScore | None:
-    """The score where one drawing in three shows none of the words, each class counting alike.
+    """The score where one drawing in three shows none of the words, macro-averaged over classes.
 
     Were it one in two, a model of 345 words would doubt a third of the drawings of its words.
 
