@@ -71,7 +71,7 @@ LABELS = (
     Row("no-convolution", "no convolutions", "bipool_lay2_sz48"),
     Row("no-augmentation", "no augmentation", SMALL, "--augment none"),
     Row("view", "geometric augmentation only", SMALL, "--augment geometric"),
-    Row("half", "half of the geometric magnitude", SMALL, "--augment-magnitude 0.5"),
+    Row("half", "half of the geometric magnitude", SMALL, "--geometric-magnitude 0.5"),
     Row("spun", "a quarter rotated by any angle", SMALL, "--random-rotation 0.25"),
     Row("uniform", "PyTorch's initial weights", SMALL, "--initialization uniform"),
     Row("batch", "batch norm on the points", SMALL, "--normalization batch"),
@@ -91,10 +91,10 @@ PRETRAINED = Row("all345-labels", "", SMALL)
 N_EPOCHS_PRETRAINED = 8
 # 100 categories, with teachers.
 N_CACHED = 2
-TAUGHT = "--pretrained {pretrained} --teacher {better} {ours} --other-class-fraction 0.25 --augment-magnitude 0.5"
+TAUGHT = "--pretrained {pretrained} --teacher {better} {ours} --other-class-fraction 0.25 --geometric-magnitude 0.5"
 TEACHERS = (
     Row("taught", "labels, two teachers, a quarter of other-class drawings", SMALL),
-    Row("far", "full geometric magnitude", SMALL, "--augment-magnitude 1"),
+    Row("far", "full geometric magnitude", SMALL, "--geometric-magnitude 1"),
     Row("one", "one teacher, of 2020", SMALL, "--teacher {better}"),
     Row("two", "two teachers, both of 2020", SMALL, "--teacher {better} {worse}"),
     Row("own-words", "no other-class drawings", SMALL, "--other-class-fraction 0"),
@@ -107,7 +107,7 @@ TEACHERS = (
 # The same with the better teacher, for longer.
 N_CACHED_LONG, N_EPOCHS_LONG = 6, 18
 TAUGHT_LONG = (
-    "--pretrained {pretrained} --teacher {better} --other-class-fraction 0.25 --augment-magnitude 0.5 "
+    "--pretrained {pretrained} --teacher {better} --other-class-fraction 0.25 --geometric-magnitude 0.5 "
     "--random-rotation 0.25"
 )
 LONGER = (

@@ -608,6 +608,17 @@ def test_magnitude_is_of_all_that_has_no_option_of_its_own() -> None:
     assert change_of(config) == replace(half, random_rotation=0.3, prefix_truncation=0.2)
 
 
+def test_geometric_magnitude_leaves_how_often_as_it_is() -> None:
+    change = replace(STROKES, random_rotation=0.3)
+    half = change.scaled_geometry(0.5)
+    assert half.geometric == [STROKES.mixup, *(0.5 * value for value in STROKES.geometric[1:-1]), 0.3]
+    changed = {name for name in NAMES if getattr(half, name) != getattr(change, name)}
+    assert changed == set(VIEW) - {"mixup", "random_rotation"}
+    assert change_of(TrainConfig(augment="strokes", geometric_magnitude=0.5, prefix_truncation=0.0)) == replace(
+        STROKES.scaled_geometry(0.5), random_rotation=0.0
+    )
+
+
 def test_a_corner_is_never_left_out() -> None:
     square = np.array([[0, 0], [100, 2], [200, 0], [200, 200], [0, 200], [0, 0]], np.uint8)
     sizes = {len(changed([square], seed * 7919, drop_points=1.0)) for seed in range(100)}

@@ -224,6 +224,7 @@ def _note_options_without_effect(options: Options) -> None:
     usual = TrainConfig(recipe=options.train.recipe)
     for key, is_used, where in (
         ("augment_magnitude", augment != "none", with_augment),
+        ("geometric_magnitude", augment != "none", with_augment),
         ("random_rotation", augment != "none", with_augment),
         ("prefix_truncation", augment == "strokes", with_augment),
         ("distillation_weight", options.train.teacher, without_teacher),

@@ -12,7 +12,7 @@ RENAMED = {
     "accumulate": "grad_accum_steps",
     "clip_norm": "max_grad_norm",
     "balance": "class_balance",
-    "view_strength": "augment_magnitude",
+    "view_strength": "geometric_magnitude",
     "n_views": "n_cached_epochs",
     "spin": "random_rotation",
     "unfinished": "prefix_truncation",

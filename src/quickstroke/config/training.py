@@ -58,8 +58,10 @@ class TrainConfig:
             0 for none.
         augment: `geometric` changes the shape of drawings anew each time; `strokes` also changes how they are drawn
             and how much of them is there.
-        augment_magnitude: from 0 to 1: what `augment` does, how much and how often, times this; the next two options
-            stand for themselves.
+        augment_magnitude: from 0 to 1: what `augment` does, how much and how often, times this; rotation by any
+            angle and prefix truncation have options of their own.
+        geometric_magnitude: from 0 to 1: how much the geometric augmentation changes, times this as well; how often
+            stays as it is.
         random_rotation: fraction of the augmented drawings that are rotated by any angle. It helps with a teacher,
             which says what the rotated drawing shows, and costs accuracy with labels alone.
         prefix_truncation: fraction of the drawings of which `strokes` keeps only the first points, so that a model
@@ -108,6 +110,7 @@ class TrainConfig:
     ema_decay: float = _OF_RECIPE
     augment: Augment = _OF_RECIPE
     augment_magnitude: float = 1.0
+    geometric_magnitude: float = 1.0
     random_rotation: float = 0.0
     prefix_truncation: float = 0.35
     class_balance: float = _OF_RECIPE
@@ -152,6 +155,7 @@ class TrainConfig:
             "class_balance",
             "distillation_weight",
             "augment_magnitude",
+            "geometric_magnitude",
             "random_rotation",
             "prefix_truncation",
         )

@@ -40,6 +40,7 @@ _GEOMETRIC = (
     "point_jitter",
     "random_rotation",
 )
+_PROBABILITIES = ("mixup", "random_rotation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +110,14 @@ class Augmentation:
 
     def scaled(self, magnitude: float) -> "Augmentation":
         """The same with all values times `magnitude`."""
-        return Augmentation(**{field.name: magnitude * getattr(self, field.name) for field in fields(self)})
+        return self._times(magnitude, tuple(field.name for field in fields(self)))
+
+    def scaled_geometry(self, magnitude: float) -> "Augmentation":
+        """The same with the geometric values that are no probabilities times `magnitude`."""
+        return self._times(magnitude, tuple(name for name in _GEOMETRIC if name not in _PROBABILITIES))
+
+    def _times(self, factor: float, names: tuple[str, ...]) -> "Augmentation":
+        return replace(self, **{name: factor * getattr(self, name) for name in names})
 
     @property
     def parameters(self) -> Parameters:
@@ -222,5 +230,5 @@ def change_of(config: TrainConfig) -> Augmentation:
     """The augmentation of a configuration."""
     if config.augment == "none":
         return Augmentation()
-    change = STROKES.scaled(config.augment_magnitude)
+    change = STROKES.scaled(config.augment_magnitude).scaled_geometry(config.geometric_magnitude)
     return replace(change, random_rotation=config.random_rotation, prefix_truncation=config.prefix_truncation)
