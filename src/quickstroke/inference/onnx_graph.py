@@ -8,7 +8,7 @@ image (B, F, H, W) H is the height and W the width.
     outputs  probabilities  float32 (B, K), of each word, given that the drawing shows one of them
              unknown        float32 (B,), probability that it shows none of them; only of a model whose card has it
 
-Padding, both readings, both readouts and the images of `models.py` are inside. ONNX's LSTM reads each direction at its
+Padding, both readings, both readouts and the image branch are inside. ONNX's LSTM reads each direction at its
 own end by itself (`sequence_lens`), so length-aware reading needs none of the reversing that PyTorch does.
 """
 
@@ -240,7 +240,7 @@ def _pooled(g: Graph, x: str, ends: str, width: int) -> str:
 
 
 def _look(g: Graph, matrix: Matrix, points: str, n_filters: int) -> str:
-    """What is read of the images of points (B, T, 5), T at least 1: (B, `images.n_features`)."""
+    """What is read of the images of points (B, T, 5), T at least 1: (B, `raster.n_features`)."""
     x = _image(g, points)  # (B, 2, H, W)
     one, zero = (g.add("Cast", _row(g, value), to=FLOAT32) for value in (1, 0))
     n_inputs, side = raster.N_CHANNELS, raster.SIDE
@@ -263,7 +263,7 @@ def _look(g: Graph, matrix: Matrix, points: str, n_filters: int) -> str:
 
 
 def _image(g: Graph, points: str) -> str:
-    """The images (B, 2, H, W) of points (B, T, 5), T at least 1, each pixel for each point as in `images.draw`."""
+    """The images (B, 2, H, W) of points (B, T, 5), T at least 1, each pixel for each point as in `raster.draw`."""
     add = g.add
 
     def ratio(value: float) -> str:

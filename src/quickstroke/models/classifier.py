@@ -34,7 +34,7 @@ from quickstroke.runtime.distributed import ALONE, Group
 
 
 class StrokeClassifier(nn.Module):
-    """Logits for the classes of `config`, from points as `points.to_points` gives them.
+    """Logits for the classes of `config`, from points as `data.points.to_points` gives them.
 
     Args:
         precision: float32 or bfloat16, of the matrix products where a length-aware model is trained on a CPU. Whatever

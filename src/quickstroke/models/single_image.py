@@ -210,7 +210,7 @@ class SingleImageReader:
         self._layers = in_one_block(self._layers)
 
     def features(self, points: Array) -> Array:
-        """Features float32 (`images.n_features`,) of the image of the points float32 (T, 5) of a drawing."""
+        """Features float32 (`raster.n_features`,) of the image of the points float32 (T, 5) of a drawing."""
         drawn = raster.draw(points[None], np.array([len(points)]))[0]
         x = np.ascontiguousarray(drawn.transpose(1, 2, 0))  # (S, S, 2)
         for convolve, laid, is_halved, after in self._layers:
