@@ -82,7 +82,8 @@ function halfOf(bits) {
 }
 
 function checkCard({ name, classes, config, preprocessing, unknown }) {
-  const isRule = !unknown || (Number.isFinite(unknown.intercept) && unknown.slope > 0 && Number.isFinite(unknown.slope));
+  const { intercept, slope, entropy = 0 } = unknown ?? { intercept: 0, slope: 1 };
+  const isRule = [intercept, slope, entropy].every(Number.isFinite) && slope > 0 && entropy >= 0;
   const isWhole = (value) => Number.isInteger(value) && value > 0;
   const isWord = (word) => typeof word === "string" && word !== "";
   const convolutions = [config.conv1, config.conv2].filter(Boolean);

@@ -1,10 +1,10 @@
 /** The probability that a drawing shows none of the words; the same as Python's `Recognizer.unknown`. */
 
 /**
- * That it shows no word of the model is 1 / (1 + exp(slope * E - intercept)), where E is the log-sum-exp of all logits.
- * Where only some words are asked for, the others count as unknown, too.
+ * That it shows no word of the model is 1 / (1 + exp(slope * E - entropy * H - intercept)), where E is the log-sum-exp of
+ * all logits, and H the entropy of all words' probabilities in nats. Where only some words are asked for, the others count as unknown, too.
  *
- * @param {{intercept: number, slope: number} | undefined} rule the entry `unknown` of the model's card
+ * @param {{intercept: number, slope: number, entropy?: number} | undefined} rule the entry `unknown` of the model's card
  * @param {Float32Array} logits
  * @param {number[]} positions of the words that are asked for
  * @returns {number | null} 0 to 1; null for a model whose card has no such entry
@@ -13,7 +13,9 @@ export function unknownOf(rule, logits, positions) {
   if (!rule) return null;
   const highest = logits.reduce((best, value) => Math.max(best, value), -Infinity);
   const sum = logits.reduce((all, value) => all + Math.exp(value - highest), 0);
-  const unknown = 1 / (1 + Math.exp(rule.slope * (highest + Math.log(sum)) - rule.intercept));
+  const total = highest + Math.log(sum);
+  const entropy = logits.reduce((all, value) => all + Math.exp(value - total) * (total - value), 0);
+  const unknown = 1 / (1 + Math.exp(rule.slope * total - (rule.entropy ?? 0) * entropy - rule.intercept));
   if (positions.length === logits.length) return unknown;
   const chosen = positions.reduce((all, i) => all + Math.exp(logits[i] - highest), 0);
   return 1 - (1 - unknown) * (chosen / sum);

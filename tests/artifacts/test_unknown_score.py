@@ -16,7 +16,7 @@ from quickstroke.errors import WeightsError
 from quickstroke.export import onnx as export
 
 CLASSES = ("star", "cat", "circle")
-ENTRY = {"intercept": 1.5, "slope": 0.5}
+ENTRY = {"intercept": 1.5, "slope": 0.5, "entropy": 0.4}
 SQUARE = [[[0, 0], [90, 0], [90, 90], [0, 90], [0, 0]]]
 
 
@@ -28,14 +28,22 @@ def path(tmp_path_factory):
     return write_model(folder, LoadedModel(model, CLASSES, None, folder), {"unknown": ENTRY})
 
 
-def test_it_falls_with_the_log_sum_exp():
+def test_it_falls_with_the_log_sum_exp_and_rises_with_the_entropy():
     logits = np.array([[0.0, 0.0, 0.0], [3.0, 0.0, 0.0], [900.0, 0.0, 0.0]])
     outputs = outputs_of(logits, UnknownScore(**ENTRY))
     assert outputs.unknown is not None
-    np.testing.assert_allclose(outputs.unknown[0], 1 / (1 + math.exp(0.5 * math.log(3) - 1.5)))
+    np.testing.assert_allclose(outputs.unknown[0], 1 / (1 + math.exp(0.1 * math.log(3) - 1.5)))
     assert outputs.unknown[0] > outputs.unknown[1] > outputs.unknown[2] >= 0
     np.testing.assert_allclose(outputs.probabilities.sum(1), 1)
+    same_sum = np.array([[5.0, 5.0], [5.0 + math.log(2), -900.0]])
+    even, clear = outputs_of(same_sum, UnknownScore(**ENTRY)).unknown
+    np.testing.assert_allclose(math.log(even / (1 - even)) - math.log(clear / (1 - clear)), 0.4 * math.log(2))
     assert outputs_of(logits, None).unknown is None
+
+
+def test_a_card_without_entropy_means_none():
+    older = UnknownScore.of_card({"unknown": {"intercept": 1.5, "slope": 0.5}}, Path("m.json"))
+    assert older == UnknownScore(1.5, 0.5, 0.0)
 
 
 def test_each_answer_has_it(path):
@@ -45,9 +53,11 @@ def test_each_answer_has_it(path):
     loaded = load_model(path)
     points = torch.tensor([[[90 / 255, 0.0, 0.0]]])
     with torch.inference_mode():
-        total = float(loaded.model(points, torch.tensor([1])).double().logsumexp(1))
+        logits = loaded.model(points, torch.tensor([1])).double()  # (1, 3)
+    total = float(logits.logsumexp(1))
+    entropy = float(-(logits.softmax(1) * logits.log_softmax(1)).sum())
     outputs = loaded.outputs(points.numpy(), np.array([1]))
-    np.testing.assert_allclose(outputs.unknown, [1 / (1 + math.exp(0.5 * total - 1.5))], rtol=1e-5)
+    np.testing.assert_allclose(outputs.unknown, [1 / (1 + math.exp(0.5 * total - 0.4 * entropy - 1.5))], rtol=1e-5)
     many = recognizer.predict_many([SQUARE] * 12)  # read by the other path
     np.testing.assert_allclose([each.unknown for each in many], guesses.unknown, rtol=1e-4)
     assert recognizer.predict_many([]) == []
@@ -72,10 +82,19 @@ def test_an_exported_model_gives_the_same(path):
 
 
 @pytest.mark.parametrize(
-    "entry", [{"intercept": 1.0}, {"intercept": 1.0, "slope": -1.0}, {"intercept": "a", "slope": 1.0}, [1.0, 2.0]]
+    "entry",
+    [
+        {"intercept": 1.0},
+        {"intercept": 1.0, "slope": -1.0},
+        {"intercept": "a", "slope": 1.0},
+        [1.0, 2.0],
+        ENTRY | {"entropy": -1},
+    ],
 )
 def test_a_damaged_entry_is_refused(entry):
-    with pytest.raises(WeightsError, match=r"m\.json: unknown is .*; expected finite numbers `intercept` and `slope`"):
+    with pytest.raises(
+        WeightsError, match=r"m\.json: unknown is .*; expected finite numbers `intercept`, `slope` above 0"
+    ):
         UnknownScore.of_card({"unknown": entry}, Path("m.json"))
     assert UnknownScore.of_card({}, Path("m.json")) is UnknownScore.of_card(None, Path("m.json")) is None
 

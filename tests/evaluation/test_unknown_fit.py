@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from quickstroke.evaluation.unknown import fit_unknown, log_sum_exps, refusals
+from quickstroke.evaluation.unknown import evidence, fit_unknown, refusals
 
 
 def drawings(n: int = 600, n_classes: int = 6, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -18,20 +18,31 @@ def drawings(n: int = 600, n_classes: int = 6, seed: int = 0) -> tuple[torch.Ten
 
 def test_an_unknown_drawing_is_one_without_its_own_word():
     logits, labels = drawings()
-    known, unknown = log_sum_exps(logits, labels)
-    others = [np.delete(row, label) for row, label in zip(logits.numpy(), labels.numpy(), strict=True)]
-    np.testing.assert_allclose(unknown, np.log(np.exp(others).sum(1)))
-    np.testing.assert_allclose(known, logits.logsumexp(1).numpy())
+    known, unknown = evidence(logits, labels)  # (N, 2) each
+    others = np.array([np.delete(row, label) for row, label in zip(logits.numpy(), labels.numpy(), strict=True)])
+    np.testing.assert_allclose(unknown[:, 0], np.log(np.exp(others).sum(1)))
+    p = np.exp(others - unknown[:, :1])
+    np.testing.assert_allclose(unknown[:, 1], -(p * np.log(p)).sum(1), atol=1e-9)
+    np.testing.assert_allclose(known[:, 0], logits.logsumexp(1).numpy())
 
 
 def test_the_probability_is_true_on_average():
     logits, labels = drawings()
     score = fit_unknown(logits, labels)
     assert score is not None
-    known, unknown = map(score.probability, log_sum_exps(logits, labels))
+    known, unknown = map(score.probability, evidence(logits, labels))
     # Logistic regression meets the mean, the ridge aside.
     assert (2 * known.mean() + unknown.mean()) / 3 == pytest.approx(1 / 3, abs=0.01)
     assert known.mean() < 0.2 < 0.7 < unknown.mean()
+
+
+def test_an_entropy_that_is_higher_for_known_drawings_is_left_out():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 6, 600)
+    logits = np.full((600, 6), -9.0)
+    logits[np.arange(600), labels] = logits[np.arange(600), (labels + 1) % 6] = 5  # like two words, and then like one
+    score = fit_unknown(torch.from_numpy(logits + rng.normal(0, 1, (600, 1))), torch.from_numpy(labels))
+    assert score is not None and score.slope > 0 and score.entropy == 0
 
 
 def test_separable_drawings_give_a_finite_score():

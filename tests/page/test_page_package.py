@@ -88,7 +88,7 @@ def small_models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     paths = []
     for i, (name, reading, max_padding) in enumerate(MODELS):
         own = folder / str(i)
-        facts = {"unknown": {"intercept": 1.5, "slope": 0.5}} if i % 2 == 0 else {}
+        facts = {"unknown": {"intercept": 1.5, "slope": 0.5, "entropy": 0.3}} if i % 2 == 0 else {}
         loaded = load_model(write_model(own, random_model(name, reading, max_padding, i), facts))
         paths.append(own / f"{name}.quickstroke")
         paths[-1].write_bytes(compact.export(loaded, "float16" if i % 3 == 0 else "int8").data)

@@ -13,14 +13,16 @@ from quickstroke.errors import WeightsError
 
 @dataclass(frozen=True, slots=True)
 class UnknownScore:
-    """The probability that a drawing shows none of the words: 1 / (1 + exp(slope * E - intercept)).
+    """The probability that a drawing shows none of the words: 1 / (1 + exp(slope * E - entropy * H - intercept)).
 
     E is the log-sum-exp of the drawing's logits, the negative of its free energy, which tells known from unknown inputs
-    better than the highest probability does (Liu et al., Energy-based Out-of-distribution Detection, 2020).
+    better than the highest probability does (Liu et al., Energy-based Out-of-distribution Detection, 2020). H is the
+    entropy of the words' probabilities in nats: what is like many words a little is rarely one of them.
     """
 
     intercept: float
     slope: float
+    entropy: float = 0.0  # older cards have none
 
     @classmethod
     def of_card(cls, card: dict[str, Any] | None, path: Path) -> Self | None:
@@ -32,18 +34,20 @@ class UnknownScore:
         entry = (card or {}).get("unknown")
         if entry is None:
             return None
-        values = [entry.get(key) for key in ("intercept", "slope")] if isinstance(entry, dict) else []
+        given = {"entropy": 0.0} | entry if isinstance(entry, dict) else {}
+        values = [given.get(key) for key in ("intercept", "slope", "entropy")]
         numbers = [float(value) for value in values if isinstance(value, (int, float)) and math.isfinite(value)]
-        if len(numbers) != 2 or numbers[1] <= 0:
+        if len(numbers) != 3 or numbers[1] <= 0 or numbers[2] < 0:
             raise WeightsError(
-                f"{path}: unknown is {entry!r:.80}; expected finite numbers `intercept` and `slope`, the latter above 0"
+                f"{path}: unknown is {entry!r:.80}; expected finite numbers `intercept`, `slope` above 0 and `entropy` "
+                "of at least 0"
             )
         return cls(*numbers)
 
-    def probability(self, log_sum_exp: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Float64 (B,), from the log-sum-exp float64 (B,) of each drawing's logits."""
-        exponent = np.clip(self.slope * log_sum_exp - self.intercept, -700, 700)
-        result: NDArray[np.float64] = 1 / (1 + np.exp(exponent))
+    def probability(self, evidence: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Float64 (B,), from the log-sum-exp and the entropy of each drawing's logits, float64 (B, 2)."""
+        exponent = self.slope * evidence[:, 0] - self.entropy * evidence[:, 1] - self.intercept
+        result: NDArray[np.float64] = 1 / (1 + np.exp(np.clip(exponent, -700, 700)))
         return result
 
 
@@ -64,5 +68,9 @@ def outputs_of(logits: NDArray[np.float64], score: UnknownScore | None) -> Outpu
     highest = logits.max(1, keepdims=True)  # (B, 1)
     values = np.exp(logits - highest)  # (B, K)
     total = values.sum(1, keepdims=True)  # (B, 1)
-    unknown = score.probability((highest + np.log(total))[:, 0]) if score else None  # (B,)
-    return Outputs(values / total, unknown)
+    probabilities = values / total  # (B, K)
+    if score is None:
+        return Outputs(probabilities, None)
+    log_sum_exp = highest + np.log(total)  # (B, 1)
+    entropy = log_sum_exp - (probabilities * logits).sum(1, keepdims=True)  # (B, 1)
+    return Outputs(probabilities, score.probability(np.concatenate([log_sum_exp, entropy], 1)))

@@ -21,16 +21,23 @@ UNKNOWN_SHARE = 1 / 3  # of all drawings, those that show none of the words
 _ACCEPTED = 0.95  # of the known drawings, where refusals of others are counted
 
 
-def log_sum_exps(logits: Tensor, labels: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The log-sum-exp of each drawing's logits, and that without its own word's: float64 (N,) each.
+def evidence(logits: Tensor, labels: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What `UnknownScore` reads of each drawing's logits, and of those without its own word's: float64 (N, 2) each.
 
     Args:
         logits: float64 (N, K), K at least 2.
         labels: int64 (N,), their classes.
     """
-    without = logits.scatter(1, labels.unsqueeze(1), -torch.inf)  # (N, K)
-    known, unknown = (values.logsumexp(1).numpy() for values in (logits, without))
+    is_other = torch.ones_like(logits, dtype=torch.bool).scatter(1, labels.unsqueeze(1), False)  # (N, K)
+    known, unknown = map(_evidence, (logits, logits[is_other].view(len(logits), -1)))
     return known, unknown
+
+
+def _evidence(logits: Tensor) -> NDArray[np.float64]:
+    log_sum_exp = logits.logsumexp(1)  # (N,)
+    entropy = log_sum_exp - (logits.softmax(1) * logits).sum(1)  # (N,)
+    result: NDArray[np.float64] = torch.stack([log_sum_exp, entropy], 1).numpy()
+    return result
 
 
 def fit_unknown(logits: Tensor, labels: Tensor) -> UnknownScore | None:
@@ -47,26 +54,37 @@ def fit_unknown(logits: Tensor, labels: Tensor) -> UnknownScore | None:
     """
     if logits.shape[1] < 2:
         return None
-    known, unknown = log_sum_exps(logits, labels)
+    known, unknown = evidence(logits, labels)
     of_known = class_weights(labels.numpy())
     weights = torch.from_numpy(np.concatenate([(1 - UNKNOWN_SHARE) * of_known, UNKNOWN_SHARE * of_known]))
-    x = torch.from_numpy(np.concatenate([known, unknown]))
     is_unknown = torch.cat([torch.zeros(len(known)), torch.ones(len(unknown))]).double()
-    # Logistic regression by Newton's method, on standardised values; a little ridge keeps separable ones finite.
-    mean, scale = x.mean(), x.std() + 1e-12
-    features = torch.stack([torch.ones_like(x), -(x - mean) / scale], 1)  # (2N, 2)
-    fitted = torch.zeros(2, dtype=torch.float64)
-    ridge = 1e-3 * torch.eye(2, dtype=torch.float64)
+    x = torch.from_numpy(np.concatenate([known, unknown]) * [-1, 1])  # (2N, 2)
+    for n_features in (2, 1):  # a weight of the wrong sign would be trusted where nothing like it was seen
+        intercept, *slopes = _logistic_regression(x[:, :n_features], is_unknown, weights)
+        if min(slopes) > 0:
+            return UnknownScore(intercept, *slopes)
+    return None
+
+
+def _logistic_regression(x: Tensor, labels: Tensor, weights: Tensor) -> list[float]:
+    """Intercept and slopes for x (N, F), labels 0 or 1 (N,) and weights (N,), by Newton's method.
+
+    A little ridge on standardised values keeps the slopes of separable ones finite.
+    """
+    mean, scale = x.mean(0), x.std(0) + 1e-12
+    features = torch.cat([torch.ones_like(x[:, :1]), (x - mean) / scale], 1)  # (N, 1 + F)
+    fitted = torch.zeros(features.shape[1], dtype=torch.float64)
+    ridge = 1e-3 * torch.eye(len(fitted), dtype=torch.float64)
     for _ in range(50):
-        p = torch.sigmoid(features @ fitted)  # (2N,)
-        gradient = features.T @ (weights * (p - is_unknown)) / weights.sum() + ridge @ fitted
+        p = torch.sigmoid(features @ fitted)  # (N,)
+        gradient = features.T @ (weights * (p - labels)) / weights.sum() + ridge @ fitted
         curvature = features.T @ ((weights * p * (1 - p)).unsqueeze(1) * features) / weights.sum() + ridge
         step = torch.linalg.solve(curvature, gradient)
         fitted = fitted - step.clamp(-2, 2)
         if step.abs().max() < 1e-9:
             break
-    slope = float(fitted[1] / scale)
-    return UnknownScore(float(fitted[0] + slope * mean), slope) if slope > 0 else None
+    slopes = fitted[1:] / scale
+    return [float(fitted[0] - slopes @ mean), *slopes.tolist()]
 
 
 @dataclass(frozen=True, slots=True)

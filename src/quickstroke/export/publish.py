@@ -25,7 +25,7 @@ from quickstroke.evaluation.evaluate import (
     figures_of_strokes,
 )
 from quickstroke.evaluation.metrics import Evaluation
-from quickstroke.evaluation.unknown import fit_unknown, log_sum_exps, refusals
+from quickstroke.evaluation.unknown import evidence, fit_unknown, refusals
 from quickstroke.models.classifier import n_parameters
 from quickstroke.reports.figures import confused_pairs, words_by_accuracy
 
@@ -307,8 +307,8 @@ def _unknown(loaded: LoadedModel, parts: dict[str, LabelledDrawings]) -> dict[st
         return None
     measured = {}
     for split, part in parts.items():
-        sums = log_sum_exps(logits[split], torch.from_numpy(part.labels))
-        measured[split] = asdict(refusals(*map(score.probability, sums)))
+        shown = evidence(logits[split], torch.from_numpy(part.labels))
+        measured[split] = asdict(refusals(*map(score.probability, shown)))
     return {**asdict(score), "split": "val", "own_word_left_out": measured}
 
 

@@ -126,13 +126,14 @@ def graph_of(config: ModelConfig, int8: bool, has_unknown: bool) -> Graph:
         x = g.add("Transpose", x, perm=(1, 0, 2))  # (B, D, H)
         x = g.add("Reshape", x, g.integers("width", (0, width)))  # (B, D * H)
     weight = matrix("linear.weight", config.n_classes, width, scale=(config.n_classes, 1))
-    x = g.add("Gemm", x, weight, g.floats("linear.bias", config.n_classes), transB=1)  # (B, K)
-    g.add("Softmax", x, axis=1, into=("probabilities",))  # (B, K)
+    logits = g.add("Gemm", x, weight, g.floats("linear.bias", config.n_classes), transB=1)  # (B, K)
+    g.add("Softmax", logits, axis=1, into=("probabilities",))  # (B, K)
     if has_unknown:
-        x = g.add("ReduceLogSumExp", x, axes=(1,), keepdims=0)  # (B,)
-        x = g.add("Mul", x, g.floats("unknown.slope"))
-        x = g.add("Sub", g.floats("unknown.intercept"), x)
-        g.add("Sigmoid", x, into=("unknown",))  # (B,)
+        total = g.add("ReduceLogSumExp", logits, axes=(1,), keepdims=0)  # (B,)
+        mean = g.add("ReduceSum", g.add("Mul", "probabilities", logits), g.integers("words", (1,)), keepdims=0)  # (B,)
+        entropy = g.add("Mul", g.add("Sub", total, mean), g.floats("unknown.entropy"))  # (B,)
+        x = g.add("Sub", g.floats("unknown.intercept"), g.add("Mul", total, g.floats("unknown.slope")))
+        g.add("Sigmoid", g.add("Add", x, entropy), into=("unknown",))  # (B,)
     return g
 
 
