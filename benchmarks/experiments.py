@@ -168,8 +168,9 @@ def main() -> None:
         own = {folder: scored for folder, run in runs.items() if (scored := score(run))}
         first = own.get(rows[0].folder)
         for row in rows:
-            begin = f"| {letter} | {row.change} |"
-            lines.append((begin, line(begin, row, own[row.folder], first) if row.folder in own else ""))
+            name = f" (`{row.name}`)" if row.name not in (SMALL, QUICK) else ""
+            begin = f"| {letter} | {row.change}{name} |"
+            lines.append((begin, line(begin, own[row.folder], first) if row.folder in own else ""))
         every |= own
     DOCUMENT.write_text(with_lines(DOCUMENT.read_text(encoding="utf-8"), lines), encoding="utf-8")
     print(json.dumps({name: scored.whole.figures() for name, scored in every.items()}))
@@ -223,20 +224,14 @@ def difference(scored: Evaluation, first: Evaluation) -> tuple[float, float]:
     return float(mean), float(np.linalg.norm(weights * (differences - mean)))
 
 
-def line(begin: str, row: Row, scored: Scores, first: Scores | None) -> str:
+def line(begin: str, scored: Scores, first: Scores | None) -> str:
     """The table's line of a training; the difference in loss is to the first of its group, where that is there."""
     whole, half = scored
-    low, high = whole.interval()
     against = ""
     if first is not None and whole is not first.whole:
         mean, error = difference(whole, first.whole)
         against = f"{mean:+.3f} ± {error:.3f}"
-    name = f"`{row.name}`" if row.name not in (SMALL, QUICK) else ""
-    options = f"`{row.options}`" if row.options else ""
-    return (
-        f"{begin} {' '.join(filter(None, (name, options)))} | {whole.top(1):.1%} ({low:.1%} to {high:.1%}) | "
-        f"**{whole.balanced_accuracy():.1%}** | {whole.balanced_loss():.3f} | {against} | {half.top(1):.1%} |\n"
-    )
+    return f"{begin} {whole.balanced_accuracy():.1%} | {against} | {half.top(1):.1%} |\n"
 
 
 def with_lines(text: str, lines: Sequence[tuple[str, str]]) -> str:
