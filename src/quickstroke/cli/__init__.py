@@ -30,6 +30,7 @@ COMMANDS = {
     "export": "a model -> ONNX, safetensors, or a folder that recognises in the browser",
     "serve": "draw on a page and see the guesses change; HTTP API",
     "render": "drawings -> SVG, PNG, 28x28 bitmaps, animated replays",
+    "completion": "a script by which a shell completes commands and options",
     "demo": "all of it in a minute, on real drawings or built-in synthetic ones",
 }
 

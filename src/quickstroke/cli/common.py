@@ -81,7 +81,7 @@ Words = Annotated[
     words("choose among these words alone, or those of a file with one a line, or `classes2020` (default: all)"),
 ]
 
-_CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff)
+CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff)
 
 
 def given_options(args: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -117,7 +117,7 @@ def parse(kind: type[Options], command: str, args: Sequence[str], default: Optio
         os.environ["COLUMNS"] = str(_LEAST_COLUMNS)
     try:
         with contextlib.redirect_stderr(io.StringIO()):
-            options = tyro.cli(kind, prog=f"quickstroke {command}", args=args, default=default, config=_CONFIG)
+            options = tyro.cli(kind, prog=f"quickstroke {command}", args=args, default=default, config=CONFIG)
     except SystemExit as error:
         if not error.code:
             raise
@@ -168,7 +168,7 @@ def _told(kind: type[Any], command: str, args: Sequence[str]) -> str:
     """What tyro says to arguments that end a command, drawn as for a terminal with UTF-8, without colours."""
     screen = io.TextIOWrapper(io.BytesIO(), "utf-8")
     with contextlib.redirect_stdout(screen), contextlib.redirect_stderr(screen), contextlib.suppress(SystemExit):
-        tyro.cli(kind, prog=f"quickstroke {command}", args=args, config=_CONFIG)
+        tyro.cli(kind, prog=f"quickstroke {command}", args=args, config=CONFIG)
     screen.flush()
     return re.sub(r"\x1b\[[0-9;]*m", "", screen.buffer.getvalue().decode())
 

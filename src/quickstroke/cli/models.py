@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from quickstroke.cli.answers import Answer, answer, note, percent
 
@@ -10,7 +11,14 @@ def run(args: Sequence[str]) -> int:
     """Runs the command."""
     if list(args) in ([], ["--json"]):  # the whole of what it takes, read without the libraries of options
         return answer(bool(args), _models)
-    from quickstroke.cli.common import Json, parse
+    from quickstroke.cli.common import parse
+
+    return answer(parse(options_kind(), "models", args).json, _models)
+
+
+def options_kind() -> type[Any]:
+    """The options, made where they are needed: a command of a tenth of a second does not wait for their libraries."""
+    from quickstroke.cli.common import Json
 
     @dataclass(frozen=True)
     class Options:
@@ -21,7 +29,7 @@ def run(args: Sequence[str]) -> int:
 
         json: Json = False
 
-    return answer(parse(Options, "models", args).json, _models)
+    return Options
 
 
 def _models() -> Answer:
