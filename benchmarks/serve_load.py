@@ -1,4 +1,4 @@
-"""How many drawings a second `quickstroke serve` names, and how long each waits.
+"""How many drawings a second `quickstroke serve` names, and how long each waits, beside an endpoint that does nothing.
 
     python benchmarks/serve_load.py [MODEL] [--classes FILE] [--drawings FILE...] [--clients 50] [--seconds 30]
 
@@ -7,7 +7,8 @@ the answer to the last. Prints a table and, as the last line, one JSON object. W
 served, which is as fast as a trained one; without --drawings synthetic ones are sent.
 
 Where there is more than one core the load comes from one of its own, the first or that of --generator-core, and the
-server has the others. The end of the table says how busy the generator was: only where it was mostly idle do the
+server has the others. Before the drawings the same clients ask for as long for what the same server answers with a
+constant, `/api/v1/healthz`: `to_constant` is the ratio of both in requests a second. The end of the table says how busy the generator was: only where it was mostly idle do the
 figures speak of the server. It also says how much of the cores other programs took: `requests per cpu second` of the
 server's own hardly depends on them.
 """
@@ -64,11 +65,14 @@ def request(drawing: Drawing) -> bytes:
     return (head + body).encode()
 
 
+CONSTANT = b"GET /api/v1/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
 class Client(asyncio.Protocol):
     """Asks again as soon as it is answered, until `stop`; reads no more of an answer than it must, to stay cheap.
 
     Attributes:
-        answers: (when it was asked, seconds until the answer, whether it was one with guesses).
+        answers: (when it was asked, seconds until the answer, whether it was one with guesses or the constant).
         done: set when there is nothing more to wait for.
     """
 
@@ -91,7 +95,7 @@ class Client(asyncio.Protocol):
         found = re.search(rb"content-length: (\d+)", head)
         if found is None or len(body) < int(found[1]):
             return
-        self._answered(head.startswith(b"HTTP/1.1 200 ") and body.startswith(b'{"guesses":[{'))
+        self._answered(head.startswith(b"HTTP/1.1 200 ") and body.startswith((b'{"guesses":[{', b'{"status":"ok"')))
         self._received = b""
         if time.perf_counter() < self._stop:
             self._ask()
@@ -188,7 +192,7 @@ async def load(url: str, requests: Sequence[bytes], n_clients: int, seconds: flo
         "p50_ms": float(np.percentile(good_ms, 50)),
         "p99_ms": float(np.percentile(good_ms, 99)),
         "failures": len(answers) - len(good_ms),
-        "mean_batch": grown("quickstroke_batch_drawings_sum") / grown("quickstroke_batch_drawings_count"),
+        "mean_batch": grown("quickstroke_batch_drawings_sum") / max(grown("quickstroke_batch_drawings_count"), 1),
         "requests_per_cpu_second": len(good_ms) / server_s,
         "requests": len(answers),
         "seconds": elapsed_s,
@@ -230,7 +234,11 @@ def main() -> None:
         model = options.model or str(untrained_model(Path(folder)))
         arguments = [model, *(["--classes", options.classes] if options.classes else [])]
         with server(arguments, server_cores) as url:
+            constant = asyncio.run(load(url, [CONSTANT], options.clients, options.seconds))
             figures = asyncio.run(load(url, requests, options.clients, options.seconds))
+    figures["to_constant"] = figures["requests_per_s"] / constant["requests_per_s"]
+    by_cpu = "requests_per_cpu_second"
+    figures["to_constant_by_cpu"] = figures[by_cpu] / constant[by_cpu]
 
     n_bytes = sum(map(len, requests)) // len(requests)
     kind = "Given" if options.drawings else "Synthetic"
