@@ -54,14 +54,29 @@ def test_the_page_recognises_by_itself_and_its_files_are_unchanged(model, tmp_pa
     write(tmp_path / "page", model[1])
     static = Path(web.__file__).parent.parent / "serve" / "static"
     for path in static.iterdir():
-        written = (tmp_path / "page" / path.name).read_text(encoding="utf-8")
-        expected = path.read_text(encoding="utf-8")
+        written, expected = (tmp_path / "page" / path.name).read_bytes(), path.read_bytes()
         if path.name == "index.html":
-            expected = expected.replace(
-                'name="quickstroke-mode" content="served"', 'name="quickstroke-mode" content="offline"'
-            )
-            assert 'content="offline"' in written
-        assert written == expected
+            added = set(written.decode().splitlines()) - set(expected.decode().splitlines())
+            expected_links = {f'  <link rel="modulepreload" href="{name}">' for name in ("app.js", "quickstroke.js")}
+            assert expected_links < added and '  <meta name="quickstroke-mode" content="offline">' in added
+            assert '  <link rel="preload" href="model.quickstroke" as="fetch" crossorigin>' in added
+        elif path.name != "service-worker.js":
+            assert written == expected
+
+
+def test_the_service_worker_lists_every_file_and_changes_with_each(model, tmp_path):
+    def listing(folder):
+        text = (folder / "service-worker.js").read_text()
+        return json.loads(re.search(r"FILES = (.*);", text)[1]), re.search(r'VERSION = "(.+)"', text)[1]
+
+    into = tmp_path / "page"
+    write(into, model[1])
+    files, version = listing(into)
+    assert sorted([*files, "LICENSE", "service-worker.js"]) == names(into)
+    write(into, model[1], replace=True)
+    assert listing(into) == (files, version)
+    web.write_folder(into, model[1].data + b"more", replace=True)
+    assert listing(into)[0] == files and listing(into)[1] != version
 
 
 def test_every_file_that_the_page_names_is_there(model, tmp_path):
@@ -71,7 +86,9 @@ def test_every_file_that_the_page_names_is_there(model, tmp_path):
         path.parent / name
         for path in into.glob("*.js")
         if path.name != "quickstroke.js"
-        for name in re.findall(r'(?:from|import\(|URL\()\s*"(\.?/?[\w./-]+)"', path.read_text(encoding="utf-8"))
+        for name in re.findall(
+            r'(?:from|import\(|startWorker\(|MODEL =)\s*"(\.?/?[\w./-]+)"', path.read_text(encoding="utf-8")
+        )
     }
     linked = re.findall(r'(?:src|href)="([\w./-]+)"', (into / "index.html").read_text(encoding="utf-8"))
     assert {into / "worker.js", into / "quickstroke.js", into / "model.quickstroke"} <= imported
@@ -194,9 +211,11 @@ def test_there_is_a_whole_folder_at_every_moment(model, tmp_path, monkeypatch, a
     monkeypatch.setattr(files_module, "exchange", interrupted)
     with pytest.raises(KeyboardInterrupt):
         web.write_folder(into, model[1].data + b"more", replace=True)
+    now = contents(into)
+    assert (now.pop("service-worker.js") != before.pop("service-worker.js")) is after
     if after:
         before["model.quickstroke"] += b"more"
-    assert names(tmp_path) == ["lstm", "page"] and contents(into) == before
+    assert names(tmp_path) == ["lstm", "page"] and now == before
 
 
 # --- the command

@@ -103,7 +103,7 @@ class Hands:
             self.problems.append(f"console {kind}: {text}")
 
     def _see(self, url: str, origin: str) -> None:
-        if not url.startswith((f"{origin}/", f"blob:{origin}/", "data:")):
+        if not url.startswith((f"{origin}/", f"blob:{origin}/", "data:", "blob:null/")):  # null: of a page from a file
             self.problems.append(f"request to {url}")
 
     def forgive(self, problem: str) -> None:

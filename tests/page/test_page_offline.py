@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
 from quickstroke.config.model import ModelConfig
-from quickstroke.export import compact, web
+from quickstroke.export import compact, html, web
 from quickstroke.inference.recognizer import Recognizer
 from quickstroke.models.classifier import StrokeClassifier
 
@@ -126,3 +126,67 @@ def test_opened_without_a_server_the_page_says_what_it_needs(browser: Any, folde
     expect(page.locator("#headline")).to_have_text("This page needs a web server")
     expect(page.locator("#subline")).to_contain_text("python -m http.server")
     page.close()
+
+
+def test_from_a_subfolder_without_a_network_after_the_first_visit(hands: Hands, folder: Path) -> None:
+    """Another folder of the same host keeps what is its own."""
+    for name in ("one", "other"):
+        (folder.parent / "host" / "games").mkdir(parents=True, exist_ok=True)
+        web.write_folder(
+            folder.parent / "host" / "games" / name, (folder / "model.quickstroke").read_bytes(), replace=False
+        )
+    with serving(folder.parent / "host") as url:
+        page = hands.open(url=f"{url}games/one/")
+        page.evaluate("navigator.serviceWorker.ready.then(() => {})")
+        page.goto(f"{url}games/other/")
+        page.evaluate("quickstroke.ready.then(() => navigator.serviceWorker.ready).then(() => {})")
+        assert len(page.evaluate("caches.keys()")) == 2
+    # The host is gone.
+    for name in ("one/", "other/index.html"):
+        page.goto(f"{url}games/{name}")
+        page.evaluate("quickstroke.ready")
+        hands.mouse(page, TRIANGLE)
+        assert len(guesses(page)) == 5
+
+
+def test_the_page_can_be_installed(open_offline: Callable[..., Page]) -> None:
+    page = open_offline()
+    manifest = page.evaluate("fetch('manifest.webmanifest').then((answer) => answer.json())")
+    assert {"name", "start_url", "display", "icons"} <= set(manifest)
+    session = page.context.new_cdp_session(page)
+    found = session.send("Page.getInstallabilityErrors")["installabilityErrors"]
+    # A private window, as tests have, installs nothing.
+    assert [error for error in found if error["errorId"] != "in-incognito"] == []
+
+
+def test_how_much_has_come_is_shown(browser: Any, exported: compact.Compacted, folder: Path) -> None:
+    with serving(folder) as url:
+        page = browser.new_page()
+        page.goto(url)
+        page.evaluate("""async () => {
+          const { showProgress } = await import("./loading.js");
+          showProgress(250_000, 1_000_000);
+        }""")
+        expect(page.get_by_role("progressbar", name="Loading the model: 0.3 of 1.0 MB")).to_have_js_property(
+            "value", 0.25
+        )
+        page.evaluate("import('./loading.js').then(({ showProgress }) => showProgress(250_000, null))")
+        expect(page.get_by_role("progressbar", name="Loading the model: 0.3 MB")).to_have_js_property("position", -1)
+        told = page.evaluate("""async () => {
+          const { bytesOf } = await import("./files.js");
+          const told = [];
+          await bytesOf("model.quickstroke", (...each) => told.push(each));
+          return told;
+        }""")
+        assert told[-1] == [len(exported.data), len(exported.data)]
+        page.close()
+
+
+def test_one_file_opens_by_a_double_click(hands: Hands, exported: compact.Compacted, tmp_path: Path) -> None:
+    path = tmp_path / "the page.html"
+    path.write_bytes(html.page(exported.data))
+    page = hands.open(url=path.as_uri())
+    hands.mouse(page, TRIANGLE)
+    assert_said_by(exported.model, page)
+    page.get_by_role("button", name="Play", exact=True).click()
+    expect(page.locator("#strip")).to_have_attribute("data-phase", "ready")

@@ -27,7 +27,7 @@ COMMANDS = {
     "report": "runs, models or documents -> a results document with plots",
     "publish": "the best weights of a run -> NAME.model and NAME.json",
     "models": "what is published here, and which is the default",
-    "export": "a model -> ONNX, safetensors, or a folder that recognises in the browser",
+    "export": "a model -> ONNX, safetensors, or a page that recognises in the browser",
     "serve": "draw on a page and see the guesses change; HTTP API",
     "render": "drawings -> SVG, PNG, 28x28 bitmaps, animated replays",
     "completion": "a script by which a shell completes commands and options",

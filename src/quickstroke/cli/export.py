@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """A model becomes a file that runs without PyTorch, or a folder that recognises in the browser.
+    """A model becomes a file that runs without PyTorch, or a page that recognises in the browser.
 
     onnx: NAME.onnx with its card inside, for `predict`, `serve` and `quickstroke.load`, which then need onnxruntime and
     no PyTorch. It is kept only when onnxruntime gives the same probabilities as PyTorch. quickstroke: NAME.quickstroke,
     card and weights in 8 or 16 bits, for the npm package `quickstroke`. safetensors: weights and card as
-    NAME.safetensors. web: a folder with the page and such a model, for any static host.
+    NAME.safetensors. web: a folder with the page and such a model, for any static host. html: the same as one file,
+    NAME.html, that opens by a double click.
     """
 
     model: Annotated[
@@ -35,7 +36,7 @@ class Options:
         Positional[tuple[str, ...]],
         optional("drawing files, folders or glob patterns, to measure smaller weights on", "[FILE...]"),
     ] = ()
-    to: Annotated[Literal["onnx", "quickstroke", "web", "safetensors"], arg(help="what it becomes")] = "onnx"
+    to: Annotated[Literal["onnx", "quickstroke", "web", "html", "safetensors"], arg(help="what it becomes")] = "onnx"
     into: Annotated[
         str | None,
         optional("the file or folder (default: NAME.onnx and so on, or NAME-web, here)", "PATH"),
@@ -48,7 +49,8 @@ class Options:
     weights: Annotated[
         Literal["int8", "float16"] | None,
         optional(
-            "for `quickstroke` and `web`: 8 bits with a scale for each output, or 16 (default: int8)", "int8|float16"
+            "for `quickstroke`, `web` and `html`: 8 bits with a scale for each output, or 16 (default: int8)",
+            "int8|float16",
         ),
     ] = None
     int8: Annotated[
@@ -99,13 +101,13 @@ def _export(options: Options) -> Answer:
 
 
 def _check(options: Options) -> None:
-    is_compact = options.to in ("quickstroke", "web")
+    is_compact = options.to in ("quickstroke", "web", "html")
     if options.int8 and is_compact:
         raise ConfigError(f"--int8 is for --to onnx; --to {options.to} has weights in 8 bits by itself (--weights)")
     if options.int8 and options.to == "safetensors":
         raise ConfigError("--int8: .safetensors files keep their weights as they are; expected --to onnx")
     if options.weights and not is_compact:
-        raise ConfigError("--weights is for --to quickstroke and web only")
+        raise ConfigError("--weights is for --to quickstroke, web and html only")
     if options.int8 and bool(options.files) == bool(options.data):
         raise ConfigError("--int8 is measured on drawings: give either drawing files or --data DIR")
     if options.files and options.data:
@@ -144,8 +146,8 @@ def _write_safetensors(loaded: "LoadedModel", into: Path) -> dict[str, Any]:
 
 
 def _write_compact(options: Options, loaded: "LoadedModel", into: Path) -> dict[str, Any]:
-    """A `.quickstroke` file, or the folder of a page with it."""
-    from quickstroke.export import compact, web
+    """A `.quickstroke` file, or a page with it: a folder or one file."""
+    from quickstroke.export import compact, html, web
     from quickstroke.utils.files import atomic_write
 
     weights = options.weights or "int8"
@@ -157,6 +159,12 @@ def _write_compact(options: Options, loaded: "LoadedModel", into: Path) -> dict[
         n_all = web.write_folder(into, exported.data, replace=options.replace)
         print(f"{into}: {n_all:,} bytes, of which the model {n_bytes:,} with weights in {weights}")
         facts |= {"bytes": n_all, "model_bytes": n_bytes}
+    elif options.to == "html":
+        data = html.page(exported.data)
+        with atomic_write(into) as file:
+            file.write(data)
+        print(f"{into}: {len(data):,} bytes, the page and {loaded.name} in one file; a double click opens it")
+        facts |= {"bytes": len(data), "model_bytes": n_bytes}
     else:
         with atomic_write(into) as file:
             file.write(exported.data)

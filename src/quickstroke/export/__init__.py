@@ -1,10 +1,11 @@
-"""Trained models in other forms: files that run without PyTorch, a folder that recognises in the browser, the Hub.
+"""Trained models in other forms: files that run without PyTorch, pages that recognise in the browser, the Hub.
 
 publish.py        a run -> NAME.model and its card, calibrated
 onnx.py           StrokeClassifier -> an .onnx file, checked against PyTorch; 8-bit weights
 safetensors.py    weights and card in one .safetensors file
 compact.py        weights in 8 or 16 bits and card in one .quickstroke file
 web.py            a folder for any static host: the page and a .quickstroke file
+html.py           the same as one file that needs no host
 hub.py            a folder for the Hugging Face Hub
 """
 

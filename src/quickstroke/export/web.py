@@ -3,8 +3,8 @@
 What is in it stands in serve/static/local-recognizer.js.
 """
 
+import hashlib
 import json
-import re
 import shutil
 from importlib import metadata
 from pathlib import Path
@@ -16,10 +16,13 @@ from quickstroke.utils.files import atomic_folder, followed, write_to_disk
 MODEL = f"model{compact.SUFFIX}"
 # By this, in model.json, exports of earlier versions are known; and what they had that there is no more.
 _FORMER_FORMAT = "quickstroke web model"
-_FORMER = ("model.json", "model.onnx", "ort", "onnx-recognizer.js", "points.js", "simplify.js")
+_FORMER = ("model.json", "model.onnx", "ort", "onnx-recognizer.js", "points.js", "simplify.js", "examples.json")
 
 _STATIC = Path(__file__).parent.parent / "serve" / "static"
-_MODE = re.compile(r'(<meta name="quickstroke-mode" content=")served(">)')
+_MODE = '<meta name="quickstroke-mode" content="served">'
+# What the browser asks for last; the page does not wait for it.
+SERVICE_WORKER = "service-worker.js"
+_LATER = (SERVICE_WORKER, "worker.js", "opened-as-file.js")
 
 
 def write_folder(into: Path, model: bytes, *, replace: bool) -> int:
@@ -38,10 +41,14 @@ def write_folder(into: Path, model: bytes, *, replace: bool) -> int:
         OSError: a file cannot be written; it names it.
     """
     check_free(into, replace=replace)
-    files = {path.name: path.read_bytes() for path in sorted(_STATIC.iterdir()) if path.is_file()}
-    page, n_modes = _MODE.subn(r"\1offline\2", files["index.html"].decode())
-    assert n_modes == 1, "index.html tells its mode in another form"
-    files |= {"index.html": page.encode(), MODEL: model, **_licence()}
+    files = page_files() | {MODEL: model} | _licence()
+    # At once, and not one after the other as they name each other. The model is asked for with them.
+    links = [f'<link rel="preload" href="{MODEL}" as="fetch" crossorigin>']
+    links += [
+        f'<link rel="modulepreload" href="{name}">' for name in files if name.endswith(".js") and name not in _LATER
+    ]
+    files["index.html"] = offline(files["index.html"].decode(), "\n  ".join(links)).encode()
+    files[SERVICE_WORKER] = _listing(files).encode()
     into = followed(into)
     ours = {*files, *(_FORMER if _is_former_export(into) else ())}
     with atomic_folder(into) as fresh:
@@ -51,6 +58,31 @@ def write_folder(into: Path, model: bytes, *, replace: bool) -> int:
             if path.name not in ours:
                 _copy(path, fresh / path.name)
     return sum(map(len, files.values()))
+
+
+def page_files() -> dict[str, bytes]:
+    """The page's files by name, as `quickstroke serve` has them."""
+    return {path.name: path.read_bytes() for path in sorted(_STATIC.iterdir()) if path.is_file()}
+
+
+def offline(page: str, head: str) -> str:
+    """The page that recognises by itself, with some lines more in its head."""
+    assert page.count(_MODE) == 1, "index.html tells its mode in another form"
+    return page.replace(_MODE, f"{_MODE.replace('served', 'offline')}\n  {head}")
+
+
+def _listing(files: dict[str, bytes]) -> str:
+    """The service worker with the names of all files but its own, and a hash of them."""
+    names = sorted(set(files) - {SERVICE_WORKER, "LICENSE"})
+    version = hashlib.sha256(b"".join(hashlib.sha256(files[name]).digest() for name in names)).hexdigest()
+    worker = files[SERVICE_WORKER].decode()
+    for before, after in (
+        ("const FILES = [];", f"const FILES = {json.dumps(names)};"),
+        ('const VERSION = "";', f'const VERSION = "{version[:16]}";'),
+    ):
+        assert worker.count(before) == 1, f"{SERVICE_WORKER} has no line {before}"
+        worker = worker.replace(before, after)
+    return worker
 
 
 def _copy(source: Path, target: Path) -> None:

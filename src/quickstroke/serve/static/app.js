@@ -5,8 +5,10 @@ import { Game } from "./game.js";
 import { boundsOf, pathText, placed } from "./geometry.js";
 import { showGuesses } from "./guess-list.js";
 import { Guesser } from "./guesser.js";
+import { bytesOf, isWhole } from "./files.js";
 import { HttpRecognizer } from "./http-recognizer.js";
 import { KeyPen } from "./key-pen.js";
+import { hideProgress, showProgress } from "./loading.js";
 import { LocalRecognizer } from "./local-recognizer.js";
 import { Pad } from "./pad.js";
 import { simplify } from "./quickstroke.js";
@@ -27,7 +29,8 @@ const isOffline = document.querySelector('meta[name="quickstroke-mode"]').conten
 /** @type {import("./guesser.js").Recognizer} */
 const recognizer = isOffline ? new LocalRecognizer() : new HttpRecognizer();
 const pad = new Pad($("pad"));
-const guesser = new Guesser(recognizer, () => pad.strokes, answered, showTrouble);
+// Nothing is asked while the model comes; what was drawn meanwhile is asked about then.
+const guesser = new Guesser(recognizer, () => (model ? pad.strokes : []), answered, showTrouble);
 
 const modelText = new FittingText($("model"));
 
@@ -207,8 +210,7 @@ function showExample(word) {
 $("show").addEventListener("click", () => showExample(game.word));
 
 async function loadExamples() {
-  const response = await fetch("examples.json");
-  const all = (await response.json()).drawings;
+  const all = JSON.parse(new TextDecoder().decode(await bytesOf("examples.json"))).drawings;
   const { classes } = await loaded;
   examples = Object.fromEntries(classes.filter((word) => all[word]).map((word) => [word, all[word]]));
   for (const [word, [drawing]] of Object.entries(examples)) {
@@ -299,13 +301,15 @@ async function loadModelAnew() {
   modelText.show("Loading …");
   for (;;) {
     try {
-      model = await recognizer.load();
+      model = await recognizer.load(showProgress);
       break;
     } catch (error) {
+      hideProgress();
       showTrouble(error.message);
       await new Promise((resolve) => setTimeout(resolve, LOAD_RETRY_MS));
     }
   }
+  hideProgress();
   showTrouble(null);
   stopGame();
   game = new Game(model.classes);
@@ -321,6 +325,8 @@ answered({ guesses: [], model: null });
 showTools();
 const loaded = loadModel();
 loadExamples().catch(() => {}); // the page is whole without examples
+// Afterwards, so that it fetches nothing beside the model.
+if (isOffline && !isWhole) loaded.then(() => navigator.serviceWorker?.register("service-worker.js")).catch(() => {});
 
 // For tests and for the curious: stable. Strokes are columns with times, `[[x..], [y..], [t..]]` each.
 window.quickstroke = {
@@ -331,6 +337,6 @@ window.quickstroke = {
     stopReplay();
     pad.setStrokes(strokes);
   },
-  settled: () => guesser.settled(),
+  settled: () => loaded.then(() => guesser.settled()),
   latenciesMs: () => guesser.latenciesMs,
 };

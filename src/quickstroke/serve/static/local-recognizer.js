@@ -1,15 +1,18 @@
 /**
- * Recognises in the browser, in a worker, without any server. This is what an exported folder needs, and `quickstroke
- * export --to web` writes it:
+ * Recognises in the browser, in a worker, without any server. This is what an exported page needs; `quickstroke export
+ * --to web` writes it as a folder, `--to html` as one file:
  *
- *     index.html         this page, with the content of <meta name="quickstroke-mode"> set to "offline"
- *     *.js, *.css, icon.svg, examples.json    the page's other files, unchanged; quickstroke.js is the npm package
- *     model.quickstroke  the model
+ *     index.html          this page, with the content of <meta name="quickstroke-mode"> set to "offline"
+ *     everything beside it    the page's other files, unchanged; quickstroke.js is the npm package
+ *     service-worker.js   with the list of all files, so that the page opens without a network
+ *     model.quickstroke   the model
  */
 
+import { bytesOf, startWorker } from "./files.js";
 import { RecognizerError } from "./guesser.js";
 
 const TOP = 5;
+const MODEL = "model.quickstroke";
 
 /** @implements {import("./guesser.js").Recognizer} */
 export class LocalRecognizer {
@@ -18,10 +21,12 @@ export class LocalRecognizer {
   #worker = null;
   #calls = new Map();
   #nextId = 0;
+  #trouble = null;
 
-  load() {
+  async load(onProgress) {
     this.#worker?.terminate();
-    this.#worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
+    this.#trouble = null;
+    this.#worker = startWorker("worker.js");
     this.#worker.addEventListener("message", ({ data: { id, result, error, isRefusal } }) => {
       const call = this.#calls.get(id);
       this.#calls.delete(id);
@@ -32,7 +37,13 @@ export class LocalRecognizer {
       event.preventDefault();
       this.#fail("The recogniser could not be started. Trying again; your drawing stays.");
     });
-    return this.#call({ load: true });
+    let bytes;
+    try {
+      bytes = await bytesOf(MODEL, onProgress);
+    } catch (error) {
+      throw new RecognizerError(`${MODEL}: could not be loaded: ${error.message}. Trying again; your drawing stays.`, true);
+    }
+    return this.#call({ load: bytes }, [bytes]);
   }
 
   /** @param {number[][][]} strokes columns, `[[x..], [y..]]` or `[[x..], [y..], [t..]]` each; points are not taken here */
@@ -40,16 +51,18 @@ export class LocalRecognizer {
     return this.#call({ strokes, top: TOP });
   }
 
-  #call(message) {
-    if (!this.#worker) return Promise.reject(new RecognizerError("The recogniser has not been started.", true));
+  #call(message, transfer = []) {
+    const trouble = this.#worker ? this.#trouble : "The recogniser has not been started.";
+    if (trouble) return Promise.reject(new RecognizerError(trouble, true));
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       this.#calls.set(id, { resolve, reject });
-      this.#worker.postMessage({ id, ...message });
+      this.#worker.postMessage({ id, ...message }, transfer);
     });
   }
 
   #fail(message) {
+    this.#trouble = message;
     for (const { reject } of this.#calls.values()) reject(new RecognizerError(message, true));
     this.#calls.clear();
   }

@@ -6,10 +6,11 @@ let recognizer = null;
 // What is asked while the model comes waits for it.
 let queue = Promise.resolve();
 
-async function open() {
-  recognizer = await load(new URL("model.quickstroke", import.meta.url));
+async function open(bytes) {
+  recognizer = await load(bytes);
   recognizer.predict([[[0, 0], [1, 1]]]); // the first run takes longer than those that follow
-  return { name: recognizer.name, classes: recognizer.words };
+  const { name, words, card } = recognizer;
+  return { name, classes: words, card };
 }
 
 function recognize({ strokes, top }) {
@@ -18,10 +19,10 @@ function recognize({ strokes, top }) {
   return { guesses, unknown, model: recognizer.name };
 }
 
-self.addEventListener("message", ({ data: { id, load: isLoad, ...question } }) => {
+self.addEventListener("message", ({ data: { id, load: bytes, ...question } }) => {
   queue = queue.then(async () => {
     try {
-      self.postMessage({ id, result: await (isLoad ? open() : recognize(question)) });
+      self.postMessage({ id, result: await (bytes ? open(bytes) : recognize(question)) });
     } catch (error) {
       const isRefusal = error instanceof RangeError;
       self.postMessage({ id, error: `The recogniser says: ${error.message}.`, isRefusal });

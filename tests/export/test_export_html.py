@@ -1,0 +1,40 @@
+"""The page as one HTML file: everything is inside, and nothing outside is named."""
+
+import base64
+import gzip
+import json
+import re
+from pathlib import Path
+
+from quickstroke.cli import main
+from quickstroke.export import compact, html, web
+
+
+def test_everything_is_inside(publish):
+    exported = compact.export(publish("bipool_cv1_4_3_2_img2_lay1_sz4", reading="length-aware", max_padding=40))
+    text = html.page(exported.data).decode()
+    inside = dict(re.findall(r'<script type="text/plain" id="file:([^"]+)">([^<]+)</script>', text))
+    assert gzip.decompress(base64.b64decode(inside["model.quickstroke"])) == exported.data
+    modules = json.loads(re.search(r'id="modules">(.*?)</script>', text)[1])
+    assert {"app.js", "worker.js", "quickstroke.js"} < set(modules)
+    imported = {name for code in modules.values() for name in re.findall(r'(?:from|import\(?) *"([^"]+)"', code)}
+    assert imported and imported <= {f"quickstroke/{name}" for name in modules}
+    # Nothing that a browser would look for beside the file.
+    assert [
+        url for url in re.findall(r'(?:src|href)="([^"]*)"', text) if not url.startswith(("data:", "#", "http"))
+    ] == []
+    assert text.count("<style>") == len(list(Path(web.__file__).parent.parent.glob("serve/static/*.css")))
+    assert "default-src 'none'" in text and 'content="offline"' in text
+
+
+def test_the_command(publish, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    loaded = publish("bipool_cv1_4_3_2_img2_lay1_sz4", reading="length-aware", max_padding=40)
+    assert main(["export", str(loaded.path), "--to", "html", "--json"]) == 0
+    path = Path(f"{loaded.name}.html")
+    values = json.loads(capsys.readouterr().out)
+    assert (values["path"], values["bytes"]) == (str(path), path.stat().st_size)
+    assert main(["export", str(loaded.path), "--to", "html"]) == 2
+    assert "exists already; give --replace" in capsys.readouterr().err
+    assert main(["export", str(loaded.path), "--to", "html", "--into", "page.txt"]) == 2
+    assert "a name that ends in .html" in capsys.readouterr().err
