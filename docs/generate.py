@@ -1,4 +1,4 @@
-"""Writes what is generated: docs/cli.md, from the commands' own --help, the examples of the drawing page, and tables in
+"""Writes what is generated: docs/cli.md, from the commands' own --help, and tables in
 hand-written documents: of the published models, from their cards, and of speed, from the benchmarks' figures.
 
 python docs/generate.py            writes them
@@ -23,7 +23,6 @@ FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent
 sys.path.append(str(ROOT / "benchmarks"))
 
-import examples  # noqa: E402
 
 import results  # noqa: E402
 from quickstroke import cli  # noqa: E402
@@ -234,7 +233,7 @@ def main() -> int:
         FOLDER / "models.md": {"models": models_table(), "early": early_table(), "words": words_table()},
         FOLDER / "speed.md": speed,
     }
-    files = {FOLDER / "cli.md": cli_page(), examples.TARGET: examples.examples_text()}
+    files = {FOLDER / "cli.md": cli_page()}
     files |= {path: filled(path, own) for path, own in tables.items()}
     for path, text in files.items():
         if "--check" not in sys.argv[1:]:

@@ -1,7 +1,7 @@
 """The game: a word, twenty seconds, and a celebration when the model gets it."""
 
 import re
-from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,32 +17,38 @@ class Round:
     def __init__(self, hands: Hands, **options: Any) -> None:
         self.page = hands.open(has_clock=True, **options)
         self._hands = hands
-        self._sees = ["apple"]
-        answer(self.page, lambda strokes: {self._sees[-1]: 0.9})
-        self.classes = self.page.evaluate("fetch('api/v1/model').then((answer) => answer.json())")["classes"]
+        self._sees = {"apple": 0.9}
+        answer(self.page, lambda strokes: self._sees)
+        self.classes = self.page.evaluate("quickstroke.model().classes")
         self.page.get_by_role("button", name="Play", exact=True).click()
+        self.page.get_by_role("button", name="Start").click()
+        self.expect_phase("ready")
 
     @property
     def word(self) -> str:
-        headline = self.page.locator("#headline").inner_text()
-        word: str = re.sub(r"^Draw (an |a |the )?", "", headline)
-        assert word in self.classes, headline
+        word: str = self.page.evaluate("quickstroke.round().word")
+        assert word in self.classes
         return word
 
     @property
     def other(self) -> str:
         return next(str(word) for word in self.classes if word != self.word)
 
-    def sees(self, word: str) -> None:
+    def sees(self, word: str, probability: float = 0.9) -> None:
         """From now on the model takes every drawing for this."""
-        self._sees.append(word)
+        self._sees = {word: probability}
 
-    def draw(self, sees: str, strokes: list[Rows] = LINE) -> None:
+    def draw(self, sees: str, strokes: list[Rows] = LINE, probability: float = 0.9) -> None:
         """Draws, and lets the answer come; the clock stands still meanwhile but for the moments that this needs."""
-        self.sees(sees)
+        self.sees(sees, probability)
         self._hands.mouse(self.page, strokes)
         self.page.clock.run_for(60)
-        expect(self.page.locator("#guesses li").first).to_have_text(f"{sees}90%")
+        expect(self.page.locator("#guesses li").first).to_have_text(f"{sees}{probability:.0%}")
+
+    def win(self) -> None:
+        self.draw(self.word)
+        self.page.clock.run_for(700)
+        self.expect_phase("won")
 
     def expect_phase(self, phase: str) -> None:
         expect(self.page.locator("#strip")).to_have_attribute("data-phase", phase)
@@ -66,12 +72,17 @@ def test_won(hands: Hands) -> None:
     game.expect_phase("drawing")
     page.clock.fast_forward(5000)
     expect(page.get_by_role("timer")).to_have_text(re.compile("14|15"))
-    game.draw(word)
-    page.clock.run_for(500)
-    game.expect_phase("won")
+    game.win()
     expect(page.locator("#headline")).to_have_text(re.compile(f"^(A |An |The )?{word}!$", re.IGNORECASE))
     expect(page.locator("#subline")).to_have_text(re.compile(r"^Recognised after 5\.\d s\. 1 of 1 so far\.$"))
-    expect(page.get_by_role("status")).to_contain_text("Recognised after 5.")
+    expect(page.locator("#announcer")).to_contain_text("Recognised after 5.")
+    # The drawing stays as it was when it was recognised.
+    drawn = page.evaluate("quickstroke.strokes()")
+    hands.mouse(page, LINE)
+    page.keyboard.press("Control+z")
+    assert page.evaluate("quickstroke.strokes()") == drawn
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
+    expect(page.get_by_role("button", name="Clear")).to_be_disabled()
     expect(page.locator("#guesses li").first).to_have_class("is-asked")
     expect(page.get_by_role("timer")).to_be_hidden()
     page.clock.run_for(200)
@@ -86,9 +97,7 @@ def test_won(hands: Hands) -> None:
 
 def test_no_sparks_where_motion_is_unwelcome(hands: Hands) -> None:
     game = Round(hands, reduced_motion="reduce")
-    game.draw(game.word)
-    game.page.clock.run_for(500)
-    game.expect_phase("won")
+    game.win()
     game.page.clock.run_for(200)
     assert pixels_of_sparks(game.page) == 0
 
@@ -99,6 +108,16 @@ def test_a_flash_of_the_word_does_not_win(hands: Hands) -> None:
     game.draw(game.other)
     game.page.clock.fast_forward(2000)
     game.expect_phase("drawing")
+
+
+def test_a_first_place_with_little_probability_does_not_win(hands: Hands) -> None:
+    game = Round(hands)
+    game.draw(game.word, probability=0.49)
+    game.page.clock.fast_forward(2000)
+    game.expect_phase("drawing")
+    game.draw(game.word, probability=0.5)
+    game.page.clock.run_for(700)
+    game.expect_phase("won")
 
 
 def test_over(hands: Hands) -> None:
@@ -113,10 +132,13 @@ def test_over(hands: Hands) -> None:
     expect(game.page.get_by_role("timer")).to_have_class("clock is-short")
     game.page.clock.run_for(1500)
     game.expect_phase("over")
-    expect(game.page.locator("#headline")).to_have_text(re.compile(f"^Time is up: (a |an |the )?{word}$"))
+    expect(game.page.locator("#headline")).to_have_text(
+        re.compile(f"^Time is up. The word was {word}.$", re.IGNORECASE)
+    )
     expect(game.page.locator("#subline")).to_have_text(re.compile(f"^0 of 1 so far. I saw (a |an |the )?{other}.$"))
     # Nothing is won any more.
-    game.draw(word)
+    game.sees(word)
+    hands.mouse(game.page, LINE)
     game.page.clock.run_for(1000)
     game.expect_phase("over")
 
@@ -125,8 +147,11 @@ def test_skip_and_stop(hands: Hands) -> None:
     game = Round(hands)
     page, word = game.page, game.word
     game.draw(game.other)
-    page.get_by_role("button", name="Skip").click()
+    skip = page.get_by_role("button", name="Skip")
+    expect(skip).to_have_class("quiet")
+    skip.click()
     game.expect_phase("ready")
+    expect(page.locator("#subline")).to_contain_text("Word 2 of 6")
     assert game.word != word
     assert page.evaluate("quickstroke.strokes()") == []
     page.get_by_role("button", name="Stop").click()
@@ -137,19 +162,126 @@ def test_skip_and_stop(hands: Hands) -> None:
 
 
 def test_after_a_lost_round_one_can_be_watched(hands: Hands) -> None:
-    game = Round(hands, classes=("bicycle", "star"))
+    game = Round(hands)
     page, word = game.page, game.word
     game.draw(game.other)
-    watch = page.get_by_role("region", name="Drawing").get_by_role("button", name=re.compile("Watch .* being drawn"))
+    drawn = page.evaluate("quickstroke.strokes()")
+    watch = page.get_by_role("button", name="See how others draw")
     expect(watch).to_be_hidden()
     page.clock.fast_forward(21_000)
     game.expect_phase("over")
     watch.click()
-    page.clock.fast_forward(10_000)
-    game.expect_phase("over")
+    page.clock.run_for(300)
     shown = page.evaluate("quickstroke.strokes()")
-    examples = page.evaluate("fetch('examples.json').then((answer) => answer.json())")["drawings"][word]
-    assert [len(rows[0]) for rows in shown] == [len(rows[0]) for rows in examples[0]]
+    (first, *_), *_ = page.evaluate("(word) => quickstroke.people(word)[0]", word)
+    assert len(shown) >= 1 and len(shown[0][0]) <= len(first)
+    game.expect_phase("over")
+    page.clock.fast_forward(12_000)
+    assert page.evaluate("quickstroke.strokes()") == drawn
+
+
+def test_the_clock_waits_for_the_server(hands: Hands) -> None:
+    game = Round(hands)
+    page = game.page
+    game.draw(game.other)
+    page.clock.fast_forward(5000)
+    page.route("**/api/v1/recognize", lambda route: route.abort())
+    hands.mouse(page, LINE)
+    page.clock.run_for(60)
+    expect(page.locator("#subline")).to_contain_text("The clock waits")
+    seconds = page.get_by_role("timer").inner_text()
+    page.clock.fast_forward(60_000)
+    expect(page.get_by_role("timer")).to_have_text(seconds)
+    game.expect_phase("drawing")
+    page.unroute("**/api/v1/recognize")
+    answer(page, lambda strokes: {"apple": 0.9})
+    page.clock.run_for(10_000)
+    expect(page.locator("#trouble")).to_have_text("")
+    page.clock.fast_forward(int(seconds) * 1000 + 1000)
+    game.expect_phase("over")
+    hands.forgive("Failed to load resource")
+    hands.problems = [each for each in hands.problems if not each.startswith("request to")]
+
+
+def test_six_rounds_end_in_a_gallery_and_a_score_that_stays(hands: Hands) -> None:
+    game = Round(hands)
+    page, words = game.page, []
+    for i in range(6):
+        words.append(game.word)
+        if i == 1:
+            page.get_by_role("button", name="Skip").click()
+            continue
+        game.win()
+        page.get_by_role("button", name="Results" if i == 5 else "Next").click()
+    assert len(set(words)) == 6
+    gallery = page.get_by_role("dialog", name="5 of 6 recognised")
+    tiles = gallery.get_by_role("list").first.get_by_role("button")
+    assert tiles.evaluate_all("(all) => all.map((tile) => tile.ariaLabel)") == [
+        f"{word}: {'skipped' if i == 1 else 'recognised'}" for i, word in enumerate(words)
+    ]
+    # First what was lost, and how others draw it.
+    expect(gallery.locator("#detail-said")).to_contain_text("skipped. I saw nothing.")
+    tiles.nth(3).click()
+    expect(gallery.locator("#detail-said")).to_contain_text("recognised after 0.")
+    others = gallery.locator("#others button")
+    assert others.count() == len(page.evaluate("(word) => quickstroke.people(word)", words[3]))
+    with page.expect_download() as download:
+        gallery.get_by_role("button", name="Share").click()
+    assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
+    gallery.get_by_role("button", name="Play again").click()
+    game.expect_phase("ready")
+    assert game.word not in words
+    page.reload()
+    page.evaluate("quickstroke.ready")
+    page.get_by_role("button", name="Play", exact=True).click()
+    expect(page.locator("#records")).to_have_text("Best game: 5 of 6. Longest streak: 4.")
+
+
+def test_a_game_of_ones_own_words(hands: Hands) -> None:
+    page = hands.open(classes=["cat", "The Eiffel Tower", "sun"])
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.get_by_label("My own words").check()
+    start = page.get_by_role("button", name="Start")
+    expect(start).to_be_disabled()
+    page.get_by_label("Your words").fill("CAT, eiffel tower; horsey")
+    expect(page.locator("#own-facts")).to_have_text(
+        "2 words, each asked for once, six at most in a game. Unknown to this model: “horsey”."
+    )
+    start.click()
+    asked = {page.evaluate("quickstroke.round().word")}
+    page.get_by_role("button", name="Skip").click()
+    asked.add(page.evaluate("quickstroke.round().word"))
+    assert asked == {"cat", "The Eiffel Tower"}
+    page.get_by_role("button", name="Skip").click()
+    expect(page.get_by_role("dialog", name="0 of 2 recognised")).to_be_visible()
+
+
+def test_sound_and_voice_are_switched_and_stay_so(hands: Hands) -> None:
+    page = hands.open()
+    sound, voice = page.get_by_role("button", name="Sound"), page.locator("#voice")
+    expect(sound).to_have_attribute("aria-pressed", "true")
+    expect(voice).to_have_attribute("aria-pressed", "false")
+    sound.click()
+    page.reload()
+    expect(sound).to_have_attribute("aria-pressed", "false")
+
+
+def test_guesses_are_spoken_for_those_who_want_them(hands: Hands) -> None:
+    fake = """window.said = [];
+      window.SpeechSynthesisUtterance = function (text) { this.text = text; };
+      Object.defineProperty(window, "speechSynthesis", {
+        value: { speak: ({ text }) => said.push(text), cancel: () => {} },
+      });"""
+    page = hands.open(has_clock=True, before=fake)
+    answer(page, lambda strokes: {"sun": 0.9})
+    hands.mouse(page, LINE)
+    page.clock.run_for(2000)
+    assert page.evaluate("said") == []
+    page.get_by_role("button", name="Say the guesses aloud").click()
+    page.get_by_role("button", name="Clear").click()
+    hands.mouse(page, LINE)
+    page.clock.run_for(2000)
+    assert page.evaluate("said") == ["Is it the sun?"]
 
 
 def test_a_replay_does_not_win(hands: Hands) -> None:
@@ -171,41 +303,80 @@ def test_a_replay_does_not_win(hands: Hands) -> None:
 # The game alone: its clock is a number.
 GAME = """
 const { Game } = await import("/game.js");
-const game = new Game(["cup", "sun", "axe"], () => 0.5);
+const game = new Game(() => 0.5);
 """
 
 
 def test_every_word_comes_before_one_comes_again(blank_page: Page) -> None:
     script = f"""async () => {{
       {GAME}
-      return Array.from({{ length: 30 }}, () => {{ game.next(); return game.word; }});
+      const words = Array.from({{ length: 12 }}, (_, i) => `word ${{i}}`);
+      return Array.from({{ length: 4 }}, () => {{
+        game.start(words);
+        const asked = [];
+        for (; game.word; game.skip()) asked.push(game.word);
+        return asked;
+      }});
     }}"""
-    words = blank_page.evaluate(script)
-    assert [set(words[i : i + 3]) for i in range(0, 30, 3)] == [{"cup", "sun", "axe"}] * 10
-    assert all(a != b for a, b in pairwise(words))
+    games = blank_page.evaluate(script)
+    assert [len(set(words)) for words in games] == [6] * 4
+    assert len(set(games[0] + games[1])) == len(set(games[2] + games[3])) == 12
 
 
 @pytest.mark.parametrize(
     ("seen", "phase", "took_ms"),
     [
-        ([(1000, True)], "drawing", 0),
-        ([(1000, True), (1349, True)], "drawing", 0),
-        ([(1000, True), (1350, True)], "won", 1000),
-        ([(1000, True), (1200, False), (1400, True), (1600, True)], "drawing", 0),
-        ([(19_900, True), (20_000, True)], "won", 19_900),
-        ([(19_900, False), (20_000, True)], "won", 20_000),
-        ([(20_001, False)], "over", 0),
+        ([(1000, 0.5)], "drawing", 0),
+        ([(1000, 0.5), (1499, 0.9)], "drawing", 0),
+        ([(1000, 0.5), (1500, 0.9)], "won", 1000),
+        ([(1000, 0.5), (1500, 0.0)], "won", 1000),  # it was first for so long, whatever comes then
+        ([(1000, 0.5), (1200, 0.49), (1400, 0.5), (1800, 0.5)], "drawing", 0),
+        ([(1000, 0.5), (1200, 0.0), (1400, 0.5), (1800, 0.5)], "drawing", 0),
+        ([(19_500, 0.5), (20_000, 0.5)], "won", 19_500),
+        ([(19_501, 0.5), (20_000, 0.5)], "over", 0),
+        ([(20_001, 0.0)], "over", 0),
     ],
 )
-def test_when_a_round_is_won(blank_page: Page, seen: list[tuple[int, bool]], phase: str, took_ms: int) -> None:
+def test_when_a_round_is_won(blank_page: Page, seen: list[tuple[int, float]], phase: str, took_ms: int) -> None:
+    """`seen`: when, and the word's probability in the first place; 0 where another word has it."""
     script = f"""async (seen) => {{
       {GAME}
-      game.next();
+      game.start(["cup"]);
       game.begin(0);
-      for (const [at, isWord] of seen) game.saw(isWord ? game.word : "bed", at);
-      return [game.phase, game.tookMs, game.nRounds];
+      const first = (p) => (p ? {{ word: "cup", probability: p }} : {{ word: "bed", probability: 0.9 }});
+      for (const [at, p] of seen) game.saw(first(p), at);
+      return [game.phase, game.tookMs, game.rounds.length];
     }}"""
     assert blank_page.evaluate(script, [list(each) for each in seen]) == [phase, took_ms, int(phase != "drawing")]
+
+
+def test_words_are_sorted_by_how_hard_they_are(blank_page: Page) -> None:
+    script = """async () => {
+      const { kindsOf } = await import("/difficulty.js");
+      const words = Array.from({ length: 30 }, (_, i) => `word ${i}`);
+      const percents = new Map(words.map((word, i) => [word, 3 * i]));
+      return [kindsOf(words, percents), kindsOf(words, new Map()), kindsOf(words.slice(0, 9), percents)];
+    }"""
+    known, unknown, few = blank_page.evaluate(script)
+    assert [kind["name"] for kind in known] == ["easy", "medium", "hard", "all"]
+    assert known[0]["words"] == [f"word {i}" for i in range(29, 19, -1)]
+    assert known[2]["fact"] == "0 to 27 of 100 drawings are recognised"
+    assert [kind["name"] for kind in unknown] == [kind["name"] for kind in few] == ["all"]
+
+
+def test_the_score(blank_page: Page) -> None:
+    script = """async (games) => {
+      const { NO_SCORE, scored } = await import("/score.js");
+      return games.reduce((score, outcomes) => scored(score, outcomes.map((outcome) => ({ outcome }))), NO_SCORE);
+    }"""
+    won, over = "won", "over"
+    assert blank_page.evaluate(script, [[over, won, won], [won, won, won, "skipped", won, won]]) == {
+        "games": 2,
+        "best": 5,
+        "streak": 2,
+        "bestStreak": 5,
+        "isBest": True,
+    }
 
 
 def test_words_are_read_as_people_say_them(blank_page: Page) -> None:
@@ -220,7 +391,7 @@ def test_words_are_read_as_people_say_them(blank_page: Page) -> None:
         "an hourglass",
         "the sun",
         "scissors",
-        "The Eiffel Tower",
+        "the Eiffel Tower",
         "a t-shirt",
         "an ice cream",
     ]

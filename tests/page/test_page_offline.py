@@ -70,9 +70,11 @@ def test_recognises_without_a_server(
     open_offline: Callable[..., Page], hands: Hands, exported: compact.Compacted
 ) -> None:
     page = open_offline()
-    requests = []
+    page.wait_for_function("quickstroke.people('sun').length")
+    page.evaluate("navigator.serviceWorker.ready.then(() => {})")
+    requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
-    expect(page.locator("#model")).to_have_text(f"{NAME}, 7 words")
+    expect(page.locator("#model")).to_have_text("Your model · 7 words")
     hands.mouse(page, TRIANGLE)
     assert_said_by(exported.model, page)
     expect(page.locator("#headline")).to_have_text("I don’t know this one.")
@@ -103,7 +105,7 @@ def test_a_missing_file_is_told_and_asked_for_again(
         page.goto(url)
         expect(page.get_by_role("alert")).to_contain_text(message)
         away.rename(folder / file)
-        expect(page.locator("#model")).to_have_text(f"{NAME}, 7 words")
+        expect(page.locator("#model")).to_have_text("Your model · 7 words")
         expect(page.get_by_role("alert")).to_have_text("")
         hands.mouse(page, TRIANGLE)
         assert len(guesses(page)) == 5
@@ -189,4 +191,6 @@ def test_one_file_opens_by_a_double_click(hands: Hands, exported: compact.Compac
     hands.mouse(page, TRIANGLE)
     assert_said_by(exported.model, page)
     page.get_by_role("button", name="Play", exact=True).click()
+    page.get_by_role("button", name="Start").click()
     expect(page.locator("#strip")).to_have_attribute("data-phase", "ready")
+    page.wait_for_function("quickstroke.people('sun').length")

@@ -1,7 +1,7 @@
 """The page of `quickstroke serve` with a model as one HTML file, which opens by a double click, without any server.
 
 Browsers load no modules, workers or data from `file://` but what is inside the page. So style sheets stand in it, the
-modules' text as JSON that html_start.js makes importable, and every other file as gzip in base64.
+modules' text as JSON that html_start.js makes importable; that and every other file is gzip in base64.
 """
 
 import base64
@@ -40,7 +40,7 @@ def page(model: bytes) -> bytes:
     inside = {MODEL: model} | {name: data for name, data in files.items() if name.endswith((".bin", ".json"))}
     body = [
         *(f'<script type="text/plain" id="file:{name}">{_packed(data)}</script>' for name, data in inside.items()),
-        f'<script type="application/json" id="modules">{_in_script(json.dumps(modules, ensure_ascii=False))}</script>',
+        f'<script type="text/plain" id="modules">{_packed(json.dumps(modules).encode())}</script>',
         f"<script>\n{_START.read_text(encoding='utf-8')}</script>",
     ]
     html = offline(files["index.html"].decode(), "<!-- made by `quickstroke export --to html` -->")
@@ -54,8 +54,3 @@ def page(model: bytes) -> bytes:
 
 def _packed(data: bytes) -> str:
     return base64.b64encode(gzip.compress(data, 9, mtime=0)).decode()
-
-
-def _in_script(text: str) -> str:
-    """JSON that ends no script element."""
-    return text.replace("<", "\\u003c")

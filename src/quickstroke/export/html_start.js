@@ -1,6 +1,8 @@
 // Starts a page that is one file: its modules become addresses that an import map knows.
-{
-  const modules = JSON.parse(document.getElementById("modules").textContent);
+(async () => {
+  const packed = Uint8Array.from(atob(document.getElementById("modules").textContent), (letter) => letter.charCodeAt(0));
+  const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const modules = await new Response(unpacked).json();
   const address = (text) => `data:text/javascript;charset=utf-8,${encodeURIComponent(text)}`;
   const map = document.createElement("script");
   map.type = "importmap";
@@ -22,4 +24,4 @@
       });`;
   };
   import("quickstroke/app.js");
-}
+})();

@@ -1,27 +1,36 @@
 /** The page: which part tells which, and what the user reads. */
 
-import { FittingText } from "./fitting-text.js";
-import { Game } from "./game.js";
-import { boundsOf, pathText, placed } from "./geometry.js";
+import { friendlyName, longestOf, openAbout } from "./about.js";
+import { autosave } from "./autosave.js";
+import { isWhole } from "./files.js";
+import { boundsOf, placed } from "./geometry.js";
 import { showGuesses } from "./guess-list.js";
 import { Guesser } from "./guesser.js";
-import { bytesOf, isWhole } from "./files.js";
 import { HttpRecognizer } from "./http-recognizer.js";
 import { KeyPen } from "./key-pen.js";
 import { hideProgress, showProgress } from "./loading.js";
 import { LocalRecognizer } from "./local-recognizer.js";
+import { openLookup } from "./lookup.js";
 import { Pad } from "./pad.js";
+import { loadPeople } from "./people.js";
+import { item, pictureButton } from "./picture.js";
 import { simplify } from "./quickstroke.js";
 import { play } from "./replay.js";
-import { download, fileName, ndjsonLine, newKey, svgText } from "./save.js";
+import { Rounds } from "./rounds.js";
+import { setUpSave } from "./save-dialog.js";
+import { Sounds } from "./sound.js";
 import { celebrate } from "./sparks.js";
+import { keep, recall } from "./store.js";
 import { sentences, showStrip } from "./strip.js";
+import { Voice } from "./voice.js";
 import { percent, withArticle } from "./words.js";
 
 const ANNOUNCE_AFTER_MS = 900;
 const LOAD_RETRY_MS = 1500;
 const PLAY_ICON = "M8 5.5v13l10.5-6.5z";
 const STOP_ICON = "M7 7h10v10H7z";
+const NOTE = document.getElementById("note").textContent;
+const N_EXAMPLES = 8;
 
 const $ = (id) => document.getElementById(id);
 const isOffline = document.querySelector('meta[name="quickstroke-mode"]').content === "offline";
@@ -32,14 +41,22 @@ const pad = new Pad($("pad"));
 // Nothing is asked while the model comes; what was drawn meanwhile is asked about then.
 const guesser = new Guesser(recognizer, () => (model ? pad.strokes : []), answered, showTrouble);
 
-const modelText = new FittingText($("model"));
+const sounds = new Sounds();
+const voice = new Voice();
+const rounds = new Rounds(pad, sounds, {
+  classes: () => model.classes,
+  people: () => people,
+  show: showGame,
+  begin: stopReplay,
+  watch: (strokes) => watch(strokes),
+});
+const game = rounds.game;
 
 let model = null;
 let loading = null;
-let game = null;
 let guesses = [];
 let unknown = null;
-let examples = {};
+let people = { drawings: new Map(), percents: new Map() };
 let playing = null; // aborts the replay that runs
 
 // --- Guesses ----------------------------------------------------------------------------------------------------------
@@ -47,16 +64,29 @@ let playing = null; // aborts the replay that runs
 function answered(answer) {
   guesses = answer.guesses;
   unknown = answer.unknown ?? null;
-  showGuesses(guesses, game?.word ?? null);
+  showGuesses(guesses, game.word);
   if (answer.model && model && answer.model !== model.name) loadModel();
-  if (!playing) game?.saw(guesses[0]?.word ?? null, performance.now());
+  if (!playing) rounds.saw(guesses[0], performance.now());
   showGame();
+  showLength();
   announceSoon();
 }
 
 function showTrouble(message) {
+  if (message) rounds.pause();
   if ($("trouble").textContent !== (message ?? "")) $("trouble").textContent = message ?? "";
   $("guesses").classList.toggle("is-stale", Boolean(message));
+}
+
+/** Says so when a drawing is longer than the model reads. */
+function showLength() {
+  const longest = model && longestOf(model);
+  const count = (strokes) => strokes.reduce((sum, [xs]) => sum + xs.length, 0);
+  // Simplifying never adds points but for a few: what is short as it is need not be simplified to know.
+  const isLong = longest && count(pad.strokes) > longest && count(simplify(pad.strokes, { layout: "columns" })) > longest;
+  const text = `This drawing is longer than the model reads: after its first ${longest} points, what you add changes nothing.`;
+  setText("note", isLong ? text : NOTE);
+  $("note").classList.toggle("is-needed", Boolean(isLong));
 }
 
 // --- What the page says -----------------------------------------------------------------------------------------------
@@ -65,27 +95,33 @@ let shownPhase = "";
 
 /** What there is to say something about, as the strip wants it. */
 function moment() {
-  const { phase = "idle", word = null, seen = [], nWon = 0, nRounds = 0, tookMs = 0 } = game ?? {};
-  const remainingMs = game?.remainingMs(performance.now()) ?? 0;
-  return { phase, word, seen, nWon, nRounds, tookMs, remainingMs, first: guesses[0], unknown, isEmpty: pad.isEmpty };
+  const { phase, word, seen, nWon, nRounds, tookMs, isPaused } = game;
+  const remainingMs = game.remainingMs(performance.now());
+  const about = { phase, word, seen, nWon, nRounds, nEnded: game.rounds.length, tookMs, isPaused, remainingMs };
+  return { ...about, first: guesses[0], unknown, isEmpty: pad.isEmpty };
 }
 
 function showGame() {
   const now = moment();
   const { phase, word } = now;
   showStrip(now);
-  if (phase === shownPhase) return;
-  shownPhase = phase;
+  const stage = `${phase} ${game.rounds.length}`;
+  if (stage === shownPhase) return;
+  shownPhase = stage;
   $("paper").dataset.phase = phase;
-  $("show").hidden = phase !== "over" || !examples[word];
-  setText("show", word ? `Watch ${withArticle(word)} being drawn` : "");
+  $("show").hidden = phase !== "over" || !people.drawings.has(word);
+  setText("show", word ? `See how others draw ${withArticle(word)}` : "");
   pad.redraw();
-  if (phase === "won") {
+  showTools();
+  if (phase === "won" && !pad.isEmpty) {
     const box = boundsOf(pad.strokes);
     celebrate($("sparks"), pad.toCanvas(box.x + box.width / 2, box.y + box.height / 2));
   }
   const [headline, subline] = sentences(now);
-  if (phase === "ready" || phase === "won" || phase === "over") announce(`${headline}. ${subline}`);
+  if (phase === "ready" || phase === "won" || phase === "over") {
+    announce(`${headline}${/[.!?]$/.test(headline) ? "" : "."} ${subline}`);
+    if (phase !== "ready") voice.say(headline);
+  }
 }
 
 function setText(id, text) {
@@ -100,10 +136,13 @@ function announceSoon() {
   clearTimeout(announceTimer);
   const first = guesses[0];
   if (!first) announced = "";
-  if (!first || pad.isDown || playing || game?.phase === "won" || game?.phase === "over") return;
+  if (!first || pad.isDown || playing || rounds.isFrozen) return;
   announceTimer = setTimeout(() => {
     const text = `First guess: ${withArticle(first.word)}, ${percent(first.probability)}.`;
-    if (first.word !== announced) announce(text);
+    if (first.word !== announced) {
+      announce(text);
+      voice.say(unknown > 0.5 ? "I don’t know this one." : `Is it ${withArticle(first.word)}?`);
+    }
     announced = first.word;
   }, ANNOUNCE_AFTER_MS);
 }
@@ -119,7 +158,7 @@ new KeyPen(pad, $("pad"), $("key-pen"), (isDown) => announce(isDown ? "Pen down.
 pad.addEventListener("before-pen", () => stopReplay());
 
 pad.addEventListener("pen", () => {
-  if (pad.isDown) game?.begin(performance.now());
+  if (pad.isDown) rounds.begin(performance.now());
   else announceSoon();
 });
 
@@ -134,7 +173,9 @@ function showTools() {
   const isEmpty = pad.isEmpty && !playing;
   $("hint").classList.toggle("is-gone", !isEmpty);
   $("undo").disabled = !pad.canUndo;
-  for (const id of ["clear", "replay", "save"]) $(id).disabled = isEmpty;
+  $("redo").disabled = !pad.canRedo;
+  for (const id of ["replay", "save"]) $(id).disabled = isEmpty;
+  $("clear").disabled = isEmpty || pad.isFrozen;
   $("replay-icon").setAttribute("d", playing ? STOP_ICON : PLAY_ICON);
   setText("replay-label", playing ? "Stop" : "Replay");
   const n = pad.strokes.length;
@@ -143,27 +184,35 @@ function showTools() {
 
 function undo() {
   stopReplay();
-  pad.undo();
+  if (pad.canUndo) pad.undo();
+}
+
+function redo() {
+  stopReplay();
+  if (pad.canRedo) pad.redo();
 }
 
 function clear() {
-  if (playing) stopReplay();
-  else pad.clear();
+  stopReplay();
+  if (!pad.isFrozen) pad.clear();
 }
 
 $("undo").addEventListener("click", undo);
-$("clear").addEventListener("click", () => {
-  stopReplay();
-  pad.clear();
-});
+$("redo").addEventListener("click", redo);
+$("clear").addEventListener("click", clear);
 
 document.addEventListener("keydown", (event) => {
-  if ($("save-dialog").open || event.target.closest?.("input")) return;
-  if ((event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z") {
+  if (document.querySelector("dialog[open]")) return;
+  const key = event.key.toLowerCase();
+  if ((event.ctrlKey || event.metaKey) && (key === "y" || (key === "z" && event.shiftKey))) {
+    event.preventDefault();
+    redo();
+  } else if ((event.ctrlKey || event.metaKey) && key === "z") {
     event.preventDefault();
     undo();
-  } else if (event.key === "Escape" || event.key === "Delete") {
-    clear();
+  } else if (key === "escape" || key === "delete") {
+    if (playing) stopReplay();
+    else clear();
   }
 });
 
@@ -197,97 +246,67 @@ $("replay").addEventListener("click", () => {
 const turns = new Map();
 
 function showExample(word) {
-  stopReplay();
-  if (game?.phase !== "over") stopGame();
   const turn = turns.get(word) ?? 0;
+  const all = people.drawings.get(word);
   turns.set(word, turn + 1);
+  watch(all[turn % all.length]);
+}
+
+/** Shows a drawing of somebody else being drawn. After a round it is only shown; else it can be drawn on. */
+function watch(drawing) {
+  stopReplay();
+  if (!rounds.isFrozen) rounds.stop();
   const { width, height } = pad.size;
-  const strokes = placed(examples[word][turn % examples[word].length], 0.7 * width, 0.7 * height);
-  pad.setStrokes(strokes.map(([xs, ys, ts]) => [xs.map((x) => x + 0.15 * width), ys.map((y) => y + 0.15 * height), ts]));
-  replay(pad.strokes);
+  const strokes = placed(drawing, 0.7 * width, 0.7 * height);
+  const moved = strokes.map(([xs, ys, ts]) => [xs.map((x) => x + 0.15 * width), ys.map((y) => y + 0.15 * height), ts]);
+  if (!rounds.isFrozen) pad.setStrokes(moved);
+  replay(moved);
 }
 
 $("show").addEventListener("click", () => showExample(game.word));
+$("open-words").addEventListener("click", () => model && openLookup(model.classes, people, showExample));
 
-async function loadExamples() {
-  const all = JSON.parse(new TextDecoder().decode(await bytesOf("examples.json"))).drawings;
-  const { classes } = await loaded;
-  examples = Object.fromEntries(classes.filter((word) => all[word]).map((word) => [word, all[word]]));
-  for (const [word, [drawing]] of Object.entries(examples)) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.setAttribute("aria-label", `Watch ${withArticle(word)} being drawn`);
-    button.append(picture(drawing), word);
+/** Some words to begin with, others each time. */
+function showExamples() {
+  const words = model.classes.filter((word) => people.drawings.has(word));
+  for (let i = words.length - 1; i > 0; i--) {
+    const j = Math.floor(Math.random() * (i + 1));
+    [words[i], words[j]] = [words[j], words[i]];
+  }
+  const buttons = words.slice(0, N_EXAMPLES).map((word) => {
+    const button = pictureButton(people.drawings.get(word)[0], `Watch ${withArticle(word)} being drawn`, word);
     button.addEventListener("click", () => showExample(word));
-    const item = document.createElement("li");
-    item.append(button);
-    $("examples").append(item);
-  }
-  $("examples-card").hidden = !Object.keys(examples).length;
+    return item(button);
+  });
+  $("examples").replaceChildren(...buttons);
+  $("examples-card").hidden = !buttons.length;
 }
 
-function picture(strokes) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "-6 -6 76 76");
-  svg.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", placed(strokes, 64, 64).map(pathText).join(""));
-  svg.append(path);
-  return svg;
-}
-
-// --- The game ---------------------------------------------------------------------------------------------------------
-
-let ticking = 0;
-
-function nextRound() {
-  stopReplay();
-  game.next();
-  pad.reset();
-  clearInterval(ticking);
-  ticking = setInterval(() => {
-    game.tick(performance.now());
-    showGame();
-    if (!game.isOn) clearInterval(ticking);
-  }, 100);
-  shownPhase = "";
-  showGame();
-}
-
-function stopGame() {
-  if (!game || game.phase === "idle") return;
-  clearInterval(ticking);
-  game.stop();
-  showGame();
-}
-
-$("play").addEventListener("click", nextRound);
-$("stop").addEventListener("click", () => {
-  stopGame();
-  $("play").focus();
+setUpSave({
+  strokes: () => pad.strokes,
+  before: stopReplay,
+  word: () => game.word ?? guesses[0]?.word ?? "",
+  first: () => guesses[0]?.word,
 });
 
-// --- Saving -----------------------------------------------------------------------------------------------------------
+// --- Switches ---------------------------------------------------------------------------------------------------------
 
-$("save").addEventListener("click", () => {
-  stopReplay();
-  // The word that was asked for is what an official file would hold; without one the first guess is a fair proposal.
-  $("save-word").value = game?.word ?? guesses[0]?.word ?? "";
-  const n = simplify(pad.strokes, { layout: "columns" }).reduce((sum, [xs]) => sum + xs.length, 0);
-  $("save-facts").textContent = `Data holds the simplified form of the official files: ${n} points, from 0 to 255.`;
-  $("save-dialog").returnValue = "cancel";
-  $("save-dialog").showModal();
-});
-
-$("save-dialog").addEventListener("close", () => {
-  const form = $("save-dialog").returnValue;
-  const word = $("save-word").value.trim();
-  if (form === "svg") download(fileName(word, "svg"), "image/svg+xml", svgText(pad.strokes, word));
-  if (form === "ndjson") {
-    const facts = { word, recognized: guesses[0]?.word === word, key: newKey(), date: new Date() };
-    download(fileName(word, "ndjson"), "application/x-ndjson", `${ndjsonLine(pad.strokes, facts)}\n`);
-  }
-});
+for (const [id, part, isOn] of [
+  ["sound", sounds, true],
+  ["voice", voice, false],
+]) {
+  const show = () => $(id).setAttribute("aria-pressed", String(part.isOn));
+  part.isOn = recall(id, isOn);
+  show();
+  $(id).addEventListener("click", () => {
+    part.isOn = !part.isOn;
+    keep(id, part.isOn);
+    show();
+    if (id === "voice" && !part.isOn) voice.stop();
+  });
+}
+$("voice").hidden = !voice.isThere;
+$("open-about").addEventListener("click", () => model && openAbout(model, isOffline));
 
 // --- Start ------------------------------------------------------------------------------------------------------------
 
@@ -298,7 +317,7 @@ function loadModel() {
 }
 
 async function loadModelAnew() {
-  modelText.show("Loading …");
+  setText("model", "");
   for (;;) {
     try {
       model = await recognizer.load(showProgress);
@@ -311,9 +330,8 @@ async function loadModelAnew() {
   }
   hideProgress();
   showTrouble(null);
-  stopGame();
-  game = new Game(model.classes);
-  modelText.show(`${model.name}, ${model.classes.length} words`, model.name);
+  rounds.stop();
+  setText("model", `${friendlyName(model)} · ${model.classes.length} words`);
   $("words").replaceChildren(...model.classes.map((word) => new Option(word, word)));
   $("play").disabled = false;
   showGame();
@@ -324,7 +342,13 @@ async function loadModelAnew() {
 answered({ guesses: [], model: null });
 showTools();
 const loaded = loadModel();
-loadExamples().catch(() => {}); // the page is whole without examples
+autosave(pad, $("pad"), () => game.phase === "idle" && !playing);
+// After the model, which is wanted first; the page is whole without them.
+loaded
+  .then(loadPeople)
+  .then((loadedPeople) => (people = loadedPeople))
+  .then(showExamples)
+  .catch((error) => console.error("the drawings by people could not be loaded", error));
 // Afterwards, so that it fetches nothing beside the model.
 if (isOffline && !isWhole) loaded.then(() => navigator.serviceWorker?.register("service-worker.js")).catch(() => {});
 
@@ -333,6 +357,9 @@ window.quickstroke = {
   ready: loaded.then(() => {}),
   strokes: () => structuredClone(pad.strokes),
   guesses: () => structuredClone(guesses),
+  model: () => ({ name: model.name, classes: [...model.classes] }),
+  round: () => ({ phase: game.phase, word: game.word }),
+  people: (word) => structuredClone(people.drawings.get(word) ?? []),
   setStrokes(strokes) {
     stopReplay();
     pad.setStrokes(strokes);

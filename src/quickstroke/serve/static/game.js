@@ -1,30 +1,35 @@
-/** Rounds as in the game: a word, twenty seconds, and whether the model gets it. No clock and no page in here. */
+/** A game: six words, twenty seconds for each, and whether the model gets them. No clock and no page in here. */
 
+export const N_ROUNDS = 6;
 export const ROUND_MS = 20_000;
-// A first line can look like anything for a moment: the word has to stay first for so long.
-const STEADY_MS = 350;
+/** A round is won when its word has been first for so long .. */
+export const STEADY_MS = 500;
+/** .. with at least so much of the probability. */
+export const LEAST_PROBABILITY = 0.5;
 
 /**
  * A round is `ready` until the first stroke starts its clock, then `drawing`, then `won` or `over`; without a round the
  * game is `idle`. All times are milliseconds of one clock, which the caller reads.
+ *
+ * @typedef {{word: string, outcome: "won" | "over" | "skipped", seen: string[], tookMs: number}} Round
  */
 export class Game {
   phase = "idle";
   word = null;
   /** Words that came first in this round, in order, each once. */
   seen = [];
-  nWon = 0;
+  /** @type {Round[]} the rounds that have ended */
+  rounds = [];
   nRounds = 0;
   tookMs = 0;
-  #classes;
   #random;
-  #bag = [];
+  #asked = new Set();
+  #queue = [];
   #startedAt = 0;
   #firstSince = null;
+  #pausedAt = null;
 
-  /** @param {string[]} classes what can be asked for */
-  constructor(classes, random = Math.random) {
-    this.#classes = classes;
+  constructor(random = Math.random) {
     this.#random = random;
   }
 
@@ -32,28 +37,55 @@ export class Game {
     return this.phase === "ready" || this.phase === "drawing";
   }
 
-  /** A new round with a word that has not been asked for until all have. */
-  next() {
-    if (!this.#bag.length) {
-      this.#bag = [...this.#classes];
-      for (let i = this.#bag.length - 1; i > 0; i--) {
-        const j = Math.floor(this.#random() * (i + 1));
-        [this.#bag[i], this.#bag[j]] = [this.#bag[j], this.#bag[i]];
-      }
-      // The last word of the bag before is not asked for twice in a row.
-      if (this.#bag.length > 1 && this.#bag.at(-1) === this.word) this.#bag.unshift(this.#bag.pop());
+  get isPaused() {
+    return this.#pausedAt !== null;
+  }
+
+  get nWon() {
+    return this.rounds.filter(({ outcome }) => outcome === "won").length;
+  }
+
+  /**
+   * Begins a game, and its first round. No word comes again until all have been asked for.
+   *
+   * @param {string[]} words what can be asked for; of fewer than six each is asked for once
+   */
+  start(words) {
+    const n = Math.min(N_ROUNDS, words.length);
+    let pool = words.filter((word) => !this.#asked.has(word));
+    if (pool.length < n) {
+      this.#asked.clear();
+      pool = [...words];
     }
-    this.word = this.#bag.pop();
-    this.phase = "ready";
+    for (let i = pool.length - 1; i > 0; i--) {
+      const j = Math.floor(this.#random() * (i + 1));
+      [pool[i], pool[j]] = [pool[j], pool[i]];
+    }
+    this.#queue = pool.slice(0, n);
+    this.nRounds = n;
+    this.rounds = [];
+    this.next();
+  }
+
+  /** The next round; after the last one the game is idle, and its rounds stay. */
+  next() {
+    this.word = this.#queue.shift() ?? null;
+    this.phase = this.word === null ? "idle" : "ready";
+    if (this.word !== null) this.#asked.add(this.word);
     this.seen = [];
-    this.#firstSince = null;
+    this.#firstSince = this.#pausedAt = null;
+  }
+
+  skip() {
+    if (!this.isOn) return;
+    this.#end("skipped");
+    this.next();
   }
 
   stop() {
-    this.phase = "idle";
-    this.word = null;
-    this.#bag = [];
-    this.nWon = this.nRounds = 0;
+    this.#queue = [];
+    this.rounds = [];
+    this.next();
   }
 
   /** The first stroke begins. */
@@ -63,34 +95,51 @@ export class Game {
     this.#startedAt = nowMs;
   }
 
-  remainingMs(nowMs) {
-    if (this.phase === "ready") return ROUND_MS;
-    return this.phase === "drawing" ? Math.max(this.#startedAt + ROUND_MS - nowMs, 0) : 0;
+  /** The clock stands still, as nobody can guess. */
+  pause(nowMs) {
+    if (this.phase === "drawing") this.#pausedAt ??= nowMs;
   }
 
-  /** The model's first guess has changed or was confirmed; null when there is none. */
-  saw(word, nowMs) {
-    if (this.phase !== "drawing") return;
-    if (word && !this.seen.includes(word)) this.seen.push(word);
-    this.#firstSince = word === this.word ? (this.#firstSince ?? nowMs) : null;
-    this.tick(nowMs);
+  resume(nowMs) {
+    if (this.#pausedAt === null) return;
+    this.#startedAt += nowMs - this.#pausedAt;
+    this.#firstSince = this.#pausedAt = null; // what was first before may not be any more
+  }
+
+  remainingMs(nowMs) {
+    if (this.phase === "ready") return ROUND_MS;
+    return this.phase === "drawing" ? Math.max(this.#startedAt + ROUND_MS - (this.#pausedAt ?? nowMs), 0) : 0;
+  }
+
+  /**
+   * The model's first guess has changed or was confirmed.
+   *
+   * @param {{word: string, probability: number} | undefined} first
+   */
+  saw(first, nowMs) {
+    if (this.phase !== "drawing" || this.isPaused) return;
+    if (first && !this.seen.includes(first.word)) this.seen.push(first.word);
+    const isIt = first?.word === this.word && first.probability >= LEAST_PROBABILITY;
+    this.tick(nowMs); // until now it was first
+    if (this.phase === "drawing") this.#firstSince = isIt ? (this.#firstSince ?? nowMs) : null;
   }
 
   /** Lets time pass. */
   tick(nowMs) {
-    if (this.phase !== "drawing") return;
-    const isTimeUp = this.remainingMs(nowMs) === 0;
-    if (this.#firstSince !== null && (isTimeUp || nowMs - this.#firstSince >= STEADY_MS)) {
+    if (this.phase !== "drawing" || this.isPaused) return;
+    const until = Math.min(nowMs, this.#startedAt + ROUND_MS);
+    if (this.#firstSince !== null && until - this.#firstSince >= STEADY_MS) {
       this.tookMs = this.#firstSince - this.#startedAt;
-      this.#end("won");
-    } else if (isTimeUp) {
-      this.#end("over");
+      this.phase = "won";
+    } else if (this.remainingMs(nowMs) === 0) {
+      this.phase = "over";
+    } else {
+      return;
     }
+    this.#end(this.phase);
   }
 
-  #end(phase) {
-    this.phase = phase;
-    this.nRounds += 1;
-    if (phase === "won") this.nWon += 1;
+  #end(outcome) {
+    this.rounds.push({ word: this.word, outcome, seen: this.seen, tookMs: this.tookMs });
   }
 }

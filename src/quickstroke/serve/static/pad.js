@@ -18,6 +18,8 @@ const rounded = (value) => Math.round(value * 100) / 100;
  * are shown and not what they are.
  */
 export class Pad extends EventTarget {
+  /** Whether no pen draws, as when a round has ended. */
+  isFrozen = false;
   #canvas;
   #context;
   #strokes = [];
@@ -25,6 +27,7 @@ export class Pad extends EventTarget {
   #preview = null;
   #pointer = null;
   #undo = [];
+  #redo = [];
   #paper = { x: 0, y: 0, width: 1, height: 1 };
   #size = { width: 1, height: 1 };
   #pixelRatio = 1;
@@ -66,8 +69,17 @@ export class Pad extends EventTarget {
     return this.#current !== null;
   }
 
+  /** What was drawn, whatever a replay shows of it. */
+  get drawing() {
+    return this.#current ? [...this.#strokes, this.#current] : this.#strokes;
+  }
+
   get canUndo() {
-    return this.#undo.length > 0;
+    return this.#undo.length > 0 && !this.isFrozen;
+  }
+
+  get canRedo() {
+    return this.#redo.length > 0 && !this.isFrozen;
   }
 
   /** Width and height of the canvas in CSS pixels. */
@@ -97,11 +109,30 @@ export class Pad extends EventTarget {
 
   /** Takes the last step back: a stroke, a clearing, a drawing that was put in. */
   undo() {
+    this.#step(this.#undo, this.#redo);
+  }
+
+  /** Takes the last undone step again. */
+  redo() {
+    this.#step(this.#redo, this.#undo);
+  }
+
+  #step(from, to) {
     this.#finish();
     this.#preview = null;
-    const before = this.#undo.pop();
-    if (before) ({ strokes: this.#strokes, paper: this.#paper } = before);
+    const state = from.pop();
+    if (state) {
+      to.push({ strokes: this.#strokes, paper: this.#paper });
+      ({ strokes: this.#strokes, paper: this.#paper } = state);
+    }
     this.#changed();
+  }
+
+  /** Lifts the pen, and lets none draw until `isFrozen` is set to false. */
+  freeze() {
+    this.#finish();
+    this.isFrozen = true;
+    this.#changed(true);
   }
 
   /** Nothing drawn, and nothing to go back to. */
@@ -110,6 +141,7 @@ export class Pad extends EventTarget {
     this.#preview = null;
     this.#strokes = [];
     this.#undo = [];
+    this.#redo = [];
     this.#changed();
   }
 
@@ -122,6 +154,7 @@ export class Pad extends EventTarget {
 
   /** Puts the pen down at (x, y) of the canvas in CSS pixels; `timeStamp` is an event's. */
   penDown(x, y, timeStamp) {
+    if (this.isFrozen) return;
     this.dispatchEvent(new Event("before-pen"));
     this.#finish();
     if (!this.#strokes.length) this.#paper = { x: 0, y: 0, ...this.#size };
@@ -136,7 +169,7 @@ export class Pad extends EventTarget {
 
   /** Moves the pen that is down. */
   penMove(x, y, timeStamp) {
-    if (this.#add(x, y, timeStamp, LEAST_MOVE_PX)) this.#changed(true);
+    if (this.#current && this.#add(x, y, timeStamp, LEAST_MOVE_PX)) this.#changed(true);
   }
 
   /** Lifts the pen. */
@@ -168,12 +201,13 @@ export class Pad extends EventTarget {
   }
 
   #remember() {
+    this.#redo = [];
     this.#undo.push({ strokes: this.#strokes, paper: this.#paper });
     if (this.#undo.length > MAX_UNDO) this.#undo.shift();
   }
 
   #down(event) {
-    if (event.button !== 0) return;
+    if (event.button !== 0 || this.isFrozen) return;
     if (this.#pointer) {
       // A hand often rests before its pen does: what the hand began goes, what a pen began stays.
       if (event.pointerType !== "pen" || this.#pointer.type !== "touch") return;

@@ -1,9 +1,14 @@
-/** The drawing as a file: official simplified ndjson, or SVG. */
+/** The drawing as a file: official simplified ndjson, SVG or PNG. */
 
-import { boundsOf, pathText } from "./geometry.js";
+import { boundsOf, pathText, trace } from "./geometry.js";
 import { simplify } from "./quickstroke.js";
 
 const MARGIN_PX = 12;
+const INK = "#1f1d1a";
+const LINE_WIDTH_PX = 4.5;
+// Of a PNG: two pixels for each of the page, and no more than every browser's canvas takes.
+const PNG_SCALE = 2;
+const PNG_MOST_PX = 4096;
 
 /**
  * One line as Google writes it, the same as `quickstroke.formats.ndjson.format_line`.
@@ -42,7 +47,7 @@ export function svgText(strokes, title) {
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="${box.join(" ")}" width="${box[2]}" height="${box[3]}">`,
     ...(title ? [`<title>${escaped}</title>`] : []),
-    '<g fill="none" stroke="#1f1d1a" stroke-width="4.5" stroke-linecap="round" stroke-linejoin="round">',
+    `<g fill="none" stroke="${INK}" stroke-width="${LINE_WIDTH_PX}" stroke-linecap="round" stroke-linejoin="round">`,
     ...strokes.map((stroke) => `<path d="${pathText(stroke)}"/>`),
     "</g>",
     "</svg>",
@@ -50,9 +55,30 @@ export function svgText(strokes, title) {
   ].join("\n");
 }
 
-/** Hands a text to the user as a file. */
-export function download(name, type, text) {
-  const url = URL.createObjectURL(new Blob([text], { type }));
+/** The drawing as it is on the page, on white. */
+export function pngBlob(strokes) {
+  const { x, y, width, height } = boundsOf(strokes);
+  const scale = Math.min(PNG_SCALE, PNG_MOST_PX / (Math.max(width, height) + 2 * MARGIN_PX));
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.ceil((width + 2 * MARGIN_PX) * scale);
+  canvas.height = Math.ceil((height + 2 * MARGIN_PX) * scale);
+  const pen = canvas.getContext("2d");
+  pen.fillStyle = "#fff";
+  pen.fillRect(0, 0, canvas.width, canvas.height);
+  pen.scale(scale, scale);
+  pen.translate(MARGIN_PX - x, MARGIN_PX - y);
+  Object.assign(pen, { strokeStyle: INK, lineWidth: LINE_WIDTH_PX, lineCap: "round", lineJoin: "round" });
+  for (const stroke of strokes) {
+    pen.beginPath();
+    trace(pen, stroke);
+    pen.stroke();
+  }
+  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+}
+
+/** Hands something to the user as a file. */
+export function download(name, blob) {
+  const url = URL.createObjectURL(blob);
   const link = document.createElement("a");
   link.href = url;
   link.download = name;

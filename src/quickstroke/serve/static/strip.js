@@ -1,10 +1,11 @@
 /** The strip over the paper: what the page says, the clock of a round, and the buttons of the game. */
 
-import { ROUND_MS } from "./game.js";
 import { FittingText } from "./fitting-text.js";
-import { capitalized, withArticle } from "./words.js";
+import { ROUND_MS } from "./game.js";
+import { capitalized, listed, withArticle } from "./words.js";
 
 const PLAY = { idle: "Play", ready: "Skip", drawing: "Skip", won: "Next", over: "Next" };
+const LAST = "Results";
 const N_SEEN = 3;
 // A first guess is called sure above the one; a drawing is called unknown above the other.
 const SURE = 0.75;
@@ -15,8 +16,10 @@ const UNKNOWN = 0.5;
  * @property {import("./game.js").Game["phase"]} phase
  * @property {string | null} word what is asked for
  * @property {string[]} seen words that came first in this round
- * @property {number} nWon
- * @property {number} nRounds
+ * @property {number} nWon of the rounds that have ended
+ * @property {number} nEnded
+ * @property {number} nRounds of the whole game
+ * @property {boolean} isPaused whether the clock waits
  * @property {number} tookMs
  * @property {number} remainingMs
  * @property {import("./guesser.js").Guess | undefined} first the first guess
@@ -37,8 +40,10 @@ export function showStrip(moment) {
     $("strip").dataset.phase = phase;
     $("clock").hidden = !isOn;
     $("stop").hidden = phase === "idle";
-    $("play").textContent = PLAY[phase];
-    $("play").title = phase === "idle" ? "Twenty seconds for a word, as in the game" : "";
+    const hasEnded = phase === "won" || phase === "over";
+    $("play").textContent = hasEnded && moment.nEnded === moment.nRounds ? LAST : PLAY[phase];
+    // Leaving a word is the lesser wish.
+    $("play").className = isOn ? "quiet" : "primary";
   }
   if (isOn) {
     const seconds = String(Math.ceil(remainingMs / 1000));
@@ -57,20 +62,23 @@ export function showStrip(moment) {
  * @param {Moment} moment
  * @returns {string[]}
  */
-export function sentences({ phase, word, seen, nWon, nRounds, tookMs, first, unknown, isEmpty }) {
+export function sentences(moment) {
+  const { phase, word, seen, nWon, nEnded, nRounds, tookMs, isPaused, first, unknown, isEmpty } = moment;
   const asked = word && withArticle(word);
-  const tally = `${nWon} of ${nRounds} so far.`;
+  const round = `Word ${nEnded + 1} of ${nRounds}`;
+  const tally = `${nWon} of ${nEnded} so far.`;
   const took = `${(tookMs / 1000).toFixed(1)} s`;
   switch (phase) {
     case "ready":
-      return [`Draw ${asked}`, "Twenty seconds, from your first stroke.", "20 s from the first stroke."];
+      return [`Draw ${asked}`, `${round}: twenty seconds, from your first stroke.`, `${round}: 20 s.`, `${nEnded + 1} of ${nRounds}`];
     case "drawing":
+      if (isPaused) return [`Draw ${asked}`, "The clock waits until somebody can guess again.", "The clock waits."];
       return [`Draw ${asked}`, ...(first ? lists(seen, (list) => `I see ${list} …`) : ["…"])];
     case "won":
       return [`${capitalized(asked)}!`, `Recognised after ${took}. ${tally}`, `${took}. ${tally}`];
     case "over": {
       const saw = lists(seen, (list) => `I saw ${list}.`);
-      return [`Time is up: ${asked}`, ...saw.map((text) => `${tally} ${text}`), saw.at(-1)];
+      return [`Time is up. The word was ${bare(word)}.`, ...saw.map((text) => `${tally} ${text}`), ...saw];
     }
     default: {
       if (!first && !isEmpty) return ["Let me see …", ""];
@@ -83,8 +91,13 @@ export function sentences({ phase, word, seen, nWon, nRounds, tookMs, first, unk
   }
 }
 
+/** A word as a sentence names it: `mountain`, `the Eiffel Tower`. */
+function bare(word) {
+  return word.startsWith("The ") ? withArticle(word) : word;
+}
+
 /** A sentence about the last three words, about the last two, and about the last. */
 function lists(seen, sentence) {
   const last = seen.slice(-N_SEEN).map(withArticle);
-  return last.length ? last.map((_, i) => sentence(last.slice(i).join(", "))) : [sentence("nothing")];
+  return last.length ? last.map((_, i) => sentence(listed(last.slice(i)))) : [sentence("nothing")];
 }

@@ -9,11 +9,17 @@ const WITHOUT_ARTICLE = new Set(
 );
 const UNIQUE = new Set(["moon", "ocean", "sun"]);
 
-/** `a bicycle`, `an apple`, `the sun`, `scissors`, `The Eiffel Tower`. */
+/** `a bicycle`, `an apple`, `the sun`, `scissors`, `the Eiffel Tower`. */
 export function withArticle(word) {
-  if (WITHOUT_ARTICLE.has(word) || word.startsWith("The ")) return word;
+  if (WITHOUT_ARTICLE.has(word)) return word;
+  if (word.startsWith("The ")) return `the ${word.slice(4)}`;
   if (UNIQUE.has(word)) return `the ${word}`;
-  return `${/^([aeiou]|hour)/i.test(word) ? "an" : "a"} ${word}`;
+  return `${/^(?!uni|eu|one\b|use)[aeiou]|^hour/i.test(word) ? "an" : "a"} ${word}`;
+}
+
+/** `a cat`, `a cat and a dog`, `a cat, a dog and a fish`. */
+export function listed(texts) {
+  return texts.length < 2 ? texts.join("") : `${texts.slice(0, -1).join(", ")} and ${texts.at(-1)}`;
 }
 
 /** The text with its first letter large. */

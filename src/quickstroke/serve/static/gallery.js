@@ -1,0 +1,75 @@
+/** The end of a game: all drawings, what was seen in each, and how other people draw these words. */
+
+import { item, pictureButton } from "./picture.js";
+import { recordsText } from "./score.js";
+import { sharePicture } from "./share.js";
+import { capitalized, listed, withArticle } from "./words.js";
+
+const $ = (id) => document.getElementById(id);
+const MARKS = { won: "Recognised", over: "Time was up", skipped: "Skipped" };
+
+let actions = { again: () => {}, watch: () => {} };
+let shown = { results: [], headline: "" };
+
+/**
+ * @typedef {import("./game.js").Round & {drawing: number[][][]}} Result
+ *
+ * @param {Result[]} results
+ * @param {import("./score.js").Score & {isBest: boolean}} score
+ * @param {import("./people.js").People} people
+ * @param {{again: () => void, watch: (strokes: number[][][]) => void}} told
+ */
+export function openGallery(results, score, people, told) {
+  actions = told;
+  const nWon = results.filter(({ outcome }) => outcome === "won").length;
+  const headline = `${nWon} of ${results.length} recognised`;
+  shown = { results, headline };
+  $("gallery-title").textContent = score.isBest && score.games > 1 ? `${headline}: your best game` : headline;
+  $("gallery-records").textContent = recordsText(score);
+  const tiles = results.map((result, i) => {
+    const { word, outcome, drawing } = result;
+    const tile = pictureButton(drawing, `${word}: ${MARKS[outcome].toLowerCase()}`);
+    tile.dataset.outcome = outcome;
+    tile.append(Object.assign(document.createElement("span"), { className: "tile-word", textContent: word }));
+    tile.addEventListener("click", () => showDetail(i, people));
+    return item(tile);
+  });
+  $("tiles").replaceChildren(...tiles);
+  const firstLost = results.findIndex(({ outcome }) => outcome !== "won");
+  showDetail(Math.max(firstLost, 0), people);
+  $("gallery").showModal();
+  $("again").focus();
+}
+
+function showDetail(i, people) {
+  const { word, outcome, seen, tookMs } = shown.results[i];
+  [...$("tiles").children].forEach((tile, k) => tile.firstChild.setAttribute("aria-pressed", String(k === i)));
+  const saw = seen.length ? `I saw ${listed(seen.slice(-4).map(withArticle))}.` : "I saw nothing.";
+  const said = {
+    won: `${capitalized(withArticle(word))}, recognised after ${(tookMs / 1000).toFixed(1)} s. ${saw}`,
+    over: `${capitalized(withArticle(word))}, not recognised. ${saw}`,
+    skipped: `${capitalized(withArticle(word))}, skipped. ${saw}`,
+  };
+  $("detail-said").textContent = said[outcome];
+  const others = people.drawings.get(word) ?? [];
+  $("detail-title").hidden = !others.length;
+  $("detail-title").textContent = others.length ? `How others draw ${withArticle(word)}` : "";
+  $("others").replaceChildren(
+    ...others.map((drawing, k) => {
+      const button = pictureButton(drawing, `Watch drawing ${k + 1} of ${others.length} being drawn`);
+      button.addEventListener("click", () => {
+        $("gallery").close();
+        actions.watch(drawing);
+      });
+      return item(button);
+    }),
+  );
+}
+
+$("gallery-close").addEventListener("click", () => $("gallery").close());
+$("again").addEventListener("click", () => {
+  $("gallery").close();
+  actions.again();
+});
+$("share").addEventListener("click", () => sharePicture(shown.results, shown.headline));
+

@@ -1,0 +1,52 @@
+/** Every word that the model knows, to be looked up and watched being drawn by people. */
+
+import { item, pictureButton } from "./picture.js";
+import { withArticle } from "./words.js";
+
+const $ = (id) => document.getElementById(id);
+
+let words = [];
+let people = { drawings: new Map() };
+let onWatch = () => {};
+
+/**
+ * @param {string[]} known the words of the model
+ * @param {import("./people.js").People} byPeople
+ * @param {(word: string) => void} watch shows how a word is drawn
+ */
+export function openLookup(known, byPeople, watch) {
+  words = [...known].sort((a, b) => a.localeCompare(b, "en", { sensitivity: "base" }));
+  [people, onWatch] = [byPeople, watch];
+  $("lookup-search").value = "";
+  show();
+  $("lookup").showModal();
+}
+
+function show() {
+  const asked = $("lookup-search").value.trim().toLowerCase();
+  const found = words.filter((word) => word.toLowerCase().includes(asked));
+  // What begins with it before what holds it.
+  found.sort((a, b) => Number(b.toLowerCase().startsWith(asked)) - Number(a.toLowerCase().startsWith(asked)));
+  $("lookup-facts").textContent = facts(asked, found.length);
+  $("lookup-words").replaceChildren(...found.map(row));
+}
+
+function facts(asked, n) {
+  if (asked && !n) return `The model does not know “${asked}”: drawn, it would be taken for something else.`;
+  if (asked) return `${n} ${n === 1 ? "word" : "words"} of ${words.length}.`;
+  return `The model knows ${words.length} ${words.length === 1 ? "word" : "words"}. Choose one to watch it being drawn.`;
+}
+
+function row(word) {
+  const drawings = people.drawings.get(word);
+  if (!drawings) return item(Object.assign(document.createElement("span"), { textContent: word }));
+  const button = pictureButton(drawings[0], `Watch ${withArticle(word)} being drawn`, word);
+  button.addEventListener("click", () => {
+    $("lookup").close();
+    onWatch(word);
+  });
+  return item(button);
+}
+
+$("lookup-search").addEventListener("input", show);
+$("lookup-close").addEventListener("click", () => $("lookup").close());

@@ -1,0 +1,143 @@
+/** The rounds of a game on the page: their clock, sounds and end. */
+
+import { Game } from "./game.js";
+import { openGallery } from "./gallery.js";
+import { NO_SCORE, scored } from "./score.js";
+import { openSetup } from "./setup.js";
+import { keep, recall } from "./store.js";
+
+const TICK_MS = 100;
+const LAST_SECONDS = 5;
+
+const $ = (id) => document.getElementById(id);
+
+export class Rounds {
+  game = new Game();
+  #pad;
+  #sounds;
+  #host;
+  #ticking = 0;
+  #score = { ...NO_SCORE, ...recall("score", {}) };
+  #words = [];
+  /** What was drawn in each round that has ended. */
+  #drawings = [];
+  #lastSecond = 0;
+
+  /**
+   * @param {import("./pad.js").Pad} pad
+   * @param {import("./sound.js").Sounds} sounds
+   * @param {{classes: () => string[], people: () => import("./people.js").People, show: () => void, begin: () => void,
+   *   watch: (strokes: number[][][]) => void}} host the page: what it knows; `show` is told that something changed,
+   *   `begin` that another round starts
+   */
+  constructor(pad, sounds, host) {
+    this.#pad = pad;
+    this.#sounds = sounds;
+    this.#host = host;
+    $("play").addEventListener("click", () => this.#play());
+    $("stop").addEventListener("click", () => {
+      this.stop();
+      $("play").focus();
+    });
+  }
+
+  /** Whether the pen may draw. */
+  get isFrozen() {
+    return this.game.phase === "won" || this.game.phase === "over";
+  }
+
+  begin(nowMs) {
+    if (this.game.phase === "ready") this.#sounds.play("start");
+    this.game.begin(nowMs);
+  }
+
+  saw(first, nowMs) {
+    this.game.resume(nowMs);
+    this.game.saw(first, nowMs);
+    this.#ended();
+  }
+
+  /** Nobody can guess for now. */
+  pause() {
+    this.game.pause(performance.now());
+  }
+
+  stop() {
+    clearInterval(this.#ticking);
+    this.#pad.isFrozen = false;
+    if (this.game.phase === "idle") return;
+    this.game.stop();
+    this.#host.show();
+  }
+
+  #play() {
+    const { phase, rounds, nRounds } = this.game;
+    if (phase === "idle") this.#choose();
+    else if (this.game.isOn) this.#leave(() => this.game.skip());
+    else if (rounds.length < nRounds) this.#leave(() => this.game.next());
+    else this.#finish();
+  }
+
+  #choose() {
+    const { percents } = this.#host.people();
+    openSetup(this.#host.classes(), percents, this.#score, (words) => this.#start(words));
+  }
+
+  #start(words) {
+    this.#words = words;
+    this.#drawings = [];
+    this.game.start(words);
+    this.#begin();
+  }
+
+  /** From a round to the next one, or to the end where it was the last. */
+  #leave(step) {
+    if (this.game.isOn) this.#drawings.push(this.#pad.drawing);
+    step();
+    if (this.game.phase === "idle") this.#finish();
+    else this.#begin();
+  }
+
+  #begin() {
+    this.#host.begin();
+    this.#pad.isFrozen = false;
+    this.#pad.reset();
+    clearInterval(this.#ticking);
+    this.#ticking = setInterval(() => this.#tick(), TICK_MS);
+    this.#host.show();
+    $("pad").focus({ preventScroll: true });
+  }
+
+  #tick() {
+    const now = performance.now();
+    this.game.tick(now);
+    const seconds = Math.ceil(this.game.remainingMs(now) / 1000);
+    if (this.game.phase === "drawing" && seconds <= LAST_SECONDS && seconds !== this.#lastSecond) this.#sounds.play("tick");
+    this.#lastSecond = seconds;
+    this.#ended();
+    this.#host.show();
+  }
+
+  /** What is drawn stays as it was when the round ended. */
+  #ended() {
+    if (!this.isFrozen || this.#pad.isFrozen) return;
+    clearInterval(this.#ticking);
+    this.#pad.freeze();
+    this.#drawings.push(this.#pad.drawing);
+    this.#sounds.play(this.game.phase);
+    if (!document.querySelector("dialog[open]")) $("play").focus({ preventScroll: true });
+  }
+
+  #finish() {
+    const { rounds } = this.game;
+    const { isBest, ...score } = scored(this.#score, rounds);
+    keep("score", (this.#score = score));
+    const results = rounds.map((round, i) => ({ ...round, drawing: this.#drawings[i] }));
+    this.stop();
+    this.#pad.reset();
+    openGallery(results, { ...score, isBest }, this.#host.people(), {
+      again: () => this.#start(this.#words),
+      watch: (strokes) => this.#host.watch(strokes),
+    });
+  }
+}

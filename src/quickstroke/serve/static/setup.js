@@ -1,0 +1,78 @@
+/** The dialog before a game: which words it is about. */
+
+import { kindsOf, typedWords } from "./difficulty.js";
+import { recordsText } from "./score.js";
+import { keep, recall } from "./store.js";
+
+const $ = (id) => document.getElementById(id);
+const OWN = "own";
+const SHOWN_UNKNOWN = 3;
+
+let kinds = [];
+let words = [];
+let onStart = () => {};
+
+/** What is chosen, or null where that is no word. */
+function chosen() {
+  const name = document.querySelector("#kinds input:checked")?.value;
+  if (name !== OWN) return kinds.find((kind) => kind.name === name)?.words ?? null;
+  const { known } = typedWords($("own-words").value, words);
+  return known.length ? known : null;
+}
+
+function show() {
+  const isOwn = document.querySelector("#kinds input:checked")?.value === OWN;
+  $("own").hidden = !isOwn;
+  $("start").disabled = !chosen();
+  if (!isOwn) return;
+  const { known, unknown } = typedWords($("own-words").value, words);
+  const n = `${known.length} ${known.length === 1 ? "word" : "words"}`;
+  const refused = unknown.slice(0, SHOWN_UNKNOWN).map((word) => `“${word}”`).join(", ");
+  const facts = [known.length ? `${n}, each asked for once, six at most in a game.` : "No word yet, such as: cat, dog, house."];
+  if (unknown.length) facts.push(`Unknown to this model: ${refused}${unknown.length > SHOWN_UNKNOWN ? " …" : ""}.`);
+  $("own-facts").textContent = facts.join(" ");
+}
+
+function choice({ name, label, fact }, isChecked) {
+  const element = document.createElement("label");
+  const input = Object.assign(document.createElement("input"), { type: "radio", name: "kind", value: name });
+  input.checked = isChecked;
+  const text = document.createElement("span");
+  const small = Object.assign(document.createElement("small"), { textContent: fact });
+  text.append(label, " ", small);
+  element.append(input, text);
+  return element;
+}
+
+/**
+ * Opens the dialog.
+ *
+ * @param {string[]} known the words of the model
+ * @param {Map<string, number>} percents how hard some of them are
+ * @param {import("./score.js").Score} score
+ * @param {(words: string[]) => void} start
+ */
+export function openSetup(known, percents, score, start) {
+  [words, onStart] = [known, start];
+  kinds = kindsOf(words, percents);
+  const own = { name: OWN, label: "My own words", fact: "for a lesson or a party" };
+  const before = recall("kind", kinds[0].name);
+  const isThere = [...kinds, own].some(({ name }) => name === before);
+  const rows = [...kinds, own].map((kind, i) => choice(kind, isThere ? kind.name === before : i === 0));
+  $("kinds").replaceChildren($("kinds").querySelector("legend"), ...rows);
+  $("own-words").value ||= recall("own-words", "");
+  $("records").textContent = recordsText(score);
+  $("setup").returnValue = "cancel";
+  show();
+  $("setup").showModal();
+  $("start").focus();
+}
+
+$("kinds").addEventListener("change", show);
+$("own-words").addEventListener("input", show);
+$("setup").addEventListener("close", () => {
+  if ($("setup").returnValue !== "start" || !chosen()) return;
+  keep("kind", document.querySelector("#kinds input:checked").value);
+  keep("own-words", $("own-words").value);
+  onStart(chosen());
+});

@@ -1,0 +1,42 @@
+/** Short sounds of the game, made on the spot. */
+
+/** Frequencies in Hz, and how long after each other in seconds. */
+const MELODIES = {
+  start: [[523, 0]],
+  tick: [[880, 0]],
+  won: [
+    [523, 0],
+    [659, 0.09],
+    [784, 0.18],
+    [1047, 0.27],
+  ],
+  over: [
+    [330, 0],
+    [247, 0.16],
+  ],
+};
+const LENGTH_S = 0.22;
+const LOUDNESS = 0.12;
+
+export class Sounds {
+  isOn = true;
+  #context = null;
+
+  /** @param {keyof MELODIES} name */
+  play(name) {
+    if (!this.isOn || !globalThis.AudioContext) return;
+    this.#context ??= new AudioContext();
+    const context = this.#context;
+    for (const [frequency, after] of MELODIES[name]) {
+      const at = context.currentTime + after;
+      const tone = new OscillatorNode(context, { type: "triangle", frequency });
+      const gain = new GainNode(context, { gain: 0 });
+      gain.gain.setValueAtTime(0, at);
+      gain.gain.linearRampToValueAtTime(name === "tick" ? LOUDNESS / 3 : LOUDNESS, at + 0.01);
+      gain.gain.exponentialRampToValueAtTime(0.0001, at + LENGTH_S);
+      tone.connect(gain).connect(context.destination);
+      tone.start(at);
+      tone.stop(at + LENGTH_S);
+    }
+  }
+}

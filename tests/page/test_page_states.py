@@ -1,0 +1,121 @@
+"""Every state of the page: nothing to scroll, nothing cut, no rule of accessibility violated that axe-core knows."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hands import Hands, Rows, answer
+from playwright.sync_api import Page, expect
+
+from quickstroke.drawings.categories import CATEGORIES
+
+LINE: list[Rows] = [[[0, 30, 60, 100], [0, 40, 40, 100]]]
+SIZES = [(1280, 720), (1366, 768), (390, 844), (844, 390), (320, 568)]
+LONGEST = "The Great Wall of China, animal migration, aircraft carrier, swing set, birthday cake, pillow"
+
+# What is beyond the screen or cut. A list of words may scroll in its own box, and so may a long text about the model.
+PROBLEMS = """() => {
+  const { scrollHeight, scrollWidth } = document.scrollingElement;
+  const dialog = document.querySelector("dialog[open]");
+  const found = [];
+  if (scrollHeight > innerHeight) found.push(`the page is ${scrollHeight - innerHeight} px too high`);
+  if (scrollWidth > innerWidth) found.push(`the page is ${scrollWidth - innerWidth} px too wide`);
+  const isLong = dialog && dialog.id !== "about" && dialog.scrollHeight > dialog.clientHeight;
+  if (isLong) found.push(`${dialog.id} is ${dialog.scrollHeight - dialog.clientHeight} px too high`);
+  for (const element of (dialog ?? document).querySelectorAll("button, h1, h2, h3, p, label, li, dt, dd")) {
+    if (!element.getClientRects().length || element.closest(".unseen, .lookup-words")) continue;
+    const { left, right } = element.getBoundingClientRect();
+    if (left < -0.5 || right > innerWidth + 0.5) found.push(`beyond the screen: ${element.id || element.textContent}`);
+    if (getComputedStyle(element).display !== "inline" && element.scrollWidth > element.clientWidth + 1) {
+      found.push(`cut: ${element.id || element.textContent}`);
+    }
+  }
+  return found;
+}"""
+
+
+def states(hands: Hands, **options: Any) -> Iterator[tuple[str, Page]]:
+    """Brings the page into each of its states."""
+    page = hands.open(has_clock=True, classes=CATEGORIES, **options)
+    sees = {"apple": 0.6, "The Great Wall of China": 0.2, "animal migration": 0.1, "sun": 0.05, "birthday cake": 0.05}
+    answer(page, lambda strokes: sees)
+
+    def draw() -> None:
+        hands.mouse(page, LINE)
+        page.clock.run_for(100)
+        hands.settle(page)
+
+    def click(name: str) -> None:
+        page.get_by_role("button", name=name, exact=True).click()
+
+    page.wait_for_function("quickstroke.people('cat').length")
+    yield "idle", page
+    draw()
+    yield "drawn", page
+    click("Save")
+    yield "save", page
+    click("Cancel")
+    click("Look up a word")
+    yield "words", page
+    page.get_by_label("Word", exact=True).fill("dragonfruit")
+    yield "no such word", page
+    click("Close")
+    page.locator("#open-about").click()
+    yield "about", page
+    click("Close")
+    click("Play")
+    yield "setup", page
+    page.get_by_label("My own words").check()
+    page.get_by_label("Your words").fill(f"{LONGEST}, dragonfruit")
+    yield "own words", page
+    click("Start")
+    yield "ready", page
+    for phase in ("won", "over", *["skipped"] * 4):
+        word = page.evaluate("quickstroke.round().word")
+        if phase == "won":
+            sees = {word: 0.9, **{other: p for other, p in sees.items() if other != word}}
+            draw()
+            yield "drawing", page
+            page.clock.run_for(700)
+        elif phase == "over":
+            sees = dict.fromkeys(("aircraft carrier", "birthday cake", "apple"), 0.25)
+            draw()
+            page.clock.fast_forward(21_000)
+        if phase != "skipped":
+            expect(page.locator("#strip")).to_have_attribute("data-phase", phase)
+            page.clock.run_for(2500)  # the sparks are gone
+            yield phase, page
+        page.locator("#play").click()
+    expect(page.get_by_role("dialog", name="1 of 6 recognised")).to_be_visible()
+    for i in range(6):
+        page.locator("#tiles button").nth(i).click()
+        yield f"gallery {i}", page
+
+
+@pytest.mark.parametrize("size", SIZES, ids="{0[0]}x{0[1]}".format)
+def test_nothing_is_to_scroll_and_nothing_is_cut(hands: Hands, size: tuple[int, int]) -> None:
+    is_phone = size[0] < 1000
+    viewport = {"width": size[0], "height": size[1]}
+    found = {}
+    for state, page in states(hands, viewport=viewport, has_touch=is_phone, is_mobile=is_phone):
+        if problems := page.evaluate(PROBLEMS):
+            found[state] = problems
+    assert found == {}
+
+
+@pytest.mark.parametrize(("size", "scheme"), [((1280, 720), "light"), ((390, 844), "dark")])
+def test_no_rule_of_accessibility_is_violated(hands: Hands, tools: Path, size: Any, scheme: Any) -> None:
+    axe = (tools / "axe-core" / "axe.min.js").read_text()
+    run = """async () => {
+      const { violations } = await axe.run(document, { resultTypes: ["violations"] });
+      return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target }) => target.join(" ")).join(", ")}`);
+    }"""
+    found = {}
+    for state, page in states(hands, viewport={"width": size[0], "height": size[1]}, color_scheme=scheme):
+        page.evaluate(axe)
+        page.clock.resume()  # axe waits by timers
+        if violations := page.evaluate(run):
+            found[state] = violations
+        page.clock.pause_at(page.evaluate("Date.now()") / 1000 + 1)
+    assert found == {}
