@@ -321,6 +321,15 @@ PREFLIGHT = {
 }
 
 
+def test_who_may_frame_the_page(new_client, recognizer):
+    for origins, allowed in (
+        ((), "'self'"),
+        ((ORIGIN, "http://localhost:3000"), f"'self' {ORIGIN} http://localhost:3000"),
+    ):
+        policy = new_client(recognizer, frame_ancestors=origins).get("/").headers["content-security-policy"]
+        assert policy.endswith(f"; frame-ancestors {allowed}")
+
+
 def cors_headers(answer):
     return {name for name in answer.headers if name.startswith("access-control-")}
 

@@ -334,6 +334,7 @@ def test_a_port_that_is_taken(model_file, capsys):
         (["--cors", "https://draw.example:port"], ["not an origin"]),
         (["--cors", "ftp://draw.example"], ["not an origin"]),
         (["--cors", "null"], ["not an origin"]),
+        (["--frame-ancestors", "draw.example"], ["--frame-ancestors draw.example: not an origin"]),
         (["no.model", "--port", "0"], ["no.model: no such model"]),
     ],
 )

@@ -35,6 +35,10 @@ class Options:
         tuple[str, ...],
         optional("origins, such as https://example.org, whose pages may use the API; * for all", "ORIGIN..."),
     ] = ()
+    frame_ancestors: Annotated[
+        tuple[str, ...],
+        optional("origins whose pages may show this page in a frame; * for all", "ORIGIN..."),
+    ] = ()
     open: Annotated[bool, arg(help="open the page in the browser")] = False
     json: Json = False
 
@@ -42,9 +46,10 @@ class Options:
 def run(args: Sequence[str]) -> None:
     """Runs the command."""
     options = parse(Options, "serve", args)
-    for origin in options.cors:
-        if not _is_origin(origin):
-            raise ConfigError(f"--cors {origin}: not an origin; expected one like https://example.org, or *")
+    for option, origins in (("--cors", options.cors), ("--frame-ancestors", options.frame_ancestors)):
+        for origin in origins:
+            if not _is_origin(origin):
+                raise ConfigError(f"{option} {origin}: not an origin; expected one like https://example.org, or *")
 
     from quickstroke.serve import server
 
@@ -80,7 +85,8 @@ def run(args: Sequence[str]) -> None:
                 # Beside the server: some browsers return when they are closed.
                 threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-        server.Server(create_app(model, cors=options.cors), on_ready=ready).run([sock])
+        app = create_app(model, cors=options.cors, frame_ancestors=options.frame_ancestors)
+        server.Server(app, on_ready=ready).run([sock])
 
 
 def _is_origin(text: str) -> bool:

@@ -41,7 +41,6 @@ _POLICY = (
     "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
 _HEADERS = {
-    "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
@@ -60,13 +59,19 @@ _TRIANGLE = [[(0, 0), (9, 5), (3, 3)]]
 _log = logging.getLogger(__name__)
 
 
-def create_app(recognizer: Recognizer, limits: Limits | None = None, cors: Sequence[str] | str = ()) -> FastAPI:
+def create_app(
+    recognizer: Recognizer,
+    limits: Limits | None = None,
+    cors: Sequence[str] | str = (),
+    frame_ancestors: Sequence[str] = (),
+) -> FastAPI:
     """An ASGI application that serves one recognizer, and compiles what is quicker beside the first requests.
 
     Args:
         recognizer: the model; from here on only the application may use it.
         limits: what requests may ask for.
         cors: origins such as `https://example.org` whose pages may use the API, or `*` for all of them.
+        frame_ancestors: origins whose pages may show this one in a frame, or `*`; its own may always.
     """
     limits = limits or Limits()
     service = Service(recognizer, limits)
@@ -91,7 +96,8 @@ def create_app(recognizer: Recognizer, limits: Limits | None = None, cors: Seque
     )
     _add_api(app, service, recognizer, limits)
     app.router.routes.append(_Page("/", StaticFiles(directory=STATIC, html=True), name="page"))
-    app.add_middleware(_Outermost, metrics=service.metrics)
+    policy = " ".join([_POLICY, *frame_ancestors])
+    app.add_middleware(_Outermost, metrics=service.metrics, policy=policy)
     if cors:
         app.add_middleware(
             _Cors, allow_origins=[cors] if isinstance(cors, str) else list(cors), allow_methods=["GET", "POST"]
@@ -224,8 +230,9 @@ class _Page(Mount):
 class _Outermost:
     """Headers, counts, HEAD and the answer to an error of our own, for every request."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, policy: str) -> None:
         self._app, self._metrics = app, metrics
+        self._headers = {**_HEADERS, "Content-Security-Policy": policy}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -240,7 +247,7 @@ class _Outermost:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers.update(_HEADERS)
+                headers.update(self._headers)
                 # The page's files may be kept, but are asked for again each time: they change with the program.
                 headers["Cache-Control"] = "no-store" if is_api else "no-cache"
             elif is_head:

@@ -1,0 +1,143 @@
+"""The examples in js/examples, each as it stands: on a host with the package in one folder and a model in another."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hands import serving
+from playwright.sync_api import Browser, Page, expect
+
+from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
+from quickstroke.config.model import ModelConfig
+from quickstroke.export import compact, web
+from quickstroke.inference.recognizer import Recognizer
+from quickstroke.models.classifier import StrokeClassifier
+
+TRIANGLE = [[(10, 10), (60, 12), (35, 80), (10, 10)]]
+WORDS = ("cat", "house", "star", "sun")
+
+
+@pytest.fixture(scope="module")
+def examples(static: Path) -> Path:
+    return Path(__file__).parents[2] / "js" / "examples"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> compact.Compacted:
+    torch.manual_seed(6)
+    model = StrokeClassifier(ModelConfig.from_name("bipool_cv1_8_5_2_lay1_sz8", n_classes=len(WORDS))).eval()
+    with torch.no_grad():
+        model.linear.weight *= 4
+    folder = tmp_path_factory.mktemp("model")
+    return compact.export(load_model(write_model(folder, LoadedModel(model, WORDS, None, folder), {})))
+
+
+@pytest.fixture(scope="module")
+def first_word(model: compact.Compacted) -> str:
+    return Recognizer(model.model).predict(TRIANGLE)[0].word
+
+
+@pytest.fixture(scope="module")
+def root(
+    node: str, tools: Path, examples: Path, model: compact.Compacted, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of the host; in it `project` has the package as npm would install it."""
+    root = tmp_path_factory.mktemp("host")
+    done = subprocess.run(
+        [node, tools.parent / "build.mjs", root / "unused", root / "cdn"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    (root / "models").mkdir()
+    (root / "models" / "model.quickstroke").write_bytes(model.data)
+    web.write_folder(root / "page", model.data, replace=False)
+    shutil.copytree(examples, root / "project")
+    package = root / "project" / "node_modules" / "quickstroke"
+    package.mkdir(parents=True)
+    shutil.copy(tools.parent / "package.json", package)
+    shutil.copytree(root / "cdn", package / "dist")
+    for name in ("plain", "canvas", "worker", "frame"):
+        shutil.copy(examples / f"{name}.html", root)
+    return root
+
+
+@pytest.fixture
+def page(browser: Browser, root: Path) -> Iterator[Page]:
+    problems: list[str] = []
+    page = browser.new_page()
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    with serving(root) as url:
+        page.goto(f"{url}plain.html")
+        yield page
+        page.close()
+    assert problems == []
+
+
+def draw(page: Page, selector: str) -> None:
+    box = page.locator(selector).bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.down()
+    for x, y in ((150, 40), (90, 150), (20, 20)):
+        page.mouse.move(box["x"] + x, box["y"] + y)
+    page.mouse.up()
+
+
+def test_the_element(page: Page) -> None:
+    expect(page.locator("quick-stroke canvas")).to_be_visible()
+    page.wait_for_function("performance.getEntriesByName(new URL('/models/model.quickstroke', location).href).length")
+    expect(page.locator("quick-stroke")).to_be_visible()
+    for _ in range(20):  # the pad takes strokes once the model is there
+        draw(page, "quick-stroke canvas")
+        page.wait_for_timeout(100)
+        if page.locator("#said").inner_text().startswith("I see: "):
+            break
+    assert page.locator("#said").inner_text().removeprefix("I see: ") in WORDS
+    expect(page.locator("quick-stroke li")).to_have_count(3)
+
+
+def test_a_canvas(page: Page) -> None:
+    page.goto(page.url.replace("plain", "canvas"))
+    said = page.locator("#said")
+    expect(said).to_have_text("Ready")
+    draw(page, "#pad")
+    expect(said).to_contain_text("I see: ")
+    page.get_by_role("button", name="Undo").click()
+    expect(said).to_have_text("Ready")
+
+
+def test_a_worker(page: Page, first_word: str) -> None:
+    page.goto(page.url.replace("plain", "worker"))
+    expect(page.locator("#said")).to_have_text(f"I see: {first_word}")
+    expect(page.get_by_role("progressbar")).to_have_js_property("value", 1)
+
+
+def test_a_frame(page: Page) -> None:
+    page.goto(page.url.replace("plain", "frame"))
+    frame = page.frame_locator("iframe")
+    expect(frame.get_by_role("button", name="Play", exact=True)).to_be_enabled()
+    draw(page, "iframe >> internal:control=enter-frame >> #pad")
+    expect(frame.locator("#guesses li .word").first).not_to_have_text("")
+
+
+def test_vite(page: Page, root: Path, node: str, tools: Path, first_word: str) -> None:
+    options = ["--base", "./", "--target", "es2022", "--outDir", root / "bundled", "--emptyOutDir"]
+    command = [node, tools / "vite" / "bin" / "vite.js", "build", *options]
+    done = subprocess.run(command, cwd=root / "project" / "vite", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    page.goto(page.url.replace("plain.html", "bundled/index.html"))
+    expect(page.locator("#said")).to_have_text(f"I see: {first_word}, {first_word}")
+
+
+def test_node(root: Path, node: str, first_word: str) -> None:
+    command = [node, root / "project" / "node.mjs", root / "models" / "model.quickstroke"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == (f"I see: {first_word}", "")
+
+
+def test_every_example_is_told_of(examples: Path) -> None:
+    readme = (examples / "README.md").read_text()
+    names = [path.name for path in examples.iterdir() if path.name != "README.md"]
+    assert [name for name in names if f"| `{name}" not in readme] == []
