@@ -1,5 +1,6 @@
 """The folder for the browser: whole or not at all."""
 
+import gzip
 import json
 import re
 import resource
@@ -47,10 +48,16 @@ def test_what_is_in_the_folder(model, tmp_path):
 
 def test_the_folder_is_small(model, tmp_path):
     """All but the model; with a model of a million parameters the whole is at most 1.6 MB."""
-    assert write(tmp_path / "page", model[1]) - len(model[1].data) < 300_000
+    assert write(tmp_path / "page", model[1]) - len(model[1].data) < 400_000
 
 
-def test_the_page_recognises_by_itself_and_its_files_are_unchanged(model, tmp_path):
+def test_its_code_is_small(model, tmp_path):
+    write(tmp_path / "page", model[1])
+    code = [path.read_bytes() for path in (tmp_path / "page").iterdir() if path.suffix in (".js", ".css", ".html")]
+    assert sum(len(gzip.compress(data)) for data in code) < 60_000
+
+
+def test_the_page_recognises_by_itself_and_its_files_lose_nothing_but_comments(model, tmp_path):
     write(tmp_path / "page", model[1])
     static = Path(web.__file__).parent.parent / "serve" / "static"
     for path in static.iterdir():
@@ -60,6 +67,10 @@ def test_the_page_recognises_by_itself_and_its_files_are_unchanged(model, tmp_pa
             expected_links = {f'  <link rel="modulepreload" href="{name}">' for name in ("app.js", "quickstroke.js")}
             assert expected_links < added and '  <meta name="quickstroke-mode" content="offline">' in added
             assert '  <link rel="preload" href="model.quickstroke" as="fetch" crossorigin>' in added
+        elif path.suffix in (".js", ".css") and path.name not in ("service-worker.js", "quickstroke.js"):
+            lines = written.decode().splitlines()
+            assert set(lines) <= set(expected.decode().splitlines()) and "" not in lines
+            assert not [line for line in lines if line.lstrip().startswith(("//", "/*"))]
         elif path.name != "service-worker.js":
             assert written == expected
 

@@ -5,6 +5,7 @@ What is in it stands in serve/static/local-recognizer.js.
 
 import hashlib
 import json
+import re
 import shutil
 from importlib import metadata
 from pathlib import Path
@@ -16,10 +17,22 @@ from quickstroke.utils.files import atomic_folder, followed, write_to_disk
 MODEL = f"model{compact.SUFFIX}"
 # By this, in model.json, exports of earlier versions are known; and what they had that there is no more.
 _FORMER_FORMAT = "quickstroke web model"
-_FORMER = ("model.json", "model.onnx", "ort", "onnx-recognizer.js", "points.js", "simplify.js", "examples.json")
+_FORMER = (
+    "model.json",
+    "model.onnx",
+    "ort",
+    "onnx-recognizer.js",
+    "points.js",
+    "simplify.js",
+    "examples.json",
+    "save.css",
+)
 
 _STATIC = Path(__file__).parent.parent / "serve" / "static"
 _MODE = '<meta name="quickstroke-mode" content="served">'
+_BUNDLE = "quickstroke.js"  # has been made small already, and its comments say whose it is
+# Comments that have lines of their own, and empty lines.
+_COMMENT = re.compile(rb"^[ ]*(?:/\*.*?\*/[ ]*|//[^\n]*)?\n", re.MULTILINE | re.DOTALL)
 # What the browser asks for last; the page does not wait for it.
 SERVICE_WORKER = "service-worker.js"
 _LATER = (SERVICE_WORKER, "worker.js", "opened-as-file.js")
@@ -61,8 +74,12 @@ def write_folder(into: Path, model: bytes, *, replace: bool) -> int:
 
 
 def page_files() -> dict[str, bytes]:
-    """The page's files by name, as `quickstroke serve` has them."""
-    return {path.name: path.read_bytes() for path in sorted(_STATIC.iterdir()) if path.is_file()}
+    """The page's files by name, as `quickstroke serve` has them but for the comments: these are a sixth of the code."""
+    files = {path.name: path.read_bytes() for path in sorted(_STATIC.iterdir()) if path.is_file()}
+    return {
+        name: _COMMENT.sub(b"", data) if name.endswith((".js", ".css")) and name != _BUNDLE else data
+        for name, data in files.items()
+    }
 
 
 def offline(page: str, head: str) -> str:

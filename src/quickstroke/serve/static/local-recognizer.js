@@ -3,7 +3,7 @@
  * --to web` writes it as a folder, `--to html` as one file:
  *
  *     index.html          this page, with the content of <meta name="quickstroke-mode"> set to "offline"
- *     everything beside it    the page's other files, unchanged; quickstroke.js is the npm package
+ *     everything beside it    the page's other files without comments; quickstroke.js is the npm package
  *     service-worker.js   with the list of all files, so that the page opens without a network
  *     model.quickstroke   the model
  */
