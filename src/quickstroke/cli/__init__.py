@@ -24,6 +24,7 @@ COMMANDS = {
     "rerun": "a run once more, and whether it comes out the same",
     "evaluate": "a model's accuracy on a dataset or on files",
     "predict": "ranked words for each drawing of some files",
+    "teach": "a word at once, from a few drawings -> a small file beside the model",
     "report": "runs, models or documents -> a results document with plots",
     "publish": "the best weights of a run -> NAME.model and NAME.json",
     "models": "what is published here, and which is the default",
