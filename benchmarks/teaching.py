@@ -14,7 +14,10 @@ words and drawings, with 95% intervals over these draws.
 
 - *20 new*: the choice among twenty new words alone, by the nearest prototype.
 - *all*: of all held-out words taught at once, drawings of these recognised among them and the old words.
-- *new, lost*: the same where twenty are taught, and how many points the old words lose by them.
+- *new*, *lost, new*: the same where twenty are taught, and how many points the old words lose by them.
+
+The other way to new words is to train on: --fine-tune FOLDER goes on with MODEL (`train --pretrained`) for EPOCHS, on
+OLD_EACH drawings of each old word and the same few of the held-out words, and measures that.
 
 """
 
@@ -27,12 +30,20 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from quickstroke.config.model import ModelConfig
+from quickstroke.config.training import TrainConfig
 from quickstroke.data import batches
 from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.splits import FractionSplit
+from quickstroke.drawings.drawing import Drawing
+from quickstroke.formats import binary
 from quickstroke.inference import prototypes
 from quickstroke.inference.recognizer import Model, Recognizer, load
+from quickstroke.preparation.prepare import prepare
+from quickstroke.training.loop import train
 
 SHOTS, N_NEW, EPISODES, SEED = (1, 5, 20), 20, 20, 0
+FINE_TUNE_SHOTS, OLD_EACH, EPOCHS = (5, 20), 20, 3
 
 
 def outputs_of(
@@ -97,13 +108,47 @@ def measure(recognizer: Recognizer, data: PreparedDataset, split: str) -> dict[s
     return figures
 
 
+def fine_tune(recognizer: Recognizer, data: PreparedDataset, split: str, folder: Path) -> dict[str, dict[str, float]]:
+    """For each number of drawings, the figures of a model that was trained on with them."""
+    rng, train_rows = np.random.default_rng(SEED), data.indices("train")
+    new = data.label_map(recognizer._model.classes) < 0
+    tested = data.indices(split)
+    labels = np.asarray(data.labels[tested]).astype(np.int64)
+    old = data.label_map(recognizer._model.classes)[labels]
+    _, probabilities = outputs_of(recognizer._model, data, tested)
+    before = balanced(probabilities.argmax(1)[old >= 0] == old[old >= 0], labels[old >= 0])
+    figures = {}
+    for n in FINE_TUNE_SHOTS:
+        for word, label in zip(data.classes, range(len(data.classes)), strict=True):
+            rows = train_rows[data.labels[train_rows] == label]
+            chosen = rng.choice(rows, n if new[label] else OLD_EACH, replace=False).tolist()
+            drawings = [Drawing(word, data.strokes(i), key_id=int(data.key_ids[i])) for i in chosen]
+            binary.write(folder / f"{n}-drawings" / f"{word}.bin", drawings)
+        # All are for training; validation chooses nothing: the last epoch is taken.
+        own = folder / f"{n}-data"
+        prepare([folder / f"{n}-drawings"], own, split=FractionSplit(0.98, 0.02, 0.0))
+        config = TrainConfig(n_epochs=EPOCHS, learning_rate=0.002, pretrained=(str(recognizer._model.path),))
+        train(ModelConfig.from_name(recognizer.name), config, PreparedDataset(own), folder / f"{n}-run")
+        tuned = load(folder / f"{n}-run" / "last.model")._model
+        hits = outputs_of(tuned, data, tested)[1].argmax(1) == data.label_map(tuned.classes)[labels]
+        lost = before - balanced(hits[old >= 0], labels[old >= 0])
+        figures[str(n)] = {"all": balanced(hits[old < 0], labels[old < 0]), "lost, all": lost}
+        figures[str(n)]["all 345"] = balanced(hits, labels)
+    return figures
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("model", type=Path)
     parser.add_argument("--split", default="test", choices=("val", "test"))
+    parser.add_argument("--fine-tune", type=Path, metavar="FOLDER")
     options = parser.parse_args()
     recognizer, data = load(options.model), PreparedDataset(options.data)
+    if options.fine_tune:
+        tuned = fine_tune(recognizer, data, options.split, options.fine_tune)
+        print(json.dumps({"benchmark": "fine-tuning", "split": options.split, "figures": tuned}))
+        return
     figures = measure(recognizer, data, options.split)
     keys = list(figures[str(SHOTS[0])])
     table = Table("drawings", *keys, title=f"{recognizer.name}, {options.split} of {options.data}")

@@ -19,6 +19,7 @@ from quickstroke.utils import compiled
 COMMANDS = {
     "download": "official files from Google's public bucket",
     "prepare": "drawings in any official format -> one prepared dataset",
+    "audit": "which labels of a dataset are doubtful -> a page and a list to leave out",
     "train": "a model on a prepared dataset -> a run folder",
     "tune": "a search for better options of a training",
     "rerun": "a run once more, and whether it comes out the same",
