@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -91,23 +91,26 @@ class LoadedModel:
 
     def outputs(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
         """What the model says of points (B, T, C), zero after each drawing's end, of `lengths` (B,) rows."""
-        return outputs_of(self._logits(points, lengths), self._unknown)
+        logits, features = self._read(points, lengths)
+        return outputs_of(logits, self._unknown, features)
 
     def probabilities(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
         """The probabilities (B, K) of `outputs` alone."""
         return self.outputs(points, lengths).probabilities
 
-    def _logits(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _read(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Logits float64 (B, K), and the features float32 (B, R) that they are made of."""
         if self._compiled and 0 < len(points) <= _FEW:
             if not self._compiled[0].is_current:
                 self._compiled[0] = type(self._compiled[0])(self.model)
             reader = self._compiled[0]
-            alone = [reader.logits(own[:n]) for own, n in zip(points, lengths, strict=True)]
-            return np.array(alone, np.float64)  # (B, K)
+            alone = [reader.read(own[:n]) for own, n in zip(points, lengths, strict=True)]
+            features, logits = map(np.array, zip(*alone, strict=True))
+            return logits.astype(np.float64), features
         with torch.inference_mode(), nullcontext() if self._compiled else _one_thread():
             given = torch.from_numpy(points), torch.from_numpy(lengths)
-            of_all = self.model(*given, plain=not self._compiled)  # (B, K)
-            return cast(NDArray[np.float64], of_all.double().numpy())  # (B, K)
+            read = self.model.features(*given, plain=not self._compiled)  # (B, R)
+            return self.model.linear(read).double().numpy(), read.numpy()
 
 
 @contextmanager

@@ -57,20 +57,24 @@ class Outputs(NamedTuple):
     Attributes:
         probabilities: float64 (B, K), of each word, given that the drawing shows one of them; rows sum to 1.
         unknown: float64 (B,), probability that it shows none of them; None where nothing was fitted.
+        features: float32 (B, R), what the output layer reads; None of a file that does not give them.
     """
 
     probabilities: NDArray[np.float64]
     unknown: NDArray[np.float64] | None
+    features: NDArray[np.float32] | None = None
 
 
-def outputs_of(logits: NDArray[np.float64], score: UnknownScore | None) -> Outputs:
-    """The outputs for logits float64 (B, K)."""
+def outputs_of(
+    logits: NDArray[np.float64], score: UnknownScore | None, features: NDArray[np.float32] | None = None
+) -> Outputs:
+    """The outputs for logits float64 (B, K) and what they are made of."""
     highest = logits.max(1, keepdims=True)  # (B, 1)
     values = np.exp(logits - highest)  # (B, K)
     total = values.sum(1, keepdims=True)  # (B, 1)
     probabilities = values / total  # (B, K)
     if score is None:
-        return Outputs(probabilities, None)
+        return Outputs(probabilities, None, features)
     log_sum_exp = highest + np.log(total)  # (B, 1)
     entropy = log_sum_exp - (probabilities * logits).sum(1, keepdims=True)  # (B, 1)
-    return Outputs(probabilities, score.probability(np.concatenate([log_sum_exp, entropy], 1)))
+    return Outputs(probabilities, score.probability(np.concatenate([log_sum_exp, entropy], 1)), features)

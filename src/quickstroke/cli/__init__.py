@@ -19,11 +19,13 @@ from quickstroke.utils import compiled
 COMMANDS = {
     "download": "official files from Google's public bucket",
     "prepare": "drawings in any official format -> one prepared dataset",
+    "audit": "which labels of a dataset are doubtful -> a page and a list to leave out",
     "train": "a model on a prepared dataset -> a run folder",
     "tune": "a search for better options of a training",
     "rerun": "a run once more, and whether it comes out the same",
     "evaluate": "a model's accuracy on a dataset or on files",
     "predict": "ranked words for each drawing of some files",
+    "teach": "a word at once, from a few drawings -> a small file beside the model",
     "report": "runs, models or documents -> a results document with plots",
     "publish": "the best weights of a run -> NAME.model and NAME.json",
     "models": "what is published here, and which is the default",

@@ -81,6 +81,10 @@ Words = Annotated[
     words("choose among these words alone, or those of a file with one a line, or `classes2020` (default: all)"),
 ]
 
+Taught = Annotated[
+    str | None, optional("a file of taught words (`quickstroke teach`), which count beside the model's own", "FILE")
+]
+
 CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff)
 
 

@@ -13,6 +13,7 @@ from quickstroke.cli.common import (
     Answer,
     Json,
     StrokeLayout,
+    Taught,
     Words,
     answer,
     checked_limit,
@@ -49,6 +50,7 @@ class Options:
         optional("classes of a model without a card, in the order of its output layer, one a line", "FILE"),
     ] = None
     words: Words = None
+    taught: Taught = None
     top: Annotated[int, arg(metavar="N", help="words for each drawing")] = 5
     limit: Annotated[int | None, optional("only the first N drawings of each file", "N")] = None
     layout: StrokeLayout = "auto"
@@ -72,7 +74,8 @@ def _predict(options: Options) -> Answer:
     from quickstroke.inference import recognizer
 
     files = drawing_files(options.files, options.layout)
-    model = recognizer.load(options.model, options.classes, words=options.words and parse_classes(options.words))
+    words = options.words and parse_classes(options.words)
+    model = recognizer.load(options.model, options.classes, words=words, taught=options.taught)
     model.compiles, n_left = False, _FEW_DRAWINGS  # beside the guesses, their last digits would depend on a clock
     if model.note:
         note(model.note)

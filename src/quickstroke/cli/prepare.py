@@ -64,6 +64,9 @@ class Options:
         str | None,
         optional("leave out what another prepared dataset does not train on: its splits reserved, val and test", "DIR"),
     ] = None
+    leave_out: Annotated[
+        str | None, optional("leave out the drawings of a list, as `quickstroke audit` writes it", "FILE")
+    ] = None
     train_only: Annotated[
         tuple[str, ...] | None,
         optional(
@@ -115,6 +118,7 @@ def _prepare(options: Options) -> Answer:
                 recognized_only=options.recognized_only,
                 drop_duplicates=options.drop_duplicates,
                 held_out=options.held_out,
+                leave_out=options.leave_out,
                 train_only=options.train_only or (),
                 resume=options.resume,
                 on_start=on_start,

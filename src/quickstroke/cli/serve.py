@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import MODEL, Json, Words, note, optional, parse, print_json
+from quickstroke.cli.common import MODEL, Json, Taught, Words, note, optional, parse, print_json
 from quickstroke.drawings.categories import parse_classes
 from quickstroke.errors import ConfigError
 
@@ -27,6 +27,7 @@ class Options:
         optional("classes of a model without a card, in the order of its output layer, one a line", "FILE"),
     ] = None
     words: Words = None
+    taught: Taught = None
     host: Annotated[str, arg(metavar="HOST", help="address to listen at; 0.0.0.0 for all of this machine's")] = (
         "127.0.0.1"
     )
@@ -63,7 +64,8 @@ def run(args: Sequence[str]) -> None:
         from quickstroke.inference import recognizer
         from quickstroke.serve.app import create_app
 
-        model = recognizer.load(options.model, options.classes, words=options.words and parse_classes(options.words))
+        words = options.words and parse_classes(options.words)
+        model = recognizer.load(options.model, options.classes, words=words, taught=options.taught)
         if model.note:
             note(model.note)
         address = sock.getsockname()[0]

@@ -152,8 +152,9 @@ def _check_origin(manifest: dict[str, Any], parts: _Parts) -> None:
     parts.of(options, "limit", "null or a number of 1 or more", _is_limit, "options.")
     for key in ("recognized_only", "drop_duplicates"):
         parts.of(options, key, "true or false", lambda value: isinstance(value, bool), "options.")
-    if "held_out" in options:
-        parts.of(options, "held_out", "a SHA-256", _is_sha256, "options.")
+    for key in ("held_out", "leave_out"):
+        if key in options:
+            parts.of(options, key, "a SHA-256", _is_sha256, "options.")
     sources = parts.of(manifest, "sources", "a list of sources", lambda value: isinstance(value, list))
     for i, source in enumerate(sources):
         at = f"sources[{i}]"

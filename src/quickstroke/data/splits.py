@@ -96,13 +96,15 @@ class PositionSplit:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Which drawings are taken, and how they are split; `held_out` is the hash of another dataset's manifest."""
+    """Which drawings are taken, and how they are split; `held_out` is the hash of another dataset's manifest,
+    `leave_out` that of a list of drawings."""
 
     split: FractionSplit | PositionSplit
     limit: int | None
     recognized_only: bool
     drop_duplicates: bool
     held_out: str | None
+    leave_out: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As a manifest has them."""
@@ -114,6 +116,7 @@ class Rules:
                 "recognized_only": self.recognized_only,
                 "drop_duplicates": self.drop_duplicates,
                 **({"held_out": self.held_out} if self.held_out is not None else {}),
+                **({"leave_out": self.leave_out} if self.leave_out is not None else {}),
             },
         }
 

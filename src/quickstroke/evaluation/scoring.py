@@ -39,7 +39,7 @@ def evaluate(
         DatasetError: no such dataset or split, or no drawing of a word that the model knows.
         WeightsError, CategoryError, ModelNameError: as `load`.
         FormatError: a drawing without strokes, or with strokes that are no (n, 2) arrays.
-        ConfigError: an exported model, which does not run in PyTorch.
+        ConfigError: an exported model, which does not run in PyTorch, or one with taught words.
         ArgumentTypeError: an argument of another type.
     """
     loaded = _loaded(model)
@@ -60,6 +60,8 @@ def _loaded(model: object) -> LoadedModel:
     if isinstance(model, Recognizer):
         if not isinstance(model._model, LoadedModel):
             raise ConfigError(f"{model.name}: is exported and does not run in PyTorch; expected a .model file or a run")
+        if model.taught:
+            raise ConfigError(f"{model.name}: has taught words, which are not evaluated; forget them, or load it anew")
         return model._model
     return loading.load_model(cards.find_model(None if model is None else expect_path(model, "model")))
 

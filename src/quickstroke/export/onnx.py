@@ -39,7 +39,8 @@ class Exported:
     Attributes:
         data: the file.
         model: the same, loaded.
-        max_difference: largest difference of any probability from PyTorch's, over the drawings of the check.
+        max_difference: largest difference of any output from PyTorch's, over the drawings of the check; where numbers
+            of an output are above 1, as a part of its largest.
     """
 
     data: bytes
@@ -132,6 +133,7 @@ def _write(loaded: LoadedModel, card: dict[str, Any], *, int8: bool) -> bytes:
             [
                 helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["B", config.n_classes]),
                 *([helper.make_tensor_value_info("unknown", TensorProto.FLOAT, ["B"])] if unknown else []),
+                helper.make_tensor_value_info("features", TensorProto.FLOAT, ["B", loaded.model.linear.in_features]),
             ],
             [
                 numpy_helper.from_array(_array(name, constant, weights), name)
@@ -195,7 +197,7 @@ def _checked(loaded: LoadedModel, data: bytes) -> Exported:
 
 
 def _largest_difference(loaded: LoadedModel, model: Model) -> float:
-    """The largest difference of any probability over random points of many lengths, in batches of several sizes."""
+    """The largest difference of any output over random points of many lengths, in batches of several sizes."""
     rng = np.random.default_rng(0)
     field, longest = loaded.model.config.receptive_field, loaded.max_padding
     largest = 0.0
@@ -209,7 +211,7 @@ def _largest_difference(loaded: LoadedModel, model: Model) -> float:
                 row[:length, -1] = rng.random(length) < 0.1
             for ours, theirs in zip(loaded.outputs(points, lengths), model.outputs(points, lengths), strict=True):
                 if ours is not None and theirs is not None:
-                    difference = np.abs(ours - theirs).max()
+                    difference = np.abs(ours - theirs).max() / max(np.abs(ours).max(), 1)
                     largest = max(largest, float(difference)) if np.isfinite(difference) else float("inf")
     return largest
 
@@ -218,6 +220,6 @@ def _top1(model: Model, drawings: LabelledDrawings) -> float:
     n_right = 0
     for rows in batches.by_length(drawings.indices, drawings.data.n_points, 256):
         batch = batches.batch_of(drawings.data, rows, drawings.label_map, model.max_padding, model.preprocessing)
-        probabilities, _ = model.outputs(batch.points, batch.lengths)
+        probabilities = model.outputs(batch.points, batch.lengths).probabilities
         n_right += int((probabilities.argmax(axis=1) == batch.labels).sum())
     return n_right / len(drawings)

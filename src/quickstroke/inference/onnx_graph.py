@@ -7,6 +7,7 @@ image (B, F, H, W) H is the height and W the width.
              lengths  int64 (B,), true rows of each drawing, 0 for a dot
     outputs  probabilities  float32 (B, K), of each word, given that the drawing shows one of them
              unknown        float32 (B,), probability that it shows none of them; only of a model whose card has it
+             features       float32 (B, R), what the output layer reads; from version 2 on
 
 Padding, both readings, both readouts and the image branch are inside. ONNX's LSTM reads each direction at its
 own end by itself (`sequence_lens`), so length-aware reading needs none of the reversing that PyTorch does.
@@ -23,8 +24,8 @@ from quickstroke.config.model import ModelConfig
 from quickstroke.data.points import n_channels
 from quickstroke.kernels import raster
 
-# Changes with the operators; a card says with which version its file was written.
-VERSION = 1
+# Changes with the operators; a card says with which version its file was written. All from 1 on are read.
+VERSION = 2
 
 # ONNX's numbers of the types that are used (github.com/onnx/onnx, onnx.proto, TensorProto.DataType).
 FLOAT32, INT8, INT32, INT64 = 1, 3, 6, 7
@@ -82,7 +83,7 @@ class Graph:
         return name
 
 
-def graph_of(config: ModelConfig, int8: bool, has_unknown: bool) -> Graph:
+def graph_of(config: ModelConfig, int8: bool, has_unknown: bool, version: int = VERSION) -> Graph:
     """The graph of a model; `int8` stores its matrices in 8 bits, `has_unknown` adds that output."""
     g = Graph()
     matrix = partial(_matrix, g, int8)
@@ -125,6 +126,8 @@ def graph_of(config: ModelConfig, int8: bool, has_unknown: bool) -> Graph:
             x = g.add("Gather", steps, g.integers("last", -1), axis=0)  # (D, B, H)
         x = g.add("Transpose", x, perm=(1, 0, 2))  # (B, D, H)
         x = g.add("Reshape", x, g.integers("width", (0, width)))  # (B, D * H)
+    if version > 1:
+        g.add("Identity", x, into=("features",))
     weight = matrix("linear.weight", config.n_classes, width, scale=(config.n_classes, 1))
     logits = g.add("Gemm", x, weight, g.floats("linear.bias", config.n_classes), transB=1)  # (B, K)
     g.add("Softmax", logits, axis=1, into=("probabilities",))  # (B, K)

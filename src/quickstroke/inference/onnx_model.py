@@ -108,12 +108,13 @@ class OnnxModel:
         """
         graph, card = _parse(data, path)
         config, classes = cards.check_card(card, path)
-        if card.get("graph") != onnx_graph.VERSION:
+        version = card.get("graph")
+        if type(version) is not int or not 1 <= version <= onnx_graph.VERSION:
             raise WeightsError(
-                f"{path}: graph version {card.get('graph')!r:.60}, this program reads version {onnx_graph.VERSION}; "
+                f"{path}: graph version {version!r:.60}, this program reads up to version {onnx_graph.VERSION}; "
                 "export the model again"
             )
-        _check_graph(graph, config, UnknownScore.of_card(card, path) is not None, path)
+        _check_graph(graph, config, UnknownScore.of_card(card, path) is not None, version, path)
         options = onnxruntime.SessionOptions()
         # A drawing is too small to be worth several threads, and sums never depend on how many there are.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -132,14 +133,21 @@ class OnnxModel:
     def outputs(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
         """What the model says of points (B, T, C), zero after each drawing's end, of `lengths` (B,) rows."""
         names = ["probabilities"] + ["unknown"] * (self.card.get("unknown") is not None)
+        names += ["features"] * (self.card["graph"] > 1)
         has_image = bool(self.card["config"].get("image"))
         at_a_time = raster.at_a_time(points.shape[1]) if has_image else max(len(points), 1)
-        parts = [(np.empty((0, len(self.classes))), np.empty(0))[: len(names)]]
+        none = {"probabilities": (0, len(self.classes)), "unknown": (0,), "features": (0, self._n_features)}
+        runs = [[np.empty(none[name], np.float32) for name in names]]
         for begin in range(0, len(points), at_a_time):
             own = slice(begin, begin + at_a_time)
-            parts.append(self._session.run(names, {"points": points[own], "lengths": lengths[own]}))
-        probabilities, *unknown = (np.concatenate(part).astype(np.float64) for part in zip(*parts, strict=True))
-        return Outputs(probabilities, unknown[0] if unknown else None)
+            runs.append(self._session.run(names, {"points": points[own], "lengths": lengths[own]}))
+        of = dict(zip(names, map(np.concatenate, zip(*runs, strict=True)), strict=True))
+        unknown = of["unknown"].astype(np.float64) if "unknown" in of else None
+        return Outputs(of["probabilities"].astype(np.float64), unknown, of.get("features"))
+
+    @property
+    def _n_features(self) -> int:
+        return int(self._session.get_outputs()[-1].shape[1]) if self.card["graph"] > 1 else 0
 
     def probabilities(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
         """The probabilities (B, K) of `outputs` alone."""
@@ -151,13 +159,15 @@ class OnnxModel:
         points, lengths = np.zeros((2, 3, n), dtype=np.float32), np.array([0, 3])
         points[1, :, :2], points[1, 2, -1] = [(0.5, -0.5), (0.5, 0.5), (-0.5, 0)], 1
         try:
-            result, unknown = self.outputs(points, lengths)
+            result, unknown, features = self.outputs(points, lengths)
         except Exception as error:
             raise _refused(self.path, error) from error
         if result.shape != (2, len(self.classes)) or not np.allclose(result.sum(axis=1), 1, atol=1e-3):
             raise WeightsError(
                 f"{self.path}: gives no probabilities of its {len(self.classes)} classes; {result.shape} came"
             )
+        if features is not None and not np.isfinite(features).all():
+            raise WeightsError(f"{self.path}: its output `features` has numbers that are not finite")
         if unknown is not None and (unknown.shape != (2,) or not ((unknown >= 0) & (unknown <= 1)).all()):
             raise WeightsError(f"{self.path}: its output `unknown` is no probability of each drawing")
 
@@ -188,10 +198,10 @@ def _parse(data: bytes, path: Path) -> tuple[Graph, dict[str, Any]]:
     return graph, cards.parse_card(texts[CARD_KEY], path)
 
 
-def _check_graph(graph: Graph, config: ModelConfig, has_unknown: bool, path: Path) -> None:
+def _check_graph(graph: Graph, config: ModelConfig, has_unknown: bool, version: int, path: Path) -> None:
     """Raises WeightsError unless a graph is the one of this configuration, with weights in float32 or 8 bits."""
     is_int8 = any(constant.dtype == onnx_graph.INT8 for constant in graph.constants.values())
-    expected = onnx_graph.graph_of(config, is_int8, has_unknown)
+    expected = onnx_graph.graph_of(config, is_int8, has_unknown, version)
     if graph == expected:
         return
     wrong = next((operator for operator in graph.operators if operator not in expected.operators), None)

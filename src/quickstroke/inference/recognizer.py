@@ -1,9 +1,7 @@
 """From strokes to ranked words."""
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from pathlib import Path
-from types import NoneType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -13,21 +11,25 @@ from quickstroke.artifacts import cards
 from quickstroke.artifacts.unknown import Outputs
 from quickstroke.config.model import Preprocessing
 from quickstroke.data.points import n_channels, to_points
-from quickstroke.drawings.categories import choose_words
+from quickstroke.drawings.categories import check_classes, choose_words
 from quickstroke.drawings.drawing import Drawing
-from quickstroke.drawings.layouts import Layout, check_choice
-from quickstroke.drawings.simplification import gather, simplify, simplify_gathered
+from quickstroke.drawings.layouts import Layout
+from quickstroke.drawings.simplification import gather, simplify
 from quickstroke.errors import (
     ArgumentTypeError,
+    CategoryError,
     ConfigError,
-    FormatError,
     MissingExtra,
+    WeightsError,
     expect,
     expect_items,
     expect_path,
     shown,
 )
+from quickstroke.inference import prototypes
+from quickstroke.inference.given import all_in_simplified_form, checked, in_simplified_form
 from quickstroke.utils.compiled import beside, compiling
+from quickstroke.utils.files import sha256_of
 
 # Many drawings are read so many at a time, so that memory stays bounded.
 _BATCH_SIZE = 256
@@ -72,6 +74,7 @@ class Model(Protocol):
 
     Attributes:
         name, classes, card, note: as those of `Recognizer`.
+        path: the file of weights.
         max_padding: rows to which a drawing is cut.
         preprocessing: of the points that it reads.
     """
@@ -84,6 +87,8 @@ class Model(Protocol):
     def card(self) -> dict[str, Any] | None: ...
     @property
     def note(self) -> str: ...
+    @property
+    def path(self) -> Path: ...
     @property
     def max_padding(self) -> int: ...
     @property
@@ -104,7 +109,7 @@ class Recognizer:
     Attributes:
         name: the model's name.
         classes: the words that it chooses among: every word that the model knows, in the order of its output layer, or
-            the `words` given, in their order.
+            the `words` given, in their order; then the words that it was taught since.
         card: the model's card, or None for a model without one.
         note: what had to be assumed on loading, empty if nothing.
         compiles: whether more than a few drawings begin to compile what is quicker, beside the guesses. These are the
@@ -113,22 +118,34 @@ class Recognizer:
 
     compiles = True
 
-    def __init__(self, model: Model, words: Sequence[str] | Path | str | None = None) -> None:
-        """Takes a loaded model, and `words` to choose among as `predict` does.
+    def __init__(
+        self, model: Model, words: Sequence[str] | Path | str | None = None, taught: Path | str | None = None
+    ) -> None:
+        """Takes a loaded model, a file of taught words as `load` does, and `words` to choose among as `predict` does.
 
         Raises:
-            CategoryError: as `predict`.
+            CategoryError, WeightsError: as `load` and `predict`.
         """
         if not callable(getattr(model, "outputs", None)):
             raise ArgumentTypeError(f"model should be a loaded model, got {shown(model)}; `load` opens a file")
         self._model = model
         self.name, self.card, self.note = model.name, model.card, model.note
-        self.classes = model.classes
-        self._chosen: NDArray[np.int64] | None = None  # the model's outputs that `classes` are, None for all
+        self._taught: dict[str, prototypes.Drawings] = {}
+        self._prototypes: dict[str, NDArray[np.float64]] = {}
+        self._words: list[str] | None = None  # to choose among, None for all
+        self._choose()
+        if taught is not None:
+            self.load(taught)
         if words is not None:
-            self.classes = choose_words(words, model.classes)
-            self._chosen = _positions(self.classes, model.classes)
+            self._words = list(choose_words(words, self.classes))
+            self._choose()
         self._n_before = 0  # drawings that came before compiling began
+
+    def _choose(self) -> None:
+        """Takes note of the words to choose among, and of the outputs that they are."""
+        known = (*self._model.classes, *self._taught)
+        self.classes = known if self._words is None else tuple(self._words)
+        self._chosen: NDArray[np.int64] | None = None if self._words is None else _positions(self.classes, known)
 
     def __repr__(self) -> str:
         return f"<Recognizer {self.name}: {len(self.classes)} words>"
@@ -165,7 +182,7 @@ class Recognizer:
             CategoryError: a word that is not known, each with the most similar that is; one twice; or none.
             ArgumentTypeError: `simplified` is neither a truth value nor None.
         """
-        return self._predict([_in_simplified_form(strokes, simplified, layout)], top, words)[0]
+        return self._predict([in_simplified_form(strokes, simplified, layout)], top, words)[0]
 
     def predict_many(
         self,
@@ -183,15 +200,7 @@ class Recognizer:
             CategoryError: as `predict`.
             ArgumentTypeError: `drawings` is no list, or as `predict`.
         """
-        prepared = []
-        for number, strokes in enumerate(expect_items(drawings, "drawings", "a list of drawings"), start=1):
-            try:
-                prepared.append(_in_simplified_form(strokes, simplified, layout))
-            except FormatError as error:
-                raise FormatError(f"drawing {number}: {error.reason}") from error
-            except ConfigError as error:
-                raise ConfigError(f"drawing {number}: {error}") from error
-        return self._predict(prepared, top, words)
+        return self._predict(all_in_simplified_form(drawings, simplified, layout), top, words)
 
     def _predict(
         self,
@@ -205,7 +214,7 @@ class Recognizer:
         outputs = self._outputs_of([strokes for strokes, _ in drawings])
         if words is not None:
             outputs = _among(outputs, _positions(classes, self.classes))
-        rows, unknown = outputs
+        rows, unknown = outputs.probabilities, outputs.unknown
         told = [None] * len(rows) if unknown is None else unknown.tolist()
         return [
             Guesses((Guess(classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]), layout, own)
@@ -251,8 +260,133 @@ class Recognizer:
             ArgumentTypeError: `drawings` is no list.
         """
         return self._outputs_of(
-            [_checked(*gather(strokes)[:2]) for strokes in expect_items(drawings, "drawings", "a list of drawings")]
+            [checked(*gather(strokes)[:2]) for strokes in expect_items(drawings, "drawings", "a list of drawings")]
         ).probabilities
+
+    def embed(
+        self,
+        drawings: Iterable[Sequence[ArrayLike] | Drawing],
+        *,
+        simplified: bool | None = None,
+        layout: str = "auto",
+    ) -> NDArray[np.float32]:
+        """Embeddings float32 (B, D) of B drawings, L2-normalised: drawings of one word have a high cosine.
+
+        They are the direction of what the model's output layer reads, and beside it that of all its probabilities to
+        the power 1/4. Those of two models, or of one as float32 and in 8 bits, are not to be compared.
+
+        Args:
+            drawings, simplified, layout: as `predict_many`.
+
+        Raises:
+            FormatError, ConfigError, ArgumentTypeError: as `predict_many`.
+            WeightsError: an `.onnx` file of an older version, which does not give what the output layer reads.
+        """
+        return self._embeddings([own for own, _ in all_in_simplified_form(drawings, simplified, layout)])
+
+    def teach(
+        self,
+        word: str,
+        drawings: Iterable[Sequence[ArrayLike] | Drawing],
+        *,
+        simplified: bool | None = None,
+        layout: str = "auto",
+    ) -> None:
+        """Adds a word at once, by three drawings or more; from here on it is among `classes`.
+
+        Nothing is trained: a drawing is of the word if its embedding is near the mean of these drawings' embeddings.
+
+        Args:
+            word: what they show; no word that is known.
+            drawings, simplified, layout: as `predict_many`.
+
+        Raises:
+            CategoryError: the word is there already, or can be none.
+            ConfigError: fewer than three drawings; or as `embed`.
+            FormatError, ArgumentTypeError, WeightsError: as `embed`.
+        """
+        (word,) = check_classes([word], "word")
+        if word in self._model.classes or word in self._taught:
+            hint = "; forget it first" if word in self._taught else ""
+            raise CategoryError(f"word: {word!r:.60} is among the words that {self.name} knows already{hint}")
+        prepared = [own for own, _ in all_in_simplified_form(drawings, simplified, layout)]
+        if len(prepared) < prototypes.LEAST_DRAWINGS:
+            n = len(prepared)
+            raise ConfigError(f"drawings: {n} of {word!r:.60}; a word is taught by {prototypes.LEAST_DRAWINGS} or more")
+        self._add({word: prepared})
+
+    def forget(self, word: str) -> None:
+        """Takes away a word that was taught.
+
+        Raises:
+            CategoryError: it was not, or no word to choose among would be left.
+        """
+        (word,) = check_classes([word], "word")
+        if word not in self._taught:
+            told = ", ".join(map(repr, self._taught)) or "none"
+            raise CategoryError(f"word: {word!r:.60} was not taught; taught words: {told:.200}")
+        if self._words == [word]:
+            raise CategoryError(f"word: {word!r:.60} is the last of the words to choose among")
+        del self._taught[word], self._prototypes[word]
+        if self._words is not None and word in self._words:
+            self._words.remove(word)
+        self._choose()
+
+    @property
+    def taught(self) -> dict[str, int]:
+        """The words that were taught, and by how many drawings each."""
+        return {word: len(drawings) for word, drawings in self._taught.items()}
+
+    def save(self, path: Path | str) -> None:
+        """Writes the taught words into a small file, whole or not at all, which says which model they belong to.
+
+        Raises:
+            OSError: it cannot be written.
+            ArgumentTypeError: `path` is no path.
+        """
+        prototypes.write(expect_path(path, "path"), self.name, self._sha256(), self._taught)
+
+    def load(self, path: Path | str) -> None:
+        """Adds the taught words of a file of `save`.
+
+        Raises:
+            WeightsError: it is missing, cut off, damaged, of a newer version, or of another model.
+            CategoryError: one of its words is there already.
+            ArgumentTypeError: `path` is no path.
+        """
+        path = expect_path(path, "path")
+        words = prototypes.read(path, self.name, self._sha256())
+        for word in words:
+            if word in self._model.classes or word in self._taught:
+                raise CategoryError(f"{path}: {word!r:.60} is among the words that {self.name} knows already")
+        self._add(words)
+
+    def _add(self, words: dict[str, prototypes.Drawings]) -> None:
+        # All of them before the first counts: an error leaves everything as it was.
+        made = {word: prototypes.prototype(self._embeddings(own)) for word, own in words.items()}
+        self._taught.update(words)
+        self._prototypes.update(made)
+        if self._words is not None:
+            self._words += words
+        self._choose()
+
+    def _sha256(self) -> str:
+        """That of the model's weights, the same for each form that it is exported to."""
+        return str(self.card["sha256"]) if self.card else sha256_of(self._model.path)
+
+    def _embeddings(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.float32]:
+        parts = [
+            self._embedded(self._read(drawings[i : i + _BATCH_SIZE])) for i in range(0, len(drawings), _BATCH_SIZE)
+        ]
+        return np.concatenate(parts or [self._embedded(self._read([]))])
+
+    def _embedded(self, outputs: Outputs) -> NDArray[np.float32]:
+        if outputs.features is None:
+            raise WeightsError(
+                f"{self._model.path}: does not give what its output layer reads, which embeddings and taught words "
+                "need; export the model again"
+            )
+        return prototypes.embedding(outputs)
 
     def _outputs_of(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> Outputs:
         parts = [self._outputs(drawings[i : i + _BATCH_SIZE]) for i in range(0, len(drawings), _BATCH_SIZE)]
@@ -271,6 +405,16 @@ class Recognizer:
             to_points(simplify([[(0, 0), (9, 5), (3, 3)]]), self._model.max_padding, self._model.preprocessing)
 
     def _outputs(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> Outputs:
+        """What is said of `classes`."""
+        of_all = self._read(drawings)
+        if self._taught:
+            counts = np.array(list(self.taught.values()))
+            odds = prototypes.log_odds(self._embedded(of_all), np.array(list(self._prototypes.values())), counts)
+            of_all = prototypes.extended(of_all, odds)
+        return of_all if self._chosen is None else _among(of_all, self._chosen)
+
+    def _read(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> Outputs:
+        """What the model says."""
         if self.compiles:
             self._n_before += len(drawings)
             if self._n_before > _FEW_DRAWINGS:
@@ -282,8 +426,7 @@ class Recognizer:
         points = np.zeros((len(rows), int(lengths.max(initial=0)), n_channels(preprocessing)), dtype=np.float32)
         for row, padded in zip(rows, points, strict=True):
             padded[: len(row)] = row
-        of_all = self._model.outputs(points, lengths)
-        return of_all if self._chosen is None else _among(of_all, self._chosen)
+        return self._model.outputs(points, lengths)
 
 
 def _positions(words: Sequence[str], known: Sequence[str]) -> NDArray[np.int64]:
@@ -305,46 +448,12 @@ def _among(outputs: Outputs, positions: NDArray[np.int64]) -> Outputs:
     return Outputs(probabilities, unknown)
 
 
-def _in_simplified_form(
-    strokes: Sequence[ArrayLike] | Drawing, simplified: bool | None, layout: str
-) -> tuple[list[NDArray[np.uint8]], Layout | None]:
-    """The strokes, uint8 (n, 2), in Google's form, and the layout that they were read in."""
-    expect(simplified, (bool, np.bool_, NoneType), "simplified", "True, False or None")
-    read: Layout | None
-    if isinstance(strokes, Drawing):
-        check_choice(layout)
-        is_simplified = strokes.is_simplified
-        if simplified not in (None, is_simplified):
-            said = "simplified" if is_simplified else "raw"
-            raise ConfigError(f"simplified = {simplified} was given with a Drawing that is {said}; leave it out")
-        simplified, read = is_simplified, strokes.source_layout
-        points, offsets, _ = gather(strokes.strokes, "points")
-    else:
-        points, offsets, read = gather(strokes, layout)
-    return (_checked if simplified else simplify_gathered)(points, offsets), read
-
-
-def _checked(points: NDArray[np.float64], offsets: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
-    # All at once, since each call takes as long as a stroke's numbers.
-    with np.errstate(invalid="ignore"):
-        simplified = points.astype(np.uint8)
-    is_wrong = (simplified != points).any(axis=1)
-    if is_wrong.any():
-        at = int(np.argmax(is_wrong))
-        stroke = int(np.searchsorted(offsets, at, side="right")) - 1
-        x, y = points[at].tolist()
-        raise FormatError(
-            f"strokes[{stroke}][{at - int(offsets[stroke])}] is at ({x:g}, {y:g}); expected integers from 0 to 255 of "
-            "a drawing that is said to be simplified"
-        )
-    return [simplified[begin:end] for begin, end in pairwise(offsets.tolist())]
-
-
 def load(
     path: Path | str | None = None,
     classes: Sequence[str] | Path | str | None = None,
     *,
     words: Sequence[str] | Path | str | None = None,
+    taught: Path | str | None = None,
 ) -> Recognizer:
     """A recognizer from a `.model` file (with its card, or bare as the 2020 project's are), a run folder, or an
     exported file, `.onnx` or `.safetensors`.
@@ -352,18 +461,20 @@ def load(
     Args:
         path: the file or folder, or the name of a published model; by default the default model.
         classes: for a bare file, the words in the order of its output layer or the file that lists them.
-        words: of those that the model knows the ones to choose among, as `Recognizer.predict` takes them; by default
-            all.
+        words: of those that the model knows the ones to choose among, as `Recognizer.predict` takes them, those of
+            `taught` too; by default all.
+        taught: a file of taught words, as `Recognizer.load` adds them.
 
     Raises:
-        WeightsError, CategoryError, ModelNameError: as `loading.load_model`; or as `Recognizer.predict`.
+        WeightsError, CategoryError, ModelNameError: as `loading.load_model`; or as `Recognizer.predict` or
+            `Recognizer.load`.
         ArgumentTypeError: `path` is no path.
         MissingExtra: what runs such a file is not installed: onnxruntime for `.onnx`, else PyTorch.
     """
     passed_over = cards.find_published()[1] if path is None else []
     path = cards.find_model(None if path is None else expect_path(path, "path"))
     try:
-        recognizer = Recognizer(_load(path, classes), words)
+        recognizer = Recognizer(_load(path, classes), words, taught)
         told = (f"passed over in the search for the default model: {error}" for error in passed_over)
         recognizer.note = "; ".join(filter(None, (recognizer.note, *told)))
         return recognizer

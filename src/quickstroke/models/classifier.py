@@ -1,7 +1,7 @@
 """StrokeClassifier: batch norm, convolutions, LSTM and a linear readout over the points of a drawing.
 
 Dimensions: B batch, T steps, C channels (3 or 5 at the input), F filters, H hidden units, D directions (1 or 2),
-K classes, L layers.
+K classes, L layers, R columns that the output layer reads.
 
 The keys of its state dict are the 2020 project's: `bn.*`, `conv1.*`, `conv2.*`, `lstm.weight_ih_l{k}[_reverse]`
 and so on, `linear.*`. Parameters are its own too, but for those of readout `pool`
@@ -103,15 +103,20 @@ class StrokeClassifier(nn.Module):
             self.bn(points)
             nothing = torch.stack([parameter.sum() for parameter in self.parameters()]).sum() * 0
             return points.new_zeros(0, self.config.n_classes) + nothing
+        read = self.dropout(self.features(points, lengths, plain))  # (B, R)
+        if auxiliary and self.image is not None:
+            return self._auxiliary_logits(read)  # (B, 3, K)
+        return cast(Tensor, self.linear(read))  # (B, K)
+
+    def features(self, points: Tensor, lengths: Tensor, plain: bool = False) -> Tensor:
+        """What the output layer reads, float32 (B, R), of drawings as `forward` takes them."""
         if self.config.reading == "padded":
             x = F.pad(points, (0, 0, 0, self.config.max_padding - points.shape[1]))  # (B, max_padding, 3)
             is_packed = self._kind == torch.bfloat16 and not self.config.bidirectional and not plain
             if is_packed and not torch.is_grad_enabled():
                 ends = torch.full((len(x),), x.shape[1] - self.config.receptive_field + 1)
-                last = self._last_packed(x, ends, *self.bn.scale_and_shift(x))  # (B, H)
-                return cast(Tensor, self.linear(self.dropout(last)))  # (B, K)
-            x = self._outputs(self._convolve(self.bn(x)))  # (B, T', D * H)
-            return cast(Tensor, self.linear(self.dropout(x[:, -1])))  # (B, K)
+                return self._last_packed(x, ends, *self.bn.scale_and_shift(x))  # (B, H)
+            return self._outputs(self._convolve(self.bn(x)))[:, -1]  # (B, D * H)
 
         # A drawing shorter than the convolutions is extended with zeros to what one output step sees.
         points = F.pad(points, (0, 0, 0, max(self.config.receptive_field - points.shape[1], 0)))  # (B, T, C)
@@ -121,20 +126,18 @@ class StrokeClassifier(nn.Module):
             x = self.bn(points, mask)  # (B, T, C)
             pooled = self._pool_packed(x, lengths) if is_packed else self._pool(*self._pooled_steps(x, mask, lengths))
             if self.image is None:
-                return cast(Tensor, self.linear(self.dropout(pooled)))  # (B, K)
+                return pooled  # (B, 3 * D * H)
             seen = self.image(points, lengths, self._kind if is_packed else x.dtype, plain)
-            read = self.dropout(torch.cat([pooled, seen], 1))
-            return self._auxiliary_logits(read, pooled.shape[1]) if auxiliary else cast(Tensor, self.linear(read))
+            return torch.cat([pooled, seen], 1)  # (B, R)
         ends = (lengths - self.config.receptive_field + 1).clamp(min=1)  # (B,) output steps of each drawing
         if is_packed:
-            last = self._last_packed(points, ends, *self.bn.scale_and_shift(points, mask))  # (B, D * H)
-            return cast(Tensor, self.linear(self.dropout(last)))  # (B, K)
+            return self._last_packed(points, ends, *self.bn.scale_and_shift(points, mask))  # (B, D * H)
         x = self._outputs(self._convolve(self.bn(points, mask)), ends)  # (B, T', D * H)
         last = x[torch.arange(len(x), device=x.device), ends - 1]  # (B, D * H)
         if self.config.bidirectional:  # the backward half has read all at the first step
             n = self.config.hidden_size
             last = torch.cat([last[:, :n], x[:, 0, n:]], dim=1)  # (B, 2H)
-        return cast(Tensor, self.linear(self.dropout(last)))  # (B, K)
+        return last
 
     @contextmanager
     def evaluating(self, precision: torch.dtype = torch.float32, batch_statistics: bool = False) -> Iterator[None]:
@@ -186,9 +189,10 @@ class StrokeClassifier(nn.Module):
             self.linear.weight.mul_(factor)
             self.linear.bias.mul_(factor).add_(shift)
 
-    def _auxiliary_logits(self, read: Tensor, n_pooled: int) -> Tensor:
-        """Logits (B, 3, K) of what was read (B, R): of all, of the first `n_pooled` columns alone, of the others."""
-        weight, sizes = self.linear.weight, [n_pooled, read.shape[1] - n_pooled]
+    def _auxiliary_logits(self, read: Tensor) -> Tensor:
+        """Logits (B, 3, K) of what was read (B, R): of all, of the points' columns alone, of the image's."""
+        n_seen = raster.n_features(cast(int, self.config.image))
+        weight, sizes = self.linear.weight, [read.shape[1] - n_seen, n_seen]
         pairs = zip(torch.split(read, sizes, 1), torch.split(weight, sizes, 1), strict=True)
         points, image = (F.linear(2 * own, part, self.linear.bias) for own, part in pairs)  # (B, K) each
         return torch.stack([(points + image) / 2, points, image], 1)

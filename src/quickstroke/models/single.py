@@ -4,7 +4,8 @@ PyTorch prepares so much for each of a model's many small operations that most o
 laid out once in the order that one drawing reads them in. All is float32, on one thread: a guess waits for no other,
 which is why the products are never MKL's.
 
-Dimensions: T steps, C channels, F inputs of a layer, H hidden units, D directions, K classes.
+Dimensions: T steps, C channels, F inputs of a layer, H hidden units, D directions, K classes, R inputs of the output
+layer.
 """
 
 from typing import Any, cast
@@ -181,8 +182,17 @@ class SingleReader:
         """Whether no weight was changed in place since; a weight that was replaced by another one is not seen."""
         return [tensor._version for tensor in self._copied] == self._versions
 
+    def read(self, points: Array) -> tuple[Array, Array]:
+        """What the output layer reads of the points float32 (T, C) of a drawing, without padding, and the logits of it:
+        float32 (R,) and (K,)."""
+        features = self._features(points)
+        return features, _output(features, *self._linear)
+
     def logits(self, points: Array) -> Array:
-        """Logits float32 (K,) for the points float32 (T, C) of a drawing, without padding."""
+        """Logits float32 (K,) as of `read`."""
+        return self.read(points)[1]
+
+    def _features(self, points: Array) -> Array:
         config = self._config
         n_steps = config.max_padding if config.reading == "padded" else max(len(points), config.receptive_field, 1)
         x = np.zeros((n_steps, points.shape[1]), np.float32)
@@ -196,12 +206,10 @@ class SingleReader:
         for layer in self._layers:
             x = _layer(x, *layer)  # (T, D * H)
         if self._attention is not None:
-            read = _pool(x, self._attention)
-            if self._image is not None:
-                read = np.concatenate([read, self._image.features(points)])
-        elif config.reading == "padded" or not config.bidirectional:
-            read = x[-1]
-        else:  # the backward half has read all at the first step
-            read = np.concatenate([x[-1, : config.hidden_size], x[0, config.hidden_size :]])
-        result: Array = _output(read, *self._linear)
-        return result
+            pooled: Array = _pool(x, self._attention)
+            return pooled if self._image is None else np.concatenate([pooled, self._image.features(points)])
+        if config.reading == "padded" or not config.bidirectional:
+            last: Array = x[-1]
+            return last
+        # The backward half has read all at the first step.
+        return np.concatenate([x[-1, : config.hidden_size], x[0, config.hidden_size :]])

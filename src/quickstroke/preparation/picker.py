@@ -34,10 +34,18 @@ class Picker:
         left_out: how many drawings were left out, by reason.
     """
 
-    def __init__(self, rules: Rules, held_out: "PreparedDataset | None", folder: Path, train_only: bool) -> None:
-        """Takes drawings by `rules`; `train_only` says whether some are for the training split alone."""
+    def __init__(
+        self,
+        rules: Rules,
+        held_out: "PreparedDataset | None",
+        leave_out: Mapping[str, NDArray[np.uint64]],
+        folder: Path,
+        train_only: bool,
+    ) -> None:
+        """Takes drawings by `rules`, none of those whose ascending key_ids `leave_out` has under their word;
+        `train_only` says whether some are for the training split alone."""
         self.left_out: Counter[str] = Counter()
-        self._rules, self._held_out, self._folder = rules, held_out, folder
+        self._rules, self._held_out, self._leave_out, self._folder = rules, held_out, leave_out, folder
         # A hash sends a drawing of two classes to one split; its position in them does not, nor does its source.
         self._one_class = isinstance(rules.split, PositionSplit) or train_only
         self._placed = KeySet(folder / "placed")
@@ -53,6 +61,7 @@ class Picker:
         """Begins a class."""
         self._keys, self._hashes = KeySet(self._folder / "key_ids"), KeySet(self._folder / "strokes")
         self._away = self._held_out.key_ids_not_trained_on(word) if self._held_out else np.empty(0, np.uint64)
+        self._listed = self._leave_out.get(word, np.empty(0, np.uint64))
         self._n = 0  # of the class, before its split
         self._counts = np.zeros(len(SPLITS), dtype=np.int64)
         self._of_class: list[NDArray[np.uint64]] = []
@@ -72,6 +81,7 @@ class Picker:
         keep = self._drop(keep, self._keys.add_new(keys[keep]), "repeated key_id")
         if rules.drop_duplicates:
             keep = self._drop(keep, self._hashes.add_new(hashes[keep]), "duplicate strokes")
+        keep = self._drop(keep, ~is_among(keys[keep], self._listed), "listed to be left out")
         keep = self._drop(keep, ~is_among(keys[keep], self._away), "held out by another dataset")
         if self._one_class:
             keep = self._drop(keep, ~self._placed.among(keys[keep]), "key_id of another class")

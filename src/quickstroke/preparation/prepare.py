@@ -9,6 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from quickstroke import formats
 from quickstroke.config.schema import fits
 from quickstroke.data.dataset import PreparedDataset
@@ -27,6 +30,7 @@ from quickstroke.errors import (
     shown,
 )
 from quickstroke.preparation.journal import Preparation, folder_of
+from quickstroke.preparation.leave_out import LeaveOut, read_leave_out
 from quickstroke.preparation.picker import Picker
 from quickstroke.preparation.pipeline import InTurn
 from quickstroke.preparation.sources import (
@@ -72,6 +76,7 @@ class _Request(NamedTuple):
     layout: str
     rules: Rules
     held_out: PreparedDataset | None
+    leave_out: Mapping[str, NDArray[np.uint64]]
 
     def plan(self) -> dict[str, Any]:
         """What a preparation has to agree in to be resumed."""
@@ -103,6 +108,7 @@ def prepare(
     recognized_only: bool = False,
     drop_duplicates: bool = False,
     held_out: Path | str | None = None,
+    leave_out: Path | str | None = None,
     train_only: Sequence[Path | str] | Path | str = (),
     resume: bool = False,
     on_start: Callable[[int, int], None] = lambda n_sources, n_classes: None,
@@ -129,6 +135,7 @@ def prepare(
         drop_duplicates: leave out drawings whose strokes the class has already.
         held_out: another prepared dataset, whose drawings of the splits `reserved`, `val` and `test` are left out (by
             word and key_id), so that what is trained here can be scored there.
+        leave_out: a list of drawings to leave out, as `quickstroke audit` writes it: a line each of key_id, tab, word.
         train_only: further sources, read after the others, whose drawings all go to the split `train`: such as may
             teach but not judge. A file that `sources` has, too, is one of these. The manifest says which they are.
         resume: go on with a preparation of `into` that was stopped; without one, start anew. The result is the same.
@@ -137,7 +144,7 @@ def prepare(
         on_class: called with (word, classes done, classes in all) after each class.
 
     Raises:
-        FormatError: a source that is missing or breaks its format.
+        FormatError: a source, or the list `leave_out`, that is missing or breaks its format.
         CategoryError: a class twice, or one that no source has.
         DatasetError: the folder exists, or classes with too few drawings: each, with what it has and what was asked;
             or what was begun cannot be resumed so.
@@ -151,10 +158,11 @@ def prepare(
     is_made = _is_made(into, resume)
     other = None if held_out is None else PreparedDataset(expect_path(held_out, "held_out"))
     other_sha256 = None if other is None else other.manifest_sha256
-    rules = Rules(split or FractionSplit(), limit, recognized_only, drop_duplicates, other_sha256)
+    listed = LeaveOut({}, None) if leave_out is None else read_leave_out(expect_path(leave_out, "leave_out"))
+    rules = Rules(split or FractionSplit(), limit, recognized_only, drop_duplicates, other_sha256, listed.sha256)
     found, n_split = _find_sources(sources, train_only, rules)
     wanted = None if classes is None else check_classes(classes, "classes")
-    request = _Request(into, found.files, n_split, wanted, layout, rules, other)
+    request = _Request(into, found.files, n_split, wanted, layout, rules, other, listed.by_word)
     manifest = _manifest_of_same(request) if is_made else _make(request, resume, progress)
     return Prepared(
         path=into,
@@ -295,7 +303,7 @@ def _write_classes(
         DatasetError: classes with too few drawings.
     """
     train_only = request.n_split < len(request.files)
-    picker = Picker(request.rules, request.held_out, preparation.folder / "keys", train_only)
+    picker = Picker(request.rules, request.held_out, request.leave_out, preparation.folder / "keys", train_only)
     begin = len(preparation.classes)
     if begin:
         picker.go_on(preparation.classes[-1]["left_out"], writer.key_ids())

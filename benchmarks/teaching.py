@@ -1,0 +1,164 @@
+"""How well is a word known that was taught by a few drawings, and what do the old words lose?
+
+    python benchmarks/teaching.py DATA MODEL
+
+MODEL, a published model, was trained on a part of the words of DATA, a prepared dataset; the others are taught:
+
+    python benchmarks/unknown.py DATA --split 0 > words300.txt
+    quickstroke train NAME --data DATA --train-classes words300.txt --into RUN
+    quickstroke publish RUN --into FOLDER
+
+Words are taught by drawings of the split `train` and measured on the split `test` (--split val is what the constants of
+`inference/prototypes.py` were chosen on). All figures are means over words, each word alike, and over EPISODES draws of
+words and drawings, with 95% intervals over these draws.
+
+- *20 new*: the choice among twenty new words alone, by the nearest prototype.
+- *all*: of all held-out words taught at once, drawings of these recognised among them and the old words.
+- *new*, *lost, new*: the same where twenty are taught, and how many points the old words lose by them.
+
+The other way to new words is to train on: --fine-tune FOLDER goes on with MODEL (`train --pretrained`) for EPOCHS, on
+OLD_EACH drawings of each old word and the same few of the held-out words, and measures that.
+
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from quickstroke.config.model import ModelConfig
+from quickstroke.config.training import TrainConfig
+from quickstroke.data import batches
+from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.splits import FractionSplit
+from quickstroke.drawings.drawing import Drawing
+from quickstroke.formats import binary
+from quickstroke.inference import prototypes
+from quickstroke.inference.recognizer import Model, Recognizer, load
+from quickstroke.preparation.prepare import prepare
+from quickstroke.training.loop import train
+
+SHOTS, N_NEW, EPISODES, SEED = (1, 5, 20), 20, 20, 0
+FINE_TUNE_SHOTS, OLD_EACH, EPOCHS = (5, 20), 20, 3
+
+
+def outputs_of(
+    model: Model, data: PreparedDataset, rows: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Embeddings (N, D) and probabilities (N, K) of drawings `rows` (N,)."""
+    embeddings, probabilities = [], []
+    order = np.argsort(data.n_points[rows], kind="stable")
+    label_map = np.arange(len(data.classes))
+    for begin in range(0, len(rows), 256):
+        own = rows[order[begin : begin + 256]]
+        batch = batches.batch_of(data, own, label_map, model.max_padding, model.preprocessing)
+        outputs = model.outputs(batch.points, batch.lengths)
+        embeddings.append(prototypes.embedding(outputs))
+        probabilities.append(outputs.probabilities)
+    back = np.argsort(order)
+    return np.concatenate(embeddings)[back], np.concatenate(probabilities)[back]
+
+
+def balanced(hits: NDArray[np.bool_], labels: NDArray[np.int64]) -> float:
+    """The mean over words of the part of their drawings that are hit."""
+    n = np.bincount(labels)
+    return float((np.bincount(labels, hits)[n > 0] / n[n > 0]).mean())
+
+
+def measure(recognizer: Recognizer, data: PreparedDataset, split: str) -> dict[str, dict[str, tuple[float, float]]]:
+    """For each number of drawings, each figure and the half width of its interval."""
+    model, rng = recognizer._model, np.random.default_rng(SEED)
+    position = data.label_map(model.classes)
+    new = np.flatnonzero(position < 0)
+    train, tested = data.indices("train"), data.indices(split)
+    pool = {c: rng.permutation(train[data.labels[train] == c])[: 2 * max(SHOTS)] for c in new.tolist()}
+    taught, _ = outputs_of(model, data, np.concatenate(list(pool.values())))
+    by_word = dict(zip(pool, np.split(taught, np.cumsum([len(own) for own in pool.values()])[:-1]), strict=True))
+    embeddings, probabilities = outputs_of(model, data, tested)
+    labels = np.asarray(data.labels[tested]).astype(np.int64)
+    is_old, log_p, first = position[labels] >= 0, np.log(probabilities.max(1)), probabilities.argmax(1)
+    before = balanced(first[is_old] == position[labels[is_old]], labels[is_old])
+    figures: dict[str, dict[str, tuple[float, float]]] = {"0": {"old words": (before, 0.0)}}
+    for n in SHOTS:
+        found: list[dict[str, float]] = []
+        for _ in range(EPISODES):
+            made = {c: prototypes.prototype(own[rng.choice(len(own), n, replace=False)]) for c, own in by_word.items()}
+            own: dict[str, float] = {}
+            for name, words in (("all", new), ("new", rng.choice(new, N_NEW, replace=False))):
+                odds = prototypes.log_odds(
+                    embeddings, np.stack([made[c] for c in words.tolist()]), np.full(len(words), n)
+                )
+                nearest = words[odds.argmax(1)]
+                is_taken, is_new = odds.max(1) > log_p, np.isin(labels, words)
+                known = np.where(is_taken, nearest == labels, first == position[labels])
+                own[name] = balanced(known[is_new], labels[is_new])
+                own[f"lost, {name}"] = before - balanced(known[is_old], labels[is_old])
+                if name == "new":
+                    own["20 new"] = balanced(nearest[is_new] == labels[is_new], labels[is_new])
+                else:
+                    own["45 new"] = balanced(nearest[is_new] == labels[is_new], labels[is_new])
+                    own["all 345"] = balanced(known, labels)
+            found.append(own)
+        values = {key: np.array([each[key] for each in found]) for key in found[0]}
+        figures[str(n)] = {k: (float(v.mean()), float(1.96 * v.std(ddof=1) / EPISODES**0.5)) for k, v in values.items()}
+    return figures
+
+
+def fine_tune(recognizer: Recognizer, data: PreparedDataset, split: str, folder: Path) -> dict[str, dict[str, float]]:
+    """For each number of drawings, the figures of a model that was trained on with them."""
+    rng, train_rows = np.random.default_rng(SEED), data.indices("train")
+    new = data.label_map(recognizer._model.classes) < 0
+    tested = data.indices(split)
+    labels = np.asarray(data.labels[tested]).astype(np.int64)
+    old = data.label_map(recognizer._model.classes)[labels]
+    _, probabilities = outputs_of(recognizer._model, data, tested)
+    before = balanced(probabilities.argmax(1)[old >= 0] == old[old >= 0], labels[old >= 0])
+    figures = {}
+    for n in FINE_TUNE_SHOTS:
+        for word, label in zip(data.classes, range(len(data.classes)), strict=True):
+            rows = train_rows[data.labels[train_rows] == label]
+            chosen = rng.choice(rows, n if new[label] else OLD_EACH, replace=False).tolist()
+            drawings = [Drawing(word, data.strokes(i), key_id=int(data.key_ids[i])) for i in chosen]
+            binary.write(folder / f"{n}-drawings" / f"{word}.bin", drawings)
+        # All are for training; validation chooses nothing: the last epoch is taken.
+        own = folder / f"{n}-data"
+        prepare([folder / f"{n}-drawings"], own, split=FractionSplit(0.98, 0.02, 0.0))
+        config = TrainConfig(n_epochs=EPOCHS, learning_rate=0.002, pretrained=(str(recognizer._model.path),))
+        train(ModelConfig.from_name(recognizer.name), config, PreparedDataset(own), folder / f"{n}-run")
+        tuned = load(folder / f"{n}-run" / "last.model")._model
+        hits = outputs_of(tuned, data, tested)[1].argmax(1) == data.label_map(tuned.classes)[labels]
+        lost = before - balanced(hits[old >= 0], labels[old >= 0])
+        figures[str(n)] = {"all": balanced(hits[old < 0], labels[old < 0]), "lost, all": lost}
+        figures[str(n)]["all 345"] = balanced(hits, labels)
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--split", default="test", choices=("val", "test"))
+    parser.add_argument("--fine-tune", type=Path, metavar="FOLDER")
+    options = parser.parse_args()
+    recognizer, data = load(options.model), PreparedDataset(options.data)
+    if options.fine_tune:
+        tuned = fine_tune(recognizer, data, options.split, options.fine_tune)
+        print(json.dumps({"benchmark": "fine-tuning", "split": options.split, "figures": tuned}))
+        return
+    figures = measure(recognizer, data, options.split)
+    keys = list(figures[str(SHOTS[0])])
+    table = Table("drawings", *keys, title=f"{recognizer.name}, {options.split} of {options.data}")
+    for n in map(str, SHOTS):
+        table.add_row(n, *(f"{100 * v:.1f} ± {100 * w:.1f}" for v, w in figures[n].values()))
+    console = Console(stderr=True, width=150)
+    console.print(table)
+    console.print(f"old words alone: {100 * figures['0']['old words'][0]:.2f}%")
+    print(json.dumps({"benchmark": "teaching", "split": options.split, "figures": figures}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""`quickstroke audit`."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from quickstroke.cli import printable
+from quickstroke.cli.common import Answer, Json, answer, optional, parse, progress
+from quickstroke.errors import ConfigError, DatasetError
+
+if TYPE_CHECKING:
+    from quickstroke.data.dataset import PreparedDataset
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which labels of a prepared dataset are doubtful: a page with pictures, and a list that `prepare` leaves out.
+
+    The drawings are dealt into folds. For each fold a model is trained on all others, and judges the drawings of this
+    one: none is judged by a model that has learnt it. DIR/index.html shows the most doubted ones, to keep, drop or
+    relabel; it saves what was chosen as a list for `prepare --leave-out` and as drawings with their new words.
+    DIR/leave-out.txt has all that are shown. What was stopped goes on by the same command.
+    """
+
+    data: Annotated[Positional[str], arg(metavar="DATA", help="a prepared dataset; all its splits are audited")]
+    into: Annotated[str, arg(metavar="DIR", help="folder of the page, the list and the folds' trainings")]
+    name: Annotated[str, arg(metavar="NAME", help="name of the models that are trained")] = (
+        "bipool_cv1_48_5_2_cv2_96_5_2_lay1_sz64"
+    )
+    folds: Annotated[int, arg(metavar="N", help="folds: more take longer, and judge a little better")] = 3
+    n_epochs: Annotated[int, arg(metavar="N", help="epochs of each training")] = 6
+    part: Annotated[float, arg(metavar="PART", help="the most doubted part of all drawings is shown")] = 0.02
+    seed: Annotated[int | None, optional("of the trainings (default: 0)", "N")] = None
+    json: Json = False
+
+
+def run(args: Sequence[str]) -> int:
+    """Runs the command."""
+    options = parse(Options, "audit", args)
+    return answer(options.json, partial(_audit, options))
+
+
+def _audit(options: Options) -> Answer:
+    if not 0 < options.part <= 1:
+        raise ConfigError(f"--part should be above 0 and at most 1, got {options.part:g}")
+    if options.n_epochs < 1:
+        raise ConfigError(f"--n-epochs should be 1 or more, got {options.n_epochs}")
+
+    from quickstroke.artifacts.loading import load_model
+    from quickstroke.config.model import ModelConfig
+    from quickstroke.config.training import TrainConfig
+    from quickstroke.data.dataset import PreparedDataset
+    from quickstroke.data.folds import open_fold
+    from quickstroke.evaluation.audit import doubts_on, most_doubted
+    from quickstroke.preparation.leave_out import text_of
+    from quickstroke.reports.audit_page import audit_page
+    from quickstroke.training.loop import train
+    from quickstroke.training.session import Watcher
+    from quickstroke.utils.files import write_text
+
+    data, into = PreparedDataset(options.data), Path(options.into)
+    if (into / "index.html").exists():
+        raise DatasetError(f"{into}: an audit is there already; give another folder, or remove it first")
+    model = ModelConfig.from_name(options.name)
+    config = TrainConfig(n_epochs=options.n_epochs, seed=options.seed or 0, select_by="balanced_loss")
+    found = []
+    with progress("drawings") as bar:
+        for fold in range(options.folds):
+            part = open_fold(data, fold, options.folds, into / "folds" / f"{fold}-data")
+            task = bar.add_task(f"fold {fold + 1} of {options.folds}", total=None)
+
+            def show(epoch: int, done: int, total: int, task: Any = task) -> None:
+                bar.update(task, completed=epoch * total + done, total=options.n_epochs * total)
+
+            folder = into / "folds" / f"{fold}-run"
+            train(model, config, part, folder, resume=True, watcher=Watcher(on_step=show))
+            found.append(doubts_on(load_model(folder), part, "test"))
+    worst = most_doubted(found, max(round(options.part * len(data)), 1))
+    items = [_item(data, *row) for row in zip(worst.rows.tolist(), worst.guess.tolist(), strict=True)]
+    write_text(into / "leave-out.txt", text_of((int(item["key_id"]), item["word"]) for item in items))
+    write_text(into / "index.html", audit_page(items))
+    shutil.rmtree(into / "folds")
+    print(f"{printable(str(into))}: {len(items):,} of {len(data):,} labels to look at in index.html, leave-out.txt")
+    told = [
+        {"key_id": item["key_id"], "word": item["word"], "guess": item["guess"], "doubt": doubt}
+        for item, doubt in zip(items, worst.doubt.tolist(), strict=True)
+    ]
+    return Answer({"n": len(data), "folds": options.folds, "doubtful": told})
+
+
+def _item(data: "PreparedDataset", row: int, guess: int) -> dict[str, Any]:
+    """What the page shows of a drawing."""
+    return {
+        "key_id": str(data.key_ids[row]),
+        "word": data.classes[data.labels[row]],
+        "guess": data.classes[guess],
+        "drawing": [stroke.T.tolist() for stroke in data.strokes(row)],
+    }

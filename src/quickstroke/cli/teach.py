@@ -1,0 +1,75 @@
+"""`quickstroke teach`."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from quickstroke.cli import printable
+from quickstroke.cli.common import MODEL, Answer, Json, StrokeLayout, answer, drawing_files, note, optional, parse
+from quickstroke.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Options:
+    """A word at once, from some drawings of it, in a small file that `predict`, `serve` and Python take.
+
+    Nothing is trained: a drawing is of the word if it is near these drawings. All drawings of the files are taken,
+    three or more; twenty are better than five. Words that the file of --taught has already stay in it. It goes with
+    every form that the model is exported to.
+    """
+
+    model: Annotated[
+        Positional[str],
+        arg(metavar="MODEL", help=MODEL.partition(" (default")[0]),
+    ]
+    files: Annotated[Positional[tuple[str, ...]], optional("drawing files, folders or glob patterns", "FILE...")]
+    into: Annotated[str, arg(metavar="NAME", help="the word that they show; no word that the model knows")]
+    taught: Annotated[
+        str | None,
+        optional("the file of taught words (default: MODEL's name with .taught.json, in this folder)", "FILE"),
+    ] = None
+    forget: Annotated[bool, arg(help="first forget the word, where it was taught; without files that is all")] = False
+    layout: StrokeLayout = "auto"
+    json: Json = False
+
+
+def run(args: Sequence[str]) -> int:
+    """Runs the command."""
+    options = parse(Options, "teach", args)
+    return answer(options.json, partial(_teach, options))
+
+
+def _teach(options: Options) -> Answer:
+    if not options.files and not options.forget:
+        raise ConfigError("no FILE was given; expected drawing files, folders or glob patterns")
+
+    from quickstroke import formats
+    from quickstroke.drawings.categories import check_classes
+    from quickstroke.inference import recognizer
+
+    files = drawing_files(options.files, options.layout) if options.files else ()
+    model = recognizer.load(options.model)
+    model.compiles = False
+    path = Path(options.taught or f"{model.name}.taught.json")
+    if path.exists():
+        model.load(path)
+    (word,) = check_classes([options.into], "--into")
+    if (options.forget and word in model.taught) or not files:
+        model.forget(word)
+    if files:
+        drawings = list(chain.from_iterable(formats.read_file(file, layout=options.layout) for file in files))
+        said = Counter(drawing.word for drawing in drawings if drawing.word and drawing.word != word)
+        if said:
+            other, n = said.most_common(1)[0]
+            note(f"{n} of the drawings say that they show {other!r:.60}; they are taught as {word!r:.60}")
+        model.teach(word, drawings)
+    model.save(path)
+    told = ", ".join(f"{word} ({n})" for word, n in model.taught.items()) or "none"
+    print(f"{printable(str(path))}: taught words of {model.name}, with their drawings: {printable(told)}")
+    return Answer({"model": model.name, "taught": str(path), "words": model.taught})

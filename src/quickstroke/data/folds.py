@@ -1,0 +1,68 @@
+"""Folds of a prepared dataset: the same drawings with other splits, for models that judge what they did not learn."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.layout import ARRAYS
+from quickstroke.data.manifest import SPLITS
+from quickstroke.data.splits import FractionSplit
+from quickstroke.errors import ConfigError, DatasetError
+from quickstroke.utils import splitmix
+from quickstroke.utils.files import atomic_folder, sha256_of, write_text
+
+# Of the drawings that are not of the fold; epochs are chosen by them.
+_VAL_FRACTION = 0.05
+
+
+def open_fold(data: PreparedDataset, fold: int, n_folds: int, into: Path) -> PreparedDataset:
+    """A dataset in the folder `into`, made where it is missing, with links to the arrays of `data`.
+
+    Its split `test` is fold number `fold`, from 0, of `n_folds`: every drawing is in one of them, by a hash of its
+    key_id, whatever its split was. All others are in `train`, but for some in `val`.
+
+    Raises:
+        ConfigError: fewer than 2 folds.
+        DatasetError: a word has too few drawings, so that a fold leaves none to train on.
+    """
+    if n_folds < 2:
+        raise ConfigError(f"folds should be 2 or more, got {n_folds}")
+    if not into.exists():
+        _write(data, fold, n_folds, into)
+    return PreparedDataset(into)
+
+
+def _write(data: PreparedDataset, fold: int, n_folds: int, into: Path) -> None:
+    part = 1 / n_folds
+    rule = FractionSplit(train=(1 - part) * (1 - _VAL_FRACTION), val=(1 - part) * _VAL_FRACTION, test=part)
+    # Hashed once more, since `test` of the dataset itself is a part of the first hash.
+    position = (splitmix.hashed(splitmix.hashed(data.key_ids)) / 2.0**64 + fold * part) % 1
+    splits = np.where(position < part, SPLITS.index("test"), SPLITS.index("train")).astype(np.uint8)
+    splits[(position >= part) & (position < part + rule.val)] = SPLITS.index("val")
+    counts = np.zeros((len(data.classes), len(SPLITS)), np.int64)
+    np.add.at(counts, (data.labels, splits), 1)
+    lacking = [word for word, row in zip(data.classes, counts, strict=True) if not row[1]]
+    if lacking:
+        raise DatasetError(f"{data.path}: {lacking[0]!r:.60} has too few drawings for {n_folds} folds")
+    by_class: Mapping[str, Any] = {
+        word: dict(zip(SPLITS, row, strict=True)) for word, row in zip(data.classes, counts.tolist(), strict=True)
+    }
+    with atomic_folder(into) as folder:
+        for name in ARRAYS:
+            if name != "splits":
+                (folder / f"{name}.bin").symlink_to((data.path / f"{name}.bin").absolute())
+        splits.tofile(folder / "splits.bin")
+        arrays = data.manifest["arrays"] | {
+            "splits": data.manifest["arrays"]["splits"] | {"sha256": sha256_of(folder / "splits.bin")}
+        }
+        manifest = data.manifest | {
+            "split": {"rule": "hash of key_id", "train": rule.train, "val": rule.val, "test": rule.test},
+            "n_by_split": dict(zip(SPLITS, counts.sum(0).tolist(), strict=True)),
+            "n_by_class": by_class,
+            "arrays": arrays,
+        }
+        write_text(folder / "manifest.json", json.dumps(manifest, ensure_ascii=False))

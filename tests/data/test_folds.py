@@ -1,0 +1,31 @@
+"""Folds of a dataset: every drawing is judged once, by what has not learnt it."""
+
+import numpy as np
+import pytest
+
+from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.folds import open_fold
+from quickstroke.errors import ConfigError, DatasetError
+
+
+def test_every_drawing_is_in_one_fold_and_trained_on_in_the_others(dataset, tmp_path):
+    folds = [open_fold(dataset, fold, 3, tmp_path / str(fold)) for fold in range(3)]
+    tested = np.concatenate([fold.indices("test") for fold in folds])
+    assert np.array_equal(np.sort(tested), np.arange(len(dataset)))
+    for fold in folds:
+        assert len(fold.indices("train")) > len(dataset) / 2 and len(fold.indices("val"))
+        assert np.array_equal(fold.points, dataset.points) and np.array_equal(fold.labels, dataset.labels)
+        assert np.array_equal(open_fold(dataset, 0, 3, fold.path).splits, fold.splits)  # made once
+    first = PreparedDataset(tmp_path / "0")  # all that a dataset is checked for
+    assert np.array_equal(first.splits, folds[0].splits)
+
+
+def test_what_cannot_be_dealt_is_refused(dataset, tmp_path):
+    with pytest.raises(ConfigError, match="folds should be 2 or more, got 1"):
+        open_fold(dataset, 0, 1, tmp_path / "one")
+    few = PreparedDataset(dataset.path)
+    few.labels = np.append(np.zeros(len(few) - 1, np.uint16), np.uint16(1))
+    few.key_ids = np.zeros(len(few), np.uint64)
+    with pytest.raises(DatasetError, match="has too few drawings for 2 folds"):
+        for fold in range(2):
+            open_fold(few, fold, 2, tmp_path / f"few{fold}")
