@@ -8,9 +8,9 @@ served, which is as fast as a trained one; without --drawings synthetic ones are
 
 Where there is more than one core the load comes from one of its own, the first or that of --generator-core, and the
 server has the others. Before the drawings the same clients ask for as long for what the same server answers with a
-constant, `/api/v1/healthz`: `to_constant` is the ratio of both in requests a second. The end of the table says how busy the generator was: only where it was mostly idle do the
-figures speak of the server. It also says how much of the cores other programs took: `requests per cpu second` of the
-server's own hardly depends on them.
+constant, `/api/v1/healthz`: `to_constant` is the ratio of both in requests a second. The end of the table says how busy
+the generator was: only where it was mostly idle do the figures speak of the server. It also says how much of the cores
+other programs took: `requests per cpu second` of the server's own hardly depends on them.
 """
 
 import argparse

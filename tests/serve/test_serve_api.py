@@ -259,7 +259,8 @@ def test_the_page_and_its_headers(client):
 
 
 @pytest.mark.parametrize(
-    "path", ["nothing", "recognize/", "/api/v2/recognize", "/api/", "/nothing", "/../app.py", "/%2e%2e/app.py", "/docs"]
+    "path",
+    ["nothing", "recognize/", "/api/v2/recognize", "/api/", "/nothing", "/../app.py", "/%2e%2e/app.py", "/redoc"],
 )
 def test_nothing_there(client, path):
     answer = client.get(path)

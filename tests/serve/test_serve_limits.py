@@ -149,23 +149,44 @@ def test_no_object(client, text):
 @pytest.mark.parametrize(
     ("drawings", "field"),
     [
-        ([], "drawings"),
         ([SQUARE, []], "drawings[1]"),
         ([SQUARE, [[[1], ["a"]]]], "drawings[1][0][1][0]"),
+        ([SQUARE, None], "drawings[1]"),
+        ([*([SQUARE] * 5), 7], "drawings[5]"),
         (SQUARE, "drawings[0][0][0]"),
-        (None, "drawings"),
     ],
 )
-def test_wrong_values_of_a_batch(client, drawings, field):
-    refused(client.post("recognize-batch", {"drawings": drawings}), 422, "invalid_request", field=field)
+def test_a_wrong_drawing_leaves_the_others_of_a_batch_their_guesses(client, drawings, field):
+    answer = client.post("recognize-batch", {"drawings": drawings, "top": 1})
+    assert answer.status_code == 200
+    results = answer.json()["results"]
+    assert len(results) == len(drawings)
+    at = int(field[9])
+    assert results[at].keys() == {"error"}
+    assert results[at]["error"]["code"] == "invalid_request" and results[at]["error"]["field"] == field
+    assert results[at]["error"]["message"].startswith(f"{field}: ")
+    right = [result for drawing, result in zip(drawings, results, strict=True) if drawing is SQUARE]
+    assert all(len(result["guesses"]) == 1 for result in right)
+
+
+@pytest.mark.parametrize("drawings", [[], None, {}, "abc"])
+def test_a_batch_without_drawings(client, drawings):
+    refused(client.post("recognize-batch", {"drawings": drawings}), 422, "invalid_request", field="drawings")
+
+
+def test_numbers_that_are_not_finite_spoil_their_drawing_alone(client):
+    content = json.dumps({"drawings": [SQUARE, [[[1, 10**400], [2, 3]]]]})
+    results = client.post("recognize-batch", content=content, headers=JSON).json()["results"]
+    assert results[0]["guesses"] and results[1]["error"]["field"] == "drawings[1][0][0][1]"
 
 
 @pytest.mark.parametrize("stroke", [[[1, 2], [3]], [[1], [2, 3]], [[1, 2], [3, 4], [5]]])
 def test_rows_of_unequal_length(client, stroke):
     answer = client.post("recognize", {"strokes": [*SQUARE, stroke]})
     refused(answer, 422, "invalid_stroke", field="strokes[1]")
-    answer = client.post("recognize-batch", {"drawings": [SQUARE, [*SQUARE, stroke]]})
-    refused(answer, 422, "invalid_stroke", field="drawings[1][1]")
+    results = client.post("recognize-batch", {"drawings": [SQUARE, [*SQUARE, stroke]]}).json()["results"]
+    assert results[0]["guesses"] and results[1]["error"]["code"] == "invalid_stroke"
+    assert results[1]["error"]["field"] == "drawings[1][1]"
 
 
 @pytest.mark.parametrize("stroke", [[[1], [1], [1], [1]], [[1, 2, 3, 4]], [[1, 2, 3, 4]] * 5])
@@ -182,7 +203,7 @@ def test_strokes_that_contradict_each_other(client):
     why = "expected points [[x, y], ..], since strokes[1] is written so"
     assert message == f"strokes[2] has 2 rows of 4 numbers; {why}"
     answer = client.post("recognize-batch", {"drawings": [[points], [columns], [columns, either, points]]})
-    message = refused(answer, 422, "invalid_stroke", field="drawings[2][2]")
+    message = answer.json()["results"][2]["error"]["message"]
     assert message.endswith("expected columns [[x..], [y..]], since drawings[2][0] is written so")
     answer = client.post("recognize", {"strokes": [either, columns], "layout": "points"})
     message = refused(answer, 422, "invalid_stroke", field="strokes[1]")
@@ -216,7 +237,8 @@ def test_too_many_strokes_and_points(new_client, recognizer, name, most, more, s
     answer = client.post("recognize", {"strokes": more, "simplified": simplified})
     refused(answer, 422, f"too_many_{name}", field="strokes", limit=getattr(limits, name))
     answer = client.post("recognize-batch", {"drawings": [most, most, more], "simplified": simplified})
-    refused(answer, 422, f"too_many_{name}", field="drawings[2]", limit=getattr(limits, name))
+    error = answer.json()["results"][2]["error"]
+    assert (error["code"], error["field"], error["limit"]) == (f"too_many_{name}", "drawings[2]", getattr(limits, name))
 
 
 @pytest.mark.parametrize("unit", [b"[],", b"{},", b'{"":[]},', b"[[1],[2]],"])

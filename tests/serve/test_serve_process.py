@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -26,8 +27,10 @@ from quickstroke.serve import server as server_module
 from quickstroke.serve.app import create_app
 from quickstroke.serve.limits import Limits
 from quickstroke.serve.server import Server, listen, url
+from quickstroke.serve.workers import run_workers
 
 ORIGIN = "https://draw.example"
+TOKEN = "0123456789abcdef0123"
 SQUARE = [[[0, 0, 255, 255, 0], [0, 255, 255, 0, 0]]]
 BODY = json.dumps({"strokes": SQUARE}).encode()
 HEAD = b"POST /api/v1/recognize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -278,6 +281,39 @@ def test_the_request_under_way_is_answered_after_the_signal(model_file):
         assert served.end() == (0, "", "")
 
 
+def test_several_workers_answer_and_one_that_is_killed_is_replaced(model_file, tmp_path):
+    tokens = tmp_path / "tokens"
+    tokens.write_text(TOKEN)
+    with Served(model_file, "--workers", 2, "--token-file", tokens, "--root-path", "/sketch") as served:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+
+        def children():
+            """Its workers; there is also a process that cleans up behind them."""
+            pids = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/children").read_text().split()
+            return {int(pid) for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+
+        answer = httpx.post(f"{served.url}api/v1/recognize", json={"strokes": SQUARE}, headers=headers)
+        assert answer.status_code == 200 and httpx.get(f"{served.url}api/v1/model").status_code == 401
+        if sys.platform == "linux":
+            first = children()
+            assert len(first) == 2
+            os.kill(min(first), signal.SIGKILL)
+            while len(children() - first) < 1:
+                assert served.process.poll() is None
+            assert httpx.get(f"{served.url}api/v1/model", headers=headers).status_code == 200
+        served.process.send_signal(signal.SIGTERM)
+        assert served.end()[:2] == (0, "")
+
+
+def test_workers_that_do_not_serve_are_not_begun_for_ever():
+    with listen("127.0.0.1", 0) as sock, pytest.raises(RuntimeError, match="ended before it served, with exit code 3"):
+        run_workers(2, sock, _end, lambda: None)
+
+
+def _end(sock, ready):
+    sys.exit(3)
+
+
 def test_an_application_that_does_not_start_is_our_fault(recognizer, monkeypatch, caplog):
     def fail(*args, **options):
         raise ZeroDivisionError
@@ -335,6 +371,10 @@ def test_a_port_that_is_taken(model_file, capsys):
         (["--cors", "ftp://draw.example"], ["not an origin"]),
         (["--cors", "null"], ["not an origin"]),
         (["--frame-ancestors", "draw.example"], ["--frame-ancestors draw.example: not an origin"]),
+        (["--rate-limit", "-1"], ["--rate-limit -1: expected at least 0"]),
+        (["--workers", "0"], ["--workers 0: expected at least 1"]),
+        (["--root-path", "sketch/"], ["--root-path sketch/: expected a path like /sketch"]),
+        (["--token-file", "tokens"], ["--token-file tokens: cannot be read: No such file"]),
         (["no.model", "--port", "0"], ["no.model: no such model"]),
     ],
 )

@@ -1,14 +1,25 @@
 """`quickstroke serve`."""
 
-from collections.abc import Sequence
+import ipaddress
+import re
+import socket
+import sys
+import threading
+import webbrowser
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
 from quickstroke.cli.common import MODEL, Json, Taught, Words, note, optional, parse, print_json
 from quickstroke.drawings.categories import parse_classes
 from quickstroke.errors import ConfigError
+
+if TYPE_CHECKING:
+    from quickstroke.inference.recognizer import Recognizer
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,21 @@ class Options:
         tuple[str, ...],
         optional("origins whose pages may show this page in a frame; * for all", "ORIGIN..."),
     ] = ()
+    token_file: Annotated[
+        str | None,
+        optional("answer only requests to the API with a bearer token of this file, which has one a line", "FILE"),
+    ] = None
+    rate_limit: Annotated[
+        int, arg(metavar="N", help="requests to the API that one client may make in a minute; 0 for any number")
+    ] = 0
+    root_path: Annotated[
+        str, arg(metavar="PATH", help="the path, such as /sketch, under which a proxy shows this server")
+    ] = ""
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        optional("proxies that tell by X-Forwarded-For and -Proto who asks, and how; * for all", "ADDRESS..."),
+    ] = ()
+    workers: Annotated[int, arg(metavar="N", help="processes, each with the model for itself")] = 1
     open: Annotated[bool, arg(help="open the page in the browser")] = False
     json: Json = False
 
@@ -52,30 +78,26 @@ def run(args: Sequence[str]) -> None:
             if not _is_origin(origin):
                 raise ConfigError(f"{option} {origin}: not an origin; expected one like https://example.org, or *")
 
-    from quickstroke.serve import server
+    if options.root_path and not re.fullmatch(r"(/[\w.~-]+)+", options.root_path):
+        raise ConfigError(f"--root-path {options.root_path}: expected a path like /sketch, without a slash at its end")
+    for option, value, least in (("--workers", options.workers, 1), ("--rate-limit", options.rate_limit, 0)):
+        if value < least:
+            raise ConfigError(f"{option} {value}: expected at least {least}")
 
+    from quickstroke.serve import server, workers
+    from quickstroke.serve.guard import read_tokens
+
+    tokens = read_tokens(Path(options.token_file)) if options.token_file else ()
     # Before the model is loaded: a port that is taken is told at once.
     with server.listen(options.host, options.port) as sock:
-        import ipaddress
-        import sys
-        import threading
-        import webbrowser
-
-        from quickstroke.inference import recognizer
-        from quickstroke.serve.app import create_app
-
-        words = options.words and parse_classes(options.words)
-        model = recognizer.load(options.model, options.classes, words=words, taught=options.taught)
+        model = _load(options)
         if model.note:
             note(model.note)
         address = sock.getsockname()[0]
         if not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
-            note(
-                f"{address} is reached from other machines, without encryption or password: whoever connects can use it"
-            )
-        if "torch" in sys.modules:
-            # A drawing is too small to be worth several threads, which would also take the cores from the network.
-            sys.modules["torch"].set_num_threads(1)
+            who = "whoever connects can use it" if not tokens else "a token can be read by whoever is between"
+            without = "encryption" if tokens else "encryption or password"
+            note(f"{address} is reached from other machines, without {without}: {who}")
         url = server.url(sock)
 
         def ready() -> None:
@@ -87,8 +109,42 @@ def run(args: Sequence[str]) -> None:
                 # Beside the server: some browsers return when they are closed.
                 threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-        app = create_app(model, cors=options.cors, frame_ancestors=options.frame_ancestors)
-        server.Server(app, on_ready=ready).run([sock])
+        if options.workers == 1:
+            _serve(model, options, tokens, sock, ready)
+        else:
+            workers.run_workers(options.workers, sock, partial(_work, options, tokens), ready)
+
+
+def _load(options: Options) -> "Recognizer":
+    from quickstroke.inference import recognizer
+
+    words = options.words and parse_classes(options.words)
+    return recognizer.load(options.model, options.classes, words=words, taught=options.taught)
+
+
+def _work(options: Options, tokens: Sequence[str], sock: socket.socket, ready: Callable[[], None]) -> None:
+    """In a process of its own."""
+    _serve(_load(options), options, tokens, sock, ready)
+
+
+def _serve(
+    model: "Recognizer", options: Options, tokens: Sequence[str], sock: socket.socket, ready: Callable[[], None]
+) -> None:
+    from quickstroke.serve.app import create_app
+    from quickstroke.serve.server import Server
+
+    if "torch" in sys.modules:
+        # A drawing is too small to be worth several threads, which would also take the cores from the network.
+        sys.modules["torch"].set_num_threads(1)
+    app = create_app(
+        model,
+        cors=options.cors,
+        frame_ancestors=options.frame_ancestors,
+        tokens=tokens,
+        per_minute=options.rate_limit,
+        root_path=options.root_path,
+    )
+    Server(app, on_ready=ready, trusted_proxies=options.trusted_proxies).run([sock])
 
 
 def _is_origin(text: str) -> bool:

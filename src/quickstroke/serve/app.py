@@ -28,6 +28,8 @@ from quickstroke.inference.recognizer import Guesses, Recognizer
 from quickstroke.serve import schemas
 from quickstroke.serve.batching import Batcher
 from quickstroke.serve.bodies import Asked, Bodies, take
+from quickstroke.serve.docs import STYLE, docs_page
+from quickstroke.serve.guard import Guard
 from quickstroke.serve.limits import Limits, Refused
 from quickstroke.serve.metrics import CONTENT_TYPE, Metrics
 from quickstroke.utils.compiled import beside
@@ -64,6 +66,10 @@ def create_app(
     limits: Limits | None = None,
     cors: Sequence[str] | str = (),
     frame_ancestors: Sequence[str] = (),
+    *,
+    tokens: Sequence[str] = (),
+    per_minute: float = 0.0,
+    root_path: str = "",
 ) -> FastAPI:
     """An ASGI application that serves one recognizer, and compiles what is quicker beside the first requests.
 
@@ -72,6 +78,9 @@ def create_app(
         limits: what requests may ask for.
         cors: origins such as `https://example.org` whose pages may use the API, or `*` for all of them.
         frame_ancestors: origins whose pages may show this one in a frame, or `*`; its own may always.
+        tokens: those of which a request to the API needs one, as `Authorization: Bearer TOKEN`; none where all may ask.
+        per_minute: requests to the API that one client may make in a minute; 0 for any number.
+        root_path: the path under which a proxy shows the server, such as `/sketch`; it takes it away from requests.
     """
     limits = limits or Limits()
     service = Service(recognizer, limits)
@@ -91,16 +100,31 @@ def create_app(
         docs_url=None,  # their scripts come from other hosts
         redoc_url=None,
         redirect_slashes=False,
+        servers=[{"url": root_path}] if root_path else None,
         lifespan=lifespan,
         exception_handlers={Refused: _refused, HTTPException: _http_error},
     )
     _add_api(app, service, recognizer, limits)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return Response(docs_page(app.openapi(), root_path), media_type="text/html")
+
+    @app.get("/docs.css", include_in_schema=False)
+    async def docs_style() -> Response:
+        return Response(STYLE, media_type="text/css")
+
     app.router.routes.append(_Page("/", StaticFiles(directory=STATIC, html=True), name="page"))
+    if tokens or per_minute:
+        app.add_middleware(Guard, tokens=tokens, per_minute=per_minute, refuse=_refusal)
     policy = " ".join([_POLICY, *frame_ancestors])
     app.add_middleware(_Outermost, metrics=service.metrics, policy=policy)
     if cors:
         app.add_middleware(
-            _Cors, allow_origins=[cors] if isinstance(cors, str) else list(cors), allow_methods=["GET", "POST"]
+            _Cors,
+            allow_origins=[cors] if isinstance(cors, str) else list(cors),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization"] if tokens else [],
         )
     return app
 
@@ -117,8 +141,9 @@ def _add_api(app: FastAPI, service: "Service", recognizer: Recognizer, limits: L
     )
     async def recognize(request: Request) -> Response:
         """The most probable words for one drawing."""
-        results, ms = await service.recognize(request, schemas.RecognizeRequest)
-        return JSONResponse({**_answer(results[0]), "model": recognizer.name, "ms": ms})
+        (guesses,), ms = await service.recognize(request, schemas.RecognizeRequest)
+        assert isinstance(guesses, Guesses)
+        return JSONResponse({**_answer(guesses), "model": recognizer.name, "ms": ms})
 
     @app.post(
         f"{API}/recognize-batch",
@@ -130,7 +155,8 @@ def _add_api(app: FastAPI, service: "Service", recognizer: Recognizer, limits: L
     async def recognize_batch(request: Request) -> Response:
         """The most probable words for each of several drawings."""
         results, ms = await service.recognize(request, schemas.RecognizeBatchRequest)
-        return JSONResponse({"results": list(map(_answer, results)), "model": recognizer.name, "ms": ms})
+        answers = [_told(each) if isinstance(each, Refused) else _answer(each) for each in results]
+        return JSONResponse({"results": answers, "model": recognizer.name, "ms": ms})
 
     @app.get(f"{API}/model", response_model=schemas.ModelAnswer)
     async def model() -> Response:
@@ -177,8 +203,8 @@ class Service:
 
     async def recognize(
         self, request: Request, kind: type[schemas.RecognizeRequest | schemas.RecognizeBatchRequest]
-    ) -> tuple[list[Guesses], float]:
-        """Guesses for each drawing of a request, and the milliseconds that they took.
+    ) -> tuple[list[Guesses | Refused], float]:
+        """Guesses for each drawing of a request, or what is wrong with it, and the milliseconds that they took.
 
         Raises:
             Refused: the request is wrong, or there is too much to do.
@@ -191,12 +217,15 @@ class Service:
                         asked, words = await asyncio.get_running_loop().run_in_executor(
                             self._threads, self._take, body, kind, begin + self._limits.work_s
                         )
-                        ranked = await self._batcher.recognize(asked.drawings, asked.top, words)
+                        right = [each for each in asked.drawings if not isinstance(each, Refused)]
+                        drawings = [drawing for drawing, _ in right]
+                        ranked = await self._batcher.recognize(drawings, asked.top, words) if drawings else []
                 except TimeoutError:
                     message = f"the work took longer than {self._limits.work_s:g} seconds"
                     raise Refused(503, "too_slow", message, limit=self._limits.work_s) from None
             self.metrics.recognized(len(ranked))
-            results = [Guesses(own, layout, own.unknown) for own, layout in zip(ranked, asked.layouts, strict=True)]
+            given = iter(Guesses(own, layout, own.unknown) for own, (_, layout) in zip(ranked, right, strict=True))
+            results = [each if isinstance(each, Refused) else next(given) for each in asked.drawings]
             return results, round((time.monotonic() - begin) * 1000, 3)
 
     def _take(
@@ -311,14 +340,25 @@ def _error(
     return kind({"error": {"code": code, "message": message, **facts}}, status, headers)
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
-    headers = {"Retry-After": "1"} if error.status == 503 else {}
+def _refusal(error: Refused) -> Response:
+    headers = {"Retry-After": str(error.facts.get("retry_after", 1))} if error.status in (429, 503) else {}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     kind = JSONResponse
     if error.is_reading:
         headers["Connection"] = "close"
         kind = _Farewell
     return _error(error.status, error.code, error.message, headers, kind, **error.facts)
+
+
+def _told(error: Refused) -> dict[str, Any]:
+    """What is said of one wrong drawing among others."""
+    return {"error": {"code": error.code, "message": error.message, **error.facts}}
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return _refusal(error)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -333,6 +373,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 _REFUSALS = {
+    401: (
+        "A token is wanted, and there is none of this server's.",
+        "unauthorized",
+        "expected the header `Authorization: Bearer TOKEN` with a token of this server",
+    ),
     400: ("The body is no JSON.", "malformed_json", "the body is no valid JSON: Expecting value at character 12"),
     408: ("The body came too slowly.", "slow_body", "the body did not arrive within 10 seconds"),
     413: ("The body is too large.", "body_too_large", "the body is larger than 2097152 bytes"),
@@ -342,6 +387,11 @@ _REFUSALS = {
         "`invalid_words`, `too_many_strokes`, `too_many_points`, `too_many_drawings`, `too_winding`.",
         "too_many_points",
         "strokes: 20001 points, at most 20000 are taken",
+    ),
+    429: (
+        "Asked too often; `Retry-After` says when to try again.",
+        "too_many_requests",
+        "more than 60 requests a minute; try again in 1 s",
     ),
     500: ("A mistake of the server.", "internal_error", "the server made a mistake; its log says more"),
     503: ("Too much to do, `busy` or `too_slow`; try again.", "busy", "too many requests at once; try again"),

@@ -3,26 +3,29 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import Request
 
 from quickstroke.drawings.layouts import Layout, decide, shape_of
 from quickstroke.drawings.simplification import simplify
 from quickstroke.errors import FormatError
 from quickstroke.serve.limits import Limits, Refused
-from quickstroke.serve.schemas import RecognizeBatchRequest, RecognizeRequest
+from quickstroke.serve.schemas import RecognizeBatchRequest, RecognizeRequest, Strokes
 
 Drawing = list[NDArray[np.uint8]]
 Kind = TypeVar("Kind", bound=BaseModel)
+Checked = TypeVar("Checked")
 
 _MOST_NAMES = 100
+_STROKES: TypeAdapter[list[list[list[float]]]] = TypeAdapter(Strokes)
 # `[301.5,120.25],`
 _BYTES_OF_A_POINT = 15
 
@@ -32,14 +35,13 @@ class Asked:
     """What a request asks for.
 
     Attributes:
-        drawings: in simplified form, strokes uint8 (n, 2).
-        layouts: how the strokes of each were read.
+        drawings: in simplified form, strokes uint8 (n, 2), each with how its strokes were read; of a batch also what
+            is wrong with a drawing.
         top: how many words for each.
         words: those to choose among; None for all.
     """
 
-    drawings: list[Drawing]
-    layouts: list[Layout]
+    drawings: list[tuple[Drawing, Layout] | Refused]
     top: int
     words: list[str] | None
 
@@ -119,7 +121,8 @@ def take(
         deadline: the `time.monotonic()` at which to give up.
 
     Raises:
-        Refused: which value is wrong and how, or what there is too much of.
+        Refused: which value is wrong and how, or what there is too much of; what is wrong with one drawing of a batch
+            is told in its place.
     """
     # A list of a few bytes takes a hundred, and twice. Written in columns a stroke has up to four, a drawing one; in
     # points there is one more for each: as many of them as a body has room for when it has numbers as pens give them.
@@ -134,20 +137,27 @@ def take(
     if body.count(b":") > _MOST_NAMES + body.count(b"{"):
         raise Refused(422, "invalid_request", f"more than {_MOST_NAMES} names of values", limit=_MOST_NAMES)
     request = parse(body, kind)
-    if isinstance(request, RecognizeRequest):
-        drawings, fields = [request.strokes], ["strokes"]
-    else:
-        drawings = request.drawings
-        fields = [f"drawings[{i}]" for i in range(len(drawings))]
-    _check_count("drawings", len(drawings), limits.drawings, "drawings")
-    simplified, layouts = [], []
-    for strokes, field in zip(drawings, fields, strict=True):
+
+    def taken(strokes: list[list[list[float]]], field: str) -> tuple[Drawing, Layout]:
         if time.monotonic() > deadline:
             raise Refused(503, "too_slow", f"the work took longer than {limits.work_s:g} seconds")
         layout = _layout(strokes, field, request.layout)
-        layouts.append(layout)
-        simplified.append(_simplified(strokes, field, limits, layout, is_simplified=request.simplified))
-    return Asked(simplified, layouts, request.top, request.words)
+        return _simplified(strokes, field, limits, layout, is_simplified=request.simplified), layout
+
+    if isinstance(request, RecognizeRequest):
+        return Asked([taken(request.strokes, "strokes")], request.top, request.words)
+    _check_count("drawings", len(request.drawings), limits.drawings, "drawings")
+    drawings: list[tuple[Drawing, Layout] | Refused] = []
+    for i, value in enumerate(request.drawings):
+        field = f"drawings[{i}]"
+        try:
+            strokes = _checked(partial(_STROKES.validate_python, value, strict=True), field)
+            drawings.append(taken(strokes, field))
+        except Refused as refused:
+            if refused.status != 422:
+                raise
+            drawings.append(refused)
+    return Asked(drawings, request.top, request.words)
 
 
 def parse(body: bytes | bytearray, kind: type[Kind]) -> Kind:
@@ -168,11 +178,20 @@ def parse(body: bytes | bytearray, kind: type[Kind]) -> Kind:
         raise _malformed("a number has too many digits") from error
     if not isinstance(value, dict):
         raise Refused(422, "invalid_request", "the body should be a JSON object")
+    return _checked(lambda: kind.model_validate(value))
+
+
+def _checked(validate: Callable[[], Checked], begin: str = "") -> Checked:
+    """What pydantic makes of a value that stands at `begin` in the body.
+
+    Raises:
+        Refused: it is not as the schema says.
+    """
     try:
-        return kind.model_validate(value)
+        return validate()
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        field = _field(first["loc"])
+        field = _field([*([begin] if begin else []), *first["loc"]])
         code = "not_finite" if first["type"] == "finite_number" else "invalid_request"
         message = first["msg"][0].lower() + first["msg"][1:]
         raise Refused(422, code, f"{field}: {message}", field=field) from error

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, TypeAdapter, WithJsonSchema
 
 from quickstroke.drawings.layouts import Layout, LayoutChoice
 
@@ -95,7 +95,18 @@ class RecognizeRequest(_Asked):
 class RecognizeBatchRequest(_Asked):
     """Several drawings, each as the `strokes` of one."""
 
-    drawings: Annotated[list[Strokes], Field(min_length=1, description="Drawings, each a list of strokes."), FailFast()]
+    drawings: Annotated[
+        list[Any],  # each is looked at by itself, so that a wrong one leaves the others their guesses
+        Field(min_length=1),
+        WithJsonSchema(
+            {
+                "type": "array",
+                "description": "Drawings, each a list of strokes. One that is wrong has an error among the results.",
+                "items": TypeAdapter(Strokes).json_schema(),
+                "minItems": 1,
+            }
+        ),
+    ]
 
 
 class GuessBody(BaseModel):
@@ -135,12 +146,6 @@ class RecognizeAnswer(Guesses, _Answered):
     """Words for the drawing."""
 
 
-class RecognizeBatchAnswer(_Answered):
-    """Words for each drawing."""
-
-    results: Annotated[list[Guesses], Field(description="In the order of the drawings.")]
-
-
 class ModelAnswer(BaseModel):
     """The model behind the API."""
 
@@ -176,6 +181,12 @@ class ErrorAnswer(BaseModel):
     """Every error has this form."""
 
     error: ErrorDetail
+
+
+class RecognizeBatchAnswer(_Answered):
+    """Words for each drawing, or what is wrong with it."""
+
+    results: Annotated[list[Guesses | ErrorAnswer], Field(description="In the order of the drawings.")]
 
 
 # --- examples, shown by OpenAPI

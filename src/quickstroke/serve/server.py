@@ -6,7 +6,7 @@ import json
 import logging
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 import uvicorn
@@ -49,12 +49,20 @@ def url(sock: socket.socket) -> str:
 class Server(uvicorn.Server):
     """uvicorn, quiet, with Ctrl-C and SIGTERM as the normal end."""
 
-    def __init__(self, app: ASGIApp, *, shutdown_s: int = 25, on_ready: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        shutdown_s: int = 25,
+        on_ready: Callable[[], None] = lambda: None,
+        trusted_proxies: Sequence[str] = (),
+    ) -> None:
         """
         Args:
             app: the application.
             shutdown_s: after a signal, time for the requests that came before it.
             on_ready: called when requests are answered.
+            trusted_proxies: addresses, or `*`, whose X-Forwarded-For and X-Forwarded-Proto are believed.
         """
         self._on_ready = on_ready
         config = uvicorn.Config(
@@ -66,7 +74,8 @@ class Server(uvicorn.Server):
             log_config=None,
             log_level=logging.ERROR,
             access_log=False,
-            proxy_headers=False,
+            proxy_headers=bool(trusted_proxies),
+            forwarded_allow_ips=list(trusted_proxies),
             server_header=False,
             timeout_graceful_shutdown=shutdown_s,
         )

@@ -4,6 +4,8 @@ import { RecognizerError } from "./guesser.js";
 
 const TIMEOUT_MS = 10_000;
 const TOP = 5;
+// Of a server that wants one; what stands behind # is sent to nobody.
+const TOKEN = new URLSearchParams(location.hash.slice(1)).get("token");
 
 /** @implements {import("./guesser.js").Recognizer} */
 export class HttpRecognizer {
@@ -31,7 +33,8 @@ export class HttpRecognizer {
     const signal = AbortSignal.any([...signals, AbortSignal.timeout(TIMEOUT_MS)]);
     let response, body;
     try {
-      response = await fetch(path, { ...options, signal });
+      const headers = { ...options.headers, ...(TOKEN && { authorization: `Bearer ${TOKEN}` }) };
+      response = await fetch(path, { ...options, headers, signal });
       body = await response.json().catch(() => null);
     } catch {
       throw new RecognizerError("The server does not answer. Trying again; your drawing stays.", true);
