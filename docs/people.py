@@ -37,12 +37,12 @@ def n_points(drawing: Drawing) -> int:
 
 
 def chosen(drawings: list[Drawing], probabilities: list[float]) -> list[Drawing]:
-    """Some that the model knows, from the plainest to the most elaborate; where it knows too few, its best."""
+    """Some that the model knows, the plainest last; where it knows too few, its best."""
     ranked = sorted(range(len(drawings)), key=lambda i: (probabilities[i] < 0.5, -probabilities[i]))
     known = [i for i in ranked if probabilities[i] >= 0.5]
     pool = sorted(known if len(known) >= N_SHOWN else ranked[:N_SHOWN], key=lambda i: n_points(drawings[i]))
     places = np.linspace(0, len(pool) - 1, N_SHOWN).round().astype(int)
-    return [drawings[pool[place]] for place in places]
+    return [drawings[pool[place]] for place in np.roll(places, -1)]
 
 
 def main() -> None:

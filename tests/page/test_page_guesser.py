@@ -180,7 +180,7 @@ def test_another_model_behind_the_same_address_is_noticed(hands: Hands) -> None:
         lambda route: route.fulfill(json={"guesses": [{"word": "cup", "probability": 1}], "model": "another"}),
     )
     hands.mouse(page, LINE)
-    expect(page.locator("#model")).to_have_text("another, 2 words")
+    expect(page.locator("#model")).to_have_text("Your model · 2 words")
 
 
 def test_questions_hold_the_strokes_without_their_times(hands: Hands) -> None:
