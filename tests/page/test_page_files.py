@@ -197,7 +197,7 @@ def test_the_page_reads_them_as_python_does(hands: Hands, static: Path, tmp_path
     (tmp_path / "all.bin").write_bytes(records)
     drawings = iter(read_file(tmp_path / "all.bin"))
     page = hands.open()
-    page.wait_for_function("quickstroke.people('cat').length")
+    page.evaluate("quickstroke.allReady")
     found = page.evaluate("(words) => words.map((word) => quickstroke.people(word))", [*json.loads(head)["words"]])
     for of_word in found[:40]:
         for shown in of_word:
@@ -214,7 +214,7 @@ def test_the_page_reads_them_as_python_does(hands: Hands, static: Path, tmp_path
 def test_a_word_is_looked_up_and_watched(hands: Hands) -> None:
     page = hands.open(has_clock=True, classes=["cat", "cow", "coffee cup", "gizmo", "sun"])
     answer(page, lambda strokes: {"cow": 0.9})
-    page.wait_for_function("quickstroke.people('cow').length")
+    page.evaluate("quickstroke.allReady")
     page.get_by_role("button", name="Look up a word").click()
     dialog = page.get_by_role("dialog", name="Look up a word")
     items = dialog.get_by_role("listitem")
@@ -248,7 +248,7 @@ def test_a_drawing_outlives_a_reload(hands: Hands) -> None:
     hands.mouse(page, TRIANGLE)
     drawn = strokes_of(page)
     page.reload()
-    page.wait_for_function("quickstroke.strokes().length === 2")
+    expect(page.get_by_role("application", name="Drawing with 2 strokes")).to_be_visible()
     assert strokes_of(page) == drawn
     # Whatever else is in the store is nothing to fall over.
     page.get_by_role("button", name="Clear").click()

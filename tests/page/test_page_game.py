@@ -16,6 +16,7 @@ class Round:
 
     def __init__(self, hands: Hands, **options: Any) -> None:
         self.page = hands.open(has_clock=True, **options)
+        self.page.evaluate("quickstroke.allReady")
         self._hands = hands
         self._sees = {"apple": 0.9}
         answer(self.page, lambda strokes: self._sees)
@@ -80,6 +81,9 @@ def test_won(hands: Hands) -> None:
     drawn = page.evaluate("quickstroke.strokes()")
     hands.mouse(page, LINE)
     page.keyboard.press("Control+z")
+    page.locator("#pad").press("Space")
+    page.locator("#pad").press("ArrowLeft")
+    expect(page.locator("#announcer")).to_contain_text("Recognised after 5.")  # and no pen is said to be down
     assert page.evaluate("quickstroke.strokes()") == drawn
     expect(page.get_by_role("button", name="Undo")).to_be_disabled()
     expect(page.get_by_role("button", name="Clear")).to_be_disabled()

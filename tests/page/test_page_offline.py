@@ -70,7 +70,7 @@ def test_recognises_without_a_server(
     open_offline: Callable[..., Page], hands: Hands, exported: compact.Compacted
 ) -> None:
     page = open_offline()
-    page.wait_for_function("quickstroke.people('sun').length")
+    page.evaluate("quickstroke.allReady")
     page.evaluate("navigator.serviceWorker.ready.then(() => {})")
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
@@ -193,4 +193,4 @@ def test_one_file_opens_by_a_double_click(hands: Hands, exported: compact.Compac
     page.get_by_role("button", name="Play", exact=True).click()
     page.get_by_role("button", name="Start").click()
     expect(page.locator("#strip")).to_have_attribute("data-phase", "ready")
-    page.wait_for_function("quickstroke.people('sun').length")
+    page.evaluate("quickstroke.allReady")

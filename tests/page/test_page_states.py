@@ -49,7 +49,7 @@ def states(hands: Hands, **options: Any) -> Iterator[tuple[str, Page]]:
     def click(name: str) -> None:
         page.get_by_role("button", name=name, exact=True).click()
 
-    page.wait_for_function("quickstroke.people('cat').length")
+    page.evaluate("quickstroke.allReady")
     yield "idle", page
     draw()
     yield "drawn", page

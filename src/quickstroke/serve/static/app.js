@@ -344,9 +344,9 @@ showTools();
 const loaded = loadModel();
 autosave(pad, $("pad"), () => game.phase === "idle" && !playing);
 // After the model, which is wanted first; the page is whole without them.
-loaded
+const loadedPeople = loaded
   .then(loadPeople)
-  .then((loadedPeople) => (people = loadedPeople))
+  .then((byWord) => (people = byWord))
   .then(showExamples)
   .catch((error) => console.error("the drawings by people could not be loaded", error));
 // Afterwards, so that it fetches nothing beside the model.
@@ -355,6 +355,7 @@ if (isOffline && !isWhole) loaded.then(() => navigator.serviceWorker?.register("
 // For tests and for the curious: stable. Strokes are columns with times, `[[x..], [y..], [t..]]` each.
 window.quickstroke = {
   ready: loaded.then(() => {}),
+  allReady: loadedPeople, // the drawings by people, too
   strokes: () => structuredClone(pad.strokes),
   guesses: () => structuredClone(guesses),
   model: () => ({ name: model.name, classes: [...model.classes] }),

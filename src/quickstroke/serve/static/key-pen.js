@@ -49,6 +49,7 @@ export class KeyPen {
       this.#pad.penUp();
     } else {
       this.#pad.penDown(...this.#place(), event.timeStamp);
+      if (!this.#pad.isDown) return; // nothing may be drawn now
       this.#isDown = true;
       this.#show();
     }
