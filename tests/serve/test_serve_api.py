@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from quickstroke import __version__
 from quickstroke.artifacts.unknown import Outputs
 from quickstroke.drawings.synthetic import synthetic_drawings
-from quickstroke.inference.recognizer import Recognizer
+from quickstroke.inference.recognizer import Recognizer, load
 
 JSON = {"Content-Type": "application/json"}
 SQUARE = [[[0, 0, 255, 255, 0], [0, 255, 255, 0, 0]], [[100, 150], [100, 160]]]
@@ -149,6 +149,7 @@ def test_the_example_of_the_readme_is_read_as_columns(client, recognizer):
     body = client.post("recognize", {"strokes": strokes}).json()
     assert body["layout"] == "columns"
     check(body["guesses"], recognizer.predict(transposed(strokes), layout="points"))
+    assert load().predict(strokes, layout="columns")[0].word == "triangle"  # by the default model
 
 
 @pytest.mark.parametrize("strokes", [[LINE], [LINE, LINE], [BEND], [LINE, BEND], [[[1, 2, 0], [3, 4, 9], [5, 9, 20]]]])
