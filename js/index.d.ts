@@ -31,6 +31,9 @@ export interface PredictOptions {
   layout?: Layout;
 }
 
+/** As those of `PredictOptions`. */
+export type EmbedOptions = Pick<PredictOptions, "simplified" | "layout">;
+
 export interface LoadOptions {
   /** Called while a model comes over the network; `total` is null where the server does not say. */
   onProgress?: (bytes: number, total: number | null) => void;
@@ -60,6 +63,13 @@ export class Recognizer {
    * @throws {OptionError} a word that the model does not know, or another option that cannot be
    */
   predict(strokes: Strokes, options?: PredictOptions): Prediction;
+  /**
+   * The embedding of a drawing, a direction: drawings of one word have a high cosine. The same as Python's
+   * `Recognizer.embed` of the same file.
+   *
+   * @throws {StrokesError} as `predict`
+   */
+  embed(strokes: Strokes, options?: EmbedOptions): Float32Array;
 }
 
 /**

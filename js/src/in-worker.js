@@ -65,6 +65,11 @@ export class WorkerRecognizer {
     return this.#call("predict", [strokes, { ...options, words: isList ? [...words] : words }]);
   }
 
+  /** Resolves to what a `Recognizer` gives. */
+  embed(strokes, options = {}) {
+    return this.#call("embed", [strokes, options]);
+  }
+
   /** Ends the worker; what is still asked is refused. */
   close(error = new ModelError("the recogniser was closed")) {
     this.#end ??= error;

@@ -2,6 +2,7 @@
 
 import { ModelError, OptionError, shown } from "./errors.js";
 import { compiled } from "./compiled.js";
+import { embedding } from "./embedding.js";
 import { fetchBytes } from "./fetch.js";
 import { readModel } from "./model-file.js";
 import { Network } from "./network.js";
@@ -39,16 +40,23 @@ export class Recognizer {
     Object.freeze(this);
   }
 
+  embed(strokes, { simplified = false, layout = "auto" } = {}) {
+    return embedding(this.#read(strokes, simplified, layout));
+  }
+
   predict(strokes, { top = 5, words, simplified = false, layout = "auto" } = {}) {
     if (!Number.isInteger(top) || top < 1) throw new OptionError(`top should be 1 or more, got ${shown(top)}`);
     const positions = words === undefined ? [...this.words.keys()] : positionsOf(this.words, words);
+    const { logits } = this.#read(strokes, simplified, layout);
+    const unknown = unknownOf(this.card.unknown, logits, positions);
+    return { guesses: ranked(this.words, logits, positions, top), unknown };
+  }
+
+  #read(strokes, simplified, layout) {
     const { columns } = readStrokes(strokes, layout);
     if (simplified) checkSimplified(columns);
     const { name, max_padding: maxPadding } = this.card.preprocessing;
-    const points = toPoints(simplified ? columns : simplifyColumns(columns), maxPadding, name);
-    const logits = this.#network.logits(points);
-    const unknown = unknownOf(this.card.unknown, logits, positions);
-    return { guesses: ranked(this.words, logits, positions, top), unknown };
+    return this.#network.read(toPoints(simplified ? columns : simplifyColumns(columns), maxPadding, name));
   }
 }
 

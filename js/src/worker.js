@@ -10,6 +10,7 @@ const methods = {
     return recognizer.card;
   },
   predict: (strokes, options) => recognizer.predict(strokes, options),
+  embed: (strokes, options) => recognizer.embed(strokes, options),
 };
 
 self.addEventListener("message", async ({ data: { id, method, args } }) => {

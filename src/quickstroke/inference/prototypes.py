@@ -54,7 +54,8 @@ def normalized(rows: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def prototype(embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
     """The prototype float64 (D,) of a word's embeddings (n, D)."""
-    return normalized(embeddings.astype(np.float64).mean(0, keepdims=True))[0]
+    direction: NDArray[np.float64] = normalized(embeddings.astype(np.float64).mean(0, keepdims=True))[0]
+    return direction
 
 
 def log_odds(
