@@ -56,7 +56,28 @@ export class WorkerRecognizer {
       throw error;
     });
     this.name = this.card.name;
-    this.words = Object.freeze([...this.card.classes]);
+    this.#setTaught({});
+  }
+
+  #setTaught(taught) {
+    this.taught = taught;
+    this.words = Object.freeze([...this.card.classes, ...Object.keys(taught)]);
+  }
+
+  async teach(word, drawings, options = {}) {
+    this.#setTaught(await this.#call("teach", [word, drawings, options]));
+  }
+
+  async forget(word) {
+    this.#setTaught(await this.#call("forget", [word]));
+  }
+
+  async restore(text) {
+    this.#setTaught(await this.#call("restore", [text]));
+  }
+
+  save() {
+    return this.#call("save", []);
   }
 
   /** Resolves to what a `Recognizer` gives. */
