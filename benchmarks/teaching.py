@@ -110,7 +110,7 @@ def measure(recognizer: Recognizer, data: PreparedDataset, split: str) -> dict[s
 
 def fine_tune(recognizer: Recognizer, data: PreparedDataset, split: str, folder: Path) -> dict[str, dict[str, float]]:
     """For each number of drawings, the figures of a model that was trained on with them."""
-    rng, train_rows = np.random.default_rng(SEED), data.indices("train")
+    rng, train_rows, val_rows = np.random.default_rng(SEED), data.indices("train"), data.indices("val")
     new = data.label_map(recognizer._model.classes) < 0
     tested = data.indices(split)
     labels = np.asarray(data.labels[tested]).astype(np.int64)
@@ -122,11 +122,12 @@ def fine_tune(recognizer: Recognizer, data: PreparedDataset, split: str, folder:
         for word, label in zip(data.classes, range(len(data.classes)), strict=True):
             rows = train_rows[data.labels[train_rows] == label]
             chosen = rng.choice(rows, n if new[label] else OLD_EACH, replace=False).tolist()
+            chosen += val_rows[data.labels[val_rows] == label][:1].tolist()
             drawings = [Drawing(word, data.strokes(i), key_id=int(data.key_ids[i])) for i in chosen]
             binary.write(folder / f"{n}-drawings" / f"{word}.bin", drawings)
-        # All are for training; validation chooses nothing: the last epoch is taken.
+        # The dataset's own rule; validation on a drawing of each word chooses nothing: the last epoch is taken.
         own = folder / f"{n}-data"
-        prepare([folder / f"{n}-drawings"], own, split=FractionSplit(0.98, 0.02, 0.0))
+        prepare([folder / f"{n}-drawings"], own, split=FractionSplit(0.9, 0.1, 0.0))
         config = TrainConfig(n_epochs=EPOCHS, learning_rate=0.002, pretrained=(str(recognizer._model.path),))
         train(ModelConfig.from_name(recognizer.name), config, PreparedDataset(own), folder / f"{n}-run")
         tuned = load(folder / f"{n}-run" / "last.model")._model

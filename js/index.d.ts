@@ -31,6 +31,9 @@ export interface PredictOptions {
   layout?: Layout;
 }
 
+/** As those of `PredictOptions`. */
+export type EmbedOptions = Pick<PredictOptions, "simplified" | "layout">;
+
 export interface LoadOptions {
   /** Called while a model comes over the network; `total` is null where the server does not say. */
   onProgress?: (bytes: number, total: number | null) => void;
@@ -50,8 +53,10 @@ export class Recognizer {
   private constructor();
   /** The model's name. */
   readonly name: string;
-  /** Every word that it knows. */
+  /** Every word that it knows, with those that it was taught. */
   readonly words: readonly string[];
+  /** The words that it was taught, and by how many drawings each. */
+  readonly taught: Readonly<Record<string, number>>;
   readonly card: Card;
   /**
    * Names a drawing. It takes some milliseconds and nothing leaves the machine.
@@ -60,6 +65,30 @@ export class Recognizer {
    * @throws {OptionError} a word that the model does not know, or another option that cannot be
    */
   predict(strokes: Strokes, options?: PredictOptions): Prediction;
+  /**
+   * The embedding of a drawing, a direction: drawings of one word have a high cosine. The same as Python's
+   * `Recognizer.embed` of the same file.
+   *
+   * @throws {StrokesError} as `predict`
+   */
+  embed(strokes: Strokes, options?: EmbedOptions): Float32Array;
+  /**
+   * Adds a word at once, by three drawings of it or more.
+   *
+   * @throws {OptionError} the word is there already, or too few drawings
+   * @throws {StrokesError} as `predict`
+   */
+  teach(word: string, drawings: readonly Strokes[], options?: EmbedOptions): void;
+  /** Takes away a word that was taught. */
+  forget(word: string): void;
+  /** The taught words as the text of a file, which Python's `Recognizer.load` takes, too. */
+  save(): string;
+  /**
+   * Adds the words of such a text.
+   *
+   * @throws {OptionError} it is damaged, of another model or of a newer version, or has a word that is there already
+   */
+  restore(text: string): void;
 }
 
 /**

@@ -1,5 +1,5 @@
 export { ModelError, OptionError, StrokesError } from "./index.js";
-import type { Card, LoadOptions, Prediction, PredictOptions, Strokes } from "./index.js";
+import type { Card, EmbedOptions, LoadOptions, Prediction, PredictOptions, Strokes } from "./index.js";
 
 /** A model in a worker of its own; `load` makes it. */
 export class WorkerRecognizer {
@@ -9,6 +9,12 @@ export class WorkerRecognizer {
   readonly card: Card;
   /** As `Recognizer.predict`, but later. */
   predict(strokes: Strokes, options?: PredictOptions): Promise<Prediction>;
+  readonly taught: Readonly<Record<string, number>>;
+  embed(strokes: Strokes, options?: EmbedOptions): Promise<Float32Array>;
+  teach(word: string, drawings: readonly Strokes[], options?: EmbedOptions): Promise<void>;
+  forget(word: string): Promise<void>;
+  save(): Promise<string>;
+  restore(text: string): Promise<void>;
   /** Ends the worker. */
   close(): void;
 }

@@ -137,14 +137,16 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("documents")
     for word in ("circle", "square", "star"):
         binary.write(folder / "drawings" / f"{word}.bin", synthetic_drawings(40, words=(word,)))
+    binary.write(folder / "robots" / "robot.bin", synthetic_drawings(5, words=("ladder",)))
     qs.prepare(folder / "drawings", folder / "data")
     return folder
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/howto/python.md", "docs/howto/pytorch.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/howto/python.md", "docs/howto/pytorch.md", "docs/howto/teach.md"])
 def test_python_of_a_document_runs(name: str, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All blocks of a page, one after the other, as somebody would who reads it."""
     (tmp_path / "drawings").symlink_to(drawn / "drawings")
+    (tmp_path / "robots").symlink_to(drawn / "robots")
     if "qs.prepare(" not in (ROOT / name).read_text(encoding="utf-8"):
         (tmp_path / "data").symlink_to(drawn / "data")
     monkeypatch.chdir(tmp_path)

@@ -56,13 +56,39 @@ export class WorkerRecognizer {
       throw error;
     });
     this.name = this.card.name;
-    this.words = Object.freeze([...this.card.classes]);
+    this.#setTaught({});
+  }
+
+  #setTaught(taught) {
+    this.taught = taught;
+    this.words = Object.freeze([...this.card.classes, ...Object.keys(taught)]);
+  }
+
+  async teach(word, drawings, options = {}) {
+    this.#setTaught(await this.#call("teach", [word, drawings, options]));
+  }
+
+  async forget(word) {
+    this.#setTaught(await this.#call("forget", [word]));
+  }
+
+  async restore(text) {
+    this.#setTaught(await this.#call("restore", [text]));
+  }
+
+  save() {
+    return this.#call("save", []);
   }
 
   /** Resolves to what a `Recognizer` gives. */
   predict(strokes, { words, ...options } = {}) {
     const isList = typeof words !== "string" && typeof words?.[Symbol.iterator] === "function";
     return this.#call("predict", [strokes, { ...options, words: isList ? [...words] : words }]);
+  }
+
+  /** Resolves to what a `Recognizer` gives. */
+  embed(strokes, options = {}) {
+    return this.#call("embed", [strokes, options]);
   }
 
   /** Ends the worker; what is still asked is refused. */

@@ -8,6 +8,7 @@ import { Network } from "./network.js";
 import { toPoints } from "./points.js";
 import { simplifyColumns } from "./simplify.js";
 import { checkSimplified, readStrokes, written } from "./strokes.js";
+import { embedding, TaughtWords } from "./taught.js";
 import { unknownOf } from "./unknown.js";
 import { positionsOf } from "./vocabulary.js";
 
@@ -29,27 +30,82 @@ export function simplify(strokes, { layout = "auto" } = {}) {
 /** A loaded model; `load` makes it. */
 export class Recognizer {
   #network;
+  #taught;
 
   constructor(card, network) {
     if (!(network instanceof Network)) throw new ModelError("a Recognizer is made by `await load(model)`");
     this.#network = network;
     this.card = card;
     this.name = card.name;
-    this.words = Object.freeze([...card.classes]);
+    this.#taught = new TaughtWords(card, (columns) => this.#readSimplified(columns));
     Object.freeze(this);
+  }
+
+  get words() {
+    return Object.freeze([...this.card.classes, ...this.#taught.words]);
+  }
+
+  get taught() {
+    return this.#taught.counts;
+  }
+
+  teach(word, drawings, { simplified = false, layout = "auto" } = {}) {
+    if (!Array.isArray(drawings)) throw new OptionError(`drawings should be a list of drawings, got ${shown(drawings)}`);
+    this.#taught.add(word, drawings.map((strokes) => columnsOf(strokes, simplified, layout)));
+  }
+
+  forget(word) {
+    this.#taught.remove(word);
+  }
+
+  save() {
+    return this.#taught.toText();
+  }
+
+  restore(text) {
+    this.#taught.addText(text);
+  }
+
+  embed(strokes, { simplified = false, layout = "auto" } = {}) {
+    return embedding(this.#read(strokes, simplified, layout));
   }
 
   predict(strokes, { top = 5, words, simplified = false, layout = "auto" } = {}) {
     if (!Number.isInteger(top) || top < 1) throw new OptionError(`top should be 1 or more, got ${shown(top)}`);
-    const positions = words === undefined ? [...this.words.keys()] : positionsOf(this.words, words);
-    const { columns } = readStrokes(strokes, layout);
-    if (simplified) checkSimplified(columns);
-    const { name, max_padding: maxPadding } = this.card.preprocessing;
-    const points = toPoints(simplified ? columns : simplifyColumns(columns), maxPadding, name);
-    const logits = this.#network.logits(points);
-    const unknown = unknownOf(this.card.unknown, logits, positions);
-    return { guesses: ranked(this.words, logits, positions, top), unknown };
+    const known = this.words;
+    const positions = words === undefined ? [...known.keys()] : positionsOf(known, words);
+    const read = this.#read(strokes, simplified, layout);
+    const { logits, unknown } = extended(read.logits, this.card.unknown, positions, this.#taught.logOdds(read));
+    return { guesses: ranked(known, logits, positions, top), unknown };
   }
+
+  #read(strokes, simplified, layout) {
+    return this.#readSimplified(columnsOf(strokes, simplified, layout));
+  }
+
+  #readSimplified(columns) {
+    const { name, max_padding: maxPadding } = this.card.preprocessing;
+    return this.#network.read(toPoints(columns, maxPadding, name));
+  }
+}
+
+function columnsOf(strokes, simplified, layout) {
+  const { columns } = readStrokes(strokes, layout);
+  if (!simplified) return simplifyColumns(columns);
+  checkSimplified(columns);
+  return columns;
+}
+
+/** Logits of the model's words and then of the taught ones, and how likely it is none of those at `positions`. */
+function extended(logits, rule, positions, logOdds) {
+  if (!logOdds.length) return { logits, unknown: unknownOf(rule, logits, positions) };
+  const highest = logits.reduce((best, value) => Math.max(best, value), -Infinity);
+  const total = highest + Math.log(logits.reduce((sum, value) => sum + Math.exp(value - highest), 0));
+  const all = [...Array.from(logits, (value) => value - total), ...logOdds];
+  const sum = all.reduce((before, value) => before + Math.exp(value), 0);
+  const none = unknownOf(rule, logits, [...logits.keys()]);
+  const chosen = positions.reduce((before, i) => before + Math.exp(all[i]), 0);
+  return { logits: all, unknown: none === null ? null : 1 - (1 - none / sum) * (chosen / sum) };
 }
 
 /** The best of the words at `positions`, with a softmax over these. */

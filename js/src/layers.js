@@ -193,7 +193,7 @@ export class Output {
   constructor(memory, kernels, take, nClasses, rows) {
     const nRead = rows.filter((position) => position >= 0).length;
     const columns = spread([nClasses]);
-    Object.assign(this, { memory, kernels, nClasses, n: columns.length, nRead: rows.length });
+    Object.assign(this, { memory, kernels, nClasses, n: columns.length, nRead: rows.length, rows });
     this.weights = memory.keep(panels(take("linear.weight", nClasses, nRead), nRead, rows, columns));
     this.bias = memory.keep(placed(take("linear.bias", nClasses), columns));
     this.input = memory.take(rows.length);
@@ -204,6 +204,12 @@ export class Output {
     const { kernels, n, nRead } = this;
     kernels.multiply(this.input, 0, 1, 0, nRead, this.weights, this.bias, this.out, n, 1, n);
     return this.memory.floats(this.out, this.nClasses).slice();
+  }
+
+  /** What it read, without the gaps between its parts. */
+  get features() {
+    const read = this.memory.floats(this.input, this.nRead);
+    return read.filter((_, k) => this.rows[k] >= 0);
   }
 }
 

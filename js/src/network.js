@@ -76,9 +76,9 @@ export class Network {
 
   /**
    * @param {Float32Array} points (T, C) of a drawing
-   * @returns {Float32Array} logits (K)
+   * @returns {{logits: Float32Array, features: Float32Array}} logits (K), and what the output layer read (R)
    */
-  logits(points) {
+  read(points) {
     const { reading, max_padding: maxPadding, bidirectional } = this.#config;
     const rows = points.length / this.#nChannels;
     const isPooled = this.#pool !== null;
@@ -97,7 +97,7 @@ export class Network {
       // The last step, where the backward half has read all at the first; the padded reading takes its last, too.
       this.#lstm.copyLast(x, steps, read, bidirectional && reading !== "padded"); // (D * H)
     }
-    return this.#output.run(); // (K)
+    return { logits: this.#output.run(), features: this.#output.features };
   }
 
   /** Normalises points into the first layer's input; by readout `pool` the rows after them are 0. */

@@ -10,6 +10,20 @@ const methods = {
     return recognizer.card;
   },
   predict: (strokes, options) => recognizer.predict(strokes, options),
+  embed: (strokes, options) => recognizer.embed(strokes, options),
+  teach(word, drawings, options) {
+    recognizer.teach(word, drawings, options);
+    return recognizer.taught;
+  },
+  forget(word) {
+    recognizer.forget(word);
+    return recognizer.taught;
+  },
+  restore(text) {
+    recognizer.restore(text);
+    return recognizer.taught;
+  },
+  save: () => recognizer.save(),
 };
 
 self.addEventListener("message", async ({ data: { id, method, args } }) => {

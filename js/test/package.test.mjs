@@ -122,3 +122,41 @@ function replaced(copy, from, to) {
   assert.ok(at > 0 && from.length === to.length);
   copy.set(new TextEncoder().encode(to), at);
 }
+
+test("embeddings are directions, and words are taught by a few drawings", async () => {
+  const one = await load(bytes);
+  const squares = [0, 3, 6, 9].map((d) => [[[0, 0], [90 + d, d], [88, 95 - d], [d, 90], [0, 0]]]);
+  const embedding = one.embed(squares[0]);
+  assert.ok(Math.abs(embedding.reduce((sum, value) => sum + value * value, 0) - 1) < 1e-6);
+  const before = one.predict(TRIANGLE, { top: 9 });
+  one.teach("my_square", squares);
+  assert.deepEqual(one.taught, { "my square": 4 });
+  assert.deepEqual(one.words, ["circle", "house", "star", "my square"]);
+  const { guesses, unknown } = one.predict(squares[0], { top: 9 });
+  const own = guesses.find(({ word }) => word === "my square").probability;
+  assert.equal(guesses.length, 4);
+  const alone = await load(bytes);
+  assert.ok(Math.abs(unknown - alone.predict(squares[0]).unknown * (1 - own)) < 1e-12);
+  assert.equal(one.predict(squares[0], { words: ["my_square"] }).guesses[0].probability, 1);
+  const text = one.save();
+  alone.restore(text);
+  assert.deepEqual(alone.predict(squares[1]), one.predict(squares[1]));
+  const refuses = (call, message) => assert.throws(call, (error) => error instanceof OptionError && message.test(error.message));
+  refuses(() => one.restore(text), /knows the word "my square" already/);
+  refuses(() => one.teach("House", squares), /knows the word "House" already/);
+  refuses(() => one.teach("robot", squares.slice(2)), /2 drawings of "robot" were given; a word is taught by 3 or more/);
+  refuses(() => one.forget("robot"), /"robot" was not taught/);
+  one.forget("my square");
+  assert.deepEqual(one.predict(TRIANGLE, { top: 9 }), before);
+  const content = JSON.parse(text);
+  for (const [changes, message] of [
+    [{ version: 2 }, /version 2; this program reads version 1/],
+    [{ model_sha256: "x" }, /another model/],
+    [{ words: { robot: [1, 2, 3] } }, /damaged/],
+    [{ words: { a: content.words["my square"], star: content.words["my square"] } }, /"star" already/],
+  ]) {
+    refuses(() => one.restore(JSON.stringify({ ...content, ...changes })), message);
+    assert.deepEqual(one.taught, {});
+  }
+  refuses(() => one.restore(text.slice(0, -9)), /cut off/);
+});

@@ -60,6 +60,25 @@ console.log(JSON.stringify(answers));
 """
 
 
+# With words of a file that Python wrote: embeddings, guesses, and the file once more.
+TAUGHT = """
+import { readFileSync } from "node:fs";
+const { bundle, models, drawings } = JSON.parse(readFileSync(0, "utf8"));
+const { load } = await import(bundle);
+const answers = [];
+for (const [model, text] of models) {
+  const recognizer = await load(model);
+  recognizer.restore(text);
+  const options = { simplified: true, layout: "columns" };
+  const guesses = drawings.map((strokes) => recognizer.predict(strokes, { top: 9, ...options }).guesses);
+  const probabilities = guesses.map((own) => Object.fromEntries(own.map((guess) => [guess.word, guess.probability])));
+  const embeddings = drawings.map((strokes) => [...recognizer.embed(strokes, options)]);
+  answers.push({ embeddings, probabilities, text: recognizer.save() });
+}
+console.log(JSON.stringify(answers));
+"""
+
+
 @pytest.fixture(scope="session")
 def bundle(static: Path) -> Path:
     return static / "quickstroke.js"
@@ -127,6 +146,30 @@ def test_every_type_of_model_says_what_python_says(node: str, bundle: Path, smal
         assert reversed_theirs == theirs, path.name
         assert np.ptp(ours[:, :-1], axis=0).max() > 1e-3, path.name
     assert {bool(answer[0][0][-1] < 0) for answer in answers} == {False, True}
+
+
+def test_words_taught_in_python_are_known_in_javascript(
+    node: str, bundle: Path, small_models: list[Path], tmp_path: Path
+) -> None:
+    drawings = [list(synthetic_drawings(6, seed=3, words=(word,))) for word in ("face", "ladder")]
+    recognizers = [load(path) for path in small_models]
+    texts = []
+    for recognizer in recognizers:
+        recognizer.teach("ladder", drawings[1][:4])
+        recognizer.save(tmp_path / "mine.json")
+        texts.append((tmp_path / "mine.json").read_text())
+    strokes = [[stroke.T.tolist() for stroke in drawing.strokes] for own in drawings for drawing in own]
+    given = {"bundle": bundle.as_uri(), "drawings": strokes}
+    given["models"] = [(str(path), text) for path, text in zip(small_models, texts, strict=True)]
+    command = [node, "--input-type=module", "--eval", TAUGHT]
+    done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for recognizer, text, theirs in zip(recognizers, texts, json.loads(done.stdout), strict=True):
+        flat = [drawing for own in drawings for drawing in own]
+        np.testing.assert_allclose(theirs["embeddings"], recognizer.embed(flat), atol=1e-5)
+        for ours, them in zip(recognizer.predict_many(flat, top=9), theirs["probabilities"], strict=True):
+            assert them == pytest.approx(dict(ours), abs=1e-4)
+        assert theirs["text"] == text
 
 
 def test_real_drawings_by_a_real_model(node: str, bundle: Path, shared: Path, tmp_path: Path) -> None:

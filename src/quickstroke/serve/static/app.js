@@ -23,6 +23,7 @@ import { celebrate } from "./sparks.js";
 import { keep, recall } from "./store.js";
 import { sentences, showStrip } from "./strip.js";
 import { Voice } from "./voice.js";
+import { setUpTeach } from "./teach.js";
 import { percent, withArticle } from "./words.js";
 
 const ANNOUNCE_AFTER_MS = 900;
@@ -349,6 +350,14 @@ const loadedPeople = loaded
   .then((byWord) => (people = byWord))
   .then(showExamples)
   .catch((error) => console.error("the drawings by people could not be loaded", error));
+if (isOffline) {
+  const changed = (classes) => {
+    setText("model", `${friendlyName(model)} · ${classes.length} words`);
+    $("words").replaceChildren(...classes.map((word) => new Option(word, word)));
+    guesser.replaced();
+  };
+  loaded.then(() => setUpTeach({ recognizer, model, strokes: () => pad.strokes, clear, changed }));
+}
 // Afterwards, so that it fetches nothing beside the model.
 if (isOffline && !isWhole) loaded.then(() => navigator.serviceWorker?.register("service-worker.js")).catch(() => {});
 

@@ -51,6 +51,24 @@ export class LocalRecognizer {
     return this.#call({ strokes, top: TOP });
   }
 
+  /** Each resolves to all words, `classes`, and those that were taught with their numbers of drawings, `taught`. */
+  teach(word, drawings) {
+    return this.#call({ method: "teach", args: [word, drawings, { simplified: true, layout: "columns" }] });
+  }
+
+  forget(word) {
+    return this.#call({ method: "forget", args: [word] });
+  }
+
+  restore(text) {
+    return this.#call({ method: "restore", args: [text] });
+  }
+
+  /** Resolves to the text of the file of taught words. */
+  save() {
+    return this.#call({ method: "save", args: [] });
+  }
+
   #call(message, transfer = []) {
     const trouble = this.#worker ? this.#trouble : "The recogniser has not been started.";
     if (trouble) return Promise.reject(new RecognizerError(trouble, true));

@@ -13,16 +13,27 @@ async function open(bytes) {
   return { name, classes: words, card };
 }
 
+/** What changes which words are known, by the name of the recogniser's method. */
+function change({ method, args }) {
+  const result = recognizer[method](...args);
+  return method === "save" ? result : { classes: recognizer.words, taught: recognizer.taught };
+}
+
 function recognize({ strokes, top }) {
   if (!recognizer) throw new Error("the model is still loading");
   const { guesses, unknown } = recognizer.predict(strokes, { top, layout: "columns" });
   return { guesses, unknown, model: recognizer.name };
 }
 
+function answer(bytes, question) {
+  if (bytes) return open(bytes);
+  return question.method ? change(question) : recognize(question);
+}
+
 self.addEventListener("message", ({ data: { id, load: bytes, ...question } }) => {
   queue = queue.then(async () => {
     try {
-      self.postMessage({ id, result: await (bytes ? open(bytes) : recognize(question)) });
+      self.postMessage({ id, result: await answer(bytes, question) });
     } catch (error) {
       const isRefusal = error instanceof RangeError;
       self.postMessage({ id, error: `The recogniser says: ${error.message}.`, isRefusal });

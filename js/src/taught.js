@@ -1,0 +1,123 @@
+/**
+ * Words that a recogniser was taught by a few drawings; the same as `quickstroke.inference.prototypes`, with the same
+ * constants, and the same file.
+ */
+
+import { OptionError, shown } from "./errors.js";
+import { checkSimplified, readStrokes } from "./strokes.js";
+
+const FORMAT = "quickstroke taught words";
+const VERSION = 1;
+const LEAST_DRAWINGS = 3;
+const [SLOPE, MIDDLE] = [26, 0.835];
+
+/**
+ * The direction of what the output layer reads, and beside it that of the probabilities to the power 1/4.
+ *
+ * @param {{logits: Float32Array, features: Float32Array}} read
+ * @returns {Float32Array} (R + K), of length 1
+ */
+export function embedding({ logits, features }) {
+  const highest = logits.reduce((best, value) => Math.max(best, value), -Infinity);
+  // What all probabilities are divided by changes no direction.
+  const roots = Float64Array.from(logits, (value) => Math.exp((value - highest) / 4));
+  return Float32Array.from([...direction(features), ...direction(roots)], (value) => value * Math.SQRT1_2);
+}
+
+function direction(values) {
+  const length = Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
+  return Float64Array.from(values, (value) => value / (length || 1));
+}
+
+export class TaughtWords {
+  #card;
+  #read;
+  /** Word -> its drawings in columns, simplified, and their prototype. */
+  #words = new Map();
+
+  /**
+   * @param {object} card of the model
+   * @param {(columns: number[][][]) => {logits: Float32Array, features: Float32Array}} read of a simplified drawing
+   */
+  constructor(card, read) {
+    this.#card = card;
+    this.#read = read;
+  }
+
+  get words() {
+    return [...this.#words.keys()];
+  }
+
+  get counts() {
+    return Object.fromEntries([...this.#words].map(([word, { drawings }]) => [word, drawings.length]));
+  }
+
+  /** @param {number[][][][]} drawings simplified, in columns */
+  add(given, drawings) {
+    const word = typeof given === "string" ? given.normalize("NFC").replaceAll("_", " ").trim().replace(/\s+/g, " ") : "";
+    if (!word) throw new OptionError(`word should be a word, got ${shown(given)}`);
+    const known = [...this.#card.classes, ...this.#words.keys()];
+    if (known.some((other) => other.toLowerCase() === word.toLowerCase())) {
+      throw new OptionError(`the model knows the word ${shown(word)} already`);
+    }
+    if (drawings.length < LEAST_DRAWINGS) {
+      const n = drawings.length;
+      throw new OptionError(`${n} drawings of ${shown(word)} were given; a word is taught by ${LEAST_DRAWINGS} or more`);
+    }
+    const embeddings = drawings.map((columns) => embedding(this.#read(columns)));
+    const sum = embeddings[0].map((_, i) => embeddings.reduce((all, own) => all + own[i], 0));
+    this.#words.set(word, { drawings, prototype: direction(sum) });
+  }
+
+  remove(word) {
+    if (!this.#words.delete(word)) throw new OptionError(`the word ${shown(word)} was not taught`);
+  }
+
+  /** The log odds (N) of the taught words against all of the model together. */
+  logOdds(read) {
+    const own = this.#words.size ? embedding(read) : null;
+    return [...this.#words.values()].map(({ drawings: { length: n }, prototype }) => {
+      const cosine = prototype.reduce((sum, value, i) => sum + value * own[i], 0);
+      return ((SLOPE * n) / (n + 1)) * (cosine - MIDDLE);
+    });
+  }
+
+  /** The file's text. */
+  toText() {
+    const words = Object.fromEntries([...this.#words].map(([word, { drawings }]) => [word, drawings]));
+    const { name: model, sha256 } = this.#card;
+    return `${JSON.stringify({ format: FORMAT, version: VERSION, model, model_sha256: sha256, words })}\n`;
+  }
+
+  /** Adds the words of a file's text, all of them or none. */
+  addText(text) {
+    let content = null;
+    try {
+      content = JSON.parse(text);
+    } catch {
+      throw new OptionError("the file of taught words is cut off, damaged or none: it is no JSON");
+    }
+    if (content?.format !== FORMAT) throw new OptionError("this is no file of taught words");
+    if (!(Number.isInteger(content.version) && content.version >= 1 && content.version <= VERSION)) {
+      throw new OptionError(`taught words of version ${shown(content.version)}; this program reads version ${VERSION}`);
+    }
+    if (content.model_sha256 !== this.#card.sha256) {
+      throw new OptionError(`these words were taught to another model, ${shown(content.model)}`);
+    }
+    const before = new Map(this.#words);
+    try {
+      for (const [word, drawings] of Object.entries(content.words)) {
+        this.add(word, drawings.map(columnsOf));
+      }
+    } catch (error) {
+      this.#words = before;
+      throw error.name === "OptionError" ? error : new OptionError(`the file of taught words is damaged: ${error.message}`);
+    }
+  }
+}
+
+function columnsOf(drawing) {
+  const { columns } = readStrokes(drawing, "columns");
+  checkSimplified(columns);
+  return columns;
+}

@@ -1,0 +1,110 @@
+"""A word is taught on the exported page, stays on the device, and goes to Python and back as a file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hands import Hands, serving
+from playwright.sync_api import Page, expect
+
+from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
+from quickstroke.config.model import ModelConfig
+from quickstroke.export import compact, web
+from quickstroke.inference.recognizer import Recognizer, load
+from quickstroke.models.classifier import StrokeClassifier
+
+CLASSES = ("apple", "bicycle", "circle", "face", "square", "star", "sun")
+NAME = "bipool_cv1_8_5_2_lay1_sz8"
+
+
+def zigzag(bend: int) -> list[list[list[int]]]:
+    return [[[10, 80, 15 + bend, 90, 20], [10, 30 + bend, 60, 90, 120 + bend]], [[120, 160 + bend], [20, 140]]]
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(4)
+    model = StrokeClassifier(ModelConfig.from_name(NAME, n_classes=len(CLASSES))).eval()
+    folder = tmp_path_factory.mktemp("model")
+    return write_model(folder, LoadedModel(model, CLASSES, None, folder), {})
+
+
+@pytest.fixture
+def page(hands: Hands, published: Path, tmp_path: Path) -> Iterator[Page]:
+    data = compact.export(load_model(published), "float16").data
+    web.write_folder(tmp_path / "web", data, replace=False)
+    with serving(tmp_path / "web") as url:
+        page = hands.open(url=url)
+        page.get_by_role("button", name="Teach me a word").click()
+        yield page
+        hands.close()
+
+
+def guesses(page: Page) -> list[str]:
+    words: list[str] = page.evaluate("quickstroke.settled().then(() => quickstroke.guesses().map(({ word }) => word))")
+    return words
+
+
+def says(page: Page, text: str) -> None:
+    expect(page.locator("#teach-says")).to_have_text(text)
+
+
+def test_a_word_is_drawn_five_times_and_known(page: Page, published: Path, tmp_path: Path) -> None:
+    take = page.locator("#teach-add")
+    take.click()
+    says(page, "First write the word.")
+    page.get_by_label("Your word", exact=True).fill("robot")
+    take.click()
+    says(page, "Draw robot on the paper, then take it.")
+    for k in range(5):
+        expect(take).to_have_text(f"Take drawing {k + 1} of 5")
+        page.evaluate("(strokes) => quickstroke.setStrokes(strokes)", zigzag(3 * k))
+        take.click()
+        expect(page.locator("#teach-drawings svg")).to_have_count((k + 1) % 5)
+    says(page, "I know “robot” now. Draw it!")
+    expect(page.locator("#taught li")).to_have_text("robot, by 5 drawings Forget")
+    expect(page.locator("#model")).to_have_text("Your model · 8 words")
+    page.evaluate("(strokes) => quickstroke.setStrokes(strokes)", zigzag(5))
+    assert guesses(page)[0] == "robot"
+
+    with page.expect_download() as started:  # Python knows it by the file
+        page.get_by_role("button", name="Save as a file").click()
+    started.value.save_as(tmp_path / "mine.json")
+    assert started.value.suggested_filename == f"{NAME}.taught.json"
+    recognizer = load(published, taught=tmp_path / "mine.json")
+    assert recognizer.taught == {"robot": 5}
+    strokes = [list(zip(*stroke, strict=True)) for stroke in zigzag(5)]
+    assert recognizer.predict(strokes, layout="points")[0].word == "robot"
+
+    page.reload()  # it stays on the device
+    page.evaluate("quickstroke.ready")
+    expect(page.locator("#model")).to_have_text("Your model · 8 words")
+    page.get_by_role("button", name="Teach me a word").click()
+    page.get_by_role("button", name="Forget robot").click()
+    says(page, "“robot” is forgotten.")
+    page.evaluate("(strokes) => quickstroke.setStrokes(strokes)", zigzag(5))
+    assert "robot" not in guesses(page)
+    page.reload()
+    page.evaluate("quickstroke.ready")
+    expect(page.locator("#model")).to_have_text("Your model · 7 words")
+
+
+def test_a_file_of_python_is_opened_and_another_is_refused(page: Page, published: Path, tmp_path: Path) -> None:
+    recognizer: Recognizer = load(published)
+    recognizer.teach("robot", [[list(zip(*s, strict=True)) for s in zigzag(3 * k)] for k in range(4)], layout="points")
+    recognizer.save(tmp_path / "python.json")
+    page.locator("#teach-file").set_input_files(tmp_path / "python.json")
+    says(page, "The words of the file are known now.")
+    expect(page.locator("#taught li")).to_have_text("robot, by 4 drawings Forget")
+    page.evaluate("(strokes) => quickstroke.setStrokes(strokes)", zigzag(5))
+    assert guesses(page)[0] == "robot"
+    (tmp_path / "other.json").write_text('{"format": "quickstroke taught words"')
+    page.locator("#teach-file").set_input_files(tmp_path / "other.json")
+    expect(page.locator("#teach-says")).to_contain_text("is cut off, damaged or none")
+    expect(page.locator("#taught li")).to_have_count(1)
+
+
+def test_a_served_page_does_not_offer_it(hands: Hands) -> None:
+    page = hands.open()
+    expect(page.locator("#open-teach")).to_be_hidden()
