@@ -214,7 +214,7 @@ def report(judge: Judge, target: str, mode: str, seed: int, seconds: float) -> N
 def main() -> int:
     """Runs one target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = ("binary", "ndjson", "npz", "csv", "name", "document", "model", "api")
+    names = ("binary", "ndjson", "npz", "csv", "picture", "name", "document", "model", "api")
     parser.add_argument("target", choices=names)
     parser.add_argument("--compiled", action="store_true", help="as for a user, without coverage")
     parser.add_argument("--n", type=int, default=1_000_000, help="inputs")

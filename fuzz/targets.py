@@ -181,6 +181,21 @@ def csv_target(folder: Path) -> Target:
     )
 
 
+def picture_target(folder: Path) -> Target:
+    """Pictures of each kind, and bitmaps."""
+    from PIL import Image
+
+    from quickstroke.drawings.bitmap import to_bitmap, write_bitmaps
+
+    write_bitmaps(folder / "seed.npy", some())
+    shown = Image.fromarray(255 - to_bitmap(some()[0].strokes)).resize((60, 60))
+    seeds = {"npy": (folder / "seed.npy").read_bytes()}
+    for ending, kind, mode in (("png", "PNG", "LA"), ("jpg", "JPEG", "RGB"), ("webp", "WEBP", "RGBA")):
+        shown.convert(mode).save(file := io.BytesIO(), kind)
+        seeds[ending] = file.getvalue()
+    return packed([([seed], reader(folder / f"any.{ending}", nothing)) for ending, seed in seeds.items()])
+
+
 def name_target(folder: Path) -> Target:
     """Model names."""
     names = ("simple_lay1_sz64", "lstm_cv1_128_5_lay2_sz8", "bilstm_cv1_4_3_cv2_5_3_lay1_sz4")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from quickstroke.evaluation.scoring import evaluate
     from quickstroke.export.publish import publish
     from quickstroke.formats import read_drawings
+    from quickstroke.formats.pictures import trace
     from quickstroke.inference.recognizer import Guess, Guesses, Recognizer, load
     from quickstroke.models.classifier import StrokeClassifier
     from quickstroke.preparation.prepare import prepare
@@ -43,6 +44,7 @@ _LAZY = {
     "publish": "export.publish",
     "read_drawings": "formats",
     "simplify": "drawings.simplification",
+    "trace": "formats.pictures",
     "train": "training.loop",
 }
 _NEED_TORCH = ("export.publish", "models.classifier", "inference.recognizer", "evaluation.scoring", "training.loop")
@@ -65,6 +67,7 @@ __all__ = [
     "publish",
     "read_drawings",
     "simplify",
+    "trace",
     "train",
 ]
 

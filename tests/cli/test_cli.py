@@ -27,6 +27,7 @@ from quickstroke.config.recipes import RECIPES
 from quickstroke.config.serialize import to_json
 from quickstroke.config.training import TrainConfig
 from quickstroke.data.dataset import PreparedDataset
+from quickstroke.drawings.render import write_picture
 from quickstroke.evaluation.calibration import HIGHEST_TEMPERATURE
 from quickstroke.formats import binary, ndjson
 from quickstroke.reports import document_config, documents
@@ -247,6 +248,23 @@ def test_json_is_json_in_any_encoding(run, trained, drawings, tmp_path, monkeypa
         stdout.seek(0)  # flushes
         told = json.loads(stdout.buffer.getvalue().decode(encoding))
         assert told["drawings"][0]["file"] == str(path)
+
+
+def test_predict_says_what_it_traced_and_shows_it(run, trained, drawings, tmp_path):
+    pytest.importorskip("skimage")
+    (tmp_path / "circle").mkdir()
+    (tmp_path / "album").mkdir()
+    for folder in ("circle", "album"):
+        write_picture(tmp_path / folder / "photo.png", drawings["circle"][:1])
+    shown = tmp_path / "traced.svg"
+    result = run("predict", f"{tmp_path}/*/photo.png", "--model", trained, "--show", shown)
+    assert result.code == 0
+    of_album, of_circle = result.out.splitlines()
+    assert of_album.startswith(f"{tmp_path}/album/photo.png:1  ")  # a folder's name is no word that the model knows
+    assert of_circle.startswith(f"{tmp_path}/circle/photo.png:1 [circle]  ")
+    assert result.err.count("photo.png:1: traced 1 stroke of ") == 2
+    assert shown.read_text().count("<path") == 2
+    one_line(run("predict", tmp_path / "circle", "--show", "a.txt"), "should end in .svg, .png or .gif")
 
 
 def test_a_limit_may_be_any_number(run, trained, drawings, tmp_path):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
@@ -26,6 +26,9 @@ from quickstroke.cli.common import (
 from quickstroke.drawings.categories import parse_classes
 from quickstroke.errors import ConfigError
 
+if TYPE_CHECKING:
+    from quickstroke.drawings.drawing import Drawing
+
 # PyTorch takes the first drawings. Compiling what is quicker takes as long as some thousands of them.
 _FEW_DRAWINGS = 1000
 
@@ -37,7 +40,8 @@ class Options:
     A line has the file, the drawing's number in it, the word it was drawn for in brackets where the file says one, and
     the guesses; then, where that was fitted, how probable it is that the drawing shows none of the model's words. Files
     are read by their format; strokes with three rows (x, y, time), or three numbers a point, are raw and are simplified
-    first.
+    first. The lines of a picture (.png, .jpg, .webp, Google's bitmaps .npy) are traced to strokes, and it is told how
+    many were found.
     """
 
     files: Annotated[Positional[tuple[str, ...]], optional("drawing files, folders or glob patterns", "FILE...")]
@@ -54,6 +58,9 @@ class Options:
     top: Annotated[int, arg(metavar="N", help="words for each drawing")] = 5
     limit: Annotated[int | None, optional("only the first N drawings of each file", "N")] = None
     layout: StrokeLayout = "auto"
+    show: Annotated[
+        str | None, optional("also write what was read, with its guesses, as a picture: .svg, .png or .gif", "FILE")
+    ] = None
     json: Json = False
 
 
@@ -67,12 +74,14 @@ def _predict(options: Options) -> Answer:
     if not options.files:
         raise ConfigError("no FILE was given; expected drawing files, folders or glob patterns")
     limit = checked_limit(options.limit)
-
     from itertools import islice
 
     from quickstroke import formats
+    from quickstroke.drawings import render
     from quickstroke.inference import recognizer
 
+    if options.show:
+        render.check_picture(options.show)
     files = drawing_files(options.files, options.layout)
     words = options.words and parse_classes(options.words)
     model = recognizer.load(options.model, options.classes, words=words, taught=options.taught)
@@ -80,6 +89,8 @@ def _predict(options: Options) -> Answer:
     if model.note:
         note(model.note)
     drawings = []
+    shown: list[Drawing] = []
+    captions: list[str] = []
     for path in files:
         number = n_points = 0
         for number, drawing in enumerate(islice(formats.read_file(path, layout=options.layout), limit), start=1):
@@ -89,9 +100,20 @@ def _predict(options: Options) -> Answer:
             n_points += drawing.source_layout == "points"
             guesses = model.predict_drawing(drawing, top=options.top)
             ranked = "  ".join(f"{guess.word} {percent(guess.probability)}" for guess in guesses)
-            drawn = f" [{printable(drawing.word)}]" if drawing.word else ""
+            # A picture is in some folder; that this is a word is known where the model knows it.
+            is_told = drawing.word and (not formats.is_picture(path) or drawing.word in model.classes)
+            drawn = f" [{printable(drawing.word)}]" if is_told else ""
             unknown = "" if guesses.unknown is None else f"  (none of these words: {percent(guesses.unknown)})"
             print(f"{printable(str(path))}:{number}{drawn}  {ranked}{unknown}")
+            if formats.is_picture(path):
+                n_strokes = len(drawing.strokes)
+                strokes = f"{n_strokes} stroke{'s' * (n_strokes != 1)}"
+                note(f"{path}:{number}: traced {strokes} of {drawing.n_points} points")
+            if options.show:
+                shown.append(drawing)
+                captions.append(f"{path.name}:{number}\n{guesses[0].word} {guesses[0].probability:.0%}")
+                if len(shown) * render.SIZE**2 > render.MAX_PIXELS:
+                    raise ConfigError("--show: too many drawings for one picture; expected a smaller --limit")
             if options.json:
                 drawings.append(
                     {
@@ -109,5 +131,8 @@ def _predict(options: Options) -> Answer:
         if n_points and options.layout == "auto":
             rest = f", the other {number - n_points:,} as columns" * (number > n_points)
             note(f"{path}: {n_points:,} drawing{'s' * (n_points != 1)} read as points{rest} (--layout decides)")
+    if options.show:
+        render.write_picture(options.show, shown, captions)
+        note(f"wrote {options.show}")
     chosen = {"words": list(model.classes)} if options.words else {}
     return Answer({"model": model.name, **chosen, "drawings": drawings})

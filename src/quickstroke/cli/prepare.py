@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 class Options:
     """Drawings in any official format become one prepared dataset.
 
-    Formats: .bin, .ndjson (simplified or raw), .npz (sketch-rnn), .csv (Kaggle), and .gz of the first, second and
-    last. Raw drawings are simplified. Each drawing goes to one split: by a hash of its key_id in fractions, or, with
-    --n-train, by its position in its class: first the reserved ones, then those to train, validate and test on.
+    Formats: .bin, .ndjson (simplified or raw), .npz (sketch-rnn), .csv (Kaggle), .gz of the first, second and last;
+    and, where there are no others, pictures (.png, .jpg, .webp: the folder's name is the word) and Google's bitmaps
+    (.npy), whose lines are traced. Raw drawings are simplified. Each drawing goes to one split: by a hash of its key_id
+    in fractions, or, with --n-train, by its position in its class: first the reserved ones, then those to train,
+    validate and test on.
 
     What was stopped, by Ctrl-C, a kill or a full disk, keeps the words that are done beside DIR; the same command with
     --resume goes on from there.

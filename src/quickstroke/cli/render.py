@@ -122,7 +122,6 @@ def _write_picture(options: Options, ending: str, files: Sequence[Path]) -> tupl
     """Writes a picture; returns how many drawings it shows, and the files of which it could have shown more."""
     from quickstroke import formats
     from quickstroke.drawings import render
-    from quickstroke.utils.files import atomic_write
 
     model = None
     if options.model:
@@ -153,12 +152,6 @@ def _write_picture(options: Options, ending: str, files: Sequence[Path]) -> tupl
         if options.limit is None and next(rest, None):
             left_out.append(str(path))
     shown = None if options.no_captions else captions
-    if ending == ".svg":
-        svg = render.to_svg(drawings, shown, columns=options.columns, size=size, animate=options.animate)
-        picture = svg.encode()
-    else:
-        draw = render.to_png if ending == ".png" else render.to_gif
-        picture = draw(drawings, shown, columns=options.columns, size=size)
-    with atomic_write(options.into) as file:
-        file.write(picture)
+    animated = {"animate": options.animate} if ending == ".svg" else {}
+    render.write_picture(options.into, drawings, shown, columns=options.columns, size=size, **animated)
     return len(drawings), left_out

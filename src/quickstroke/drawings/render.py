@@ -13,7 +13,8 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,14 @@ from numpy.typing import NDArray
 from quickstroke.drawings.bitmap import NO_DRAWING, draw_stroke
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import ConfigError, FormatError, MissingExtra
+from quickstroke.utils.files import atomic_write
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Floats = NDArray[np.float64]
 
+PICTURE_ENDINGS = (".svg", ".png", ".gif")
 # A picture's frame in its own units: a simplified drawing fits in unscaled, with a margin.
 FRAME = 288
 _DRAWN = 255
@@ -346,6 +349,30 @@ def to_gif(
     first = _image(page // 16 * 17)  # nothing is drawn yet
     first.save(file, format="gif", save_all=True, append_images=frames(), duration=durations_ms, loop=0)
     return file.getvalue()
+
+
+def check_picture(path: Path | str) -> None:
+    """Raises ConfigError unless `write_picture` knows the ending of a file's name."""
+    if Path(path).suffix.lower() not in PICTURE_ENDINGS:
+        raise ConfigError(f"{path} should end in {', '.join(PICTURE_ENDINGS[:-1])} or {PICTURE_ENDINGS[-1]}")
+
+
+def write_picture(
+    path: Path | str, drawings: Sequence[Drawing], captions: Sequence[str] | None = None, **options: Any
+) -> None:
+    """Writes drawings as a picture in the form that the file's ending says; `options` as `to_svg` has them.
+
+    Raises:
+        FormatError, ConfigError, MissingExtra: as `to_svg`, `to_png` and `to_gif`; or the ending is none of theirs.
+    """
+    check_picture(path)
+    ending = Path(path).suffix.lower()
+    if ending == ".svg":
+        picture = to_svg(drawings, captions, **options).encode()
+    else:
+        picture = (to_png if ending == ".png" else to_gif)(drawings, captions, **options)
+    with atomic_write(path) as file:
+        file.write(picture)
 
 
 def _drawn_in(frame: int, strokes: Sequence[Floats], clock: Sequence[Floats]) -> Iterator[Floats]:

@@ -6,9 +6,11 @@
 | .ndjson | official simplified or raw | in each line, where there is one |
 | .npz | sketch-rnn | the file's name |
 | .csv | Kaggle's, simplified or raw | in each row, where there is one |
+| .png, .jpg, .jpeg, .webp | a picture, whose lines are traced | the folder's name |
+| .npy | Google's 28x28 bitmaps, traced | the file's name |
 
 A text file's strokes may be written in columns, as the official ones are, or as points; `layout` may decide
-(`layouts`). Each file may be compressed, with `.gz` after its ending (but not .npz, which is an archive already).
+(`layouts`). The first, second and fourth kind of file may be compressed, with `.gz` after the ending.
 """
 
 import glob
@@ -22,12 +24,14 @@ from quickstroke.drawings.categories import canonical_word
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.layouts import check_choice
 from quickstroke.errors import FormatError, expect_items, expect_path
-from quickstroke.formats import binary, csv, ndjson, npz, records
+from quickstroke.formats import binary, csv, ndjson, npz, pictures, records
 
 # Of a binary file that is read drawing by drawing, at a time.
 _FEW_BYTES = 1 << 16
 
-ENDINGS = (".bin", ".bin.gz", ".ndjson", ".ndjson.gz", ".npz", ".csv", ".csv.gz")
+# One drawing a file, of the word that its folder is named after.
+SINGLE_ENDINGS = pictures.ENDINGS
+ENDINGS = (".bin", ".bin.gz", ".ndjson", ".ndjson.gz", ".npz", ".csv", ".csv.gz", ".npy", *SINGLE_ENDINGS)
 
 
 def ending_of(path: Path) -> str | None:
@@ -41,11 +45,19 @@ def has_layouts(path: Path) -> bool:
     return (ending_of(path) or "").startswith((".ndjson", ".csv"))
 
 
+def is_picture(path: Path) -> bool:
+    """Whether a file of this ending shows drawings as pixels."""
+    return (ending_of(path) or "").startswith((*pictures.ENDINGS, ".npy"))
+
+
 def word_of(path: Path) -> str:
-    """The word that a file's name stands for: `power_outlet.bin` and `power outlet.full.npz` are 'power outlet'."""
+    """The word that a file's name stands for: `power_outlet.bin` and `power outlet.full.npz` are 'power outlet', and so
+    is `power outlet/1.png`."""
     ending = ending_of(path) or ""
+    if ending in SINGLE_ENDINGS:
+        return canonical_word(path.absolute().parent.name)
     stem = path.name[: len(path.name) - len(ending)]
-    return canonical_word(stem.removesuffix(".full"))
+    return canonical_word(stem.removesuffix(".full").removeprefix("full_numpy_bitmap_"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +78,7 @@ def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
     """The drawing files that the sources name: files, folders (not their subfolders) and glob patterns.
 
     The order is that of the sources; a folder's or pattern's files are sorted by name. A file named twice,
-    however it is written, is read once.
+    however it is written, is read once. Pictures beside drawing files of another kind are left out.
 
     Raises:
         FormatError: a source that does not exist, matches nothing, holds no drawing file, or has an unknown ending.
@@ -84,8 +96,8 @@ def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
             if (path / "manifest.json").is_file() and (path / "points.bin").is_file():
                 raise FormatError("is a prepared dataset; expected drawing files (`evaluate` takes it by --data)", path)
             entries = sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
-            found = [entry for entry in entries if ending_of(entry)]
-            ignored.update(dict.fromkeys(entry for entry in entries if not ending_of(entry)))
+            found = _drawings_of(entries)
+            ignored.update(dict.fromkeys(entry for entry in entries if entry not in found))
             if not found:
                 raise FormatError(
                     f"holds no drawing file; expected {', '.join(ENDINGS)} in it (subfolders are not searched: name "
@@ -98,8 +110,9 @@ def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
             found = [path]
         elif glob.has_magic(str(source)):
             matches = [Path(match) for match in sorted(glob.glob(str(source), recursive=True))]  # noqa: PTH207 (takes absolute patterns)
-            found = [match for match in matches if match.is_file() and ending_of(match)]
-            ignored.update(dict.fromkeys(match for match in matches if match.is_file() and not ending_of(match)))
+            matches = [match for match in matches if match.is_file()]
+            found = _drawings_of(matches)
+            ignored.update(dict.fromkeys(match for match in matches if match not in found))
             if not found:
                 raise FormatError("no drawing file matches this pattern", source)
         else:
@@ -108,6 +121,12 @@ def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
             if files.setdefault(path.resolve(), path).name != path.name:
                 repeated[path] = None
     return Sources(tuple(files.values()), tuple(ignored), tuple(repeated))
+
+
+def _drawings_of(files: Sequence[Path]) -> list[Path]:
+    """Those that are drawing files: pictures, which may show anything, only where there are no others."""
+    known = [path for path in files if ending_of(path)]
+    return [path for path in known if not is_picture(path)] or known
 
 
 def read_drawings(sources: Sequence[Path | str] | Path | str, *, layout: str = "auto") -> Iterator[Drawing]:
@@ -155,6 +174,8 @@ def read_file(
             yield from npz.read(path, word_of(path))
         case ".csv" | ".csv.gz":
             yield from csv.read(path, check, layout)
+        case ".npy" | ".png" | ".jpg" | ".jpeg" | ".webp":
+            yield from pictures.read(path, word_of(path))
         case _:
             raise FormatError(f"has no ending of a drawing format; expected {', '.join(ENDINGS)}", path)
 
@@ -178,5 +199,7 @@ def read_records(
         yield from read_file(path, lambda drawing: check(drawing.word), layout=layout)
     elif ending == ".npz":
         yield from records.read_npz(path, word_of(path))
-    else:
+    elif ending in (".csv", ".ndjson"):
         yield from (records.read_csv if ending == ".csv" else records.read_ndjson)(path, check, layout)
+    else:
+        yield from read_file(path)

@@ -1,0 +1,114 @@
+"""Pictures to strokes: where ink is, and which strokes its lines are."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+pytest.importorskip("skimage")
+
+from quickstroke.drawings.bitmap import draw_stroke
+from quickstroke.drawings.ink import SIDE, find_ink
+from quickstroke.drawings.tracing import trace_ink
+from quickstroke.errors import FormatError
+
+
+def inked(strokes: list[list[tuple[float, float]]], side: int = 200, pen: float = 6) -> NDArray[np.float32]:
+    """How strokes look, dark on light."""
+    page = np.zeros((side, side), np.uint8)
+    for stroke in strokes:
+        draw_stroke(np.array(stroke, float), pen / 2, page)
+    return 255 - page.astype(np.float32)
+
+
+def traced(strokes: list[list[tuple[float, float]]], **how: float) -> list[NDArray[np.float64]]:
+    return trace_ink(find_ink(inked(strokes, **how)))  # type: ignore[arg-type]
+
+
+def near(points: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    return float(np.abs(points - other).max()) < 8
+
+
+def test_a_cross_is_two_straight_strokes() -> None:
+    strokes = traced([[(20, 20), (180, 180)], [(180, 20), (20, 180)]])
+    assert len(strokes) == 2
+    for stroke in strokes:
+        lengths = np.hypot(*np.diff(stroke, axis=0).T).sum()
+        assert lengths < 1.05 * np.hypot(*(stroke[-1] - stroke[0]))
+
+
+def test_a_stroke_begins_at_the_left_or_the_top() -> None:
+    ((line,), (post,)) = traced([[(180, 100), (20, 100)]]), traced([[(100, 180), (100, 20)]])
+    assert line[0, 0] < line[-1, 0]
+    assert post[0, 1] < post[-1, 1]
+
+
+def test_a_ring_is_one_closed_stroke() -> None:
+    angles = np.linspace(0, 2 * np.pi, 40)
+    (ring,) = traced([[(100 + 70 * np.cos(angle), 100 + 70 * np.sin(angle)) for angle in angles]])
+    assert near(ring[0], ring[-1])
+
+
+def test_a_foot_on_a_line_is_a_stroke_of_its_own() -> None:
+    strokes = traced([[(20, 50), (180, 50)], [(100, 50), (100, 180)]])
+    assert sorted(round(float(np.ptp(stroke[:, 0]) / 100)) for stroke in strokes) == [0, 2]
+
+
+def test_strokes_go_on_near_to_the_pen() -> None:
+    strokes = traced([[(x, 20), (x, 180)] for x in (20, 180, 60, 140, 100)])
+    lefts = [float(stroke[0, 0]) for stroke in strokes]
+    assert lefts == sorted(lefts)
+
+
+def test_what_is_filled_keeps_its_outline() -> None:
+    disc = inked([[(100.0, 100.0), (100.0, 100.0)], [(20, 20), (180, 20)]], pen=6)
+    y, x = np.mgrid[:200, :200]
+    disc[np.hypot(y - 110, x - 100) < 60] = 0
+    outline = max(trace_ink(find_ink(disc)), key=lambda stroke: float(np.ptp(stroke, axis=0).min()))
+    assert np.ptp(outline, axis=0).min() > 110 * SIDE / 180
+
+
+def test_light_on_dark_is_the_same_as_dark_on_light() -> None:
+    grey = inked([[(20, 30), (180, 60), (90, 170)]])
+    assert (find_ink(grey) == find_ink(255 - grey)).all()
+
+
+def test_the_size_of_a_picture_hardly_matters() -> None:
+    shape = [(0.1, 0.2), (0.9, 0.3), (0.4, 0.9)]
+    found = []
+    for side in (60, 200, 2000):
+        (stroke,) = traced([[(side * x, side * y) for x, y in shape]], side=side, pen=0.05 * side)
+        assert 0.9 * SIDE < np.ptp(stroke, axis=0).max() <= SIDE
+        found.append(stroke)
+    assert all(near(stroke[0], found[1][0]) and near(stroke[-1], found[1][-1]) for stroke in found)
+
+
+def test_a_shadow_is_no_line() -> None:
+    rng = np.random.default_rng(0)
+    grey = inked([[(80, 100), (320, 120), (200, 330)]], side=400, pen=5)
+    grey = 90 + 0.5 * grey  # a pencil
+    grey[:, 210:] *= 0.6
+    grey += rng.normal(0, 2.5, grey.shape).astype(np.float32)
+    strokes = trace_ink(find_ink(grey.astype(np.float32)))
+    points = np.concatenate(strokes)
+    assert len(strokes) <= 3
+    assert 0.85 < np.ptp(points[:, 0]) / np.ptp(points[:, 1]) < 1.25
+    assert sum(np.hypot(*np.diff(stroke, axis=0).T).sum() for stroke in strokes) < 3 * SIDE
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_an_empty_picture_has_no_ink(level: int) -> None:
+    with pytest.raises(FormatError, match="no ink"):
+        find_ink(np.full((50, 70), level, np.float32))
+
+
+def test_noise_alone_is_no_ink() -> None:
+    noise = np.random.default_rng(0).normal(200, 12, (300, 300)).clip(0, 255)
+    with pytest.raises(FormatError, match="no ink"):
+        find_ink(noise.astype(np.float32))
+
+
+def test_a_blackened_picture_is_all_ink() -> None:
+    grey = np.full((60, 60), 255, np.float32)
+    grey[3:-3, 3:-3] = 0
+    with pytest.raises(FormatError, match=r"nearly all ink: \d\d% of the picture is no background"):
+        find_ink(grey)
