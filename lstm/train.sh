@@ -21,8 +21,8 @@ for_all="--data data --select-by balanced_loss --class-balance 0.5 --distillatio
   models/teachers/lstm_cv1_128_5_lay2_sz128.model"
 # First the drawings as they are, at a high learning rate; then augmented ones.
 first="--batch-size 128 --learning-rate 0.012 --n-epochs 4"
-second="--batch-size 128 --learning-rate 0.006 --n-epochs 12 --warmup 0.02 --ema-decay 0.999 --augment strokes
-  --augment-magnitude 0.3 --prefix-truncation 0.25"
+second="--batch-size 128 --learning-rate 0.008 --n-epochs 16 --warmup 0.02 --ema-decay 0.999 --augment strokes
+  --augment-magnitude 0.25 --prefix-truncation 0.3"
 
 # train NAME [OPTION...]: both stages, with further options for both.
 train() {
