@@ -33,7 +33,7 @@ class Options:
         "bipool_cv1_48_5_2_cv2_96_5_2_lay1_sz64"
     )
     folds: Annotated[
-        int, arg(metavar="N", help="folds: with more, each model learns more of the drawings, and all take longer")
+        int, arg(metavar="N", help="folds: with more, each model learns from more drawings, and takes longer")
     ] = 3
     n_epochs: Annotated[int, arg(metavar="N", help="epochs of each training")] = 6
     part: Annotated[float, arg(metavar="PART", help="the most doubted part of all drawings is shown")] = 0.02
