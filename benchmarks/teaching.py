@@ -8,9 +8,9 @@ MODEL, a published model, was trained on a part of the words of DATA, a prepared
     quickstroke train NAME --data DATA --train-classes words300.txt --into RUN
     quickstroke publish RUN --into FOLDER
 
-Words are taught by drawings of the split `train` and measured on the split `test` (--split val is what the constants of
-`inference/prototypes.py` were chosen on). All figures are means over words, each word alike, and over EPISODES draws of
-words and drawings, with 95% intervals over these draws.
+Words are taught by drawings of the split `train` and measured on the split `test` (the constants of
+`inference/prototypes.py` were chosen on `val`). All figures are means over words, each word alike, and over EPISODES
+draws of words and drawings, with 95% intervals over these draws.
 
 - *20 new*: the choice among twenty new words alone, by the nearest prototype.
 - *all*: of all held-out words taught at once, drawings of these recognised among them and the old words.

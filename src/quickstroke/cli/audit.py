@@ -32,7 +32,9 @@ class Options:
     name: Annotated[str, arg(metavar="NAME", help="name of the models that are trained")] = (
         "bipool_cv1_48_5_2_cv2_96_5_2_lay1_sz64"
     )
-    folds: Annotated[int, arg(metavar="N", help="folds: more take longer, and judge a little better")] = 3
+    folds: Annotated[
+        int, arg(metavar="N", help="folds: with more, each model learns from more drawings, and takes longer")
+    ] = 3
     n_epochs: Annotated[int, arg(metavar="N", help="epochs of each training")] = 6
     part: Annotated[float, arg(metavar="PART", help="the most doubted part of all drawings is shown")] = 0.02
     seed: Annotated[int | None, optional("of the trainings (default: 0)", "N")] = None
