@@ -220,7 +220,7 @@ def test_mistakes_are_one_line(run, model, dataset):
     one_line(run("export", model, "--to", "safetensors", "--int8", "--data", dataset.path), "expected --to onnx")
     for to in ("quickstroke", "web"):
         one_line(run("export", model, "--to", to, "--int8"), f"--to {to} has weights in 8 bits by itself (--weights)")
-    one_line(run("export", model, "--weights", "int8"), "--weights is for --to quickstroke and web only")
+    one_line(run("export", model, "--weights", "int8"), "--weights is for --to quickstroke, web and html only")
     one_line(run("export", model, "x.bin", "--to", "quickstroke", "--data", dataset.path), "not on both")
     one_line(run("export", model, "--int8", "--data", "nowhere"), "nowhere")
     assert run("export", model, "--to", "tflite").code == 2

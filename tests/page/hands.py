@@ -51,6 +51,10 @@ def serving(folder: Path) -> Iterator[str]:
     server.server_close()
 
 
+# Where time stands still a request must not be given up by the machine's own clock, which goes on.
+PATIENT = "AbortSignal.timeout = () => new AbortController().signal;\n"
+
+
 class Hands:
     """Opens the page and draws on it."""
 
@@ -86,13 +90,16 @@ class Hands:
         page.on("console", lambda message: self._hear(message.type, message.text))
         page.on("request", lambda request: self._see(request.url, origin))
         page.on("requestfailed", lambda request: self._see(request.url, origin))
-        page.add_init_script(SEEDED + before)
+        page.add_init_script(SEEDED + (PATIENT if has_clock else "") + before)
         if classes is not None:
             model = {"name": "simple_lay1_sz64", "classes": list(classes)}
             page.route("**/api/v1/model", lambda route: route.fulfill(json=model))
         if has_clock:
             page.clock.install(time=0)
         page.goto(url or self._url)
+        # The modules of a page in one file come after its load.
+        while not page.evaluate("'quickstroke' in globalThis"):
+            page.wait_for_timeout(20)
         page.evaluate("quickstroke.ready")
         if has_clock:
             page.clock.pause_at(3_600_000)  # later than the loading of the page ever takes

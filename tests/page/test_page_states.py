@@ -70,6 +70,7 @@ def states(hands: Hands, **options: Any) -> Iterator[tuple[str, Page]]:
     page.get_by_label("Your words").fill(f"{LONGEST}, dragonfruit")
     yield "own words", page
     click("Start")
+    expect(page.locator("#strip")).to_have_attribute("data-phase", "ready")
     yield "ready", page
     for phase in ("won", "over", *["skipped"] * 4):
         word = page.evaluate("quickstroke.round().word")

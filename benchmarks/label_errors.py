@@ -1,6 +1,6 @@
 """How many labels that were exchanged on purpose does `quickstroke audit` find?
 
-    python benchmarks/audit.py DATA INTO
+    python benchmarks/label_errors.py DATA INTO
 
 DATA is a folder of official binary files. Of each word of --words N_EACH drawings are taken that the game recognised,
 so that few labels are wrong to begin with; 5% of all get the word of another one, chosen by SEED. `quickstroke audit`,
