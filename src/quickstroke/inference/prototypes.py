@@ -10,7 +10,7 @@ together grow with the cosine between a drawing and the prototype:
     log odds = SLOPE * n / (n + 1) * (cosine - MIDDLE)     of n drawings
 
 Both constants are rounded from fits by maximum likelihood to 1, 3, 5, 10 and 20 drawings of words that a model of 300
-words was not trained on, on validation drawings, each word counting alike. benchmarks/teaching.py measures what they
+words was not trained on, on validation drawings, macro-averaged over words. benchmarks/teaching.py measures what they
 give.
 """
 
