@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from types import FrameType
@@ -64,4 +65,13 @@ def run_workers(n: int, sock: socket.socket, work: Work, ready: Callable[[], Non
 
 
 def _work(work: Work, sock: socket.socket, sender: Connection) -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
     work(sock, lambda: sender.send(os.getpid()))
+
+
+def _end_after(parent: multiprocessing.process.BaseProcess) -> None:
+    """A worker whose parent was killed would answer for ever, and nobody would know it."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
