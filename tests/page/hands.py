@@ -98,7 +98,9 @@ class Hands:
             page.clock.install(time=0)
         page.goto(url or self._url)
         # The modules of a page in one file come after its load.
-        while not page.evaluate("'quickstroke' in globalThis"):
+        for _ in range(PATIENCE_MS // 20):
+            if page.evaluate("'quickstroke' in globalThis"):
+                break
             page.wait_for_timeout(20)
         page.evaluate("quickstroke.ready")
         if has_clock:
