@@ -165,6 +165,7 @@ def test_how_much_has_come_is_shown(browser: Any, exported: compact.Compacted, f
     with serving(folder) as url:
         page = browser.new_page()
         page.goto(url)
+        page.evaluate("quickstroke.ready")  # the page's own progress is over
         page.evaluate("""async () => {
           const { showProgress } = await import("./loading.js");
           showProgress(250_000, 1_000_000);
