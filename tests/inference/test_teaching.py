@@ -134,6 +134,13 @@ def test_what_cannot_be_taught_is_refused_and_changes_nothing(recognizer):
     assert recognizer.taught == {"ladder": 3}
 
 
+def test_taught_words_are_loaded_as_outside_of_tests(path, recognizer, tmp_path, monkeypatch):
+    recognizer.teach("ladder", LADDERS[:4])
+    recognizer.save(tmp_path / "mine.json")
+    monkeypatch.setattr(qs.Recognizer, "compiles", True)  # drawings are counted until code is compiled
+    assert load(path, taught=tmp_path / "mine.json").taught == {"ladder": 4}
+
+
 def test_saved_words_come_back(path, recognizer, tmp_path):
     file = tmp_path / "mine.json"
     recognizer.teach("ladder", LADDERS[:4])

@@ -130,6 +130,7 @@ class Recognizer:
             raise ArgumentTypeError(f"model should be a loaded model, got {shown(model)}; `load` opens a file")
         self._model = model
         self.name, self.card, self.note = model.name, model.card, model.note
+        self._n_before = 0  # drawings that came before compiling began
         self._taught: dict[str, prototypes.Drawings] = {}
         self._prototypes: dict[str, NDArray[np.float64]] = {}
         self._words: list[str] | None = None  # to choose among, None for all
@@ -139,7 +140,6 @@ class Recognizer:
         if words is not None:
             self._words = list(choose_words(words, self.classes))
             self._choose()
-        self._n_before = 0  # drawings that came before compiling began
 
     def _choose(self) -> None:
         """Takes note of the words to choose among, and of the outputs that they are."""
