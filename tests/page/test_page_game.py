@@ -252,6 +252,7 @@ def test_a_game_of_ones_own_words(hands: Hands) -> None:
         "2 words, each asked for once, six at most in a game. Unknown to this model: “horsey”."
     )
     start.click()
+    expect(page.locator("#strip")).to_have_attribute("data-phase", "ready")
     asked = {page.evaluate("quickstroke.round().word")}
     page.get_by_role("button", name="Skip").click()
     asked.add(page.evaluate("quickstroke.round().word"))
