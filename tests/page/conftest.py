@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hands import PATIENCE_MS, Hands, serving
+from hands import PATIENCE_MS, Hands, new_page, serving
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from quickstroke.artifacts.loading import LoadedModel, write_model
@@ -86,8 +86,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 def blank_page(browser: Browser, static: Path) -> Iterator[Page]:
     """An empty page that can import the page's modules."""
     with serving(static) as url:
-        page = browser.new_page()
-        page.set_default_timeout(PATIENCE_MS)
+        page = new_page(browser)
         page.route("**/blank.html", lambda route: route.fulfill(body="", content_type="text/html"))
         page.goto(f"{url}blank.html")
         yield page

@@ -51,6 +51,13 @@ def serving(folder: Path) -> Iterator[str]:
     server.server_close()
 
 
+def new_page(browser: Browser) -> Page:
+    """An empty page that waits as long as the others."""
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    return page
+
+
 # Where time stands still a request must not be given up by the machine's own clock, which goes on.
 PATIENT = "AbortSignal.timeout = () => new AbortController().signal;\n"
 
@@ -126,13 +133,9 @@ class Hands:
             context.close()
 
     def settle(self, page: Page) -> None:
-        """Lets a clock that stands still run on until the guesses are of the newest drawing."""
-        page.evaluate("""() => {
-          window.isSettled = false;
-          quickstroke.settled().then(() => { window.isSettled = true; });
-        }""")
-        while not page.evaluate("window.isSettled"):
-            page.clock.run_for(30)
+        """Waits for the guesses of the newest drawing, where the clock stands still."""
+        page.clock.run_for(30)  # longer than from question to question: what is left to ask needs no clock
+        page.evaluate("quickstroke.settled()")
 
     def placed(self, page: Page, strokes: Sequence[Rows]) -> list[list[tuple[float, float]]]:
         """Strokes in the middle of the canvas, in the window's pixels."""
@@ -213,8 +216,8 @@ def answer(page: Page, guesses: Callable[[list[Rows]], dict[str, float]]) -> lis
 def pixels(page: Page, x: float, y: float, width: float, height: float) -> NDArray[np.uint8]:
     """A part of the canvas in its own pixels, (rows, columns, RGBA); the part is in CSS pixels."""
     script = """async (canvas, [x, y, width, height]) => {
-      // The ink is drawn in the next frame.
-      await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+      // The ink is drawn in the next frame, after a change of size in the one after it.
+      for (let i = 0; i < 3; i++) await new Promise((resolve) => requestAnimationFrame(resolve));
       const part = [x, y, width, height].map((value) => Math.round((value * canvas.width) / canvas.clientWidth));
       const copy = new OffscreenCanvas(part[2], part[3]).getContext("2d");
       copy.drawImage(canvas, ...part, 0, 0, part[2], part[3]);

@@ -49,6 +49,7 @@ def test_guesses_follow_the_pen_before_it_is_lifted(hands: Hands) -> None:
     assert page.locator("#guesses .track > span").evaluate_all(
         "(bars) => bars.map((bar) => Number(bar.style.transform.slice(7, -1)))"
     ) == [0.8, 0.1, 0, 0, 0]
+    page.evaluate("quickstroke.settled()")
     assert asked[-1][0][0] == strokes_of(page)[0][0]
 
 
@@ -132,7 +133,7 @@ def test_undo_takes_back_strokes_and_a_clearing(hands: Hands) -> None:
     assert strokes_of(page) == []
     expect(clear).to_be_disabled()
     expect(page.locator("#headline")).to_have_text("Draw something")
-    assert page.locator("#guesses li .word").all_inner_texts() == [""] * 5
+    expect(page.locator("#guesses li .word")).to_have_text([""] * 5)
     undo.click()
     assert strokes_of(page) == [first]
     assert len(words_of(page)) == 5
@@ -184,6 +185,7 @@ def test_the_pen_of_the_keyboard_is_lifted_when_the_focus_goes(hands: Hands) -> 
 
 def test_everything_is_named_and_reached_by_key(hands: Hands) -> None:
     page = hands.open()
+    page.evaluate("quickstroke.allReady")  # the drawings to watch are there
     page.evaluate("(strokes) => quickstroke.setStrokes(strokes)", TRIANGLE)
     words = words_of(page)
     expect(page.get_by_role("application", name="Drawing with 2 strokes")).to_be_visible()

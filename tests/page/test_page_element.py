@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hands import serving
+from hands import new_page, serving
 from playwright.sync_api import Browser, Page, expect
 
 from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
@@ -28,7 +28,10 @@ HTML = """<!doctype html><title>somebody's page</title>
 <script>
   window.told = [];
   for (const type of ["guess", "stroke", "clear", "load", "error"]) {
-    addEventListener(type, ({ detail }) => window.told.push([type, detail?.error ? detail.error.message : detail]));
+    document.addEventListener(type, ({ detail }) => {
+      const drawn = JSON.stringify(document.querySelector("quick-stroke").strokes);
+      window.told.push([type, detail?.error ? detail.error.message : detail, drawn]);
+    });
   }
 </script>"""
 
@@ -60,7 +63,7 @@ def host(node: str, tools: Path, model: compact.Compacted, tmp_path_factory: pyt
 
 @pytest.fixture
 def page(browser: Browser, host: str) -> Iterator[Page]:
-    page = browser.new_page()
+    page = new_page(browser)
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.goto(f"{host}app/deep/")
@@ -119,12 +122,13 @@ def test_an_element_guesses_while_one_draws(page: Page, model: compact.Compacted
     page.evaluate("told.length = 0")
     draw(page, "quick-stroke canvas", [[20, 20], [150, 40], [90, 200], [20, 20]])
     page.wait_for_function("told.some(([type]) => type === 'stroke')")
-    page.wait_for_function("told.some(([type]) => type === 'guess')")
-    page.wait_for_timeout(0)
+    page.wait_for_function("""() => {
+      const drawn = JSON.stringify(document.querySelector("quick-stroke").strokes);
+      return told.some(([type, , at]) => type === "guess" && at === drawn);
+    }""")
     strokes = page.evaluate("document.querySelector('quick-stroke').strokes")
     assert len(strokes) == 1 and len(strokes[0]) >= 3 and len(strokes[0][0]) == 3
     expect(page.locator("quick-stroke li")).to_have_count(2)
-    page.wait_for_function("(n) => JSON.stringify(told.at(-1)[1]).length > 0", arg=0)
     guesses = page.evaluate("document.querySelector('quick-stroke').guesses")
     assert by_word(guesses) == expected(model, strokes, top=2)
     assert page.locator("quick-stroke li").first.inner_text() == f"{guesses[0]['word']} {guesses[0]['probability']:.0%}"
@@ -171,4 +175,4 @@ def test_a_canvas_of_ones_own(page: Page, model: compact.Compacted) -> None:
     draw(page, "#own", [[20, 20], [150, 40]])
     assert page.evaluate("pad.strokes.length") == 1
     ink = "document.getElementById('own').getContext('2d').getImageData(80, 28, 8, 8).data.some((value) => value > 0)"
-    assert page.evaluate(ink)
+    page.wait_for_function(ink)

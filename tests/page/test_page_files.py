@@ -218,11 +218,11 @@ def test_a_word_is_looked_up_and_watched(hands: Hands) -> None:
     page.get_by_role("button", name="Look up a word").click()
     dialog = page.get_by_role("dialog", name="Look up a word")
     items = dialog.get_by_role("listitem")
-    assert items.all_inner_texts() == ["cat", "coffee cup", "cow", "gizmo", "sun"]
+    expect(items).to_have_text(["cat", "coffee cup", "cow", "gizmo", "sun"])
     expect(dialog.get_by_text("gizmo")).to_be_visible()  # nobody has drawn it, and it is known all the same
-    assert dialog.get_by_role("button", name="gizmo").count() == 0
+    expect(dialog.get_by_role("button", name="gizmo")).to_have_count(0)
     dialog.get_by_label("Word", exact=True).fill("co")
-    assert items.all_inner_texts() == ["coffee cup", "cow"]
+    expect(items).to_have_text(["coffee cup", "cow"])
     dialog.get_by_label("Word", exact=True).fill("unicorn")
     expect(dialog.get_by_role("status")).to_contain_text("does not know “unicorn”")
     dialog.get_by_label("Word", exact=True).fill("cow")
@@ -252,7 +252,8 @@ def test_a_drawing_outlives_a_reload(hands: Hands) -> None:
     assert strokes_of(page) == drawn
     # Whatever else is in the store is nothing to fall over.
     page.get_by_role("button", name="Clear").click()
-    page.wait_for_timeout(400)
+    while page.evaluate("localStorage.getItem('quickstroke:drawing')") != "[]":
+        page.wait_for_timeout(20)
     for broken in ("{", "[[[1],[2]]]", '{"a":1}', '[[["1"],[2],[3]]]'):
         page.evaluate("(text) => localStorage.setItem('quickstroke:drawing', text)", broken)
         page.reload()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hands import Hands, Rows, serving
+from hands import Hands, Rows, new_page, serving
 from playwright.sync_api import Page, expect
 
 from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
@@ -101,7 +101,7 @@ def test_a_missing_file_is_told_and_asked_for_again(
     away = folder.parent / "away"
     (folder / file).rename(away)
     with serving(folder) as url:
-        page = browser.new_page()
+        page = new_page(browser)
         page.goto(url)
         expect(page.get_by_role("alert")).to_contain_text(message)
         away.rename(folder / file)
@@ -116,14 +116,14 @@ def test_a_damaged_model_is_told(browser: Any, folder: Path) -> None:
     path = folder / "model.quickstroke"
     path.write_bytes(path.read_bytes()[:-40])
     with serving(folder) as url:
-        page = browser.new_page()
+        page = new_page(browser)
         page.goto(url)
         expect(page.get_by_role("alert")).to_contain_text("the model file is cut off")
         page.close()
 
 
 def test_opened_without_a_server_the_page_says_what_it_needs(browser: Any, folder: Path) -> None:
-    page = browser.new_page()
+    page = new_page(browser)
     page.goto((folder / "index.html").as_uri())
     expect(page.locator("#headline")).to_have_text("This page needs a web server")
     expect(page.locator("#subline")).to_contain_text("python -m http.server")
@@ -139,14 +139,15 @@ def test_from_a_subfolder_without_a_network_after_the_first_visit(hands: Hands, 
         )
     with serving(folder.parent / "host") as url:
         page = hands.open(url=f"{url}games/one/")
-        page.evaluate("navigator.serviceWorker.ready.then(() => {})")
+        is_whole = "quickstroke.allReady.then(() => navigator.serviceWorker.ready).then(() => {})"
+        page.evaluate(is_whole)
         page.goto(f"{url}games/other/")
-        page.evaluate("quickstroke.ready.then(() => navigator.serviceWorker.ready).then(() => {})")
+        page.evaluate(is_whole)
         assert len(page.evaluate("caches.keys()")) == 2
     # The host is gone.
     for name in ("one/", "other/index.html"):
         page.goto(f"{url}games/{name}")
-        page.evaluate("quickstroke.ready")
+        page.evaluate("quickstroke.allReady")
         hands.mouse(page, TRIANGLE)
         assert len(guesses(page)) == 5
 
@@ -163,7 +164,7 @@ def test_the_page_can_be_installed(open_offline: Callable[..., Page]) -> None:
 
 def test_how_much_has_come_is_shown(browser: Any, exported: compact.Compacted, folder: Path) -> None:
     with serving(folder) as url:
-        page = browser.new_page()
+        page = new_page(browser)
         page.goto(url)
         page.evaluate("quickstroke.ready")  # the page's own progress is over
         page.evaluate("""async () => {

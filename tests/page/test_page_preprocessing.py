@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from hands import serving
+from hands import new_page, serving
 from playwright.sync_api import Browser, Page
 
 from quickstroke.config.model import Preprocessing
@@ -98,7 +98,7 @@ def golden() -> Computed:
 def sources_page(browser: Browser) -> Iterator[Page]:
     """An empty page that can import the modules that the package is made of."""
     with serving(SOURCES) as url:
-        page = browser.new_page()
+        page = new_page(browser)
         page.route("**/blank.html", lambda route: route.fulfill(body="", content_type="text/html"))
         page.goto(f"{url}blank.html")
         yield page

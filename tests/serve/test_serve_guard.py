@@ -69,7 +69,7 @@ def test_a_client_that_asks_too_often_is_told_when_to_try_again(new_client, reco
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     error = answers[-1].json()["error"]
     assert error["code"] == "too_many_requests" and error["limit"] == 3
-    assert answers[-1].headers["Retry-After"] == str(error["retry_after"]) == "20"
+    assert answers[-1].headers["Retry-After"] == str(error["retry_after"]) and 0 < error["retry_after"] <= 20
     assert client.get("healthz").status_code == 200
     other = httpx.AsyncClient(transport=httpx.ASGITransport(client.app, client=("10.0.0.9", 1)), base_url="http://x")
     assert client.run(other.get("/api/v1/model")).status_code == 200

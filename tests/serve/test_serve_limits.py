@@ -283,7 +283,7 @@ def test_the_limits_by_default(new_client, recognizer):
         "pending": 128,
         "work_s": 10.0,
     }
-    dot = [[1], [1]]
+    client, dot = new_client(recognizer), [[1], [1]]  # as many, and patient
     refused(client.post("recognize", {"strokes": [dot] * 501}), 422, "too_many_strokes", limit=500)
     refused(client.post("recognize", {"strokes": [[[1] * 20_001] * 2]}), 422, "too_many_points", limit=20_000)
     refused(client.post("recognize-batch", {"drawings": [[dot]] * 65}), 422, "too_many_drawings", limit=64)

@@ -238,9 +238,10 @@ def test_what_does_not_come_is_not_waited_for(impatient):
         "a request and half a head": HEAD + content_length(len(BODY)) + b"\r\n" + BODY + HEAD,
     }
     with contextlib.ExitStack() as stack:
-        connections = {name: stack.enter_context(connect(impatient)) for name in begun}
-        for name, connection in connections.items():
-            connection.sendall(begun[name])
+        connections = {}
+        for name, sent in begun.items():
+            connections[name] = stack.enter_context(connect(impatient))
+            connections[name].sendall(sent)
         assert read_answer(connections["a request and half a head"])[0] == 200
         for name in ("half a body", "a chunk"):
             status, headers, body = read_answer(connections[name])
