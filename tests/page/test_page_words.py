@@ -34,9 +34,8 @@ const problemsOf = (element, leastPx, others) => {
   if (!lines.every((line) => inside(line, box, 2))) found.push("beyond its box");
   if (parseFloat(getComputedStyle(element).fontSize) < leastPx) found.push("too small");
   for (const other of others) {
-    if (lines.some((line) => linesOf(other).concat(other.getBoundingClientRect()).some((box) => meet(line, box)))) {
-      found.push(`over ${other.id || other.className}`);
-    }
+    const boxes = linesOf(other).concat(other.getBoundingClientRect());
+    if (lines.some((line) => boxes.some((box) => meet(line, box)))) found.push(`over ${other.id || other.className}`);
   }
   return found.map((what) => `${element.id || element.className}: ${what}: ${element.textContent}`);
 };
@@ -58,24 +57,22 @@ STRIP = f"""async (words) => {{
   const long = ["aircraft carrier", "animal migration"];
   const ended = {{ nWon: 5, nEnded: 5, nRounds: 6, tookMs: 19900 }};
   const still = {{ ...ended, word: null, seen: [], remainingMs: 20000, isEmpty: false }};
-  const found = [], tops = new Set();
-  for (const [i, word] of words.entries()) {{
-    const asked = {{ ...still, word, seen: [...long.filter((other) => other !== word), word] }};
-    const first = {{ word, probability: 0.5 }};
-    const moments = {{
-      maybe: {{ ...still, phase: "idle", first: {{ word, probability: 0.1 }} }},
-      drawing: {{ ...asked, phase: "drawing", first }},
-      over: {{ ...asked, phase: "over", first }},
-    }};
-    if (i < 50) {{ // These say less about the same word.
-      moments.sure = {{ ...still, phase: "idle", first: {{ word, probability: 0.9 }} }};
-      moments.likely = {{ ...still, phase: "idle", first }};
-      moments.ready = {{ ...asked, phase: "ready" }};
-      moments.won = {{ ...asked, phase: "won", first }};
-    }}
-    const roundTops = new Set();
-    for (const [name, moment] of Object.entries(moments)) {{
-      showStrip(moment);
+  const asked = (word) => ({{ ...still, word, seen: [...long.filter((other) => other !== word), word] }});
+  const found = [], tops = new Set(), roundTops = new Map();
+  const moments = {{
+    maybe: (word) => ({{ ...still, phase: "idle", first: {{ word, probability: 0.1 }} }}),
+    drawing: (word) => ({{ ...asked(word), phase: "drawing", first: {{ word, probability: 0.5 }} }}),
+    over: (word) => ({{ ...asked(word), phase: "over", first: {{ word, probability: 0.5 }} }}),
+    // These say less about the same word: they are for the longest ones.
+    sure: (word) => ({{ ...still, phase: "idle", first: {{ word, probability: 0.9 }} }}),
+    likely: (word) => ({{ ...still, phase: "idle", first: {{ word, probability: 0.5 }} }}),
+    ready: (word) => ({{ ...asked(word), phase: "ready" }}),
+    won: (word) => ({{ ...asked(word), phase: "won", first: {{ word, probability: 0.5 }} }}),
+  }};
+  for (const [name, moment] of Object.entries(moments)) {{
+    const isBrief = ["sure", "likely", "ready", "won"].includes(name);
+    for (const word of isBrief ? words.slice(0, 50) : words) {{
+      showStrip(moment(word));
       found.push(...problemsOfStrip(12).map((problem) => `${{name}}: ${{problem}}`));
       // Their first letter is large where a sentence begins with them.
       const stem = word.replace(/^The /, "").slice(1);
@@ -83,10 +80,10 @@ STRIP = f"""async (words) => {{
       const isSeen = $("subline").textContent.includes(stem);
       if (["drawing", "over"].includes(name) && !isSeen) found.push(`${{name}}: ${{word}} was not seen`);
       const {{ top }} = $("paper").getBoundingClientRect();
-      if (moment.phase === "idle") tops.add(top);
-      if (name === "ready" || name === "drawing") roundTops.add(top);
+      if (moment(word).phase === "idle") tops.add(top);
+      if (name === "drawing") roundTops.set(word, top);
+      if (name === "ready" && top !== roundTops.get(word)) found.push(`the paper moves in the round of ${{word}}`);
     }}
-    if (roundTops.size > 1) found.push(`the paper moves in the round of ${{word}}`);
   }}
   if (tops.size > 1) found.push("the paper moves while the pen draws freely");
   return found;

@@ -30,12 +30,16 @@ export class FittingText {
       if (this.#element.textContent !== text) this.#element.textContent = text;
       if (!text || this.#fits()) return;
     }
-    let sizePx = parseFloat(getComputedStyle(this.#element).fontSize);
-    while (sizePx > LEAST_PX) {
-      sizePx -= 0.5;
-      style.fontSize = `${sizePx}px`;
-      if (this.#fits()) return;
+    // Half pixels down from the size that the style sheet gives; the largest that fits is found by halving.
+    const fullPx = parseFloat(getComputedStyle(this.#element).fontSize);
+    let [fits, cut] = [Math.max(Math.ceil((fullPx - LEAST_PX) * 2), 0), 0];
+    while (fits - cut > 1) {
+      const middle = (fits + cut) >> 1;
+      style.fontSize = `${fullPx - middle / 2}px`;
+      if (this.#fits()) fits = middle;
+      else cut = middle;
     }
+    style.fontSize = `${fullPx - fits / 2}px`;
   }
 
   #fits() {
