@@ -1,9 +1,11 @@
 """A tiny model, and a client that talks to an application in this process."""
 
 import asyncio
+import io
 from collections.abc import Callable, Iterator
 
 import httpx
+import numpy as np
 import pytest
 import torch
 
@@ -37,6 +39,23 @@ def recognizer(model_file) -> Recognizer:
     recognizer = load(model_file)
     recognizer.compile()
     return recognizer
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[..., bytes]:
+    """Makes a picture of two lines, or of greys (H, W), in one of the forms that are taken."""
+
+    def make(form: str = "png", greys: np.ndarray | None = None) -> bytes:
+        from PIL import Image
+
+        if greys is None:
+            greys = np.full((120, 160), 255, np.uint8)
+            greys[20:24, 20:140] = greys[20:100, 60:64] = 0
+        file = io.BytesIO()
+        Image.fromarray(greys).save(file, form)
+        return file.getvalue()
+
+    return make
 
 
 class Client:

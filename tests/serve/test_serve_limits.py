@@ -276,6 +276,8 @@ def test_the_limits_by_default(new_client, recognizer):
     assert limits == {
         "body_bytes": 2 << 20,
         "held_bytes": 64 << 20,
+        "picture_bytes": 8 << 20,
+        "picture_pixels": 16_000_000,
         "body_s": 10.0,
         "drawings": 64,
         "strokes": 500,

@@ -12,6 +12,7 @@ from quickstroke.serve.limits import Limits
 LIMITS = Limits(strokes=3, points=12, drawings=2, body_s=600.0, work_s=600.0)
 PATHS = ["recognize", "recognize-batch", "model", "healthz", "metrics"]
 POSTS = PATHS[:2]
+PICTURE = "recognize-picture"
 
 # The same cases each time, and few of them.
 bounded = settings(
@@ -31,7 +32,7 @@ def api(recognizer):
 
 def operation_of(document, name):
     methods = document["paths"][f"/api/v1/{name}"]
-    assert methods.keys() == ({"post"} if name in POSTS else {"get"})
+    assert methods.keys() == ({"post"} if name in (*POSTS, PICTURE) else {"get"})
     return next(iter(methods.values()))
 
 
@@ -44,8 +45,8 @@ def validator(document, schema):
 
 def test_the_document_has_every_path_and_nothing_else(document):
     assert document["openapi"].startswith("3.1")
-    assert document["paths"].keys() == {f"/api/v1/{name}" for name in PATHS}
-    assert all(operation_of(document, name)["description"] for name in PATHS)
+    assert document["paths"].keys() == {f"/api/v1/{name}" for name in (*PATHS, PICTURE)}
+    assert all(operation_of(document, name)["description"] for name in (*PATHS, PICTURE))
 
 
 @pytest.mark.parametrize("name", POSTS)
@@ -65,7 +66,7 @@ def test_examples_of_requests_are_valid_and_answered_as_described(client, docume
 
 def test_examples_of_answers_are_valid(document):
     n = 0
-    for name in PATHS:
+    for name in (*PATHS, PICTURE):
         for status, response in operation_of(document, name)["responses"].items():
             assert response["description"]
             content = response["content"].get("application/json", {})
@@ -73,8 +74,19 @@ def test_examples_of_answers_are_valid(document):
                 validator(document, content["schema"]).validate(content["example"])
                 n += 1
             else:
-                assert name not in POSTS and status == "200"
-    assert n == 2 * (1 + 9)
+                assert name not in (*POSTS, PICTURE) and status == "200"
+    assert n == 2 * (1 + 9) + 11
+
+
+def test_a_picture_is_described(client, document, picture):
+    operation = operation_of(document, PICTURE)
+    assert operation["requestBody"]["content"].keys() == {"image/png", "image/jpeg", "image/webp"}
+    assert {each["name"]: each["in"] for each in operation["parameters"]} == {"top": "query", "words": "query"}
+    described = operation["responses"]["200"]["content"]["application/json"]
+    answer = client.post(PICTURE, content=picture(), headers={"Content-Type": "image/png"})
+    validator(document, described["schema"]).validate(answer.json())
+    assert answer.json().keys() == described["example"].keys()
+    assert "image/webp" in client.get("/docs").text
 
 
 @pytest.mark.parametrize("name", ["model", "healthz"])

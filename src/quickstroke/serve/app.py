@@ -13,7 +13,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from pydantic import BaseModel
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
@@ -27,7 +27,7 @@ from quickstroke.errors import CategoryError
 from quickstroke.inference.recognizer import Guesses, Recognizer
 from quickstroke.serve import schemas
 from quickstroke.serve.batching import Batcher
-from quickstroke.serve.bodies import Asked, Bodies, take
+from quickstroke.serve.bodies import PICTURES, Asked, Bodies, take, take_picture
 from quickstroke.serve.docs import STYLE, docs_page
 from quickstroke.serve.guard import Guard
 from quickstroke.serve.limits import Limits, Refused
@@ -141,9 +141,20 @@ def _add_api(app: FastAPI, service: "Service", recognizer: Recognizer, limits: L
     )
     async def recognize(request: Request) -> Response:
         """The most probable words for one drawing."""
-        (guesses,), ms = await service.recognize(request, schemas.RecognizeRequest)
+        _, (guesses,), ms = await service.recognize(request, schemas.RecognizeRequest)
         assert isinstance(guesses, Guesses)
         return JSONResponse({**_answer(guesses), "model": recognizer.name, "ms": ms})
+
+    @app.post(
+        f"{API}/recognize-picture", response_model=schemas.PictureAnswer, **_described_picture(recognizer.classes)
+    )
+    async def recognize_picture(request: Request) -> Response:
+        """The most probable words for the drawing that a picture shows, and its strokes as they were read."""
+        asked, (guesses,), ms = await service.recognize(request, None)
+        assert isinstance(guesses, Guesses) and not isinstance(asked.drawings[0], Refused)
+        ranked = _answer(guesses) | {"strokes": [stroke.T.tolist() for stroke in asked.drawings[0][0]]}
+        del ranked["layout"]  # a picture has none
+        return JSONResponse({**ranked, "model": recognizer.name, "ms": ms})
 
     @app.post(
         f"{API}/recognize-batch",
@@ -154,7 +165,7 @@ def _add_api(app: FastAPI, service: "Service", recognizer: Recognizer, limits: L
     )
     async def recognize_batch(request: Request) -> Response:
         """The most probable words for each of several drawings."""
-        results, ms = await service.recognize(request, schemas.RecognizeBatchRequest)
+        _, results, ms = await service.recognize(request, schemas.RecognizeBatchRequest)
         answers = [_told(each) if isinstance(each, Refused) else _answer(each) for each in results]
         return JSONResponse({"results": answers, "model": recognizer.name, "ms": ms})
 
@@ -202,20 +213,21 @@ class Service:
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="quickstroke-simplify")
 
     async def recognize(
-        self, request: Request, kind: type[schemas.RecognizeRequest | schemas.RecognizeBatchRequest]
-    ) -> tuple[list[Guesses | Refused], float]:
-        """Guesses for each drawing of a request, or what is wrong with it, and the milliseconds that they took.
+        self, request: Request, kind: type[schemas.RecognizeRequest | schemas.RecognizeBatchRequest] | None
+    ) -> tuple[Asked, list[Guesses | Refused], float]:
+        """What a request asks for, guesses for each of its drawings or what is wrong with it, and the milliseconds that
+        they took. `kind` is None where the body is a picture.
 
         Raises:
             Refused: the request is wrong, or there is too much to do.
         """
-        async with self._bodies.read(request) as body:
+        async with self._bodies.read(request, is_picture=kind is None) as body:
             begin = time.monotonic()
             with self._admitted():
                 try:
                     async with asyncio.timeout(self._limits.work_s):
                         asked, words = await asyncio.get_running_loop().run_in_executor(
-                            self._threads, self._take, body, kind, begin + self._limits.work_s
+                            self._threads, self._take, body, kind or request.query_params, begin + self._limits.work_s
                         )
                         right = [each for each in asked.drawings if not isinstance(each, Refused)]
                         drawings = [drawing for drawing, _ in right]
@@ -226,13 +238,19 @@ class Service:
             self.metrics.recognized(len(ranked))
             given = iter(Guesses(own, layout, own.unknown) for own, (_, layout) in zip(ranked, right, strict=True))
             results = [each if isinstance(each, Refused) else next(given) for each in asked.drawings]
-            return results, round((time.monotonic() - begin) * 1000, 3)
+            return asked, results, round((time.monotonic() - begin) * 1000, 3)
 
     def _take(
-        self, body: bytearray, kind: type[schemas.RecognizeRequest | schemas.RecognizeBatchRequest], deadline: float
+        self,
+        body: bytearray,
+        kind: type[schemas.RecognizeRequest | schemas.RecognizeBatchRequest] | QueryParams,
+        deadline: float,
     ) -> tuple[Asked, tuple[str, ...] | None]:
         """What a request asks for, and the words to choose among as the recognizer knows them."""
-        asked = take(body, kind, self._limits, deadline)
+        if isinstance(kind, QueryParams):
+            asked = take_picture(body, kind, self._limits)
+        else:
+            asked = take(body, kind, self._limits, deadline)
         try:
             return asked, None if asked.words is None else choose_words(asked.words, self._recognizer.classes)
         except CategoryError as error:
@@ -383,8 +401,8 @@ _REFUSALS = {
     413: ("The body is too large.", "body_too_large", "the body is larger than 2097152 bytes"),
     415: ("The body is of another type.", "unsupported_media_type", "the body should be JSON in UTF-8"),
     422: (
-        "A value is wrong, or there is too much: `invalid_request`, `not_finite`, `invalid_stroke`, `not_simplified`, "
-        "`invalid_words`, `too_many_strokes`, `too_many_points`, `too_many_drawings`, `too_winding`.",
+        "A value is wrong, or there is too much: `invalid_request`, `not_finite`, `invalid_stroke`, `invalid_picture`, "
+        "`not_simplified`, `invalid_words`, `too_many_strokes`, `too_many_points`, `too_many_drawings`, `too_winding`.",
         "too_many_points",
         "strokes: 20001 points, at most 20000 are taken",
     ),
@@ -394,6 +412,11 @@ _REFUSALS = {
         "more than 60 requests a minute; try again in 1 s",
     ),
     500: ("A mistake of the server.", "internal_error", "the server made a mistake; its log says more"),
+    501: (
+        "The server has not installed what this needs.",
+        "not_installed",
+        "reading pictures needs packages that are not installed: pip install 'quickstroke[pictures]'",
+    ),
     503: ("Too much to do, `busy` or `too_slow`; try again.", "busy", "too many requests at once; try again"),
 }
 
@@ -413,12 +436,32 @@ def _described(
     columns["items"]["maxItems"] = points["maxItems"] = limits.points  # the sum over the strokes has this limit, too
     strokes["items"] = {"anyOf": [columns, points]}
     body = {"required": True, "content": {"application/json": {"schema": schema, "examples": examples}}}
+    return {"responses": _responses(answer, without=501), "openapi_extra": {"requestBody": body}}
+
+
+def _described_picture(classes: Sequence[str]) -> dict[str, Any]:
+    properties = schemas.PictureQuery.model_json_schema()["properties"]
+    properties["words"] = {"type": "array", "items": {"enum": list(classes)}, "uniqueItems": True} | {
+        "description": properties["words"]["description"]
+    }
+    query = [
+        {"name": name, "in": "query", "description": schema.pop("description"), "schema": schema}
+        for name, schema in properties.items()
+    ]
+    body = {"required": True, "content": {kind: {} for kind in PICTURES}}
+    extra = {"requestBody": body, "parameters": query}
+    return {"responses": _responses(schemas.PICTURE_ANSWER), "openapi_extra": extra}
+
+
+def _responses(answer: Any, without: int = 0) -> dict[int, Any]:
     responses: dict[int, Any] = {200: {"content": {"application/json": {"example": answer}}}}
     for status, (description, code, message) in _REFUSALS.items():
+        if status == without:
+            continue
         example = {"error": {"code": code, "message": message}}
         responses[status] = {
             "model": schemas.ErrorAnswer,
             "description": description,
             "content": {"application/json": {"example": example}},
         }
-    return {"responses": responses, "openapi_extra": {"requestBody": body}}
+    return responses

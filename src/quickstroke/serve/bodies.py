@@ -12,18 +12,21 @@ from typing import Any, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
 from quickstroke.drawings.layouts import Layout, decide, shape_of
 from quickstroke.drawings.simplification import simplify
-from quickstroke.errors import FormatError
+from quickstroke.errors import FormatError, MissingExtra
+from quickstroke.formats.pictures import trace
 from quickstroke.serve.limits import Limits, Refused
-from quickstroke.serve.schemas import RecognizeBatchRequest, RecognizeRequest, Strokes
+from quickstroke.serve.schemas import PictureQuery, RecognizeBatchRequest, RecognizeRequest, Strokes
 
 Drawing = list[NDArray[np.uint8]]
 Kind = TypeVar("Kind", bound=BaseModel)
 Checked = TypeVar("Checked")
 
+PICTURES = ("image/png", "image/jpeg", "image/webp")
 _MOST_NAMES = 100
 _STROKES: TypeAdapter[list[list[list[float]]]] = TypeAdapter(Strokes)
 # `[301.5,120.25],`
@@ -54,18 +57,19 @@ class Bodies:
         self._held_bytes = 0
 
     @asynccontextmanager
-    async def read(self, request: Request) -> AsyncIterator[bytearray]:
-        """The body of a request, held while the context lasts.
+    async def read(self, request: Request, *, is_picture: bool = False) -> AsyncIterator[bytearray]:
+        """The body of a request, JSON or a picture, held while the context lasts.
 
         Raises:
-            Refused: it is no JSON by its headers, too large, too slow or cut off, or too much is held already.
+            Refused: it is none by its headers, too large, too slow or cut off, or too much is held already.
         """
-        self._check_headers(request)
+        limit = self._limits.picture_bytes if is_picture else self._limits.body_bytes
+        self._check_headers(request, limit, is_picture=is_picture)
         body = bytearray()
         try:
             try:
                 async with asyncio.timeout(self._limits.body_s):
-                    await self._fill(body, request)
+                    await self._fill(body, request, limit)
             except TimeoutError:
                 limit_s = self._limits.body_s
                 message = f"the body did not arrive within {limit_s:g} seconds"
@@ -74,36 +78,56 @@ class Bodies:
         finally:
             self._held_bytes -= len(body)
 
-    def _check_headers(self, request: Request) -> None:
-        kind, _, parameters = request.headers.get("content-type", "").partition(";")
-        charset = parameters.replace(" ", "").replace('"', "").lower()
-        if kind.strip().lower() != "application/json" or charset not in ("", "charset=utf-8"):
+    def _check_headers(self, request: Request, limit: int, *, is_picture: bool) -> None:
+        kind, _, parameters = request.headers.get("content-type", "").lower().partition(";")
+        charset = parameters.replace(" ", "").replace('"', "")
+        is_right = kind.strip() in PICTURES if is_picture else kind.strip() == "application/json"
+        if not is_right or not (is_picture or charset in ("", "charset=utf-8")):
             message = "the body should be JSON in UTF-8, with the header Content-Type: application/json"
+            if is_picture:
+                message = f"the body should be a picture, with the header Content-Type: {', '.join(PICTURES)}"
             raise Refused(415, "unsupported_media_type", message, is_reading=True)
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise Refused(415, "unsupported_encoding", "the body should not be compressed", is_reading=True)
         announced = request.headers.get("content-length", "")
         if announced.isascii() and announced.isdigit():
-            self._check_size(int(announced[:20]))  # with so many digits too many anyway
+            _check_size(int(announced[:20]), limit)  # with so many digits too many anyway
 
-    def _check_size(self, n_bytes: int, is_reading: bool = True) -> None:
-        limit = self._limits.body_bytes
-        if n_bytes > limit:
-            message = f"the body is larger than {limit} bytes"
-            raise Refused(413, "body_too_large", message, is_reading=is_reading, limit=limit)
-
-    async def _fill(self, body: bytearray, request: Request) -> None:
+    async def _fill(self, body: bytearray, request: Request, limit: int) -> None:
         more = True
         while more:
             message = await request.receive()
             if message["type"] != "http.request":
                 raise Refused(400, "incomplete_body", "the body was cut off")
             chunk, more = message.get("body", b""), message.get("more_body", False)
-            self._check_size(len(body) + len(chunk), is_reading=more)
+            _check_size(len(body) + len(chunk), limit, is_reading=more)
             if self._held_bytes + len(chunk) > self._limits.held_bytes:
                 raise Refused(503, "busy", "too many requests at once; try again", is_reading=more)
             self._held_bytes += len(chunk)
             body += chunk
+
+
+def _check_size(n_bytes: int, limit: int, is_reading: bool = True) -> None:
+    if n_bytes > limit:
+        message = f"the body is larger than {limit} bytes"
+        raise Refused(413, "body_too_large", message, is_reading=is_reading, limit=limit)
+
+
+def take_picture(body: bytearray, query: QueryParams, limits: Limits) -> Asked:
+    """Reads the strokes of a picture.
+
+    Raises:
+        Refused: what is wrong with it or with the query, or what reads pictures is not installed.
+    """
+    given = {name: query.getlist(name) if name == "words" else query[name] for name in query}
+    asked = _checked(lambda: PictureQuery.model_validate(given))
+    try:
+        strokes = trace(bytes(body), max_pixels=limits.picture_pixels).strokes
+    except FormatError as error:
+        raise Refused(422, "invalid_picture", f"the picture {error.reason.removeprefix('the picture ')}") from error
+    except MissingExtra as error:
+        raise Refused(501, "not_installed", str(error)) from error
+    return Asked([([stroke.astype(np.uint8) for stroke in strokes], "points")], asked.top, asked.words)
 
 
 def take(

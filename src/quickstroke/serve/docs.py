@@ -32,8 +32,8 @@ def docs_page(document: dict[str, Any], root_path: str) -> str:
 
 def _operation(path: str, method: str, operation: dict[str, Any]) -> list[str]:
     parts = [f"<h2><code>{method} {escape(path)}</code></h2>", f"<p>{_text(operation['description'])}</p>"]
-    if "requestBody" in operation:
-        content = operation["requestBody"]["content"]["application/json"]
+    described: dict[str, Any] = operation.get("requestBody", {}).get("content", {})
+    if content := described.get("application/json"):
         required = content["schema"].get("required", [])
         rows = [
             (name, "required" if name in required else json.dumps(each.get("default")), each.get("description", ""))
@@ -43,6 +43,10 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> list[str]:
         for example in content["examples"].values():
             body = escape(json.dumps(example["value"]))
             parts.append(f"<p>{escape(example['summary'])}:</p><pre>{body}</pre>")
+    elif described:
+        parts.append(f"<p>The body is a picture: {escape(', '.join(described))}.</p>")
+    query = [(each["name"], each["description"]) for each in operation.get("parameters", [])]
+    parts += _table(("in the address", "meaning"), query) if query else []
     responses = operation["responses"]
     answer = responses["200"].get("content", {}).get("application/json", {}).get("example")
     if answer:

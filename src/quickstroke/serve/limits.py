@@ -10,6 +10,8 @@ class Limits:
     Attributes:
         body_bytes: bytes of one body; more are refused before they are parsed, or even read when they are announced.
         held_bytes: bytes of all bodies that are being read or waited for.
+        picture_bytes: bytes of a picture, which is a body by itself.
+        picture_pixels: its pixels; more are refused before they are decompressed.
         body_s: time for a body to arrive.
         drawings: drawings of one request, and of one run of the model.
         strokes: strokes of a drawing.
@@ -20,6 +22,8 @@ class Limits:
 
     body_bytes: int = 2 << 20
     held_bytes: int = 64 << 20
+    picture_bytes: int = 8 << 20
+    picture_pixels: int = 16_000_000
     body_s: float = 10.0
     drawings: int = 64
     strokes: int = 500

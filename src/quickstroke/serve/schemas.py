@@ -109,6 +109,18 @@ class RecognizeBatchRequest(_Asked):
     ]
 
 
+class PictureQuery(BaseModel):
+    """What is asked about a picture, in the address of the request."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    top: Annotated[int, Field(ge=1, description="How many words.")] = 5
+    words: Annotated[
+        list[Annotated[str, Field(max_length=_MOST_LETTERS)]] | None,
+        Field(max_length=_MOST_WORDS, description="Choose among these words alone: one `words=` for each."),
+    ] = None
+
+
 class GuessBody(BaseModel):
     """A word with the probability that the model gives it."""
 
@@ -116,9 +128,7 @@ class GuessBody(BaseModel):
     probability: Annotated[float, Field(ge=0, le=1)]
 
 
-class Guesses(BaseModel):
-    """Words for one drawing."""
-
+class _Ranked(BaseModel):
     guesses: Annotated[
         list[GuessBody],
         Field(description="The most probable first; probabilities given that the drawing shows one of the words."),
@@ -131,6 +141,11 @@ class Guesses(BaseModel):
             description="Probability that it shows none of the words; null where nothing was fitted.",
         ),
     ]
+
+
+class Guesses(_Ranked):
+    """Words for one drawing."""
+
     layout: Annotated[Layout, Field(description="How the drawing's strokes were read.")]
 
 
@@ -144,6 +159,15 @@ class _Answered(BaseModel):
 
 class RecognizeAnswer(Guesses, _Answered):
     """Words for the drawing."""
+
+
+class PictureAnswer(_Ranked, _Answered):
+    """Words for the drawing that a picture shows."""
+
+    strokes: Annotated[
+        list[list[list[int]]],
+        Field(description="What was read, simplified: strokes [[x..], [y..]], integers from 0 to 255."),
+    ]
 
 
 class ModelAnswer(BaseModel):
@@ -213,6 +237,13 @@ RECOGNIZE_ANSWER = {
     "layout": "columns",
     "model": "simple_lay1_sz64",
     "ms": 2.625,
+}
+PICTURE_ANSWER = {
+    "guesses": [{"word": "triangle", "probability": 0.875}],
+    "unknown": 0.125,
+    "strokes": _TRIANGLE,
+    "model": "simple_lay1_sz64",
+    "ms": 42.5,
 }
 BATCH_EXAMPLES = {"two": {"summary": "two drawings", "value": {"drawings": [_TRIANGLE, _CIRCLE], "top": 1}}}
 BATCH_ANSWER = {
