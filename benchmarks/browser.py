@@ -13,15 +13,12 @@ import json
 import shutil
 import tarfile
 import tempfile
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import sync_playwright
 
+from chromium import opened_beside
 from quickstroke.artifacts.loading import load_model
 from quickstroke.data.points import to_points
 from quickstroke.drawings.simplification import simplify
@@ -96,19 +93,8 @@ def main() -> None:
             strokes = [stroke[:, :2].T.tolist() for stroke in drawing.strokes]
             cases.append({"strokes": strokes, "points": points.ravel().tolist(), "columns": points.shape[1]})
         (folder / "drawings.json").write_text(json.dumps(cases))
-        (folder / "index.html").write_text("<!doctype html><title>guess times</title>")
-        handler = partial(SimpleHTTPRequestHandler, directory=name)
-        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        SimpleHTTPRequestHandler.log_message = lambda *_: None  # type: ignore[method-assign, assignment]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        with sync_playwright() as playwright:
-            path = shutil.which("chromium") or playwright.chromium.executable_path
-            browser = playwright.chromium.launch(executable_path=path, args=["--headless", "--no-sandbox"])
-            page = browser.new_page()
-            page.goto(f"http://127.0.0.1:{server.server_port}/")
+        with opened_beside(folder) as page:
             result = page.evaluate(SCRIPT, [options.n, options.repeats])
-            browser.close()
-        server.shutdown()
     rows = {
         kind: {f"p{q}_ms": round(float(np.percentile(times, q)), 2) for q in (10, 50, 99)}
         for kind, times in result["times"].items()

@@ -14,14 +14,11 @@ import json
 import random
 import shutil
 import tempfile
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import sync_playwright
 
+from chromium import opened_beside
 from quickstroke.formats import read_drawings
 
 STATIC = Path(__file__).resolve().parents[1] / "src" / "quickstroke" / "serve" / "static"
@@ -98,15 +95,7 @@ def main() -> None:
         for file in ("game.js", "quickstroke.js"):
             shutil.copy(STATIC / file, name)
         shutil.copy(options.model, Path(name) / "model.quickstroke")
-        (Path(name) / "index.html").write_text("<!doctype html><title>the game</title>")
-        SimpleHTTPRequestHandler.log_message = lambda *_: None  # type: ignore[method-assign, assignment]
-        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=name))
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        with sync_playwright() as playwright:
-            path = shutil.which("chromium") or playwright.chromium.executable_path
-            browser = playwright.chromium.launch(executable_path=path, args=["--headless", "--no-sandbox"])
-            page = browser.new_page()
-            page.goto(f"http://127.0.0.1:{server.server_port}/")
+        with opened_beside(Path(name)) as page:
             rounds = page.evaluate(SCRIPT, [real, options.every_ms])
             took_s = [each["tookMs"] / 1000 for each in rounds if each["tookMs"] is not None]
             recognized = [each["won"] for each, drawing in zip(rounds, drawings, strict=True) if drawing.recognized]
@@ -117,8 +106,6 @@ def main() -> None:
                 result[kind] = float(
                     np.mean([each["won"] for each in page.evaluate(SCRIPT, [cases, options.every_ms])])
                 )
-            browser.close()
-        server.shutdown()
     print(
         f"{result['n']} real drawings: {result['won']:.1%} of their rounds won, in {result['median_s']:.1f} s (median)"
     )

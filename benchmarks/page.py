@@ -8,13 +8,10 @@ one JSON object: milliseconds from question to answer (p50, p99), and answers pe
 
 import argparse
 import json
-import os
-import shutil
 
 import numpy as np
-from playwright.sync_api import sync_playwright
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+from chromium import opened
 
 MEASURE = """async (rounds) => {
   await quickstroke.ready;
@@ -42,15 +39,10 @@ def main() -> None:
     parser.add_argument("url", help="the page's address")
     parser.add_argument("--rounds", type=int, default=1, help="how often each example is drawn")
     options = parser.parse_args()
-    with sync_playwright() as playwright:
-        path = os.environ.get("QUICKSTROKE_CHROMIUM") or shutil.which("chromium") or playwright.chromium.executable_path
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        page = browser.new_page()
-        page.goto(options.url)
+    with opened(options.url) as page:
         page.wait_for_selector("#examples button")
         measured = page.evaluate(MEASURE, options.rounds)
         model = page.inner_text("#model")
-        browser.close()
     latencies, rates = np.array(measured["latencies"]), np.array(measured["rates"])
     result = {
         "model": model,
