@@ -1,5 +1,6 @@
 /**
- * Builds the package: dist/quickstroke.js and the same for the page of `quickstroke serve`, dist/worker.js, dist/element.js.
+ * Builds the package: dist/quickstroke.js and the same for the page of `quickstroke serve`, dist/worker.js, dist/element.js;
+ * for the page alone bundled.js, with what it takes from other packages.
  *
  * The first line of each has a hash of everything that it is built from, so that a test can tell without Node whether the
  * page's copy is that of these sources.
@@ -60,6 +61,8 @@ await writeFile(`${here}build/worker.txt`, await bundled("src/worker.js", { form
 
 const main = await bundled("src/index.js", { banner });
 const worker = await bundled("src/in-worker.js", { banner });
+const licence = await readFile(`${here}node_modules/gifenc/LICENSE.md`, "utf8");
+const tools = await bundled("src/page.js", { banner: { js: `${banner.js}\n/* In it gifenc: ${licence.trim()} */` } });
 // The element's module takes the recogniser from the file beside it, as a page may, too.
 const beside = {
   name: "beside",
@@ -69,6 +72,7 @@ const element = await bundled("src/element.js", { banner, plugins: [beside] });
 for (const [path, contents] of [
   [`${dist}/quickstroke.js`, main],
   [`${page}/quickstroke.js`, main],
+  [`${page}/bundled.js`, tools],
   [`${dist}/worker.js`, worker],
   [`${dist}/element.js`, element],
 ]) {

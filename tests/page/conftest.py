@@ -12,8 +12,9 @@ import torch
 from hands import PATIENCE_MS, Hands, new_page, serving
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from quickstroke.artifacts.loading import LoadedModel, write_model
+from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
 from quickstroke.config.model import ModelConfig
+from quickstroke.export import compact
 from quickstroke.inference.recognizer import Recognizer, load
 from quickstroke.models.classifier import StrokeClassifier
 from quickstroke.serve import app
@@ -91,6 +92,18 @@ def blank_page(browser: Browser, static: Path) -> Iterator[Page]:
         page.goto(f"{url}blank.html")
         yield page
         page.close()
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> compact.Compacted:
+    """A small model with opinions, as a page has it."""
+    torch.manual_seed(6)
+    words = ("cat", "house", "star", "sun")
+    model = StrokeClassifier(ModelConfig.from_name("bipool_cv1_8_5_2_lay1_sz8", n_classes=len(words))).eval()
+    with torch.no_grad():
+        model.linear.weight *= 4
+    folder = tmp_path_factory.mktemp("model")
+    return compact.export(load_model(write_model(folder, LoadedModel(model, words, None, folder), {})))
 
 
 @pytest.fixture(scope="session")

@@ -8,17 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hands import new_page, serving
 from playwright.sync_api import Browser, Page, expect
 
-from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
-from quickstroke.config.model import ModelConfig
 from quickstroke.export import compact
 from quickstroke.inference.recognizer import Recognizer
-from quickstroke.models.classifier import StrokeClassifier
 
-WORDS = ("cat", "house", "star", "sun")
 TRIANGLE = [[[10, 10], [60, 12], [35, 80], [10, 10]]]
 
 HTML = """<!doctype html><title>somebody's page</title>
@@ -34,16 +29,6 @@ HTML = """<!doctype html><title>somebody's page</title>
     });
   }
 </script>"""
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> compact.Compacted:
-    torch.manual_seed(6)
-    model = StrokeClassifier(ModelConfig.from_name("bipool_cv1_8_5_2_lay1_sz8", n_classes=len(WORDS))).eval()
-    with torch.no_grad():
-        model.linear.weight *= 4
-    folder = tmp_path_factory.mktemp("model")
-    return compact.export(load_model(write_model(folder, LoadedModel(model, WORDS, None, folder), {})))
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +93,7 @@ def test_in_a_worker_from_another_folder(page: Page, model: compact.Compacted) -
       return { name, words, both, seen, isOption, refused: refused.message, closed, missing };
     }"""
     found = page.evaluate(script, TRIANGLE)
-    assert (found["name"], tuple(found["words"])) == (model.model.name, WORDS)
+    assert (found["name"], tuple(found["words"])) == (model.model.name, model.model.classes)
     assert by_word(found["both"][0]["guesses"]) == expected(model, TRIANGLE)
     assert found["both"][1] == {"guesses": [{"word": "sun", "probability": 1}], "unknown": None}
     assert found["seen"][-2:] == [len(model.data), len(model.data)]

@@ -7,33 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from hands import new_page, serving
 from playwright.sync_api import Browser, Page, expect
 
-from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
-from quickstroke.config.model import ModelConfig
 from quickstroke.export import compact, web
 from quickstroke.inference.recognizer import Recognizer
-from quickstroke.models.classifier import StrokeClassifier
 
 TRIANGLE = [[(10, 10), (60, 12), (35, 80), (10, 10)]]
-WORDS = ("cat", "house", "star", "sun")
 
 
 @pytest.fixture(scope="module")
 def examples(static: Path) -> Path:
     return Path(__file__).parents[2] / "js" / "examples"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> compact.Compacted:
-    torch.manual_seed(6)
-    model = StrokeClassifier(ModelConfig.from_name("bipool_cv1_8_5_2_lay1_sz8", n_classes=len(WORDS))).eval()
-    with torch.no_grad():
-        model.linear.weight *= 4
-    folder = tmp_path_factory.mktemp("model")
-    return compact.export(load_model(write_model(folder, LoadedModel(model, WORDS, None, folder), {})))
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +72,11 @@ def draw(page: Page, selector: str) -> None:
     page.mouse.up()
 
 
-def test_the_element(page: Page) -> None:
+def test_the_element(page: Page, model: compact.Compacted) -> None:
     expect(page.locator("quick-stroke canvas")).to_be_visible()
     page.wait_for_function("window.hasModel")  # the pad takes strokes from then on
     draw(page, "quick-stroke canvas")
-    expect(page.locator("#said")).to_have_text(re.compile(f"^I see: ({'|'.join(WORDS)})$"))
+    expect(page.locator("#said")).to_have_text(re.compile(f"^I see: ({'|'.join(model.model.classes)})$"))
     expect(page.locator("quick-stroke li")).to_have_count(3)
 
 

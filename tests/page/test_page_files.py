@@ -1,5 +1,6 @@
 """What comes out of the page and what it brings along: saved files, replays, examples."""
 
+import io
 import json
 import re
 from pathlib import Path
@@ -9,15 +10,24 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from hands import Hands, Rows, answer, strokes_of
+from numpy.typing import NDArray
+from PIL import Image, ImageSequence
 from playwright.sync_api import Page, expect
 
 from quickstroke.drawings.categories import CATEGORIES
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.simplification import simplify
 from quickstroke.formats import ndjson, read_file
+from quickstroke.formats.pictures import trace
 from quickstroke.inference.recognizer import Recognizer
 
 TRIANGLE: list[Rows] = [[[10, 60, 120, 190, 200], [10, 11, 12, 11, 190]], [[198, 150, 100, 10], [190, 150, 100, 10]]]
+
+
+def png_of(greys: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(greys).save(file, "png")
+    return file.getvalue()
 
 
 def saved(page: Page, form: str, folder: Path, word: str | None = None) -> Path:
@@ -241,6 +251,66 @@ def test_saved_as_png(hands: Hands, tmp_path: Path) -> None:
     width, height = (int.from_bytes(path.read_bytes()[at : at + 4], "big") for at in (16, 20))
     xs, ys = ([v for rows in strokes_of(page) for v in rows[axis]] for axis in (0, 1))
     assert (width, height) == pytest.approx((2 * (np.ptp(xs) + 24), 2 * (np.ptp(ys) + 24)), abs=1)
+
+
+def test_saved_as_it_was_drawn(hands: Hands, tmp_path: Path) -> None:
+    page = hands.open()
+    first, second = [[100, 300], [100, 100], [0, 400]], [[100, 300, 300], [300, 300, 200], [600, 900, 1000]]
+    page.evaluate("(strokes) => quickstroke.setStrokes(strokes)", [first, second])
+    path = saved(page, "Animation", tmp_path, word="tent")
+    assert path.name == "tent.gif"
+    with Image.open(path) as gif:
+        frames = [np.array(frame.convert("L")) for frame in ImageSequence.Iterator(gif)]
+        assert gif.info["loop"] == 0 and gif.info["duration"] == 2000  # of the last one
+    assert 10 < len(frames) < 30 and frames[0].shape == (224, 224)
+    ink = [frame < 128 for frame in frames]
+    counts = [int(each.sum()) for each in ink]
+    assert counts == sorted(counts)
+    # A margin of 12 pixels is around the box from (100, 100) to (300, 300).
+    assert ink[-1][12, 20] and ink[-1][12, 200] and ink[-1][212, 20] and ink[-1][130, 212]
+    assert ink[0][12, 12] and not ink[0][12, 20] and not ink[0][212].any()
+    assert saved(page, "Image", tmp_path).stat().st_size > 0  # what was shared is still there
+
+
+def test_a_picture_is_read(hands: Hands, tmp_path: Path) -> None:
+    page = hands.open()
+    page.evaluate("(strokes) => quickstroke.setStrokes(strokes)", TRIANGLE)
+    path = saved(page, "Image", tmp_path)
+    page.get_by_role("button", name="Clear").click()
+    expect(page.get_by_role("button", name="Read a picture")).to_be_visible()
+    page.locator("#picture-file").set_input_files(path)
+    expect(page.get_by_role("application", name=re.compile("Drawing with . stroke"))).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_text("")
+    expected, read = trace(path).strokes, strokes_of(page)
+    assert [len(rows[0]) for rows in read] == [len(stroke) for stroke in expected]
+    assert len(page.evaluate("quickstroke.settled().then(() => quickstroke.guesses())")) == 5
+    (tmp_path / "white.png").write_bytes(png_of(np.full((40, 40), 255, np.uint8)))
+    page.locator("#picture-file").set_input_files(tmp_path / "white.png")
+    expect(page.get_by_role("alert")).to_contain_text("The server refused this picture: the picture")
+    assert strokes_of(page) == read
+    hands.forgive("Failed to load resource: the server responded with a status of 422")
+    page.locator("#picture-file").set_input_files(saved(page, "Picture", tmp_path))
+    expect(page.get_by_role("alert")).to_have_text("Expected a picture: PNG, JPEG or WebP.")
+
+
+def test_a_picture_is_dropped_and_pasted(hands: Hands) -> None:
+    page = hands.open()
+    black = np.zeros((60, 60), np.uint8)
+    black[10:14, 5:50] = 255
+    for kind in ("drop", "paste"):
+        page.evaluate(
+            """([kind, bytes]) => {
+              const data = new DataTransfer();
+              data.items.add(new File([Uint8Array.from(bytes)], "a.png", { type: "image/png" }));
+              const own = kind === "drop" ? new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true })
+                : new ClipboardEvent(kind, { clipboardData: data, bubbles: true });
+              document.getElementById("pad").dispatchEvent(own);
+            }""",
+            [kind, list(png_of(black))],
+        )
+        expect(page.get_by_role("application", name="Drawing with 1 stroke")).to_be_visible()
+        page.get_by_role("button", name="Clear").click()
+        expect(page.get_by_role("application", name="Empty drawing")).to_be_visible()
 
 
 def test_a_drawing_outlives_a_reload(hands: Hands) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from hands import Hands, Rows, answer
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 LINE: list[Rows] = [[[0, 30, 60, 100], [0, 40, 40, 100]]]
@@ -231,8 +232,12 @@ def test_six_rounds_end_in_a_gallery_and_a_score_that_stays(hands: Hands) -> Non
     others = gallery.locator("#others button")
     expect(others).to_have_count(len(page.evaluate("(word) => quickstroke.people(word)", words[3])))
     with page.expect_download() as download:
-        gallery.get_by_role("button", name="Share").click()
+        gallery.get_by_role("button", name="Share", exact=True).click()
     assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
+    with page.expect_download() as download:
+        gallery.get_by_role("button", name="Share as GIF").click()
+    with Image.open(download.value.path()) as gif:
+        assert gif.format == "GIF" and gif.size == (528, 442)
     gallery.get_by_role("button", name="Play again").click()
     game.expect_phase("ready")
     assert game.word not in words

@@ -82,6 +82,14 @@ def test_recognises_without_a_server(
     assert requests == []
 
 
+def test_who_reads_pictures_is_told(open_offline: Callable[..., Page]) -> None:
+    page = open_offline()
+    expect(page.get_by_role("button", name="Read a picture")).to_have_count(0)
+    page.locator("#picture-file").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": b"any"})
+    expect(page.get_by_role("alert")).to_contain_text("quickstroke serve")
+    expect(page.get_by_role("alert")).to_contain_text("quickstroke predict PICTURE")
+
+
 @pytest.mark.parametrize("strokes", [[[[5], [5]]], [[[5, 6], [5, 5]]], [[[1, 2, 3], [4, 5, 6]], [[7, 8], [9, 9]]]])
 def test_what_is_small_or_could_be_read_as_points(
     open_offline: Callable[..., Page], exported: compact.Compacted, strokes: list[Rows]

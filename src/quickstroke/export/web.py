@@ -30,7 +30,7 @@ _FORMER = (
 
 _STATIC = Path(__file__).parent.parent / "serve" / "static"
 _MODE = '<meta name="quickstroke-mode" content="served">'
-_BUNDLE = "quickstroke.js"  # has been made small already, and its comments say whose it is
+_BUNDLES = ("quickstroke.js", "bundled.js")  # have been made small already, and their comments say whose they are
 # Comments that have lines of their own, and empty lines.
 _COMMENT = re.compile(rb"^[ ]*(?:/\*.*?\*/[ ]*|//[^\n]*)?\n", re.MULTILINE | re.DOTALL)
 # What the browser asks for last; the page does not wait for it.
@@ -77,7 +77,7 @@ def page_files() -> dict[str, bytes]:
     """The page's files by name, as `quickstroke serve` has them but for the comments: these are a sixth of the code."""
     files = {path.name: path.read_bytes() for path in sorted(_STATIC.iterdir()) if path.is_file()}
     return {
-        name: _COMMENT.sub(b"", data) if name.endswith((".js", ".css")) and name != _BUNDLE else data
+        name: _COMMENT.sub(b"", data) if name.endswith((".js", ".css")) and name not in _BUNDLES else data
         for name, data in files.items()
     }
 

@@ -11,6 +11,7 @@ import { KeyPen } from "./key-pen.js";
 import { hideProgress, showProgress } from "./loading.js";
 import { LocalRecognizer } from "./local-recognizer.js";
 import { openLookup } from "./lookup.js";
+import { setUpPictures } from "./open-picture.js";
 import { Pad } from "./pad.js";
 import { loadPeople } from "./people.js";
 import { item, pictureButton } from "./picture.js";
@@ -257,11 +258,16 @@ function showExample(word) {
 function watch(drawing) {
   stopReplay();
   if (!rounds.isFrozen) rounds.stop();
-  const { width, height } = pad.size;
-  const strokes = placed(drawing, 0.7 * width, 0.7 * height);
-  const moved = strokes.map(([xs, ys, ts]) => [xs.map((x) => x + 0.15 * width), ys.map((y) => y + 0.15 * height), ts]);
+  const moved = centred(drawing);
   if (!rounds.isFrozen) pad.setStrokes(moved);
   replay(moved);
+}
+
+/** A drawing in the middle of the paper. */
+function centred(drawing) {
+  const { width, height } = pad.size;
+  const strokes = placed(drawing, 0.7 * width, 0.7 * height);
+  return strokes.map(([xs, ys, ts]) => [xs.map((x) => x + 0.15 * width), ys.map((y) => y + 0.15 * height), ts]);
 }
 
 $("show").addEventListener("click", () => showExample(game.word));
@@ -288,6 +294,16 @@ setUpSave({
   before: stopReplay,
   word: () => game.word ?? guesses[0]?.word ?? "",
   first: () => guesses[0]?.word,
+});
+
+setUpPictures({
+  read: isOffline ? undefined : (file) => recognizer.trace(file),
+  isFree: () => game.phase === "idle" && !document.querySelector("dialog[open]"),
+  show(strokes) {
+    stopReplay();
+    pad.setStrokes(centred(strokes));
+  },
+  tell: (message) => setText("trouble", message),
 });
 
 // --- Switches ---------------------------------------------------------------------------------------------------------

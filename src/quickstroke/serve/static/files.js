@@ -1,5 +1,7 @@
 /** The page's own files: beside it on its host, or inside it where the page was exported as one file. */
 
+import { fetchBytes } from "./bundled.js";
+
 /** @param {string} name of a file that is packed into this page, as gzip in base64; null where it is not */
 function inside(name) {
   return document.getElementById(`file:${name}`)?.textContent ?? null;
@@ -12,29 +14,14 @@ export const isWhole = inside("model.quickstroke") !== null;
  * @param {string} name
  * @param {(nBytes: number, total: number | null) => void} [onProgress] told while it comes; `total` is null where the
  *   host does not say
- * @returns {Promise<ArrayBuffer>}
+ * @returns {Promise<Uint8Array>}
  */
-export async function bytesOf(name, onProgress = () => {}) {
+export async function bytesOf(name, onProgress) {
   const text = inside(name);
-  if (text === null) return received(await fetch(name), onProgress);
+  if (text === null) return fetchBytes(name, onProgress);
   const packed = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
-}
-
-async function received(response, onProgress) {
-  if (!response.ok) throw new Error(`the server answered ${response.status}`);
-  const length = response.headers.get("content-length");
-  // What is compressed on its way has another length than the server says.
-  const total = length && !response.headers.get("content-encoding") ? Number(length) : null;
-  const chunks = [];
-  let n = 0;
-  for (const reader = response.body.getReader(); ; ) {
-    const { done, value } = await reader.read();
-    if (done) return new Blob(chunks).arrayBuffer();
-    chunks.push(value);
-    n += value.length;
-    onProgress(n, total);
-  }
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 /** Starts a worker of one of the page's modules. */

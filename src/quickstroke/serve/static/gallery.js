@@ -2,7 +2,7 @@
 
 import { item, pictureButton } from "./picture.js";
 import { recordsText } from "./score.js";
-import { sharePicture } from "./share.js";
+import { moving, picture, share } from "./share.js";
 import { capitalized, listed, withArticle } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -71,5 +71,6 @@ $("again").addEventListener("click", () => {
   $("gallery").close();
   actions.again();
 });
-$("share").addEventListener("click", () => sharePicture(shown.results, shown.headline));
+$("share").addEventListener("click", async () => share("quickstroke.png", await picture(shown), shown.headline));
+$("share-moving").addEventListener("click", () => share("quickstroke.gif", moving(shown), shown.headline));
 

@@ -4,6 +4,7 @@ import { RecognizerError } from "./guesser.js";
 
 const TIMEOUT_MS = 10_000;
 const TOP = 5;
+const AGAIN = " Trying again; your drawing stays.";
 // Of a server that wants one; what stands behind # is sent to nobody.
 const TOKEN = new URLSearchParams(location.hash.slice(1)).get("token");
 
@@ -29,6 +30,17 @@ export class HttpRecognizer {
     );
   }
 
+  /** The strokes, simplified, that a picture shows. */
+  async trace(file) {
+    const options = { method: "POST", headers: { "content-type": file.type }, body: file };
+    try {
+      return (await this.#json("api/v1/recognize-picture?top=1", options)).strokes;
+    } catch (error) {
+      const told = error.message.replace(AGAIN, "").replace("guess right now", "read this picture");
+      throw new Error(told.replace("this drawing", "this picture"));
+    }
+  }
+
   async #json(path, options, ...signals) {
     const signal = AbortSignal.any([...signals, AbortSignal.timeout(TIMEOUT_MS)]);
     let response, body;
@@ -37,14 +49,14 @@ export class HttpRecognizer {
       response = await fetch(path, { ...options, headers, signal });
       body = await response.json().catch(() => null);
     } catch {
-      throw new RecognizerError("The server does not answer. Trying again; your drawing stays.", true);
+      throw new RecognizerError(`The server does not answer.${AGAIN}`, true);
     }
     if (response.ok && body) return body;
     const reason = body?.error?.message ?? `it answered with status ${response.status}`;
     const isTransient = response.ok || response.status >= 500 || response.status === 429 || response.status === 408;
     throw new RecognizerError(
       isTransient
-        ? `The server cannot guess right now: ${reason}. Trying again; your drawing stays.`
+        ? `The server cannot guess right now: ${reason}.${AGAIN}`
         : `The server refused this drawing: ${reason}.`,
       isTransient,
     );

@@ -41,9 +41,9 @@ export class LocalRecognizer {
     try {
       bytes = await bytesOf(MODEL, onProgress);
     } catch (error) {
-      throw new RecognizerError(`${MODEL}: could not be loaded: ${error.message}. Trying again; your drawing stays.`, true);
+      throw new RecognizerError(`${error.message}. Trying again; your drawing stays.`, true);
     }
-    return this.#call({ load: bytes }, [bytes]);
+    return this.#call({ load: bytes }, [bytes.buffer]);
   }
 
   /** @param {number[][][]} strokes columns, `[[x..], [y..]]` or `[[x..], [y..], [t..]]` each; points are not taken here */

@@ -20,12 +20,11 @@ export async function loadPeople() {
 }
 
 /**
- * @param {ArrayBuffer} buffer a line of JSON, and records of Google's binary format
+ * @param {Uint8Array} bytes a line of JSON, and records of Google's binary format
  * @returns {People}
  */
-export function parsePeople(buffer) {
-  const bytes = new Uint8Array(buffer);
-  const view = new DataView(buffer);
+export function parsePeople(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
   let at = bytes.indexOf(10) + 1;
   const { words } = JSON.parse(new TextDecoder().decode(bytes.subarray(0, at)));
   const drawing = () => {

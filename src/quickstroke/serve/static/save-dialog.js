@@ -1,7 +1,7 @@
 /** The dialog that saves a drawing. */
 
 import { simplify } from "./quickstroke.js";
-import { download, fileName, ndjsonLine, newKey, pngBlob, svgText } from "./save.js";
+import { download, fileName, movingBlob, ndjsonLine, newKey, pngBlob, svgText } from "./save.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -25,6 +25,7 @@ export function setUpSave(page) {
     const word = $("save-word").value.trim();
     const saved = (text, type) => download(fileName(word, form), new Blob([text], { type }));
     if (form === "png") download(fileName(word, form), await pngBlob(page.strokes()));
+    if (form === "gif") download(fileName(word, form), movingBlob(page.strokes()));
     if (form === "svg") saved(svgText(page.strokes(), word), "image/svg+xml");
     if (form === "ndjson") {
       const facts = { word, recognized: page.first() === word, key: newKey(), date: new Date() };

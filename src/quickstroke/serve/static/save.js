@@ -1,5 +1,6 @@
-/** The drawing as a file: official simplified ndjson, SVG or PNG. */
+/** The drawing as a file: official simplified ndjson, SVG, PNG or an animated GIF. */
 
+import { gifBlob } from "./animation.js";
 import { boundsOf, pathText, trace } from "./geometry.js";
 import { simplify } from "./quickstroke.js";
 
@@ -9,6 +10,7 @@ const LINE_WIDTH_PX = 4.5;
 // Of a PNG: two pixels for each of the page, and no more than every browser's canvas takes.
 const PNG_SCALE = 2;
 const PNG_MOST_PX = 4096;
+const GIF_MOST_PX = 480;
 
 /**
  * One line as Google writes it, the same as `quickstroke.formats.ndjson.format_line`.
@@ -57,8 +59,24 @@ export function svgText(strokes, title) {
 
 /** The drawing as it is on the page, on white. */
 export function pngBlob(strokes) {
-  const { x, y, width, height } = boundsOf(strokes);
-  const scale = Math.min(PNG_SCALE, PNG_MOST_PX / (Math.max(width, height) + 2 * MARGIN_PX));
+  const canvas = painter(strokes, PNG_SCALE, PNG_MOST_PX)(strokes);
+  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+}
+
+/** The same being drawn, as a GIF. */
+export function movingBlob(strokes) {
+  const paint = painter(strokes, 1, GIF_MOST_PX);
+  return gifBlob([strokes], ([shown]) => paint(shown));
+}
+
+/** Makes pictures that have room for `strokes`, of any part of them. */
+function painter(strokes, mostScale, mostPx) {
+  const box = boundsOf(strokes);
+  const scale = Math.min(mostScale, mostPx / (Math.max(box.width, box.height) + 2 * MARGIN_PX));
+  return (shown) => painted(shown, box, scale);
+}
+
+function painted(strokes, { x, y, width, height }, scale) {
   const canvas = document.createElement("canvas");
   canvas.width = Math.ceil((width + 2 * MARGIN_PX) * scale);
   canvas.height = Math.ceil((height + 2 * MARGIN_PX) * scale);
@@ -73,7 +91,7 @@ export function pngBlob(strokes) {
     trace(pen, stroke);
     pen.stroke();
   }
-  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  return canvas;
 }
 
 /** Hands something to the user as a file. */

@@ -87,7 +87,6 @@ export async function setUpTeach({ recognizer, model, strokes, clear, changed })
     if (file) await tell(file.text().then((text) => change("restore", text)), () => "The words of the file are known now.");
   });
   $("open-teach").hidden = false;
-  document.body.classList.add("can-teach");
   $("open-teach").addEventListener("click", () => {
     const isOpen = document.body.classList.toggle("is-teaching");
     $("teach-card").hidden = !isOpen;
