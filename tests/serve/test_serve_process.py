@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -33,6 +34,7 @@ ORIGIN = "https://draw.example"
 TOKEN = "0123456789abcdef0123"
 SQUARE = [[[0, 0, 255, 255, 0], [0, 255, 255, 0, 0]]]
 BODY = json.dumps({"strokes": SQUARE}).encode()
+get, post = (partial(ask, timeout=600) for ask in (httpx.get, httpx.post))  # httpx itself waits for five seconds
 HEAD = b"POST /api/v1/recognize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
@@ -124,11 +126,11 @@ def content_length(n):
 def test_the_address_is_printed_and_answers(served, recognizer):
     port = urlsplit(served.url).port
     assert served.line == f"{recognizer.name} (7 classes) is served at http://127.0.0.1:{port}/"
-    assert httpx.get(served.url).headers["content-type"].startswith("text/html")
-    answer = httpx.post(f"{served.url}api/v1/recognize", json={"strokes": SQUARE, "top": 7})
+    assert get(served.url).headers["content-type"].startswith("text/html")
+    answer = post(f"{served.url}api/v1/recognize", json={"strokes": SQUARE, "top": 7})
     expected = recognizer.predict([np.transpose(stroke) for stroke in SQUARE], top=7)
     assert [guess["word"] for guess in answer.json()["guesses"]] == [guess.word for guess in expected]
-    assert httpx.get(f"{served.url}api/v1/model").json()["card"] == recognizer.card
+    assert get(f"{served.url}api/v1/model").json()["card"] == recognizer.card
 
 
 def test_the_page_is_opened_in_the_browser(served, browser):
@@ -140,7 +142,7 @@ def test_the_page_is_opened_in_the_browser(served, browser):
 
 def test_pages_of_the_given_origin_may_ask(served):
     for origin, allowed in ((ORIGIN, ORIGIN), ("https://other.example", None)):
-        answer = httpx.get(f"{served.url}api/v1/healthz", headers={"Origin": origin})
+        answer = get(f"{served.url}api/v1/healthz", headers={"Origin": origin})
         assert answer.headers.get("access-control-allow-origin") == allowed
 
 
@@ -248,7 +250,7 @@ def test_what_does_not_come_is_not_waited_for(impatient):
             assert (status, headers["connection"]) == (408, "close")
             assert (body["error"]["code"], body["error"]["limit"]) == ("slow_body", 1)
         assert all(is_closed(connection) for connection in connections.values())
-    assert httpx.get(f"{impatient}api/v1/healthz").status_code == 200
+    assert get(f"{impatient}api/v1/healthz").status_code == 200
 
 
 def test_clients_that_leave(served):
@@ -257,7 +259,7 @@ def test_clients_that_leave(served):
         for _ in range(5):
             with served.connect() as connection:
                 connection.sendall(sent)
-    assert httpx.post(f"{served.url}api/v1/recognize", json={"strokes": SQUARE}).status_code == 200
+    assert post(f"{served.url}api/v1/recognize", json={"strokes": SQUARE}).status_code == 200
 
 
 # --- its end

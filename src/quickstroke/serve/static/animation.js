@@ -6,7 +6,7 @@ import { timeline } from "./replay.js";
 const LEAST_FRAME_MS = 60;
 const MOST_FRAMES = 60;
 const LAST_FRAME_MS = 2000;
-const MOST_COLOURS = 256;
+const MOST_COLOURS = 255; // and one for what stays
 
 /**
  * @param {number[][][][]} drawings that are drawn at the same time
@@ -23,8 +23,16 @@ export function gifBlob(drawings, paint) {
   };
   const gif = GIFEncoder();
   const last = pixelsAt(Infinity);
-  const palette = coloursOf(last); // no frame has a colour that the last has not
-  const write = ({ data, width, height }, delay) => gif.writeFrame(applyPalette(data, palette), width, height, { palette, delay });
+  const colours = coloursOf(last); // no frame has a colour that the last has not
+  const stays = colours.length;
+  let before = null;
+  const write = ({ data, width, height }, delay) => {
+    const all = applyPalette(data, colours);
+    const shown = before ? all.map((colour, i) => (colour === before[i] ? stays : colour)) : all;
+    const palette = before ? undefined : [...colours, [0, 0, 0]];
+    gif.writeFrame(shown, width, height, { palette, delay, transparent: Boolean(before), transparentIndex: stays, dispose: 1 });
+    before = all;
+  };
   for (let now = frameMs; now < endMs; now += frameMs) write(pixelsAt(now), frameMs);
   write(last, LAST_FRAME_MS);
   gif.finish();
