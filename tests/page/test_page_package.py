@@ -199,9 +199,11 @@ def test_the_bundle_says_that_it_is_built_from_these_sources(bundle: Path) -> No
     digest = hashlib.sha256()
     for name in sorted(path.relative_to(PACKAGE).as_posix() for path in paths):
         digest.update(f"{name}\0".encode() + (PACKAGE / name).read_bytes() + b"\0")
-    first, second = bundle.read_text(encoding="utf-8").splitlines()[:2]
-    assert first == f"/* sources sha256 {digest.hexdigest()} */"
-    assert "MIT License. Built by js/build.mjs" in second
+    for name in ("quickstroke.js", "bundled.js"):
+        first, second, third = bundle.with_name(name).read_text(encoding="utf-8").splitlines()[:3]
+        assert first == f"/* sources sha256 {digest.hexdigest()} */"
+        assert "MIT License. Built by js/build.mjs" in second
+    assert "gifenc: The MIT License" in third
 
 
 def test_the_bundle_is_built_again_to_the_same_bytes(node: str, tools: Path, bundle: Path, tmp_path: Path) -> None:
