@@ -148,7 +148,7 @@ def implied_name(config: Mapping[str, Any]) -> str:
         conv2=config.get("conv2") if config.get("conv1") else None,
         n_layers=config["n_layers"],
         hidden_size=config["hidden_size"],
-        pooled=config.get("readout") == "pool",
+        readout=config.get("readout", "last"),
         image=config.get("image"),
     )
     return naming.spell(shape)
