@@ -41,12 +41,12 @@ PUBLISHED = {
 
 # Names that are not that project's.
 POOLED = {
-    "bipool_lay1_sz64": Shape(True, None, None, 1, 64, True),
-    "bipool_cv1_64_5_lay2_sz128": Shape(True, (64, 5), None, 2, 128, True),
-    "bipool_cv1_64_5_cv2_128_5_2_lay2_sz128": Shape(True, (64, 5), (128, 5, 2), 2, 128, True),
-    "bipool_cv1_64_5_3_cv2_128_5_lay2_sz128": Shape(True, (64, 5, 3), (128, 5), 2, 128, True),
-    "bipool_img16_lay1_sz64": Shape(True, None, None, 1, 64, True, 16),
-    "bipool_cv1_64_5_cv2_128_5_2_img32_lay2_sz128": Shape(True, (64, 5), (128, 5, 2), 2, 128, True, 32),
+    "bipool_lay1_sz64": Shape(True, None, None, 1, 64, "pool"),
+    "bipool_cv1_64_5_lay2_sz128": Shape(True, (64, 5), None, 2, 128, "pool"),
+    "bipool_cv1_64_5_cv2_128_5_2_lay2_sz128": Shape(True, (64, 5), (128, 5, 2), 2, 128, "pool"),
+    "bipool_cv1_64_5_3_cv2_128_5_lay2_sz128": Shape(True, (64, 5, 3), (128, 5), 2, 128, "pool"),
+    "bipool_img16_lay1_sz64": Shape(True, None, None, 1, 64, "pool", 16),
+    "bipool_cv1_64_5_cv2_128_5_2_img32_lay2_sz128": Shape(True, (64, 5), (128, 5, 2), 2, 128, "pool", 32),
 }
 
 sizes = st.integers(1, MAX_SIZE)
@@ -72,7 +72,7 @@ def test_every_shape_has_one_name(
 def test_every_pooled_shape_has_one_name(
     conv1: Convolution | None, conv2: Convolution | None, n_layers: int, hidden_size: int, image: int | None
 ) -> None:
-    shape = Shape(True, conv1, conv2 if conv1 else None, n_layers, hidden_size, True, image)
+    shape = Shape(True, conv1, conv2 if conv1 else None, n_layers, hidden_size, "pool", image)
     assert parse_name(format_name(shape)) == shape
 
 
@@ -98,7 +98,7 @@ def test_second_convolution_alone_has_no_name() -> None:
 
 def test_pooling_in_one_direction_has_no_name() -> None:
     with pytest.raises(ModelNameError, match="pooling needs two directions"):
-        format_name(Shape(False, None, None, 1, 64, True))
+        format_name(Shape(False, None, None, 1, 64, "pool"))
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])

@@ -300,15 +300,14 @@ def _build(config: ModelConfig, weights: dict[str, Tensor], path: Path) -> Strok
     counter = "bn.num_batches_tracked"  # PyTorch wrote none before 0.4.1, and nothing here reads it
     weights = {counter: torch.zeros((), dtype=torch.int64), **weights}
     actual = {key: tuple(value.shape) for key, value in weights.items()}
-    for key in expected.keys() | actual.keys():
-        if key not in actual or key not in expected or actual[key] != expected[key]:
-            wrong = [key for key in sorted(expected.keys() | actual.keys()) if actual.get(key) != expected.get(key)]
-            first = wrong[0]
-            raise WeightsError(
-                f"{path}: the weights do not fit {config.name} with {config.n_classes} classes: {first!r:.60} is "
-                f"{actual.get(first, 'missing')}, expected {expected.get(first, 'none')}"
-                + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else "")
-            )
+    wrong = [key for key in sorted(expected.keys() | actual.keys()) if actual.get(key) != expected.get(key)]
+    if wrong:
+        first = wrong[0]
+        raise WeightsError(
+            f"{path}: the weights do not fit {config.name} with {config.n_classes} classes: {first!r:.60} is "
+            f"{actual.get(first, 'missing')}, expected {expected.get(first, 'none')}"
+            + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else "")
+        )
     for key, value in weights.items():
         if key != counter and not value.is_floating_point():
             raise WeightsError(f"{path}: {key!r} holds whole numbers ({value.dtype}); expected weights")

@@ -91,15 +91,10 @@ def _check(options: Options, ending: str) -> None:
         raise ConfigError(f"--into {options.into} should end in {', '.join(_ENDINGS[:-1])} or {_ENDINGS[-1]}")
     if options.animate and ending in (".png", ".npy"):
         raise ConfigError(f"--animate has no effect on a {ending}; expected --into OUT.svg or OUT.gif")
-    of_pictures = {
-        "--size": options.size,
-        "--columns": options.columns,
-        "--no-captions": options.no_captions,
-        "--model": options.model,
-    }
-    for name, value in of_pictures.items():
-        if ending == ".npy" and value not in (None, False):
-            raise ConfigError(f"{name} has no effect on a .npy, which holds bitmaps of 28 x 28 pixels")
+    for name in ("size", "columns", "no_captions", "model"):
+        if ending == ".npy" and getattr(options, name) not in (None, False):
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{option} has no effect on a .npy, which holds bitmaps of 28 x 28 pixels")
     if options.no_captions and options.model:
         raise ConfigError("--model has no effect with --no-captions")
     if options.classes and not options.model:

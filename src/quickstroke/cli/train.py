@@ -297,7 +297,7 @@ def train_and_show(
         def show(line: dict[str, Any]) -> None:
             epoch = EpochLine(line["epoch"], config.n_epochs, line["loss"], 100 * line["val_top1"], line["seconds"])
             bar.console.file.flush()
-            say(documents.show_epoch(epoch))
+            say(documents.format_epoch(epoch, is_short=True))
             bar.reset(task)
             on_epoch(line)
 
@@ -324,7 +324,8 @@ def train_and_show(
             if stop.asked:  # and so were the others, which have left already
                 return None
             raise
-    say(documents.show_end(EndLine(state.epoch, 100 * max(line["val_top1"] for line in state.metrics))))
+    ended = EndLine(state.epoch, 100 * max(line["val_top1"] for line in state.metrics))
+    say(documents.format_end(ended, is_short=True))
     return state
 
 

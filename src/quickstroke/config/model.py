@@ -1,15 +1,14 @@
 """What a model is, as a frozen dataclass."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Literal, Self
 
 from quickstroke.config import naming
-from quickstroke.config.naming import Convolution
+from quickstroke.config.naming import Convolution, Readout
 from quickstroke.config.schema import check_positive, check_types
 from quickstroke.errors import ConfigError, expect
 
 Reading = Literal["length-aware", "padded"]
-Readout = Literal["last", "pool"]
 Preprocessing = Literal["delta3", "pos5"]
 
 N_SEED_CLASSES = 100
@@ -92,17 +91,8 @@ class ModelConfig:
     @property
     def name(self) -> str:
         """The model name of the 2020 project's convention, as in `naming`."""
-        return naming.format_name(
-            naming.Shape(
-                self.bidirectional,
-                self.conv1,
-                self.conv2,
-                self.n_layers,
-                self.hidden_size,
-                self.readout == "pool",
-                self.image,
-            )
-        )
+        shape = {field.name: getattr(self, field.name) for field in fields(naming.Shape)}
+        return naming.format_name(naming.Shape(**shape))
 
     @classmethod
     def from_name(
@@ -121,19 +111,8 @@ class ModelConfig:
             ConfigError: a value that cannot be, such as convolutions longer than `max_padding`.
         """
         expect(name, str, "a model name", "a text such as 'simple_lay1_sz64'")
-        shape = naming.parse_name(name)
-        return cls(
-            n_layers=shape.n_layers,
-            hidden_size=shape.hidden_size,
-            conv1=shape.conv1,
-            conv2=shape.conv2,
-            bidirectional=shape.bidirectional,
-            readout="pool" if shape.pooled else "last",
-            n_classes=n_classes,
-            reading=reading,
-            max_padding=max_padding,
-            image=shape.image,
-        )
+        shape = asdict(naming.parse_name(name))
+        return cls(**shape, n_classes=n_classes, reading=reading, max_padding=max_padding)
 
     @property
     def receptive_field(self) -> int:

@@ -14,6 +14,7 @@ has so many filters.
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from quickstroke.errors import ModelNameError
 
@@ -25,6 +26,7 @@ FORM = (
 
 # (n_filters, filter_size), or with the stride as a third where it is not 1.
 Convolution = tuple[int, int] | tuple[int, int, int]
+Readout = Literal["last", "pool"]
 
 # Far above any published model; a name beyond it asks for memory rather than for a model.
 MAX_SIZE = 65_536
@@ -37,17 +39,14 @@ _NUMBER = re.compile(r"[1-9][0-9]*")
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a model name says; a convolution is (n_filters, filter_size) or (n_filters, filter_size, stride).
-
-    `image` is the number of filters of the first convolution over the image, None without one.
-    """
+    """What a model name says: fields of `ModelConfig`, where each is described."""
 
     bidirectional: bool
     conv1: Convolution | None
     conv2: Convolution | None
     n_layers: int
     hidden_size: int
-    pooled: bool = False
+    readout: Readout = "last"
     image: int | None = None
 
 
@@ -61,18 +60,20 @@ def format_name(shape: Shape) -> str:
     convolutions = [convolution for convolution in (shape.conv1, shape.conv2) if convolution]
     if shape.conv2 and not shape.conv1:
         raise ModelNameError("a second convolution needs a first; the naming convention has no name for it")
-    if shape.pooled and not shape.bidirectional:
+    pooled = shape.readout == "pool"
+    if pooled and not shape.bidirectional:
         raise ModelNameError("pooling needs two directions; the naming convention has no name for it in one")
-    if not shape.pooled and any(len(convolution) == 3 for convolution in convolutions):
+    if not pooled and any(len(convolution) == 3 for convolution in convolutions):
         raise ModelNameError("a stride needs pooling; the naming convention has no name for it without")
-    if not shape.pooled and shape.image:
+    if not pooled and shape.image:
         raise ModelNameError("an image needs pooling; the naming convention has no name for it without")
     return spell(shape)
 
 
 def spell(shape: Shape) -> str:
     """The name of a shape as `format_name` writes it, also of one that has none."""
-    kind = "bipool" if shape.pooled else "bilstm" if shape.bidirectional else "lstm" if shape.conv1 else "simple"
+    one_way = "lstm" if shape.conv1 else "simple"
+    kind = "bipool" if shape.readout == "pool" else "bilstm" if shape.bidirectional else one_way
     convolutions = [convolution for convolution in (shape.conv1, shape.conv2) if convolution]
     parts = "".join(
         f"_cv{position}_{'_'.join(map(str, convolution))}" for position, convolution in enumerate(convolutions, start=1)
@@ -112,7 +113,8 @@ def parse_name(name: str) -> Shape:
         raise _wrong(name, "type 'simple' has no convolution: with 'cv1' the type is 'lstm' or 'bilstm'")
     if kind == "lstm" and not conv1:
         raise _wrong(name, "type 'lstm' needs a convolution ('cv1'): without one the type is 'simple'")
-    return Shape(kind in ("bilstm", "bipool"), conv1, conv2, n_layers, hidden_size, pooled, image)
+    readout: Readout = "pool" if pooled else "last"
+    return Shape(kind in ("bilstm", "bipool"), conv1, conv2, n_layers, hidden_size, readout, image)
 
 
 def _wrong(name: str, reason: str) -> ModelNameError:

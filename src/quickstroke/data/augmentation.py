@@ -12,6 +12,7 @@ in order:
     midpoints, prefix truncation, pen noise
 """
 
+from collections import namedtuple
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from quickstroke.config.model import Preprocessing
 from quickstroke.config.schema import check_types
 from quickstroke.config.training import TrainConfig
-from quickstroke.data.augmentation_kernels import Parameters, fill_augmented
+from quickstroke.data.augmentation_kernels import fill_augmented
 from quickstroke.data.batches import Drawings
 from quickstroke.data.points import n_channels
 from quickstroke.errors import ConfigError
@@ -120,9 +121,13 @@ class Augmentation:
         return replace(self, **{name: factor * getattr(self, name) for name in names})
 
     @property
-    def parameters(self) -> Parameters:
+    def parameters(self) -> "Parameters":
         """The values for compiled code, all of them float."""
-        return Parameters(**{name: float(getattr(self, name)) for name in Parameters._fields})
+        return Parameters(*(float(getattr(self, field.name)) for field in fields(self)))
+
+
+# The values of an `Augmentation`, of the same names, as compiled code takes them.
+Parameters = namedtuple("Parameters", [field.name for field in fields(Augmentation)])  # type: ignore[misc]
 
 
 # Of the recipe `strong`, beside what options say; chosen by eye, so that people still recognise the drawings.

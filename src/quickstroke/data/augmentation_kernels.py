@@ -1,9 +1,10 @@
 """What augmentation does to the points of a drawing, in compiled code.
 
-A drawing's points are x, y and pen (whether a point ends its stroke), float64 (n,) each; `state` is uint64 (1,).
+A drawing's points are x, y and pen (whether a point ends its stroke), float64 (n,) each; `state` is uint64 (1,);
+`parameters` are those of an `augmentation.Augmentation`.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba
 import numpy as np
@@ -27,30 +28,6 @@ _RETRACED = 0.01
 # Of pen noise, in 255ths of the longer side: the distance between the points that it moves, from least to most, and the
 # largest standard deviation of that.
 _LEAST_APART, _MOST_APART, _LARGEST_NOISE = 3.0, 20.0, 4.0
-
-
-class Parameters(NamedTuple):
-    """The values of an `Augmentation`, of the same names, as compiled code takes them."""
-
-    mixup: float
-    rotation: float
-    shear: float
-    aspect_jitter: float
-    stroke_jitter: float
-    elastic: float
-    point_jitter: float
-    random_rotation: float
-    horizontal_flip: float
-    drop_points: float
-    drop_stroke: float
-    reorder: float
-    backwards: float
-    midpoints: float
-    prefix_truncation: float
-    lift: float
-    retrace: float
-    pen_noise: float
-    affine_jitter: float
 
 
 # --- Random numbers: splitmix64, a state of one word for each drawing -------------------------------------------------

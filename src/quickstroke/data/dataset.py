@@ -142,15 +142,11 @@ class PreparedDataset:
         """How many drawings a word has, 0 if it is no class."""
         return sum(self.manifest["n_by_class"].get(word, {}).values())
 
-    def _range(self, word: str) -> tuple[int, int]:
-        """The indices, from and to, of a word's drawings."""
-        label = self.classes.index(word) if word in self.classes else 0
-        begin = sum(self.n_of(one) for one in self.classes[:label])
-        return begin, begin + self.n_of(word)
-
     def key_ids_not_trained_on(self, word: str) -> NDArray[np.uint64]:
         """The ascending key_ids of a word's drawings in the splits `reserved`, `val` and `test`."""
-        begin, end = self._range(word)
+        label = self.classes.index(word) if word in self.classes else 0
+        begin = sum(self.n_of(one) for one in self.classes[:label])
+        end = begin + self.n_of(word)
         key_ids, splits = self._read("key_ids", begin, end), self._read("splits", begin, end)
         return np.sort(key_ids[splits != SPLITS.index("train")])
 

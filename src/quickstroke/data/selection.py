@@ -17,19 +17,21 @@ from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import CategoryError, ConfigError, DatasetError
 
 
-def resolve_classes(data: PreparedDataset, train_classes: Sequence[str] | None) -> tuple[str, ...]:
-    """The classes of the output layer, in order.
+def resolve_classes(
+    data: PreparedDataset, words: Sequence[str] | None, where: str = "train_classes"
+) -> tuple[str, ...]:
+    """Some classes of a dataset, in order; all where none are given.
 
     Raises:
-        CategoryError: a class twice, or one that the dataset has not.
+        CategoryError: a class twice, or one that the dataset has not; `where` says whose list it is.
     """
-    if train_classes is None:
+    if words is None:
         return data.classes
-    classes = check_classes(train_classes, "train_classes")
+    classes = check_classes(words, where)
     for word in classes:
         if word not in data.classes:
             raise CategoryError(
-                f"train_classes: {word!r} is not among the {len(data.classes)} classes of {data.path}"
+                f"{where}: {word!r} is not among the {len(data.classes)} classes of {data.path}"
                 f"{closest_words(word, data.classes)}"
             )
     return classes

@@ -14,8 +14,8 @@ from torch.utils.data import Dataset
 from quickstroke.config.model import ModelConfig
 from quickstroke.data import batches
 from quickstroke.data.points import n_channels
-from quickstroke.drawings.categories import check_classes, closest_words
-from quickstroke.errors import ArgumentTypeError, CategoryError, DatasetError, expect, expect_items, shown
+from quickstroke.data.selection import resolve_classes
+from quickstroke.errors import ArgumentTypeError, DatasetError, expect, expect_items, shown
 
 if TYPE_CHECKING:
     from quickstroke.data.dataset import PreparedDataset
@@ -93,11 +93,7 @@ class SplitDataset(Dataset[Sample]):
         expect(config, ModelConfig, "config", "a ModelConfig")
         expect(name, str, "the split", "a name such as 'train'")
         self.data, self.name, self.config = data, name, config
-        self.classes = data.classes if classes is None else check_classes(classes, "classes")
-        for word in self.classes:
-            if word not in data.classes:
-                near = closest_words(word, data.classes)
-                raise CategoryError(f"classes: {word!r} is not among the {len(data.classes)} of {data.path}{near}")
+        self.classes = resolve_classes(data, classes, "classes")
         n = int(self._is_taken().sum())
         if not n:
             data.indices(name)  # says where nothing has this split at all
@@ -133,7 +129,7 @@ class SplitDataset(Dataset[Sample]):
         """
         if isinstance(place, slice):
             part = SplitDataset.__new__(SplitDataset)
-            part.__setstate__(self.__getstate__() | {"_places": self._places[place]})
+            vars(part).update(self.__getstate__() | {"_places": self._places[place]})
             return part
         try:
             i = as_index(place)
@@ -152,9 +148,6 @@ class SplitDataset(Dataset[Sample]):
     def __getstate__(self) -> dict[str, Any]:
         """All but what is found again in the files."""
         return {key: value for key, value in vars(self).items() if key not in ("indices", "labels")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
 
     def __repr__(self) -> str:
         return (

@@ -44,7 +44,9 @@ _NO_ANSWER = (OSError, http.client.HTTPException, ValueError)
 class _TryAgain(Exception):
     """What went wrong with one try, where another may do better."""
 
-    is_without_answer = False
+
+class _NoAnswer(_TryAgain):
+    """Nothing came from the server."""
 
 
 class _WrongFile(_TryAgain):
@@ -91,7 +93,7 @@ def download(
     kind: Kind = "binary",
     url: str = DEFAULT_URL,
     first_bytes: int | None = None,
-    on_progress: OnProgress | None = None,
+    on_progress: OnProgress = lambda word, done, total: None,
     n_at_once: int = 4,
     n_tries: int = 4,
     timeout_s: float = 30.0,
@@ -208,7 +210,7 @@ class _Fetch:
     url: str
     kind: Kind
     first_bytes: int | None
-    on_progress: OnProgress | None
+    on_progress: OnProgress
     timeout_s: float
     stop: threading.Event
 
@@ -280,7 +282,7 @@ def _fetched(fetch: _Fetch, path: Path, n_tries: int, sleep: Callable[[float], N
         except _TryAgain as error:
             n_tried += 1
             if n_tried >= n_tries:
-                kind = _NoConnection if error.is_without_answer else DownloadError
+                kind = _NoConnection if isinstance(error, _NoAnswer) else DownloadError
                 raise kind(f"{fetch.word!r}: {fetch.url}: {error} (tried {n_tried} times)") from error
             if fetch.stop.is_set():
                 raise _Stopped from error
@@ -320,7 +322,8 @@ def _whole(fetch: _Fetch, path: Path) -> DownloadedFile:
         with _opened(fetch, {"Range": f"bytes={n_there}-"} if n_there else {}, n_there) as response:
             announced, md5 = _official_md5(response), hashlib.md5(usedforsecurity=False)
             if n_there and response.status == 206:
-                if announced != promised or not _goes_on(response, n_there):
+                goes_on = response.headers.get("Content-Range", "").startswith(f"bytes {n_there}-")
+                if announced != promised or not goes_on:
                     raise _WrongFile("the server has another file than that of which there is a part")
                 with part.open("rb") as file:
                     md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
@@ -350,10 +353,6 @@ def _whole(fetch: _Fetch, path: Path) -> DownloadedFile:
     return DownloadedFile(fetch.word, path, n_bytes, complete=True, kept=False)
 
 
-def _goes_on(response: http.client.HTTPResponse, n_there: int) -> bool:
-    return response.headers.get("Content-Range", "").startswith(f"bytes {n_there}-")
-
-
 def _opened(fetch: _Fetch, headers: dict[str, str], n_there: int = 0) -> http.client.HTTPResponse:
     try:
         response: http.client.HTTPResponse = urlopen(Request(fetch.url, headers=headers), timeout=fetch.timeout_s)
@@ -368,9 +367,7 @@ def _opened(fetch: _Fetch, headers: dict[str, str], n_there: int = 0) -> http.cl
             raise CategoryError(f"{fetch.word!r}: no such file on the server: {fetch.url}") from error
         raise DownloadError(f"{fetch.word!r}: {fetch.url}: {says}; expected the file") from error
     except _NO_ANSWER as error:
-        none = _TryAgain(f"no connection: {getattr(error, 'reason', None) or error!r}")
-        none.is_without_answer = True
-        raise none from error
+        raise _NoAnswer(f"no connection: {getattr(error, 'reason', None) or error!r}") from error
     return response
 
 
@@ -413,8 +410,7 @@ def _chunks(
             raise DownloadError(f"{fetch.word!r}: {fetch.url}: the server sent a web page; expected the file")
         n_bytes += len(chunk)
         md5.update(chunk)
-        if fetch.on_progress is not None:
-            fetch.on_progress(fetch.word, n_before + n_bytes, None if expected is None else n_before + expected)
+        fetch.on_progress(fetch.word, n_before + n_bytes, None if expected is None else n_before + expected)
         yield chunk
     if n_bytes == 0 or (announced is not None and expected is not None and n_bytes < expected):
         raise _TryAgain(f"{n_bytes} bytes came; expected {expected or 'more'}")

@@ -136,8 +136,7 @@ class Evaluation:
 
     def per_class(self) -> dict[str, tuple[int, int]]:
         """For each class, (drawings recognised, drawings)."""
-        confusion = self.confusion()
-        pairs = zip(np.diag(confusion).tolist(), confusion.sum(axis=1).tolist(), strict=True)
+        pairs = zip(self.n_right_by_class().tolist(), self.n_by_class().tolist(), strict=True)
         return dict(zip(self.classes, pairs, strict=True))
 
 

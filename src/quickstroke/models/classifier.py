@@ -317,12 +317,10 @@ class StrokeClassifier(nn.Module):
         x is (S, F), or windows (S, W * C) before batch norm, whose scale and shift are `affine`.
         """
         for layer in range(self.config.n_layers):
-            outputs = [kernels.lstm.lstm(x, self._packed_weights(layer, "", affine), packing)]  # (S, H)
+            outputs = [kernels.lstm.lstm(x, self._weights(layer, "", affine), packing)]  # (S, H)
             if self.config.bidirectional:
-                reversed_x = kernels.pool.swap(x, packing)
-                outputs.append(
-                    kernels.lstm.lstm(reversed_x, self._packed_weights(layer, "_reverse", affine), packing)
-                )  # (S, H), reversed
+                weights = self._weights(layer, "_reverse", affine)
+                outputs.append(kernels.lstm.lstm(kernels.pool.swap(x, packing), weights, packing))  # (S, H), reversed
             if layer < self.config.n_layers - 1:
                 x = torch.cat([outputs[0], *(kernels.pool.swap(h, packing) for h in outputs[1:])], 1)  # (S, D * H)
                 x = self._drop_units(x, packing)
@@ -336,16 +334,12 @@ class StrokeClassifier(nn.Module):
         result: Tensor = x * kept.index_select(0, packing.drawing)  # (S, D * H)
         return result
 
-    def _weights(self, layer: int, suffix: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _weights(
+        self, layer: int, suffix: str, affine: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of one direction of a layer; with `affine`, those of the first layer for what `_run_packed` is given."""
         keys = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         weight_ih, weight_hh, bias_ih, bias_hh = (getattr(self.lstm, f"{key}_l{layer}{suffix}") for key in keys)
-        return weight_ih, weight_hh, bias_ih, bias_hh
-
-    def _packed_weights(
-        self, layer: int, suffix: str, affine: tuple[Tensor, Tensor] | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Those for what `_run_packed` is given."""
-        weight_ih, weight_hh, bias_ih, bias_hh = self._weights(layer, suffix)
         if layer == 0 and affine:
             weight_ih, bias_ih = self._merged(weight_ih, bias_ih, *affine)
         return weight_ih, weight_hh, bias_ih, bias_hh

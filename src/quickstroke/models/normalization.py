@@ -39,7 +39,7 @@ class RowBatchNorm(nn.BatchNorm1d):
                     of_batch = torch.var_mean(counted, dim=0, correction=0) if n else (var, mean)  # (C,) each
                 if n:  # a batch of dots has no true row and keeps the running statistics
                     var, mean = of_batch
-                    self._update(mean, var, n)
+                    self._update(mean, var * (n / max(n - 1, 1)), 1)
         scale = self.weight * torch.rsqrt(var + self.eps)  # (C,)
         return scale, self.bias - mean * scale
 
@@ -58,9 +58,7 @@ class RowBatchNorm(nn.BatchNorm1d):
         mean, var, unbiased = (
             torch.where(there, new, old) for new, old in zip((mean, var, unbiased), (*before, before[1]), strict=True)
         )
-        before[0].lerp_(mean, cast(float, self.momentum))
-        before[1].lerp_(unbiased, cast(float, self.momentum))
-        cast(Tensor, self.num_batches_tracked).add_(there)
+        self._update(mean, unbiased, there)
         return mean, var
 
     def _of_all(self, counted: Tensor) -> tuple[int, tuple[Tensor, Tensor]]:
@@ -71,8 +69,7 @@ class RowBatchNorm(nn.BatchNorm1d):
         mean, square = (torch.tensor(sums[1:], dtype=torch.float64) / max(n, 1)).chunk(2)
         return n, ((square - mean * mean).clamp(min=0).to(counted), mean.to(counted))
 
-    def _update(self, mean: Tensor, var: Tensor, n: int) -> None:
-        unbiased = var * (n / max(n - 1, 1))
+    def _update(self, mean: Tensor, unbiased: Tensor, n_batches: int | Tensor) -> None:
         cast(Tensor, self.running_mean).lerp_(mean, cast(float, self.momentum))
         cast(Tensor, self.running_var).lerp_(unbiased, cast(float, self.momentum))
-        cast(Tensor, self.num_batches_tracked).add_(1)
+        cast(Tensor, self.num_batches_tracked).add_(n_batches)

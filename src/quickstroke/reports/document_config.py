@@ -164,13 +164,6 @@ def syntax_tree(code: str) -> ast.Module:
         return ast.parse(code)
 
 
-def _assigned_name(statement: ast.stmt) -> str | None:
-    match statement:
-        case ast.Assign(targets=[ast.Name(id=name)]):
-            return name
-    return None
-
-
 def _excerpt(text: str) -> str:
     line = "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
     return line if len(line) <= 60 else line[:57] + "..."
@@ -204,20 +197,19 @@ class _Evaluator:
 
     def run(self, tree: ast.Module) -> Config:
         for statement in tree.body:
-            name = _assigned_name(statement)
-            if name is None or not isinstance(statement, ast.Assign):
-                raise self.refusal(statement, f"expected `name = value`, not `{self.piece(statement)}`")
-            if name == "classes":
-                raise self.refusal(statement, "`classes` stands for the dataset's classes and cannot be assigned")
-            value = self.evaluate(statement.value)
-            if name not in KEYS:
-                self.unread[name] = statement
-            else:
-                expected, fits = KEYS[name]
-                if not fits(value):
-                    piece = self.piece(statement.value)
-                    raise self.refusal(statement, f"{name} must be {expected}, not `{piece}`")
-            self.values[name] = value
+            match statement:
+                case ast.Assign(targets=[ast.Name(id="classes")]):
+                    raise self.refusal(statement, "`classes` stands for the dataset's classes and cannot be assigned")
+                case ast.Assign(targets=[ast.Name(id=name)], value=expression):
+                    self.values[name] = self.evaluate(expression)
+                    expected, fits = KEYS.get(name, ("", None))
+                    if fits is None:
+                        self.unread[name] = statement
+                    elif not fits(self.values[name]):
+                        piece = self.piece(expression)
+                        raise self.refusal(statement, f"{name} must be {expected}, not `{piece}`")
+                case _:
+                    raise self.refusal(statement, f"expected `name = value`, not `{self.piece(statement)}`")
         for name, statement in self.unread.items():
             raise self.refusal(statement, _unknown_key(name))
         return {name: value for name, value in self.values.items() if name in KEYS}

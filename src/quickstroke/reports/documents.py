@@ -148,7 +148,7 @@ def implied_name(config: Mapping[str, Any]) -> str:
         conv2=config.get("conv2") if config.get("conv1") else None,
         n_layers=config["n_layers"],
         hidden_size=config["hidden_size"],
-        pooled=config.get("readout") == "pool",
+        readout=config.get("readout", "last"),
         image=config.get("image"),
     )
     return naming.spell(shape)
@@ -267,30 +267,19 @@ def _parse_log(text: str) -> tuple[bool, tuple[EpochLine, ...], EndLine | None, 
     return bool(epochs or ended), tuple(epochs), ended, n_ignored_lines
 
 
-def format_epoch(line: EpochLine) -> str:
-    """The log line of an epoch, without a newline."""
+def format_epoch(line: EpochLine, is_short: bool = False) -> str:
+    """The log line of an epoch, without a newline; a short one has as many digits as a person reads."""
+    four, two = (".4f", ".2f") if is_short else ("", "")
     return (
-        f"Epoch: {line.epoch}/{line.n_epochs}, loss: {line.loss}, "
-        f"validation accuracy: {line.validation_accuracy}% took: {line.seconds} seconds"
+        f"Epoch: {line.epoch}/{line.n_epochs}, loss: {line.loss:{four}}, "
+        f"validation accuracy: {line.validation_accuracy:{two}}% took: {line.seconds:{two}} seconds"
     )
 
 
-def format_end(line: EndLine) -> str:
-    """The closing line of a log, without a newline."""
-    return f"Training ended after {line.epoch} ! Best validation accuracy: {line.best_validation_accuracy}%"
-
-
-def show_epoch(line: EpochLine) -> str:
-    """As `format_epoch`, with as many digits as a person reads."""
-    return (
-        f"Epoch: {line.epoch}/{line.n_epochs}, loss: {line.loss:.4f}, "
-        f"validation accuracy: {line.validation_accuracy:.2f}% took: {line.seconds:.2f} seconds"
-    )
-
-
-def show_end(line: EndLine) -> str:
-    """As `format_end`, with as many digits as a person reads."""
-    return f"Training ended after {line.epoch} ! Best validation accuracy: {line.best_validation_accuracy:.2f}%"
+def format_end(line: EndLine, is_short: bool = False) -> str:
+    """The closing line of a log, as `format_epoch`."""
+    best = f"{line.best_validation_accuracy:{'.2f' if is_short else ''}}"
+    return f"Training ended after {line.epoch} ! Best validation accuracy: {best}%"
 
 
 _NAMING_KEYS = {"n_layers", "hidden_size"}

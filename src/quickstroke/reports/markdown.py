@@ -111,11 +111,9 @@ def _section(result: Result, pictures: dict[str, str]) -> Iterator[str]:
     if result.config is not None:
         yield f"Config:\n\n```python\n{document_config.format_config(result.config)}\n```\n"
     if result.log or result.ended:
-        # What another document says is carried over as it stands there.
-        of_epoch = documents.show_epoch if result.run else documents.format_epoch
-        at_end = documents.show_end if result.run else documents.format_end
-        lines = [*map(of_epoch, result.log)]
-        lines += [at_end(result.ended)] if result.ended else []
+        is_short = bool(result.run)  # what another document says is carried over as it stands there
+        lines = [documents.format_epoch(line, is_short) for line in result.log]
+        lines += [documents.format_end(result.ended, is_short)] if result.ended else []
         log = "\n".join(("```", *lines, "```", ""))
         yield "Results:\n"
         yield _folded(f"Log of {len(result.log)} epochs", log) if len(lines) > N_UNFOLDED_LINES else log

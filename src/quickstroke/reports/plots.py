@@ -107,10 +107,8 @@ def _marked(epochs: Sequence[int]) -> dict[str, Any]:
 
 
 def _label_axes(axes: "Axes", what: str) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     axes.set(xlabel="epoch", ylabel=what)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.locator_params(axis="x", integer=True)
 
 
 def draw_confusion(measured: "Evaluation", figure: "Figure") -> None:

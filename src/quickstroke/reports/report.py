@@ -7,7 +7,7 @@ Only runs and models need PyTorch, only pictures need matplotlib. The same input
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 from quickstroke.artifacts import cards
 from quickstroke.config.training import Device, TrainConfig
 from quickstroke.data.dataset import PreparedDataset
-from quickstroke.errors import ConfigError, DatasetError, RunError
-from quickstroke.reports import document_config
-from quickstroke.reports.collect import existing_source, read_sections
+from quickstroke.errors import ConfigError, DatasetError, RunError, WeightsError
+from quickstroke.reports import document_config, documents
 from quickstroke.reports.document_config import ClassSlice
 from quickstroke.reports.documents import EndLine, EpochLine
 from quickstroke.reports.figures import worst_mistakes
@@ -38,7 +37,6 @@ from quickstroke.utils.files import sha256_of, write_text
 if TYPE_CHECKING:
     from quickstroke.artifacts.loading import LoadedModel
     from quickstroke.artifacts.runs import Places, RunConfig
-    from quickstroke.evaluation.metrics import Evaluation
 
 
 def write_report(
@@ -94,17 +92,16 @@ def write_report(
     datasets = [PreparedDataset(path) for path in data]
     with picture_style():  # first, so that a missing matplotlib is told before minutes of measuring
         # All are looked at before the first is measured, which takes minutes.
-        opened: list[Result | _Training] = []
-        for source in map(existing_source, sources):
+        opened: list[Result | tuple[Path, LoadedModel, RunFacts]] = []
+        for source in map(_existing, sources):
             if source.is_dir() or source.suffix in cards.SUFFIXES:
-                opened.append(_open_training(source, split, datasets, without_data))
+                opened.append((source, *_open_training(source, split, datasets, without_data)))
             else:
-                opened += read_sections(source)
-        results = [
-            each if isinstance(each, Result) else _measured(each, device, partial(on_drawings, str(each.source)))
+                opened += _sections_of(source)
+        results = arrange(
+            each if isinstance(each, Result) else _measured(*each, device, partial(on_drawings, str(each[0])))
             for each in opened
-        ]
-        results = arrange(results)
+        )
 
         folder = into.with_name(f"{into.stem}_files")
         drawn = [_pictures(number, result, with_mistakes) for number, result in enumerate(results, start=1)]
@@ -120,19 +117,29 @@ def write_report(
     return results
 
 
-@dataclass(frozen=True, slots=True)
-class _Training:
-    """A run folder or a published model, not measured yet."""
+def _existing(source: Path | str) -> Path:
+    """A source, or the file of a published model that is meant by its name."""
+    try:
+        path = cards.find_model(source)
+    except WeightsError:
+        path = Path(source)
+    if not path.exists():
+        raise RunError(f"{source}: no such run folder, model or results document")
+    return path
 
-    source: Path
-    loaded: "LoadedModel"
-    facts: RunFacts
+
+def _sections_of(path: Path) -> list[Result]:
+    """The sections of a results document, as they stand there."""
+    return [
+        Result(source=path, config=section.config, log=section.log, ended=section.ended, section=section)
+        for section in documents.read_document(path).sections
+    ]
 
 
 def _open_training(
-    source: Path, split: Split, data: Sequence[PreparedDataset], without_data: bool = False
-) -> _Training:
-    """A run folder or a published model with its dataset; arguments and errors are those of `write_report`."""
+    source: Path, split: Split, data: Sequence[PreparedDataset], without_data: bool
+) -> tuple["LoadedModel", RunFacts]:
+    """A run or a published model with its dataset, not measured; arguments and errors are those of `write_report`."""
     loaded, facts = _of_run(source) if source.is_dir() else _of_model(source)
     config = facts.config
     tested = facts.test_data or config.data
@@ -144,22 +151,29 @@ def _open_training(
         dataset, why_no_data = _find_data("its dataset", config.data, data, config.places)
     if not dataset and not without_data:
         raise DatasetError(f"{source}: {why_no_data}; give --data DIR, or --without-data to go on without it")
-    return _Training(source, loaded, replace(facts, data=dataset, why_no_data=why_no_data, split=split))
+    return loaded, replace(facts, data=dataset, why_no_data=why_no_data, split=split)
 
 
-def _measured(training: _Training, device: Device, on_drawings: Callable[[int, int], None]) -> Result:
+def _measured(
+    source: Path, loaded: "LoadedModel", facts: RunFacts, device: Device, on_drawings: Callable[[int, int], None]
+) -> Result:
     """The section of a run or a model, its weights measured where its dataset is found."""
-    facts, config = training.facts, training.facts.config
+    from quickstroke.data.selection import LabelledDrawings
+    from quickstroke.evaluation.evaluate import evaluate
+    from quickstroke.runtime.device import pick_device
+
+    config = facts.config
     if facts.data:
-        measured = _measure(training.loaded, facts.data, facts.split, device, on_drawings)
-        facts = replace(facts, measured=measured)
+        model = loaded.model.to(pick_device(TrainConfig(device=device)))
+        drawings = LabelledDrawings.of_split(facts.data, facts.split, loaded.classes)
+        facts = replace(facts, measured=evaluate(model, drawings, on_batch=lambda n: on_drawings(n, len(drawings))))
     log = tuple(
         EpochLine(line["epoch"], config.train.n_epochs, line["loss"], 100 * line["val_top1"], line["seconds"])
         for line in facts.metrics
     )
     has_ended = log and (len(log) >= config.train.n_epochs or facts.stopped_early)
     return Result(
-        source=training.source,
+        source=source,
         config=_config_of(config, facts.own_data),
         log=log,
         ended=EndLine(len(log), max(line.validation_accuracy for line in log)) if has_ended else None,
@@ -218,11 +232,10 @@ def _facts_of(loaded: "LoadedModel") -> RunFacts:
 
     card = loaded.card or {}
     training = dict(card["training"])
-    n_epochs, best_epoch = (_number(training, key, 1, whole=True) for key in ("epochs", "best_epoch"))
-    seconds, pretrained = _number(training, "seconds"), training.get("pretrained") or ()
-    # The first cards have one path, and nothing on what was before.
-    paths = (pretrained,) if isinstance(pretrained, str) else tuple(map(str, pretrained))
-    before = training.get("before") or {"trainings": 0, "seconds": 0.0, "missing": paths}
+    options = {key: value for key, value in training.items() if key not in _BESIDE_CONFIG}
+    train = serialize.from_record(options, f"{loaded.path}: training in its card")
+    # The first cards have nothing on what was before.
+    before = training.get("before") or {"trainings": 0, "seconds": 0.0, "missing": train.pretrained}
     stated = {}
     for key, figures in card["figures"].items():
         top = {name: _number(figures, name, most=1.0) for name in ("top1", "top3", "top5")}
@@ -230,10 +243,7 @@ def _facts_of(loaded: "LoadedModel") -> RunFacts:
     return RunFacts(
         config=runs.RunConfig(
             model=loaded.model.config,
-            train=serialize.from_record(
-                {key: value for key, value in training.items() if key not in _BESIDE_CONFIG},
-                f"{loaded.path}: training in its card",
-            ),
+            train=train,
             classes=loaded.classes,
             data=runs.check_data({"path": "", **card["data"]}),
             teachers=tuple(
@@ -243,9 +253,9 @@ def _facts_of(loaded: "LoadedModel") -> RunFacts:
             deleted_options=former.deleted_options(training),
         ),
         metrics=[],
-        n_epochs=int(n_epochs),
-        best_epoch=int(best_epoch),
-        seconds=seconds,
+        n_epochs=int(_number(training, "epochs", 1, whole=True)),
+        best_epoch=int(_number(training, "best_epoch", 1, whole=True)),
+        seconds=_number(training, "seconds"),
         before=lineage.TrainingsBefore(
             int(_number(before, "trainings", whole=True)),
             _number(before, "seconds"),
@@ -268,18 +278,6 @@ def _number(values: Any, key: str, least: float = 0, most: float = 1e15, whole: 
 
 # What the card tells of a training beside its configuration.
 _BESIDE_CONFIG = ("epochs", "best_epoch", "seconds", "before")
-
-
-def _measure(
-    loaded: "LoadedModel", data: PreparedDataset, split: str, device: Device, on_drawings: Callable[[int, int], None]
-) -> "Evaluation":
-    from quickstroke.data.selection import LabelledDrawings
-    from quickstroke.evaluation import evaluate as evaluation
-    from quickstroke.runtime import device as device_module
-
-    model = loaded.model.to(device_module.pick_device(TrainConfig(device=device)))
-    drawings = LabelledDrawings.of_split(data, split, loaded.classes)
-    return evaluation.evaluate(model, drawings, on_batch=lambda n: on_drawings(n, len(drawings)))
 
 
 def _find_data(

@@ -75,9 +75,9 @@ def train(
         session = set_up(
             model_config, config, data, folder, train_classes, teacher_cache, resume, command, watcher, group
         )
-        if not has_ended(session.state, session.config):
+        if not has_ended(session.state, session.feeder.config):
             _compile(session)
-        while not has_ended(session.state, session.config):
+        while not has_ended(session.state, session.feeder.config):
             n_train = _train_epoch(session)
             _validate(session, n_train)
     return session.state
@@ -85,11 +85,12 @@ def train(
 
 def _compile(session: Session) -> None:
     """Has the kernels of a step and of a validation compiled before the first epoch's clock starts; changes nothing."""
-    if session.device.type != "cpu" or session.config.reading != "length-aware" or session.group.size > 1:
+    feeder = session.feeder
+    if feeder.device.type != "cpu" or feeder.config.reading != "length-aware" or feeder.group.size > 1:
         return
     model, drawings = copy.deepcopy(session.model).train(), session.train_indices[:8]
     with torch.random.fork_rng(devices=[]), threads_for(model):
-        share = next(session.feeder.shares(session.state, drawings, np.arange(len(drawings)), None))
+        share = next(feeder.shares(session.state, drawings, np.arange(len(drawings)), None))
         model(share.points, share.lengths, auxiliary=True).sum().backward()
         with torch.inference_mode():
             model.eval()(share.points, share.lengths)
@@ -97,17 +98,18 @@ def _compile(session: Session) -> None:
 
 def _train_epoch(session: Session) -> int:
     """Trains from the state's step to the end of its epoch; returns how many drawings the epoch has."""
-    config, state, model, group = session.config, session.state, session.model, session.group
+    feeder, state, model = session.feeder, session.state, session.model
+    config, group, device = feeder.config, feeder.group, feeder.device
     started = time.perf_counter() - state.seconds
-    drawings = epoch_drawings(config, session.data, session.train_indices, session.label_map, state.epoch)
-    order = epoch_batches(config, session.data.n_points[drawings], state.epoch)
+    drawings = epoch_drawings(config, feeder.data, session.train_indices, feeder.label_map, state.epoch)
+    order = epoch_batches(config, feeder.data.n_points[drawings], state.epoch)
     n_train, done = len(drawings), sum(map(len, order[: state.step]))
     teacher_log_probs = None
     if session.targets:
         teacher_log_probs = session.targets.of(view(config, state.epoch), drawings, partial(_on_teacher, session))
     model.train()
     model.bn.train(config.normalization == "batch")
-    losses = Losses(state, session.device, group)
+    losses = Losses(state, device, group)
     with threads_for(model):
         for rows in order[state.step :]:
             progress = (state.epoch + done / n_train) / config.n_epochs
@@ -115,8 +117,8 @@ def _train_epoch(session: Session) -> int:
             if group.size > 1:
                 torch.manual_seed(seed_of_step(config.seed, state.epoch, state.step, group.rank))
             statistics = [buffer.clone() for buffer in model.buffers()]
-            shares = session.feeder.shares(state, drawings, rows, teacher_log_probs)
-            loss = accumulate_gradients(config, session.shared_model, session.optimizer, shares, session.device, group)
+            shares = feeder.shares(state, drawings, rows, teacher_log_probs)
+            loss = accumulate_gradients(config, session.shared_model, session.optimizer, shares, device, group)
             losses.add(loss, len(rows))
             for buffer, before in zip(model.buffers(), statistics, strict=True):
                 buffer.copy_(torch.where(losses.are_lost, before, buffer))
@@ -143,14 +145,14 @@ def _train_epoch(session: Session) -> int:
 
 def _validate(session: Session, n_train: int) -> None:
     """Ends an epoch: validates, keeps the best weights, writes metrics and checkpoint, and begins the next state."""
-    config, state, folder = session.config, session.state, session.folder
+    feeder, state, folder = session.feeder, session.state, session.folder
     started = time.perf_counter()
     scores = evaluate(
         session.kept,
         session.val,
         on_batch=partial(_check_stop, session.watcher, state),
-        group=session.group,
-        device_data=session.device_data,
+        group=feeder.group,
+        device_data=feeder.device_data,
     )
     if not np.isfinite(scores.loss):
         what = f"the validation loss of epoch {state.epoch + 1} is {scores.loss}"
@@ -161,10 +163,10 @@ def _validate(session: Session, n_train: int) -> None:
         "learning_rate": session.optimizer.learning_rate,
     }
     metrics = [*state.metrics, line]
-    best = runs.best_line(metrics, config.select_by)
+    best = runs.best_line(metrics, feeder.config.select_by)
     session.state = State(epoch=state.epoch + 1, best=best["val_top1"], best_epoch=best["epoch"], metrics=metrics)
     session.watcher.on_write()
-    if session.group.rank == 0:
+    if feeder.group.rank == 0:
         if session.state.best_epoch == session.state.epoch:
             weight_files.save_weights(folder / "best.model", session.kept.state_dict())
         weight_files.save_weights(folder / "last.model", session.kept.state_dict())

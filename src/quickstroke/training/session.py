@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -20,7 +20,7 @@ from quickstroke.config.training import TrainConfig
 from quickstroke.data import augmentation, selection
 from quickstroke.data.augmentation import change_of
 from quickstroke.data.dataset import PreparedDataset
-from quickstroke.data.on_device import DeviceData, on_device
+from quickstroke.data.on_device import on_device
 from quickstroke.data.selection import LabelledDrawings, resolve_classes
 from quickstroke.errors import ConfigError, RunError, expect, expect_list, expect_path
 from quickstroke.models.classifier import StrokeClassifier, n_parameters
@@ -76,34 +76,26 @@ class Session:
     """A training under way: what its epochs work with.
 
     Attributes:
-        config: resolved for this machine.
-        label_map: the model's label of each label of the data, -1 for none.
+        feeder: has configuration, data, device and group as well.
         train_indices: int64 (N,), drawings to train on.
         val: drawings to validate on.
         model: what the optimizer moves; `shared_model` is the same as the group's processes call it.
         averaged: the exponential moving average of the weights, None without.
-        device_data: the data on the device, None where batches come from the memory map.
         saved_at: when the last checkpoint was written, by `time.monotonic`.
     """
 
     folder: Path
-    config: TrainConfig
-    data: PreparedDataset
-    label_map: NDArray[np.int64]
+    feeder: Feeder
     train_indices: NDArray[np.int64]
     val: LabelledDrawings
-    device: torch.device
-    group: Group
     watcher: Watcher
     targets: Targets | None
     model: StrokeClassifier
     shared_model: nn.Module
     averaged: StrokeClassifier | None
     optimizer: Adam
-    device_data: DeviceData | None
-    feeder: Feeder
     state: State
-    saved_at: float
+    saved_at: float = field(default_factory=time.monotonic)
 
     @property
     def kept(self) -> StrokeClassifier:
@@ -113,7 +105,7 @@ class Session:
     def save(self) -> None:
         """Writes the checkpoint."""
         self.watcher.on_write()
-        if self.group.rank == 0:
+        if self.feeder.group.rank == 0:
             checkpoint.save_checkpoint(self.folder, self.state, self.model, self.optimizer, self.averaged)
         self.saved_at = time.monotonic()
 
@@ -143,7 +135,20 @@ def set_up(
     if config.teacher and config.other_class_fraction:
         train_indices = data.indices("train")
     cache = folder / "teacher" if teacher_cache is None else expect_path(teacher_cache, "teacher_cache")
-    targets = _open_teachers(config, data, classes, train_indices, cache, device, group)
+    targets = None
+    if config.teacher:
+        targets = open_targets(
+            config.teacher,
+            data,
+            classes,
+            change_of(config),
+            cache,
+            getattr(torch, config.precision),
+            device,
+            group,
+            pool=train_indices,
+            sees_views=config.n_cached_epochs > 0,
+        )
     candidates = targets.candidates if targets else None
     if not candidates and config.augment != "none":
         candidates = augmentation.mixup_candidates(data, train_indices, label_map)
@@ -163,47 +168,10 @@ def set_up(
         [*model.state_dict().values(), *optimizer.tensors, *(averaged.state_dict().values() if averaged else ())]
     )
     shared_model = group.wrap(model)
-    device_data = on_device(data, device)
-    feeder = Feeder(config, model_config, data, device_data, device, label_map, candidates, group)
+    feeder = Feeder(config, model_config, data, on_device(data, device), device, label_map, candidates, group)
     watcher.on_start(state, resumed)
     return Session(
-        folder,
-        config,
-        data,
-        label_map,
-        train_indices,
-        val,
-        device,
-        group,
-        watcher,
-        targets,
-        model,
-        shared_model,
-        averaged,
-        optimizer,
-        device_data,
-        feeder,
-        state,
-        time.monotonic(),
-    )
-
-
-def _open_teachers(
-    config: TrainConfig,
-    data: PreparedDataset,
-    classes: tuple[str, ...],
-    pool: NDArray[np.int64],
-    cache: Path,
-    device: torch.device,
-    group: Group,
-) -> Targets | None:
-    """What the teachers of a configuration say of the drawings `pool` int64 (N,); None without teachers."""
-    if not config.teacher:
-        return None
-    precision, sees_views = getattr(torch, config.precision), config.n_cached_epochs > 0
-    change = change_of(config)
-    return open_targets(
-        config.teacher, data, classes, change, cache, precision, device, group, pool=pool, sees_views=sees_views
+        folder, feeder, train_indices, val, watcher, targets, model, shared_model, averaged, optimizer, state
     )
 
 

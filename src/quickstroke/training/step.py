@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,9 +25,11 @@ def accumulate_gradients(
     """Computes the gradients of a batch; returns this process's part of its mean loss, float64 ()."""
     optimizer.zero_grad()
     own_loss = torch.zeros((), dtype=torch.float64, device=device)
+    # On a CPU the model sees to the precision of its products.
+    is_mixed = device.type == "cuda" and config.precision == "bfloat16"
     for share in shares:
         with group.adding_up(model, share.is_last):
-            with _autocast(config, device):
+            with torch.autocast(device.type, torch.bfloat16, enabled=is_mixed):
                 logits = model(share.points, share.lengths, auxiliary=True).float()  # (B, K) or (B, 3, K)
             joint, *branches = logits.unbind(1) if logits.ndim == 3 else (logits,)
             # Of the mean over the batch; the gradients are averaged over the processes.
@@ -135,13 +136,6 @@ class Losses:
 def _steps_at_once(device: torch.device, group: Group) -> int:
     """How many steps' losses are read together: one where that waits for nothing, or several processes add them up."""
     return 1 if device.type == "cpu" or group.size > 1 else _STEPS_AT_ONCE
-
-
-def _autocast(config: TrainConfig, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """On a GPU, the products in the precision that is asked for; on a CPU the model sees to that."""
-    if device.type == "cuda" and config.precision == "bfloat16":
-        return torch.autocast("cuda", torch.bfloat16)
-    return contextlib.nullcontext()
 
 
 def diverged(what: str, folder: Path, save: Callable[[], None]) -> TrainingError:

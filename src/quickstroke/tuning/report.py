@@ -55,13 +55,9 @@ def rows(search: Search, trials: Sequence[Trial]) -> list[tuple[str, ...]]:
 
 def shown(value: Any) -> str:
     """A value as a table shows it."""
-    return (
-        f"{value:g}"
-        if isinstance(value, float)
-        else " ".join(map(str, value))
-        if isinstance(value, tuple)
-        else f"{value}"
-    )
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def format_table(cells: Sequence[Sequence[str]]) -> str:
@@ -141,8 +137,6 @@ def _document(
 
 def draw_history(trials: Sequence[Trial], figure: "Figure") -> None:
     """The value of each trial with the best so far, and the curves of all of them."""
-    from matplotlib.ticker import MaxNLocator
-
     figure.set_size_inches(8.5, 3.4)
     values, curves = figure.subplots(1, 2, sharey=True)
     for state, color in _COLORS.items():
@@ -169,7 +163,7 @@ def draw_history(trials: Sequence[Trial], figure: "Figure") -> None:
     values.set(xlabel="trial", ylabel="best val top-1, %")
     curves.set(xlabel="epoch")
     for axes in (values, curves):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.locator_params(axis="x", integer=True)
     figure.legend(*values.get_legend_handles_labels(), loc="outside lower center", ncols=5)
 
 
@@ -209,7 +203,7 @@ def _place(value: Any, domain: Range | Choices) -> float:
 
 
 def _scale(axes: "Axes", key: str, domain: Range | Choices) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+    from matplotlib.ticker import LogLocator
 
     axes.set_xlabel(key)
     if isinstance(domain, Choices):
@@ -226,11 +220,11 @@ def _scale(axes: "Axes", key: str, domain: Range | Choices) -> None:
         axes.set_xlim(domain.low / margin, domain.high * margin)
         subs = (1, 3) if domain.high < 60 * domain.low else (1,)
         axes.xaxis.set_major_locator(LogLocator(subs=subs))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
     else:
         axes.set_xlim(domain.low - margin, domain.high + margin)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=domain.is_whole))
+        axes.locator_params(axis="x", nbins=5, integer=domain.is_whole)
 
 
 def draw_importance(importances: dict[str, float], figure: "Figure") -> None:

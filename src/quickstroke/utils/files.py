@@ -2,7 +2,6 @@
 
 import ctypes
 import errno
-import fcntl
 import gzip
 import hashlib
 import json
