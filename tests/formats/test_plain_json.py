@@ -69,7 +69,7 @@ def test_a_list_of_drawings_is_named_after_the_file(tmp_path: Path) -> None:
         ('[{"drawing":[[[1],[2]]]},\n]', 2, "not valid JSON"),
         ('[{"drawing":[[[1],[2]]]}', None, "truncated: its list has no end"),
         ('[{"drawing":[[[1],[2]]]}] x', None, "has 'x' after its end"),
-        ("[[[[1],[2]]]," + " " * 400_001 + "5]", 1, "more than 400000 bytes"),
+        ("[[[[1],[2]]],\n[[[1" + ",1" * 200_000 + "]]]]", 2, "more than 400000 bytes"),
         ("[" * 300_000, None, "truncated: its list has no end"),
         ('[{"' + '\\"' * 100_000, None, "truncated: its list has no end"),
         ("<html>", None, "is a web page"),

@@ -83,6 +83,8 @@ def parse(path: Path, root: str, handler: Handler) -> Iterator[None]:
                 reason = expat.ErrorString(error.code)
                 raise FormatError(f"not well-formed XML ({reason})", path, line=error.lineno) from error
             except (ValueError, LookupError) as error:
+                if depth:
+                    raise
                 raise FormatError(f"has an encoding that is not read ({error})", path) from error
             yield
             if not piece:
