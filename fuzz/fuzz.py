@@ -154,9 +154,10 @@ def changed(seeds: list[bytes], rng: random.Random) -> bytes:
 def warm(seeds: list[bytes], one: One) -> None:
     """Reads each seed once: what is compiled and imported on first use is no memory of an input."""
     from quickstroke.errors import QuickstrokeError
+    from quickstroke.utils.compiled import compiling
 
     for data in seeds:
-        with suppress(QuickstrokeError):
+        with suppress(QuickstrokeError), compiling():
             one(data)
 
 
@@ -214,7 +215,8 @@ def report(judge: Judge, target: str, mode: str, seed: int, seconds: float) -> N
 def main() -> int:
     """Runs one target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = ("binary", "ndjson", "npz", "csv", "picture", "name", "document", "model", "api")
+    names = ("binary", "ndjson", "npz", "csv", "svg", "inkml", "json", "parquet")
+    names += ("picture", "name", "document", "model", "api")
     parser.add_argument("target", choices=names)
     parser.add_argument("--compiled", action="store_true", help="as for a user, without coverage")
     parser.add_argument("--n", type=int, default=1_000_000, help="inputs")

@@ -25,7 +25,7 @@ from quickstroke.config.model import ModelConfig
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.synthetic import synthetic_drawings
 from quickstroke.errors import FormatError, QuickstrokeError
-from quickstroke.formats import binary, ndjson, read_file, read_records, records
+from quickstroke.formats import binary, ndjson, parquet, read_file, read_records, records, svg
 from quickstroke.preparation.convert import as_prepared
 from quickstroke.reports import document_config, documents
 
@@ -194,6 +194,74 @@ def picture_target(folder: Path) -> Target:
         shown.convert(mode).save(file := io.BytesIO(), kind)
         seeds[ending] = file.getvalue()
     return packed([([seed], reader(folder / f"any.{ending}", nothing)) for ending, seed in seeds.items()])
+
+
+def svg_target(folder: Path) -> Target:
+    """SVG files, and one path."""
+    svg.write(folder / "seed.svg", [replace(drawing, word="a & b", key_id=5) for drawing in some()])
+    shapes = (
+        '<style>.a{stroke:none}</style><g stroke="red" transform="rotate(9,1 2)scale(2)">'
+        '<rect width="5mm" height="4" rx="1"/>'
+        '<circle class="a" r="4"/><polygon points="1,2 3 4-5.5.5"/><ellipse rx="4" ry="9"/><line x2="3"/></g>'
+    )
+    path = b"M1 2h3v-.5l1e1,2C1 2 3 4 5 6s1 2 3 4q1 2 3 4T5 6a5 9 30 015 6A1 1 0 1 0 9 9zm1 1 2 2z"
+
+    def same(found: list[Drawing], data: bytes) -> None:
+        drawings = [drawing for drawing in found if drawing.is_simplified]
+        if drawings:
+            svg.write(folder / "again.svg", drawings)
+            assert [(said(each), each.word) for each in svg.read(folder / "again.svg", "")] == [
+                (said(each), each.word) for each in drawings
+            ]
+
+    seeds = [(folder / "seed.svg").read_bytes(), f"<svg>{shapes}</svg>".encode()]
+    return packed(
+        [
+            (seeds, reader(folder / "any.svg", same)),
+            ([path], reader(folder / "any.svg", same, lambda data: b'<svg><path d="' + data + b'"/></svg>')),
+        ]
+    )
+
+
+def inkml_target(folder: Path) -> Target:
+    """InkML files, and one trace."""
+    channels = "".join(f'<channel name="{name}"/>' for name in "YXT")
+    whole = (
+        f'<ink><definitions><context xml:id="c"><traceFormat>{channels}</traceFormat></context></definitions>'
+        "<traceGroup>"
+        '<trace id="a" contextRef="#c">1 2 3,4 5 6</trace><trace continuation="end" priorRef="#a">1 1 1</trace>'
+        '</traceGroup><trace type="penUp">1 2 3</trace></ink>'
+    )
+    seeds = [b"10 0,'9'14,\"8\"2,3-5, #1F *,! 5 6", b"1 2 , 3.5e1 -4,? 5"]
+    pack = partial(b"<ink><trace>%b</trace></ink>".__mod__)
+    return packed(
+        [
+            ([whole.encode()], reader(folder / "any.inkml", nothing)),
+            (seeds, reader(folder / "any.inkml", nothing, pack)),
+        ]
+    )
+
+
+def json_target(folder: Path) -> Target:
+    """Plain JSON: a drawing, and lists of them."""
+    columns = b"[[[0, 100.5, 3], [4, 5, 6]], [[7], [8]]]"
+    points = b'{"strokes": [[[1, 2], [3, 4], [5, 6], [7, 8]]], "word": "a \\" ]", "simplified": true}'
+    seeds = [columns, points, b'[%b,\n%b, {"drawing": [[[1, 2], [3, 4], [5, 6]]]}]' % (columns, points)]
+    return seeds, reader(folder / "any.json", nothing)
+
+
+def parquet_target(folder: Path) -> Target:
+    """Parquet: as it is written, and as others write it."""
+    import pyarrow
+    from pyarrow.parquet import write_table
+
+    path = folder / "seed.parquet"
+    parquet.write(path, some())
+    seeds = [path.read_bytes()]
+    for column in ([[[[1, 2, 3], [4, 5, 6]]]], ["[[[1,2,3],[4,5,6]]]"], [[[5, 6, 0], [7, 8, 1]]]):
+        write_table(pyarrow.table({"drawing": column, "word": ["cat"], "key_id": [5]}), path)
+        seeds.append(path.read_bytes())
+    return seeds, reader(folder / "any.parquet", nothing)
 
 
 def name_target(folder: Path) -> Target:

@@ -18,6 +18,7 @@ from quickstroke import cli
 from quickstroke.cli import prepare, publish, train
 from quickstroke.cli.common import parse
 from quickstroke.config.model import ModelConfig
+from quickstroke.drawings.render import to_svg
 from quickstroke.drawings.synthetic import synthetic_drawings
 from quickstroke.formats import binary, ndjson
 
@@ -154,3 +155,30 @@ def test_python_of_a_document_runs(name: str, drawn: Path, tmp_path: Path, monke
     for code in blocks(ROOT / name, "python"):
         exec(compile(code, name, "exec"), names)
     assert names["qs"] is qs
+
+
+def test_commands_of_your_own_drawings_run(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All commands of the page, one after the other, on a folder of SVG files and a CSV file."""
+    pytest.importorskip("pyarrow")
+    monkeypatch.chdir(tmp_path)
+    lines = ["word,drawing"]
+    for word in ("circle", "square"):
+        folder = tmp_path / "sketches" / word
+        folder.mkdir(parents=True)
+        for i, drawing in enumerate(qs.read_drawings(drawn / "drawings" / f"{word}.bin")):
+            (folder / f"{i}.svg").write_text(to_svg([drawing]))
+            strokes = [[*stroke.T.tolist(), list(range(len(stroke)))] for stroke in drawing.strokes]
+            lines.append(f'{word},"{json.dumps(strokes)}"')
+    (tmp_path / "mine.csv").write_text("\n".join(lines))
+    (tmp_path / "new.svg").write_text((folder / "0.svg").read_text())
+    run = commands(ROOT / "docs" / "howto" / "own-drawings.md")
+    assert {"prepare", "train", "evaluate", "publish", "predict", "convert"} <= {words[0] for words in run}
+    for words in run:
+        quick = ["--n-epochs", "1", "--device", "cpu"] if words[0] == "train" else []
+        assert cli.main([*words, *quick]) == 0, (words, capsys.readouterr().err)
+    assert "new.svg:1  " in capsys.readouterr().out
+    assert qs.PreparedDataset("data").classes == qs.PreparedDataset("data-of-csv").classes == ("circle", "square")
+    read = [sorted(drawing.word for drawing in qs.read_drawings(name)) for name in ("sketches.ndjson", "mine.parquet")]
+    assert read == [["circle"] * 40 + ["square"] * 40] * 2

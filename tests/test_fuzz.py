@@ -13,7 +13,8 @@ sys.path.append(str(FOLDER))
 
 import audit  # noqa: E402
 
-TARGETS = ("binary", "ndjson", "npz", "csv", "picture", "name", "document", "model", "api")
+TARGETS = ("binary", "ndjson", "npz", "csv", "svg", "inkml", "json", "parquet")
+TARGETS += ("picture", "name", "document", "model", "api")
 
 
 # One process for all of them: to start one takes longer than what most of them do.

@@ -55,6 +55,7 @@ def ran(dataset, binary_folder, tmp_path_factory) -> dict[str, tuple[dict, str]]
         "publish": [run, "--into", folder / "set"],
         "models": [],
         "export": [folder / "set" / f"{MODEL}.model", "--to", "safetensors", "--into", folder],
+        "convert": [one, "--to", "ndjson", "--into", folder / "a.ndjson"],
         "render": [one, "--into", folder / "a.svg", "--limit", 1],
     }
     answers = {}

@@ -399,7 +399,7 @@ def test_files_of_other_formats_have_no_layout(
     binary.write(tmp_path / "circle.bin", drawings["circle"][:2])
     values, _, err = run(capsys, "predict", tmp_path / "circle.bin", "--model", model, "--layout", "points")
     assert [row["layout"] for row in values["drawings"]] == [None, None]
-    assert "--layout has no effect: none of the files is .ndjson or .csv" in err
+    assert "--layout has no effect: none of the files is .ndjson, .csv, .parquet or .json" in err
 
 
 def test_prepare_evaluate_and_render_read_both(

@@ -19,6 +19,7 @@ from quickstroke.utils import compiled
 COMMANDS = {
     "download": "official files from Google's public bucket",
     "prepare": "drawings in any official format -> one prepared dataset",
+    "convert": "drawings in any format -> official files, SVG, parquet",
     "audit": "which labels of a dataset are doubtful -> a page and a list to leave out",
     "train": "a model on a prepared dataset -> a run folder",
     "tune": "a search for better options of a training",
@@ -46,6 +47,7 @@ _EXTRAS = {
     "onnxruntime": "onnx",
     "optuna": "tune",
     "prometheus_client": "serve",
+    "pyarrow": "parquet",
     "safetensors": "export",
     "tensorboard": "tensorboard",
     "torch": "torch",

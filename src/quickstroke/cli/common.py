@@ -51,7 +51,7 @@ MODEL = (
 StrokeLayout = Annotated[
     LayoutChoice,
     tyro.conf.arg(
-        help="how ndjson and CSV files write strokes: `points` [[x, y], ..] or `columns` [[x..], [y..]]; `auto` sees "
+        help="how text and parquet files write strokes: `points` [[x, y], ..] or `columns` [[x..], [y..]]; `auto` sees "
         "it for each drawing, and reads columns where every stroke has 2 or 3 rows of 2 or 3 numbers"
     ),
 ]
@@ -184,7 +184,7 @@ def drawing_files(sources: Sequence[str], layout: str = "auto") -> tuple[Path, .
     found = formats.find_sources(sources)
     note_left_out([path.name for path in found.ignored], [path.name for path in found.repeated])
     if layout != "auto" and not any(map(formats.has_layouts, found.files)):
-        note("--layout has no effect: none of the files is .ndjson or .csv")
+        note("--layout has no effect: none of the files is .ndjson, .csv, .parquet or .json")
     return found.files
 
 

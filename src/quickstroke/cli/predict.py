@@ -101,7 +101,8 @@ def _predict(options: Options) -> Answer:
             guesses = model.predict_drawing(drawing, top=options.top)
             ranked = "  ".join(f"{guess.word} {percent(guess.probability)}" for guess in guesses)
             # A picture is in some folder; that this is a word is known where the model knows it.
-            is_told = drawing.word and (not formats.is_picture(path) or drawing.word in model.classes)
+            is_name = formats.is_single(path) and drawing.word == formats.word_of(path)
+            is_told = drawing.word and (not is_name or drawing.word in model.classes)
             drawn = f" [{printable(drawing.word)}]" if is_told else ""
             unknown = "" if guesses.unknown is None else f"  (none of these words: {percent(guesses.unknown)})"
             print(f"{printable(str(path))}:{number}{drawn}  {ranked}{unknown}")

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 class Options:
     """Drawings in any official format become one prepared dataset.
 
-    Formats: .bin, .ndjson (simplified or raw), .npz (sketch-rnn), .csv (Kaggle), .gz of the first, second and last;
-    and, where there are no others, pictures (.png, .jpg, .webp: the folder's name is the word) and Google's bitmaps
-    (.npy), whose lines are traced. Raw drawings are simplified. Each drawing goes to one split: by a hash of its key_id
+    Formats: .bin, .ndjson (simplified or raw), .csv (Kaggle), .gz of these, .npz (sketch-rnn), .parquet; where there
+    are none, .svg, .inkml and .json (the folder's name is the word); and where there are none of these either, pictures
+    (.png, .jpg, .webp: the folder's name is the word) and Google's bitmaps (.npy), whose lines are traced. Raw drawings
+    are simplified. Each drawing goes to one split: by a hash of its key_id
     in fractions, or, with --n-train, by its position in its class: first the reserved ones, then those to train,
     validate and test on.
 
@@ -136,7 +137,7 @@ def _prepare(options: Options) -> Answer:
     note_left_out(prepared.ignored_files, prepared.repeated_files)
     files = find_sources([*options.sources, *(options.train_only or ())]).files
     if options.layout != "auto" and not any(map(has_layouts, files)):
-        note("--layout has no effect: none of the files is .ndjson or .csv")
+        note("--layout has no effect: none of the files is .ndjson, .csv, .parquet or .json")
     splits = ", ".join(f"{n:,} {name}" for name, n in prepared.splits.items() if n)
     drawings = f"{prepared.n:,} drawing{'s' * (prepared.n != 1)}"
     print(f"{prepared.path}: {drawings} of {prepared.n_classes} class{'es' * (prepared.n_classes != 1)} ({splits})")

@@ -226,7 +226,7 @@ def to_svg(
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
         'role="img">',
-        f"<title>{_text(title)}</title>",
+        f"<title>{xml_text(title)}</title>",
         *([f"<style>@media(prefers-reduced-motion:reduce){{{still}}}</style>"] if animate else []),
         f'<rect width="{width}" height="{height}" fill="{_hex(_PAGE if sheet.gap else _CARD)}"/>',
         f'<g fill="none" stroke="{_hex(_INK)}" stroke-width="{_LINE_WIDTH}" stroke-linecap="round" '
@@ -250,7 +250,7 @@ def to_svg(
         lines.append(f'<g font-family="system-ui,sans-serif" font-size="{sheet.font:g}">')
         for i, caption in enumerate(captions):
             for left, baseline, text, grey in sheet.lines(i, caption, lambda text: _LETTER * sheet.font * len(text)):
-                lines.append(f'<text x="{left:g}" y="{baseline:g}" fill="{_hex(grey)}">{_text(text)}</text>')
+                lines.append(f'<text x="{left:g}" y="{baseline:g}" fill="{_hex(grey)}">{xml_text(text)}</text>')
         lines.append("</g>")
     return "\n".join((*lines, "</svg>", ""))
 
@@ -259,7 +259,7 @@ def _hex(grey: int) -> str:
     return "#" + 3 * f"{grey:02x}"
 
 
-def _text(text: str) -> str:
+def xml_text(text: str) -> str:
     """Text for XML, which has no way to write some characters."""
     return html.escape(re.sub("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text))
 

@@ -8,9 +8,13 @@
 | .csv | Kaggle's, simplified or raw | in each row, where there is one |
 | .png, .jpg, .jpeg, .webp | a picture, whose lines are traced | the folder's name |
 | .npy | Google's 28x28 bitmaps, traced | the file's name |
+| .parquet | of the Hugging Face Hub, simplified or raw | in each row, where there is one |
+| .inkml | traces of a pen, raw | the folder's name |
+| .json | strokes, raw, or drawings | in each drawing, or the folder's name, or the file's of a list of drawings |
+| .svg | shapes | the folder's name, or in the file where quickstroke wrote it |
 
-A text file's strokes may be written in columns, as the official ones are, or as points; `layout` may decide
-(`layouts`). The first, second and fourth kind of file may be compressed, with `.gz` after the ending.
+Strokes in text and parquet files may be written in columns, as the official ones are, or as points; `layout` may decide
+(`layouts`). Binary, ndjson and CSV files may be compressed, with `.gz` after the ending.
 """
 
 import glob
@@ -24,14 +28,21 @@ from quickstroke.drawings.categories import canonical_word
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.layouts import check_choice
 from quickstroke.errors import FormatError, expect_items, expect_path
-from quickstroke.formats import binary, csv, ndjson, npz, pictures, records
+from quickstroke.formats import binary, csv, inkml, ndjson, npz, parquet, pictures, plain_json, records, svg
 
 # Of a binary file that is read drawing by drawing, at a time.
 _FEW_BYTES = 1 << 16
 
+# By what a folder is likely to hold them for: of several kinds those of the first alone are read.
+_KINDS = (
+    (".bin", ".bin.gz", ".ndjson", ".ndjson.gz", ".npz", ".csv", ".csv.gz", ".parquet"),
+    (".svg", ".inkml"),
+    (".npy", *pictures.ENDINGS),
+    (".json",),
+)
+ENDINGS = tuple(chain.from_iterable(_KINDS))
 # One drawing a file, of the word that its folder is named after.
-SINGLE_ENDINGS = pictures.ENDINGS
-ENDINGS = (".bin", ".bin.gz", ".ndjson", ".ndjson.gz", ".npz", ".csv", ".csv.gz", ".npy", *SINGLE_ENDINGS)
+_SINGLE_ENDINGS = (".svg", ".inkml", ".json", *pictures.ENDINGS)
 
 
 def ending_of(path: Path) -> str | None:
@@ -42,7 +53,7 @@ def ending_of(path: Path) -> str | None:
 
 def has_layouts(path: Path) -> bool:
     """Whether a file of this ending may write strokes as points or as columns."""
-    return (ending_of(path) or "").startswith((".ndjson", ".csv"))
+    return (ending_of(path) or "").startswith((".ndjson", ".csv", ".parquet", ".json"))
 
 
 def is_picture(path: Path) -> bool:
@@ -50,11 +61,16 @@ def is_picture(path: Path) -> bool:
     return (ending_of(path) or "").startswith((*pictures.ENDINGS, ".npy"))
 
 
+def is_single(path: Path) -> bool:
+    """Whether a file of this ending has one drawing, whose word is the name of the folder."""
+    return ending_of(path) in _SINGLE_ENDINGS
+
+
 def word_of(path: Path) -> str:
     """The word that a file's name stands for: `power_outlet.bin` and `power outlet.full.npz` are 'power outlet', and so
     is `power outlet/1.png`."""
     ending = ending_of(path) or ""
-    if ending in SINGLE_ENDINGS:
+    if is_single(path):
         return canonical_word(path.absolute().parent.name)
     stem = path.name[: len(path.name) - len(ending)]
     return canonical_word(stem.removesuffix(".full").removeprefix("full_numpy_bitmap_"))
@@ -78,7 +94,8 @@ def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
     """The drawing files that the sources name: files, folders (not their subfolders) and glob patterns.
 
     The order is that of the sources; a folder's or pattern's files are sorted by name. A file named twice,
-    however it is written, is read once. Pictures beside drawing files of another kind are left out.
+    however it is written, is read once. Files of a folder or pattern that may show anything are left out where others
+    are there: JSON beside any other kind, pictures beside any but JSON, and SVG and InkML beside files that Google has.
 
     Raises:
         FormatError: a source that does not exist, matches nothing, holds no drawing file, or has an unknown ending.
@@ -124,9 +141,9 @@ def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
 
 
 def _drawings_of(files: Sequence[Path]) -> list[Path]:
-    """Those that are drawing files: pictures, which may show anything, only where there are no others."""
-    known = [path for path in files if ending_of(path)]
-    return [path for path in known if not is_picture(path)] or known
+    """Those that are drawing files, of the first of `_KINDS` of which there are any."""
+    kinds = ([path for path in files if ending_of(path) in kind] for kind in _KINDS)
+    return next((found for found in kinds if found), [])
 
 
 def read_drawings(sources: Sequence[Path | str] | Path | str, *, layout: str = "auto") -> Iterator[Drawing]:
@@ -153,7 +170,7 @@ def read_file(
 
     Args:
         path: the file.
-        layout: of strokes in ndjson and CSV files, whatever they are in others: `points`, `columns`, or `auto`, which
+        layout: of strokes in text and parquet files, whatever they are in others: `points`, `columns`, or `auto`, which
             sees it for each drawing, and reads columns where every stroke has two or three rows of two or three
             numbers. A drawing's `source_layout` says which was read.
         check: called with each drawing of a text file; a FormatError that it raises is told with the line.
@@ -174,6 +191,14 @@ def read_file(
             yield from npz.read(path, word_of(path))
         case ".csv" | ".csv.gz":
             yield from csv.read(path, check, layout)
+        case ".parquet":
+            yield from parquet.read(path, check, layout)
+        case ".inkml":
+            yield from inkml.read(path, word_of(path))
+        case ".json":
+            yield from plain_json.read(path, (word_of(path), canonical_word(path.name[:-5])), check, layout)
+        case ".svg":
+            yield from svg.read(path, word_of(path))
         case ".npy" | ".png" | ".jpg" | ".jpeg" | ".webp":
             yield from pictures.read(path, word_of(path))
         case _:
@@ -195,11 +220,9 @@ def read_records(
         FormatError: as `read_file`.
     """
     ending = (ending_of(path) or "").removesuffix(".gz")
-    if plain:
-        yield from read_file(path, lambda drawing: check(drawing.word), layout=layout)
-    elif ending == ".npz":
+    if not plain and ending == ".npz":
         yield from records.read_npz(path, word_of(path))
-    elif ending in (".csv", ".ndjson"):
+    elif not plain and ending in (".csv", ".ndjson"):
         yield from (records.read_csv if ending == ".csv" else records.read_ndjson)(path, check, layout)
     else:
-        yield from read_file(path)
+        yield from read_file(path, lambda drawing: check(drawing.word), layout=layout)

@@ -72,16 +72,25 @@ def parse_line(line: bytes | str, layout: str = "auto") -> Drawing:
     Raises:
         FormatError: it is not JSON, not an object, or a value is missing, of the wrong type or out of range.
     """
-    try:
-        text = line.decode("utf-8-sig") if isinstance(line, bytes) else line
-        record = json.loads(text, parse_constant=_refuse_constant)
-    except json.JSONDecodeError as error:
-        raise FormatError(f"not valid JSON ({error.msg} at column {error.colno})") from error
-    except (UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise FormatError(f"not valid JSON ({error})") from error
+    record = load(line)
     if not isinstance(record, dict):
         raise FormatError(f"expected a JSON object with a key 'drawing', got {type(record).__name__}")
     return drawing_of(record, layout)
+
+
+def load(text: bytes | str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        FormatError: it is not JSON, with the line in it.
+    """
+    try:
+        text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
+        return json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise FormatError(f"not valid JSON ({error.msg} at column {error.colno})", line=error.lineno) from error
+    except (UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise FormatError(f"not valid JSON ({error})", line=1) from error
 
 
 def drawing_of(record: dict[str, Any], layout: str = "auto") -> Drawing:
@@ -93,6 +102,15 @@ def drawing_of(record: dict[str, Any], layout: str = "auto") -> Drawing:
     if "drawing" not in record:
         raise FormatError("has no key 'drawing'")
     strokes, times_ms, read_as = parse_strokes(record["drawing"], layout)
+    return Drawing(strokes=strokes, times_ms=times_ms, source_layout=read_as, **facts_of(record))
+
+
+def facts_of(record: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a Drawing that are neither its strokes nor their times, from fields that may be missing.
+
+    Raises:
+        FormatError: a value is of the wrong type or out of range.
+    """
     word = record.get("word", "")
     country = record.get("countrycode")
     country = UNKNOWN_COUNTRY if country is None or country == "" else country
@@ -105,26 +123,24 @@ def drawing_of(record: dict[str, Any], layout: str = "auto") -> Drawing:
         if not isinstance(value, kind):
             raise FormatError(f"{key!r} should be a {kind.__name__}, got {shown(value)}")
         if isinstance(value, str):
-            _check_text(key, value)
-    return Drawing(
-        word=canonical_word(word),
-        strokes=strokes,
-        key_id=_key_id(record.get("key_id", 0)),
-        countrycode=country,
-        timestamp_us=parse_timestamp(record.get("timestamp")),
-        recognized=recognized,
-        times_ms=times_ms,
-        source_layout=read_as,
-    )
+            check_text(key, value)
+    return {
+        "word": canonical_word(word),
+        "key_id": _key_id(record.get("key_id", 0)),
+        "countrycode": country,
+        "timestamp_us": parse_timestamp(record.get("timestamp")),
+        "recognized": recognized,
+    }
 
 
-def parse_strokes(value: Any, layout: str = "auto") -> tuple[list[Any], list[Any] | None, Layout]:
+def parse_strokes(value: Any, layout: str = "auto", *, raw: bool = False) -> tuple[list[Any], list[Any] | None, Layout]:
     """Strokes in JSON form, each of two rows or numbers a point (simplified) or three (raw), into arrays.
 
     Args:
         value: the strokes.
         layout: `points`, `columns`, or `auto`, which sees it, and reads columns where every stroke has two or three
             rows of two or three numbers.
+        raw: whether strokes of two rows or numbers a point are raw, too, without times.
 
     Returns:
         (strokes, times_ms, layout): uint8 (n, 2) arrays and None for simplified strokes, float64 (n, 2) and (n,) for
@@ -157,7 +173,7 @@ def parse_strokes(value: Any, layout: str = "auto") -> tuple[list[Any], list[Any
             hint = "; if they are points, say so by the layout 'points'" * (read_as == "columns" and is_ambiguous)
             raise FormatError(f"stroke {position} has {len(rows)} {what} where the first stroke has {n_rows}{hint}")
         array = _numbers(rows, position)
-        if n_rows == 2:
+        if n_rows == 2 and not raw:
             if array.min() < 0 or array.max() > 255 or not np.array_equal(array, np.floor(array)):
                 raise FormatError(
                     f"stroke {position} has two {what} (simplified) but a value that is no integer from 0 to 255; "
@@ -166,7 +182,7 @@ def parse_strokes(value: Any, layout: str = "auto") -> tuple[list[Any], list[Any
             strokes.append(np.ascontiguousarray(array.T.astype(np.uint8)))
         else:
             strokes.append(np.ascontiguousarray(array[:2].T))
-            times_ms.append(array[2])
+            times_ms += [*array[2:]]
     return strokes, times_ms or None, read_as
 
 
@@ -249,8 +265,8 @@ def format_line(drawing: Drawing) -> str:
             cannot hold.
     """
     check_simplified(drawing)
-    _check_text("word", drawing.word)
-    _check_text("countrycode", drawing.countrycode)
+    check_text("word", drawing.word)
+    check_text("countrycode", drawing.countrycode)
     record = {
         "word": drawing.word,
         "countrycode": drawing.countrycode,
@@ -289,7 +305,8 @@ def write(path: Path | str, drawings: Iterable[Drawing]) -> int:
     return n
 
 
-def _check_text(key: str, text: str) -> None:
+def check_text(key: str, text: str) -> None:
+    """Raises FormatError for a text that is no Unicode; `key` names it."""
     # JSON can write one half of a surrogate pair, which UTF-8 cannot.
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         raise FormatError(f"{key!r} has half a character: {shown(text)}")

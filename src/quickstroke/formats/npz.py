@@ -12,17 +12,18 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quickstroke.drawings.drawing import Drawing
+from quickstroke.drawings.drawing import Drawing, check_simplified
 from quickstroke.errors import FormatError
 from quickstroke.formats.input import InputFile, refuse_html
 from quickstroke.utils import pickles
+from quickstroke.utils.files import atomic_write
 
 _PARTS = ("train", "valid", "test")
 # One drawing of the format has at most some 3,000 points; this bounds what a file may claim.
@@ -214,6 +215,15 @@ def _strokes(rows: Any) -> list[NDArray[np.uint8]]:
         values = rows.numbers().astype(np.float64)
     except ValueError as error:
         raise FormatError(f"expected int16 (n, 3) rows, {error}") from error
+    return strokes_of_rows(values)
+
+
+def strokes_of_rows(values: NDArray[np.float64]) -> list[NDArray[np.uint8]]:
+    """The strokes (n, 2) of a drawing's rows (dx, dy, pen lifted after this point), moved to the top left.
+
+    Raises:
+        FormatError: they are no drawing.
+    """
     if values.shape[1] != 3:
         raise FormatError(f"expected int16 (n, 3) rows, got {values.shape}")
     if not 1 <= len(values) <= MAX_ROWS:
@@ -229,3 +239,36 @@ def _strokes(rows: Any) -> list[NDArray[np.uint8]]:
         points *= 255 / longer
     ends = np.flatnonzero(values[:-1, 2]) + 2
     return np.split(np.rint(points).astype(np.uint8), ends)
+
+
+def write(path: Path | str, drawings: Iterable[Drawing]) -> int:
+    """Writes simplified drawings as `train` of a sketch-rnn file, whose `valid` and `test` are empty; they are held in
+    memory.
+
+    Returns:
+        How many were written.
+
+    Raises:
+        FormatError: a drawing that is raw, has no strokes or an empty one; nothing is left under `path` then.
+    """
+    rows = []
+    for n, drawing in enumerate(drawings, start=1):
+        try:
+            rows.append(_rows(drawing))
+        except FormatError as error:
+            raise FormatError(f"drawing {n}: {error.reason}", path) from error
+    train, empty = np.empty(len(rows), object), np.empty(0, object)
+    for i, row in enumerate(rows):
+        train[i] = row
+    with atomic_write(path) as file:
+        np.savez_compressed(file, train=train, valid=empty, test=empty)
+    return len(rows)
+
+
+def _rows(drawing: Drawing) -> NDArray[np.int16]:
+    check_simplified(drawing)
+    # The first point has no pen flag: alone in its stroke it is there twice.
+    strokes = [drawing.strokes[0].repeat(1 + (len(drawing.strokes[0]) == 1), axis=0), *drawing.strokes[1:]]
+    pen_up = np.zeros(sum(map(len, strokes)), np.int16)
+    pen_up[np.cumsum([len(stroke) for stroke in strokes]) - 1] = 1
+    return np.column_stack([np.diff(np.concatenate(strokes).astype(np.int16), axis=0), pen_up[1:]])

@@ -1,0 +1,54 @@
+"""`quickstroke convert`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from quickstroke.cli import printable
+from quickstroke.cli.common import Answer, Json, StrokeLayout, answer, checked_limit, drawing_files, optional, parse
+from quickstroke.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Options:
+    """Drawing files of any format become files of another one.
+
+    ndjson, parquet: one file, OUT.ndjson (or .ndjson.gz) or OUT.parquet. svg: a folder with a folder for each word and
+    a file for each drawing in it, or one sheet OUT.svg, which is read back as its drawings. binary, npz (sketch-rnn): a
+    folder with a file for each word, which is the file's name.
+
+    Drawings are simplified as `prepare` does it, and their order stays. Words, key_ids, countries, times and what the
+    game recognised stay as far as the format has them: binary drops fractions of a second, and npz has words alone.
+    """
+
+    files: Annotated[Positional[tuple[str, ...]], optional("drawing files, folders or glob patterns", "FILE...")]
+    to: Annotated[Literal["binary", "ndjson", "npz", "svg", "parquet"], arg(help="the format")]
+    into: Annotated[str, arg(metavar="OUT", help="file or folder to make; it must not exist yet")]
+    limit: Annotated[int | None, optional("only the first N drawings of each file", "N")] = None
+    layout: StrokeLayout = "auto"
+    json: Json = False
+
+
+def run(args: Sequence[str]) -> int:
+    """Runs the command."""
+    options = parse(Options, "convert", args)
+    return answer(options.json, partial(_convert, options))
+
+
+def _convert(options: Options) -> Answer:
+    if not options.files:
+        raise ConfigError("no FILE was given; expected drawing files, folders or glob patterns")
+    limit = checked_limit(options.limit)
+
+    from quickstroke.formats import conversion
+
+    conversion.check_target(options.to, Path(options.into))
+    files = drawing_files(options.files, options.layout)
+    words = conversion.convert(files, options.to, Path(options.into), layout=options.layout, limit=limit)
+    n, n_words = sum(words.values()), len(words)
+    print(f"wrote {printable(options.into)}: {n:,} drawing{'s' * (n != 1)} of {n_words:,} word{'s' * (n_words != 1)}")
+    return Answer({"into": options.into, "to": options.to, "n": n, "words": words})

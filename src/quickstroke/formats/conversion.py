@@ -1,0 +1,136 @@
+"""Drawing files of any format become files of one format, all simplified; whole or not at all."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from quickstroke import formats
+from quickstroke.drawings.drawing import Drawing
+from quickstroke.drawings.simplification import simplified_strokes
+from quickstroke.errors import ConfigError, FormatError
+from quickstroke.formats import binary, ndjson, npz, parquet, svg
+from quickstroke.utils.files import atomic_folder, followed
+
+Format = Literal["binary", "ndjson", "npz", "svg", "parquet"]
+
+# The endings of what becomes one file.
+_FILES = {"ndjson": (".ndjson", ".ndjson.gz"), "svg": (".svg",), "parquet": (".parquet",)}
+# Records that are kept before they are written, each to the file of its word.
+_KEPT_BYTES = 16 << 20
+
+
+def check_target(to: Format, into: Path) -> None:
+    """Raises ConfigError unless `into` does not exist yet, and is a file or folder as the format needs it."""
+    endings = _FILES.get(to, ())
+    is_file = into.name.lower().endswith(endings) if endings else False
+    if not is_file and (to not in ("binary", "npz", "svg") or formats.ending_of(into)):
+        folder = {"ndjson": [], "parquet": [], "svg": ["a folder"]}.get(to, ["a folder, for a file a word"])
+        raise ConfigError(f"{into}: cannot be {to}; expected {' or '.join([*endings, *folder])}")
+    if into.exists():
+        raise ConfigError(f"{into}: exists already; give another name, or remove it first")
+
+
+def convert(
+    files: Sequence[Path], to: Format, into: Path, *, layout: str = "auto", limit: int | None = None
+) -> dict[str, int]:
+    """Writes the drawings of some files, simplified, in their order.
+
+    Args:
+        files: drawing files of any format.
+        to: `binary` and `npz` make a folder with a file a word; `ndjson` and `parquet` a file; `svg` a file, or a
+            folder with one for each word and a file a drawing in it.
+        into: the file or folder to make.
+        layout: of strokes in text files, as `formats.read_file`.
+        limit: only the first so many drawings of each file.
+
+    Returns:
+        How many drawings of each word were written.
+
+    Raises:
+        FormatError: a file that breaks its format, no drawing at all, or one that the format cannot hold.
+        ConfigError: `into` exists, or has not the form that the format needs.
+    """
+    into = followed(into)
+    check_target(to, into)
+    words: Counter[str] = Counter()
+
+    def drawings() -> Iterator[Drawing]:
+        for path in files:
+            for number, drawing in enumerate(islice(formats.read_file(path, layout=layout), limit), start=1):
+                try:
+                    ndjson.check_text("word", drawing.word)
+                    strokes = simplified_strokes(drawing)
+                except FormatError as error:
+                    raise FormatError(f"drawing {number}: {error.reason}", path) from error
+                words[drawing.word] += 1
+                yield replace(drawing, strokes=strokes, times_ms=None)
+        if not words:
+            raise FormatError("there is no drawing to write", into)
+
+    if formats.ending_of(into):
+        writers: dict[str, Callable[[Path, Iterable[Drawing]], int]]
+        writers = {"ndjson": ndjson.write, "svg": svg.write, "parquet": parquet.write}
+        writers[to](into, drawings())
+        return dict(words)
+    with atomic_folder(into) as folder:
+        if to == "svg":
+            _write_svg(folder, drawings(), into, words)
+        else:
+            _write_binary(folder, drawings(), into)
+        for path in sorted(folder.glob("*.bin")) if to == "npz" else ():
+            npz.write(path.with_suffix(".npz"), formats.read_file(path))
+            path.unlink()
+        if hasattr(os, "sync"):  # once for all of them
+            os.sync()
+    return dict(words)
+
+
+def _write_svg(folder: Path, drawings: Iterable[Drawing], into: Path, words: Counter[str]) -> None:
+    for n, drawing in enumerate(drawings, start=1):
+        name = f"{words[drawing.word]:06}.svg"
+        path = (folder / _name_of(drawing.word, "", n, into) if drawing.word else folder) / name
+        path.parent.mkdir(exist_ok=True)
+        with path.open("wb") as file:
+            svg.write_to(file, [drawing], into / path.relative_to(folder))
+
+
+def _write_binary(folder: Path, drawings: Iterable[Drawing], into: Path) -> None:
+    """Writes a file WORD.bin for each word."""
+    kept: dict[str, list[bytes]] = {}
+    n_bytes = 0
+
+    def flush() -> None:
+        for name, records in kept.items():
+            with (folder / name).open("ab") as file:
+                file.writelines(records)
+        kept.clear()
+
+    for n, drawing in enumerate(drawings, start=1):
+        try:
+            record = binary.encode(drawing)
+        except FormatError as error:
+            raise FormatError(f"drawing {n}: {error.reason}", into) from error
+        kept.setdefault(_name_of(drawing.word, ".bin", n, into), []).append(record)
+        n_bytes += len(record)
+        if n_bytes > _KEPT_BYTES:
+            flush()
+            n_bytes = 0
+    flush()
+
+
+def _name_of(word: str, ending: str, n: int, into: Path) -> str:
+    """The name of the file or folder of a word.
+
+    Raises:
+        FormatError: it would not be read as this word again.
+    """
+    name = word + ending
+    is_name = word and not word.startswith(".") and not {"/", "\\", "\0"} & set(word)
+    if not is_name or (ending and formats.word_of(Path(name)) != word):
+        what = f"the word {word!r:.60} that can be no file's name" if word else "no word; its file is named after it"
+        raise FormatError(f"drawing {n} has {what}", into)
+    return name
