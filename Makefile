@@ -17,7 +17,7 @@ help:
 	@echo "make faults                kill prepare, train, publish and report 200 times, and look at what is left"
 	@echo "make check                 lint, format, types, documents fresh and their links whole, known holes in packages"
 	@echo "make format                apply the formatter"
-	@echo "make docs                  write the generated documents, and build the documentation as a site in site/"
+	@echo "make docs                  write the generated documents, run the notebooks, and build the site in site/"
 	@echo "make js                    build the npm package in js/ and the page's copy of it (Node 20)"
 	@echo "make golden                write the golden files again, after a change that is meant"
 	@echo "make reproduce DATA=DIR    the 2020 document's three configurations at its full counts, on official files"
@@ -87,6 +87,7 @@ format: $(BIN)/.dev
 docs: $(BIN)/.dev
 	$(BIN)/python docs/generate.py
 	$(MKDOCS)
+	$(BIN)/python docs/notebooks.py site/notebooks
 
 # The page's copy is committed: only who changes js/src needs this.
 js:

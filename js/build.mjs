@@ -1,6 +1,6 @@
 /**
  * Builds the package: dist/quickstroke.js and the same for the page of `quickstroke serve`, dist/worker.js, dist/element.js;
- * for the page alone bundled.js, with what it takes from other packages.
+ * for the page alone bundled.js, with what it takes from other packages; for notebooks widget.js, the element in one file.
  *
  * The first line of each has a hash of everything that it is built from, so that a test can tell without Node whether the
  * page's copy is that of these sources.
@@ -15,7 +15,9 @@ import { build } from "esbuild";
 
 const here = fileURLToPath(new URL("./", import.meta.url));
 // Where it goes; other folders for a test that compares.
-const [page = `${here}../src/quickstroke/serve/static`, dist = `${here}dist`] = process.argv.slice(2);
+const python = `${here}../src/quickstroke`;
+const [page = `${python}/serve/static`, dist = `${here}dist`] = process.argv.slice(2);
+const notebook = process.argv[2] ?? `${python}/notebook`;
 
 async function sourcesHash() {
   const hash = createHash("sha256");
@@ -68,11 +70,13 @@ const beside = {
   name: "beside",
   setup: ({ onResolve }) => onResolve({ filter: /\/index\.js$/ }, () => ({ path: "./quickstroke.js", external: true })),
 };
+const widget = await bundled("src/widget.js", { banner });
 const element = await bundled("src/element.js", { banner, plugins: [beside] });
 for (const [path, contents] of [
   [`${dist}/quickstroke.js`, main],
   [`${page}/quickstroke.js`, main],
   [`${page}/bundled.js`, tools],
+  [`${notebook}/widget.js`, widget],
   [`${dist}/worker.js`, worker],
   [`${dist}/element.js`, element],
 ]) {

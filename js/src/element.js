@@ -39,6 +39,7 @@ export class QuickStroke extends Base {
   static observedAttributes = ["model", "words", "top"];
   #canvas;
   #list;
+  #given = null;
   #pad = null;
   #guesses = [];
   #resizes = null;
@@ -78,6 +79,12 @@ export class QuickStroke extends Base {
     return structuredClone(this.#guesses);
   }
 
+  /** A recogniser that is loaded already, in place of the attribute `model`. */
+  set recognizer(recognizer) {
+    this.#given = recognizer;
+    this.#open();
+  }
+
   clear() {
     this.#pad?.clear();
     this.#tell("clear", {});
@@ -96,9 +103,10 @@ export class QuickStroke extends Base {
   async #open() {
     this.#close();
     const address = this.getAttribute("model");
-    if (!address) return;
-    const url = new URL(address, this.baseURI).href;
+    if (!address && !this.#given) return;
     try {
+      if (this.#given) return this.isConnected ? this.#attach(this.#given) : undefined;
+      const url = new URL(address, this.baseURI).href;
       const recognizer = await opened(url);
       // Meanwhile it may have been taken away, or given another model.
       if (!this.isConnected || this.#pad || new URL(this.getAttribute("model"), this.baseURI).href !== url) return;

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from quickstroke.formats.pictures import trace
     from quickstroke.inference.recognizer import Guess, Guesses, Recognizer, load
     from quickstroke.models.classifier import StrokeClassifier
+    from quickstroke.notebook import widget
     from quickstroke.preparation.prepare import prepare
     from quickstroke.training.loop import train
 
@@ -46,6 +47,7 @@ _LAZY = {
     "simplify": "drawings.simplification",
     "trace": "formats.pictures",
     "train": "training.loop",
+    "widget": "notebook",
 }
 _NEED_TORCH = ("export.publish", "models.classifier", "inference.recognizer", "evaluation.scoring", "training.loop")
 
@@ -69,6 +71,7 @@ __all__ = [
     "simplify",
     "trace",
     "train",
+    "widget",
 ]
 
 

@@ -23,7 +23,7 @@ from quickstroke.artifacts.runs import RunConfig
 from quickstroke.config.model import ModelConfig
 from quickstroke.config.training import TrainConfig
 from quickstroke.drawings.categories import SEED_CATEGORIES, read_classes
-from quickstroke.errors import CategoryError, ModelNameError, QuickstrokeError, WeightsError
+from quickstroke.errors import ArgumentTypeError, CategoryError, ModelNameError, QuickstrokeError, WeightsError
 from quickstroke.export import safetensors
 from quickstroke.models.classifier import StrokeClassifier
 from quickstroke.utils.files import sha256_of
@@ -51,6 +51,23 @@ def new_model(name=NAME, n_classes=3, seed=0, **options):
 def publish(folder, name=NAME, seed=0, facts=None, classes=CLASSES, **options):
     model = new_model(name, len(classes), seed, **options)
     return write_model(folder, LoadedModel(model, classes, None, Path("unused")), facts or {})
+
+
+def test_from_pretrained_is_the_module_and_can_be_trained(tmp_path):
+    path = publish(tmp_path)
+    model = StrokeClassifier.from_pretrained(path)
+    assert (model.classes, model.training, model.config.name) == (CLASSES, False, NAME)
+    assert torch.equal(logits(model), logits(load_model(path).model))
+    before = logits(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    model.train()(torch.ones(2, 5, 3), torch.tensor([5, 4])).sum().backward()
+    optimizer.step()
+    assert not torch.equal(logits(model.eval()), before)
+    with pytest.raises(WeightsError, match=r"no\.model: no such model file"):
+        StrokeClassifier.from_pretrained(str(tmp_path / "no.model"))
+    with pytest.raises(ArgumentTypeError, match="model should be a path, got 3"):
+        StrokeClassifier.from_pretrained(3)
+    assert StrokeClassifier(model.config).classes == ()
 
 
 def logits(model):

@@ -738,8 +738,9 @@ POOL_MODEL = "bipool_cv1_4_3_2_lay1_sz5"
 def test_tensorboard_has_the_epochs_of_a_new_run_and_nothing_of_one_that_is_refused(run, dataset, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    asked = ("train", MODEL, "--data", dataset.path, "--n-epochs", 2, "--tensorboard")
+    asked = ("train", MODEL, "--data", dataset.path, "--n-epochs", 2, "--log", "tensorboard")
     one_line(run(*asked, "--into", tmp_path / "none", "--train-classes", "cow"), "cow")
+    one_line(run(*asked, "--into", tmp_path / "none", "--tensorboard"), "--tensorboard: is --log tensorboard now")
     assert not (tmp_path / "none").exists()
     assert run(*asked, "--into", tmp_path / "run").code == 0
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()

@@ -161,3 +161,40 @@ def test_a_canvas_of_ones_own(page: Page, model: compact.Compacted) -> None:
     assert page.evaluate("pad.strokes.length") == 1
     ink = "document.getElementById('own').getContext('2d').getImageData(80, 28, 8, 8).data.some((value) => value > 0)"
     page.wait_for_function(ink)
+
+
+def test_a_notebook_shows_the_pad_by_its_widget(page: Page, host: str, model: compact.Compacted) -> None:
+    """By the one file of the widget, with a stub of the model that a notebook keeps in step with Python."""
+    page.goto(f"{host}models/")
+    page.evaluate("""async () => {
+      const bytes = await (await fetch("small.quickstroke")).arrayBuffer();
+      const values = { model_file: new DataView(bytes), words: ["cat", "sun"], top: 2, strokes: [], guesses: [] };
+      const [saved, listeners] = [[], {}];
+      const model = {
+        get: (name) => values[name],
+        set: (name, value) => { values[name] = value; },
+        save_changes: () => saved.push({ ...values, model_file: null }),
+        on: (type, listener) => { listeners[type] = listener; },
+        off: (type) => { delete listeners[type]; },
+      };
+      const el = Object.assign(document.createElement("div"), { id: "cell" });
+      document.body.append(el);
+      const { default: widget } = await import("/page/widget.js");
+      Object.assign(window, { values, saved, listeners, leave: await widget.render({ model, el }) });
+    }""")
+    draw(page, "#cell quick-stroke canvas", [[20, 20], [150, 40], [90, 200], [20, 20]])
+    draw(page, "#cell quick-stroke canvas", [[30, 30], [50, 40], [90, 50]])
+    page.wait_for_function("values.strokes.length === 2")
+    strokes = page.evaluate("values.strokes")
+    guesses = Recognizer(model.model).predict(strokes, words=["cat", "sun"])
+    near = "([word, p]) => values.guesses[0]?.word === word && Math.abs(values.guesses[0].probability - p) < 1e-5"
+    page.wait_for_function(near, arg=list(guesses[0]))
+    assert page.evaluate("[values.guesses.length, values.error]") == [2, ""]
+    expect(page.locator("#cell li")).to_have_count(2)
+    page.locator("#cell button", has_text="Undo").click()
+    assert page.evaluate("saved.at(-1).strokes.length") == 1
+    page.evaluate("values.strokes = []; listeners['change:strokes']()")  # from Python
+    expect(page.locator("#cell li")).to_have_count(0)
+    page.wait_for_function("saved.at(-1).guesses.length === 0")
+    page.evaluate("leave()")
+    assert page.evaluate("Object.keys(listeners)") == []

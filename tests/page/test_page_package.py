@@ -24,6 +24,7 @@ from quickstroke.kernels.raster import n_features
 from quickstroke.models.classifier import StrokeClassifier
 
 PACKAGE = Path(__file__).parents[2] / "js"
+WIDGET = PACKAGE.parent / "src" / "quickstroke" / "notebook" / "widget.js"
 WORDS = ("circle", "house", "star")
 
 # Each type with each way to read, and sizes that fill no vector.
@@ -199,11 +200,11 @@ def test_the_bundle_says_that_it_is_built_from_these_sources(bundle: Path) -> No
     digest = hashlib.sha256()
     for name in sorted(path.relative_to(PACKAGE).as_posix() for path in paths):
         digest.update(f"{name}\0".encode() + (PACKAGE / name).read_bytes() + b"\0")
-    for name in ("quickstroke.js", "bundled.js"):
-        first, second, third = bundle.with_name(name).read_text(encoding="utf-8").splitlines()[:3]
+    for path in (bundle, bundle.with_name("bundled.js"), WIDGET):
+        first, second, third = path.read_text(encoding="utf-8").splitlines()[:3]
         assert first == f"/* sources sha256 {digest.hexdigest()} */"
         assert "MIT License. Built by js/build.mjs" in second
-    assert "gifenc: The MIT License" in third
+        assert ("gifenc: The MIT License" in third) == (path.name == "bundled.js")
 
 
 def test_the_bundle_is_built_again_to_the_same_bytes(node: str, tools: Path, bundle: Path, tmp_path: Path) -> None:
@@ -212,6 +213,7 @@ def test_the_bundle_is_built_again_to_the_same_bytes(node: str, tools: Path, bun
     assert done.returncode == 0, done.stderr
     for name in ("quickstroke.js", "bundled.js"):
         assert (tmp_path / "page" / name).read_bytes() == bundle.with_name(name).read_bytes()
+    assert (tmp_path / "page" / "widget.js").read_bytes() == WIDGET.read_bytes()
     # A page's worker and element have their own files.
     sizes = {path.name: len(gzip.compress(path.read_bytes())) for path in (tmp_path / "dist").iterdir()}
     assert sizes.keys() == {"quickstroke.js", "worker.js", "element.js"} and sum(sizes.values()) <= 60_000

@@ -12,7 +12,7 @@ from quickstroke.config.model import ModelConfig
 from quickstroke.models.classifier import StrokeClassifier
 
 ROOT = Path(__file__).parents[2]
-REPORTING = {"onnxruntime", "huggingface_hub"}
+REPORTING = {"onnxruntime", "huggingface_hub", "datasets", "wandb", "mlflow"}
 
 EXPORT = """
 import os, sys

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from quickstroke.artifacts import hub
 from quickstroke.config import serialize
 from quickstroke.config.model import ModelConfig
 from quickstroke.drawings.categories import check_classes, parse_classes
-from quickstroke.errors import QuickstrokeError, WeightsError, first_line
+from quickstroke.errors import QuickstrokeError, WeightsError, expect_path, first_line
 from quickstroke.utils.files import write_text
 
 FORMAT = "quickstroke model card"
@@ -283,12 +284,17 @@ def stated_accuracy(card: dict[str, Any]) -> tuple[str, float]:
     return "", 0.0
 
 
-def find_model(model: str | Path | None) -> Path:
-    """The model that a user means: a file, a run folder, a published name (`SET/NAME` too), or the default.
+def find_model(model: object, argument: str = "model") -> Path:
+    """The model that a user means: a file, a run folder, a published name (`SET/NAME` too), an address of the Hugging
+    Face Hub as a text (hf://OWNER/NAME), or the default.
 
     Raises:
         WeightsError: there is none.
+        DownloadError, ConfigError, MissingExtra: as `hub.fetch`.
+        ArgumentTypeError: the argument of this name is neither a path nor None.
     """
+    if isinstance(model, str) and model.startswith(hub.PREFIX):
+        return hub.fetch(model)
     if model is None:
         models, errors = find_published()
         default = next((published.path for published in models if published.default), None)
@@ -301,7 +307,7 @@ def find_model(model: str | Path | None) -> Path:
                 f"no published model found in ./lstm or with the package; train one and publish it, or name one{but}"
             )
         return default
-    path = Path(model)
+    path = expect_path(model, argument)
     if path.exists() or path.suffix in SUFFIXES:
         return path
     for folder in model_folders():

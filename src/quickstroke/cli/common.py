@@ -45,7 +45,8 @@ _LEAST_COLUMNS = 20
 
 # The help of commands that run a model in any of its forms.
 MODEL = (
-    "a .model, .onnx or .safetensors file, a run folder, or the name of a published model (default: the default model)"
+    "a .model, .onnx or .safetensors file, a run folder, the name of a published model, or hf://OWNER/NAME of the "
+    "Hugging Face Hub (default: the default model)"
 )
 
 StrokeLayout = Annotated[

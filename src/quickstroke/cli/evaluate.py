@@ -45,7 +45,7 @@ class Options:
 
     model: Annotated[
         Positional[str],
-        arg(metavar="MODEL", help="a .model file, a run folder, or the name of a published model"),
+        arg(metavar="MODEL", help="a .model file, a run folder, the name of a published model, or hf://OWNER/NAME"),
     ]
     files: Annotated[Positional[tuple[str, ...]], optional("drawing files, folders or glob patterns", "[FILE...]")] = ()
     data: Annotated[str | None, optional("a prepared dataset, in place of files", "DIR")] = None

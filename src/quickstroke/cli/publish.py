@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 from quickstroke.cli.common import Answer, Json, answer, note, optional, parse, percent
-from quickstroke.errors import ConfigError, WeightsError
+from quickstroke.errors import ConfigError, DownloadError, WeightsError
 
 if TYPE_CHECKING:
     from quickstroke.artifacts.loading import LoadedModel
@@ -125,7 +125,10 @@ def _to_hub(loaded: "LoadedModel", folder: Path, repo: str | None = None) -> dic
     if not hub.is_logged_in():
         note(f"not uploaded: nobody is logged in; `hf auth login`, then `hf upload {repo} {folder}`")
         return {"folder": str(folder), "url": None}
-    url = hub.push(folder, repo)
+    try:
+        url = hub.push(folder, repo)
+    except DownloadError as error:
+        raise DownloadError(f"{error}; the folder is ready: hf upload {repo} {folder}") from error
     print(f"uploaded: {url}")
     return {"folder": str(folder), "url": url}
 

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from quickstroke.cli.common import (
 )
 from quickstroke.config import naming, schema, serialize
 from quickstroke.config.model import ModelConfig
-from quickstroke.config.training import TrainConfig
+from quickstroke.config.training import LoggerName, TrainConfig
 from quickstroke.drawings.categories import parse_classes
 from quickstroke.errors import ConfigError
 from quickstroke.reports import documents
@@ -83,13 +83,22 @@ class Options:
     n_test: Annotated[int | None, optional("checked likewise", "N")] = None
     n_test_reserved: Annotated[int | None, optional("checked likewise", "N")] = None
     train: OmitArgPrefixes[TrainConfig] = dataclasses.field(default_factory=TrainConfig)
-    tensorboard: Annotated[bool, arg(help="also write RUN/tensorboard (extra `tensorboard`)")] = False
+    log: Annotated[
+        tuple[LoggerName, ...] | None,
+        optional(
+            "also log each epoch: `tensorboard`, event files in RUN/tensorboard; `wandb`, a run at Weights & Biases "
+            "(WANDB_MODE=offline sends nothing); `mlflow`, a run in its store; each is an extra of that name",
+            "LOGGER...",
+        ),
+    ] = None
     json: Json = False
 
 
 def run(args: Sequence[str]) -> int:
     """Runs the command."""
     refuse_former_names(args)
+    if "--tensorboard" in args:
+        raise ConfigError("--tensorboard: is --log tensorboard now")
     options = parse(Options, "train", args)
     name: str = options.name
     class_slice: ClassSlice | None = None
@@ -150,7 +159,7 @@ def _configured(options: Options, args: Sequence[str]) -> tuple[str, Options, Cl
         train_classes=None if class_slice else classes,
         train=serialize.from_json(TrainConfig, values, str(path)),
         resume=False,
-        tensorboard=False,
+        log=None,
         json=False,
         **(dict.fromkeys(_COUNTS) | counts),
     )
@@ -181,7 +190,6 @@ def _train(
 
     if resume and group.rank == 0:
         _note_what_a_resumed_run_was(options)
-    board = _Board(Path(options.into)) if options.tensorboard and group.rank == 0 else None
     # One process speaks for all.
     with Path(os.devnull).open("w") as nowhere, contextlib.ExitStack() as stack:
         if group.rank:
@@ -197,7 +205,7 @@ def _train(
                 teacher_cache=options.teacher_cache,
                 resume=resume,
                 command=command,
-                on_epoch=board.write if board else lambda line: None,
+                log=options.log or (),
                 group=group,
             )
         except distributed.Elsewhere:
@@ -267,7 +275,7 @@ def train_and_show(
     teacher_cache: str | None,
     resume: bool,
     command: Sequence[str],
-    on_epoch: Callable[[dict[str, Any]], None] = lambda line: None,
+    log: Sequence[LoggerName] = (),
     group: "distributed.Group | None" = None,
 ) -> "State | None":
     """Trains with a bar and a line an epoch; None where it was asked to stop, after saying how to go on."""
@@ -299,9 +307,8 @@ def train_and_show(
             bar.console.file.flush()
             say(documents.format_epoch(epoch, is_short=True))
             bar.reset(task)
-            on_epoch(line)
 
-        watcher = session.Watcher(on_start, on_step, on_teacher, show, lambda: stop.asked)
+        watcher = session.Watcher(on_start, on_step, on_teacher, show, lambda: stop.asked, on_remark=note)
         try:
             with distributed.losing(group):
                 state = loop.train(
@@ -313,6 +320,7 @@ def train_and_show(
                     teacher_cache=teacher_cache,
                     resume=resume,
                     command=command,
+                    log=log,
                     watcher=watcher,
                     group=group,
                 )
@@ -345,20 +353,3 @@ def _check_counts(options: Options, data: "PreparedDataset", asked: dict[str, in
         if not of_file:
             raise
         raise ConfigError(f"{error} (asked for by {options.config}; --n-train and its like override it)") from error
-
-
-class _Board:
-    """TensorBoard's event files of a run, in its folder once that is there: a training that is refused leaves none."""
-
-    def __init__(self, folder: Path) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._open = partial(SummaryWriter, str(folder / "tensorboard"))
-        self._writer: Any = None
-
-    def write(self, line: dict[str, Any]) -> None:
-        self._writer = self._writer or self._open()
-        for key, value in line.items():
-            if key != "epoch":
-                self._writer.add_scalar(key, value, line["epoch"])
-        self._writer.flush()

@@ -16,6 +16,7 @@ Initialization = Literal["uniform", "orthogonal"]
 Optimizer = Literal["adam", "muon"]
 Normalization = Literal["batch", "fixed"]
 Device = Literal["auto", "cpu", "cuda"]
+LoggerName = Literal["tensorboard", "wandb", "mlflow"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 

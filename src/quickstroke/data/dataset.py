@@ -182,6 +182,21 @@ class PreparedDataset:
             raise MissingExtra("PreparedDataset.split", "torch") from error
         return SplitDataset(self, name, config, classes)
 
+    def to_datasets(self) -> Any:
+        """The splits that have drawings as a `datasets.DatasetDict` of Hugging Face, in memory.
+
+        Columns: `key_id`, `word` (a ClassLabel) and `drawing`, a list of strokes {"x": [..], "y": [..]}, integers
+        from 0 to 255.
+
+        Raises:
+            MissingExtra: the library `datasets` is not installed.
+        """
+        try:
+            from quickstroke.data.hf_datasets import to_datasets
+        except ModuleNotFoundError as error:
+            raise MissingExtra("PreparedDataset.to_datasets", "datasets") from error
+        return to_datasets(self)
+
     @cached_property
     def n_points(self) -> NDArray[np.int32]:
         """Points of each drawing, int32 (N,)."""

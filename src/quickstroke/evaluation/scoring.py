@@ -10,7 +10,7 @@ from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.selection import LabelledDrawings
 from quickstroke.drawings.categories import choose_words
 from quickstroke.drawings.drawing import Drawing
-from quickstroke.errors import ArgumentTypeError, ConfigError, DatasetError, expect, expect_path, shown
+from quickstroke.errors import ArgumentTypeError, ConfigError, DatasetError, expect, shown
 from quickstroke.evaluation import evaluate as evaluation
 from quickstroke.evaluation.metrics import Evaluation
 from quickstroke.inference.recognizer import Recognizer
@@ -63,7 +63,7 @@ def _loaded(model: object) -> LoadedModel:
         if model.taught:
             raise ConfigError(f"{model.name}: has taught words, which are not evaluated; forget them, or load it anew")
         return model._model
-    return loading.load_model(cards.find_model(None if model is None else expect_path(model, "model")))
+    return loading.load_model(cards.find_model(model))
 
 
 def _checked(drawings: object) -> Iterator[Drawing]:

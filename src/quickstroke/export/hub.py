@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from quickstroke.artifacts.hub import GRAPH, PREFIX, WEIGHTS
 from quickstroke.artifacts.loading import LoadedModel
 from quickstroke.errors import ConfigError, DownloadError, first_line
 from quickstroke.export import onnx, safetensors
@@ -17,7 +18,7 @@ huggingface_hub = import_huggingface_hub()
 
 DATASET = "google/quickdraw"
 _REPO = re.compile(r"([\w.-]+/)?[\w.-]+", re.ASCII)
-FILES = ("README.md", "model.onnx", "model.safetensors")
+FILES = ("README.md", GRAPH, WEIGHTS)
 
 
 def default_repo(name: str) -> str:
@@ -50,9 +51,9 @@ def write_folder(loaded: LoadedModel, into: Path, repo: str) -> None:
     """
     exported = onnx.export(loaded)
     into.mkdir(parents=True, exist_ok=True)
-    with atomic_write(into / "model.onnx") as file:
+    with atomic_write(into / GRAPH) as file:
         file.write(exported.data)
-    safetensors.write(loaded, into / "model.safetensors")
+    safetensors.write(loaded, into / WEIGHTS)
     write_text(into / "README.md", readme(exported.model.card, repo))
 
 
@@ -67,9 +68,7 @@ def push(folder: Path, repo: str) -> str:
         url = api.create_repo(repo, exist_ok=True)
         api.upload_folder(repo_id=url.repo_id, folder_path=folder, allow_patterns=list(FILES))
     except Exception as error:
-        raise DownloadError(
-            f"{repo}: the Hub did not take it: {first_line(error)}; the folder is ready: hf upload {repo} {folder}"
-        ) from error
+        raise DownloadError(f"{repo}: the Hub did not take it: {first_line(error)}") from error
     return str(url)
 
 
@@ -117,14 +116,13 @@ def readme(card: dict[str, Any], repo: str) -> str:
         "",
         *table,
         "```python",
-        "import quickstroke  # pip install 'quickstroke[onnx]'",
-        "from huggingface_hub import hf_hub_download",
+        "import quickstroke  # pip install 'quickstroke[hub]'",
         "",
-        f'recognizer = quickstroke.load(hf_hub_download("{repo}", "model.onnx"))',
+        f'recognizer = quickstroke.load("{PREFIX}{repo}")',
         "recognizer.predict([[(10, 10), (60, 12), (35, 80), (10, 10)]])  # strokes of points, y grows downwards",
         "```",
         "",
-        "`model.onnx` runs without PyTorch; `model.safetensors` has the same weights for it. Both hold their card.",
+        f"`{GRAPH}` runs without PyTorch; `{WEIGHTS}` has the same weights for it. Both hold their card.",
         "",
         card.get("attribution", ""),
         "",

@@ -1,5 +1,6 @@
 """A run's best weights -> NAME.model, a plain state dict, and NAME.json, its card with exact figures."""
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,16 @@ from quickstroke.config import serialize
 from quickstroke.config.training import SelectBy
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.selection import LabelledDrawings
-from quickstroke.errors import ConfigError, DatasetError, RunError, WeightsError, expect, expect_path
+from quickstroke.errors import (
+    ConfigError,
+    DatasetError,
+    DownloadError,
+    MissingExtra,
+    RunError,
+    WeightsError,
+    expect,
+    expect_path,
+)
 from quickstroke.evaluation.calibration import HIGHEST_TEMPERATURE, fit_calibration, logits_on
 from quickstroke.evaluation.evaluate import (
     evaluate,
@@ -55,6 +65,7 @@ class Published:
             split `top1`, `balanced_accuracy` and `error` (the calibration error, averaged over drawings where
             `select_by` is `top1`, else macro-averaged over classes), before and after.
         notes: what could not be done or looks wrong, a sentence each.
+        url: of the repository that it was uploaded to; None without.
     """
 
     name: str
@@ -63,6 +74,7 @@ class Published:
     figures: dict[str, dict[str, Any]]
     calibration: dict[str, Any] | None
     notes: tuple[str, ...]
+    url: str | None = None
 
 
 def publish(
@@ -75,6 +87,7 @@ def publish(
     data: Path | str | None = None,
     test_data: Path | str | None = None,
     without_data: bool = False,
+    hub: str | None = None,
 ) -> Published:
     """Makes a published model of a run: NAME.model, a plain state dict, and NAME.json, which says how to read it.
 
@@ -93,12 +106,18 @@ def publish(
         test_data: another prepared dataset, whose split `test` is scored in place of the run's own.
         without_data: where the run's dataset cannot be used, publish without calibration and with the run's own
             validation figures; `notes` says so.
+        hub: also upload it to this repository of the Hugging Face Hub, OWNER/NAME, with a README.md made from its card;
+            `load("hf://OWNER/NAME")` opens it again.
 
     Raises:
         RunError: no run there, or one without a finished epoch.
         WeightsError: a model of that name exists, or the run's weights are damaged.
         DatasetError: the run's dataset is gone or another, or `test_data` has no drawing of the model's words or one
             that the run learnt from or was validated on.
+        ConfigError: `hub` is no name of a repository.
+        DownloadError: nobody is logged in to the Hub, which is known before anything is written; or the Hub cannot be
+            reached, or refuses.
+        MissingExtra: what `hub` needs is not installed.
         ArgumentTypeError: an argument of another type.
     """
     folder, into = expect_path(run, "run"), expect_path(into, "into")
@@ -108,6 +127,8 @@ def publish(
     where, test_where = (
         None if path is None else expect_path(path, name) for path, name in ((data, "data"), (test_data, "test_data"))
     )
+    if hub is not None:
+        _check_hub(hub)
     config = runs.read_config(folder)
     metrics = _metrics_of_finished(folder, config)
     loaded = loading.load_model(folder)
@@ -131,7 +152,28 @@ def publish(
         cards.write_default(into, loaded.name)
     if calibration and calibration["temperature"] >= HIGHEST_TEMPERATURE:
         notes.append("it tells the classes apart no better than chance: so all are equally probable; train it longer")
-    return Published(loaded.name, path, path.with_suffix(".json"), figures, calibration, tuple(notes))
+    url = None if hub is None else _upload(path, hub)
+    return Published(loaded.name, path, path.with_suffix(".json"), figures, calibration, tuple(notes), url)
+
+
+def _check_hub(repo: str) -> None:
+    """Raises ConfigError, DownloadError or MissingExtra where nothing could be uploaded to a repository."""
+    expect(repo, str, "hub", "the name of a repository")
+    try:
+        from quickstroke.export import hub
+    except ModuleNotFoundError as error:
+        raise MissingExtra("publishing to the Hub", "hub") from error
+    hub.check_repo(repo)
+    if not hub.is_logged_in():
+        raise DownloadError(f"{repo}: nobody is logged in to the Hub; `hf auth login`")
+
+
+def _upload(path: Path, repo: str) -> str:
+    from quickstroke.export import hub
+
+    with tempfile.TemporaryDirectory() as made:
+        hub.write_folder(loading.load_model(path), Path(made), repo)
+        return hub.push(Path(made), repo)
 
 
 def _metrics_of_finished(folder: Path, config: RunConfig) -> list[dict[str, Any]]:

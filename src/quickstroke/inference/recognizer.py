@@ -459,7 +459,8 @@ def load(
     exported file, `.onnx` or `.safetensors`.
 
     Args:
-        path: the file or folder, or the name of a published model; by default the default model.
+        path: the file or folder, the name of a published model, or hf://OWNER/NAME or hf://OWNER/NAME@REVISION of the
+            Hugging Face Hub; by default the default model.
         classes: for a bare file, the words in the order of its output layer or the file that lists them.
         words: of those that the model knows the ones to choose among, as `Recognizer.predict` takes them, those of
             `taught` too; by default all.
@@ -468,11 +469,13 @@ def load(
     Raises:
         WeightsError, CategoryError, ModelNameError: as `loading.load_model`; or as `Recognizer.predict` or
             `Recognizer.load`.
+        DownloadError: the Hub does not give the model.
+        ConfigError: an hf:// address of another form.
         ArgumentTypeError: `path` is no path.
-        MissingExtra: what runs such a file is not installed: onnxruntime for `.onnx`, else PyTorch.
+        MissingExtra: what runs such a file is not installed: onnxruntime for `.onnx`, else PyTorch; or huggingface_hub.
     """
     passed_over = cards.find_published()[1] if path is None else []
-    path = cards.find_model(None if path is None else expect_path(path, "path"))
+    path = cards.find_model(path, "path")
     try:
         recognizer = Recognizer(_load(path, classes), words, taught)
         told = (f"passed over in the search for the default model: {error}" for error in passed_over)

@@ -15,6 +15,7 @@ and so on, `linear.*`. Parameters are its own too, but for those of readout `poo
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Self, cast
 
 import numpy as np
@@ -41,6 +42,9 @@ class StrokeClassifier(nn.Module):
             else is done is float32; for evaluations see `evaluating`.
         group: the processes over whose batches together batch norm's statistics are taken.
 
+    Attributes:
+        classes: the words in the order of the logits, where `from_pretrained` made it; else empty.
+
     Raises:
         ArgumentTypeError: `config` is no ModelConfig.
         ConfigError: `dropout` is no number from 0 to 1.
@@ -54,6 +58,7 @@ class StrokeClassifier(nn.Module):
         if not fits(dropout, float) or not 0 <= dropout <= 1:
             raise ConfigError(f"dropout should be a number from 0 to 1, got {shown(dropout)}")
         self.config = config
+        self.classes: tuple[str, ...] = ()
         self._precision, self._precision_without_gradient = precision, torch.float32
         pooled = config.readout == "pool"
         n_channels = points.n_channels(config.preprocessing)
@@ -88,6 +93,24 @@ class StrokeClassifier(nn.Module):
             n_read += raster.n_features(config.image)
         self.linear = nn.Linear(n_read, config.n_classes)
         self.dropout = nn.Dropout(dropout)
+
+    @classmethod
+    def from_pretrained(cls, model: Path | str | None = None) -> "StrokeClassifier":
+        """The classifier of a model, on the CPU, in evaluation mode, its weights ready to be trained further.
+
+        Args:
+            model: a `.model` or `.safetensors` file, a run folder, the name of a published model, or hf://OWNER/NAME of
+                the Hugging Face Hub; by default the default model.
+
+        Raises:
+            WeightsError: the file is missing, damaged, unsafe, an `.onnx` one, or does not fit its card.
+            DownloadError, ConfigError, MissingExtra, ArgumentTypeError: as `load`.
+        """
+        from quickstroke.artifacts import cards, loading  # upwards: users of PyTorch look for this here
+
+        loaded = loading.load_model(cards.find_model(model))
+        loaded.model.classes = loaded.classes
+        return loaded.model
 
     def forward(self, points: Tensor, lengths: Tensor, auxiliary: bool = False, plain: bool = False) -> Tensor:
         """Logits float32 (B, K).

@@ -12,7 +12,7 @@ import torch
 
 from quickstroke.artifacts import runs, weight_files
 from quickstroke.config.model import ModelConfig
-from quickstroke.config.training import TrainConfig
+from quickstroke.config.training import LoggerName, TrainConfig
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.errors import expect_path
 from quickstroke.evaluation.evaluate import evaluate
@@ -23,6 +23,7 @@ from quickstroke.runtime.distributed import ALONE, Group, seed_of_step
 from quickstroke.training import schedule
 from quickstroke.training.checkpoint import State
 from quickstroke.training.feed import epoch_batches, epoch_drawings, view
+from quickstroke.training.logs import logging_to
 from quickstroke.training.session import Interrupted, Session, Watcher, check_arguments, has_ended, set_up
 from quickstroke.training.step import Losses, accumulate_gradients, diverged, update_weights
 
@@ -40,6 +41,7 @@ def train(
     teacher_cache: Path | str | None = None,
     resume: bool = False,
     command: Sequence[str] = (),
+    log: Sequence[LoggerName] = (),
     watcher: Watcher | None = None,
     group: Group = ALONE,
 ) -> State:
@@ -52,6 +54,7 @@ def train(
         teacher_cache: the folder of cached teacher log-probabilities, which trainings may share; by default in `into`.
         resume: go on from the folder's last checkpoint; without one, start anew.
         command: the words of a command that trains the same, for environment.json, cards and reports.
+        log: loggers that are told of each epoch, too, among `tensorboard`, `wandb` and `mlflow`; each is an extra.
         group: the processes that share each batch, all of which call this with the same arguments; the first of them
             alone writes. Their number changes no loss beyond its last digits, but for what dropout leaves out.
 
@@ -63,15 +66,18 @@ def train(
         RunError: the folder exists and `resume` is false, or it holds a run with another configuration.
         CategoryError: a training class that the dataset has not.
         DatasetError: the dataset has nothing to train or validate on.
-        ConfigError: no such device.
+        ConfigError: no such device or logger.
+        MissingExtra: what a logger needs is not installed.
         TrainingError: a loss or a weight is not finite, and the checkpoint is of the last state whose weights are; or
             another process of the group has gone.
         Interrupted: `watcher.should_stop` said so.
     """
     check_arguments(model_config, config, data, resume, command, watcher, group)
     folder = expect_path(into, "into")
-    watcher = watcher or Watcher()
-    with deterministic(config.deterministic):
+    with (
+        deterministic(config.deterministic),
+        logging_to(() if group.rank else log, folder, watcher or Watcher()) as watcher,
+    ):
         session = set_up(
             model_config, config, data, folder, train_classes, teacher_cache, resume, command, watcher, group
         )

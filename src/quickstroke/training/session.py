@@ -61,6 +61,7 @@ class Watcher:
         should_stop: asked after each batch, of the validation too; when it says yes a checkpoint is there and
             `Interrupted` is raised.
         on_write: called before anything is written of what the training came to; what it raises ends the training.
+        on_remark: called with a sentence about what was not logged; the training goes on.
     """
 
     on_start: Callable[[State, bool], None] = lambda state, resumed: None
@@ -69,6 +70,7 @@ class Watcher:
     on_epoch: Callable[[dict[str, Any]], None] = lambda line: None
     should_stop: Callable[[], bool] = lambda: False
     on_write: Callable[[], None] = lambda: None
+    on_remark: Callable[[str], None] = lambda text: None
 
 
 @dataclass(slots=True)

@@ -7,7 +7,11 @@ Its `disable_telemetry_events` comes too late: the import makes the identifier a
 huggingface_hub tells the Hub by each request which PyTorch and which coding agent there are, unless
 `HF_HUB_DISABLE_TELEMETRY` is set (huggingface.co/docs/huggingface_hub/package_reference/environment_variables).
 
-Both are set whatever they were: nobody who runs quickstroke is reported by it. Programs that it starts inherit them.
+wandb reports its own errors, unless `WANDB_ERROR_REPORTING` is false, and tells a run's owner at Weights & Biases which
+machine, repository and program it was, unless further variables say no (wandb_settings.py). MLflow counts which of its
+functions are called, unless `MLFLOW_DISABLE_TELEMETRY` is true (its docs, "Usage Tracking").
+
+All are set whatever they were: nobody who runs quickstroke is reported by it. Programs that it starts inherit them.
 """
 
 import os
@@ -33,6 +37,47 @@ def import_huggingface_hub() -> Any:
         ModuleNotFoundError: it is not installed.
     """
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-    import huggingface_hub
+    import huggingface_hub.errors
 
     return huggingface_hub
+
+
+def import_wandb() -> Any:
+    """The module `wandb`, which sends what it is given and nothing else.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
+    os.environ["WANDB_ERROR_REPORTING"] = "false"
+    for what in ("DISABLE_GIT", "DISABLE_CODE", "X_DISABLE_META", "X_DISABLE_MACHINE_INFO", "X_DISABLE_STATS"):
+        os.environ[f"WANDB_{what}"] = "true"
+    os.environ["WANDB_X_SAVE_REQUIREMENTS"] = "false"
+    os.environ["WANDB_CONSOLE"] = "off"  # nor what is printed meanwhile
+    os.environ["WANDB_HOST"] = "unnamed"
+    import wandb
+
+    return wandb
+
+
+def import_mlflow() -> Any:
+    """The module `mlflow`, which tells the store of the runs alone.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    import mlflow
+
+    return mlflow
+
+
+def import_datasets() -> Any:
+    """The module `datasets`, which asks the Hub for nothing of itself.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
+    import_huggingface_hub()
+    import datasets
+
+    return datasets

@@ -1,4 +1,4 @@
-/* sources sha256 69ff5f592b434ab2b1ea58e9ce104a657f2a1ec6711ad8fb21adfcc4706631b2 */
+/* sources sha256 a9c7a388b2ce459503ade1379a452c775dcad7f01d73b6f20e17496e31b551eb */
 /* quickstroke 0.1.0, MIT License. Built by js/build.mjs from js/src; do not edit. */
 /* In it gifenc: The MIT License (MIT)
 Copyright (c) 2017 Matt DesLauriers

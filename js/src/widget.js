@@ -1,0 +1,50 @@
+/**
+ * The element as a widget of notebooks: what anywidget asks of a module (anywidget.dev, "Anywidget Front-End Module").
+ *
+ * Its model has, from Python: `model_file`, the bytes of a `.quickstroke` file; `words`, the only ones that count, or none
+ * for all; `top`. To Python: `strokes`, `guesses`, `unknown` and `error`. Empty `strokes` from Python clear the pad.
+ */
+
+import "./element.js";
+import { load } from "./index.js";
+
+async function render({ model, el }) {
+  const pad = document.createElement("quick-stroke");
+  pad.setAttribute("top", model.get("top"));
+  const words = model.get("words");
+  if (words.length) pad.setAttribute("words", words.join(","));
+  const tell = (values) => {
+    for (const [name, value] of Object.entries(values)) model.set(name, value);
+    model.save_changes();
+  };
+  pad.addEventListener("stroke", ({ detail }) => tell({ strokes: detail.strokes, error: "" }));
+  pad.addEventListener("clear", () => tell({ strokes: [] }));
+  pad.addEventListener("guess", ({ detail }) => tell({ guesses: detail.guesses, unknown: detail.unknown }));
+  pad.addEventListener("error", ({ detail }) => tell({ error: detail.error.message }));
+  const undo = button("Undo", () => {
+    pad.undo();
+    tell({ strokes: pad.strokes });
+  });
+  const clear = button("Clear", () => pad.clear());
+  const onStrokes = () => {
+    if (!model.get("strokes").length && pad.strokes.length) pad.clear();
+  };
+  model.on("change:strokes", onStrokes);
+  const row = document.createElement("div");
+  row.append(undo, clear);
+  el.append(pad, row);
+  try {
+    pad.recognizer = await load(model.get("model_file"));
+  } catch (error) {
+    tell({ error: error.message });
+  }
+  return () => model.off("change:strokes", onStrokes);
+}
+
+function button(text, onClick) {
+  const made = Object.assign(document.createElement("button"), { type: "button", textContent: text });
+  made.addEventListener("click", onClick);
+  return made;
+}
+
+export default { render };
