@@ -62,6 +62,7 @@ LONG_FILES = (
     "test_page_words.py",
     "test_page_parity.py",
     "test_serve_process.py",
+    "test_notebooks.py",
     "test_cli.py",
 )
 
