@@ -455,9 +455,13 @@ class _Anything:
 def api_target(folder: Path) -> Target:
     """The application, asked in this process: bodies of both kinds, and requests of any method, path and headers."""
     from quickstroke.inference.recognizer import Recognizer
-    from quickstroke.serve import schemas
+    from quickstroke.serve import bodies, schemas
     from quickstroke.serve.app import API, create_app
+    from quickstroke.serve.limits import Limits
+    from quickstroke.serve.quick import QuickReader
 
+    quick = QuickReader(Limits())
+    quick.compile()
     app = create_app(Recognizer(_Anything()), cors=["https://example.org"])  # type: ignore[arg-type]
     loop = asyncio.new_event_loop()
 
@@ -501,8 +505,15 @@ def api_target(folder: Path) -> Target:
 
     kind = [(b"content-type", b"application/json")]
 
-    def body(route: str) -> Callable[[bytes], None]:
-        return lambda data: ask("POST", f"{API}/{route}".encode(), kind, data)
+    def several_drawings(data: bytes) -> None:
+        ask("POST", f"{API}/recognize-batch".encode(), kind, data)
+
+    def one_drawing(data: bytes) -> None:
+        taken = quick.take(data)
+        if taken is not None:  # the careful reader must take it, and alike
+            same = bodies.take(data, schemas.RecognizeRequest, Limits(), float("inf"))
+            assert repr(taken) == repr(same)
+        ask("POST", f"{API}/recognize".encode(), kind, data)
 
     def any_request(data: bytes) -> None:
         head, _, content = data.partition(b"\n\n")
@@ -520,7 +531,7 @@ def api_target(folder: Path) -> Target:
         b"POST /api/v1/recognize?a=b\ncontent-type: application/json; charset=utf-8\ncontent-length: 9\n\n" + single[0],
         b"GET /api/v1/healthz\n\n",
     ]
-    return packed([(single, body("recognize")), (several, body("recognize-batch")), (requests, any_request)])
+    return packed([(single, one_drawing), (several, several_drawings), (requests, any_request)])
 
 
 class _Refusal(QuickstrokeError):

@@ -137,6 +137,27 @@ def test_the_model_rests_between_runs(recognizer):
     assert sizes == [1, 1, 1]
 
 
+def test_short_runs_have_the_thread_of_the_event_loop(recognizer, monkeypatch):
+    threads, predict_many = [], recognizer.predict_many
+
+    def noted(drawings, **options):
+        threads.append(threading.current_thread())
+        return predict_many(drawings, **options)
+
+    monkeypatch.setattr(recognizer, "predict_many", noted)
+    batcher = Batcher(recognizer, 64, lambda n: None)
+    batcher.most_here = 2
+
+    async def main():
+        return [await batcher.recognize(DRAWINGS[:n], 1) for n in (1, 2, 3)]
+
+    answers = asyncio.run(main())
+    assert [thread is threading.main_thread() for thread in threads] == [True, True, False]
+    for n, answer in enumerate(answers, start=1):
+        for drawing, guesses in zip(DRAWINGS[:n], answer, strict=True):
+            same(guesses, recognizer.predict(drawing, simplified=True, top=1))
+
+
 def test_concurrent_requests_share_runs(new_client, gated, recognizer, monkeypatch):
     """Through the whole application: one request runs, 20 others come meanwhile and become one batch."""
     made = []

@@ -35,8 +35,8 @@ EPSILON = 2.0
 # Ramer-Douglas-Peucker can take quadratic time. So many looks at lines and samples take less than a second; a
 # drawing of the game takes some thousand.
 MAX_LOOKS = 300_000_000
-# Python is given a drawing that takes no more.
-_FEW_LOOKS = 20_000
+# Python, or a thread that others wait for, is given a drawing that takes no more.
+FEW_LOOKS = 20_000
 # Rounding moves a distance by less than 1e-12: what rises by more than this a sample rises at every sample.
 _SLACK = 1e-9
 # Beyond it, 255 times a difference of two coordinates could leave float64.
@@ -135,7 +135,7 @@ def _farthest(lines: Any, first: Any, a: int, a_line: int, b: int, b_line: int) 
     return best, best_k, best_line, looks
 
 
-@jit(steps=lambda points, offsets, max_looks: 30 * len(points) if max_looks <= _FEW_LOOKS else FEW_STEPS + 1)
+@jit(steps=lambda points, offsets, max_looks: 30 * len(points) if max_looks <= FEW_LOOKS else FEW_STEPS + 1)
 def simplify_points(points: Any, offsets: Any, max_looks: int) -> tuple[Any, Any]:
     """Simplifies a drawing, float64 (P, 2), whose stroke i has the points from offsets[i] to offsets[i + 1].
 
@@ -243,7 +243,7 @@ def simplify_gathered(points: NDArray[np.float64], offsets: NDArray[np.int64]) -
         raise FormatError(f"strokes[{stroke}][{at - int(offsets[stroke])}] is at ({x}, {y}); expected finite numbers")
     if magnitude > _HUGE:
         points *= 2.0**-10
-    kept, ends = simplify_points(points, offsets, _FEW_LOOKS)
+    kept, ends = simplify_points(points, offsets, FEW_LOOKS)
     if not len(kept):
         kept, ends = simplify_points(points, offsets, MAX_LOOKS)
     if not len(kept):

@@ -49,7 +49,7 @@ _BEGIN, _END, _KEY_BITS, _IS_RECOGNIZED, _N_STROKES = range(5)
 
 
 @jit()
-def _layout_of(found: Any, layout: Any) -> tuple[int, int]:
+def layout_of(found: Any, layout: Any) -> tuple[int, int]:
     """As `layouts.decide`, and of how many numbers a point is; 0 where the strokes are not alike."""
     row_ends, stroke_ends, n_strokes = found.row_ends, found.stroke_ends, found.facts[_N_STROKES]
     begin = row = 0
@@ -122,21 +122,30 @@ def _write_simplified(found: Any, layout: Any, out: Any, at: Any) -> Any:
 
 
 @jit()
-def _write_raw(found: Any, layout: Any, out: Any, at: Any) -> Any:
-    """Simplifies a drawing of three numbers a point and writes its record; where it ends."""
+def points_of(found: Any, layout: Any, size: Any) -> tuple[Any, Any]:
+    """The points float64 (P, 2) of strokes of `size` numbers a point, and the offsets int64 of the strokes therein."""
     numbers, row_ends, stroke_ends = found.numbers, found.row_ends, found.stroke_ends
     n_strokes = found.facts[_N_STROKES]
-    points, offsets = np.empty((row_ends[stroke_ends[n_strokes - 1] - 1] // 3, 2)), np.zeros(n_strokes + 1, np.int64)
+    n_points = row_ends[stroke_ends[n_strokes - 1] - 1] // size
+    points, offsets = np.empty((n_points, 2)), np.zeros(n_strokes + 1, np.int64)
     begin = 0
     for stroke in range(n_strokes):
         end, to = row_ends[stroke_ends[stroke] - 1], offsets[stroke]
-        n = (end - begin) // 3
-        step, y = (1, n) if layout == COLUMNS else (3, 1)
+        n = (end - begin) // size
+        step, y = (1, n) if layout == COLUMNS else (size, 1)
         for i in range(n):
             points[to + i, 0], points[to + i, 1] = numbers[begin + step * i], numbers[begin + step * i + y]
         offsets[stroke + 1] = to + n
         begin = end
+    return points, offsets
+
+
+@jit()
+def _write_raw(found: Any, layout: Any, out: Any, at: Any) -> Any:
+    """Simplifies a drawing of three numbers a point and writes its record; where it ends."""
+    points, offsets = points_of(found, layout, 3)
     kept, ends = simplify_points(points, offsets, MAX_LOOKS)
+    n_strokes = found.facts[_N_STROKES]
     if len(kept) == 0:
         return NOWHERE
     at = _write_head(found, out, at)
@@ -168,7 +177,7 @@ def _finish(data: Any, begin: Any, end: Any, layout: Any, found: Any, out: Any, 
     n_out = lines[line - 1, 1] if line else 0
     what, n_written, facts = OTHER, n_out, found.facts
     if end != NOWHERE:
-        own_layout, size = _layout_of(found, layout)
+        own_layout, size = layout_of(found, layout)
         if size == 3:
             what = RAW
         elif size == 2:
@@ -306,7 +315,7 @@ def convert_ndjson(data: Any, columns: Any, layout: Any, found: Any, out: Any, l
 def simplify_ndjson(data: Any, begin: Any, columns: Any, layout: Any, found: Any, out: Any) -> Any:
     """Writes the record of the line from `begin` on, which is RAW; where it ends, or NOWHERE."""
     _read_object(data, begin, found)
-    return _write_raw(found, _layout_of(found, layout)[0], out, 0)
+    return _write_raw(found, layout_of(found, layout)[0], out, 0)
 
 
 # --- Kaggle's CSV -----------------------------------------------------------------------------------------------------
@@ -370,7 +379,7 @@ def convert_csv(data: Any, columns: Any, layout: Any, found: Any, out: Any, line
 def simplify_csv(data: Any, begin: Any, columns: Any, layout: Any, found: Any, out: Any) -> Any:
     """As `simplify_ndjson`."""
     _read_row(data, begin, columns, found)
-    return _write_raw(found, _layout_of(found, layout)[0], out, 0)
+    return _write_raw(found, layout_of(found, layout)[0], out, 0)
 
 
 # --- sketch-rnn's arrays ----------------------------------------------------------------------------------------------

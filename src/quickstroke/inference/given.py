@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from types import NoneType
+from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -42,9 +43,23 @@ def in_simplified_form(
             raise ConfigError(f"simplified = {simplified} was given with a Drawing that is {said}; leave it out")
         simplified, read = is_simplified, strokes.source_layout
         points, offsets, _ = gather(strokes.strokes, "points")
+    elif simplified and layout in ("auto", "points") and _are_points_of_bytes(strokes):
+        return [stroke.copy() for stroke in cast(Sequence[NDArray[np.uint8]], strokes)], "points"
     else:
         points, offsets, read = gather(strokes, layout)
     return (checked if simplified else simplify_gathered)(points, offsets), read
+
+
+def _are_points_of_bytes(strokes: object) -> bool:
+    """Whether there is nothing to convert or to refuse: a list of arrays uint8 (n, 2) with n at least 1."""
+    return (
+        isinstance(strokes, list | tuple)
+        and bool(strokes)
+        and all(
+            type(stroke) is np.ndarray and stroke.dtype == np.uint8 and stroke.shape[1:] == (2,) and len(stroke)
+            for stroke in strokes
+        )
+    )
 
 
 def checked(points: NDArray[np.float64], offsets: NDArray[np.int64]) -> list[NDArray[np.uint8]]:

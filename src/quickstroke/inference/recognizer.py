@@ -389,6 +389,8 @@ class Recognizer:
         return prototypes.embedding(outputs)
 
     def _outputs_of(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> Outputs:
+        if len(drawings) == 1:
+            return self._outputs(drawings)
         parts = [self._outputs(drawings[i : i + _BATCH_SIZE]) for i in range(0, len(drawings), _BATCH_SIZE)]
         unknown = [part.unknown for part in parts if part.unknown is not None]
         probabilities = np.concatenate([np.empty((0, len(self.classes))), *(part.probabilities for part in parts)])
@@ -423,6 +425,8 @@ class Recognizer:
         preprocessing = self._model.preprocessing
         rows = [to_points(strokes, self._model.max_padding, preprocessing) for strokes in drawings]
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
+        if len(rows) == 1:
+            return self._model.outputs(rows[0][None], lengths)
         points = np.zeros((len(rows), int(lengths.max(initial=0)), n_channels(preprocessing)), dtype=np.float32)
         for row, padded in zip(rows, points, strict=True):
             padded[: len(row)] = row

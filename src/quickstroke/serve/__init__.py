@@ -3,6 +3,7 @@
 limits.py    what a request may ask for, and how it is refused
 schemas.py   the JSON that goes in and comes out
 bodies.py    bytes from the network -> simplified drawings
+quick.py     the same by compiled code, for the bodies that most clients send
 batching.py  drawings of many requests -> one run of the model
 metrics.py   counts for Prometheus
 app.py       the application: routes, headers, errors

@@ -13,7 +13,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from pydantic import BaseModel
-from starlette.datastructures import Headers, MutableHeaders, QueryParams
+from starlette.datastructures import Headers, QueryParams
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
@@ -32,7 +32,9 @@ from quickstroke.serve.docs import STYLE, docs_page
 from quickstroke.serve.guard import Guard
 from quickstroke.serve.limits import Limits, Refused
 from quickstroke.serve.metrics import CONTENT_TYPE, Metrics
+from quickstroke.serve.quick import QuickReader
 from quickstroke.utils.compiled import beside
+from quickstroke.utils.system import n_cores
 
 API = "/api/v1"
 STATIC = Path(__file__).parent / "static"
@@ -89,7 +91,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         recognizer.predict(_TRIANGLE)  # PyTorch prepares itself
         recognizer.compiles = False
-        beside(recognizer.compile)  # until it is done, requests are answered more slowly
+        beside(service.compile)  # until it is done, requests are answered more slowly
         yield
 
     app = FastAPI(
@@ -210,7 +212,15 @@ class Service:
         self.metrics = Metrics(lambda: self._n_pending)
         self._bodies = Bodies(limits)
         self._batcher = Batcher(recognizer, limits.drawings, self.metrics.batch)
+        self._quick = QuickReader(limits)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="quickstroke-simplify")
+
+    def compile(self) -> None:
+        """Compiles what is quicker, or loads what is kept on disk."""
+        self._recognizer.compile()
+        self._quick.compile()
+        # Where there is a core for it, a thread of its own runs what waited meanwhile.
+        self._batcher.most_here = 1 if n_cores() > 1 else self._limits.drawings
 
     async def recognize(
         self, request: Request, kind: type[schemas.RecognizeRequest | schemas.RecognizeBatchRequest] | None
@@ -224,10 +234,13 @@ class Service:
         async with self._bodies.read(request, is_picture=kind is None) as body:
             begin = time.monotonic()
             with self._admitted():
+                quick = self._quick.take(body) if kind is schemas.RecognizeRequest else None
                 try:
                     async with asyncio.timeout(self._limits.work_s):
-                        asked, words = await asyncio.get_running_loop().run_in_executor(
-                            self._threads, self._take, body, kind or request.query_params, begin + self._limits.work_s
+                        asked, words = (
+                            (quick, None)
+                            if quick
+                            else await self._take_beside(body, kind or request.query_params, begin)
                         )
                         right = [each for each in asked.drawings if not isinstance(each, Refused)]
                         drawings = [drawing for drawing, _ in right]
@@ -239,6 +252,15 @@ class Service:
             given = iter(Guesses(own, layout, own.unknown) for own, (_, layout) in zip(ranked, right, strict=True))
             results = [each if isinstance(each, Refused) else next(given) for each in asked.drawings]
             return asked, results, round((time.monotonic() - begin) * 1000, 3)
+
+    async def _take_beside(
+        self,
+        body: bytearray,
+        kind: type[schemas.RecognizeRequest | schemas.RecognizeBatchRequest] | QueryParams,
+        begin: float,
+    ) -> tuple[Asked, tuple[str, ...] | None]:
+        loop, deadline = asyncio.get_running_loop(), begin + self._limits.work_s
+        return await loop.run_in_executor(self._threads, self._take, body, kind, deadline)
 
     def _take(
         self,
@@ -279,7 +301,11 @@ class _Outermost:
 
     def __init__(self, app: ASGIApp, metrics: Metrics, policy: str) -> None:
         self._app, self._metrics = app, metrics
-        self._headers = {**_HEADERS, "Content-Security-Policy": policy}
+        headers = {**_HEADERS, "Content-Security-Policy": policy}
+        # The page's files may be kept, but are asked for again each time: they change with the program.
+        self._api, self._page = (
+            Headers({**headers, "Cache-Control": cached}).raw for cached in ("no-store", "no-cache")
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -293,10 +319,7 @@ class _Outermost:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers.update(self._headers)
-                # The page's files may be kept, but are asked for again each time: they change with the program.
-                headers["Cache-Control"] = "no-store" if is_api else "no-cache"
+                message = {**message, "headers": [*message["headers"], *(self._api if is_api else self._page)]}
             elif is_head:
                 message = {**message, "body": b""}
             await send(message)

@@ -23,11 +23,16 @@ class _Job:
 
 
 class Batcher:
-    """One thread that runs the model on whatever is waiting to choose among the same words.
+    """Runs the model on whatever is waiting to choose among the same words, on a thread of its own.
 
     Nothing waits for a batch to fill: a drawing that comes while the model is idle is run at once, and those that come
     meanwhile are run together next.
+
+    Attributes:
+        most_here: a run of so many drawings or fewer has the event loop's thread: to wake another takes longer.
     """
+
+    most_here = 0
 
     def __init__(self, recognizer: Recognizer, max_drawings: int, on_batch: Callable[[int], None]) -> None:
         """
@@ -57,9 +62,12 @@ class Batcher:
             self._on_batch(len(drawings))
             top, words = max(job.top for job in batch), batch[0].words
             try:
-                guesses = await asyncio.get_running_loop().run_in_executor(
-                    self._thread, self._predict, drawings, top, words
-                )
+                if len(drawings) <= self.most_here:
+                    guesses = self._predict(drawings, top, words)
+                else:
+                    guesses = await asyncio.get_running_loop().run_in_executor(
+                        self._thread, self._predict, drawings, top, words
+                    )
             except Exception as error:
                 for job in batch:
                     if not job.future.done():
