@@ -22,7 +22,6 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from quickstroke.cli import main
-from quickstroke.inference.recognizer import Recognizer
 from quickstroke.serve import app as app_module
 from quickstroke.serve import server as server_module
 from quickstroke.serve.app import create_app
@@ -354,7 +353,7 @@ def test_the_command_compiles_beside_its_requests(model_file, monkeypatch, one_t
     monkeypatch.setattr(server_module, "Server", Once)
     main(["serve", str(model_file), "--port", "0"])
     (compile,) = begun
-    assert compile.__func__ is Recognizer.compile and not compile.__self__.compiles
+    assert compile.__func__ is app_module.Service.compile and not compile.__self__._recognizer.compiles
 
 
 # --- what it does not start with

@@ -425,8 +425,6 @@ class Recognizer:
         preprocessing = self._model.preprocessing
         rows = [to_points(strokes, self._model.max_padding, preprocessing) for strokes in drawings]
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
-        if len(rows) == 1:
-            return self._model.outputs(rows[0][None], lengths)
         points = np.zeros((len(rows), int(lengths.max(initial=0)), n_channels(preprocessing)), dtype=np.float32)
         for row, padded in zip(rows, points, strict=True):
             padded[: len(row)] = row
