@@ -122,7 +122,7 @@ class MLflow:
         self._client.set_terminated(self._name, "FINISHED" if is_done else "KILLED")
 
 
-_KINDS: dict[LoggerName, type[Logger]] = {"tensorboard": TensorBoard, "wandb": WandB, "mlflow": MLflow}
+_KINDS: dict[str, type[Logger]] = {"tensorboard": TensorBoard, "wandb": WandB, "mlflow": MLflow}
 
 
 @contextmanager
@@ -134,8 +134,8 @@ def logging_to(names: Sequence[LoggerName], folder: Path, watcher: Watcher) -> I
         MissingExtra: its packages are not installed.
         RunError: it cannot begin.
     """
-    loggers = {name: _made(name) for name in dict.fromkeys(expect_items(names, "log", "a list of loggers"))}
-    running: dict[LoggerName, _Running] = {}
+    loggers = {name: _made(name) for name in expect_items(names, "log", "a list of loggers")}
+    running: dict[str, _Running] = {}
 
     def on_start(state: Any, resumed: bool) -> None:
         for name, logger in loggers.items():
@@ -170,7 +170,7 @@ def logging_to(names: Sequence[LoggerName], folder: Path, watcher: Watcher) -> I
 class _Running:
     """A logger that has begun; `missed` are lines that it could not take."""
 
-    def __init__(self, name: LoggerName, logger: Logger, folder: Path) -> None:
+    def __init__(self, name: str, logger: Logger, folder: Path) -> None:
         self.logger, self.missed, self._kind, self._path = logger, list[dict[str, Any]](), name, folder / "log.json"
         run = runs.read_config(folder)
         config = {"model": run.model.name, "n_classes": run.model.n_classes, **serialize.to_json(run.train)}
@@ -193,9 +193,9 @@ class _Running:
 
 
 def _made(name: Any) -> Logger:
-    if name not in _KINDS:
+    if not isinstance(name, str) or name not in _KINDS:
         raise ConfigError(f"log: no logger {shown(name)}; expected {', '.join(get_args(LoggerName))}")
     try:
         return _KINDS[name]()
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"logging to {name}", str(name)) from error
+        raise MissingExtra(f"logging to {name}", name) from error
