@@ -216,9 +216,12 @@ def test_everything_is_named_and_reached_by_key(hands: Hands) -> None:
 def test_the_first_guess_is_read_aloud_when_the_pen_rests(hands: Hands) -> None:
     page = hands.open(has_clock=True)
     answer(page, lambda strokes: {"sun": 0.912})
-    hands.mouse(page, TRIANGLE, lift=False)
-    page.clock.run_for(200)
+    hands.mouse(page, TRIANGLE[:1])
+    hands.settle(page)
     expect(page.locator("#guesses li").first).to_have_text("sun91%")
+    page.mouse.down()  # before it would have been read
+    page.clock.fast_forward(2000)
+    hands.settle(page)
     page.clock.fast_forward(2000)
     expect(page.locator("#announcer")).to_have_text("")
     page.mouse.up()

@@ -44,7 +44,8 @@ class Round:
         """Draws, and lets the answer come; the clock stands still meanwhile but for the moments that this needs."""
         self.sees(sees, probability)
         self._hands.mouse(self.page, strokes)
-        self.page.clock.run_for(60)
+        self.page.clock.run_for(30)
+        self._hands.settle(self.page)
         expect(self.page.locator("#guesses li").first).to_have_text(f"{sees}{probability:.0%}")
 
     def win(self) -> None:

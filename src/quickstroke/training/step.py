@@ -25,11 +25,12 @@ def accumulate_gradients(
     """Computes the gradients of a batch; returns this process's part of its mean loss, float64 ()."""
     optimizer.zero_grad()
     own_loss = torch.zeros((), dtype=torch.float64, device=device)
-    # On a CPU the model sees to the precision of its products.
+    # On a CPU the model sees to the precision of its products; other devices may have no autocast at all.
     is_mixed = device.type == "cuda" and config.precision == "bfloat16"
+    products = torch.autocast("cuda", torch.bfloat16) if is_mixed else contextlib.nullcontext()
     for share in shares:
         with group.adding_up(model, share.is_last):
-            with torch.autocast(device.type, torch.bfloat16, enabled=is_mixed):
+            with products:
                 logits = model(share.points, share.lengths, auxiliary=True).float()  # (B, K) or (B, 3, K)
             joint, *branches = logits.unbind(1) if logits.ndim == 3 else (logits,)
             # Of the mean over the batch; the gradients are averaged over the processes.

@@ -161,7 +161,7 @@ pad.addEventListener("before-pen", () => stopReplay());
 
 pad.addEventListener("pen", () => {
   if (pad.isDown) rounds.begin(performance.now());
-  else announceSoon();
+  announceSoon(); // or not, since the pen draws on
 });
 
 pad.addEventListener("ink", ({ detail: { hasGrown } }) => {
