@@ -98,7 +98,7 @@ def test_first_guesses_on_real_drawings(
     assert_equal_guesses(guessed(hands.open(url=url), real_drawings), predicted(recognizer, real_drawings))
 
 
-@pytest.mark.parametrize(("tool", "first"), [("mouse", 5), ("touch", 15), ("pen", 25)])
+@pytest.mark.parametrize(("tool", "first"), [("mouse", 17), ("touch", 22), ("pen", 27)])
 def test_first_guesses_on_real_drawings_drawn_anew(
     hands: Hands, place: tuple[str, Recognizer], real_drawings: list[list[Rows]], tool: str, first: int
 ) -> None:
