@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from quickstroke.artifacts.discriminant import Discriminant
 from quickstroke.config.model import ModelConfig
 from quickstroke.config.training import TrainConfig
 from quickstroke.data import batches
@@ -48,19 +49,20 @@ FINE_TUNE_SHOTS, OLD_EACH, EPOCHS = (5, 20), 20, 3
 
 def outputs_of(
     model: Model, data: PreparedDataset, rows: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Embeddings (N, D) and probabilities (N, K) of drawings `rows` (N,)."""
-    embeddings, probabilities = [], []
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What prototypes are compared with (N, D), and probabilities (N, K), of drawings `rows` (N,)."""
+    rule = Discriminant.of_card(model.card, model.path) if model.card else None
+    compared, probabilities = [], []
     order = np.argsort(data.n_points[rows], kind="stable")
     label_map = np.arange(len(data.classes))
     for begin in range(0, len(rows), 256):
         own = rows[order[begin : begin + 256]]
         batch = batches.batch_of(data, own, label_map, model.max_padding, model.preprocessing)
         outputs = model.outputs(batch.points, batch.lengths)
-        embeddings.append(prototypes.embedding(outputs))
+        compared.append(prototypes.compared(outputs, rule, model.path))
         probabilities.append(outputs.probabilities)
     back = np.argsort(order)
-    return np.concatenate(embeddings)[back], np.concatenate(probabilities)[back]
+    return np.concatenate(compared)[back], np.concatenate(probabilities)[back]
 
 
 def balanced(hits: NDArray[np.bool_], labels: NDArray[np.int64]) -> float:
@@ -78,7 +80,8 @@ def measure(recognizer: Recognizer, data: PreparedDataset, split: str) -> dict[s
     pool = {c: rng.permutation(train[data.labels[train] == c])[: 2 * max(SHOTS)] for c in new.tolist()}
     taught, _ = outputs_of(model, data, np.concatenate(list(pool.values())))
     by_word = dict(zip(pool, np.split(taught, np.cumsum([len(own) for own in pool.values()])[:-1]), strict=True))
-    embeddings, probabilities = outputs_of(model, data, tested)
+    rule = recognizer._discriminant
+    compared, probabilities = outputs_of(model, data, tested)
     labels = np.asarray(data.labels[tested]).astype(np.int64)
     is_old, log_p, first = position[labels] >= 0, np.log(probabilities.max(1)), probabilities.argmax(1)
     before = balanced(first[is_old] == position[labels[is_old]], labels[is_old])
@@ -86,12 +89,13 @@ def measure(recognizer: Recognizer, data: PreparedDataset, split: str) -> dict[s
     for n in SHOTS:
         found: list[dict[str, float]] = []
         for _ in range(EPISODES):
-            made = {c: prototypes.prototype(own[rng.choice(len(own), n, replace=False)]) for c, own in by_word.items()}
+            made = {
+                c: prototypes.prototype(own[rng.choice(len(own), n, replace=False)], rule) for c, own in by_word.items()
+            }
             own: dict[str, float] = {}
             for name, words in (("all", new), ("new", rng.choice(new, N_NEW, replace=False))):
-                odds = prototypes.log_odds(
-                    embeddings, np.stack([made[c] for c in words.tolist()]), np.full(len(words), n)
-                )
+                known_by = np.stack([made[c] for c in words.tolist()])
+                odds = prototypes.log_odds(compared, known_by, np.full(len(words), n), rule)
                 nearest = words[odds.argmax(1)]
                 is_taken, is_new = odds.max(1) > log_p, np.isin(labels, words)
                 known = np.where(is_taken, nearest == labels, first == position[labels])

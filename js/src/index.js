@@ -75,7 +75,7 @@ export class Recognizer {
     const known = this.words;
     const positions = words === undefined ? [...known.keys()] : positionsOf(known, words);
     const read = this.#read(strokes, simplified, layout);
-    const { logits, unknown } = extended(read.logits, this.card.unknown, positions, this.#taught.logOdds(read));
+    const { logits, unknown } = extended(read, this.card.unknown, positions, this.#taught.logOdds(read));
     return { guesses: ranked(known, logits, positions, top), unknown };
   }
 
@@ -85,7 +85,8 @@ export class Recognizer {
 
   #readSimplified(columns) {
     const { name, max_padding: maxPadding } = this.card.preprocessing;
-    return this.#network.read(toPoints(columns, maxPadding, name));
+    const isDots = columns.every((rows) => rows.every((row) => row.every((value) => value === row[0])));
+    return { isDots, ...this.#network.read(toPoints(columns, maxPadding, name)) };
   }
 }
 
@@ -97,13 +98,13 @@ function columnsOf(strokes, simplified, layout) {
 }
 
 /** Logits of the model's words and then of the taught ones, and how likely it is none of those at `positions`. */
-function extended(logits, rule, positions, logOdds) {
-  if (!logOdds.length) return { logits, unknown: unknownOf(rule, logits, positions) };
+function extended({ logits, isDots }, rule, positions, logOdds) {
+  if (!logOdds.length) return { logits, unknown: unknownOf(rule, logits, positions, isDots) };
   const highest = logits.reduce((best, value) => Math.max(best, value), -Infinity);
   const total = highest + Math.log(logits.reduce((sum, value) => sum + Math.exp(value - highest), 0));
   const all = [...Array.from(logits, (value) => value - total), ...logOdds];
   const sum = all.reduce((before, value) => before + Math.exp(value), 0);
-  const none = unknownOf(rule, logits, [...logits.keys()]);
+  const none = unknownOf(rule, logits, [...logits.keys()], isDots);
   const chosen = positions.reduce((before, i) => before + Math.exp(all[i]), 0);
   return { logits: all, unknown: none === null ? null : 1 - (1 - none / sum) * (chosen / sum) };
 }

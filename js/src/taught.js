@@ -3,12 +3,14 @@
  * constants, and the same file.
  */
 
+import { Discriminant } from "./discriminant.js";
 import { OptionError, shown } from "./errors.js";
 import { checkSimplified, readStrokes } from "./strokes.js";
 
 const FORMAT = "quickstroke taught words";
 const VERSION = 1;
 const LEAST_DRAWINGS = 3;
+const [EVIDENCE, FAVOUR, MANY, SHARE] = [0.17, 0.3, 20, 50];
 const [SLOPE, MIDDLE] = [26, 0.835];
 
 /**
@@ -32,6 +34,7 @@ function direction(values) {
 export class TaughtWords {
   #card;
   #read;
+  #discriminant;
   /** Word -> its drawings in columns, simplified, and their prototype. */
   #words = new Map();
 
@@ -42,6 +45,7 @@ export class TaughtWords {
   constructor(card, read) {
     this.#card = card;
     this.#read = read;
+    this.#discriminant = Discriminant.ofCard(card);
   }
 
   get words() {
@@ -64,22 +68,34 @@ export class TaughtWords {
       const n = drawings.length;
       throw new OptionError(`${n} drawings of ${shown(word)} were given; a word is taught by ${LEAST_DRAWINGS} or more`);
     }
-    const embeddings = drawings.map((columns) => embedding(this.#read(columns)));
-    const sum = embeddings[0].map((_, i) => embeddings.reduce((all, own) => all + own[i], 0));
-    this.#words.set(word, { drawings, prototype: direction(sum) });
+    const compared = drawings.map((columns) => this.#compared(this.#read(columns)));
+    const mean = compared[0].map((_, i) => compared.reduce((all, own) => all + own[i], 0) / compared.length);
+    this.#words.set(word, { drawings, prototype: this.#discriminant ? mean : direction(mean) });
   }
 
   remove(word) {
     if (!this.#words.delete(word)) throw new OptionError(`the word ${shown(word)} was not taught`);
   }
 
+  /** What prototypes are the mean of and are compared with. */
+  #compared(read) {
+    return this.#discriminant ? this.#discriminant.project(read.logits) : Array.from(embedding(read));
+  }
+
   /** The log odds (N) of the taught words against all of the model together. */
   logOdds(read) {
-    const own = this.#words.size ? embedding(read) : null;
-    return [...this.#words.values()].map(({ drawings: { length: n }, prototype }) => {
-      const cosine = prototype.reduce((sum, value, i) => sum + value * own[i], 0);
-      return ((SLOPE * n) / (n + 1)) * (cosine - MIDDLE);
-    });
+    if (!this.#words.size) return [];
+    const own = this.#compared(read);
+    const known = [...this.#words.values()].map(({ drawings, prototype }) => ({ n: drawings.length, prototype }));
+    if (!this.#discriminant) {
+      return known.map(({ n, prototype }) => {
+        const cosine = prototype.reduce((sum, value, i) => sum + value * own[i], 0);
+        return ((SLOPE * n) / (n + 1)) * (cosine - MIDDLE);
+      });
+    }
+    const means = known.map(({ n, prototype }) => prototype.map((value) => (value * n) / (n + 1)));
+    const evidence = this.#discriminant.evidence(own, means);
+    return known.map(({ n }, i) => EVIDENCE * evidence[i] + FAVOUR - Math.min(n, MANY) / SHARE);
   }
 
   /** The file's text. */

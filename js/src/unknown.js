@@ -2,20 +2,23 @@
 
 /**
  * That it shows no word of the model is 1 / (1 + exp(slope * E - entropy * H - intercept)), where E is the log-sum-exp of
- * all logits, and H the entropy of all words' probabilities in nats. Where only some words are asked for, the others count as unknown, too.
+ * all logits, and H the entropy of all words' probabilities in nats. Dots alone are no word. Where only some words are asked for, the
+ * others count as unknown, too.
  *
  * @param {{intercept: number, slope: number, entropy?: number} | undefined} rule the entry `unknown` of the model's card
  * @param {Float32Array} logits
  * @param {number[]} positions of the words that are asked for
+ * @param {boolean} isDots whether the drawing has dots alone
  * @returns {number | null} 0 to 1; null for a model whose card has no such entry
  */
-export function unknownOf(rule, logits, positions) {
+export function unknownOf(rule, logits, positions, isDots) {
   if (!rule) return null;
   const highest = logits.reduce((best, value) => Math.max(best, value), -Infinity);
   const sum = logits.reduce((all, value) => all + Math.exp(value - highest), 0);
   const total = highest + Math.log(sum);
   const entropy = logits.reduce((all, value) => all + Math.exp(value - total) * (total - value), 0);
-  const unknown = 1 / (1 + Math.exp(rule.slope * total - (rule.entropy ?? 0) * entropy - rule.intercept));
+  const exponent = rule.slope * total - (rule.entropy ?? 0) * entropy - rule.intercept;
+  const unknown = isDots ? 1 : 1 / (1 + Math.exp(exponent));
   if (positions.length === logits.length) return unknown;
   const chosen = positions.reduce((all, i) => all + Math.exp(logits[i] - highest), 0);
   return 1 - (1 - unknown) * (chosen / sum);

@@ -14,7 +14,7 @@ from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.selection import LabelledDrawings
 from quickstroke.errors import DatasetError, RunError, WeightsError
 from quickstroke.evaluation.evaluate import evaluate
-from quickstroke.export.publish import publish
+from quickstroke.export.publish import discriminant_of, publish
 
 NAME = "simple_lay1_sz8"
 
@@ -59,7 +59,20 @@ def test_the_command_writes_what_python_does(trained, dataset, tmp_path, capsys)
     assert card["words"]["split"] == "test" and set(card["figures"]["test"]["top3_of_strokes"]) == {"0.6"}
     for path in (made.path, made.card_path):
         assert (tmp_path / "command" / path.name).read_bytes() == path.read_bytes()
-    assert qs.load(made.path).card == card
+    assert qs.load(made.path).card == card and "discriminant" not in card  # of so few words
+
+
+@pytest.mark.usefixtures("few_are_enough")
+def test_the_card_has_where_the_training_drawings_lie(trained, dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr("quickstroke.evaluation.discriminant.LEAST_WORDS", 3)
+    made = publish(trained, tmp_path)
+    own = json.loads(made.card_path.read_text())["discriminant"]
+    assert len(own["projection"]["scales"]) == len(own["means"]["scales"]) == 2
+    # Of the published weights, which are calibrated; and of training drawings only.
+    assert own == discriminant_of(load_model(made.path), dataset) != discriminant_of(load_model(trained), dataset)
+    recognizer = qs.load(made.path)
+    recognizer.teach("robot", [dataset.strokes(int(i)) for i in dataset.indices("val")[:3]], simplified=True)
+    assert recognizer.taught == {"robot": 3}
 
 
 @pytest.mark.usefixtures("few_are_enough")

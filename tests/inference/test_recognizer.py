@@ -130,6 +130,18 @@ def test_words_none_of_which_is_told_from_0_are_equally_probable():
     assert Recognizer(Sure()).unknown(SQUARE) == 0.25 and model.unknown(SQUARE) == 1
 
 
+def test_dots_alone_are_none_of_the_words():
+    class Certain:
+        name, classes, card, note, max_padding, preprocessing = "certain", CLASSES, None, "", 100, "delta3"
+
+        def outputs(self, points, lengths):
+            return Outputs(np.tile([1.0, *[0.0] * 6], (len(points), 1)), np.full(len(points), 0.25))
+
+    dot, dots, line = [[(5, 5)]], [[(5, 5)], [(9, 40)]], [[(5, 5)], [(9, 40), (0, 0)]]
+    told = Recognizer(Certain()).predict_many([dot, dots, line], layout="points")
+    assert [(guesses.unknown, guesses.is_sure) for guesses in told] == [(1, False), (1, False), (0.25, False)]
+
+
 def test_unknown_of_chosen_words_is_that_the_drawing_shows_none_of_these():
     class Torn:
         name, classes, card, note, max_padding, preprocessing = "torn", CLASSES, None, "", 100, "delta3"

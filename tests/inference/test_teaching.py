@@ -10,6 +10,7 @@ import torch
 
 import quickstroke as qs
 from quickstroke import cli
+from quickstroke.artifacts.discriminant import Discriminant, rounded
 from quickstroke.artifacts.loading import LoadedModel, write_model
 from quickstroke.config.model import ModelConfig
 from quickstroke.drawings.synthetic import synthetic_drawings
@@ -40,6 +41,15 @@ def path(request, tmp_path_factory):
 @pytest.fixture
 def recognizer(path):
     return load(path)
+
+
+@pytest.fixture
+def with_discriminant(path, tmp_path):
+    """The same model, published with where the drawings of its words lie."""
+    rng = np.random.default_rng(0)
+    statistics = Discriminant(*(rounded(rng.normal(0, 2, (3, len(CLASSES)))) for _ in range(2)))
+    loaded = replace(load(path)._model, card=None)
+    return write_model(tmp_path / "with", loaded, {"discriminant": statistics.entry()})
 
 
 def others():
@@ -106,6 +116,42 @@ def test_a_taught_word_is_known_everywhere(recognizer):
         some.forget("ladder")
     recognizer.forget("ladder")
     assert recognizer.classes == CLASSES and recognizer.predict_many(others(), top=9) == before
+
+
+def test_a_model_with_discriminants_compares_these_in_every_format(path, with_discriminant, tmp_path):
+    pytest.importorskip("onnxruntime")
+    recognizer = load(with_discriminant)
+    before = recognizer.probabilities([drawing.strokes for drawing in LADDERS])
+    for i in range(2):
+        recognizer.teach(f"ladder {i}", LADDERS[3 * i : 3 * i + 3 + i])
+    after = recognizer.probabilities([drawing.strokes for drawing in LADDERS])
+    statistics = recognizer._discriminant
+    points = statistics.project(np.log(before))
+    means = np.stack([points[:3].mean(0) * 3 / 4, points[3:7].mean(0) * 4 / 5])
+    trained = statistics.means.T - statistics.means.mean(1)
+    near = [-0.5 * np.square(points[:, None] - own).sum(2) for own in (means, trained)]
+    expected = near[0] - np.log(np.exp(0.2 * near[1]).sum(1, keepdims=True)) / 0.2
+    n, odds = np.array([3, 4]), np.log(after[:, 4:] / after[:, :4].sum(1, keepdims=True))
+    np.testing.assert_allclose(odds, 0.17 * expected + 0.3 - n / 50, atol=1e-6)
+    np.testing.assert_allclose(after[:, :4] / after[:, :4].sum(1, keepdims=True), before, atol=1e-9)
+    plain = load(path)
+    plain.teach("ladder 0", LADDERS[:3])
+    assert plain.predict(LADDERS[9]) != recognizer.predict(LADDERS[9])
+    recognizer.save(tmp_path / "mine.json")
+    (tmp_path / "model.onnx").write_bytes(export(recognizer._model).data)
+    (tmp_path / "model.quickstroke").write_bytes(export_compact(recognizer._model, "float16").data)
+    for suffix, tolerance in (("onnx", 1e-4), ("quickstroke", 0.02)):
+        again = load(tmp_path / f"model.{suffix}", taught=tmp_path / "mine.json")
+        np.testing.assert_allclose(again.probabilities([d.strokes for d in LADDERS]), after, atol=tolerance)
+
+
+@pytest.mark.parametrize("damage", ["x", {}, {"int4": "", "scales": []}, {"int4": "AAAA", "scales": [1.0]}])
+def test_damaged_discriminants_are_refused(with_discriminant, damage):
+    card = json.loads(with_discriminant.with_suffix(".json").read_text())
+    card["discriminant"]["means"] = damage
+    loaded = replace(load(with_discriminant)._model, card=card)
+    with pytest.raises(WeightsError, match="its discriminant is damaged"):
+        Recognizer(loaded)
 
 
 def test_unknown_falls_where_a_taught_word_is_likely(path, tmp_path):
@@ -205,7 +251,7 @@ def test_files_that_cannot_be_taken(recognizer, tmp_path):
 
 
 def test_prototypes_of_zeros_stay_finite():
-    assert not prototypes.prototype(np.zeros((3, 4), np.float32)).any()
+    assert not prototypes.prototype(np.zeros((3, 4)), None).any()
 
 
 # --- the command

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from quickstroke.artifacts.discriminant import Discriminant, rounded
 from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
 from quickstroke.config.model import ModelConfig
 from quickstroke.drawings.synthetic import synthetic_drawings
@@ -103,12 +104,16 @@ def random_model(name: str, reading: Any, max_padding: int, seed: int) -> Loaded
 
 @pytest.fixture(scope="module")
 def small_models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Files of small models with random weights, in 8 and 16 bits; every other one can say that it knows none."""
+    """Files of small models with random weights, in 8 and 16 bits; every other one can say that it knows none, two of
+    three have where the drawings of their words lie."""
     folder = tmp_path_factory.mktemp("small")
+    rng = np.random.default_rng(0)
+    statistics = Discriminant(*(rounded(rng.normal(0, 0.3, (3, len(WORDS)))) for _ in range(2))).entry()
     paths = []
     for i, (name, reading, max_padding) in enumerate(MODELS):
         own = folder / str(i)
-        facts = {"unknown": {"intercept": 1.5, "slope": 0.5, "entropy": 0.3}} if i % 2 == 0 else {}
+        facts: dict[str, Any] = {"unknown": {"intercept": 1.5, "slope": 0.5, "entropy": 0.3}} if i % 2 == 0 else {}
+        facts |= {"discriminant": statistics} if i % 3 else {}
         loaded = load_model(write_model(own, random_model(name, reading, max_padding, i), facts))
         paths.append(own / f"{name}.quickstroke")
         paths[-1].write_bytes(compact.export(loaded, "float16" if i % 3 == 0 else "int8").data)

@@ -81,25 +81,26 @@ def to_bytes(card: Mapping[str, Any], arrays: Mapping[str, NDArray[np.float32]],
     return content + hashlib.sha256(content).digest()
 
 
-def quantized(array: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Whole numbers from -127 to 127 of the shape of `array` (N, ..), and a scale (N,) by which each row is multiplied.
+def quantized(array: NDArray[np.float32], most: int = 127) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Whole numbers from -most to most of the shape of `array` (N, ..), and a scale (N,) by which each row is to be
+    multiplied.
 
     Of some scales at and below the one that the largest weight of a row needs, each row has the one with the least
     squared error: a single large weight else makes all others coarse.
     """
     rows = array.reshape(len(array), -1).astype(np.float64)  # (N, R)
     largest = np.maximum(np.abs(rows).max(1, initial=0), np.finfo(np.float32).tiny)  # (N,)
-    best, scales = np.full(len(rows), np.inf), (largest / 127).astype(np.float32)  # (N,)
+    best, scales = np.full(len(rows), np.inf), (largest / most).astype(np.float32)  # (N,)
     for part in np.linspace(1, 0.7, 31):
-        scale = (part * largest / 127).astype(np.float32)
-        error = np.square(_rounded(rows, scale) * scale[:, None] - rows).sum(1)
+        scale = (part * largest / most).astype(np.float32)
+        error = np.square(_rounded(rows, scale, most) * scale[:, None] - rows).sum(1)
         is_better = error < best
         best[is_better], scales[is_better] = error[is_better], scale[is_better]
-    return _rounded(rows, scales).astype(np.int8).reshape(array.shape), scales
+    return _rounded(rows, scales, most).astype(np.int8).reshape(array.shape), scales
 
 
-def _rounded(rows: NDArray[np.float64], scale: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.clip(np.rint(rows / scale[:, None]), -127, 127)
+def _rounded(rows: NDArray[np.float64], scale: NDArray[np.float32], most: int) -> NDArray[np.float64]:
+    return np.clip(np.rint(rows / scale[:, None]), -most, most)
 
 
 def from_bytes(data: bytes, path: Path) -> tuple[str, dict[str, NDArray[np.float32]]]:

@@ -1,6 +1,7 @@
 """How likely it is that a drawing shows none of the words that a model knows."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -78,3 +79,14 @@ def outputs_of(
     log_sum_exp = highest + np.log(total)  # (B, 1)
     entropy = log_sum_exp - (probabilities * logits).sum(1, keepdims=True)  # (B, 1)
     return Outputs(probabilities, score.probability(np.concatenate([log_sum_exp, entropy], 1)), features)
+
+
+def with_dots_unknown(outputs: Outputs, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> Outputs:
+    """The outputs for B drawings, strokes (n, 2); those of dots alone show none of the words.
+
+    A dot has no extent by which it could be told from a short line, which is a word.
+    """
+    if outputs.unknown is None:
+        return outputs
+    is_dots = [all((stroke == stroke[0]).all() for stroke in strokes) for strokes in drawings]
+    return outputs._replace(unknown=np.where(is_dots, 1.0, outputs.unknown))

@@ -13,7 +13,7 @@ from quickstroke.export import card_of
 # What a recognizer needs or shows; the card beside the weights also says how they were trained.
 _ENTRIES = (
     *("format", "version", "name", "sha256", "config", "preprocessing", "classes", "parameters"),
-    *("calibration", "unknown", "limits", "licence", "attribution"),
+    *("calibration", "unknown", "discriminant", "limits", "licence", "attribution"),
 )
 
 

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from quickstroke.errors import (
     expect_path,
 )
 from quickstroke.evaluation.calibration import HIGHEST_TEMPERATURE, fit_calibration, logits_on
+from quickstroke.evaluation.discriminant import fit_discriminant, some_of_each
 from quickstroke.evaluation.evaluate import (
     evaluate,
     evaluate_partial,
@@ -142,7 +143,10 @@ def publish(
         parts = _parts(own, own if test_where is None else PreparedDataset(test_where), loaded)
         figures, calibration, words = _figures(config, loaded, parts, own, calibrate, notes)
         unknown = _unknown(loaded, parts) if calibration else None
-        further = {"words": words} | ({"unknown": unknown} if unknown else {})
+        discriminant = discriminant_of(loaded, own)
+        further = {"words": words} | {
+            key: each for key, each in (("unknown", unknown), ("discriminant", discriminant)) if each
+        }
     facts = _facts(folder, config, metrics, loaded, test_where, figures, calibration, notes) | further
     if own is not None:  # a run of an earlier version does not tell it
         facts["data"]["n_train_by_word"] = own.n_train_by_word(loaded.classes)
@@ -339,6 +343,14 @@ def _words(measured: Evaluation) -> dict[str, Any]:
         "worst": [{"word": word, "right": right, "n": n} for word, right, n, _ in worst[:N_WORDS] if n],
         "confusions": [{"drawn": drawn, "taken_for": other, "n": n} for drawn, other, n, _ in confusions[:N_WORDS]],
     }
+
+
+def discriminant_of(loaded: LoadedModel, data: PreparedDataset) -> dict[str, Any] | None:
+    """The card's entry on where the drawings that it learnt from lie; None where there are too few words."""
+    learnt = LabelledDrawings.of_split(data, "train", loaded.classes)
+    learnt = replace(learnt, indices=learnt.indices[some_of_each(learnt.labels)])
+    fitted = fit_discriminant(logits_on(loaded.model, learnt), learnt.labels)
+    return fitted.entry() if fitted else None
 
 
 def _unknown(loaded: LoadedModel, parts: dict[str, LabelledDrawings]) -> dict[str, Any] | None:

@@ -1,17 +1,23 @@
 """Words that a recognizer was taught by a few drawings: prototypes beside the trained output layer.
 
-Dimensions: B drawings, R columns that the output layer reads, K words of the model, N taught words.
+Dimensions: B drawings, R columns that the output layer reads, K words of the model, N taught words, D numbers of what
+is compared.
 
-A drawing's embedding is the direction of what the output layer reads, and beside it that of its probabilities to the
-power 1/4, so that the less probable words count as well. A taught word's prototype is the mean embedding of its
-drawings (Snell et al., Prototypical Networks for Few-shot Learning, 2017). Its odds against all words of the model
-together grow with the cosine between a drawing and the prototype:
+A taught word's prototype is the mean of its drawings (Snell et al., Prototypical Networks for Few-shot Learning, 2017)
+among the discriminants of the model (`artifacts.discriminant`). Its odds against all words of the model together are
+those of normal distributions, of n drawings drawn towards the middle of the trained words:
 
-    log odds = SLOPE * n / (n + 1) * (cosine - MIDDLE)     of n drawings
+    log odds = EVIDENCE * evidence(drawing, n / (n + 1) * prototype) + FAVOUR - min(n, MANY) / SHARE
 
-Both constants are rounded from fits by maximum likelihood to 1, 3, 5, 10 and 20 drawings of words that a model of 300
-words was not trained on, on validation drawings, macro-averaged over words. benchmarks/teaching.py measures what they
-give.
+A model without discriminants, of fewer than 50 words or published before there were any, compares embeddings: the
+direction of what the output layer reads, and beside it that of the probabilities to the power 1/4, so that the less
+probable words count as well:
+
+    log odds = SLOPE * n / (n + 1) * (cosine - MIDDLE)
+
+The constants were chosen by words that models of 300 words were not trained on, on validation drawings, macro-averaged
+over words: the first so that 20 words taught by 3 to 20 drawings each are recognised most often where the trained ones
+lose 0.9 points, the others by maximum likelihood. benchmarks/teaching.py measures what they give.
 """
 
 import json
@@ -22,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quickstroke.artifacts.discriminant import Discriminant
 from quickstroke.artifacts.unknown import Outputs
 from quickstroke.drawings.categories import check_classes
 from quickstroke.drawings.simplification import gather
@@ -32,15 +39,24 @@ from quickstroke.utils.files import atomic_write
 FORMAT, VERSION = "quickstroke taught words", 1
 # So many drawings make a word at least.
 LEAST_DRAWINGS = 3
+EVIDENCE, FAVOUR, MANY, SHARE = 0.17, 0.3, 20, 50
 SLOPE, MIDDLE = 26.0, 0.835
 
 # A taught word's drawings in simplified form, each a list of strokes uint8 (n, 2).
 Drawings = Sequence[Sequence[NDArray[np.uint8]]]
 
 
-def embedding(outputs: Outputs) -> NDArray[np.float32]:
-    """Embeddings float32 (B, R + K), L2-normalised, of what a model says of B drawings, features among it."""
-    assert outputs.features is not None
+def embedding(outputs: Outputs, path: Path) -> NDArray[np.float32]:
+    """Embeddings float32 (B, R + K), L2-normalised, of what the model of a file says of B drawings.
+
+    Raises:
+        WeightsError: the file does not give features.
+    """
+    if outputs.features is None:
+        raise WeightsError(
+            f"{path}: does not give what its output layer reads, which embeddings and taught words need; export the "
+            "model again"
+        )
     parts = [normalized(outputs.features.astype(np.float64)), normalized(outputs.probabilities**0.25)]
     both: NDArray[np.float64] = np.concatenate(parts, 1) / np.sqrt(2)
     return both.astype(np.float32)
@@ -53,18 +69,37 @@ def normalized(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return directions
 
 
-def prototype(embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The prototype float64 (D,) of a word's embeddings (n, D)."""
-    direction: NDArray[np.float64] = normalized(embeddings.astype(np.float64).mean(0, keepdims=True))[0]
-    return direction
+def compared(outputs: Outputs, discriminant: Discriminant | None, path: Path) -> NDArray[np.float64]:
+    """What prototypes are the mean of and are compared with, float64 (B, D).
+
+    Raises:
+        WeightsError: as `embedding`, of a model without discriminants.
+    """
+    if discriminant is None:
+        return embedding(outputs, path).astype(np.float64)
+    with np.errstate(divide="ignore"):
+        return discriminant.project(np.log(outputs.probabilities))
+
+
+def prototype(drawings: NDArray[np.float64], discriminant: Discriminant | None) -> NDArray[np.float64]:
+    """The prototype float64 (D,) of a word's drawings (n, D) as `compared` gives them."""
+    mean: NDArray[np.float64] = drawings.mean(0)
+    return normalized(mean[None])[0] if discriminant is None else mean
 
 
 def log_odds(
-    embeddings: NDArray[np.float32], prototypes: NDArray[np.float64], counts: NDArray[np.int64]
+    drawings: NDArray[np.float64],
+    prototypes: NDArray[np.float64],
+    counts: NDArray[np.int64],
+    discriminant: Discriminant | None,
 ) -> NDArray[np.float64]:
-    """Of embeddings (B, D) for prototypes (N, D) of `counts` (N,) drawings, float64 (B, N)."""
-    slopes = SLOPE * counts / (counts + 1)
-    odds: NDArray[np.float64] = slopes * (embeddings @ prototypes.T - MIDDLE)
+    """Of drawings (B, D) as `compared` gives them, for prototypes (N, D) of `counts` (N,) drawings, float64 (B, N)."""
+    odds: NDArray[np.float64]
+    if discriminant is None:
+        odds = SLOPE * counts / (counts + 1) * (drawings @ prototypes.T - MIDDLE)
+        return odds
+    evidence = discriminant.evidence(drawings, prototypes * (counts / (counts + 1))[:, None])
+    odds = EVIDENCE * evidence + FAVOUR - np.minimum(counts, MANY) / SHARE
     return odds
 
 

@@ -1,6 +1,6 @@
 """From strokes to ranked words."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quickstroke.artifacts import cards
-from quickstroke.artifacts.unknown import Outputs
+from quickstroke.artifacts.discriminant import Discriminant
+from quickstroke.artifacts.unknown import Outputs, with_dots_unknown
 from quickstroke.config.model import Preprocessing
 from quickstroke.data.points import n_channels, to_points
 from quickstroke.drawings.categories import check_classes, choose_words
@@ -20,7 +21,6 @@ from quickstroke.errors import (
     CategoryError,
     ConfigError,
     MissingExtra,
-    WeightsError,
     expect,
     expect_items,
     expect_path,
@@ -130,6 +130,7 @@ class Recognizer:
             raise ArgumentTypeError(f"model should be a loaded model, got {shown(model)}; `load` opens a file")
         self._model = model
         self.name, self.card, self.note = model.name, model.card, model.note
+        self._discriminant = Discriminant.of_card(model.card, model.path) if model.card else None
         self._n_before = 0  # drawings that came before compiling began
         self._taught: dict[str, prototypes.Drawings] = {}
         self._prototypes: dict[str, NDArray[np.float64]] = {}
@@ -282,7 +283,8 @@ class Recognizer:
             FormatError, ConfigError, ArgumentTypeError: as `predict_many`.
             WeightsError: an `.onnx` file of an older version, which does not give what the output layer reads.
         """
-        return self._embeddings([own for own, _ in all_in_simplified_form(drawings, simplified, layout)])
+        given = [own for own, _ in all_in_simplified_form(drawings, simplified, layout)]
+        return self._many(given, lambda outputs: prototypes.embedding(outputs, self._model.path))
 
     def teach(
         self,
@@ -363,7 +365,8 @@ class Recognizer:
 
     def _add(self, words: dict[str, prototypes.Drawings]) -> None:
         # All of them before the first counts: an error leaves everything as it was.
-        made = {word: prototypes.prototype(self._embeddings(own)) for word, own in words.items()}
+        rule = self._discriminant
+        made = {word: prototypes.prototype(self._many(own, self._compared), rule) for word, own in words.items()}
         self._taught.update(words)
         self._prototypes.update(made)
         if self._words is not None:
@@ -374,19 +377,15 @@ class Recognizer:
         """That of the model's weights, the same for each form that it is exported to."""
         return str(self.card["sha256"]) if self.card else sha256_of(self._model.path)
 
-    def _embeddings(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.float32]:
-        parts = [
-            self._embedded(self._read(drawings[i : i + _BATCH_SIZE])) for i in range(0, len(drawings), _BATCH_SIZE)
-        ]
-        return np.concatenate(parts or [self._embedded(self._read([]))])
+    def _many(
+        self, drawings: Sequence[Sequence[NDArray[np.uint8]]], of: Callable[[Outputs], NDArray[Any]]
+    ) -> NDArray[Any]:
+        """Rows that are made of what the model says of each drawing."""
+        parts = [of(self._read(drawings[i : i + _BATCH_SIZE])) for i in range(0, len(drawings), _BATCH_SIZE)]
+        return np.concatenate(parts or [of(self._read([]))])
 
-    def _embedded(self, outputs: Outputs) -> NDArray[np.float32]:
-        if outputs.features is None:
-            raise WeightsError(
-                f"{self._model.path}: does not give what its output layer reads, which embeddings and taught words "
-                "need; export the model again"
-            )
-        return prototypes.embedding(outputs)
+    def _compared(self, outputs: Outputs) -> NDArray[np.float64]:
+        return prototypes.compared(outputs, self._discriminant, self._model.path)
 
     def _outputs_of(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> Outputs:
         if len(drawings) == 1:
@@ -411,7 +410,8 @@ class Recognizer:
         of_all = self._read(drawings)
         if self._taught:
             counts = np.array(list(self.taught.values()))
-            odds = prototypes.log_odds(self._embedded(of_all), np.array(list(self._prototypes.values())), counts)
+            known = np.array(list(self._prototypes.values()))
+            odds = prototypes.log_odds(self._compared(of_all), known, counts, self._discriminant)
             of_all = prototypes.extended(of_all, odds)
         return of_all if self._chosen is None else _among(of_all, self._chosen)
 
@@ -428,7 +428,7 @@ class Recognizer:
         points = np.zeros((len(rows), int(lengths.max(initial=0)), n_channels(preprocessing)), dtype=np.float32)
         for row, padded in zip(rows, points, strict=True):
             padded[: len(row)] = row
-        return self._model.outputs(points, lengths)
+        return with_dots_unknown(self._model.outputs(points, lengths), drawings)
 
 
 def _positions(words: Sequence[str], known: Sequence[str]) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-/* sources sha256 a9c7a388b2ce459503ade1379a452c775dcad7f01d73b6f20e17496e31b551eb */
+/* sources sha256 b271c44bac866a95e44c45bf901d1da514569500daeb8186bed469b72ea0d4dd */
 /* quickstroke 0.1.0, MIT License. Built by js/build.mjs from js/src; do not edit. */
 /* In it gifenc: The MIT License (MIT)
 Copyright (c) 2017 Matt DesLauriers
