@@ -158,6 +158,16 @@ def test_8_bit_weights(run, publish, dataset, drawings):
         assert f"int8: {int8['bytes']:,} bytes, top-1 {int8['top1']:.2%} of {n}; float32: " in result.err
 
 
+def test_the_default_is_a_megabyte_and_teaches_better_if_asked_to(run):
+    path = run("export", qs.load().name, "--to", "quickstroke", "--json").json["path"]
+    assert Path(path).stat().st_size <= 1_050_000
+    assert "discriminant" not in load_model(Path(path)).card
+    result = run("export", qs.load().name, "--to", "quickstroke", "--teaching", "--json", "--replace")
+    assert result.json["bytes"] <= 1_110_000
+    assert load_model(Path(path)).card["discriminant"] == qs.load().card["discriminant"]
+    one_line(run("export", qs.load().name, "--to", "web", "--teaching"), "--teaching is for --to quickstroke")
+
+
 def test_a_small_file(run, publish, dataset, drawings):
     model = publish("bilstm_cv1_4_3_lay1_sz4").path
     path = Path("bilstm_cv1_4_3_lay1_sz4.quickstroke")

@@ -53,6 +53,13 @@ class Options:
             "int8|float16",
         ),
     ] = None
+    teaching: Annotated[
+        bool,
+        arg(
+            help="for `quickstroke`: keep the statistics by which taught words are recognised more often (57 kB for "
+            "345 words); `web` and `html` always do"
+        ),
+    ] = False
     int8: Annotated[
         bool,
         arg(
@@ -108,6 +115,8 @@ def _check(options: Options) -> None:
         raise ConfigError("--int8: .safetensors files keep their weights as they are; expected --to onnx")
     if options.weights and not is_compact:
         raise ConfigError("--weights is for --to quickstroke, web and html only")
+    if options.teaching and options.to != "quickstroke":
+        raise ConfigError("--teaching is for --to quickstroke; the others have what teaching needs by themselves")
     if options.int8 and bool(options.files) == bool(options.data):
         raise ConfigError("--int8 is measured on drawings: give either drawing files or --data DIR")
     if options.files and options.data:
@@ -152,7 +161,7 @@ def _write_compact(options: Options, loaded: "LoadedModel", into: Path) -> dict[
 
     weights = options.weights or "int8"
     drawings = _drawings(options, loaded.classes) if options.files or options.data else None
-    exported = compact.export(loaded, weights, drawings)
+    exported = compact.export(loaded, weights, drawings, has_statistics=options.teaching or options.to != "quickstroke")
     facts: dict[str, Any] = {"model": loaded.name, "weights": weights, "measured": exported.measured}
     n_bytes = len(exported.data)
     if options.to == "web":

@@ -33,22 +33,37 @@ class Compacted:
     measured: dict[str, Any] | None
 
 
-def export(loaded: LoadedModel, weights: Weights = "int8", drawings: LabelledDrawings | None = None) -> Compacted:
+def export(
+    loaded: LoadedModel,
+    weights: Weights = "int8",
+    drawings: LabelledDrawings | None = None,
+    *,
+    has_statistics: bool = True,
+) -> Compacted:
     """The file of a model, with what its weights cost in its card where there are drawings to measure it on.
+
+    Args:
+        loaded: the model.
+        weights: what its matrices become.
+        drawings: to measure that on.
+        has_statistics: whether the file has what taught words are recognised better by (`artifacts.discriminant`).
 
     Raises:
         WeightsError: a weight is too large for float16.
     """
-    data, model = _written(loaded, weights, {})
+    entries = [key for key in _ENTRIES if has_statistics or key != "discriminant"]
+    data, model = _written(loaded, weights, entries, {})
     if drawings is None:
         return Compacted(data, model, None)
     top1, top1_float32 = (evaluate(each.model, drawings).top(1) for each in (model, loaded))
     measured = {"top1": top1, "top1_float32": top1_float32, "n": len(drawings)}
-    return Compacted(*_written(loaded, weights, measured), measured)
+    return Compacted(*_written(loaded, weights, entries, measured), measured)
 
 
-def _written(loaded: LoadedModel, weights: Weights, measured: dict[str, Any]) -> tuple[bytes, LoadedModel]:
-    card = {key: value for key, value in card_of(loaded).items() if key in _ENTRIES}
+def _written(
+    loaded: LoadedModel, weights: Weights, entries: list[str], measured: dict[str, Any]
+) -> tuple[bytes, LoadedModel]:
+    card = {key: value for key, value in card_of(loaded).items() if key in entries}
     # The card's figures are those of other weights.
     card["figures_float32"] = card_of(loaded).get("figures") or {}
     card["quantization"] = {"weights": weights, **measured}

@@ -174,12 +174,14 @@ def _add_api(app: FastAPI, service: "Service", recognizer: Recognizer, limits: L
     @app.get(f"{API}/model", response_model=schemas.ModelAnswer)
     async def model() -> Response:
         """The model's words and its card, and the limits of a request."""
+        # Nobody teaches over HTTP, and these are most of a card's bytes.
+        card = {key: value for key, value in (recognizer.card or {}).items() if key != "discriminant"}
         return JSONResponse(
             {
                 "name": recognizer.name,
                 "classes": list(recognizer.classes),
                 "note": recognizer.note,
-                "card": recognizer.card,
+                "card": card or None,
                 "limits": asdict(limits),
             }
         )
