@@ -43,12 +43,12 @@ $(BIN)/.dev: pyproject.toml $(BIN)/.torch
 demo: $(BIN)/.torch
 	$(BIN)/quickstroke demo --into demo
 
-# Three processes for two cores, since some tests wait, each with whole files, so that what a file sets up is set up once. Sets have one order each time.
+# Four processes for two cores, since many tests wait, each with whole files, so that what a file sets up is set up once. Sets have one order each time.
 PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest
 
 test: browser
 	@$(MAKE) --no-print-directory -j 2 check
-	$(PYTEST) -m "not slow" -n 3 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not slow" -n 4 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(BIN)/.dev browser
 	$(PYTEST) -m slow
