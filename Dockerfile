@@ -11,7 +11,7 @@ RUN cd / && quickstroke export "$(quickstroke models --json | python -c 'import 
 
 FROM python:3.12-slim
 COPY --from=build /wheels /wheels
-RUN pip install --no-cache-dir "$(ls /wheels/*.whl)[serve,onnx]" && mv /wheels/model.onnx /srv && rm -r /wheels \
+RUN pip install --no-cache-dir "$(ls /wheels/*.whl)[serve,onnx,pictures]" && mv /wheels/model.onnx /srv && rm -r /wheels \
     && useradd --system --create-home quickstroke
 USER quickstroke
 EXPOSE 8000

@@ -1,6 +1,6 @@
 /**
- * Builds the package: dist/quickstroke.js and the same for the page of `quickstroke serve`, dist/worker.js, dist/element.js;
- * for the page alone bundled.js, with what it takes from other packages; for notebooks widget.js, the element in one file.
+ * Builds the package: dist/quickstroke.js, dist/worker.js, dist/element.js; for the page of `quickstroke serve`
+ * quickstroke.js with what the page takes from other packages; for notebooks widget.js, the element in one file.
  *
  * The first line of each has a hash of everything that it is built from, so that a test can tell without Node whether the
  * page's copy is that of these sources.
@@ -64,7 +64,7 @@ await writeFile(`${here}build/worker.txt`, await bundled("src/worker.js", { form
 const main = await bundled("src/index.js", { banner });
 const worker = await bundled("src/in-worker.js", { banner });
 const licence = await readFile(`${here}node_modules/gifenc/LICENSE.md`, "utf8");
-const tools = await bundled("src/page.js", { banner: { js: `${banner.js}\n/* In it gifenc: ${licence.trim()} */` } });
+const ofPage = await bundled("src/page.js", { banner: { js: `${banner.js}\n/* In it gifenc: ${licence.trim()} */` } });
 // The element's module takes the recogniser from the file beside it, as a page may, too.
 const beside = {
   name: "beside",
@@ -74,8 +74,7 @@ const widget = await bundled("src/widget.js", { banner });
 const element = await bundled("src/element.js", { banner, plugins: [beside] });
 for (const [path, contents] of [
   [`${dist}/quickstroke.js`, main],
-  [`${page}/quickstroke.js`, main],
-  [`${page}/bundled.js`, tools],
+  [`${page}/quickstroke.js`, ofPage],
   [`${notebook}/widget.js`, widget],
   [`${dist}/worker.js`, worker],
   [`${dist}/element.js`, element],

@@ -89,6 +89,13 @@ export class Recognizer {
    * @throws {OptionError} it is damaged, of another model or of a newer version, or has a word that is there already
    */
   restore(text: string): void;
+  /**
+   * Reads `teaching.json` of an exported page, by which taught words are recognised more often, where the model file was
+   * exported without: its address, its bytes, or in Node its path.
+   *
+   * @throws {ModelError} it cannot be loaded, is damaged, or of another model
+   */
+  loadTeaching(source: string | URL | ArrayBuffer | ArrayBufferView): Promise<void>;
 }
 
 /**

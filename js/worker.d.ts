@@ -15,6 +15,7 @@ export class WorkerRecognizer {
   forget(word: string): Promise<void>;
   save(): Promise<string>;
   restore(text: string): Promise<void>;
+  loadTeaching(source: string | URL | ArrayBuffer | ArrayBufferView): Promise<void>;
   /** Ends the worker. */
   close(): void;
 }

@@ -27,6 +27,19 @@ export class Discriminant {
     }
   }
 
+  /** That of a file `teaching.json` for the model of a card; null where it says that the model has none. */
+  static ofFile(bytes, { classes, sha256 }) {
+    let content;
+    try {
+      content = JSON.parse(new TextDecoder().decode(bytes));
+    } catch {
+      throw new ModelError("the file of teaching statistics is damaged or none: it is no JSON");
+    }
+    if (content?.format !== "quickstroke teaching statistics") throw new ModelError("this is no file of teaching statistics");
+    if (content.model_sha256 !== sha256) throw new ModelError("these teaching statistics are of another model");
+    return Discriminant.ofCard({ ...content, classes });
+  }
+
   constructor(projection, means) {
     if (projection.length !== means.length) throw new RangeError(`${projection.length} rows, and ${means.length} of means`);
     this.#projection = projection;

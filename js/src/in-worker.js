@@ -76,6 +76,10 @@ export class WorkerRecognizer {
     this.#setTaught(await this.#call("restore", [text]));
   }
 
+  async loadTeaching(source) {
+    await this.#call("loadTeaching", [await fetchBytes(source)]);
+  }
+
   save() {
     return this.#call("save", []);
   }

@@ -1,5 +1,6 @@
 /** Names a drawing from its pen strokes. index.d.ts describes what is exported. */
 
+import { Discriminant } from "./discriminant.js";
 import { ModelError, OptionError, shown } from "./errors.js";
 import { compiled } from "./compiled.js";
 import { fetchBytes } from "./fetch.js";
@@ -64,6 +65,10 @@ export class Recognizer {
 
   restore(text) {
     this.#taught.addText(text);
+  }
+
+  async loadTeaching(source) {
+    this.#taught.compareBy(Discriminant.ofFile(await fetchBytes(source), this.card));
   }
 
   embed(strokes, { simplified = false, layout = "auto" } = {}) {

@@ -68,9 +68,19 @@ export class TaughtWords {
       const n = drawings.length;
       throw new OptionError(`${n} drawings of ${shown(word)} were given; a word is taught by ${LEAST_DRAWINGS} or more`);
     }
+    this.#words.set(word, this.#learnt(drawings));
+  }
+
+  #learnt(drawings) {
     const compared = drawings.map((columns) => this.#compared(this.#read(columns)));
     const mean = compared[0].map((_, i) => compared.reduce((all, own) => all + own[i], 0) / compared.length);
-    this.#words.set(word, { drawings, prototype: this.#discriminant ? mean : direction(mean) });
+    return { drawings, prototype: this.#discriminant ? mean : direction(mean) };
+  }
+
+  /** Compares by a discriminant from now on, the words taught before, too. */
+  compareBy(discriminant) {
+    this.#discriminant = discriminant;
+    for (const [word, { drawings }] of this.#words) this.#words.set(word, this.#learnt(drawings));
   }
 
   remove(word) {

@@ -23,6 +23,7 @@ const methods = {
     recognizer.restore(text);
     return recognizer.taught;
   },
+  loadTeaching: (bytes) => recognizer.loadTeaching(bytes),
   save: () => recognizer.save(),
 };
 

@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 
 from quickstroke.cli import main
-from quickstroke.export import compact, html, web
+from quickstroke.export import compact, html
 
 
 def test_everything_is_inside(publish):
     exported = compact.export(publish("bipool_cv1_4_3_2_img2_lay1_sz4", reading="length-aware", max_padding=40))
-    text = html.page(exported.data).decode()
+    text = html.page(exported).decode()
     inside = dict(re.findall(r'<script type="text/plain" id="file:([^"]+)">([^<]+)</script>', text))
     assert gzip.decompress(base64.b64decode(inside["model.quickstroke"])) == exported.data
     modules = json.loads(gzip.decompress(base64.b64decode(re.search(r'id="modules">(.*?)</script>', text)[1])))
@@ -24,7 +24,9 @@ def test_everything_is_inside(publish):
     assert [
         url for url in re.findall(r'(?:src|href)="([^"]*)"', text) if not url.startswith(("data:", "#", "http"))
     ] == []
-    assert text.count("<style>") == len(list(Path(web.__file__).parent.parent.glob("serve/static/*.css")))
+    assert text.count("<style>") == 1
+    teaching = json.loads(gzip.decompress(base64.b64decode(inside["teaching.json"])))
+    assert teaching["discriminant"] is None and teaching["model_sha256"] == exported.model.card["sha256"]
     assert "default-src 'none'" in text and 'content="offline"' in text
 
 

@@ -38,7 +38,7 @@ def root(
     assert done.returncode == 0, done.stderr
     (root / "models").mkdir()
     (root / "models" / "model.quickstroke").write_bytes(model.data)
-    web.write_folder(root / "page", model.data, replace=False)
+    web.write_folder(root / "page", model, replace=False)
     shutil.copytree(examples, root / "project")
     package = root / "project" / "node_modules" / "quickstroke"
     package.mkdir(parents=True)

@@ -159,7 +159,7 @@ def test_served(firefox: Firefox, served: str, tmp_path: Path) -> None:
 
 
 def test_exported(firefox: Firefox, model: compact.Compacted, tmp_path: Path) -> None:
-    web.write_folder(tmp_path / "web", model.data, replace=False)
+    web.write_folder(tmp_path / "web", model, replace=False)
     with serving(tmp_path / "web") as url:
         firefox.open(url)
         firefox.draw(TRIANGLE)

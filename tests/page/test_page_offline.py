@@ -38,7 +38,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> compact.Compacted:
 @pytest.fixture
 def folder(exported: compact.Compacted, tmp_path: Path) -> Path:
     """An exported folder."""
-    web.write_folder(tmp_path / "web", exported.data, replace=False)
+    web.write_folder(tmp_path / "web", exported, replace=False)
     return tmp_path / "web"
 
 
@@ -138,13 +138,13 @@ def test_opened_without_a_server_the_page_says_what_it_needs(browser: Any, folde
     page.close()
 
 
-def test_from_a_subfolder_without_a_network_after_the_first_visit(hands: Hands, folder: Path) -> None:
+def test_from_a_subfolder_without_a_network_after_the_first_visit(
+    hands: Hands, folder: Path, exported: compact.Compacted
+) -> None:
     """Another folder of the same host keeps what is its own."""
     for name in ("one", "other"):
         (folder.parent / "host" / "games").mkdir(parents=True, exist_ok=True)
-        web.write_folder(
-            folder.parent / "host" / "games" / name, (folder / "model.quickstroke").read_bytes(), replace=False
-        )
+        web.write_folder(folder.parent / "host" / "games" / name, exported, replace=False)
     with serving(folder.parent / "host") as url:
         page = hands.open(url=f"{url}games/one/")
         is_whole = "quickstroke.allReady.then(() => navigator.serviceWorker.ready).then(() => {})"
@@ -196,7 +196,7 @@ def test_how_much_has_come_is_shown(browser: Any, exported: compact.Compacted, f
 
 def test_one_file_opens_by_a_double_click(hands: Hands, exported: compact.Compacted, tmp_path: Path) -> None:
     path = tmp_path / "the page.html"
-    path.write_bytes(html.page(exported.data))
+    path.write_bytes(html.page(exported))
     page = hands.open(url=path.as_uri())
     hands.mouse(page, TRIANGLE)
     assert_said_by(exported.model, page)

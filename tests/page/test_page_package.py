@@ -18,7 +18,7 @@ from quickstroke.artifacts.discriminant import Discriminant, rounded
 from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
 from quickstroke.config.model import ModelConfig
 from quickstroke.drawings.synthetic import synthetic_drawings
-from quickstroke.export import compact
+from quickstroke.export import compact, web
 from quickstroke.formats import read_file
 from quickstroke.inference.recognizer import Recognizer, load
 from quickstroke.kernels.raster import n_features
@@ -68,9 +68,10 @@ import { readFileSync } from "node:fs";
 const { bundle, models, drawings } = JSON.parse(readFileSync(0, "utf8"));
 const { load } = await import(bundle);
 const answers = [];
-for (const [model, text] of models) {
+for (const [model, text, teaching] of models) {
   const recognizer = await load(model);
   recognizer.restore(text);
+  if (teaching) await recognizer.loadTeaching(new TextEncoder().encode(teaching));
   const options = { simplified: true, layout: "columns" };
   const guesses = drawings.map((strokes) => recognizer.predict(strokes, { top: 9, ...options }).guesses);
   const probabilities = guesses.map((own) => Object.fromEntries(own.map((guess) => [guess.word, guess.probability])));
@@ -116,7 +117,8 @@ def small_models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         facts |= {"discriminant": statistics} if i % 3 else {}
         loaded = load_model(write_model(own, random_model(name, reading, max_padding, i), facts))
         paths.append(own / f"{name}.quickstroke")
-        paths[-1].write_bytes(compact.export(loaded, "float16" if i % 3 == 0 else "int8").data)
+        weights: Any = "float16" if i % 3 == 0 else "int8"
+        paths[-1].write_bytes(compact.export(loaded, weights, has_statistics=True).data)
     return paths
 
 
@@ -178,6 +180,31 @@ def test_words_taught_in_python_are_known_in_javascript(
         assert theirs["text"] == text
 
 
+def test_statistics_beside_the_model_serve_as_those_inside(
+    node: str, bundle: Path, small_models: list[Path], tmp_path: Path
+) -> None:
+    """Also for words that were taught before they came."""
+    inside = load_model(small_models[1])
+    beside = compact.export(inside)
+    assert inside.card is not None and beside.model.card is not None and "discriminant" not in beside.model.card
+    (tmp_path / "beside.quickstroke").write_bytes(beside.data)
+    drawings = [[s.T.tolist() for s in drawing.strokes] for drawing in synthetic_drawings(5, seed=3, words=("ladder",))]
+    recognizer = load(small_models[1])
+    recognizer.teach("ladder", list(synthetic_drawings(5, seed=3, words=("ladder",)))[:4])
+    recognizer.save(tmp_path / "mine.json")
+    text, teaching = (tmp_path / "mine.json").read_text(), web.model_files(beside)["teaching.json"].decode()
+    given = {"bundle": bundle.as_uri(), "drawings": drawings}
+    given["models"] = [(str(small_models[1]), text), (str(tmp_path / "beside.quickstroke"), text, teaching)]
+    command = [node, "--input-type=module", "--eval", TAUGHT]
+    one, other = json.loads(subprocess.run(command, input=json.dumps(given), capture_output=True, text=True).stdout)
+    for own, theirs in zip(one["probabilities"], other["probabilities"], strict=True):
+        assert own == pytest.approx(theirs, abs=1e-6)
+    for damage, says in (("{", "it is no JSON"), ("[]", "no file of"), (teaching.replace("sha256", "sha1"), "another")):
+        given["models"] = [(str(small_models[1]), text, damage)]
+        done = subprocess.run(command, input=json.dumps(given), capture_output=True, text=True)
+        assert done.returncode and "ModelError" in done.stderr and says in done.stderr
+
+
 def test_real_drawings_by_a_real_model(node: str, bundle: Path, shared: Path, tmp_path: Path) -> None:
     path = tmp_path / "real.quickstroke"
     path.write_bytes(compact.export(load_model(shared / "models" / "seed" / "simple_lay2_sz64.model")).data)
@@ -205,19 +232,18 @@ def test_the_bundle_says_that_it_is_built_from_these_sources(bundle: Path) -> No
     digest = hashlib.sha256()
     for name in sorted(path.relative_to(PACKAGE).as_posix() for path in paths):
         digest.update(f"{name}\0".encode() + (PACKAGE / name).read_bytes() + b"\0")
-    for path in (bundle, bundle.with_name("bundled.js"), WIDGET):
+    for path in (bundle, WIDGET):
         first, second, third = path.read_text(encoding="utf-8").splitlines()[:3]
         assert first == f"/* sources sha256 {digest.hexdigest()} */"
         assert "MIT License. Built by js/build.mjs" in second
-        assert ("gifenc: The MIT License" in third) == (path.name == "bundled.js")
+        assert ("gifenc: The MIT License" in third) == (path == bundle)
 
 
 def test_the_bundle_is_built_again_to_the_same_bytes(node: str, tools: Path, bundle: Path, tmp_path: Path) -> None:
     build = [node, PACKAGE / "build.mjs", tmp_path / "page", tmp_path / "dist"]
     done = subprocess.run(build, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for name in ("quickstroke.js", "bundled.js"):
-        assert (tmp_path / "page" / name).read_bytes() == bundle.with_name(name).read_bytes()
+    assert (tmp_path / "page" / "quickstroke.js").read_bytes() == bundle.read_bytes()
     assert (tmp_path / "page" / "widget.js").read_bytes() == WIDGET.read_bytes()
     # A page's worker and element have their own files.
     sizes = {path.name: len(gzip.compress(path.read_bytes())) for path in (tmp_path / "dist").iterdir()}

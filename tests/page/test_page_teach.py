@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hands import Hands, serving
 from playwright.sync_api import Page, expect
 
+from quickstroke.artifacts.discriminant import Discriminant, rounded
 from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
 from quickstroke.config.model import ModelConfig
 from quickstroke.export import compact, web
@@ -27,13 +29,14 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(4)
     model = StrokeClassifier(ModelConfig.from_name(NAME, n_classes=len(CLASSES))).eval()
     folder = tmp_path_factory.mktemp("model")
-    return write_model(folder, LoadedModel(model, CLASSES, None, folder), {})
+    rng = np.random.default_rng(0)
+    statistics = Discriminant(*(rounded(rng.normal(0, 0.3, (3, len(CLASSES)))) for _ in range(2))).entry()
+    return write_model(folder, LoadedModel(model, CLASSES, None, folder), {"discriminant": statistics})
 
 
 @pytest.fixture
 def page(hands: Hands, published: Path, tmp_path: Path) -> Iterator[Page]:
-    data = compact.export(load_model(published), "float16").data
-    web.write_folder(tmp_path / "web", data, replace=False)
+    web.write_folder(tmp_path / "web", compact.export(load_model(published), "float16"), replace=False)
     with serving(tmp_path / "web") as url:
         page = hands.open(url=url)
         page.get_by_role("button", name="Teach me a word").click()

@@ -57,7 +57,7 @@ class Options:
         bool,
         arg(
             help="for `quickstroke`: keep the statistics by which taught words are recognised more often (57 kB for "
-            "345 words); `web` and `html` always do"
+            "345 words); `web` and `html` have them beside it"
         ),
     ] = False
     int8: Annotated[
@@ -161,15 +161,15 @@ def _write_compact(options: Options, loaded: "LoadedModel", into: Path) -> dict[
 
     weights = options.weights or "int8"
     drawings = _drawings(options, loaded.classes) if options.files or options.data else None
-    exported = compact.export(loaded, weights, drawings, has_statistics=options.teaching or options.to != "quickstroke")
+    exported = compact.export(loaded, weights, drawings, has_statistics=options.teaching)
     facts: dict[str, Any] = {"model": loaded.name, "weights": weights, "measured": exported.measured}
     n_bytes = len(exported.data)
     if options.to == "web":
-        n_all = web.write_folder(into, exported.data, replace=options.replace)
+        n_all = web.write_folder(into, exported, replace=options.replace)
         print(f"{into}: {n_all:,} bytes, of which the model {n_bytes:,} with weights in {weights}")
         facts |= {"bytes": n_all, "model_bytes": n_bytes}
     elif options.to == "html":
-        data = html.page(exported.data)
+        data = html.page(exported)
         with atomic_write(into) as file:
             file.write(data)
         print(f"{into}: {len(data):,} bytes, the page and {loaded.name} in one file; a double click opens it")

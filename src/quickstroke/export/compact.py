@@ -24,12 +24,14 @@ class Compacted:
     Attributes:
         data: the file.
         model: what it holds, loaded.
+        discriminant: the statistics of the model's card (`artifacts.discriminant`), whether the file has them or not.
         measured: `top1` and `top1_float32`, fractions of `n` drawings that are recognised with these weights and with
             float32 ones; None where there were none to measure it on.
     """
 
     data: bytes
     model: LoadedModel
+    discriminant: dict[str, Any] | None
     measured: dict[str, Any] | None
 
 
@@ -38,7 +40,7 @@ def export(
     weights: Weights = "int8",
     drawings: LabelledDrawings | None = None,
     *,
-    has_statistics: bool = True,
+    has_statistics: bool = False,
 ) -> Compacted:
     """The file of a model, with what its weights cost in its card where there are drawings to measure it on.
 
@@ -52,12 +54,13 @@ def export(
         WeightsError: a weight is too large for float16.
     """
     entries = [key for key in _ENTRIES if has_statistics or key != "discriminant"]
+    statistics = card_of(loaded).get("discriminant")
     data, model = _written(loaded, weights, entries, {})
     if drawings is None:
-        return Compacted(data, model, None)
+        return Compacted(data, model, statistics, None)
     top1, top1_float32 = (evaluate(each.model, drawings).top(1) for each in (model, loaded))
     measured = {"top1": top1, "top1_float32": top1_float32, "n": len(drawings)}
-    return Compacted(*_written(loaded, weights, entries, measured), measured)
+    return Compacted(*_written(loaded, weights, entries, measured), statistics, measured)
 
 
 def _written(

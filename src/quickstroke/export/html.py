@@ -10,7 +10,8 @@ import json
 import re
 from pathlib import Path
 
-from quickstroke.export.web import MODEL, SERVICE_WORKER, offline, page_files
+from quickstroke.export.compact import Compacted
+from quickstroke.export.web import SERVICE_WORKER, model_files, offline, page_files
 
 # Nothing is fetched, and nothing sent: `default-src` holds for connections, too.
 _POLICY = (
@@ -28,8 +29,8 @@ _IMPORT = re.compile(r'((?:\bfrom|\bimport)\s*\(?\s*)"\./([\w.-]+)"')
 _START = Path(__file__).parent / "html_start.js"
 
 
-def page(model: bytes) -> bytes:
-    """The page's one file, with the `.quickstroke` file `model` in it."""
+def page(exported: Compacted) -> bytes:
+    """The page's one file, with the `.quickstroke` file in it."""
     files = page_files()
     modules = {
         name: _IMPORT.sub(r'\1"quickstroke/\2"', data.decode())
@@ -37,7 +38,7 @@ def page(model: bytes) -> bytes:
         if name.endswith(".js") and name not in _NOT_INSIDE
     }
     icon = f"data:image/svg+xml;base64,{base64.b64encode(files['icon.svg']).decode()}"
-    inside = {MODEL: model} | {name: data for name, data in files.items() if name.endswith((".bin", ".json"))}
+    inside = model_files(exported) | {name: data for name, data in files.items() if name.endswith(".bin")}
     body = [
         *(f'<script type="text/plain" id="file:{name}">{_packed(data)}</script>' for name, data in inside.items()),
         f'<script type="text/plain" id="modules">{_packed(json.dumps(modules).encode())}</script>',

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from quickstroke.artifacts import compact
 from quickstroke.errors import WeightsError
+from quickstroke.export.compact import Compacted
 from quickstroke.utils.files import atomic_folder, followed, write_to_disk
 
 MODEL = f"model{compact.SUFFIX}"
+TEACHING = "teaching.json"
 # By this, in model.json, exports of earlier versions are known; and what they had that there is no more.
 _FORMER_FORMAT = "quickstroke web model"
 _FORMER = (
@@ -30,7 +32,9 @@ _FORMER = (
 
 _STATIC = Path(__file__).parent.parent / "serve" / "static"
 _MODE = '<meta name="quickstroke-mode" content="served">'
-_BUNDLES = ("quickstroke.js", "bundled.js")  # have been made small already, and their comments say whose they are
+_BUNDLE = "quickstroke.js"  # has been made small already, and its comments say whose it is
+_STYLE = "page.css"
+_SHEETS = re.compile(r'(?:  <link rel="stylesheet" href="[\w.-]+">\n)+')
 # Comments that have lines of their own, and empty lines.
 _COMMENT = re.compile(rb"^[ ]*(?:/\*.*?\*/[ ]*|//[^\n]*)?\n", re.MULTILINE | re.DOTALL)
 # What the browser asks for last; the page does not wait for it.
@@ -38,12 +42,12 @@ SERVICE_WORKER = "service-worker.js"
 _LATER = (SERVICE_WORKER, "worker.js", "opened-as-file.js")
 
 
-def write_folder(into: Path, model: bytes, *, replace: bool) -> int:
+def write_folder(into: Path, exported: Compacted, *, replace: bool) -> int:
     """Writes the folder, whole or not at all; what else is in it, such as `.git`, stays.
 
     Args:
         into: the folder; made where it is missing.
-        model: the `.quickstroke` file.
+        exported: the `.quickstroke` file.
         replace: whether an earlier export may be replaced.
 
     Returns:
@@ -54,7 +58,7 @@ def write_folder(into: Path, model: bytes, *, replace: bool) -> int:
         OSError: a file cannot be written; it names it.
     """
     check_free(into, replace=replace)
-    files = page_files() | {MODEL: model} | _licence()
+    files = page_files() | model_files(exported) | _licence()
     # At once, and not one after the other as they name each other. The model is asked for with them.
     links = [f'<link rel="preload" href="{MODEL}" as="fetch" crossorigin>']
     links += [
@@ -74,12 +78,29 @@ def write_folder(into: Path, model: bytes, *, replace: bool) -> int:
 
 
 def page_files() -> dict[str, bytes]:
-    """The page's files by name, as `quickstroke serve` has them but for the comments: these are a sixth of the code."""
+    """The page's files by name, as `quickstroke serve` has them, but in one style sheet and without comments."""
     files = {path.name: path.read_bytes() for path in sorted(_STATIC.iterdir()) if path.is_file()}
+    page = files["index.html"].decode()
+    links = _SHEETS.findall(page)
+    assert len(links) == 1, "index.html names its style sheets in several places"
+    sheets = re.findall('href="([^"]+)"', links[0])
+    files["index.html"] = page.replace(links[0], f'  <link rel="stylesheet" href="{_STYLE}">\n').encode()
+    files[_STYLE] = b"".join(files.pop(name) for name in sheets)
     return {
-        name: _COMMENT.sub(b"", data) if name.endswith((".js", ".css")) and name not in _BUNDLES else data
+        name: _COMMENT.sub(b"", data) if name.endswith((".js", ".css")) and name != _BUNDLE else data
         for name, data in files.items()
     }
+
+
+def model_files(exported: Compacted) -> dict[str, bytes]:
+    """The model, and what teaching needs besides, which the page fetches once a word is taught."""
+    teaching = {
+        "format": "quickstroke teaching statistics",
+        "version": 1,
+        "model_sha256": (exported.model.card or {}).get("sha256"),
+        "discriminant": exported.discriminant,
+    }
+    return {MODEL: exported.data, TEACHING: json.dumps(teaching).encode()}
 
 
 def offline(page: str, head: str) -> str:

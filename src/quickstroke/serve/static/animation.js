@@ -1,6 +1,6 @@
 /** Drawings being drawn, as an animated GIF. */
 
-import { applyPalette, GIFEncoder } from "./bundled.js";
+import { applyPalette, GIFEncoder } from "./quickstroke.js";
 import { timeline } from "./replay.js";
 
 const LEAST_FRAME_MS = 60;

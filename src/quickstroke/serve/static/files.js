@@ -1,6 +1,6 @@
 /** The page's own files: beside it on its host, or inside it where the page was exported as one file. */
 
-import { fetchBytes } from "./bundled.js";
+import { fetchBytes } from "./quickstroke.js";
 
 /** @param {string} name of a file that is packed into this page, as gzip in base64; null where it is not */
 function inside(name) {

@@ -3,9 +3,11 @@
  * --to web` writes it as a folder, `--to html` as one file:
  *
  *     index.html          this page, with the content of <meta name="quickstroke-mode"> set to "offline"
- *     everything beside it    the page's other files without comments; quickstroke.js is the npm package
+ *     everything beside it    the page's other files without comments, its style sheets as one; quickstroke.js is the npm
+ *                         package
  *     service-worker.js   with the list of all files, so that the page opens without a network
  *     model.quickstroke   the model
+ *     teaching.json       what recognises taught words besides
  */
 
 import { bytesOf, startWorker } from "./files.js";
@@ -13,6 +15,8 @@ import { RecognizerError } from "./guesser.js";
 
 const TOP = 5;
 const MODEL = "model.quickstroke";
+const TEACHING = "teaching.json";
+const AGAIN = "Trying again; your drawing stays.";
 
 /** @implements {import("./guesser.js").Recognizer} */
 export class LocalRecognizer {
@@ -22,10 +26,12 @@ export class LocalRecognizer {
   #calls = new Map();
   #nextId = 0;
   #trouble = null;
+  /** Of what teaching needs besides, which is fetched once a word is taught. */
+  #teaching = null;
 
   async load(onProgress) {
     this.#worker?.terminate();
-    this.#trouble = null;
+    this.#trouble = this.#teaching = null;
     this.#worker = startWorker("worker.js");
     this.#worker.addEventListener("message", ({ data: { id, result, error, isRefusal } }) => {
       const call = this.#calls.get(id);
@@ -35,13 +41,13 @@ export class LocalRecognizer {
     });
     this.#worker.addEventListener("error", (event) => {
       event.preventDefault();
-      this.#fail("The recogniser could not be started. Trying again; your drawing stays.");
+      this.#fail(`The recogniser could not be started. ${AGAIN}`);
     });
     let bytes;
     try {
       bytes = await bytesOf(MODEL, onProgress);
     } catch (error) {
-      throw new RecognizerError(`${error.message}. Trying again; your drawing stays.`, true);
+      throw new RecognizerError(`${error.message}. ${AGAIN}`, true);
     }
     return this.#call({ load: bytes }, [bytes.buffer]);
   }
@@ -52,7 +58,8 @@ export class LocalRecognizer {
   }
 
   /** Each resolves to all words, `classes`, and those that were taught with their numbers of drawings, `taught`. */
-  teach(word, drawings) {
+  async teach(word, drawings) {
+    await this.#toTeach();
     return this.#call({ method: "teach", args: [word, drawings, { simplified: true, layout: "columns" }] });
   }
 
@@ -60,13 +67,24 @@ export class LocalRecognizer {
     return this.#call({ method: "forget", args: [word] });
   }
 
-  restore(text) {
+  async restore(text) {
+    await this.#toTeach();
     return this.#call({ method: "restore", args: [text] });
   }
 
   /** Resolves to the text of the file of taught words. */
   save() {
     return this.#call({ method: "save", args: [] });
+  }
+
+  async #toTeach() {
+    this.#teaching ??= bytesOf(TEACHING).then((teaching) => this.#call({ teaching }));
+    try {
+      await this.#teaching;
+    } catch (error) {
+      this.#teaching = null;
+      throw error;
+    }
   }
 
   #call(message, transfer = []) {

@@ -27,6 +27,7 @@ function recognize({ strokes, top }) {
 
 function answer(bytes, question) {
   if (bytes) return open(bytes);
+  if (question.teaching) return recognizer.loadTeaching(question.teaching);
   return question.method ? change(question) : recognize(question);
 }
 
