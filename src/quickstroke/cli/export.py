@@ -24,8 +24,8 @@ class Options:
     onnx: NAME.onnx with its card inside, for `predict`, `serve` and `quickstroke.load`, which then need onnxruntime and
     no PyTorch. It is kept only when onnxruntime gives the same probabilities as PyTorch. quickstroke: NAME.quickstroke,
     card and weights in 8 or 16 bits, for the npm package `quickstroke`. safetensors: weights and card as
-    NAME.safetensors. web: a folder with the page and such a model, for any static host. html: the same as one file,
-    NAME.html, that opens by a double click.
+    NAME.safetensors. litert: NAME.tflite, for phones and small devices; it takes minutes. web: a folder with the page
+    and such a model, for any static host. html: the same as one file, NAME.html, that opens by a double click.
     """
 
     model: Annotated[
@@ -36,7 +36,9 @@ class Options:
         Positional[tuple[str, ...]],
         optional("drawing files, folders or glob patterns, to measure smaller weights on", "[FILE...]"),
     ] = ()
-    to: Annotated[Literal["onnx", "quickstroke", "web", "html", "safetensors"], arg(help="what it becomes")] = "onnx"
+    to: Annotated[
+        Literal["onnx", "quickstroke", "web", "html", "safetensors", "litert"], arg(help="what it becomes")
+    ] = "onnx"
     into: Annotated[
         str | None,
         optional("the file or folder (default: NAME.onnx and so on, or NAME-web, here)", "PATH"),
@@ -67,6 +69,9 @@ class Options:
             "of top-1 on the drawings of --data or FILE, else the weights stay float32"
         ),
     ] = False
+    converter: Annotated[
+        str | None, optional("for `litert`: the Python of an environment that has litert-torch", "PYTHON")
+    ] = None
     data: Annotated[str | None, optional("a prepared dataset, in place of files", "DIR")] = None
     split: Annotated[
         Literal["train", "val", "test", "reserved"], arg(help="which drawings of the prepared dataset")
@@ -100,6 +105,8 @@ def _export(options: Options) -> Answer:
     into = _target(options, loaded.name)
     if options.to == "safetensors":
         facts = _write_safetensors(loaded, into)
+    elif options.to == "litert":
+        facts = _write_litert(options, loaded, into)
     elif options.to == "onnx":
         facts = _write_onnx(options, loaded, into)
     else:
@@ -111,12 +118,16 @@ def _check(options: Options) -> None:
     is_compact = options.to in ("quickstroke", "web", "html")
     if options.int8 and is_compact:
         raise ConfigError(f"--int8 is for --to onnx; --to {options.to} has weights in 8 bits by itself (--weights)")
-    if options.int8 and options.to == "safetensors":
-        raise ConfigError("--int8: .safetensors files keep their weights as they are; expected --to onnx")
+    if options.int8 and options.to in ("safetensors", "litert"):
+        raise ConfigError(f"--int8: --to {options.to} keeps weights as they are; expected --to onnx")
     if options.weights and not is_compact:
         raise ConfigError("--weights is for --to quickstroke, web and html only")
     if options.teaching and options.to != "quickstroke":
         raise ConfigError("--teaching is for --to quickstroke; the others have what teaching needs by themselves")
+    if bool(options.converter) != (options.to == "litert"):
+        raise ConfigError(
+            "--to litert needs --converter PYTHON, of an environment with litert-torch, and nothing else does"
+        )
     if options.int8 and bool(options.files) == bool(options.data):
         raise ConfigError("--int8 is measured on drawings: give either drawing files or --data DIR")
     if options.files and options.data:
@@ -133,11 +144,11 @@ def _target(options: Options, name: str) -> Path:
         into = Path(options.into or f"{name}-web")
         web.check_free(into, replace=options.replace)
         return into
-    into = Path(options.into or ".")
+    into, suffix = Path(options.into or "."), ".tflite" if options.to == "litert" else f".{options.to}"
     if into.is_dir():
-        into /= f"{name}.{options.to}"
-    if into.suffix != f".{options.to}":
-        raise ConfigError(f"--into {into}: expected a name that ends in .{options.to}, or a folder that exists")
+        into /= name + suffix
+    if into.suffix != suffix:
+        raise ConfigError(f"--into {into}: expected a name that ends in {suffix}, or a folder that exists")
     if into.exists() and not options.replace:
         raise WeightsError(f"{into}: exists already; give --replace to replace it, or another --into")
     return into
@@ -152,6 +163,18 @@ def _write_safetensors(loaded: "LoadedModel", into: Path) -> dict[str, Any]:
     n_bytes = into.stat().st_size
     print(f"{into}: {n_bytes:,} bytes, weights and card of {loaded.name}")
     return {"model": loaded.name, "bytes": n_bytes}
+
+
+def _write_litert(options: Options, loaded: "LoadedModel", into: Path) -> dict[str, Any]:
+    from quickstroke.export import litert
+    from quickstroke.utils.files import atomic_write
+
+    note("converting takes a minute or two")
+    data, largest = litert.export(loaded, options.converter or "")
+    with atomic_write(into) as file:
+        file.write(data)
+    print(f"{into}: {len(data):,} bytes, probabilities within {largest:.1g} of PyTorch's")
+    return {"model": loaded.name, "bytes": len(data), "max_difference": largest}
 
 
 def _write_compact(options: Options, loaded: "LoadedModel", into: Path) -> dict[str, Any]:

@@ -24,6 +24,8 @@ def drawn(points: Tensor, lengths: Tensor, plain: bool = False) -> Tensor:
     if points.device.type == "cpu" and points.dtype == torch.float32 and not plain:
         return torch.from_numpy(raster.draw(points.numpy(), lengths.numpy()))
     n = raster.at_a_time(points.shape[1])
+    if len(points) <= n:  # converters know no split into one part
+        return _drawn(points, lengths)
     shares = zip(torch.split(points, n), torch.split(lengths, n), strict=True)
     return torch.cat([_drawn(*share) for share in shares])
 
