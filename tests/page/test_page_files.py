@@ -79,14 +79,14 @@ def test_any_word_makes_a_file(hands: Hands, tmp_path: Path, word: str, name: st
     path = saved(page, "Data", tmp_path, word=word)
     assert path.name == f"{name}.ndjson"
     assert saved_drawing(path).word == word.strip()
-    title = ElementTree.parse(saved(page, "Picture", tmp_path, word=word)).find("{http://www.w3.org/2000/svg}title")
+    title = ElementTree.parse(saved(page, "Vector", tmp_path, word=word)).find("{http://www.w3.org/2000/svg}title")
     assert (title.text if title is not None else "") == word.strip()
 
 
 def test_saved_as_svg(hands: Hands, tmp_path: Path) -> None:
     page = hands.open()
     hands.mouse(page, [*TRIANGLE, [[100], [100]]])
-    path = saved(page, "Picture", tmp_path, word="tent")
+    path = saved(page, "Vector", tmp_path, word="tent")
     assert path.name == "tent.svg"
     root = ElementTree.parse(path).getroot()
     paths = root.findall(".//{http://www.w3.org/2000/svg}path")
@@ -289,7 +289,7 @@ def test_a_picture_is_read(hands: Hands, tmp_path: Path) -> None:
     expect(page.get_by_role("alert")).to_contain_text("The server refused this picture: the picture")
     assert strokes_of(page) == read
     hands.forgive("Failed to load resource: the server responded with a status of 422")
-    page.locator("#picture-file").set_input_files(saved(page, "Picture", tmp_path))
+    page.locator("#picture-file").set_input_files(saved(page, "Vector", tmp_path))
     expect(page.get_by_role("alert")).to_have_text("Expected a picture: PNG, JPEG or WebP.")
 
 

@@ -77,7 +77,7 @@ def test_won(hands: Hands) -> None:
     expect(page.get_by_role("timer")).to_have_text(re.compile("14|15"))
     game.win()
     expect(page.locator("#headline")).to_have_text(re.compile(f"^(A |An |The )?{word}!$", re.IGNORECASE))
-    expect(page.locator("#subline")).to_have_text(re.compile(r"^Recognised after 5\.\d s\. 1 of 1 so far\.$"))
+    expect(page.locator("#subline")).to_have_text(re.compile(r"^Recognised after 5\.\d\ss\. 1 of 1 so far\.$"))
     expect(page.locator("#announcer")).to_contain_text("Recognised after 5.")
     # The drawing stays as it was when it was recognised.
     drawn = page.evaluate("quickstroke.strokes()")
@@ -256,7 +256,7 @@ def test_a_game_of_ones_own_words(hands: Hands) -> None:
     expect(start).to_be_disabled()
     page.get_by_label("Your words").fill("CAT, eiffel tower; horsey")
     expect(page.locator("#own-facts")).to_have_text(
-        "2 words, each asked for once, six at most in a game. Unknown to this model: “horsey”."
+        "2 words. A game asks for six at most, each once. Unknown to this model: “horsey”."
     )
     start.click()
     expect(page.locator("#strip")).to_have_attribute("data-phase", "ready")
@@ -395,7 +395,18 @@ def test_words_are_read_as_people_say_them(blank_page: Page) -> None:
       const { withArticle } = await import("/words.js");
       return words.map(withArticle);
     }"""
-    words = ["bicycle", "apple", "hourglass", "sun", "scissors", "The Eiffel Tower", "t-shirt", "ice cream"]
+    words = [
+        "bicycle",
+        "apple",
+        "hourglass",
+        "sun",
+        "scissors",
+        "The Eiffel Tower",
+        "t-shirt",
+        "ice cream",
+        "my robot",
+        "Fred",
+    ]
     said = [
         "a bicycle",
         "an apple",
@@ -405,6 +416,8 @@ def test_words_are_read_as_people_say_them(blank_page: Page) -> None:
         "the Eiffel Tower",
         "a t-shirt",
         "an ice cream",
+        "my robot",
+        "Fred",
     ]
     assert blank_page.evaluate(script, words) == said
 

@@ -197,7 +197,7 @@ def test_questions_hold_the_strokes_without_their_times(hands: Hands) -> None:
         (0.9, None, ("I see a cup.", "Quite sure.")),
         (0.9, 0.1, ("I see a cup.", "Quite sure.")),
         (0.9, 0.3, ("A cup?", "It could be.")),
-        (0.9, 0.7, ("I don’t know this one.", "Is it like a cup?")),
+        (0.9, 0.7, ("I don’t know this one.", "It looks a little like a cup.")),
     ],
 )
 def test_the_page_says_where_it_does_not_know(

@@ -134,7 +134,7 @@ def test_opened_without_a_server_the_page_says_what_it_needs(browser: Any, folde
     page = new_page(browser)
     page.goto((folder / "index.html").as_uri())
     expect(page.locator("#headline")).to_have_text("This page needs a web server")
-    expect(page.locator("#subline")).to_contain_text("python -m http.server")
+    expect(page.locator("#hint")).to_contain_text("python -m http.server")
     page.close()
 
 

@@ -92,6 +92,9 @@ def states(hands: Hands, **options: Any) -> Iterator[tuple[str, Page]]:
     for i in range(6):
         page.locator("#tiles button").nth(i).click()
         yield f"gallery {i}", page
+    click("Close")
+    click("Play")
+    yield "own words again", page
 
 
 @pytest.mark.parametrize("size", SIZES, ids="{0[0]}x{0[1]}".format)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hands import Hands, serving
 from playwright.sync_api import Page, expect
+from test_page_states import PROBLEMS, SIZES
 
 from quickstroke.artifacts.discriminant import Discriminant, rounded
 from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
@@ -106,6 +107,28 @@ def test_a_file_of_python_is_opened_and_another_is_refused(page: Page, published
     page.locator("#teach-file").set_input_files(tmp_path / "other.json")
     expect(page.locator("#teach-says")).to_contain_text("is cut off, damaged or none")
     expect(page.locator("#taught li")).to_have_count(1)
+
+
+def test_all_of_it_is_on_the_screen(page: Page) -> None:
+    def check() -> None:
+        for width, height in SIZES:
+            page.set_viewport_size({"width": width, "height": height})
+            page.evaluate("new Promise(requestAnimationFrame)")
+            assert page.evaluate(PROBLEMS) == [], (width, height)
+            assert page.locator("#paper").evaluate("(paper) => paper.clientHeight") > 80, (width, height)
+
+    check()
+    for word in ("my robot called Fred", "The Great Wall of China"):
+        page.get_by_label("Your word", exact=True).fill(word)
+        for k in range(5):
+            page.evaluate("(strokes) => quickstroke.setStrokes(strokes)", zigzag(3 * k))
+            if k == 4:
+                check()
+            page.locator("#teach-add").click()
+        says(page, f"I know “{word}” now. Draw it!")
+        check()
+    page.get_by_role("button", name="Forget The Great Wall of China").click()
+    says(page, "“The Great Wall of China” is forgotten.")
 
 
 def test_a_served_page_does_not_offer_it(hands: Hands) -> None:

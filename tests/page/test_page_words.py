@@ -113,6 +113,37 @@ LIST = f"""async (words) => {{
 }}"""
 
 
+TILES = """async () => {
+  const { openGallery } = await import("/gallery.js");
+  const words = quickstroke.model().classes;
+  const pictures = new Map(words.map((word) => [word, quickstroke.people(word)]));
+  const example = document.getElementById("examples").firstChild;
+  for (const word of words) {
+    const another = example.cloneNode(true);
+    another.firstChild.lastChild.data = word;
+    example.after(another);
+  }
+  const round = (word) => ({ word, outcome: "won", seen: [word], tookMs: 1500, drawing: pictures.get(word)[0] });
+  const score = { games: 2, best: 3, bestStreak: 4, isBest: false };
+  openGallery(words.map(round), score, { drawings: pictures }, {});
+  const found = [];
+  for (const button of document.querySelectorAll("#tiles button, #examples button")) {
+    if (!button.getClientRects().length) continue; // the smallest screens show no examples
+    const box = button.getBoundingClientRect();
+    const text = (button.querySelector("span") ?? button).lastChild;
+    for (const { 0: part, index } of text.data.matchAll(/[^ -]+/g)) {
+      const range = document.createRange();
+      range.setStart(text, index);
+      range.setEnd(text, index + part.length);
+      const lines = [...range.getClientRects()];
+      const isInside = ({ left, right, bottom }) => left >= box.left && right <= box.right && bottom <= box.bottom;
+      if (lines.length > 1 || !lines.every(isInside)) found.push(`${text.data} of ${button.closest("[id]").id}`);
+    }
+  }
+  return found;
+}"""
+
+
 @pytest.fixture(params=SIZES, ids="{0[0]}x{0[1]}".format)
 def screen(request: pytest.FixtureRequest) -> dict[str, Any]:
     """What Playwright needs to know of a screen."""
@@ -128,9 +159,11 @@ def screen(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 def test_every_word_is_shown_whole(hands: Hands, screen: dict[str, Any]) -> None:
     assert LONGEST_FIRST[0] == "The Great Wall of China" and len(LONGEST_FIRST) == 345
-    page = hands.open(**screen)
+    page = hands.open(classes=LONGEST_FIRST, **screen)
     found = page.evaluate(STRIP, LONGEST_FIRST) + page.evaluate(LIST, LONGEST_FIRST)
     assert found == []
+    page.evaluate("quickstroke.allReady")
+    assert page.evaluate(TILES) == []
 
 
 def test_what_is_cut_is_found(hands: Hands) -> None:

@@ -1,7 +1,7 @@
 // No module: browsers load those from a server only, and without a word.
 if (location.protocol === "file:") {
   document.getElementById("headline").textContent = "This page needs a web server";
-  document.getElementById("subline").textContent =
-    "Any one will do, such as `python -m http.server` in its folder. Made with `export --to html` it needs none.";
-  document.getElementById("hint").textContent = "";
+  document.getElementById("subline").textContent = "";
+  document.getElementById("hint").textContent =
+    "Any will do: python -m http.server in its folder, for one. A page made with export --to html needs none.";
 }

@@ -28,8 +28,8 @@ function show() {
   const { known, unknown } = typedWords($("own-words").value, words);
   const n = `${known.length} ${known.length === 1 ? "word" : "words"}`;
   const refused = unknown.slice(0, SHOWN_UNKNOWN).map((word) => `“${word}”`).join(", ");
-  const facts = [known.length ? `${n}, each asked for once, six at most in a game.` : "No word yet, such as: cat, dog, house."];
-  if (unknown.length) facts.push(`Unknown to this model: ${refused}${unknown.length > SHOWN_UNKNOWN ? " …" : ""}.`);
+  const facts = [known.length ? `${n}. A game asks for six at most, each once.` : "No word yet, such as: cat, dog, house."];
+  if (unknown.length) facts.push(`Unknown to this model: ${refused}${unknown.length > SHOWN_UNKNOWN ? " and others" : ""}.`);
   $("own-facts").textContent = facts.join(" ");
 }
 

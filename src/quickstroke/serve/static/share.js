@@ -48,7 +48,7 @@ function painted({ results, headline }, tiles, scale) {
   pen.fillStyle = COLOURS.page;
   pen.fillRect(0, 0, width, height);
   write(pen, headline, GAP_PX, 82, 52, 700, COLOURS.ink, width - 2 * GAP_PX);
-  write(pen, "quickstroke: twenty seconds for each word", GAP_PX, height - 24, 26, 400, COLOURS.muted);
+  write(pen, "quickstroke: twenty seconds for each word", GAP_PX, height - 24, 26, 400, COLOURS.muted, width - 2 * GAP_PX);
   results.forEach((result, i) => {
     const x = GAP_PX + (i % columns) * (TILE_PX + GAP_PX);
     drawTile(pen, result, tiles[i], x, TOP_PX + Math.floor(i / columns) * (TILE_PX + GAP_PX));
@@ -81,8 +81,10 @@ function drawTile(pen, { word, outcome }, strokes, x, y) {
 
 function write(pen, text, x, y, size, weight, colour, width) {
   pen.font = `${weight} ${size}px ${FONT}`;
+  const fits = Math.min(size, (size * width) / pen.measureText(text).width); // smaller, not narrower
+  pen.font = `${weight} ${fits}px ${FONT}`;
   pen.fillStyle = colour;
-  pen.fillText(text, x, y, width);
+  pen.fillText(text, x, y);
 }
 
 /** Hands the picture to the device's own sharing, or saves it where there is none. */

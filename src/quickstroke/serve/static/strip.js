@@ -67,10 +67,10 @@ export function sentences(moment) {
   const asked = word && withArticle(word);
   const round = `Word ${nEnded + 1} of ${nRounds}`;
   const tally = `${nWon} of ${nEnded} so far.`;
-  const took = `${(tookMs / 1000).toFixed(1)} s`;
+  const took = `${(tookMs / 1000).toFixed(1)}\u00a0s`;
   switch (phase) {
     case "ready":
-      return [`Draw ${asked}`, `${round}: twenty seconds, from your first stroke.`, `${round}: 20 s.`, `${nEnded + 1} of ${nRounds}`];
+      return [`Draw ${asked}`, `${round}: twenty seconds, from your first stroke.`, `${round}: 20\u00a0s.`, `${nEnded + 1} of ${nRounds}`];
     case "drawing":
       if (isPaused) return [`Draw ${asked}`, "The clock waits until somebody can guess again.", "The clock waits."];
       return [`Draw ${asked}`, ...(first ? lists(seen, (list) => `I see ${list} …`) : ["…"])];
@@ -83,7 +83,7 @@ export function sentences(moment) {
     default: {
       if (!first && !isEmpty) return ["Let me see …", ""];
       if (!first) return ["Draw something", "The guesses change while you draw."];
-      if (unknown > UNKNOWN) return ["I don’t know this one.", `Is it like ${withArticle(first.word)}?`];
+      if (unknown > UNKNOWN) return ["I don’t know this one.", `It looks a little like ${withArticle(first.word)}.`];
       if (first.probability * (1 - (unknown ?? 0)) > SURE) return [`I see ${withArticle(first.word)}.`, "Quite sure."];
       if (first.probability >= 0.4) return [`${capitalized(withArticle(first.word))}?`, "It could be."];
       return [`Maybe ${withArticle(first.word)} …`, "Draw on."];

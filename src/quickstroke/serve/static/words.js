@@ -14,6 +14,7 @@ export function withArticle(word) {
   if (WITHOUT_ARTICLE.has(word)) return word;
   if (word.startsWith("The ")) return `the ${word.slice(4)}`;
   if (UNIQUE.has(word)) return `the ${word}`;
+  if (/^\p{Lu}|^(?:my|our|your|the|an?) /u.test(word)) return word; // taught: Fred, my robot
   return `${/^(?!uni|eu|one\b|use)[aeiou]|^hour/i.test(word) ? "an" : "a"} ${word}`;
 }
 
