@@ -61,7 +61,8 @@ await mkdir(dist, { recursive: true });
 await mkdir(page, { recursive: true });
 await writeFile(`${here}build/worker.txt`, await bundled("src/worker.js", { format: "iife" }));
 
-const main = await bundled("src/index.js", { banner });
+// In lines, as Node shows the one with an error that nobody caught.
+const main = await bundled("src/index.js", { banner, lineLimit: 500 });
 const worker = await bundled("src/in-worker.js", { banner });
 const licence = await readFile(`${here}node_modules/gifenc/LICENSE.md`, "utf8");
 const ofPage = await bundled("src/page.js", { banner: { js: `${banner.js}\n/* In it gifenc: ${licence.trim()} */` } });

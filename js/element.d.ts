@@ -32,7 +32,7 @@ export function attach(
   options?: AttachOptions,
 ): AttachedPad;
 
-/** `<quick-stroke model="URL" words="cat, dog" top="3">`; importing this module defines it. */
+/** `<quick-stroke model="URL" words="cat, dog" top="3" ink="navy" paper="ivory">`; importing this module defines it. */
 export class QuickStroke extends HTMLElement {
   readonly strokes: DrawnStrokes;
   readonly guesses: Guess[];

@@ -2,13 +2,14 @@
  * `<quick-stroke model="URL">`: a pad and its guesses, for any page. Importing this module defines it.
  *
  * Attributes: `model`, the address of a `.quickstroke` file; `words`, the only ones that count, separated by commas;
- * `top`, how many guesses are shown (3). Colours: the CSS properties `color` (ink) and `--quick-stroke-paper`; parts to
- * style: `pad`, `guesses`. Events, which bubble: `guess` (detail `{guesses, unknown}`), `stroke` (`{strokes}`), `clear`,
+ * `top`, how many guesses are shown (3); `ink` and `paper`, colours, for which CSS has `color` and
+ * `--quick-stroke-paper`; parts to style: `pad`, `guesses`. Without a listener, too, it shows what went wrong. Events, which bubble: `guess` (detail `{guesses, unknown}`), `stroke` (`{strokes}`), `clear`,
  * `load` and `error` (`{error}`).
  */
 
 import { load } from "./index.js";
 import { attach } from "./pad.js";
+import { percent } from "./percent.js";
 
 export { attach } from "./pad.js";
 
@@ -36,13 +37,14 @@ function opened(address) {
 const Base = globalThis.HTMLElement ?? class {};
 
 export class QuickStroke extends Base {
-  static observedAttributes = ["model", "words", "top"];
+  static observedAttributes = ["model", "words", "top", "ink", "paper"];
   #canvas;
   #list;
   #given = null;
   #pad = null;
   #guesses = [];
   #resizes = null;
+  #turn = 0;
 
   constructor() {
     super();
@@ -65,8 +67,13 @@ export class QuickStroke extends Base {
     this.#close();
   }
 
-  attributeChangedCallback() {
-    if (this.isConnected) this.#open();
+  attributeChangedCallback(name, _, value) {
+    if (name === "ink" || name === "paper") {
+      this.style.setProperty(name === "ink" ? "color" : "--quick-stroke-paper", value);
+      this.#pad?.redraw();
+    } else if (this.isConnected) {
+      this.#open();
+    }
   }
 
   /** The drawing: strokes of points `[x, y, t]`. */
@@ -102,17 +109,17 @@ export class QuickStroke extends Base {
 
   async #open() {
     this.#close();
+    const turn = ++this.#turn;
+    await null; // attributes that are set one after the other are one change
+    // By then, and once a model has come, it may have been taken away or given another one.
+    const isLate = () => turn !== this.#turn || !this.isConnected;
     const address = this.getAttribute("model");
-    if (!address && !this.#given) return;
+    if (isLate() || !(address || this.#given)) return;
     try {
-      if (this.#given) return this.isConnected ? this.#attach(this.#given) : undefined;
-      const url = new URL(address, this.baseURI).href;
-      const recognizer = await opened(url);
-      // Meanwhile it may have been taken away, or given another model.
-      if (!this.isConnected || this.#pad || new URL(this.getAttribute("model"), this.baseURI).href !== url) return;
-      this.#attach(recognizer);
+      const recognizer = this.#given ?? (await opened(new URL(address, this.baseURI).href));
+      if (!isLate()) this.#attach(recognizer);
     } catch (error) {
-      this.#tell("error", { error });
+      if (!isLate()) this.#fail(error);
     }
   }
 
@@ -125,7 +132,7 @@ export class QuickStroke extends Base {
       words,
       onStroke: (strokes) => this.#tell("stroke", { strokes }),
       onGuess: (answer) => this.#show(answer),
-      onError: (error) => this.#tell("error", { error }),
+      onError: (error) => this.#fail(error),
     });
     this.#resizes = new ResizeObserver(() => this.#fit());
     this.#resizes.observe(this.#canvas);
@@ -142,12 +149,19 @@ export class QuickStroke extends Base {
 
   #show(answer) {
     this.#guesses = answer.guesses;
-    this.#list.replaceChildren(
-      ...answer.guesses.map(({ word, probability }) => {
-        return Object.assign(document.createElement("li"), { textContent: `${word} ${Math.round(100 * probability)}%` });
-      }),
-    );
+    this.#write(answer.guesses.map(({ word, probability }) => `${word} ${percent(probability)}`));
     this.#tell("guess", answer);
+  }
+
+  #fail(error) {
+    this.#write([error.message]);
+    this.#tell("error", { error });
+  }
+
+  #write(texts) {
+    this.#list.replaceChildren(
+      ...texts.map((textContent) => Object.assign(document.createElement("li"), { textContent })),
+    );
   }
 
   #tell(type, detail) {

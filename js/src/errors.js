@@ -1,17 +1,23 @@
-/** What can go wrong with what a caller gives; each message says what came and what was expected. */
+/**
+ * What can go wrong with what a caller gives; each message says what came and what was expected.
+ * Their names are stated, as the bundle's own are short.
+ */
 
 /** A model file that is missing, damaged, newer than this program, or larger than it can hold. */
 export class ModelError extends Error {
+  static name = "ModelError";
   name = "ModelError";
 }
 
 /** A drawing that cannot be read. */
 export class StrokesError extends RangeError {
+  static name = "StrokesError";
   name = "StrokesError";
 }
 
 /** Another argument that cannot be used: an option, or a word that the model does not know. */
 export class OptionError extends RangeError {
+  static name = "OptionError";
   name = "OptionError";
 }
 

@@ -35,6 +35,8 @@ test("a model is opened from its path, address or bytes, and says what it is", a
     assert.deepEqual(one.predict(TRIANGLE), recognizer.predict(TRIANGLE));
   }
   assert.throws(() => new Recognizer(), ModelError);
+  const names = [ModelError, StrokesError, OptionError].map(({ name }) => name); // not the short ones of the bundle
+  assert.deepEqual(names, ["ModelError", "StrokesError", "OptionError"]);
 });
 
 test("guesses are ranked, and sum to 1", () => {

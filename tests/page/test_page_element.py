@@ -132,6 +132,18 @@ def test_an_element_says_what_is_wrong_with_its_attributes(page: Page) -> None:
         page.evaluate("(change) => document.querySelector('quick-stroke').setAttribute(...change)", [name, value])
         page.wait_for_function("told.some(([type]) => type === 'error')")
         assert message in json.dumps(page.evaluate("told"), ensure_ascii=False).replace('\\"', '"')
+        expect(page.locator("quick-stroke li")).to_contain_text(message)
+    # All attributes of a new one are one change, and what is wrong is told once.
+    page.evaluate("""() => {
+      told.length = 0;
+      const attributes = 'model="none.quickstroke" words="cat" top="2" ink="teal" paper="ivory"';
+      document.body.insertAdjacentHTML("beforeend", `<quick-stroke ${attributes}></quick-stroke>`);
+    }""")
+    another = page.locator("quick-stroke").last
+    expect(another.locator("li")).to_contain_text("could not be loaded")
+    assert page.evaluate("told.filter(([type]) => type === 'error').length") == 1
+    expect(another.locator("canvas")).to_have_css("color", "rgb(0, 128, 128)")
+    expect(another.locator("canvas")).to_have_css("background-color", "rgb(255, 255, 240)")
 
 
 def test_a_canvas_of_ones_own(page: Page, model: compact.Compacted) -> None:

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from quickstroke.export import compact, web
 from quickstroke.inference.recognizer import Recognizer
 
-TRIANGLE = [[(10, 10), (60, 12), (35, 80), (10, 10)]]
+TRIANGLE = [[(100, 10), (12, 172), (200, 170), (100, 10)]]
 
 
 @pytest.fixture(scope="module")

@@ -424,7 +424,7 @@ def test_words_are_read_as_people_say_them(blank_page: Page) -> None:
 
 def test_percentages_are_never_rounded_to_certainty(blank_page: Page) -> None:
     script = """async (values) => {
-      const { percent } = await import("/words.js");
+      const { percent } = await import("/quickstroke.js");
       return values.map(percent);
     }"""
     values = [0, 1e-9, 0.004, 0.005, 0.514, 0.985, 0.9949, 0.999, 1]

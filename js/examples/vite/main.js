@@ -1,7 +1,7 @@
 import { load } from "quickstroke";
 import { load as loadWorker } from "quickstroke/worker";
 
-const TRIANGLE = [[[10, 10], [60, 12], [35, 80], [10, 10]]];
+const TRIANGLE = [[[100, 10], [12, 172], [200, 170], [100, 10]]];
 const model = "/models/model.quickstroke";
 
 // On this page, or in a worker: the same guesses.

@@ -15,7 +15,7 @@ import { setUpPictures } from "./open-picture.js";
 import { Pad } from "./pad.js";
 import { loadPeople } from "./people.js";
 import { item, pictureButton } from "./picture.js";
-import { simplify } from "./quickstroke.js";
+import { percent, simplify } from "./quickstroke.js";
 import { play } from "./replay.js";
 import { Rounds } from "./rounds.js";
 import { setUpSave } from "./save-dialog.js";
@@ -25,7 +25,7 @@ import { keep, recall } from "./store.js";
 import { sentences, showStrip } from "./strip.js";
 import { Voice } from "./voice.js";
 import { setUpTeach } from "./teach.js";
-import { percent, withArticle } from "./words.js";
+import { withArticle } from "./words.js";
 
 const ANNOUNCE_AFTER_MS = 900;
 const LOAD_RETRY_MS = 1500;

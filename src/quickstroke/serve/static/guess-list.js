@@ -1,7 +1,7 @@
 /** The list of guesses: words, their bars and percentages. */
 
 import { FittingText } from "./fitting-text.js";
-import { percent } from "./words.js";
+import { percent } from "./quickstroke.js";
 
 const N_GUESSES = 5;
 

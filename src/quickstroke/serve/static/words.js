@@ -27,10 +27,3 @@ export function listed(texts) {
 export function capitalized(text) {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
-
-/** A probability as people read it; what is not quite 0 or 1 does not look so. */
-export function percent(probability) {
-  if (probability > 0.99 && probability < 0.9995) return "99%";
-  if (probability > 0 && probability < 0.005) return "<1%";
-  return `${Math.round(100 * probability)}%`;
-}
