@@ -141,6 +141,24 @@ def test_wrong_values(client, body, field):
     assert message.startswith(f"{field}: ") or not field
 
 
+@pytest.mark.parametrize(
+    ("drawing", "message"),
+    [
+        ([], "{}: expected at least one stroke"),
+        ([[]], "{}[0]: expected at least one point"),
+        ([1, 2], "{}[0]: expected a stroke: columns [[x..], [y..]] or points [[x, y], ..]"),
+        (
+            [[1, 2], [3, 4]],
+            "{}[0][0]: expected numbers x and y, or all x or all y; one stroke alone has to be put into a list",
+        ),
+    ],
+)
+def test_what_is_no_drawing_is_told_with_what_it_should_be(client, drawing, message):
+    alone = client.post("recognize", {"strokes": drawing}).json()["error"]["message"]
+    among = client.post("recognize-batch", {"drawings": [SQUARE, drawing]}).json()["results"][1]["error"]["message"]
+    assert (alone, among) == (message.format("strokes"), message.format("drawings[1]"))
+
+
 @pytest.mark.parametrize("text", ["[]", "1", "null", '"strokes"'])
 def test_no_object(client, text):
     refused(client.post("recognize", content=text, headers=JSON), 422, "invalid_request")

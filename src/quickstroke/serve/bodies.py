@@ -29,6 +29,15 @@ Checked = TypeVar("Checked")
 PICTURES = ("image/png", "image/jpeg", "image/webp")
 _MOST_NAMES = 100
 _STROKES: TypeAdapter[list[list[list[float]]]] = TypeAdapter(Strokes)
+# What is wrong with a drawing, by pydantic's name for it.
+_MESSAGES = {
+    "list_type": (
+        "expected a list of strokes",
+        "expected a stroke: columns [[x..], [y..]] or points [[x, y], ..]",
+        "expected numbers x and y, or all x or all y; one stroke alone has to be put into a list",
+    ),
+    "too_short": tuple(f"expected at least one {what}" for what in ("stroke", "point", "number")),
+}
 # `[301.5,120.25],`
 _BYTES_OF_A_POINT = 15
 
@@ -217,7 +226,13 @@ def _checked(validate: Callable[[], Checked], begin: str = "") -> Checked:
         first = error.errors(include_url=False, include_input=False)[0]
         field = _field([*([begin] if begin else []), *first["loc"]])
         code = "not_finite" if first["type"] == "finite_number" else "invalid_request"
-        message = first["msg"][0].lower() + first["msg"][1:]
+        # How deep in a drawing: in the drawing itself, a stroke, a row or a point.
+        depth = sum(isinstance(part, int) for part in first["loc"])
+        is_drawing = bool(begin) or first["loc"][:1] == ("strokes",)
+        message = (
+            _MESSAGES[first["type"]][depth] if is_drawing and depth < 3 and first["type"] in _MESSAGES else first["msg"]
+        )
+        message = message[0].lower() + message[1:]
         raise Refused(422, code, f"{field}: {message}", field=field) from error
 
 
