@@ -232,6 +232,17 @@ def test_six_rounds_end_in_a_gallery_and_a_score_that_stays(hands: Hands) -> Non
     expect(gallery.locator("#detail-said")).to_contain_text("recognised after 0.")
     others = gallery.locator("#others button")
     expect(others).to_have_count(len(page.evaluate("(word) => quickstroke.people(word)", words[3])))
+    # They are drawn anew where they are, one at a time.
+    paths = gallery.locator("#others path")
+    drawn = "(all) => all.map((path) => path.getAttribute('d'))"
+    whole = paths.evaluate_all(drawn)
+    for k in range(2):
+        others.nth(k).click()
+        page.clock.run_for(300)
+        now = paths.evaluate_all(drawn)
+        assert len(now.pop(k)) < len(whole[k]) and now == [path for path in whole if path != whole[k]]
+    page.clock.run_for(10_000)
+    assert paths.evaluate_all(drawn) == whole
     with page.expect_download() as download:
         gallery.get_by_role("button", name="Share", exact=True).click()
     assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")

@@ -125,7 +125,7 @@ TILES = """async () => {
   }
   const round = (word) => ({ word, outcome: "won", seen: [word], tookMs: 1500, drawing: pictures.get(word)[0] });
   const score = { games: 2, best: 3, bestStreak: 4, isBest: false };
-  openGallery(words.map(round), score, { drawings: pictures }, {});
+  openGallery(words.map(round), score, { drawings: pictures }, () => {});
   const found = [];
   for (const button of document.querySelectorAll("#tiles button, #examples button")) {
     if (!button.getClientRects().length) continue; // the smallest screens show no examples

@@ -229,10 +229,9 @@ def _checked(validate: Callable[[], Checked], begin: str = "") -> Checked:
         # How deep in a drawing: in the drawing itself, a stroke, a row or a point.
         depth = sum(isinstance(part, int) for part in first["loc"])
         is_drawing = bool(begin) or first["loc"][:1] == ("strokes",)
-        message = (
-            _MESSAGES[first["type"]][depth] if is_drawing and depth < 3 and first["type"] in _MESSAGES else first["msg"]
-        )
-        message = message[0].lower() + message[1:]
+        message = first["msg"][0].lower() + first["msg"][1:]
+        if is_drawing and depth < 3:
+            message = _MESSAGES.get(first["type"], (message,) * 3)[depth]
         raise Refused(422, code, f"{field}: {message}", field=field) from error
 
 

@@ -50,7 +50,6 @@ const rounds = new Rounds(pad, sounds, {
   people: () => people,
   show: showGame,
   begin: stopReplay,
-  watch: (strokes) => watch(strokes),
 });
 const game = rounds.game;
 

@@ -1,6 +1,6 @@
 /** The end of a game: all drawings, what was seen in each, and how other people draw these words. */
 
-import { item, pictureButton } from "./picture.js";
+import { drawAnew, item, pictureButton } from "./picture.js";
 import { recordsText } from "./score.js";
 import { moving, picture, share } from "./share.js";
 import { capitalized, listed, withArticle } from "./words.js";
@@ -8,7 +8,7 @@ import { capitalized, listed, withArticle } from "./words.js";
 const $ = (id) => document.getElementById(id);
 const MARKS = { won: "Recognised", over: "Time was up", skipped: "Skipped" };
 
-let actions = { again: () => {}, watch: () => {} };
+let onAgain = () => {};
 let shown = { results: [], headline: "" };
 
 /**
@@ -17,10 +17,10 @@ let shown = { results: [], headline: "" };
  * @param {Result[]} results
  * @param {import("./score.js").Score & {isBest: boolean}} score
  * @param {import("./people.js").People} people
- * @param {{again: () => void, watch: (strokes: number[][][]) => void}} told
+ * @param {() => void} again told that another game is wanted
  */
-export function openGallery(results, score, people, told) {
-  actions = told;
+export function openGallery(results, score, people, again) {
+  onAgain = again;
   const nWon = results.filter(({ outcome }) => outcome === "won").length;
   const headline = `${nWon} of ${results.length} recognised`;
   shown = { results, headline };
@@ -57,10 +57,7 @@ function showDetail(i, people) {
   $("others").replaceChildren(
     ...others.map((drawing, k) => {
       const button = pictureButton(drawing, `Watch drawing ${k + 1} of ${others.length} being drawn`);
-      button.addEventListener("click", () => {
-        $("gallery").close();
-        actions.watch(drawing);
-      });
+      button.addEventListener("click", () => drawAnew(button.firstChild, drawing));
       return item(button);
     }),
   );
@@ -69,7 +66,7 @@ function showDetail(i, people) {
 $("gallery-close").addEventListener("click", () => $("gallery").close());
 $("again").addEventListener("click", () => {
   $("gallery").close();
-  actions.again();
+  onAgain();
 });
 $("share").addEventListener("click", async () => share("quickstroke.png", await picture(shown), shown.headline));
 $("share-moving").addEventListener("click", () => share("quickstroke.gif", moving(shown), shown.headline));

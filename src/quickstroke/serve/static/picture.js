@@ -1,8 +1,12 @@
 /** A drawing as a small picture, as SVG within the page. */
 
 import { pathText, placed } from "./geometry.js";
+import { play } from "./replay.js";
 
 const SVG = "http://www.w3.org/2000/svg";
+const SIDE = 64;
+
+let drawn = new AbortController(); // the picture that is drawn anew
 
 /** @param {number[][][]} strokes none of them for an empty sheet */
 export function picture(strokes) {
@@ -10,9 +14,22 @@ export function picture(strokes) {
   svg.setAttribute("viewBox", "-6 -6 76 76");
   svg.setAttribute("aria-hidden", "true");
   const path = document.createElementNS(SVG, "path");
-  path.setAttribute("d", strokes.length ? placed(strokes, 64, 64).map(pathText).join("") : "");
   svg.append(path);
+  if (strokes.length) show(svg, placed(strokes, SIDE, SIDE));
   return svg;
+}
+
+function show(svg, strokes) {
+  svg.firstChild.setAttribute("d", strokes.map(pathText).join(""));
+}
+
+/** Shows a picture being drawn; another one that is under way is whole again. */
+export async function drawAnew(svg, strokes) {
+  drawn.abort();
+  drawn = new AbortController();
+  const all = placed(strokes, SIDE, SIDE);
+  await play(all, (shown) => show(svg, shown), drawn.signal);
+  show(svg, all);
 }
 
 /** A button with such a picture and perhaps a word under it. */

@@ -26,9 +26,8 @@ export class Rounds {
   /**
    * @param {import("./pad.js").Pad} pad
    * @param {import("./sound.js").Sounds} sounds
-   * @param {{classes: () => string[], people: () => import("./people.js").People, show: () => void, begin: () => void,
-   *   watch: (strokes: number[][][]) => void}} host the page: what it knows; `show` is told that something changed,
-   *   `begin` that another round starts
+   * @param {{classes: () => string[], people: () => import("./people.js").People, show: () => void, begin: () => void}}
+   *   host the page: what it knows; `show` is told that something changed, `begin` that another round starts
    */
   constructor(pad, sounds, host) {
     this.#pad = pad;
@@ -135,9 +134,6 @@ export class Rounds {
     const results = rounds.map((round, i) => ({ ...round, drawing: this.#drawings[i] }));
     this.stop();
     this.#pad.reset();
-    openGallery(results, { ...score, isBest }, this.#host.people(), {
-      again: () => this.#start(this.#words),
-      watch: (strokes) => this.#host.watch(strokes),
-    });
+    openGallery(results, { ...score, isBest }, this.#host.people(), () => this.#start(this.#words));
   }
 }
