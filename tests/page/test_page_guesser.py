@@ -160,6 +160,23 @@ def test_trouble_is_told_and_passes(hands: Hands) -> None:
     hands.forgive("Failed to load resource: net::ERR_FAILED")
 
 
+def test_a_missing_token_is_told_and_taken_from_the_address(hands: Hands) -> None:
+    page = hands.open()
+    body = {"guesses": [{"word": "cup", "probability": 1}], "model": page.evaluate("quickstroke.model().name")}
+
+    def handle(route: Route) -> None:
+        knows = route.request.headers.get("authorization") == "Bearer secret"
+        route.fulfill(status=200 if knows else 401, json=body if knows else {"error": {"message": "no"}})
+
+    page.route("**/api/v1/recognize", handle)
+    hands.mouse(page, LINE)
+    expect(page.get_by_role("alert")).to_contain_text("add #token=… to the address")
+    page.evaluate("location.hash = '#token=secret'")
+    expect(page.locator("#guesses .word").first).to_have_text("cup")
+    expect(page.get_by_role("alert")).to_have_text("")
+    hands.forgive("Failed to load resource: the server responded with a status of 401")
+
+
 def test_what_the_server_refuses_is_told(hands: Hands) -> None:
     page = hands.open()
     page.evaluate("quickstroke.setStrokes(Array.from({ length: 501 }, (_, i) => [[i, i], [0, 9]]))")

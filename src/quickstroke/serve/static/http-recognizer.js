@@ -6,7 +6,7 @@ const TIMEOUT_MS = 10_000;
 const TOP = 5;
 const AGAIN = " Trying again; your drawing stays.";
 // Of a server that wants one; what stands behind # is sent to nobody.
-const TOKEN = new URLSearchParams(location.hash.slice(1)).get("token");
+const token = () => new URLSearchParams(location.hash.slice(1)).get("token");
 
 /** @implements {import("./guesser.js").Recognizer} */
 export class HttpRecognizer {
@@ -45,13 +45,16 @@ export class HttpRecognizer {
     const signal = AbortSignal.any([...signals, AbortSignal.timeout(TIMEOUT_MS)]);
     let response, body;
     try {
-      const headers = { ...options.headers, ...(TOKEN && { authorization: `Bearer ${TOKEN}` }) };
+      const headers = { ...options.headers, ...(token() && { authorization: `Bearer ${token()}` }) };
       response = await fetch(path, { ...options, headers, signal });
       body = await response.json().catch(() => null);
     } catch {
       throw new RecognizerError(`The server does not answer.${AGAIN}`, true);
     }
     if (response.ok && body) return body;
+    if (response.status === 401) {
+      throw new RecognizerError("This server wants a token: add #token=… to the address of this page.", true);
+    }
     const reason = body?.error?.message ?? `it answered with status ${response.status}`;
     const isTransient = response.ok || response.status >= 500 || response.status === 429 || response.status === 408;
     throw new RecognizerError(
