@@ -62,7 +62,7 @@ def test_its_code_is_small(model, tmp_path):
     assert sum(len(gzip.compress(data)) for data in code) < 60_000
 
 
-def test_the_page_recognises_by_itself_and_its_files_lose_nothing_but_comments(model, tmp_path):
+def test_the_page_recognises_by_itself_and_its_files_lose_nothing_but_comments_and_indents(model, tmp_path):
     write(tmp_path / "page", model[1])
     static = Path(web.__file__).parent.parent / "serve" / "static"
     links = re.findall(r'<link rel="stylesheet" href="(.+)">', (static / "index.html").read_text())
@@ -78,8 +78,8 @@ def test_the_page_recognises_by_itself_and_its_files_lose_nothing_but_comments(m
             assert '  <link rel="preload" href="model.quickstroke" as="fetch" crossorigin>' in added
         elif name.endswith((".js", ".css")) and name not in ("service-worker.js", "quickstroke.js"):
             lines = written.decode().splitlines()
-            assert set(lines) <= set(expected.decode().splitlines()) and "" not in lines
-            assert not [line for line in lines if line.lstrip().startswith(("//", "/*"))]
+            assert set(lines) <= {line.strip() for line in expected.decode().splitlines()} and "" not in lines
+            assert not [line for line in lines if line.startswith(("//", "/*"))]
         elif name != "service-worker.js":
             assert written == expected
 

@@ -35,8 +35,8 @@ _MODE = '<meta name="quickstroke-mode" content="served">'
 _BUNDLE = "quickstroke.js"  # has been made small already, and its comments say whose it is
 _STYLE = "page.css"
 _SHEETS = re.compile(r'(?:  <link rel="stylesheet" href="[\w.-]+">\n)+')
-# Comments that have lines of their own, and empty lines.
-_COMMENT = re.compile(rb"^[ ]*(?:/\*.*?\*/[ ]*|//[^\n]*)?\n", re.MULTILINE | re.DOTALL)
+# Comments that have lines of their own, empty lines, and what lines are indented by.
+_NEEDLESS = re.compile(rb"^[ ]*(?:(?:/\*.*?\*/[ ]*|//[^\n]*)?\n)?", re.MULTILINE | re.DOTALL)
 # What the browser asks for last; the page does not wait for it.
 SERVICE_WORKER = "service-worker.js"
 _LATER = (SERVICE_WORKER, "worker.js", "opened-as-file.js")
@@ -78,7 +78,7 @@ def write_folder(into: Path, exported: Compacted, *, replace: bool) -> int:
 
 
 def page_files() -> dict[str, bytes]:
-    """The page's files by name, as `quickstroke serve` has them, but in one style sheet and without comments."""
+    """The page's files by name, as `quickstroke serve` has them, but without comments and indents, styles in one."""
     files = {path.name: path.read_bytes() for path in sorted(_STATIC.iterdir()) if path.is_file()}
     page = files["index.html"].decode()
     links = _SHEETS.findall(page)
@@ -87,7 +87,7 @@ def page_files() -> dict[str, bytes]:
     files["index.html"] = page.replace(links[0], f'  <link rel="stylesheet" href="{_STYLE}">\n').encode()
     files[_STYLE] = b"".join(files.pop(name) for name in sheets)
     return {
-        name: _COMMENT.sub(b"", data) if name.endswith((".js", ".css")) and name != _BUNDLE else data
+        name: _NEEDLESS.sub(b"", data) if name.endswith((".js", ".css")) and name != _BUNDLE else data
         for name, data in files.items()
     }
 
