@@ -86,7 +86,7 @@ export function sentences(moment) {
       if (unknown > UNKNOWN) return ["I don’t know this one.", `It looks a little like ${withArticle(first.word)}.`];
       if (first.probability * (1 - (unknown ?? 0)) > SURE) return [`I see ${withArticle(first.word)}.`, "Quite sure."];
       if (first.probability >= 0.4) return [`${capitalized(withArticle(first.word))}?`, "It could be."];
-      return [`Maybe ${withArticle(first.word)} …`, "Draw on."];
+      return [`Maybe ${withArticle(first.word)} …`, "Keep drawing."];
     }
   }
 }
