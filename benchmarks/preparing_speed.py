@@ -39,7 +39,7 @@ def write(name: str, folder: Path, n: int, path: Path) -> None:
     if name == "npz":
         rows = [deltas(simplified_strokes(drawing)) for file in files for drawing in read_file(file)]
         drawings = np.empty(n, dtype=object)
-        drawings[:] = [rows[i % len(rows)] for i in range(n)]
+        drawings[:] = [rows[i % len(rows)].copy() for i in range(n)]  # the same array would be pickled once
         np.savez_compressed(path, train=drawings, valid=drawings[:0], test=drawings[:0])
         return
     records = [json.loads(line) for file in files for line in file.read_text().splitlines()]
