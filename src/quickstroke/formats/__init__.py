@@ -23,12 +23,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from quickstroke.drawings.categories import canonical_word
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.layouts import check_choice
 from quickstroke.errors import FormatError, expect_items, expect_path
-from quickstroke.formats import binary, csv, inkml, ndjson, npz, parquet, pictures, plain_json, records, svg
+from quickstroke.formats import binary, csv, inkml, ndjson, npz, parquet, pictures, plain_json, svg
+
+if TYPE_CHECKING:
+    from quickstroke.formats.records import Records
 
 # Of a binary file that is read drawing by drawing, at a time.
 _FEW_BYTES = 1 << 16
@@ -207,7 +211,7 @@ def read_file(
 
 def read_records(
     path: Path, check: Callable[[str], None], layout: str = "auto", *, plain: bool = False
-) -> Iterator[records.Records | Drawing]:
+) -> Iterator["Records | Drawing"]:
     """The drawings of one file that is not binary, in file order, many at once as records where that is possible.
 
     Args:
@@ -220,9 +224,12 @@ def read_records(
         FormatError: as `read_file`.
     """
     ending = (ending_of(path) or "").removesuffix(".gz")
-    if not plain and ending == ".npz":
-        yield from records.read_npz(path, word_of(path))
-    elif not plain and ending in (".csv", ".ndjson"):
-        yield from (records.read_csv if ending == ".csv" else records.read_ndjson)(path, check, layout)
-    else:
+    if plain or ending not in (".csv", ".ndjson", ".npz"):
         yield from read_file(path, lambda drawing: check(drawing.word), layout=layout)
+        return
+    from quickstroke.formats import records  # it needs numba, whose import takes longer than reading a few drawings
+
+    if ending == ".npz":
+        yield from records.read_npz(path, word_of(path))
+    else:
+        yield from (records.read_csv if ending == ".csv" else records.read_ndjson)(path, check, layout)

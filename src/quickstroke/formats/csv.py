@@ -14,8 +14,8 @@ from typing import Any
 from quickstroke.drawings.drawing import MAX_DRAWING_BYTES, Drawing
 from quickstroke.errors import FormatError
 from quickstroke.formats.input import InputFile, refuse_html
-from quickstroke.formats.lines import NAMES, UNKNOWN
 from quickstroke.formats.ndjson import drawing_of
+from quickstroke.formats.scanning import NAMES, UNKNOWN
 
 _COLUMNS = ("countrycode", "drawing", "key_id", "recognized", "timestamp", "word")
 _MAX_COLUMNS = 100
@@ -74,12 +74,12 @@ def read(path: Path, check: Callable[[Drawing], None] | None = None, layout: str
 
 def plain_columns(line: bytes) -> list[int] | None:
     """The columns of a plain header, as `lines` takes them; None for one that the reader has to look at."""
-    text = line.removeprefix(b"\xef\xbb\xbf").decode("latin-1").removesuffix("\n").removesuffix("\r")
-    if '"' in text or not text.isprintable():
-        return None
     try:
+        text = line.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
+        if '"' in text or not text.isprintable():
+            return None
         names = _header(text.split(","))
-    except FormatError:
+    except (FormatError, UnicodeDecodeError):
         return None
     return [NAMES.index(name) if name in NAMES else UNKNOWN for name in names]
 

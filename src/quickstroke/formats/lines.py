@@ -8,80 +8,62 @@ from typing import Any
 import numpy as np
 
 from quickstroke.drawings.drawing import MAX_DRAWING_BYTES
-from quickstroke.drawings.simplification import MAX_LOOKS, simplify_points
+from quickstroke.drawings.simplification import FEW_LOOKS, MAX_LOOKS, simplify_points
+from quickstroke.formats.columns import bytes_at, write_columns
 from quickstroke.formats.scanning import (
     CLOSE,
     COLON,
+    COLUMNS,
     COMMA,
     CR,
     IS_PLAIN,
     LF,
     MAX_STROKES,
+    NAMES,
     NOWHERE,
     OPEN,
+    POINTS,
     QUOTE,
+    UNKNOWN,
     is_time,
     key_of,
+    layout_of,
     number,
     past,
     past_spaces,
     past_text,
+    points_of,
     strokes,
 )
 from quickstroke.utils.compiled import jit
 
-# What becomes of a line: nothing is in it, a record, one of the same word as the one before, a drawing that has to be
-# simplified, or none of these.
-EMPTY, RECORD, SAME_WORD, RAW, OTHER = range(5)
-AUTO, POINTS, COLUMNS = range(3)
-N_MORE_BYTES = 32
+# Where nothing is allocated nobody has to count who refers to an array, which would take a quarter of the time.
+_jit = jit(_nrt=False)
 
-NAMES = ("word", "countrycode", "timestamp", "recognized", "key_id", "drawing")
-_WORD, _COUNTRY, _TIME, _RECOGNIZED, _KEY, _DRAWING, UNKNOWN = range(7)
+# What some lines are: records of one word, or something else; or what is not there in the end, a drawing to simplify.
+RECORDS, OTHER, _RAW = range(3)
+# Columns of `runs`: what lines are, how many were before them, where the first one begins and ends, where the word
+# begins and ends, how many records they have, and where these end in `out`.
+_WHAT, _LINE, _BEGINS, _ENDS, _WORD_BEGINS, _WORD_ENDS, _N, _OUT = range(8)
+
+_WORD, _COUNTRY, _TIME, _RECOGNIZED, _KEY, _DRAWING = range(6)
 _NAMES = np.frombuffer("".join(name.ljust(16) for name in NAMES).encode(), np.uint8).reshape(len(NAMES), 16)
 _LENGTHS = np.array([len(name) for name in NAMES])
+# Each name with the quote after it, and which bits of as many bytes these are.
+_TEXTS, _MASKS = (
+    np.frombuffer(b"".join(text.ljust(16, b"\0") for text in texts), "<u8").reshape(len(NAMES), 2)
+    for texts in ([f'{name}"'.encode() for name in NAMES], [b"\xff" * (len(name) + 1) for name in NAMES])
+)
 _TRUE, _FALSE, _NULL = (np.frombuffer(word, np.uint8) for word in (b"true", b"false", b"null"))
 # Of `Found.facts`.
-_BEGIN, _END, _KEY_BITS, _IS_RECOGNIZED, _N_STROKES = range(5)
+_BEGIN, _END, _KEY_BITS, _IS_RECOGNIZED, _N_STROKES, _WRITTEN = range(6)
 
 
 # --- Records ----------------------------------------------------------------------------------------------------------
 
 
 @jit()
-def layout_of(found: Any, layout: Any) -> tuple[int, int]:
-    """As `layouts.decide`, and of how many numbers a point is; 0 where the strokes are not alike."""
-    row_ends, stroke_ends, n_strokes = found.row_ends, found.stroke_ends, found.facts[_N_STROKES]
-    begin = row = 0
-    for stroke in range(n_strokes):
-        n_rows, n = stroke_ends[stroke] - row, row_ends[row] - begin
-        for k in range(row, stroke_ends[stroke]):
-            if row_ends[k] - begin != n:
-                return layout, 0
-            begin = row_ends[k]
-        row = stroke_ends[stroke]
-        may_be_points, may_be_columns = n == 2 or n == 3, n_rows == 2 or n_rows == 3
-        if may_be_points and may_be_columns:
-            continue
-        own = POINTS if may_be_points else COLUMNS
-        if not (may_be_points or may_be_columns) or (layout != AUTO and own != layout):
-            return layout, 0
-        layout = own
-    if layout == AUTO:
-        layout = COLUMNS
-    size = begin = row = 0
-    for stroke in range(n_strokes):
-        own = stroke_ends[stroke] - row if layout == COLUMNS else row_ends[row] - begin
-        if own < 2 or own > 3 or (size and own != size):
-            return layout, 0
-        size, row = own, stroke_ends[stroke]
-        begin = row_ends[row - 1]
-    return layout, size
-
-
-@jit()
-def _write_head(found: Any, out: Any, at: Any) -> Any:
-    facts = found.facts
+def _write_head(facts: Any, out: Any, at: Any) -> Any:
     for b in range(8):
         out[at + b] = facts[_KEY_BITS] >> (8 * b) & 255
     out[at + 8] = out[at + 9] = 90  # ZZ
@@ -96,7 +78,7 @@ def _write_head(found: Any, out: Any, at: Any) -> Any:
 def _write_simplified(found: Any, layout: Any, out: Any, at: Any) -> Any:
     """Writes a record of two numbers a point; where it ends."""
     numbers, row_ends, stroke_ends = found.numbers, found.row_ends, found.stroke_ends
-    at = _write_head(found, out, at)
+    at = _write_head(found.facts, out, at)
     begin = 0
     for stroke in range(found.facts[_N_STROKES]):
         end = row_ends[stroke_ends[stroke] - 1]
@@ -122,43 +104,36 @@ def _write_simplified(found: Any, layout: Any, out: Any, at: Any) -> Any:
 
 
 @jit()
-def points_of(found: Any, layout: Any, size: Any) -> tuple[Any, Any]:
-    """The points float64 (P, 2) of strokes of `size` numbers a point, and the offsets int64 of the strokes therein."""
-    numbers, row_ends, stroke_ends = found.numbers, found.row_ends, found.stroke_ends
+def _write_raw(found: Any, layout: Any, max_looks: Any, out: Any, begin: Any, most_bytes: Any) -> tuple[int, int]:
+    """Simplifies a drawing and writes its record; what it is then, and where the record ends."""
+    points, offsets = points_of(found, layout_of(found, layout)[0], 3)
+    kept, ends = simplify_points(points, offsets, max_looks)
     n_strokes = found.facts[_N_STROKES]
-    n_points = row_ends[stroke_ends[n_strokes - 1] - 1] // size
-    points, offsets = np.empty((n_points, 2)), np.zeros(n_strokes + 1, np.int64)
-    begin = 0
+    if len(kept) == 0 or 17 + 2 * (n_strokes + len(kept)) > most_bytes:
+        return OTHER, begin
+    at = _write_head(found.facts, out, begin)
     for stroke in range(n_strokes):
-        end, to = row_ends[stroke_ends[stroke] - 1], offsets[stroke]
-        n = (end - begin) // size
-        step, y = (1, n) if layout == COLUMNS else (size, 1)
-        for i in range(n):
-            points[to + i, 0], points[to + i, 1] = numbers[begin + step * i], numbers[begin + step * i + y]
-        offsets[stroke + 1] = to + n
-        begin = end
-    return points, offsets
-
-
-@jit()
-def _write_raw(found: Any, layout: Any, out: Any, at: Any) -> Any:
-    """Simplifies a drawing of three numbers a point and writes its record; where it ends."""
-    points, offsets = points_of(found, layout, 3)
-    kept, ends = simplify_points(points, offsets, MAX_LOOKS)
-    n_strokes = found.facts[_N_STROKES]
-    if len(kept) == 0:
-        return NOWHERE
-    at = _write_head(found, out, at)
-    for stroke in range(n_strokes):
-        begin, n = ends[stroke], ends[stroke + 1] - ends[stroke]
+        first, n = ends[stroke], ends[stroke + 1] - ends[stroke]
         if n > 65535:
-            return NOWHERE
+            return OTHER, begin
         out[at], out[at + 1] = n & 255, n >> 8
         at += 2
         for i in range(n):
-            out[at + i], out[at + n + i] = kept[begin + i, 0], kept[begin + i, 1]
+            out[at + i], out[at + n + i] = kept[first + i, 0], kept[first + i, 1]
         at += 2 * n
-    return at if at <= MAX_DRAWING_BYTES else NOWHERE
+    return RECORDS, at
+
+
+@jit()
+def _read_strokes(data: Any, at: Any, layout: Any, facts: Any, found: Any, out: Any, to: Any) -> Any:
+    """Reads strokes, into the record at `to` where that is simple, else into `found`; the place after them."""
+    facts[_WRITTEN] = 0
+    if layout != POINTS:
+        end, written, n_strokes = write_columns(data, at, out, to + 17)
+        if end != NOWHERE:
+            facts[_WRITTEN], facts[_N_STROKES] = written, n_strokes
+            return end
+    return strokes(data, at, found)
 
 
 @jit()
@@ -171,42 +146,65 @@ def _is_same(data: Any, begin: Any, end: Any, other: Any, other_end: Any) -> boo
     return same
 
 
-@jit()
-def _finish(data: Any, begin: Any, end: Any, layout: Any, found: Any, out: Any, lines: Any, line: Any) -> Any:
-    """Says in `lines` what becomes of a line that was read to `end`, and writes its record; where the line ends."""
-    n_out = lines[line - 1, 1] if line else 0
-    what, n_written, facts = OTHER, n_out, found.facts
-    if end != NOWHERE:
-        own_layout, size = layout_of(found, layout)
-        if size == 3:
-            what = RAW
-        elif size == 2:
-            at = _write_simplified(found, own_layout, out, n_out)
-            if at != NOWHERE:
-                what, n_written = RECORD, at
-    else:
-        end = past_spaces(data, begin)
-        what = EMPTY if data[end] == LF else OTHER
+@_jit
+def _write(begin: Any, end: Any, layout: Any, facts: Any, found: Any, out: Any, at: Any) -> tuple[int, int]:
+    """Writes the record of a line that was read to `end`; what the line is, and where the record ends."""
+    if end == NOWHERE or end + 1 - begin > MAX_DRAWING_BYTES:
+        return OTHER, at
+    if facts[_WRITTEN]:
+        _write_head(facts, out, at)
+        return RECORDS, facts[_WRITTEN]
+    layout, size = layout_of(found, layout)
+    if size == 3:
+        return _RAW, at
+    end = _write_simplified(found, layout, out, at) if size == 2 else NOWHERE
+    return (OTHER, at) if end == NOWHERE else (RECORDS, end)
+
+
+@_jit
+def _finish(
+    data: Any, begin: Any, blank: Any, end: Any, what: Any, to: Any, facts: Any, runs: Any, n_runs: Any, line: Any
+) -> tuple[int, int]:
+    """Adds a line that was read to `end` to `runs`.
+
+    Args:
+        blank: the place after what may be in an empty line.
+        to: where its record ends.
+        line: how many were before it.
+
+    Returns:
+        (how many runs there are then, where the next line begins).
+    """
+    if end == NOWHERE:
+        end = blank
         while data[end] != LF:
             end += 1
-    if end + 1 - begin > MAX_DRAWING_BYTES:
-        what, n_written = OTHER, n_out
-    lines[line, 0], lines[line, 1], lines[line, 4] = what, n_written, end + 1
-    if what == RECORD:
-        lines[line, 2], lines[line, 3] = facts[_BEGIN], facts[_END]
-        if n_out and _is_same(data, facts[_BEGIN], facts[_END], lines[line - 1, 2], lines[line - 1, 3]):
-            lines[line, 0] = SAME_WORD
-    elif line:
-        lines[line, 2], lines[line, 3] = lines[line - 1, 2], lines[line - 1, 3]
-    return end + 1
+        if end == blank and end + 1 - begin <= MAX_DRAWING_BYTES:
+            return n_runs, end + 1
+    last = n_runs - 1
+    goes_on = what == RECORDS and n_runs and runs[last, _WHAT] == RECORDS
+    if goes_on and _is_same(data, facts[_BEGIN], facts[_END], runs[last, _WORD_BEGINS], runs[last, _WORD_ENDS]):
+        runs[last, _N] += 1
+        runs[last, _OUT] = to
+        return n_runs, end + 1
+    runs[n_runs, _WHAT], runs[n_runs, _LINE] = what, line
+    runs[n_runs, _BEGINS], runs[n_runs, _ENDS] = begin, end + 1
+    runs[n_runs, _WORD_BEGINS], runs[n_runs, _WORD_ENDS] = facts[_BEGIN], facts[_END]
+    runs[n_runs, _N], runs[n_runs, _OUT] = what == RECORDS, to
+    return n_runs + 1, end + 1
 
 
 # --- ndjson -----------------------------------------------------------------------------------------------------------
 
 
 @jit()
-def _name(data: Any, at: Any) -> tuple[int, int]:
-    """Which of the names begins at `at`, and the place after its quote."""
+def _name(data: Any, at: Any, expected: Any) -> tuple[int, int]:
+    """Which of the names begins at `at`, most likely the `expected` one, and the place after its quote."""
+    if at + 16 <= len(data):
+        first, second = bytes_at(data, np.uint64(at), 8), bytes_at(data, np.uint64(at + 8), 8)
+        is_as_expected = first & _MASKS[expected, 0] == _TEXTS[expected, 0]
+        if is_as_expected and second & _MASKS[expected, 1] == _TEXTS[expected, 1]:
+            return expected, at + _LENGTHS[expected] + 1
     end = past_text(data, at)
     for name in range(len(_LENGTHS)):
         if end - 1 - at == _LENGTHS[name]:
@@ -255,11 +253,10 @@ def _read_value(data: Any, at: Any, name: Any, facts: Any) -> Any:
     return end if is_right else NOWHERE
 
 
-@jit()
-def _read_object(data: Any, at: Any, found: Any) -> Any:
-    """Reads the JSON object of the line from `at` on; the place of the line's end."""
-    facts = found.facts
-    facts[_BEGIN] = facts[_END] = facts[_KEY_BITS] = facts[_N_STROKES] = seen = 0
+@_jit
+def _read_object(data: Any, at: Any, layout: Any, facts: Any, found: Any, out: Any, to: Any) -> Any:
+    """Reads the JSON object of the line from `at` on; the place of the line's end. The record is to be at `to`."""
+    facts[_BEGIN] = facts[_END] = facts[_KEY_BITS] = facts[_N_STROKES] = seen = expected = 0
     facts[_IS_RECOGNIZED] = 1
     at = past_spaces(data, at)
     if data[at] != OPEN:
@@ -268,7 +265,8 @@ def _read_object(data: Any, at: Any, found: Any) -> Any:
         at = past_spaces(data, at + 1)
         if data[at] != QUOTE:
             return NOWHERE
-        name, at = _name(data, at + 1)
+        name, at = _name(data, at + 1, expected)
+        expected = (name + 1) % UNKNOWN
         if at == NOWHERE or (name != UNKNOWN and seen >> name & 1):
             return NOWHERE
         seen |= 1 << name
@@ -276,7 +274,10 @@ def _read_object(data: Any, at: Any, found: Any) -> Any:
         if data[at] != COLON:
             return NOWHERE
         at = past_spaces(data, at + 1)
-        at = strokes(data, at, found) if name == _DRAWING else _read_value(data, at, name, facts)
+        is_drawing = name == _DRAWING
+        at = (
+            _read_strokes(data, at, layout, facts, found, out, to) if is_drawing else _read_value(data, at, name, facts)
+        )
         if at == NOWHERE:
             return NOWHERE
         at = past_spaces(data, at)
@@ -289,49 +290,69 @@ def _read_object(data: Any, at: Any, found: Any) -> Any:
 
 
 @jit()
-def convert_ndjson(data: Any, columns: Any, layout: Any, found: Any, out: Any, lines: Any) -> int:
-    """Converts a block of lines of ndjson.
+def convert_ndjson(
+    data: Any, at: Any, columns: Any, layout: Any, found: Any, out: Any, runs: Any
+) -> tuple[int, int, int]:
+    """Converts lines of ndjson, from `at` on, until there are none, `runs` is full, or a drawing is to be simplified.
 
     Args:
         data: uint8, whole lines.
         columns: of CSV; nothing here.
         layout: one of AUTO, POINTS and COLUMNS.
         found: memory, a `scanning.Found`.
-        out: uint8; gets the records; `N_MORE_BYTES` a line more than the lines have are enough.
-        lines: int64 (N, 5); gets of each line what becomes of it, where its record ends, where its word, or the last
-            one before it, begins and ends, and where the line ends.
+        out: uint8; gets the records; twice as many bytes as the lines have are enough.
+        runs: int64 (N, 8); gets what lines are: each time those, one after the other, that have records of one word, or
+            one that has none. Empty lines are nothing.
 
     Returns:
-        How many lines were looked at: all of them.
+        (runs, lines, where the next line begins).
     """
-    begin = n_lines = 0
-    while begin < len(data):
-        begin = _finish(data, begin, _read_object(data, begin, found), layout, found, out, lines, n_lines)
+    n_runs, n_lines, facts = 0, 0, found.facts
+    while at < len(data) and n_runs < len(runs):
+        to = runs[n_runs - 1, _OUT] if n_runs else 0
+        end = _read_object(data, at, layout, facts, found, out, to)
+        what, to = _write(at, end, layout, facts, found, out, to)
+        if what == _RAW:
+            break
+        blank = past_spaces(data, at)
+        n_runs, at = _finish(data, at, blank, end, what, to, facts, runs, n_runs, n_lines)
         n_lines += 1
-    return n_lines
+    return n_runs, n_lines, at
 
 
 @jit()
-def simplify_ndjson(data: Any, begin: Any, columns: Any, layout: Any, found: Any, out: Any) -> Any:
-    """Writes the record of the line from `begin` on, which is RAW; where it ends, or NOWHERE."""
-    _read_object(data, begin, found)
-    return _write_raw(found, layout_of(found, layout)[0], out, 0)
+def simplify_ndjson(
+    data: Any, at: Any, columns: Any, layout: Any, found: Any, out: Any, runs: Any
+) -> tuple[int, int, int]:
+    """As `convert_ndjson` drawings to simplify, until a line has none, or one that takes long and is not the first."""
+    n_runs, n_lines, facts = 0, 0, found.facts
+    while at < len(data) and n_runs < len(runs):
+        to = runs[n_runs - 1, _OUT] if n_runs else 0
+        end = _read_object(data, at, layout, facts, found, out, to)
+        what, to = _write(at, end, layout, facts, found, out, to)
+        if what != _RAW:
+            break
+        what, to = _write_raw(found, layout, FEW_LOOKS if n_lines else MAX_LOOKS, out, to, end - at)
+        if what == OTHER and n_lines:
+            break
+        n_runs, at = _finish(data, at, at, end, what, to, facts, runs, n_runs, n_lines)
+        n_lines += 1
+    return n_runs, n_lines, at
 
 
 # --- Kaggle's CSV -----------------------------------------------------------------------------------------------------
 
 
-@jit()
-def _read_row(data: Any, at: Any, columns: Any, found: Any) -> Any:
-    """Reads the row from `at` on, with columns int64 (C,): places in NAMES, or UNKNOWN; the place of the line's end."""
-    facts = found.facts
+@_jit
+def _read_row(data: Any, at: Any, columns: Any, layout: Any, facts: Any, found: Any, out: Any, to: Any) -> Any:
+    """As `_read_object` the row from `at` on, with columns int64 (C,): places in NAMES, or UNKNOWN."""
     facts[_BEGIN] = facts[_END] = facts[_KEY_BITS] = facts[_N_STROKES] = 0
     facts[_IS_RECOGNIZED] = 1
     for place in range(len(columns)):
         name, is_quoted = columns[place], data[at] == QUOTE
         begin = at + is_quoted
         if name == _DRAWING and is_quoted:
-            at = strokes(data, past_spaces(data, begin), found)
+            at = _read_strokes(data, past_spaces(data, begin), layout, facts, found, out, to)
             if at == NOWHERE:
                 return at
             at = past_spaces(data, at)
@@ -361,37 +382,56 @@ def _read_row(data: Any, at: Any, columns: Any, found: Any) -> Any:
 
 
 @jit()
-def convert_csv(data: Any, columns: Any, layout: Any, found: Any, out: Any, lines: Any) -> int:
+def convert_csv(data: Any, at: Any, columns: Any, layout: Any, found: Any, out: Any, runs: Any) -> tuple[int, int, int]:
     """As `convert_ndjson`, of rows with the columns int64 (C,); it ends with the first that is OTHER."""
-    begin = n_lines = 0
-    while begin < len(data):
-        end = _finish(data, begin, _read_row(data, begin, columns, found), layout, found, out, lines, n_lines)
-        if lines[n_lines, 0] == EMPTY and end - begin > 1 + (data[begin] == CR):
-            lines[n_lines, 0] = OTHER  # spaces are a value
-        begin = end
-        n_lines += 1
-        if lines[n_lines - 1, 0] == OTHER:
+    n_runs, n_lines, facts = 0, 0, found.facts
+    while at < len(data) and n_runs < len(runs) and not (n_runs and runs[n_runs - 1, _WHAT] == OTHER):
+        to = runs[n_runs - 1, _OUT] if n_runs else 0
+        end = _read_row(data, at, columns, layout, facts, found, out, to)
+        what, to = _write(at, end, layout, facts, found, out, to)
+        if what == _RAW:
             break
-    return n_lines
+        blank = at + (data[at] == CR)  # spaces are a value
+        n_runs, at = _finish(data, at, blank, end, what, to, facts, runs, n_runs, n_lines)
+        n_lines += 1
+    return n_runs, n_lines, at
 
 
 @jit()
-def simplify_csv(data: Any, begin: Any, columns: Any, layout: Any, found: Any, out: Any) -> Any:
+def simplify_csv(
+    data: Any, at: Any, columns: Any, layout: Any, found: Any, out: Any, runs: Any
+) -> tuple[int, int, int]:
     """As `simplify_ndjson`."""
-    _read_row(data, begin, columns, found)
-    return _write_raw(found, layout_of(found, layout)[0], out, 0)
+    n_runs, n_lines, facts = 0, 0, found.facts
+    while at < len(data) and n_runs < len(runs):
+        to = runs[n_runs - 1, _OUT] if n_runs else 0
+        end = _read_row(data, at, columns, layout, facts, found, out, to)
+        what, to = _write(at, end, layout, facts, found, out, to)
+        if what != _RAW:
+            break
+        what, to = _write_raw(found, layout, FEW_LOOKS if n_lines else MAX_LOOKS, out, to, end - at)
+        if what == OTHER and n_lines:
+            break
+        n_runs, at = _finish(data, at, at, end, what, to, facts, runs, n_runs, n_lines)
+        n_lines += 1
+    return n_runs, n_lines, at
 
 
 # --- sketch-rnn's arrays ----------------------------------------------------------------------------------------------
 
 
-@jit()
-def convert_sketches(rows: Any, starts: Any, out: Any, ends: Any) -> int:
+@_jit
+def _int16(data: Any, at: Any) -> Any:
+    return np.int64(np.int16(data[at] | np.uint16(data[at + 1]) << 8))
+
+
+@_jit
+def convert_sketches(data: Any, begins: Any, counts: Any, out: Any, ends: Any) -> int:
     """Converts drawings of differences as `npz.read` does it.
 
     Args:
-        rows: int16 (R, 3), of all drawings.
-        starts: int64 (N + 1,), where the rows of each begin.
+        data: uint8, with the rows of all drawings, little-endian int16 (n, 3) each.
+        begins, counts: int64 (N,), where those of each begin, and how many they are.
         out: uint8; gets the records: 32 bytes each and four a row are enough.
         ends: int64 (N,); gets where the record of each ends.
 
@@ -400,14 +440,14 @@ def convert_sketches(rows: Any, starts: Any, out: Any, ends: Any) -> int:
     """
     at = 0
     for i in range(len(ends)):
-        begin, n = starts[i], starts[i + 1] - starts[i]
+        begin, n = begins[i], counts[i]
         x = y = x_low = x_high = y_low = y_high = 0
         n_strokes, is_wrong = 1, False
-        for r in range(begin, begin + n):
-            x, y = x + rows[r, 0], y + rows[r, 1]
+        for row in range(begin, begin + 6 * n, 6):
+            x, y = x + _int16(data, row), y + _int16(data, row + 2)
             x_low, x_high, y_low, y_high = min(x_low, x), max(x_high, x), min(y_low, y), max(y_high, y)
-            is_wrong |= rows[r, 2] < 0 or rows[r, 2] > 1
-            n_strokes += rows[r, 2] == 1 and r < begin + n - 1
+            is_wrong |= data[row + 4] > 1 or data[row + 5] > 0
+            n_strokes += data[row + 4] == 1 and row < begin + 6 * (n - 1)
         if is_wrong or n > 65534 or n_strokes > MAX_STROKES:
             return i
         longer = max(x_high - x_low, y_high - y_low)
@@ -418,18 +458,18 @@ def convert_sketches(rows: Any, starts: Any, out: Any, ends: Any) -> int:
         out[at + 10] = 1
         out[at + 15], out[at + 16] = n_strokes & 255, n_strokes >> 8
         at += 17
-        x, y, first, r = -x_low, -y_low, True, begin
-        while r < begin + n:
-            end = r
-            while end < begin + n - 1 and rows[end, 2] == 0:
-                end += 1
-            n_points = end + 1 - r + first
+        x, y, first, row, last = -x_low, -y_low, True, begin, begin + 6 * (n - 1)
+        while row <= last:
+            end = row
+            while end < last and data[end + 4] == 0:
+                end += 6
+            n_points = (end - row) // 6 + 1 + first
             out[at], out[at + 1] = n_points & 255, n_points >> 8
             at += 2
             for k in range(n_points):
                 if not (first and k == 0):
-                    x, y = x + rows[r, 0], y + rows[r, 1]
-                    r += 1
+                    x, y = x + _int16(data, row), y + _int16(data, row + 2)
+                    row += 6
                 out[at + k], out[at + n_points + k] = np.rint(x * factor), np.rint(y * factor)
             at += 2 * n_points
             first = False

@@ -9,18 +9,21 @@ is the file's name; key_ids, countries and times are not in the format.
 import io
 import math
 import pickle
+import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quickstroke.drawings.drawing import Drawing, check_simplified
 from quickstroke.errors import FormatError
+from quickstroke.formats import pickled_rows
 from quickstroke.formats.input import InputFile, refuse_html
 from quickstroke.utils import pickles
 from quickstroke.utils.files import atomic_write
@@ -30,6 +33,8 @@ _PARTS = ("train", "valid", "test")
 MAX_ROWS = 1_000_000
 # Drawings of two points take 8 times their compressed bytes, longer ones less.
 _MAX_INFLATION, _FREE_BYTES = 32, 1 << 20
+# Where the second drawing has to end, and opcodes before it: mostly some hundred bytes, and 80.
+_HEAD_BYTES, _MOST_OPCODES = 1 << 16, 500
 
 
 class _PickledDtype:
@@ -49,6 +54,14 @@ class PickledArray:
 
     def __init__(self, *_: Any) -> None:
         pass
+
+    @classmethod
+    def of_rows(cls, data: bytes) -> "PickledArray":
+        """What a pickle says of little-endian int16 (n, 3) with these bytes."""
+        array, dtype = cls(), _PickledDtype("i2")
+        dtype.order = "<"
+        array._state = (len(data) // 6, 3), dtype, False, data
+        return array
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran, data = state
@@ -70,6 +83,11 @@ class PickledArray:
     def plain_bytes(self) -> bytes | None:
         """The bytes of int16 (n, 3) with n at least 1, as the official files have them; None of anything else."""
         shape, dtype, fortran, data = self._state
+        if isinstance(data, str):  # Python 2 wrote bytes so
+            try:
+                data = data.encode("latin-1")
+            except UnicodeEncodeError:
+                return None
         if dtype.code != "i2" or dtype.order != "<" or fortran or not isinstance(data, bytes) or not data:
             return None
         return data if shape == (len(data) // 6, 3) and len(data) % 6 == 0 else None
@@ -93,10 +111,36 @@ class PickledArray:
         return np.frombuffer(data, number).reshape(shape, order="F" if fortran else "C")
 
 
+class PlainRows(Sequence[PickledArray]):
+    """Drawings all of which are as the official files have them.
+
+    Attributes:
+        data: uint8, with the rows of all drawings, little-endian int16 (n, 3) each.
+        begins: int64 (N,), where those of each begin.
+        counts: int64 (N,), how many they are.
+    """
+
+    def __init__(self, data: NDArray[np.uint8], begins: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
+        self.data, self.begins, self.counts = data, begins, counts
+
+    def __len__(self) -> int:
+        return len(self.begins)
+
+    @overload
+    def __getitem__(self, i: int) -> PickledArray: ...
+    @overload
+    def __getitem__(self, i: slice) -> "PlainRows": ...
+    def __getitem__(self, i: int | slice) -> "PickledArray | PlainRows":
+        if isinstance(i, slice):
+            return PlainRows(self.data, self.begins[i], self.counts[i])
+        begin, n = int(self.begins[i]), int(self.counts[i])
+        return PickledArray.of_rows(self.data[begin : begin + 6 * n].tobytes())
+
+
 class _Unpickler(pickle.Unpickler):
     """Knows the names in a pickled array of arrays and refuses every other."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | memoryview) -> None:
         super().__init__(io.BytesIO(data), encoding="latin1")
         self._left_bytes = len(data)
 
@@ -145,8 +189,8 @@ def drawing_of(rows: Any, i: int, part: str, path: Path, word: str) -> Drawing:
         raise FormatError(f"drawing {i + 1} of {part!r}: {error.reason}", path) from error
 
 
-def parts(path: Path) -> Iterator[tuple[str, list[Any]]]:
-    """Each part of a file and its items, mostly `PickledArray`.
+def parts(path: Path, *, compiled: bool = False) -> Iterator[tuple[str, Sequence[Any]]]:
+    """Each part of a file and its items, mostly `PickledArray`; `PlainRows` from compiled code, where that can read it.
 
     Raises:
         FormatError: as `read`, but for what an item is.
@@ -162,10 +206,10 @@ def parts(path: Path) -> Iterator[tuple[str, list[Any]]]:
         if not names:
             raise FormatError(f"has none of the arrays {', '.join(_PARTS)}; got {archive.namelist()[:5]}", path)
         for part in names:
-            yield part, _items(archive, part, path)
+            yield part, _items(archive, part, path, compiled)
 
 
-def _items(archive: zipfile.ZipFile, part: str, path: Path) -> list[Any]:
+def _items(archive: zipfile.ZipFile, part: str, path: Path, compiled: bool) -> Sequence[Any]:
     """The elements of an object array, as their pickle says them."""
     try:
         entry = archive.getinfo(f"{part}.npy")
@@ -178,7 +222,8 @@ def _items(archive: zipfile.ZipFile, part: str, path: Path) -> list[Any]:
         if entry.file_size > _MAX_INFLATION * n_bytes + _FREE_BYTES:
             raise ValueError(f"it claims {entry.file_size} bytes, far more than such arrays are compressed from")
         # At its end the archive compares its checksum.
-        with io.BytesIO(archive.read(entry)) as file, warnings.catch_warnings():
+        content = archive.read(entry)
+        with io.BytesIO(content) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a header that Python 2 wrote
             version = np.lib.format.read_magic(file)
             if version == (1, 0):
@@ -189,7 +234,9 @@ def _items(archive: zipfile.ZipFile, part: str, path: Path) -> list[Any]:
                 raise FormatError(
                     f"array {part!r} should hold one int16 (n, 3) array a drawing, got {dtype} {shape}", path
                 )
-            pickled = file.read()
+            pickled = memoryview(content)[file.tell() :]
+        if compiled and (rows := _plain_rows(pickled, shape[0])) is not None:
+            return rows
         if pickles.check(pickled) != len(pickled):
             raise ValueError("bytes follow its pickle")
         array = _Unpickler(pickled).load()
@@ -206,6 +253,45 @@ def _items(archive: zipfile.ZipFile, part: str, path: Path) -> list[Any]:
         said = re.sub(r" object at 0x[0-9a-f]+", "", str(error))  # an address tells nothing, and is another each time
         raise FormatError(f"array {part!r} is damaged or truncated ({type(error).__name__}: {said})", path) from error
     return items
+
+
+def _plain_rows(pickled: memoryview, n: int) -> PlainRows | None:
+    """The `n` drawings of a pickle where all but the first are written by the same opcodes; None of any other pickle.
+
+    That the first two are drawings, in the list of an array, the unpickler says: it gets the pickle without the rest.
+    """
+    data = np.zeros(len(pickled) + pickled_rows.N_MORE_BYTES, np.uint8)
+    data[: len(pickled)] = np.frombuffer(pickled, np.uint8)
+    head = bytes(pickled[:_HEAD_BYTES])
+    noted = np.full(pickled_rows.N_NOTED + 1, -1)
+    noted[-1] = True
+    if not 2 <= n <= len(pickled) // 6:
+        return None
+    try:
+        for opcode, _, at in islice(pickletools.genops(head), _MOST_OPCODES):
+            noted[-1] &= "PUT" not in opcode.name
+            if opcode.name == "BUILD":
+                noted[:-1] = -1
+                end, begin, _ = pickled_rows.read_drawing(data, (at or 0) + 1, noted)
+                if end >= 0:
+                    break
+        else:
+            return None
+        # The frame that may begin after two bytes would be too long for it.
+        behind = 11 if head[2:3] == b"\x95" else 2
+        short = head[:2] + head[behind:end] + b"etb."
+        is_framed = head[:1] == b"\x80" and pickled_rows.past_notes(data, 2, noted) == behind
+        if not is_framed or pickles.check(short) != len(short):
+            return None
+        shape, dtype, _, items = _Unpickler(short).load()._state
+        first = [item.plain_bytes() for item in items]
+    except Exception:  # a damaged pickle raises anything, and once more when it is read as a whole
+        return None
+    if shape != (n,) or not dtype.code.startswith("O") or type(items) is not list or len(first) != 2 or not all(first):
+        return None
+    begins, counts = np.zeros(n, np.int64), np.array([len(rows) // 6 for rows in first])
+    begins[:2], counts = [head.index(first[0]), begin], np.append(counts, np.zeros(n - 2, np.int64))
+    return PlainRows(data, begins, counts) if pickled_rows.read_drawings(data, end, noted, begins, counts) else None
 
 
 def _strokes(rows: Any) -> list[NDArray[np.uint8]]:

@@ -4,8 +4,8 @@ A dataset is prepared from these. Compiled code converts what it knows (`lines`)
 wrong, goes through the readers of drawings, which say what and where.
 """
 
-from collections.abc import Callable, Iterator
-from itertools import islice, pairwise
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,11 +17,12 @@ from quickstroke.drawings.layouts import check_choice
 from quickstroke.errors import FormatError
 from quickstroke.formats import csv, lines, ndjson, npz, scanning
 from quickstroke.formats.input import InputFile
-from quickstroke.formats.input import n_lines as count_lines
 
 # Drawings of sketch-rnn that are converted at a time.
-_SKETCHES = 10_000
-_LAYOUTS = {"auto": lines.AUTO, "points": lines.POINTS, "columns": lines.COLUMNS}
+_SKETCHES = 1000
+# Of lines that are converted at a time; mostly one is all of them.
+_RUNS = 1000
+_LAYOUTS = {"auto": scanning.AUTO, "points": scanning.POINTS, "columns": scanning.COLUMNS}
 
 
 class Records(NamedTuple):
@@ -45,7 +46,7 @@ def read_ndjson(path: Path, check: Check, layout: str = "auto") -> Iterator[Reco
         FormatError: as `ndjson.read`.
     """
     with InputFile(path) as file:
-        for number, line, records in _converted(file, None, layout, 1):
+        for number, line, records in _converted(file, None, layout):
             if records is None:
                 if len(line) > MAX_DRAWING_BYTES:
                     raise file.too_long(MAX_DRAWING_BYTES, number)
@@ -68,7 +69,8 @@ def read_csv(path: Path, check: Check, layout: str = "auto") -> Iterator[Records
     with InputFile(path) as file:
         _, header = next(file.lines(MAX_DRAWING_BYTES), (1, b""))
         columns = csv.plain_columns(header)
-        for number, _, records in _converted(file, columns, layout, 2) if columns else ():
+        file.n_lines = 1
+        for number, _, records in _converted(file, columns, layout) if columns else ():
             if records is None:
                 break
             try:
@@ -90,75 +92,64 @@ def read_npz(path: Path, word: str) -> Iterator[Records | Drawing]:
     Raises:
         FormatError: as `npz.read`.
     """
-    for part, items in npz.parts(path):
-        plain = [item.plain_bytes() if isinstance(item, npz.PickledArray) else None for item in items]
+    for part, items in npz.parts(path, compiled=True):
         i = 0
         while i < len(items):
-            n = next((k for k in range(i, len(items)) if plain[k] is None), len(items)) - i
-            n = min(n, _SKETCHES)
-            made = _of_sketches(word, [data for data in plain[i : i + n] if data is not None])
+            plain = _plain(items[i : i + _SKETCHES])
+            made = _of_sketches(word, plain)
             i += made.n
             if made.n:
                 yield made
-            if made.n < n or not n:
+            if made.n < len(plain) or not len(plain):
                 yield npz.drawing_of(items[i], i, part, path, word)
                 i += 1
 
 
-def _of_sketches(word: str, plain: list[bytes]) -> Records:
+def _plain(items: Sequence[Any]) -> npz.PlainRows:
+    """Those of some items that come before the first that is not as the official files have it."""
+    if isinstance(items, npz.PlainRows):
+        return items
+    plain = (item.plain_bytes() if isinstance(item, npz.PickledArray) else None for item in items)
+    first = list(takewhile(lambda data: data is not None, plain))
+    counts = np.array([len(data or b"") // 6 for data in first], np.int64)
+    joined = np.frombuffer(b"".join(data or b"" for data in first), np.uint8)
+    return npz.PlainRows(joined, 6 * (np.cumsum(counts) - counts), counts)
+
+
+def _of_sketches(word: str, plain: npz.PlainRows) -> Records:
     """The records of drawings, up to the first that is not as the official files have them."""
-    rows = np.frombuffer(b"".join(plain), "<i2").reshape(-1, 3)
-    starts = np.concatenate([[0], np.cumsum([len(data) // 6 for data in plain])]).astype(np.int64)
-    out, ends = np.empty(4 * len(rows) + 32 * len(plain), np.uint8), np.zeros(len(plain) + 1, np.int64)
-    n = lines.convert_sketches(rows, starts, out, ends[1:]) if plain else 0
+    out, ends = np.empty(4 * plain.counts.sum() + 32 * len(plain), np.uint8), np.zeros(len(plain) + 1, np.int64)
+    n = lines.convert_sketches(plain.data, plain.begins, plain.counts, out, ends[1:]) if len(plain) else 0
     return Records(word, out[: int(ends[n])].tobytes(), n)
 
 
-def _converted(
-    file: InputFile, columns: list[int] | None, layout: str, number: int
-) -> Iterator[tuple[int, bytes, Records | None]]:
-    """The lines of a file from line `number` on: its number, the line, and the records of it and those after it.
+def _converted(file: InputFile, columns: list[int] | None, layout: str) -> Iterator[tuple[int, bytes, Records | None]]:
+    """The lines of a file: its number, the line, and the records of it and those after it.
 
     Lines of JSON, or rows with these columns. A line that was not converted has None in place of records.
     """
-    convert, simplify = (
+    convert, other = (
         (lines.convert_csv, lines.simplify_csv) if columns else (lines.convert_ndjson, lines.simplify_ndjson)
     )
     facts = np.array(columns or [], np.int64), _LAYOUTS[check_choice(layout)], scanning.memory()
-    out, about = np.empty(0, np.uint8), np.zeros((0, 5), np.int64)
+    out, runs = np.empty(0, np.uint8), np.zeros((_RUNS, 8), np.int64)
     for block, is_cut in file.blocks(MAX_DRAWING_BYTES):
         data = np.frombuffer(block.toreadonly(), np.uint8)
-        n_lines = count_lines(block)
-        n_bytes = len(data) + lines.N_MORE_BYTES * n_lines
-        if len(out) < n_bytes or len(about) <= n_lines:
-            out, about = np.empty(2 * n_bytes, np.uint8), np.zeros((2 * n_lines + 1, 5), np.int64)
-        n_lines = convert(data, *facts, out, about[1:])
-        ends = about[1 : n_lines + 1, 4].tolist()
-        what = about[1 : n_lines + 1, 0]
-        begins = [0, *ends]
-        breaks = np.flatnonzero((what != lines.SAME_WORD) & (what != lines.EMPTY)).tolist()
-        for first, after in pairwise([*breaks, n_lines]):
-            line = bytes(block[begins[first] : ends[first] - (is_cut and ends[first] == len(block))])
-            if what[first] == lines.OTHER:
-                yield number + first, line, None
-            elif what[first] == lines.RAW:
-                yield number + first, line, _simplified(simplify, data, begins[first], facts)
-            n = int(np.isin(what[first:after], (lines.RECORD, lines.SAME_WORD)).sum())
-            if n:
-                begin_word, end_word = about[after, 2:4].tolist()
-                made = out[int(about[first, 1]) : int(about[after, 1])].tobytes()
-                yield number + first, line, Records(_word(bytes(block[begin_word:end_word])), made, n)
-        number += n_lines
-
-
-def _simplified(simplify: Any, data: Any, begin: int, facts: Any) -> Records | None:
-    out = np.empty(2 * MAX_DRAWING_BYTES, np.uint8)
-    end = simplify(data, begin, *facts, out)
-    found: scanning.Found = facts[2]
-    begin_word, end_word = found.facts[:2].tolist()
-    return (
-        None if end == scanning.NOWHERE else Records(_word(data[begin_word:end_word].tobytes()), out[:end].tobytes(), 1)
-    )
+        if len(out) < 2 * len(data):
+            out = np.empty(2 * len(data), np.uint8)
+        at = 0
+        while at < len(data):
+            n_runs, n_lines, at = convert(data, at, *facts, out, runs)
+            if not n_lines:  # the other one is for this line
+                convert, other = other, convert
+            out_begin = 0
+            for what, position, begin, end, word_begin, word_end, n, out_end in runs[:n_runs].tolist():
+                line = bytes(block[begin : end - (is_cut and end == len(block))])
+                word = _word(bytes(block[word_begin:word_end])) if what == lines.RECORDS else ""
+                made = Records(word, out[out_begin:out_end].tobytes(), n) if what == lines.RECORDS else None
+                yield file.n_lines + 1 + position, line, made
+                out_begin = out_end
+            file.n_lines += n_lines
 
 
 def _word(text: bytes) -> str:

@@ -21,6 +21,10 @@ MAX_STROKES = 10_000
 
 TAB, LF, CR, SPACE, QUOTE, COMMA, MINUS, DOT, COLON = b'\t\n\r ",-.:'
 LEFT, BACKSLASH, RIGHT, OPEN, CLOSE, ZERO, NINE = b"[\\]{}09"
+AUTO, POINTS, COLUMNS = range(3)
+# What a line may say of a drawing, in the order that the official files have.
+NAMES = ("word", "countrycode", "timestamp", "recognized", "key_id", "drawing")
+UNKNOWN = len(NAMES)
 # Bytes that a text may have without further ado.
 IS_PLAIN = np.array([32 <= byte < 127 and byte not in (QUOTE, BACKSLASH) for byte in range(256)])
 _POWERS = np.array([10.0**k for k in range(19)])
@@ -31,7 +35,8 @@ class Found(NamedTuple):
     """Memory for what is read of a line.
 
     Attributes:
-        facts: int64 (5,): where the word begins and ends, the bits of the key_id, recognized, how many strokes.
+        facts: int64 (6,): where the word begins and ends, the bits of the key_id, recognized, how many strokes, and
+            where these end in a record, or 0 where they are in the other arrays.
         numbers: float64, of all strokes.
         row_ends: int64, where the numbers of each row end.
         stroke_ends: int64, where the rows of each stroke end.
@@ -46,7 +51,7 @@ class Found(NamedTuple):
 def memory() -> Found:
     """Enough for any line."""
     n = MAX_DRAWING_BYTES // 2
-    return Found(np.zeros(5, np.int64), np.empty(n), np.empty(n, np.int64), np.empty(MAX_STROKES, np.int64))
+    return Found(np.zeros(6, np.int64), np.empty(n), np.empty(n, np.int64), np.empty(MAX_STROKES, np.int64))
 
 
 @jit()
@@ -219,6 +224,56 @@ def strokes(data: Any, at: Any, found: Any) -> Any:
             break
     found.facts[4] = n_strokes
     return at + 1 if data[at] == RIGHT else NOWHERE
+
+
+@jit()
+def layout_of(found: Any, layout: Any) -> tuple[int, int]:
+    """As `layouts.decide`, and of how many numbers a point is; 0 where the strokes are not alike."""
+    row_ends, stroke_ends, n_strokes = found.row_ends, found.stroke_ends, found.facts[4]
+    begin = row = 0
+    for stroke in range(n_strokes):
+        n_rows, n = stroke_ends[stroke] - row, row_ends[row] - begin
+        for k in range(row, stroke_ends[stroke]):
+            if row_ends[k] - begin != n:
+                return layout, 0
+            begin = row_ends[k]
+        row = stroke_ends[stroke]
+        may_be_points, may_be_columns = n == 2 or n == 3, n_rows == 2 or n_rows == 3
+        if may_be_points and may_be_columns:
+            continue
+        own = POINTS if may_be_points else COLUMNS
+        if not (may_be_points or may_be_columns) or (layout != AUTO and own != layout):
+            return layout, 0
+        layout = own
+    if layout == AUTO:
+        layout = COLUMNS
+    size = begin = row = 0
+    for stroke in range(n_strokes):
+        own = stroke_ends[stroke] - row if layout == COLUMNS else row_ends[row] - begin
+        if own < 2 or own > 3 or (size and own != size):
+            return layout, 0
+        size, row = own, stroke_ends[stroke]
+        begin = row_ends[row - 1]
+    return layout, size
+
+
+@jit()
+def points_of(found: Any, layout: Any, size: Any) -> tuple[Any, Any]:
+    """The points float64 (P, 2) of strokes of `size` numbers a point, and the offsets int64 of the strokes therein."""
+    numbers, row_ends, stroke_ends = found.numbers, found.row_ends, found.stroke_ends
+    n_strokes = found.facts[4]
+    n_points = row_ends[stroke_ends[n_strokes - 1] - 1] // size
+    points, offsets = np.empty((n_points, 2)), np.zeros(n_strokes + 1, np.int64)
+    begin = 0
+    for stroke in range(n_strokes):
+        end, to = row_ends[stroke_ends[stroke] - 1], offsets[stroke]
+        n = (end - begin) // size
+        step, y = (1, n) if layout == COLUMNS else (size, 1)
+        for i in range(n):
+            points[to + i, 0], points[to + i, 1] = numbers[begin + step * i], numbers[begin + step * i + y]
+        offsets[stroke + 1] = to + n
+        begin = end
+    return points, offsets
 
 
 @jit()

@@ -1,10 +1,11 @@
 """Converts drawing files of any format to official binary files, one for each of their words."""
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from quickstroke import formats
 from quickstroke.drawings.categories import unprintable
@@ -13,7 +14,6 @@ from quickstroke.drawings.simplification import simplified_strokes
 from quickstroke.errors import FormatError
 from quickstroke.formats import binary
 from quickstroke.formats.records import Records
-from quickstroke.utils.files import sha256_of
 
 # The files of a source's words are kept open; an operating system allows few.
 _MAX_OPEN_FILES = 200
@@ -56,6 +56,7 @@ class Converter:
         folder.mkdir(parents=True)
         targets: dict[str, Path] = {}
         writers: dict[str, IO[bytes]] = {}
+        hashes: dict[str, Any] = {}
         n = n_other = 0
         self._n_left -= path.stat().st_size
         try:
@@ -79,10 +80,11 @@ class Converter:
                 except FormatError as error:
                     raise FormatError(f"drawing {n}: {error.reason}", path) from error
                 writers[word].write(records)
+                hashes.setdefault(word, hashlib.sha256()).update(records)
         finally:
             for writer in writers.values():
                 writer.close()
-        return Converted({word: sha256_of(target) for word, target in targets.items()}, n_other)
+        return Converted({word: hashes[word].hexdigest() for word in targets}, n_other)
 
     def stop(self) -> None:
         """Ends what other threads convert; what they wrote is incomplete."""

@@ -11,8 +11,23 @@ import numpy as np
 
 from quickstroke.drawings.simplification import FEW_LOOKS, simplify_points
 from quickstroke.formats import scanning
-from quickstroke.formats.lines import AUTO, COLUMNS, POINTS, layout_of, points_of
-from quickstroke.formats.scanning import CLOSE, COLON, COMMA, LF, NOWHERE, OPEN, number, past, past_spaces, strokes
+from quickstroke.formats.scanning import (
+    AUTO,
+    CLOSE,
+    COLON,
+    COLUMNS,
+    COMMA,
+    LF,
+    NOWHERE,
+    OPEN,
+    POINTS,
+    layout_of,
+    number,
+    past,
+    past_spaces,
+    points_of,
+    strokes,
+)
 from quickstroke.serve.bodies import Asked
 from quickstroke.serve.limits import Limits
 from quickstroke.utils.compiled import jit

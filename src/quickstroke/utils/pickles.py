@@ -99,7 +99,7 @@ def _scan(data: Any, at: int) -> tuple[int, int, int, int, int]:
     return at, cost, n_tuples, n_tables, _CUT
 
 
-def check(data: bytes, at: int = 0) -> int:
+def check(data: bytes | memoryview, at: int = 0) -> int:
     """Goes through the pickle that begins at `at`.
 
     Returns:
