@@ -42,7 +42,7 @@ def figures(binary: str, simplified: str, raw: str | None) -> dict[str, float]:
     }
     for name, folder in (("simplified", simplified), ("csv", simplified), ("npz", simplified), ("raw", raw)):
         if folder is not None:
-            few = ("--n", "600", "--n-plain", "100") if name == "raw" else ("--n", "20000", "--n-plain", "1000")
+            few = ("--n", "6000", "--n-plain", "100") if name == "raw" else ("--n", "20000", "--n-plain", "1000")
             result[f"prepare_{name}"] = found("preparing_speed.py", name, folder, *few, "--n-turns", "3")["ratio"]
     model = found("guess_speed.py", simplified, "--n", "200", "--default-only")["models"][0]["simplified"]
     result |= {
