@@ -1,5 +1,6 @@
 """Chromium, the page as `quickstroke serve` gives it, and hands that draw on it."""
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -9,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from hands import PATIENCE_MS, Hands, new_page, serving
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from hands import PATIENCE_MS, Hands, Pages, blank, serving
+from playwright.sync_api import Page, expect, sync_playwright
 
 from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
 from quickstroke.config.model import ModelConfig
@@ -74,24 +75,45 @@ def chromium() -> str:
     return path
 
 
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    """Chromium. While it is there an event loop is running, in which tests of other folders could not run theirs."""
+@pytest.fixture(scope="session")
+def all_pages(chromium: str) -> Iterator[tuple[Pages, asyncio.AbstractEventLoop]]:
+    """The pages of Chromium, and the event loop that it is told in."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_FLAGS))
-        yield browser
+        loop = asyncio.get_running_loop()
+        yield Pages(browser), loop
+        asyncio._set_running_loop(loop)
         browser.close()
 
 
-@pytest.fixture
-def blank_page(browser: Browser, static: Path) -> Iterator[Page]:
-    """An empty page that can import the page's modules."""
+@pytest.fixture(scope="module")
+def pages(all_pages: tuple[Pages, asyncio.AbstractEventLoop]) -> Iterator[Pages]:
+    """The same. After a file their event loop does not count as running, or tests of other folders could run none."""
+    pages, loop = all_pages
+    asyncio._set_running_loop(loop)
+    yield pages
+    asyncio._set_running_loop(None)
+
+
+@pytest.fixture(scope="session")
+def static_url(static: Path) -> Iterator[str]:
+    """The address of a plain web server of the page's files."""
     with serving(static) as url:
-        page = new_page(browser)
-        page.route("**/blank.html", lambda route: route.fulfill(body="", content_type="text/html"))
-        page.goto(f"{url}blank.html")
-        yield page
-        page.close()
+        yield url
+
+
+@pytest.fixture
+def blank_page(pages: Pages, static_url: str) -> Iterator[Page]:
+    """An empty page that can import the page's modules."""
+    with pages.lent() as page:
+        yield blank(page, static_url)
+
+
+@pytest.fixture
+def still_page(pages: Pages, static_url: str) -> Iterator[Page]:
+    """The same, where time stands still but for `page.clock`."""
+    with pages.lent(has_clock=True) as page:
+        yield blank(page, static_url)
 
 
 @pytest.fixture(scope="session")
@@ -141,9 +163,9 @@ def served(chromium: str, model_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def hands(browser: Browser, served: str) -> Iterator[Hands]:
+def hands(pages: Pages, served: str) -> Iterator[Hands]:
     """The served page; afterwards its console was free of errors and no other host was asked."""
-    hands = Hands(browser, served)
+    hands = Hands(pages, served)
     yield hands
     hands.close()
     assert hands.problems == []
