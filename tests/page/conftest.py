@@ -1,6 +1,5 @@
 """Chromium, the page as `quickstroke serve` gives it, and hands that draw on it."""
 
-import asyncio
 import os
 import shutil
 import subprocess
@@ -21,7 +20,27 @@ from quickstroke.models.classifier import StrokeClassifier
 from quickstroke.serve import app
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+# Those that Playwright switches off by the same flag, and an address line that is a page of its own: nobody sees it,
+# and it would take longer for each new page than the page itself.
+CHROMIUM_FEATURES_OFF = (
+    "WebUIOmniboxPopup",
+    "WebUIOmniboxAimPopup",
+    "WebUIOmniboxFullPopup",
+    "AimEnabled",
+    "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose",
+    "HttpsUpgrades",
+    "HttpsFirstBalancedModeAutoEnable",
+    "LensOverlay",
+    "MediaRouter",
+    "NetworkTimeServiceQuerying",
+    "OptimizationHints",
+    "PaintHolding",
+    "PreconnectToSearch",
+    "ThirdPartyStoragePartitioning",
+)
 CHROMIUM_FLAGS = (
+    f"--disable-features={','.join(CHROMIUM_FEATURES_OFF)}",
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -75,27 +94,17 @@ def chromium() -> str:
     return path
 
 
-@pytest.fixture(scope="session")
-def all_pages(chromium: str) -> Iterator[tuple[Pages, asyncio.AbstractEventLoop]]:
-    """The pages of Chromium, and the event loop that it is told in."""
+@pytest.fixture(scope="module")
+def pages(chromium: str) -> Iterator[Pages]:
+    """Pages of Chromium. While it is there an event loop is running, in which tests of other folders could not run
+    theirs."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_FLAGS))
-        loop = asyncio.get_running_loop()
-        yield Pages(browser), loop
-        asyncio._set_running_loop(loop)
+        yield Pages(browser)
         browser.close()
 
 
 @pytest.fixture(scope="module")
-def pages(all_pages: tuple[Pages, asyncio.AbstractEventLoop]) -> Iterator[Pages]:
-    """The same. After a file their event loop does not count as running, or tests of other folders could run none."""
-    pages, loop = all_pages
-    asyncio._set_running_loop(loop)
-    yield pages
-    asyncio._set_running_loop(None)
-
-
-@pytest.fixture(scope="session")
 def static_url(static: Path) -> Iterator[str]:
     """The address of a plain web server of the page's files."""
     with serving(static) as url:

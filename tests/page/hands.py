@@ -64,13 +64,16 @@ def blank(page: Page, url: str) -> Page:
 PATIENT = "AbortSignal.timeout = () => new AbortController().signal;\n"
 
 
+MOST_FREE = 4  # each is a process
+
+
 class Pages:
     """Pages of a browser that one test after another is lent: the process and the contents of a new one cost as much
     as the rest of a test. What is lent again has nothing left of what it was."""
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
-        self._free: dict[str, list[Page]] = {}
+        self._free: dict[str, Page] = {}  # by what they are, the one used last at the end
 
     @contextmanager
     def lent(self, *, has_clock: bool = False, **options: Any) -> Iterator[Page]:
@@ -80,10 +83,9 @@ class Pages:
             has_clock: whether `page.clock` is there.
             options: of Playwright's `new_context`.
         """
-        free = self._free.setdefault(repr((has_clock, sorted(options.items()))), [])
-        if free:
-            page = free.pop()
-        else:
+        kind = repr((has_clock, sorted(options.items())))
+        page = self._free.pop(kind, None)
+        if page is None:
             page = self._browser.new_context(**options).new_page()
             page.set_default_timeout(PATIENCE_MS)
         size = page.viewport_size
@@ -105,7 +107,10 @@ class Pages:
         session.detach()
         page.set_viewport_size(size)
         page.emulate_media(color_scheme=options.get("color_scheme", "light"))
-        free.append(page)
+        others = [kind] if kind in self._free else list(self._free)[: 1 - MOST_FREE]
+        for other in others:
+            self._free.pop(other).context.close()
+        self._free[kind] = page
 
 
 class Hands:
