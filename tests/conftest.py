@@ -49,21 +49,29 @@ def pytest_runtest_setup() -> None:
     torch.manual_seed(0)
 
 
-# Few tests that take long: begun last, they would leave one process of two without work.
+# What takes long, or they would leave one process after another without work at the end. One of the first four has
+# most of what is compiled compiled, where nothing is yet, while the three others mostly wait for a browser.
 LONG_FILES = (
-    "test_distributed.py",
-    "test_tune.py",
-    "test_resuming.py",
     "test_strong.py",
-    "test_fuzz.py",
-    "test_faults.py",
-    "test_on_device.py",
-    "test_page_preprocessing.py",
+    "test_page_drawing.py",
     "test_page_words.py",
+    "test_page_files.py",
+    "test_tune.py",
     "test_page_parity.py",
-    "test_serve_process.py",
-    "test_notebooks.py",
+    "test_distributed.py",
+    "test_page_states.py",
     "test_cli.py",
+    "test_page_game.py",
+    "test_serve_process.py",
+    "test_faults.py",
+    "test_fuzz.py",
+    "test_notebooks.py",
+    "test_page_offline.py",
+    "test_page_guesser.py",
+    "test_resuming.py",
+    "test_on_device.py",
+    "test_augmentation.py",
+    "test_weight_files.py",
 )
 
 

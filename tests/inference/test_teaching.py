@@ -139,7 +139,7 @@ def test_a_model_with_discriminants_compares_these_in_every_format(path, with_di
     assert plain.predict(LADDERS[9]) != recognizer.predict(LADDERS[9])
     recognizer.save(tmp_path / "mine.json")
     (tmp_path / "model.onnx").write_bytes(export(recognizer._model).data)
-    (tmp_path / "model.quickstroke").write_bytes(export_compact(recognizer._model, "float16").data)
+    (tmp_path / "model.quickstroke").write_bytes(export_compact(recognizer._model, "float16", has_statistics=True).data)
     for suffix, tolerance in (("onnx", 1e-4), ("quickstroke", 0.02)):
         again = load(tmp_path / f"model.{suffix}", taught=tmp_path / "mine.json")
         np.testing.assert_allclose(again.probabilities([d.strokes for d in LADDERS]), after, atol=tolerance)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from hands import PATIENCE_MS, Hands, new_page, serving
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from hands import PATIENCE_MS, Hands, Pages, blank, serving
+from playwright.sync_api import Page, expect, sync_playwright
 
 from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
 from quickstroke.config.model import ModelConfig
@@ -20,7 +20,27 @@ from quickstroke.models.classifier import StrokeClassifier
 from quickstroke.serve import app
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+# Those that Playwright switches off by the same flag, and an address line that is a page of its own: nobody sees it,
+# and it would take longer for each new page than the page itself.
+CHROMIUM_FEATURES_OFF = (
+    "WebUIOmniboxPopup",
+    "WebUIOmniboxAimPopup",
+    "WebUIOmniboxFullPopup",
+    "AimEnabled",
+    "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose",
+    "HttpsUpgrades",
+    "HttpsFirstBalancedModeAutoEnable",
+    "LensOverlay",
+    "MediaRouter",
+    "NetworkTimeServiceQuerying",
+    "OptimizationHints",
+    "PaintHolding",
+    "PreconnectToSearch",
+    "ThirdPartyStoragePartitioning",
+)
 CHROMIUM_FLAGS = (
+    f"--disable-features={','.join(CHROMIUM_FEATURES_OFF)}",
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -75,23 +95,34 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    """Chromium. While it is there an event loop is running, in which tests of other folders could not run theirs."""
+def pages(chromium: str) -> Iterator[Pages]:
+    """Pages of Chromium. While it is there an event loop is running, in which tests of other folders could not run
+    theirs."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_FLAGS))
-        yield browser
+        yield Pages(browser)
         browser.close()
 
 
-@pytest.fixture
-def blank_page(browser: Browser, static: Path) -> Iterator[Page]:
-    """An empty page that can import the page's modules."""
+@pytest.fixture(scope="module")
+def static_url(static: Path) -> Iterator[str]:
+    """The address of a plain web server of the page's files."""
     with serving(static) as url:
-        page = new_page(browser)
-        page.route("**/blank.html", lambda route: route.fulfill(body="", content_type="text/html"))
-        page.goto(f"{url}blank.html")
-        yield page
-        page.close()
+        yield url
+
+
+@pytest.fixture
+def blank_page(pages: Pages, static_url: str) -> Iterator[Page]:
+    """An empty page that can import the page's modules."""
+    with pages.lent() as page:
+        yield blank(page, static_url)
+
+
+@pytest.fixture
+def still_page(pages: Pages, static_url: str) -> Iterator[Page]:
+    """The same, where time stands still but for `page.clock`."""
+    with pages.lent(has_clock=True) as page:
+        yield blank(page, static_url)
 
 
 @pytest.fixture(scope="session")
@@ -141,9 +172,9 @@ def served(chromium: str, model_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def hands(browser: Browser, served: str) -> Iterator[Hands]:
+def hands(pages: Pages, served: str) -> Iterator[Hands]:
     """The served page; afterwards its console was free of errors and no other host was asked."""
-    hands = Hands(browser, served)
+    hands = Hands(pages, served)
     yield hands
     hands.close()
     assert hands.problems == []

@@ -5,7 +5,7 @@ import http.server
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +18,8 @@ Rows = list[list[float]]
 
 # For whatever is waited for: a machine that does much else besides takes its time.
 PATIENCE_MS = 120_000
+# Where time is to stand still, it does so from here on: later than the loading of a page ever takes.
+A_WHILE_MS = 3_600_000
 
 # What the page draws by chance, such as the words of its rounds, is the same each time: Math.random is mulberry32.
 SEEDED = """(() => {
@@ -51,10 +53,10 @@ def serving(folder: Path) -> Iterator[str]:
     server.server_close()
 
 
-def new_page(browser: Browser) -> Page:
-    """An empty page that waits as long as the others."""
-    page = browser.new_page()
-    page.set_default_timeout(PATIENCE_MS)
+def blank(page: Page, url: str) -> Page:
+    """The page, empty, on a web server: it can import what is there."""
+    page.route("**/blank.html", lambda route: route.fulfill(body="", content_type="text/html"))
+    page.goto(f"{url}blank.html")
     return page
 
 
@@ -62,12 +64,61 @@ def new_page(browser: Browser) -> Page:
 PATIENT = "AbortSignal.timeout = () => new AbortController().signal;\n"
 
 
+MOST_FREE = 4  # each is a process
+
+
+class Pages:
+    """Pages of a browser that one test after another is lent: the process and the contents of a new one cost as much
+    as the rest of a test. What is lent again has nothing left of what it was."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._free: dict[str, Page] = {}  # by what they are, the one used last at the end
+
+    @contextmanager
+    def lent(self, *, has_clock: bool = False, **options: Any) -> Iterator[Page]:
+        """An empty page.
+
+        Args:
+            has_clock: whether `page.clock` is there.
+            options: of Playwright's `new_context`.
+        """
+        kind = repr((has_clock, sorted(options.items())))
+        page = self._free.pop(kind, None)
+        if page is None:
+            page = self._browser.new_context(**options).new_page()
+            page.set_default_timeout(PATIENCE_MS)
+        size = page.viewport_size
+        assert size is not None
+        if has_clock:
+            page.clock.install(time=0)
+        yield page
+        if not page.url.startswith("http"):  # another kind of process
+            page.context.close()
+            return
+        origin = "{0.scheme}://{0.netloc}".format(urlsplit(page.url))
+        page.mouse.up()
+        page.unroute_all(behavior="ignoreErrors")
+        if has_clock:
+            page.clock.resume()
+        page.goto("about:blank")
+        session = page.context.new_cdp_session(page)
+        session.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+        session.detach()
+        page.set_viewport_size(size)
+        page.emulate_media(color_scheme=options.get("color_scheme", "light"))
+        others = [kind] if kind in self._free else list(self._free)[: 1 - MOST_FREE]
+        for other in others:
+            self._free.pop(other).context.close()
+        self._free[kind] = page
+
+
 class Hands:
     """Opens the page and draws on it."""
 
-    def __init__(self, browser: Browser, url: str) -> None:
-        self._browser, self._url = browser, url
-        self._contexts: list[Any] = []
+    def __init__(self, pages: Pages, url: str) -> None:
+        self._pages, self._url = pages, url
+        self._lent = ExitStack()
         self.problems: list[str] = []
 
     def open(
@@ -88,21 +139,16 @@ class Hands:
             classes: the words that the page is told the model knows, instead of its own.
             options: of Playwright's `new_context`.
         """
-        context = self._browser.new_context(**options)
-        context.set_default_timeout(PATIENCE_MS)
-        self._contexts.append(context)
-        page = context.new_page()
+        page = self._lent.enter_context(self._pages.lent(has_clock=has_clock, **options))
         origin = "{0.scheme}://{0.netloc}".format(urlsplit(url or self._url))
         page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
         page.on("console", lambda message: self._hear(message.type, message.text))
         page.on("request", lambda request: self._see(request.url, origin))
         page.on("requestfailed", lambda request: self._see(request.url, origin))
-        page.add_init_script(SEEDED + (PATIENT if has_clock else "") + before)
+        self._lent.enter_context(page.add_init_script(SEEDED + (PATIENT if has_clock else "") + before))
         if classes is not None:
             model = {"name": "simple_lay1_sz64", "classes": list(classes)}
             page.route("**/api/v1/model", lambda route: route.fulfill(json=model))
-        if has_clock:
-            page.clock.install(time=0)
         page.goto(url or self._url)
         # The modules of a page in one file come after its load.
         for _ in range(PATIENCE_MS // 20):
@@ -111,7 +157,7 @@ class Hands:
             page.wait_for_timeout(20)
         page.evaluate("quickstroke.ready")
         if has_clock:
-            page.clock.pause_at(3_600_000)  # later than the loading of the page ever takes
+            page.clock.pause_at(A_WHILE_MS)
         return page
 
     def _hear(self, kind: str, text: str) -> None:
@@ -129,8 +175,7 @@ class Hands:
         self.problems = left
 
     def close(self) -> None:
-        for context in self._contexts:
-            context.close()
+        self._lent.close()
 
     def settle(self, page: Page) -> None:
         """Waits for the guesses of the newest drawing, where the clock stands still."""

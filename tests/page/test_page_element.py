@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hands import new_page, serving
-from playwright.sync_api import Browser, Page, expect
+from hands import Pages, serving
+from playwright.sync_api import Page, expect
 
 from quickstroke.export import compact
 from quickstroke.inference.recognizer import Recognizer
@@ -47,13 +47,12 @@ def host(node: str, tools: Path, model: compact.Compacted, tmp_path_factory: pyt
 
 
 @pytest.fixture
-def page(browser: Browser, host: str) -> Iterator[Page]:
-    page = new_page(browser)
+def page(pages: Pages, host: str) -> Iterator[Page]:
     problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.goto(f"{host}app/deep/")
-    yield page
-    page.close()
+    with pages.lent() as page:
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(f"{host}app/deep/")
+        yield page
     assert problems == []
 
 

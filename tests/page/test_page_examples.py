@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hands import new_page, serving
-from playwright.sync_api import Browser, Page, expect
+from hands import Pages, serving
+from playwright.sync_api import Page, expect
 
 from quickstroke.export import compact, web
 from quickstroke.inference.recognizer import Recognizer
@@ -50,15 +50,13 @@ def root(
 
 
 @pytest.fixture
-def page(browser: Browser, root: Path) -> Iterator[Page]:
+def page(pages: Pages, root: Path) -> Iterator[Page]:
     problems: list[str] = []
-    page = new_page(browser)
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.add_init_script("document.addEventListener('load', () => { window.hasModel = true; });")
-    with serving(root) as url:
+    script = "document.addEventListener('load', () => { window.hasModel = true; });"
+    with serving(root) as url, pages.lent() as page, page.add_init_script(script):
+        page.on("pageerror", lambda error: problems.append(str(error)))
         page.goto(f"{url}plain.html")
         yield page
-        page.close()
     assert problems == []
 
 

@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hands import Hands, Rows, answer
+from hands import A_WHILE_MS, Hands, Rows, answer
 from playwright.sync_api import Error, Page, Route, expect
 
 LINE: list[Rows] = [[[0, 30, 60, 100], [0, 40, 40, 100]]]
@@ -68,15 +68,14 @@ const reply = async (i) => { asked[i].resolve({ guesses: asked[i].strokes, model
 
 def simulated(page: Page, script: str) -> Any:
     """What a script about a guesser comes to, in a time that passes for it alone."""
-    page.clock.install(time=0)
-    page.clock.pause_at(1000)
+    page.clock.pause_at(A_WHILE_MS)
     # The modules are there before the time begins.
     page.evaluate(f"async () => {{ {GUESSER} window.ending = (async () => {{ {script} }})(); }}")
     page.clock.run_for(5000)
     return page.evaluate("ending")
 
 
-def test_answers_out_of_order(blank_page: Page) -> None:
+def test_answers_out_of_order(still_page: Page) -> None:
     """Even from a recognizer that does not give up what it is told to."""
     script = """
       for (let i = 0; i < 5; i++) { grow(); await sleep(40); }
@@ -89,13 +88,13 @@ def test_answers_out_of_order(blank_page: Page) -> None:
       await reply(2);
       return [questions, asked.map(({ strokes }) => strokes[0]), shown];
     """
-    questions, all_questions, shown = simulated(blank_page, script)
+    questions, all_questions, shown = simulated(still_page, script)
     assert questions == [1, 2, 3]
     assert all_questions == [1, 2, 3, 5]
     assert shown == [[2], [5]]
 
 
-def test_an_answer_about_another_drawing(blank_page: Page) -> None:
+def test_an_answer_about_another_drawing(still_page: Page) -> None:
     script = """
       grow();
       await sleep(40);
@@ -107,14 +106,13 @@ def test_an_answer_about_another_drawing(blank_page: Page) -> None:
       await reply(1);
       return [early, shown];
     """
-    assert simulated(blank_page, script) == [[], [[7]]]
+    assert simulated(still_page, script) == [[], [[7]]]
 
 
-def test_over_a_slow_line_guesses_come_20_times_a_second(blank_page: Page) -> None:
+def test_over_a_slow_line_guesses_come_20_times_a_second(still_page: Page) -> None:
     """Simulated: the pen moves every 8 ms for two seconds, and each answer takes 100 ms."""
-    blank_page.clock.install(time=0)
-    blank_page.clock.pause_at(1000)
-    blank_page.evaluate(f"""async () => {{
+    still_page.clock.pause_at(A_WHILE_MS)
+    still_page.evaluate(f"""async () => {{
       {GUESSER}
       recognizer.recognize = (strokes) =>
         new Promise((resolve) => setTimeout(() => resolve({{ guesses: strokes }}), 100));
@@ -122,17 +120,17 @@ def test_over_a_slow_line_guesses_come_20_times_a_second(blank_page: Page) -> No
       const pen = setInterval(() => {{ grow(); if (++pens === 250) clearInterval(pen); }}, 8);
       window.result = () => ({{ shown: shown.flat(), version }});
     }}""")
-    blank_page.clock.run_for(2000)
-    result = blank_page.evaluate("result()")
+    still_page.clock.run_for(2000)
+    result = still_page.evaluate("result()")
     assert len(result["shown"]) >= 2 * 20
     assert result["shown"] == sorted(set(result["shown"]))
     # What is shown is as old as an answer takes, and not older: nothing piles up.
     assert result["version"] - result["shown"][-1] <= (100 + 100 / 3) / 8 + 2
-    blank_page.clock.run_for(200)
-    assert blank_page.evaluate("result()")["shown"][-1] == 250
+    still_page.clock.run_for(200)
+    assert still_page.evaluate("result()")["shown"][-1] == 250
 
 
-def test_the_same_version_is_asked_again_after_trouble(blank_page: Page) -> None:
+def test_the_same_version_is_asked_again_after_trouble(still_page: Page) -> None:
     script = """
       grow();
       asked[0].reject(new RecognizerError("away", true));
@@ -144,7 +142,7 @@ def test_the_same_version_is_asked_again_after_trouble(blank_page: Page) -> None
       await guesser.settled();
       return { before, after, shown, troubles };
     """
-    result = simulated(blank_page, script)
+    result = simulated(still_page, script)
     assert result == {"before": 1, "after": [1, 1], "shown": [[1]], "troubles": ["away", None]}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hands import Hands, Rows, new_page, serving
+from hands import Hands, Pages, Rows, serving
 from playwright.sync_api import Page, expect
 
 from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
@@ -104,12 +104,11 @@ def test_what_is_small_or_could_be_read_as_points(
     [("model.quickstroke", "model.quickstroke: could not be loaded"), ("worker.js", "could not be started")],
 )
 def test_a_missing_file_is_told_and_asked_for_again(
-    browser: Any, hands: Hands, folder: Path, file: str, message: str
+    pages: Pages, hands: Hands, folder: Path, file: str, message: str
 ) -> None:
     away = folder.parent / "away"
     (folder / file).rename(away)
-    with serving(folder) as url:
-        page = new_page(browser)
+    with serving(folder) as url, pages.lent() as page:
         page.goto(url)
         expect(page.get_by_role("alert")).to_contain_text(message)
         away.rename(folder / file)
@@ -117,25 +116,21 @@ def test_a_missing_file_is_told_and_asked_for_again(
         expect(page.get_by_role("alert")).to_have_text("")
         hands.mouse(page, TRIANGLE)
         assert len(guesses(page)) == 5
-        page.close()
 
 
-def test_a_damaged_model_is_told(browser: Any, folder: Path) -> None:
+def test_a_damaged_model_is_told(pages: Pages, folder: Path) -> None:
     path = folder / "model.quickstroke"
     path.write_bytes(path.read_bytes()[:-40])
-    with serving(folder) as url:
-        page = new_page(browser)
+    with serving(folder) as url, pages.lent() as page:
         page.goto(url)
         expect(page.get_by_role("alert")).to_contain_text("the model file is cut off")
-        page.close()
 
 
-def test_opened_without_a_server_the_page_says_what_it_needs(browser: Any, folder: Path) -> None:
-    page = new_page(browser)
-    page.goto((folder / "index.html").as_uri())
-    expect(page.locator("#headline")).to_have_text("This page needs a web server")
-    expect(page.locator("#hint")).to_contain_text("python -m http.server")
-    page.close()
+def test_opened_without_a_server_the_page_says_what_it_needs(pages: Pages, folder: Path) -> None:
+    with pages.lent() as page:
+        page.goto((folder / "index.html").as_uri())
+        expect(page.locator("#headline")).to_have_text("This page needs a web server")
+        expect(page.locator("#hint")).to_contain_text("python -m http.server")
 
 
 def test_from_a_subfolder_without_a_network_after_the_first_visit(
@@ -170,9 +165,8 @@ def test_the_page_can_be_installed(open_offline: Callable[..., Page]) -> None:
     assert [error for error in found if error["errorId"] != "in-incognito"] == []
 
 
-def test_how_much_has_come_is_shown(browser: Any, exported: compact.Compacted, folder: Path) -> None:
-    with serving(folder) as url:
-        page = new_page(browser)
+def test_how_much_has_come_is_shown(pages: Pages, exported: compact.Compacted, folder: Path) -> None:
+    with serving(folder) as url, pages.lent() as page:
         page.goto(url)
         page.evaluate("quickstroke.ready")  # the page's own progress is over
         page.evaluate("""async () => {
@@ -191,7 +185,6 @@ def test_how_much_has_come_is_shown(browser: Any, exported: compact.Compacted, f
           return told;
         }""")
         assert told[-1] == [len(exported.data), len(exported.data)]
-        page.close()
 
 
 def test_one_file_opens_by_a_double_click(hands: Hands, exported: compact.Compacted, tmp_path: Path) -> None:

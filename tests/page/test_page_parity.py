@@ -98,13 +98,16 @@ def test_first_guesses_on_real_drawings(
     assert_equal_guesses(guessed(hands.open(url=url), real_drawings), predicted(recognizer, real_drawings))
 
 
-@pytest.mark.parametrize(("tool", "first"), [("mouse", 17), ("touch", 22), ("pen", 27)])
+# Of the raw and of the others, such as have several strokes and few points.
+@pytest.mark.parametrize(
+    ("tool", "numbers"), [("mouse", (22, 145, 157)), ("touch", (27, 133, 152)), ("pen", (71, 109, 135))]
+)
 def test_first_guesses_on_real_drawings_drawn_anew(
-    hands: Hands, place: tuple[str, Recognizer], real_drawings: list[list[Rows]], tool: str, first: int
+    hands: Hands, place: tuple[str, Recognizer], real_drawings: list[list[Rows]], tool: str, numbers: tuple[int, ...]
 ) -> None:
     url, recognizer = place
     page = hands.open(url=url, has_touch=tool == "touch")
-    for strokes in (real_drawings[first], real_drawings[100 + first], real_drawings[150 + first]):
+    for strokes in (real_drawings[i] for i in numbers):
         page.keyboard.press("Escape")
         getattr(hands, tool)(page, strokes)
         drawn = page.evaluate("quickstroke.strokes()")

@@ -13,8 +13,8 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from hands import new_page, serving
-from playwright.sync_api import Browser, Page
+from hands import Pages, blank, serving
+from playwright.sync_api import Page
 
 from quickstroke.config.model import Preprocessing
 from quickstroke.data.points import n_channels, to_points
@@ -95,14 +95,10 @@ def golden() -> Computed:
 
 
 @pytest.fixture
-def sources_page(browser: Browser) -> Iterator[Page]:
+def sources_page(pages: Pages) -> Iterator[Page]:
     """An empty page that can import the modules that the package is made of."""
-    with serving(SOURCES) as url:
-        page = new_page(browser)
-        page.route("**/blank.html", lambda route: route.fulfill(body="", content_type="text/html"))
-        page.goto(f"{url}blank.html")
-        yield page
-        page.close()
+    with serving(SOURCES) as url, pages.lent() as page:
+        yield blank(page, url)
 
 
 @pytest.fixture(params=["chromium", "node"])
