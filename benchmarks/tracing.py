@@ -120,12 +120,13 @@ def main() -> None:
         for strokes, label in zip(drawings, labels, strict=True):
             picture = KINDS[kind](strokes, rng)
             try:
-                traced.append(qs.trace(picture).strokes)
+                traced.append(qs.trace(picture))
                 own.append(label)
             except FormatError:
                 n_refused += 1
         ms = 1000 * (time.process_time() - begin) / options.n
-        n_right = int((model.probabilities(traced).argmax(1) == own).sum())
+        first = [model.classes.index(guesses[0].word) for guesses in model.predict_many(traced, top=1)]
+        n_right = int(np.equal(first, own).sum())
         top1 = n_right / options.n
         low, high = wilson_interval(n_right, options.n)
         told[kind] = {"top1": top1, "low": low, "high": high, "of_strokes": top1 / of_strokes, "refused": n_refused}

@@ -1,5 +1,8 @@
 """From strokes to ranked words, as evaluation would have it."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,7 @@ from quickstroke.artifacts.loading import LoadedModel, write_model
 from quickstroke.artifacts.unknown import Outputs
 from quickstroke.config.model import ModelConfig
 from quickstroke.data.memory import from_drawings
+from quickstroke.data.points import to_points
 from quickstroke.data.selection import LabelledDrawings
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.simplification import simplify
@@ -416,3 +420,28 @@ def test_who_wants_no_compiling_has_none(recognizer, monkeypatch):
     own.compiles = False
     monkeypatch.setattr(recognizer_module, "beside", lambda work: pytest.fail("compiles"))
     own.predict_many([SQUARE] * 70)
+
+
+def test_of_a_traced_drawing_the_image_counts_more():
+    """As of a model whose logits are a weighted mean of those of its points and those of its image."""
+    name = "bipool_cv1_5_3_2_img2_lay1_sz3"
+    recognizer = Recognizer(LoadedModel(new_model(name), CLASSES, None, Path("unused")))
+    model = recognizer._model.model
+    drawn = list(synthetic_drawings(3, seed=2, words=("face",)))
+    traced = [replace(drawing, is_traced=True) for drawing in drawn]
+    of_points_and_image = []
+    for drawing in drawn:
+        points = torch.from_numpy(to_points(drawing.strokes, recognizer._model.max_padding, "pos5"))[None]
+        with torch.no_grad():
+            of_points_and_image.append(model(points, torch.tensor([points.shape[1]]), auxiliary=True)[0, 1:])
+    for drawing, (points, image) in zip(traced, of_points_and_image, strict=True):
+        expected = (0.35 * points + 0.65 * image).softmax(0).numpy()
+        found = dict(recognizer.predict(drawing, top=7))
+        np.testing.assert_allclose([found[word] for word in recognizer.classes], expected, atol=1e-6)
+        assert found != dict(recognizer.predict(replace(drawing, is_traced=False), top=7))
+    mixed = recognizer.predict_many([drawn[0], traced[1], drawn[2]])
+    for guesses, drawing in zip(mixed, (drawn[0], traced[1], drawn[2]), strict=True):
+        close(guesses, recognizer.predict(drawing))
+    assert recognizer.predict(traced[0], words=recognizer.classes[:2])[0].word in recognizer.classes[:2]
+    plain = Recognizer(LoadedModel(new_model("bipool_cv1_5_3_2_lay1_sz3"), CLASSES, None, Path("unused")))
+    close(plain.predict(traced[0]), plain.predict(drawn[0]))

@@ -90,3 +90,16 @@ def with_dots_unknown(outputs: Outputs, drawings: Sequence[Sequence[NDArray[np.u
         return outputs
     is_dots = [all((stroke == stroke[0]).all() for stroke in strokes) for strokes in drawings]
     return outputs._replace(unknown=np.where(is_dots, 1.0, outputs.unknown))
+
+
+def among(outputs: Outputs, positions: NDArray[np.int64]) -> Outputs:
+    """What is said of some classes (W,) alone, from what is said of all.
+
+    The probabilities are the softmax of these classes' logits alone; they are equal where all of them are too small to
+    be told from 0. `unknown` becomes that of none of these classes, of another one of the model's or of none.
+    """
+    chosen = outputs.probabilities[:, positions]
+    total = chosen.sum(axis=1, keepdims=True)  # (B, 1)
+    probabilities = np.where(total > 0, chosen / np.where(total > 0, total, 1), 1 / len(positions))
+    unknown = None if outputs.unknown is None else 1 - (1 - outputs.unknown) * np.minimum(total[:, 0], 1)
+    return Outputs(probabilities, unknown)

@@ -39,6 +39,7 @@ class Drawing:
         times_ms: for raw drawings, one float64 array (n,) a stroke, milliseconds since the first point.
         source_layout: how the strokes were written that a text file or a caller gave, `points` or `columns`; None
             where there was no choice.
+        is_traced: whether the strokes were traced from a picture, which tells their order and directions only roughly.
 
     Raises:
         ArgumentTypeError: `word` is no text.
@@ -53,6 +54,7 @@ class Drawing:
     recognized: bool = True
     times_ms: Sequence[NDArray[np.float64]] | None = None
     source_layout: Layout | None = None
+    is_traced: bool = False
 
     def __post_init__(self) -> None:
         expect(self.word, str, "word", "a text")

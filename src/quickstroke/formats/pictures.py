@@ -62,7 +62,7 @@ def trace(image: "Picture", *, word: str = "", max_pixels: int = MAX_PIXELS) -> 
         raise MissingExtra("reading pictures", "pictures") from error
     if len(strokes) > _MOST_STROKES:
         raise FormatError(f"the picture has {len(strokes):,} lines; expected at most {_MOST_STROKES:,} of one drawing")
-    return Drawing(word, simplify(strokes, layout="points"))
+    return Drawing(word, simplify(strokes, layout="points"), is_traced=True)
 
 
 def read(path: Path, word: str) -> Iterator[Drawing]:

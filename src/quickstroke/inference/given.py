@@ -81,3 +81,9 @@ def checked(points: NDArray[np.float64], offsets: NDArray[np.int64]) -> list[NDA
             "a drawing that is said to be simplified"
         )
     return [simplified[begin:end] for begin, end in pairwise(offsets.tolist())]
+
+
+def positions_of(words: Sequence[str], known: Sequence[str]) -> NDArray[np.int64]:
+    """Where words (W,) are among the known ones."""
+    at = {word: position for position, word in enumerate(known)}
+    return np.array([at[word] for word in words])

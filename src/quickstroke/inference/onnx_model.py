@@ -130,6 +130,10 @@ class OnnxModel:
     def compile(self) -> None:
         """Nothing: onnxruntime compiles nothing."""
 
+    def for_pictures(self) -> Self:
+        """Itself: its weights cannot be changed."""
+        return self
+
     def outputs(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
         """What the model says of points (B, T, C), zero after each drawing's end, of `lengths` (B,) rows."""
         names = ["probabilities"] + ["unknown"] * (self.card.get("unknown") is not None)

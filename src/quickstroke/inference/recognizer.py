@@ -1,5 +1,6 @@
 """From strokes to ranked words."""
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -9,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from quickstroke.artifacts import cards
 from quickstroke.artifacts.discriminant import Discriminant
-from quickstroke.artifacts.unknown import Outputs, with_dots_unknown
+from quickstroke.artifacts.unknown import Outputs, among, with_dots_unknown
 from quickstroke.config.model import Preprocessing
 from quickstroke.data.points import n_channels, to_points
 from quickstroke.drawings.categories import check_classes, choose_words
@@ -27,7 +28,7 @@ from quickstroke.errors import (
     shown,
 )
 from quickstroke.inference import prototypes
-from quickstroke.inference.given import all_in_simplified_form, checked, in_simplified_form
+from quickstroke.inference.given import all_in_simplified_form, checked, in_simplified_form, positions_of
 from quickstroke.utils.compiled import beside, compiling
 from quickstroke.utils.files import sha256_of
 
@@ -96,11 +97,12 @@ class Model(Protocol):
 
     def compile(self) -> None:
         """Compiles what it computes with, if anything."""
-        ...
 
     def outputs(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
         """What the model says of points (B, T, C), zero after each drawing's end, of `lengths` (B,) rows."""
-        ...
+
+    def for_pictures(self) -> "Model":
+        """What reads drawings that were traced from pictures."""
 
 
 class Recognizer:
@@ -131,6 +133,7 @@ class Recognizer:
         self._model = model
         self.name, self.card, self.note = model.name, model.card, model.note
         self._discriminant = Discriminant.of_card(model.card, model.path) if model.card else None
+        self._for_pictures: Model | None = None
         self._n_before = 0  # drawings that came before compiling began
         self._taught: dict[str, prototypes.Drawings] = {}
         self._prototypes: dict[str, NDArray[np.float64]] = {}
@@ -146,7 +149,7 @@ class Recognizer:
         """Takes note of the words to choose among, and of the outputs that they are."""
         known = (*self._model.classes, *self._taught)
         self.classes = known if self._words is None else tuple(self._words)
-        self._chosen: NDArray[np.int64] | None = None if self._words is None else _positions(self.classes, known)
+        self._chosen: NDArray[np.int64] | None = None if self._words is None else positions_of(self.classes, known)
 
     def __repr__(self) -> str:
         return f"<Recognizer {self.name}: {len(self.classes)} words>"
@@ -183,7 +186,7 @@ class Recognizer:
             CategoryError: a word that is not known, each with the most similar that is; one twice; or none.
             ArgumentTypeError: `simplified` is neither a truth value nor None.
         """
-        return self._predict([in_simplified_form(strokes, simplified, layout)], top, words)[0]
+        return self._reader_of(strokes)._predict([in_simplified_form(strokes, simplified, layout)], top, words)[0]
 
     def predict_many(
         self,
@@ -201,7 +204,22 @@ class Recognizer:
             CategoryError: as `predict`.
             ArgumentTypeError: `drawings` is no list, or as `predict`.
         """
-        return self._predict(all_in_simplified_form(drawings, simplified, layout), top, words)
+        drawings = expect_items(drawings, "drawings", "a list of drawings")
+        prepared = all_in_simplified_form(drawings, simplified, layout)
+        guesses = self._predict(prepared, top, words)
+        for i, reader in enumerate(map(self._reader_of, drawings)):
+            if reader is not self:
+                guesses[i] = reader._predict([prepared[i]], top, words)[0]
+        return guesses
+
+    def _reader_of(self, strokes: Any) -> "Recognizer":
+        """Itself, or what reads a drawing that was traced from a picture."""
+        if not (isinstance(strokes, Drawing) and strokes.is_traced):
+            return self
+        self._for_pictures = self._for_pictures or self._model.for_pictures()
+        reader = copy.copy(self)
+        reader._model, reader.compiles = self._for_pictures, False
+        return reader
 
     def _predict(
         self,
@@ -214,7 +232,7 @@ class Recognizer:
         classes = self.classes if words is None else choose_words(words, self.classes)
         outputs = self._outputs_of([strokes for strokes, _ in drawings])
         if words is not None:
-            outputs = _among(outputs, _positions(classes, self.classes))
+            outputs = among(outputs, positions_of(classes, self.classes))
         rows, unknown = outputs.probabilities, outputs.unknown
         told = [None] * len(rows) if unknown is None else unknown.tolist()
         return [
@@ -413,7 +431,7 @@ class Recognizer:
             known = np.array(list(self._prototypes.values()))
             odds = prototypes.log_odds(self._compared(of_all), known, counts, self._discriminant)
             of_all = prototypes.extended(of_all, odds)
-        return of_all if self._chosen is None else _among(of_all, self._chosen)
+        return of_all if self._chosen is None else among(of_all, self._chosen)
 
     def _read(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> Outputs:
         """What the model says."""
@@ -429,25 +447,6 @@ class Recognizer:
         for row, padded in zip(rows, points, strict=True):
             padded[: len(row)] = row
         return with_dots_unknown(self._model.outputs(points, lengths), drawings)
-
-
-def _positions(words: Sequence[str], known: Sequence[str]) -> NDArray[np.int64]:
-    """Where words (W,) are among the known ones."""
-    at = {word: position for position, word in enumerate(known)}
-    return np.array([at[word] for word in words])
-
-
-def _among(outputs: Outputs, positions: NDArray[np.int64]) -> Outputs:
-    """What is said of some classes (W,) alone, from what is said of all.
-
-    The probabilities are the softmax of these classes' logits alone; they are equal where all of them are too small to
-    be told from 0. `unknown` becomes that of none of these classes, of another one of the model's or of none.
-    """
-    chosen = outputs.probabilities[:, positions]
-    total = chosen.sum(axis=1, keepdims=True)  # (B, 1)
-    probabilities = np.where(total > 0, chosen / np.where(total > 0, total, 1), 1 / len(positions))
-    unknown = None if outputs.unknown is None else 1 - (1 - outputs.unknown) * np.minimum(total[:, 0], 1)
-    return Outputs(probabilities, unknown)
 
 
 def load(
@@ -479,7 +478,16 @@ def load(
     passed_over = cards.find_published()[1] if path is None else []
     path = cards.find_model(path, "path")
     try:
-        recognizer = Recognizer(_load(path, classes), words, taught)
+        model: Model
+        if path.suffix == ".onnx" and not path.is_dir():
+            from quickstroke.inference.onnx_model import OnnxModel
+
+            model = OnnxModel.load(path, classes)
+        else:
+            from quickstroke.artifacts import loading
+
+            model = loading.load_model(path, classes)
+        recognizer = Recognizer(model, words, taught)
         told = (f"passed over in the search for the default model: {error}" for error in passed_over)
         recognizer.note = "; ".join(filter(None, (recognizer.note, *told)))
         return recognizer
@@ -488,13 +496,3 @@ def load(
             raise
         extra = {".onnx": "onnx", ".safetensors": "export"}.get(path.suffix, "torch")
         raise MissingExtra(f"running {path}", extra) from error
-
-
-def _load(path: Path, classes: Sequence[str] | Path | str | None) -> Model:
-    if path.suffix == ".onnx" and not path.is_dir():
-        from quickstroke.inference.onnx_model import OnnxModel
-
-        return OnnxModel.load(path, classes)
-    from quickstroke.artifacts import loading
-
-    return loading.load_model(path, classes)

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from quickstroke import __version__
 from quickstroke.drawings.categories import choose_words
+from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import CategoryError
 from quickstroke.inference.recognizer import Guesses, Recognizer
 from quickstroke.serve import schemas
@@ -154,7 +155,9 @@ def _add_api(app: FastAPI, service: "Service", recognizer: Recognizer, limits: L
         """The most probable words for the drawing that a picture shows, and its strokes as they were read."""
         asked, (guesses,), ms = await service.recognize(request, None)
         assert isinstance(guesses, Guesses) and not isinstance(asked.drawings[0], Refused)
-        ranked = _answer(guesses) | {"strokes": [stroke.T.tolist() for stroke in asked.drawings[0][0]]}
+        drawing, _ = asked.drawings[0]
+        assert isinstance(drawing, Drawing)
+        ranked = _answer(guesses) | {"strokes": [stroke.T.tolist() for stroke in drawing.strokes]}
         del ranked["layout"]  # a picture has none
         return JSONResponse({**ranked, "model": recognizer.name, "ms": ms})
 

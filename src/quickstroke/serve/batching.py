@@ -9,14 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from quickstroke.drawings.drawing import Drawing
 from quickstroke.inference.recognizer import Guesses, Recognizer
 
-Drawing = list[NDArray[np.uint8]]
+# In simplified form: strokes uint8 (n, 2), or what was traced from a picture.
+Given = list[NDArray[np.uint8]] | Drawing
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    drawings: Sequence[Drawing]
+    drawings: Sequence[Given]
     top: int
     words: tuple[str, ...] | None
     future: asyncio.Future[list[Guesses]]
@@ -47,7 +49,7 @@ class Batcher:
         self._task: asyncio.Task[None] | None = None
 
     async def recognize(
-        self, drawings: Sequence[Drawing], top: int, words: tuple[str, ...] | None = None
+        self, drawings: Sequence[Given], top: int, words: tuple[str, ...] | None = None
     ) -> list[Guesses]:
         """The `top` most probable words for each of some simplified drawings, best first, among `words` if any."""
         job = _Job(drawings, top, words, asyncio.get_running_loop().create_future())
@@ -92,5 +94,5 @@ class Batcher:
         """Whether a job can be run with another one, when `n` drawings are to be run already."""
         return n + len(job.drawings) <= self._max_drawings and job.words == first.words
 
-    def _predict(self, drawings: Sequence[Drawing], top: int, words: tuple[str, ...] | None) -> list[Guesses]:
+    def _predict(self, drawings: Sequence[Given], top: int, words: tuple[str, ...] | None) -> list[Guesses]:
         return self._recognizer.predict_many(drawings, simplified=True, top=top, words=words)

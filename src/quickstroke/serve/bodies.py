@@ -19,10 +19,10 @@ from quickstroke.drawings.layouts import Layout, decide, shape_of
 from quickstroke.drawings.simplification import simplify
 from quickstroke.errors import FormatError, MissingExtra
 from quickstroke.formats.pictures import trace
+from quickstroke.serve.batching import Given
 from quickstroke.serve.limits import Limits, Refused
 from quickstroke.serve.schemas import PictureQuery, RecognizeBatchRequest, RecognizeRequest, Strokes
 
-Drawing = list[NDArray[np.uint8]]
 Kind = TypeVar("Kind", bound=BaseModel)
 Checked = TypeVar("Checked")
 
@@ -53,7 +53,7 @@ class Asked:
         words: those to choose among; None for all.
     """
 
-    drawings: list[tuple[Drawing, Layout] | Refused]
+    drawings: list[tuple[Given, Layout] | Refused]
     top: int
     words: list[str] | None
 
@@ -131,12 +131,12 @@ def take_picture(body: bytearray, query: QueryParams, limits: Limits) -> Asked:
     given = {name: query.getlist(name) if name == "words" else query[name] for name in query}
     asked = _checked(lambda: PictureQuery.model_validate(given))
     try:
-        strokes = trace(bytes(body), max_pixels=limits.picture_pixels).strokes
+        drawing = trace(bytes(body), max_pixels=limits.picture_pixels)
     except FormatError as error:
         raise Refused(422, "invalid_picture", f"the picture {error.reason.removeprefix('the picture ')}") from error
     except MissingExtra as error:
         raise Refused(501, "not_installed", str(error)) from error
-    return Asked([([stroke.astype(np.uint8) for stroke in strokes], "points")], asked.top, asked.words)
+    return Asked([(drawing, "points")], asked.top, asked.words)
 
 
 def take(
@@ -171,7 +171,7 @@ def take(
         raise Refused(422, "invalid_request", f"more than {_MOST_NAMES} names of values", limit=_MOST_NAMES)
     request = parse(body, kind)
 
-    def taken(strokes: list[list[list[float]]], field: str) -> tuple[Drawing, Layout]:
+    def taken(strokes: list[list[list[float]]], field: str) -> tuple[Given, Layout]:
         if time.monotonic() > deadline:
             raise Refused(503, "too_slow", f"the work took longer than {limits.work_s:g} seconds")
         layout = _layout(strokes, field, request.layout)
@@ -180,7 +180,7 @@ def take(
     if isinstance(request, RecognizeRequest):
         return Asked([taken(request.strokes, "strokes")], request.top, request.words)
     _check_count("drawings", len(request.drawings), limits.drawings, "drawings")
-    drawings: list[tuple[Drawing, Layout] | Refused] = []
+    drawings: list[tuple[Given, Layout] | Refused] = []
     for i, value in enumerate(request.drawings):
         field = f"drawings[{i}]"
         try:
@@ -282,7 +282,7 @@ def _layout(strokes: list[list[list[float]]], field: str, layout: str) -> Layout
 
 def _simplified(
     strokes: list[list[list[float]]], field: str, limits: Limits, layout: Layout, *, is_simplified: bool
-) -> Drawing:
+) -> Given:
     _check_count("strokes", len(strokes), limits.strokes, field)
     _check_count(
         "points", sum(len(rows[0]) if layout == "columns" else len(rows) for rows in strokes), limits.points, field
