@@ -3,7 +3,7 @@
     python benchmarks/drawing_style.py DATA MODEL...
 
 People outside the game draw strokes in another order, begin them at the other end, lift the pen in the middle of them,
-or hold the paper askew; pens record more points, or add noise, and slopes of small drawings become stairs of pixels.
+or rotate the paper; pens record more points, or add noise, and slopes of small drawings become stairs of pixels.
 The validation drawings of DATA, a prepared dataset, that a model has words for are drawn again in each of these ways,
 the same for every model, and recognised: top-1 and balanced accuracy.
 """
