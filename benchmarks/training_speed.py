@@ -116,8 +116,8 @@ def make_steps(way: str, name: str, folder: str) -> Callable[[int], list[tuple[f
     data = PreparedDataset(folder)
     config = ModelConfig.from_name(name, n_classes=len(data.classes))
     rng, indices, label_map = np.random.default_rng(0), data.indices("train"), data.label_map(data.classes)
-    plain = batches.shuffled(indices, plain_recipe.BATCH_SIZE, rng)
-    by_length = batches.shuffled_by_length(indices, data.n_points, plain_recipe.BATCH_SIZE, rng)
+    plain = batches.shuffled(indices.copy(), plain_recipe.BATCH_SIZE, rng)
+    by_length = batches.shuffled_by_length(indices.copy(), data.n_points.__getitem__, plain_recipe.BATCH_SIZE, rng)
     model: Any
     if way == "plain":
         model = plain_recipe.PlainClassifier(config).train()

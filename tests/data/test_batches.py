@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from quickstroke.data import batches as module
-from quickstroke.data.batches import by_length, cut, rebalanced, shuffled, shuffled_by_length
+from quickstroke.data.batches import by_length, by_length_of_points, cut, rebalanced, shuffled, shuffled_by_length
 
 Batches = list[NDArray[np.int64]]
 
@@ -44,9 +44,9 @@ def test_every_index_once_and_at_most_one_short_batch(chosen: list[int], batch_s
         patch.setattr(module, "_POOL_BATCHES", pool)
         for batches in (
             cut(indices, batch_size),
-            shuffled(indices, batch_size, rng(seed)),
-            shuffled_by_length(indices, n_points, batch_size, rng(seed)),
-            by_length(indices, n_points, batch_size),
+            shuffled(indices.copy(), batch_size, rng(seed)),
+            shuffled_by_length(indices.copy(), n_points.__getitem__, batch_size, rng(seed)),
+            by_length(indices, n_points[indices], batch_size),
         ):
             found = [index for batch in batches for index in batch.tolist()]
             assert sorted(found) == sorted(chosen)
@@ -66,26 +66,37 @@ def test_order_of_length_is_the_order_of_the_batches() -> None:
     n_points = np.array([9, 2, 5, 2, 7], np.int32)
     assert as_lists(by_length(np.array([0, 1, 2, 3, 4]), n_points, 2)) == [[1, 3], [2, 4], [0]]
     # equal ones stay in their order
-    assert as_lists(by_length(np.array([3, 1, 0]), n_points, 2)) == [[3, 1], [0]]
+    assert as_lists(by_length(np.array([3, 1, 0]), n_points[[3, 1, 0]], 2)) == [[3, 1], [0]]
 
 
-@pytest.mark.parametrize("make", [shuffled, lambda i, size, r: shuffled_by_length(i, lengths(1000), size, r)])
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=200), st.integers(1, 1000))
+def test_batches_of_so_many_points(points: list[int], n_together: int) -> None:
+    n_points, indices = np.array(points, np.int32), np.arange(len(points)) + 7
+    batches = by_length_of_points(indices, n_points, n_together)
+    assert as_lists([np.concatenate(batches)]) == as_lists(by_length(indices, n_points, len(points)))
+    assert all(len(batch) for batch in batches)
+    # Each ends with the drawing that reaches a multiple of `n_together`, or the one before.
+    assert all(int(n_points[batch - 7].sum()) <= n_together + int(n_points[batch - 7].max()) for batch in batches)
+
+
+@pytest.mark.parametrize(
+    "make", [shuffled, lambda i, size, r: shuffled_by_length(i, lengths(1000).__getitem__, size, r)]
+)
 def test_batches_are_a_function_of_the_generator(make) -> None:  # type: ignore[no-untyped-def]
-    indices = np.arange(1000)
-    first = as_lists(make(indices, 32, rng(7)))
-    assert as_lists(make(indices, 32, rng(7))) == first
-    assert as_lists(make(indices.astype(np.int32), 32, rng(7))) == first
-    assert as_lists(make(indices, 32, rng(8))) != first
+    first = as_lists(make(np.arange(1000), 32, rng(7)))
+    assert as_lists(make(np.arange(1000), 32, rng(7))) == first
+    assert as_lists(make(np.arange(1000, dtype=np.int32), 32, rng(7))) == first
+    assert as_lists(make(np.arange(1000), 32, rng(8))) != first
     generator = rng(7)
-    assert as_lists(make(indices, 32, generator)) == first
-    assert as_lists(make(indices, 32, generator)) != first
+    assert as_lists(make(np.arange(1000), 32, generator)) == first
+    assert as_lists(make(np.arange(1000), 32, generator)) != first
 
 
 def test_shuffling_mixes_what_lay_together() -> None:
     labels = np.repeat(np.arange(10), 100)
     for batches in (
         shuffled(np.arange(1000), 50, rng()),
-        shuffled_by_length(np.arange(1000), lengths(1000), 50, rng()),
+        shuffled_by_length(np.arange(1000), lengths(1000).__getitem__, 50, rng()),
     ):
         assert min(len(set(labels[batch].tolist())) for batch in batches) >= 6
 
@@ -94,7 +105,10 @@ def test_what_goes_together_differs_from_epoch_to_epoch(monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "_POOL_BATCHES", 4)
     generator, n_points = rng(), lengths(2000)
     epochs = [
-        {frozenset(batch.tolist()) for batch in shuffled_by_length(np.arange(2000), n_points, 10, generator)}
+        {
+            frozenset(batch.tolist())
+            for batch in shuffled_by_length(np.arange(2000), n_points.__getitem__, 10, generator)
+        }
         for _ in range(2)
     ]
     assert not epochs[0] & epochs[1]
@@ -102,7 +116,7 @@ def test_what_goes_together_differs_from_epoch_to_epoch(monkeypatch: pytest.Monk
 
 def test_batches_within_a_pool_part_by_length() -> None:
     n_points = lengths(64 * 16)
-    batches = shuffled_by_length(np.arange(64 * 16), n_points, 16, rng())
+    batches = shuffled_by_length(np.arange(64 * 16), n_points.__getitem__, 16, rng())
     spans = sorted((int(n_points[batch].min()), int(n_points[batch].max())) for batch in batches)
     assert all(high <= low for (_, high), (low, _) in pairwise(spans))
     # but they do not come in order of length
@@ -111,8 +125,8 @@ def test_batches_within_a_pool_part_by_length() -> None:
 
 def test_similar_lengths_take_little_padding() -> None:
     n_points, indices = lengths(20_000), np.arange(20_000)
-    at_random = padding(shuffled(indices, 64, rng()), n_points)
-    pooled = padding(shuffled_by_length(indices, n_points, 64, rng()), n_points)
+    at_random = padding(shuffled(indices.copy(), 64, rng()), n_points)
+    pooled = padding(shuffled_by_length(indices.copy(), n_points.__getitem__, 64, rng()), n_points)
     sorted_ = padding(list(by_length(indices, n_points, 64)), n_points)
     assert sorted_ <= pooled < 1.15 < 3 < at_random
 

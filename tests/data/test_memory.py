@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from prepared import PREPROCESSINGS, as_lists
 
-from quickstroke.data.batches import batch_of
+from quickstroke.data.batches import batch_of, n_points_of
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.memory import MemoryDataset, first_points, first_strokes, from_drawings
 from quickstroke.drawings.drawing import Drawing
@@ -29,7 +29,7 @@ def test_drawings_in_memory_are_like_prepared_ones(
     memory, left_out = from_drawings(iter(items), ("circle", "house", "star"))
     assert left_out == Counter()
     assert len(memory) == len(dataset)
-    for name in ("points", "pen_up", "offsets", "labels", "n_points"):
+    for name in ("points", "pen_up", "offsets", "labels"):
         assert getattr(memory, name).tolist() == getattr(dataset, name).tolist(), name
     order = np.array([100, 3, 179, 50])
     ours, theirs = (batch_of(one, order, np.arange(3), 60) for one in (memory, dataset))
@@ -97,7 +97,7 @@ def test_first_points_are_those_of_plain_lists(
         begin, end = int(excerpt.offsets[i]), int(excerpt.offsets[i + 1])
         expected = first_points_of(drawn[index], fraction)
         assert excerpt.points[begin:end].tolist() == [list(point) for stroke in expected for point in stroke]
-        assert excerpt.n_points[i] == end - begin
+        assert n_points_of(excerpt, np.array([i])).tolist() == [end - begin]
         ends = [int(excerpt.pen_up[at >> 3]) >> (at & 7) & 1 for at in range(begin, end)]
         assert ends == [int(at == len(stroke) - 1) for stroke in expected for at in range(len(stroke))]
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from quickstroke.data.batches import n_points_of
 from quickstroke.data.selection import LabelledDrawings
 from quickstroke.errors import DatasetError
 
@@ -35,4 +36,4 @@ def test_order_and_first_points(dataset):
     assert pairs == sorted(pairs) and sorted(ordered.indices) == sorted(drawings.indices)
     half = ordered.first_points(0.5)
     np.testing.assert_array_equal(half.labels, ordered.labels)
-    np.testing.assert_array_equal(half.data.n_points[half.indices], np.ceil(dataset.n_points[ordered.indices] / 2))
+    np.testing.assert_array_equal(n_points_of(half.data, half.indices), np.ceil(dataset.n_points[ordered.indices] / 2))

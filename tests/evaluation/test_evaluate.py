@@ -332,8 +332,8 @@ def test_the_error_of_a_former_protocol_names_the_current_one(dataset, former, c
 def test_the_standard_protocol_knows_no_batches(dataset, monkeypatch):
     model = small()
     results = []
-    for size in (512, 1, 7):
-        monkeypatch.setattr("quickstroke.evaluation.evaluate.BATCH_SIZE", size)
+    for n_together in (1 << 14, 1, 150):
+        monkeypatch.setattr("quickstroke.evaluation.evaluate._POINTS_TOGETHER", n_together)
         for batch_size in (3, 256):
             results.append(evaluate(model, labelled(dataset), batch_size=batch_size))
     for result in results[1:]:
@@ -654,7 +654,7 @@ def test_bfloat16_is_close_and_asked_for_once(dataset):
 
 @pytest.mark.parametrize("name", ["simple_lay1_sz8", "bipool_cv1_4_3_lay1_sz8"])
 def test_the_number_of_threads_makes_no_difference(dataset, monkeypatch, name):
-    monkeypatch.setattr(evaluation, "BATCH_SIZE", 7)
+    monkeypatch.setattr(evaluation, "_POINTS_TOGETHER", 200)
     results = []
     for n in (1, 3):
         monkeypatch.setattr(threads, "_n_threads", n)

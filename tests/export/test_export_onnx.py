@@ -305,7 +305,7 @@ def test_real_weights_on_real_drawings(shared, name, reading):
     drawings = [drawing for word in SEED_CATEGORIES for drawing in islice(formats.read_file(folder / f"{word}.bin"), 4)]
     data, _ = from_drawings(drawings, SEED_CATEGORIES)
     everything, label_map = np.arange(len(data)), np.arange(100)
-    for rows in batches.by_length(everything, data.n_points, 64):
+    for rows in batches.by_length(everything, batches.n_points_of(data, everything), 64):
         batch = batches.batch_of(data, rows, label_map, config.max_padding)
         expected = loaded.probabilities(batch.points, batch.lengths)
         found = exported.model.probabilities(batch.points, batch.lengths)

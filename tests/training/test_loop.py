@@ -153,9 +153,9 @@ def test_a_plain_loop_gives_the_same_losses_and_weights(dataset, finished, recip
     for epoch in range(CONFIG.n_epochs):
         rng = np.random.default_rng([CONFIG.seed, epoch])
         if recipe == "2020":
-            order = batches.shuffled(indices, CONFIG.batch_size, rng)
+            order = batches.shuffled(indices.copy(), CONFIG.batch_size, rng)
         else:
-            order = batches.shuffled_by_length(indices, dataset.n_points, CONFIG.batch_size, rng)
+            order = batches.shuffled_by_length(indices.copy(), dataset.n_points.__getitem__, CONFIG.batch_size, rng)
         total = 0.0
         for rows in order:
             points, lengths, truth = map(torch.from_numpy, batches.batch_of(dataset, rows, labels, CONFIG.max_padding))

@@ -23,7 +23,7 @@ from quickstroke.config.model import Preprocessing
 from quickstroke.config.schema import check_types
 from quickstroke.config.training import TrainConfig
 from quickstroke.data.augmentation_kernels import fill_augmented
-from quickstroke.data.batches import Drawings
+from quickstroke.data.batches import Drawings, n_points_of
 from quickstroke.data.points import n_channels
 from quickstroke.errors import ConfigError
 from quickstroke.utils import splitmix
@@ -200,7 +200,7 @@ def augmented_points(
         stroke_seeds: (B,), of what the student alone sees; None leaves that out.
         candidates: for mixup; None for no mixup.
     """
-    longest = _MOST_POINTS * int(data.n_points[indices].max(initial=1))
+    longest = _MOST_POINTS * int(n_points_of(data, indices).max(initial=1))
     none = np.empty(0, np.int64)
     n_rows = max_padding if augmentation.pen_noise else min(longest, max_padding)
     out = np.zeros((len(indices), n_rows, n_channels(preprocessing)), dtype=np.float32)

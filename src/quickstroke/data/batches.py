@@ -3,7 +3,7 @@
 Batches are lists of indices; the points are gathered from the memory map when a batch is due.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -30,8 +30,6 @@ class Drawings(Protocol):
     def offsets(self) -> NDArray[Any]: ...
     @property
     def labels(self) -> NDArray[np.uint16]: ...
-    @property
-    def n_points(self) -> NDArray[np.int32]: ...
 
 
 class Batch(NamedTuple):
@@ -48,6 +46,11 @@ class Batch(NamedTuple):
     labels: NDArray[np.int64]
 
 
+def n_points_of(data: Drawings, indices: NDArray[Index]) -> NDArray[np.int32]:
+    """Points of each of the drawings `indices` (B,), int32 (B,)."""
+    return np.asarray((data.offsets[1:][indices] - data.offsets[indices]).astype(np.int32))
+
+
 def batch_of(
     data: Drawings,
     indices: NDArray[np.int64],
@@ -61,12 +64,12 @@ def batch_of(
 
 
 def points_of(
-    data: Drawings, indices: NDArray[np.int64], max_padding: int, preprocessing: Preprocessing = "delta3"
+    data: Drawings, indices: NDArray[Index], max_padding: int, preprocessing: Preprocessing = "delta3"
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The points float32 (B, T, C) and lengths int64 (B,) of `batch_of`."""
-    lengths = n_rows(data.n_points[indices], max_padding, preprocessing).astype(np.int64)
+    lengths = n_rows(n_points_of(data, indices), max_padding, preprocessing).astype(np.int64)
     points = np.zeros((len(indices), int(lengths.max(initial=0)), n_channels(preprocessing)), dtype=np.float32)
-    fill_points(data.points, data.pen_up, data.offsets, indices, points)
+    fill_points(data.points, data.pen_up, data.offsets, indices.astype(np.int64, copy=False), points)
     return points, lengths
 
 
@@ -76,26 +79,46 @@ def cut(indices: NDArray[Index], batch_size: int) -> list[NDArray[Index]]:
 
 
 def shuffled(indices: NDArray[Index], batch_size: int, rng: np.random.Generator) -> list[NDArray[Index]]:
-    """Indices in random order, in batches."""
-    return cut(rng.permutation(indices), batch_size)
+    """Indices in random order, in batches: views of `indices`, which has that order afterwards."""
+    rng.shuffle(indices)
+    return cut(indices, batch_size)
 
 
 def shuffled_by_length(
-    indices: NDArray[Index], n_points: NDArray[np.int32], batch_size: int, rng: np.random.Generator
+    indices: NDArray[Index],
+    n_points: Callable[[NDArray[Index]], NDArray[np.int32]],
+    batch_size: int,
+    rng: np.random.Generator,
 ) -> list[NDArray[Index]]:
-    """Indices in random batches of similar length, in random order; every index once, at most one short batch."""
-    order = rng.permutation(indices)
+    """Indices in random batches of similar length, in random order; every index once, at most one short batch.
+
+    Of millions of drawings a copy is large: the batches are views of `indices`, which has another order afterwards.
+
+    Args:
+        n_points: gives the points of each of some indices.
+    """
+    rng.shuffle(indices)
     pool = _POOL_BATCHES * batch_size
     batches: list[NDArray[Index]] = []
-    for begin in range(0, len(order), pool):
-        part = order[begin : begin + pool]
-        batches += cut(part[np.argsort(n_points[part], kind="stable")], batch_size)
+    for begin in range(0, len(indices), pool):
+        part = indices[begin : begin + pool]
+        part[:] = part[np.argsort(n_points(part), kind="stable")]
+        batches += cut(part, batch_size)
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def by_length(indices: NDArray[np.int64], n_points: NDArray[np.int32], batch_size: int) -> Sequence[NDArray[np.int64]]:
-    """Indices in order of length, in batches: the least padding, for where the order does not matter."""
-    return cut(indices[np.argsort(n_points[indices], kind="stable")], batch_size)
+def by_length(indices: NDArray[Index], n_points: NDArray[np.int32], batch_size: int) -> Sequence[NDArray[Index]]:
+    """Indices (N,) in order of their points (N,), in batches: the least padding, where the order does not matter."""
+    return cut(indices[np.argsort(n_points, kind="stable")], batch_size)
+
+
+def by_length_of_points(
+    indices: NDArray[Index], n_points: NDArray[np.int32], n_together: int
+) -> Sequence[NDArray[Index]]:
+    """As `by_length`, in batches of about `n_together` points: many short drawings, or few long ones."""
+    order = np.argsort(n_points, kind="stable")
+    ends = np.cumsum(n_points[order], dtype=np.int64)
+    return np.split(indices[order], np.flatnonzero(np.diff(ends // n_together)) + 1)
 
 
 def rebalanced(

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from quickstroke.data.batches import n_points_of
 from quickstroke.utils.telemetry import import_datasets
 
 if TYPE_CHECKING:
@@ -40,9 +41,10 @@ def _pieces(data: "PreparedDataset", indices: NDArray[np.int64]) -> Iterator[pa.
     """The columns of some drawings, int64 (N,)."""
     for begin in range(0, len(indices), _PIECE):
         rows = indices[begin : begin + _PIECE]  # (n,)
-        ends = np.cumsum(data.n_points[rows])  # (n,)
+        n_points = n_points_of(data, rows)  # (n,)
+        ends = np.cumsum(n_points)  # (n,)
         firsts = np.concatenate([[0], ends[:-1]])  # (n,)
-        at = np.repeat(data.offsets[rows].astype(np.int64) - firsts, data.n_points[rows]) + np.arange(ends[-1])  # (P,)
+        at = np.repeat(data.offsets[rows].astype(np.int64) - firsts, n_points) + np.arange(ends[-1])  # (P,)
         is_last = data.pen_up[at >> 3] >> (at & 7).astype(np.uint8) & 1  # (P,)
         strokes = np.concatenate([[0], np.flatnonzero(is_last) + 1])  # (S + 1,), where each begins
         columns = [

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from quickstroke.data.batches import Drawings
+from quickstroke.data.batches import Drawings, n_points_of
 from quickstroke.drawings.drawing import Drawing, check_simplified
 from quickstroke.drawings.simplification import simplified_strokes
 
@@ -49,7 +49,6 @@ class MemoryDataset:
         pen_up[np.cumsum([len(stroke) for stroke in strokes], dtype=np.int64) - 1] = 1
         self.pen_up = np.packbits(pen_up, bitorder="little")
         self.offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.uint64)
-        self.n_points = np.array(lengths, dtype=np.int32)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -60,18 +59,19 @@ def first_points(data: Drawings, indices: NDArray[np.int64], fraction: float) ->
 
     The last of these points ends a stroke, as in what a program sends while somebody is drawing.
     """
-    return _first(data, indices, np.maximum(np.ceil(data.n_points[indices] * fraction), 1).astype(np.int32))
+    return _first(data, indices, np.maximum(np.ceil(n_points_of(data, indices) * fraction), 1).astype(np.int32))
 
 
 def first_strokes(data: Drawings, indices: NDArray[np.int64], fraction: float) -> "Excerpt":
     """The first part of each of the drawings `indices` (N,): a fraction of its strokes, rounded up."""
-    _, offsets, pen_up = _points_of(data, indices, data.n_points[indices])
+    n_points = n_points_of(data, indices)
+    _, offsets, pen_up = _points_of(data, indices, n_points)
     begins = offsets[:-1]
     n_strokes = np.add.reduceat(pen_up, begins, dtype=np.int64)
     # Rounded first: 0.6 of 5 strokes is 3, whatever its last digit.
     n_kept = np.maximum(np.ceil(np.round(n_strokes * fraction, 6)), 1)
     number = np.cumsum(pen_up, dtype=np.int64) - pen_up  # of each point's stroke, counted over all drawings
-    is_kept = number - np.repeat(number[begins], data.n_points[indices]) < np.repeat(n_kept, data.n_points[indices])
+    is_kept = number - np.repeat(number[begins], n_points) < np.repeat(n_kept, n_points)
     return _first(data, indices, np.add.reduceat(is_kept, begins, dtype=np.int32))
 
 
@@ -80,7 +80,7 @@ def _first(data: Drawings, indices: NDArray[np.int64], n_points: NDArray[np.int3
     at, offsets, pen_up = _points_of(data, indices, n_points)
     pen_up[offsets[1:] - 1] = 1
     packed = np.packbits(pen_up, bitorder="little")
-    return Excerpt(data.points[at], packed, offsets.astype(np.uint64), data.labels[indices], n_points)
+    return Excerpt(data.points[at], packed, offsets.astype(np.uint64), data.labels[indices])
 
 
 def _points_of(
@@ -101,4 +101,3 @@ class Excerpt(NamedTuple):
     pen_up: NDArray[np.uint8]
     offsets: NDArray[Any]
     labels: NDArray[np.uint16]
-    n_points: NDArray[np.int32]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quickstroke.config.model import Preprocessing
-from quickstroke.data.batches import Drawings
+from quickstroke.data.batches import Drawings, n_points_of
 from quickstroke.data.points import n_rows
 from quickstroke.runtime.device import to_device
 
@@ -40,7 +40,7 @@ class DeviceData:
 
         Source of the columns: `points`.
         """
-        n_points = self.data.n_points[indices]
+        n_points = n_points_of(self.data, indices)
         longest = int(n_points.max(initial=1))
         n_steps = int(n_rows(n_points, max_padding, preprocessing).max(initial=0))
         rows = to_device(indices, self._device)

@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quickstroke.config.training import SelectBy
-from quickstroke.data import batches
 from quickstroke.data.selection import LabelledDrawings
-from quickstroke.evaluation import evaluate as evaluation
-from quickstroke.evaluation.evaluate import logits_of
+from quickstroke.evaluation.evaluate import in_batches, logits_of
 from quickstroke.evaluation.metrics import calibration_error, class_weights
 from quickstroke.models.classifier import StrokeClassifier, threads_for
 
@@ -60,7 +58,7 @@ def logits_on(model: StrokeClassifier, drawings: LabelledDrawings) -> Tensor:
     data, indices = drawings.data, drawings.indices
     logits = torch.empty(len(indices), model.config.n_classes, dtype=torch.float64)
     with model.evaluating(), threads_for(model), torch.inference_mode():
-        for rows in batches.by_length(np.arange(len(indices)), data.n_points[indices], evaluation.BATCH_SIZE):
+        for rows in in_batches(model, data, indices):
             logits[torch.from_numpy(rows)] = logits_of(model, data, None, indices[rows]).cpu()
     return logits
 

@@ -19,8 +19,8 @@ from quickstroke.models.classifier import StrokeClassifier, threads_for
 from quickstroke.runtime.device import to_device
 from quickstroke.runtime.distributed import ALONE, Group
 
-# Large enough for full speed on a CPU, small enough for 100 steps of a wide model to fit into its caches.
-BATCH_SIZE = 512
+# Points of a batch on a CPU: enough for full speed, and few enough that its steps, or its images, stay in caches.
+_POINTS_TOGETHER, _POINTS_TOGETHER_WITH_IMAGES = 1 << 14, 1 << 13
 # A GPU has no such caches, and more to do at a time.
 _BATCH_SIZE_ON_GPU = 4096
 
@@ -61,13 +61,11 @@ def evaluate(
     device_data = on_device(data, device) if device_data is None else device_data
     results = [torch.zeros(len(indices), dtype=kind, device=device) for kind in (torch.int64, torch.int64)]
     results += [torch.zeros(len(indices), dtype=torch.float64, device=device) for _ in range(2)]
-    everything = np.arange(len(indices))
     if protocol == "2020":
-        order: Sequence[NDArray[np.int64]] = batches.cut(everything, batch_size)
+        order: Sequence[NDArray[np.int64]] = batches.cut(np.arange(len(indices)), batch_size)
     else:
-        size = BATCH_SIZE if device.type == "cpu" else _BATCH_SIZE_ON_GPU
         # Long ones first, so that threads end together.
-        order = batches.by_length(everything, data.n_points[indices], size)[::-1]
+        order = in_batches(model, data, indices)[::-1]
 
     def score(rows: NDArray[np.int64]) -> int:
         logits = logits_of(model, data, device_data, indices[rows])  # (B, K)
@@ -91,6 +89,15 @@ def evaluate(
     group.all_reduce(*arrays)
     predicted, ranks, probability, losses = arrays
     return Evaluation(drawings.classes, indices, labels, predicted, probability, ranks, losses)
+
+
+def in_batches(model: StrokeClassifier, data: Drawings, indices: NDArray[np.int64]) -> Sequence[NDArray[np.int64]]:
+    """The places, from 0 to N - 1, of drawings (N,), in order of length, in batches as large as suits the device."""
+    places, n_points = np.arange(len(indices)), batches.n_points_of(data, indices)
+    if next(model.parameters()).device.type != "cpu":
+        return batches.by_length(places, n_points, _BATCH_SIZE_ON_GPU)
+    together = _POINTS_TOGETHER if model.config.image is None else _POINTS_TOGETHER_WITH_IMAGES
+    return batches.by_length_of_points(places, n_points.clip(max=model.config.max_padding), together)
 
 
 def logits_of(

@@ -218,7 +218,7 @@ def _largest_difference(loaded: LoadedModel, model: Model) -> float:
 
 def _top1(model: Model, drawings: LabelledDrawings) -> float:
     n_right = 0
-    for rows in batches.by_length(drawings.indices, drawings.data.n_points, 256):
+    for rows in batches.by_length(drawings.indices, batches.n_points_of(drawings.data, drawings.indices), 256):
         batch = batches.batch_of(drawings.data, rows, drawings.label_map, model.max_padding, model.preprocessing)
         probabilities = model.outputs(batch.points, batch.lengths).probabilities
         n_right += int((probabilities.argmax(axis=1) == batch.labels).sum())

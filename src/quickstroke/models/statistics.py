@@ -12,8 +12,9 @@ from quickstroke.data import batches
 from quickstroke.data.batches import Drawings
 from quickstroke.models.classifier import StrokeClassifier
 
-# Of batch norm's statistics, at a time.
-_CHUNK_DRAWINGS = 2048
+# Of batch norm's statistics, at a time; and so many are put in order of length, since of millions that takes memory.
+_CHUNK_DRAWINGS = 512
+_POOL_DRAWINGS = 1 << 17
 
 
 def reestimate_batchnorm(model: StrokeClassifier, data: Drawings, indices: NDArray[np.int64]) -> None:
@@ -40,6 +41,7 @@ def reestimate_batchnorm(model: StrokeClassifier, data: Drawings, indices: NDArr
 
 def _chunks(data: Drawings, indices: NDArray[np.int64], model: StrokeClassifier) -> Iterator[NDArray[np.float64]]:
     """The true rows (R, C) of some drawings at a time; padded rows are zeros and add nothing to a sum."""
-    for part in batches.by_length(indices, data.n_points, _CHUNK_DRAWINGS):
-        points, lengths = batches.points_of(data, part, model.config.max_padding, model.config.preprocessing)
-        yield points[np.arange(points.shape[1]) < lengths[:, None]].astype(np.float64)
+    for pool in batches.cut(indices, _POOL_DRAWINGS):
+        for part in batches.by_length(pool, batches.n_points_of(data, pool), _CHUNK_DRAWINGS):
+            points, lengths = batches.points_of(data, part, model.config.max_padding, model.config.preprocessing)
+            yield points[np.arange(points.shape[1]) < lengths[:, None]].astype(np.float64)

@@ -48,11 +48,13 @@ def pick_device(config: TrainConfig, group: Group = ALONE) -> torch.device:
 @contextlib.contextmanager
 def deterministic(enabled: bool) -> Iterator[None]:
     """Has PyTorch refuse operations whose results vary, where `enabled`; at the end all is as it was before."""
+    if not enabled:  # to say so has PyTorch import its compiler, which takes a second and 45 MB
+        yield
+        return
     before, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     workspace = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
-    if enabled:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS's results vary
-        torch.use_deterministic_algorithms(True)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS's results vary
+    torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:

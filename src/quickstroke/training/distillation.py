@@ -108,7 +108,7 @@ class Targets:
         """
         view_seeds = seeds_of_views(number, np.arange(len(drawings)))
         # Nothing here depends on the order; drawings of one length go together.
-        order = batches.by_length(np.arange(len(drawings)), self.data.n_points[drawings], _BATCH_SIZE)[::-1]
+        order = batches.by_length(np.arange(len(drawings)), batches.n_points_of(self.data, drawings), _BATCH_SIZE)[::-1]
         digest = hashlib.sha256(drawings.tobytes()).hexdigest()[:16]
         path = self.folder / f"{number}-{digest}.npy"
         sees_views = any(teacher.sees_views for teacher in self.teachers)
@@ -133,7 +133,7 @@ class Targets:
         digest = hashlib.sha256(self.pool.tobytes()).hexdigest()[:16]
         path = self.folder / f"{teacher.name}-{teacher.sha256[:16]}-{digest}.npy"
         places = np.flatnonzero(self._counts(teacher, self.pool))
-        order = batches.by_length(places, self.data.n_points[self.pool], _BATCH_SIZE)[::-1]
+        order = batches.by_length(places, batches.n_points_of(self.data, self.pool[places]), _BATCH_SIZE)[::-1]
         shape = len(self.pool), len(teacher.known)
         return self._asked(path, shape, order, lambda rows: teacher.ask(self.pool[rows], None), on_batch)
 

@@ -37,17 +37,19 @@ def epoch_drawings(config: TrainConfig, data: PreparedDataset, indices: Any, lab
     return np.sort(np.concatenate(taken))
 
 
-def epoch_batches(config: TrainConfig, n_points: Any, epoch: int) -> list[Any]:
+def epoch_batches(config: TrainConfig, data: PreparedDataset, drawings: NDArray[Any], epoch: int) -> list[Any]:
     """The batches of an epoch, as places among its drawings: a function of seed and epoch alone.
 
     So resuming finds the same.
     """
     rng = np.random.default_rng([config.seed, epoch])
     # Millions of drawings take half the memory so.
-    places = np.arange(len(n_points), dtype=np.int32 if len(n_points) < 2**31 else np.int64)
+    places = np.arange(len(drawings), dtype=np.int32 if len(drawings) < 2**31 else np.int64)
     if config.recipe == "2020":
         return batches.shuffled(places, config.batch_size, rng)
-    return batches.shuffled_by_length(places, n_points, config.batch_size, rng)
+    return batches.shuffled_by_length(
+        places, lambda part: batches.n_points_of(data, drawings[part]), config.batch_size, rng
+    )
 
 
 class Share(NamedTuple):
@@ -104,7 +106,7 @@ class Feeder:
         config = self.config
         for own, is_last in _parts(len(places), config.grad_accum_steps, self.group):
             here = places[own]
-            rows = drawings[here]
+            rows = drawings[here].astype(np.int64)
             labels = self.label_map[self.data.labels[rows]]
             if config.augment == "none" and self.device_data:
                 points, lengths = self.device_data.points_of(rows, config.max_padding, self.model_config.preprocessing)
@@ -126,7 +128,7 @@ class Feeder:
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Points (B, T, C) and lengths (B,), augmented as configured; `own` int64 (B,) are places in the batch."""
         config, preprocessing = self.config, self.model_config.preprocessing
-        rows = drawings[places]
+        rows = drawings[places].astype(np.int64)
         if config.augment == "none":
             return batches.points_of(self.data, rows, config.max_padding, preprocessing)
         here = config.seed, state.epoch, state.step

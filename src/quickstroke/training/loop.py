@@ -108,7 +108,7 @@ def _train_epoch(session: Session) -> int:
     config, group, device = feeder.config, feeder.group, feeder.device
     started = time.perf_counter() - state.seconds
     drawings = epoch_drawings(config, feeder.data, session.train_indices, feeder.label_map, state.epoch)
-    order = epoch_batches(config, feeder.data.n_points[drawings], state.epoch)
+    order = epoch_batches(config, feeder.data, drawings, state.epoch)
     n_train, done = len(drawings), sum(map(len, order[: state.step]))
     teacher_log_probs = None
     if session.targets:

@@ -79,7 +79,7 @@ class Session:
 
     Attributes:
         feeder: has configuration, data, device and group as well.
-        train_indices: int64 (N,), drawings to train on.
+        train_indices: int64 or int32 (N,), drawings to train on.
         val: drawings to validate on.
         model: what the optimizer moves; `shared_model` is the same as the group's processes call it.
         averaged: the exponential moving average of the weights, None without.
@@ -136,6 +136,8 @@ def set_up(
     val = LabelledDrawings.of_split(data, "val", classes)
     if config.teacher and config.other_class_fraction:
         train_indices = data.indices("train")
+    elif not config.teacher and config.augment == "none" and len(data) < 2**31:
+        train_indices = train_indices.astype(np.int32)  # millions take half the memory so
     cache = folder / "teacher" if teacher_cache is None else expect_path(teacher_cache, "teacher_cache")
     targets = None
     if config.teacher:
