@@ -167,6 +167,25 @@ def test_skip_and_stop(hands: Hands) -> None:
     assert page.evaluate("document.activeElement.id") == "play"
 
 
+def test_what_was_drawn_before_a_game_is_there_after_it(hands: Hands) -> None:
+    page = hands.open(classes=["apple", "cat"])
+    answer(page, lambda strokes: {"apple": 0.3, "cat": 0.3})
+    hands.mouse(page, LINE)
+    drawn = page.evaluate("quickstroke.strokes()")
+    for rounds_end in (False, True):
+        page.get_by_role("button", name="Play", exact=True).click()
+        page.get_by_role("button", name="Start").click()
+        assert page.evaluate("quickstroke.strokes()") == []
+        hands.mouse(page, [[[10, 50], [80, 20]]])
+        if rounds_end:
+            page.get_by_role("button", name="Skip").click()
+            page.get_by_role("button", name="Skip").click()
+            page.get_by_role("dialog", name="0 of 2 recognised").press("Escape")
+        else:
+            page.get_by_role("button", name="Stop").click()
+        assert page.evaluate("quickstroke.strokes()") == drawn
+
+
 def test_after_a_lost_round_one_can_be_watched(hands: Hands) -> None:
     game = Round(hands)
     page, word = game.page, game.word

@@ -19,6 +19,8 @@ export class Rounds {
   #ticking = 0;
   #score = { ...NO_SCORE, ...recall("score", {}) };
   #words = [];
+  /** What was on the paper before the game. */
+  #own = [];
   /** What was drawn in each round that has ended. */
   #drawings = [];
   #lastSecond = 0;
@@ -36,6 +38,7 @@ export class Rounds {
     $("play").addEventListener("click", () => this.#play());
     $("stop").addEventListener("click", () => {
       this.stop();
+      this.#putBack();
       $("play").focus();
     });
   }
@@ -83,6 +86,7 @@ export class Rounds {
   }
 
   #start(words) {
+    if (this.game.phase === "idle") this.#own = this.#pad.drawing;
     this.#words = words;
     this.#drawings = [];
     this.game.start(words);
@@ -105,6 +109,10 @@ export class Rounds {
     this.#ticking = setInterval(() => this.#tick(), TICK_MS);
     this.#host.show();
     $("pad").focus({ preventScroll: true });
+  }
+
+  #putBack() {
+    if (this.#own.length) this.#pad.setStrokes(this.#own);
   }
 
   #tick() {
@@ -134,6 +142,7 @@ export class Rounds {
     const results = rounds.map((round, i) => ({ ...round, drawing: this.#drawings[i] }));
     this.stop();
     this.#pad.reset();
+    this.#putBack();
     openGallery(results, { ...score, isBest }, this.#host.people(), () => this.#start(this.#words));
   }
 }
