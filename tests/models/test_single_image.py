@@ -1,12 +1,13 @@
 """The image of one drawing against the same convolutions in PyTorch."""
 
+import copy
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from quickstroke.kernels import raster
+from quickstroke.kernels import raster, threads
 from quickstroke.models import single_image
 from quickstroke.models.image_branch import ImageReader
 from quickstroke.models.single_image import SingleImageReader, in_one_block
@@ -59,6 +60,29 @@ def test_the_weights_are_copies() -> None:
     for parameter in reader.parameters():
         parameter.zero_()
     assert np.array_equal(single.features(points), before)
+
+
+def test_a_batch_without_gradient_is_read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And as PyTorch does with the weights as they are: after a step, in a copy, with any number of threads."""
+    reader, lengths = reader_of(4), torch.tensor([40, 1, 300, 0, 7])
+    points = torch.zeros(5, 300, 5)
+    for own, n in zip(points, lengths.tolist(), strict=True):
+        own[:n] = drawing(n)
+
+    def check(reader: ImageReader) -> None:
+        expected = reader(points, lengths, torch.float32)
+        with torch.no_grad():
+            torch.testing.assert_close(reader(points, lengths, torch.float32), expected, rtol=1e-5, atol=5e-6)
+
+    check(reader)
+    own = SingleImageReader(reader).features(points[4, :7].numpy())
+    with torch.inference_mode():
+        assert np.array_equal(reader(points, lengths, torch.float32)[4].numpy(), own)
+    reader.convs[2].weight.numpy()[:] *= 2  # of which PyTorch knows nothing
+    check(reader)
+    check(copy.deepcopy(reader))
+    monkeypatch.setattr(threads, "_n_threads", 3)
+    check(reader)
 
 
 def test_weights_are_copied_into_one_block() -> None:

@@ -11,7 +11,7 @@ import json
 import os
 import reprlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from quickstroke import kernels
 from quickstroke.artifacts import cards, compact, runs, weight_files
 from quickstroke.artifacts.unknown import Outputs, UnknownScore, outputs_of
 from quickstroke.config.model import ModelConfig, Preprocessing
@@ -123,7 +124,7 @@ class LoadedModel:
             alone = [reader.read(own[:n]) for own, n in zip(points, lengths, strict=True)]
             features, logits = map(np.array, zip(*alone, strict=True))
             return logits.astype(np.float64), features
-        with torch.inference_mode(), nullcontext() if self._compiled else _one_thread():
+        with torch.inference_mode(), kernels.threads.undisturbed() if self._compiled else _one_thread():
             given = torch.from_numpy(points), torch.from_numpy(lengths)
             read = self.model.features(*given, plain=not self._compiled)  # (B, R)
             return self.model.linear(read).double().numpy(), read.numpy()

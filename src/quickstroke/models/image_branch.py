@@ -3,16 +3,22 @@
 Dimensions: B batch, T steps, F filters, H height and W width of an image.
 """
 
+import itertools
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from quickstroke import kernels
 from quickstroke.kernels import raster
+
+if TYPE_CHECKING:
+    from quickstroke.models.single_image import SingleImageReader
 
 
 def drawn(points: Tensor, lengths: Tensor, plain: bool = False) -> Tensor:
@@ -70,17 +76,41 @@ class ImageReader(nn.Module):
             self.convs.append(nn.Conv2d(n_before, n_after, size, padding=size // 2))
             self.norms.append(nn.GroupNorm(1, n_after, raster.EPSILON))
             n_before = n_after
+        self._single: tuple[list[Tensor], SingleImageReader] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_single": None}  # a copy lays its weights out anew
 
     def forward(self, points: Tensor, lengths: Tensor, kind: torch.dtype, plain: bool = False) -> Tensor:
         """Features, in the dtype of the points (B, T, 5), of which `lengths` int64 (B,) are true; products and images
         between are of dtype `kind`. `plain` as `drawn`.
         """
+        is_on_cpu = points.device.type == "cpu" and not plain
         weights = [weight for part in (self.convs, self.norms) for weight in part.parameters()]
-        is_shared = points.device.type == "cpu" and torch.is_grad_enabled() and not plain
+        if is_on_cpu and len(points) and kind == points.dtype == torch.float32 and not torch.is_grad_enabled():
+            return torch.from_numpy(self._one_by_one(points.numpy(), lengths.numpy(), weights))
+        is_shared = is_on_cpu and torch.is_grad_enabled()
         n_threads = kernels.threads.n_threads() if is_shared else 1
         if n_threads == 1 or len(points) < n_threads:
             return _features(points, lengths, kind, weights, plain)
         return cast(Tensor, _Shared.apply(points, lengths, kind, n_threads, *weights))  # type: ignore[no-untyped-call]
+
+    def _one_by_one(
+        self, points: NDArray[np.float32], lengths: NDArray[np.int64], weights: list[Tensor]
+    ) -> NDArray[np.float32]:
+        """Features, in two thirds of the time that PyTorch's convolutions take for a batch."""
+        from quickstroke.models.single_image import SingleImageReader
+
+        if self._single is None or not all(map(torch.equal, self._single[0], weights)):
+            self._single = [weight.clone() for weight in weights], SingleImageReader(self)
+        single = self._single[1]
+
+        def run(points: NDArray[np.float32], lengths: NDArray[np.int64]) -> list[NDArray[np.float32]]:
+            return [single.features(own[:n]) for own, n in zip(points, lengths.tolist(), strict=True)]
+
+        n_threads = max(min(kernels.threads.n_threads(), len(points)), 1)
+        parts = zip(np.array_split(points, n_threads), np.array_split(lengths, n_threads), strict=True)
+        return np.array(list(itertools.chain(*kernels.threads.in_threads(run, list(parts)))))
 
 
 def _features(
