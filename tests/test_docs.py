@@ -57,7 +57,7 @@ def options_of(command: str) -> set[str]:
 
 
 def test_the_recipe_of_the_published_models_is_one_screen(tmp_path: Path) -> None:
-    """Two trainings a model, of which the second goes on with the first, by options that there are."""
+    """Three trainings a model, four of the default; each goes on with the one before, by options that there are."""
     script = ROOT / "lstm" / "train.sh"
     assert len(script.read_text(encoding="utf-8").splitlines()) <= 60
     program = tmp_path / "bin" / "quickstroke"
@@ -69,15 +69,21 @@ def test_the_recipe_of_the_published_models_is_one_screen(tmp_path: Path) -> Non
     env = {"PATH": f"{program.parent}:/usr/bin:/bin"}
     subprocess.run([script, tmp_path / "drawings", tmp_path, tmp_path / "lstm"], cwd=work, env=env, check=True)
     said = [line.split("\t")[:-1] for line in (tmp_path / "said").read_text().splitlines()]
-    assert [words[0] for words in said] == ["prepare", *["train", "train", "publish"] * 5, "report"]
-    trainings = [parse(train.Options, "train", words[1:]) for words in said if words[0] == "train"]
-    for first, second in zip(trainings[::2], trainings[1::2], strict=True):
-        assert ModelConfig.from_name(first.name).name == first.name == second.name
-        assert second.train.pretrained == (first.into,) and first.resume and second.resume
-        assert len(first.train.teacher) == len(second.train.teacher) == 6
-    assert [options.train_classes for options in trainings[::2]] == [None] * 2 + [("classes2020",)] * 3
+    assert [words[0] for words in said] == ["prepare", *["train"] * 16, *["publish"] * 5, "report"]
+    trainings = {}
+    for words in (words for words in said if words[0] == "train"):
+        options = parse(train.Options, "train", words[1:])
+        assert ModelConfig.from_name(options.name).name == options.name
+        assert options.resume and len(options.train.teacher) >= 6
+        # What it begins with, or has as a teacher, was trained before, or is given.
+        assert [trainings[Path(path)].name for path in options.train.pretrained] in ([], [options.name])
+        assert all(Path(path) in trainings for path in options.train.teacher if not path.startswith("models/"))
+        trainings[Path(options.into)] = options
+    begun_with = {Path(path) for options in trainings.values() for path in options.train.pretrained}
+    of_2020 = [options.name for options in trainings.values() if options.train_classes == ("classes2020",)]
+    assert len(begun_with) == 11 and len(of_2020) == 9
     published = [parse(publish.Options, "publish", words[1:]) for words in said if words[0] == "publish"]
-    assert [options.run for options in published] == [options.into for options in trainings[1::2]]
+    assert {Path(options.run) for options in published} == trainings.keys() - begun_with
     assert [options.default for options in published] == [True, *[False] * 4]
     parse(prepare.Options, "prepare", said[0][1:])
 
