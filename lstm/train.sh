@@ -27,8 +27,8 @@ second="$augmented --n-epochs 16 --learning-rate 0.008 --class-balance 0.5 --dis
   --prefix-truncation 0.3"
 third="$augmented --n-epochs 14 --learning-rate 0.005 --class-balance 0.6 --distillation-weight 0.5 --ema-decay 0.9997
   --prefix-truncation 0.35"
-last="--warmup 0.02 --augment strokes --augment-magnitude 0.05 --n-epochs 4 --learning-rate 0.001 --class-balance 0.7
-  --distillation-weight 0.35 --ema-decay 0.999 --prefix-truncation 0.35"
+last="--warmup 0.02 --augment strokes --augment-magnitude 0.05 --n-epochs 3 --learning-rate 0.001 --class-balance 0.7
+  --distillation-weight 0.35 --ema-decay 0.999 --prefix-truncation 0.2"
 
 # train STAGE FROM NAME [OPTION...]: one training, which begins with the weights of stage FROM.
 train() {
