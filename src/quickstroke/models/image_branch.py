@@ -96,7 +96,7 @@ class ImageReader(nn.Module):
         return cast(Tensor, _Shared.apply(points, lengths, kind, n_threads, *weights))  # type: ignore[no-untyped-call]
 
     def _one_by_one(
-        self, points: NDArray[np.float32], lengths: NDArray[np.int64], weights: list[Tensor]
+        self, points: NDArray[np.float32], lengths: NDArray[np.int64], weights: Sequence[Tensor]
     ) -> NDArray[np.float32]:
         """Features, in two thirds of the time that PyTorch's convolutions take for a batch."""
         from quickstroke.models.single_image import SingleImageReader
