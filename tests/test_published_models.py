@@ -71,7 +71,8 @@ def datasets(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     words = parse_classes([str(ROOT / "benchmarks" / "sample46.txt")])
     prepare(source / "binary", sample46, classes=words, split=PositionSplit(420, 0, 80))
     prepare(source / "binary", folder / "some", split=split, held_out=sample46)
-    prepare([source / "binary", source / "more"], folder / "all", split=split)
+    both, recovered = [source / "binary", source / "more"], source / "recovered"
+    prepare(both, folder / "all", split=split, train_only=recovered)
     prepared = (PreparedDataset(folder / name) for name in ("some", "all"))
     return {data.manifest_sha256: data for data in prepared}
 
