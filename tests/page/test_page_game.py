@@ -175,14 +175,17 @@ def test_what_was_drawn_before_a_game_is_there_after_it(hands: Hands) -> None:
     for rounds_end in (False, True):
         page.get_by_role("button", name="Play", exact=True).click()
         page.get_by_role("button", name="Start").click()
+        expect(page.locator("#strip")).to_have_attribute("data-phase", "ready")
         assert page.evaluate("quickstroke.strokes()") == []
         hands.mouse(page, [[[10, 50], [80, 20]]])
+        expect(page.locator("#strip")).to_have_attribute("data-phase", "drawing")
         if rounds_end:
             page.get_by_role("button", name="Skip").click()
             page.get_by_role("button", name="Skip").click()
             page.get_by_role("dialog", name="0 of 2 recognised").press("Escape")
         else:
             page.get_by_role("button", name="Stop").click()
+        expect(page.locator("#strip")).to_have_attribute("data-phase", "idle")
         assert page.evaluate("quickstroke.strokes()") == drawn
 
 
