@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from quickstroke.artifacts import cards, runs
 from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
+from quickstroke.artifacts.runs import RunConfig
 from quickstroke.config.model import ModelConfig
+from quickstroke.config.training import TrainConfig
 from quickstroke.data import augmentation, batches
 from quickstroke.data.augmentation import STROKES, Augmentation
 from quickstroke.data.dataset import PreparedDataset
@@ -419,6 +422,16 @@ def test_teachers_are_named_for_the_run_and_the_card(publish: Publish, opened: O
         {"name": "simple_lay1_sz6", "sha256": sha256_of(paths[0]), "licence": "MIT", "trained_on": {"n": 3}},
         {"name": "bipool_lay1_sz4", "sha256": sha256_of(paths[1]), "licence": "", "trained_on": ""},
     ]
+
+
+def test_a_run_says_what_its_card_would(publish: Publish, opened: OpenTargets, dataset: PreparedDataset) -> None:
+    path = publish()
+    loaded, data = load_model(path), runs.describe_data(dataset, ("circle", "house", "star"))
+    runs.write_config(path.parent, RunConfig(loaded.model.config, TrainConfig(), loaded.classes, data))
+    path.with_suffix(".json").unlink()
+    (fact,) = opened(path.rename(path.parent / "best.model").parent).facts
+    assert fact["licence"] == cards.LICENCE
+    assert fact["trained_on"] == {key: value for key, value in data.items() if key != "path"}
 
 
 def test_a_bare_file_has_the_licence_that_lies_beside_it(shared: Path, dataset: PreparedDataset) -> None:

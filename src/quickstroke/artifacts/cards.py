@@ -29,6 +29,9 @@ _FORMER_CALIBRATION_KEYS = {"prior": "tau", "criterion": "select_by"}
 # In a folder of published models: one line, the name of the one that is meant where none is named.
 DEFAULT = "default.txt"
 
+# Of the weights that this program trains and publishes.
+LICENCE = "MIT"
+
 # Of the files that a recognizer loads.
 SUFFIXES = (".model", ".safetensors", ".quickstroke", ".onnx")
 

@@ -121,6 +121,11 @@ def describe_data(data: PreparedDataset, classes: Sequence[str]) -> dict[str, An
     }
 
 
+def data_facts(data: dict[str, Any]) -> dict[str, Any]:
+    """What a card tells of the data that `describe_data` described: where it was is of no use elsewhere."""
+    return {key: value for key, value in data.items() if key != "path"}
+
+
 def open_data(config: RunConfig, path: Path | str | None = None) -> PreparedDataset:
     """The dataset of a run, at `path` or where the run had it, also where both were moved together.
 

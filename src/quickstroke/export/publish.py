@@ -242,12 +242,12 @@ def _facts(
             **_before(config, notes),
         },
         **({"teachers": list(config.teachers)} if config.teachers else {}),
-        "data": _without_path(config.data),
+        "data": runs.data_facts(config.data),
         **_test_data(test_data, loaded.classes),
         "command": environment.command_of(folder),
         "packages": environment.read_environment(folder)["packages"],
         "limits": LIMITS.format(n=len(loaded.classes)),
-        "licence": "MIT",
+        "licence": cards.LICENCE,
         "attribution": "Trained on The Quick, Draw! Dataset, made available by Google, Inc. under CC BY 4.0.",
     }
 
@@ -394,11 +394,6 @@ def _test_data(path: Path | None, classes: Sequence[str]) -> dict[str, Any]:
     """The card's entry on the dataset of the test figures, where it is not the run's own."""
     if path is None:
         return {}
-    told = _without_path(runs.describe_data(PreparedDataset(path), classes))
+    told = runs.data_facts(runs.describe_data(PreparedDataset(path), classes))
     del told["n_train_by_word"]  # nothing was learnt from it
     return {"test_data": told}
-
-
-def _without_path(data: dict[str, Any]) -> dict[str, Any]:
-    """What a card tells of a dataset: where it was is of no use elsewhere."""
-    return {key: value for key, value in data.items() if key != "path"}

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quickstroke.artifacts import cards, loading
+from quickstroke.artifacts import cards, loading, runs
 from quickstroke.config import serialize
 from quickstroke.data import augmentation, batches
 from quickstroke.data.augmentation import Augmentation, MixupCandidates
@@ -332,18 +332,18 @@ def _ask_views(
 
 def _facts(loaded: loading.LoadedModel) -> dict[str, Any]:
     """What a run and a card say of a teacher."""
-    card = loaded.card or {}
-    # A bare file comes without a card, but where its licence is beside it that can be said.
-    beside = first_line_of(loaded.path.parent / "LICENSE")
-    trained_on: Any = card.get("data", "")
-    if not card and loaded.model.config.reading == "padded":
-        trained_on = "the 2020 project's drawings: 20,000 of each of its 100 categories of Quick, Draw!"
-    return {
-        "name": loaded.name,
-        "sha256": sha256_of(loaded.path),
-        "licence": card.get("licence") or beside,
-        "trained_on": trained_on,
-    }
+    folder = loaded.path.parent
+    trained_on: Any = ""
+    if loaded.card:
+        licence, trained_on = loaded.card.get("licence", ""), loaded.card.get("data", "")
+    elif (folder / "config.json").is_file():
+        licence, trained_on = cards.LICENCE, runs.data_facts(runs.read_config(folder).data)
+    else:
+        # A bare file comes without a card, but where its licence is beside it that can be said.
+        licence = first_line_of(folder / "LICENSE")
+        if loaded.model.config.reading == "padded":
+            trained_on = "the 2020 project's drawings: 20,000 of each of its 100 categories of Quick, Draw!"
+    return {"name": loaded.name, "sha256": sha256_of(loaded.path), "licence": licence, "trained_on": trained_on}
 
 
 def mix_targets(
