@@ -11,7 +11,6 @@ finer near 1 than those of bfloat16: half as much to bring from memory, which al
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -46,7 +45,7 @@ _jit = jit(error_model="numpy", fastmath={"contract"})
 # --- Number by number -------------------------------------------------------------------------------------------------
 
 
-@numba.njit(inline="always")
+@_jit
 def _sigmoid(y: Any) -> Any:
     """1 / (1 + 2^y): the logistic function of -y / log2(e). The error is about 1e-7."""
     y = _LOWEST if y < _LOWEST else y
@@ -58,7 +57,7 @@ def _sigmoid(y: Any) -> Any:
     return _ONE / (_ONE + fraction * power)
 
 
-@numba.njit(inline="always")
+@_jit
 def _tanh(x: Any) -> Any:
     return _TWO * _sigmoid(-_TWO * _LOG2_E * x) - _ONE
 
@@ -67,7 +66,7 @@ def _tanh(x: Any) -> Any:
 _STEPS = _F(65535)
 
 
-@numba.njit(inline="always")
+@_jit
 def _write_fraction(array: Any, j: Any, value: Any, is_signed: Any) -> None:
     """A number from 0 to 1, or from -1 to 1, as an array of either type keeps it."""
     if array.itemsize == 4:
@@ -76,7 +75,7 @@ def _write_fraction(array: Any, j: Any, value: Any, is_signed: Any) -> None:
         array[j] = np.uint16(np.int32((_F(0.5) * value + _F(0.5) if is_signed else value) * _STEPS + _F(0.5)))
 
 
-@numba.njit(inline="always")
+@_jit
 def _read_fraction(array: Any, j: Any, is_signed: Any) -> Any:
     """The reverse."""
     if array.itemsize == 4:

@@ -28,6 +28,8 @@ from quickstroke.utils.compiled import jit
 
 # The loops below are written so that LLVM makes vectors of them: from 0 on, over one output array, without branches.
 _jit = jit(error_model="numpy")
+# There is no step before. A literal is a type of its own to numba, for which it would compile all that it is given to.
+_NONE = np.int64(-1)
 
 
 @_jit
@@ -54,7 +56,7 @@ def _forward(
     state, rest = z[:, n_inputs : n_inputs + n_hidden], z[:, n_inputs + n_hidden :]
     one = np.ones(1, np.float32)
     bits_of_one = one.view(np.uint32)
-    kept, before = begin if first < 0 else first, -1
+    kept, before = begin if first < 0 else first, _NONE
     state[kept : kept + sizes[0]] = 0
     for step in range(len(sizes)):
         size = sizes[step]
@@ -85,11 +87,11 @@ def _backward(dh: Any, dx: Any, weight: Any, gates: Any, c: Any, tanh_c: Any, si
     dc = np.zeros((sizes[0], n), np.float32)
     product = np.empty((sizes[0], weight.shape[1]), np.float32)
     bits = product.view(np.uint32)
-    n_next = 0  # the first rows of `product` are of the step after
+    n_next = np.int64(0)  # the first rows of `product` are of the step after
     for step in range(len(sizes) - 1, -1, -1):
         size = sizes[step]
         begin = end - size
-        before = begin - sizes[step - 1] if step else -1
+        before = begin - sizes[step - 1] if step else _NONE
         following = product[:, n_inputs : n_inputs + n]
         activate_rows_backward(gates, dh, following, tanh_c, dc, c, begin, end, before, n_next)
         if step or n_inputs:

@@ -23,6 +23,8 @@ from quickstroke.models.single_image import SingleImageReader, array_of, in_one_
 from quickstroke.utils.compiled import jit
 
 _F = np.float32
+# A literal is a type of its own to numba, for which it would compile once more what it is given to.
+_BEGIN = np.int64(0)
 # Sums may be taken in any order, so that loops over columns become vectors.
 _jit = jit(error_model="numpy", fastmath={"contract", "reassoc"})
 
@@ -73,11 +75,11 @@ def _convolve_normalized(
     """A convolution, layer norm and ReLU (T / stride, F), each step in the middle of what it sees."""
     n_steps = (len(x) + stride - 1) // stride
     columns = np.empty((n_steps, n_columns), np.float32)
-    im2col(x, 0, len(x), stride, width, columns)
+    im2col(x, _BEGIN, len(x), stride, width, columns)
     rows, y = np.empty((n_steps, len(bias)), np.float32), np.empty((n_steps, len(bias)), np.float32)
     gemm.multiply_here(columns, laid, rows, False)
     unused = np.empty(n_steps, np.float32)
-    normalize(rows, 0, n_steps, bias, scale, shift, unused, unused, y)
+    normalize(rows, _BEGIN, n_steps, bias, scale, shift, unused, unused, y)
     return y
 
 
