@@ -24,7 +24,7 @@ help:
 	@echo "make sample46 DATA=DIR     the table of six models on the 46 categories of the sample"
 	@echo "make train-all DATA=DIR TEACHERS=DIR  train the models in lstm/ on your drawings and publish them (hours to days)"
 	@echo "make fuzz                  damaged input for every reader (hours; N=1000000 N_SLOW=50000 inputs)"
-	@echo "make bench DATA=DIR        speed and memory, into benchmarks/RESULTS.md; RAW=DIR adds raw drawings"
+	@echo "make bench DATA=DIR SIMPLIFIED=DIR RAW=DIR  speed and memory, into benchmarks/RESULTS.md"
 	@echo "make bench-quick DATA=DIR SIMPLIFIED=DIR  the main ratios in two minutes, beside the last ones; RAW=DIR, WRITE=1 keeps them"
 	@echo "make bench-accuracy DATA=DIR  accuracy by default beside plain nn.LSTM, and time to the accuracy of a common baseline"
 	@echo "make clean                 remove the environment and what the demo made"
@@ -160,9 +160,10 @@ fuzz: $(BIN)/.dev
 # --- Benchmarks: both write benchmarks/RESULTS.md, each its own rows of it --------------------------------------------
 
 bench: $(BIN)/.dev
-	@test -n "$(DATA)" || { echo "give DATA=DIR, a folder of official binary files"; exit 2; }
-	$(BIN)/python benchmarks/results.py $(DATA) $(if $(RAW),--raw $(RAW)) \
-	  --parts reading memory training evaluating guessing
+	@test -n "$(DATA)" -a -n "$(SIMPLIFIED)" -a -n "$(RAW)" || { echo "give DATA=DIR, official binary files," \
+	  "SIMPLIFIED=DIR and RAW=DIR, official ndjson files"; exit 2; }
+	$(BIN)/python benchmarks/results.py $(DATA) --simplified $(SIMPLIFIED) --raw $(RAW) \
+	  --parts start simplified raw csv npz reading memory training evaluating guessing serving
 
 bench-quick: $(BIN)/.dev
 	@test -n "$(DATA)" -a -n "$(SIMPLIFIED)" || \

@@ -1,18 +1,22 @@
 """How long does one guess take: strokes in, ranked words out, on one thread, with the model loaded?
 
-    python benchmarks/guess_speed.py FOLDER... [--models MODEL...]
+    python benchmarks/guess_speed.py FOLDER... [--models MODEL...] [--busy]
 
 Each drawing is given to `Recognizer.predict`, in turns with PyTorch (the .model file) and with onnxruntime (the same,
 exported), and, where it is simplified, to the plain recipe's way of doing it (plain_recipe.py: rows of 100 steps, a
 model of that shape). Official files of any format may be given: drawings of raw ones are simplified as part of the
-guess. Milliseconds, median and 99th percentile over the drawings.
+guess. Milliseconds, median and 99th percentile over the drawings. With --busy all is measured once more while as many
+other processes as there are cores do nothing but compute.
 """
 
 import argparse
 import json
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +33,7 @@ from quickstroke.artifacts.loading import LoadedModel, load_model
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.export.onnx import export
 from quickstroke.models.classifier import n_parameters
+from quickstroke.utils.system import n_cores
 
 N_WARM = 20
 KINDS = ("simplified", "raw")
@@ -68,21 +73,9 @@ def guess_with(recognizer: quickstroke.Recognizer) -> Callable[[Drawing], Any]:
     return lambda drawing: recognizer.predict(drawing.strokes, simplified=drawing.is_simplified)
 
 
-def measure(name: str, path: Path, drawings: dict[str, list[Drawing]], temporary: Path) -> dict[str, Any]:
+def timed(ways: dict[str, Callable[[Drawing], Any]], drawings: dict[str, list[Drawing]]) -> dict[str, Any]:
     """Milliseconds of each way for each kind of drawing."""
-    loaded = load_model(path)
-    exported = temporary / f"{loaded.name}.onnx"
-    exported.write_bytes(export(loaded).data)
-    ways = {
-        "torch": guess_with(quickstroke.load(path)),
-        "onnxruntime": guess_with(quickstroke.load(exported)),
-        "plain": plain_guess(loaded),
-    }
-    row: dict[str, Any] = {
-        "name": name,
-        "parameters": n_parameters(loaded.model),
-        "classes": len(loaded.classes),
-    }
+    found: dict[str, Any] = {}
     for kind, some in drawings.items():
         taken_ms: dict[str, list[float]] = {way: [] for way in ways if kind == "simplified" or way != "plain"}
         for position, drawing in enumerate(some[:N_WARM] + some):
@@ -91,12 +84,43 @@ def measure(name: str, path: Path, drawings: dict[str, list[Drawing]], temporary
                 ways[way](drawing)
                 if position >= N_WARM:
                     values.append(1000 * (time.perf_counter() - started))
-        row[kind] = {
+        found[kind] = {
             way: {"median_ms": float(np.median(values)), "p99_ms": float(np.percentile(values, 99))}
             for way, values in taken_ms.items()
             if values
         }
+    return found
+
+
+def measure(path: Path, drawings: dict[str, list[Drawing]], temporary: Path, busy: bool) -> dict[str, Any]:
+    """What is known of a model, and what `timed` gives of it; under `busy` the same while the cores are busy."""
+    loaded = load_model(path)
+    exported = temporary / f"{loaded.name}.onnx"
+    exported.write_bytes(export(loaded).data)
+    ways = {
+        "torch": guess_with(quickstroke.load(path)),
+        "onnxruntime": guess_with(quickstroke.load(exported)),
+        "plain": plain_guess(loaded),
+    }
+    facts = {"parameters": n_parameters(loaded.model), "classes": len(loaded.classes)}
+    row = facts | timed(ways, drawings)
+    if busy:
+        with busy_cores():
+            row["busy"] = timed(ways, drawings)
     return row
+
+
+@contextmanager
+def busy_cores() -> Iterator[None]:
+    """In here each core has another process that computes."""
+    spin = "while True: pass"
+    processes = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(n_cores())]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 def main() -> None:
@@ -105,6 +129,7 @@ def main() -> None:
     parser.add_argument("drawings", nargs="+", metavar="FOLDER", help="official files, simplified or raw")
     parser.add_argument("--models", nargs="+", type=Path, help=".model files; by default all published ones")
     parser.add_argument("--default-only", action="store_true", help="of the published ones the default alone")
+    parser.add_argument("--busy", action="store_true", help="also while other processes keep the cores busy")
     parser.add_argument("--n", type=int, default=1000, help="drawings of each kind")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -113,11 +138,15 @@ def main() -> None:
     listed = [published for published in cards.list_models() if published.default or not options.default_only]
     models = models or {published.name: published.path for published in listed}
     with tempfile.TemporaryDirectory() as temporary:
-        rows = [measure(name, path, drawings, Path(temporary)) for name, path in models.items()]
+        rows = [
+            {"name": name, **measure(path, drawings, Path(temporary), options.busy)} for name, path in models.items()
+        ]
     table = Table("model", "parameters", "drawings", "way", "median, ms", "p99, ms", title="One guess, one thread")
     for row in rows:
-        for kind in KINDS:
-            for way, figures in row[kind].items():
+        measured = [(kind, row[kind]) for kind in KINDS]
+        measured += [(f"{kind}, cores busy", row["busy"][kind]) for kind in KINDS if "busy" in row]
+        for kind, ways in measured:
+            for way, figures in ways.items():
                 about = row["name"], f"{row['parameters']:,}", kind, way
                 table.add_row(*about, f"{figures['median_ms']:.3f}", f"{figures['p99_ms']:.3f}")
     Console(width=140).print(table)

@@ -1,8 +1,8 @@
 """Runs the benchmarks and writes their figures to RESULTS.md, each beside what was asked for.
 
-    python benchmarks/results.py FOLDER [--raw FOLDER] [--parts PART...] [--into benchmarks]
+    python benchmarks/results.py FOLDER [--simplified FOLDER] [--raw FOLDER] [--parts PART...] [--into benchmarks]
 
-FOLDER has the official binary files, --raw some files of raw drawings. Each part is a script of its own, run by the
+FOLDER has the official binary files, --simplified and --raw ndjson files. Each part is a script of its own, run by the
 command that the table states; its JSON goes to results.json, from which parts that are not run this time are taken.
 """
 
@@ -14,11 +14,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from quickstroke import __version__
+from quickstroke.artifacts import cards
 from quickstroke.utils.files import write_text
 from quickstroke.utils.system import n_cores
 
@@ -75,7 +77,10 @@ whose time is products at the processor's rate.
 
 @dataclass(frozen=True)
 class Part:
-    """One script, with its options; FOLDER and RAW stand for the folders. `small` are options for a trial."""
+    """One script, with its options. `small` are those of a trial.
+
+    FOLDER, SIMPLIFIED and RAW stand for the folders, FILE for one of SIMPLIFIED, MODEL for the default model.
+    """
 
     script: str
     options: str
@@ -83,6 +88,11 @@ class Part:
 
 
 PARTS = {
+    "start": Part("start_speed.py", "FILE --train FOLDER", "--n-turns 1"),
+    **{
+        name: Part("preparing_speed.py", f"{name} {folder}", "--n 2000 --n-plain 100 --n-turns 1")
+        for name, folder in (("simplified", "SIMPLIFIED"), ("raw", "RAW"), ("csv", "SIMPLIFIED"), ("npz", "SIMPLIFIED"))
+    },
     "reading": Part("reading_speed.py", "FOLDER", "--n 50 --n-copies 2 --n-turns 1 --n-plain 5"),
     "memory": Part("training_memory.py", "FOLDER", "--n-train 5000 --n-val 500 --n-steps 5"),
     "training": Part("training_speed.py", f"FOLDER --classes {SAMPLE}", "--n-turns 1"),
@@ -93,7 +103,8 @@ PARTS = {
         "--n-train 20 --n-val 10 --n-epochs-baseline 1 --seeds 0",
     ),
     "evaluating": Part("evaluating_speed.py", "FOLDER", "--n 4 --n-turns 1"),
-    "guessing": Part("guess_speed.py", "FOLDER RAW", "--n 20"),
+    "guessing": Part("guess_speed.py", "FOLDER RAW --busy", "--n 20"),
+    "serving": Part("serve_load.py", "MODEL --drawings RAW --seconds 20", "--seconds 2"),
 }
 
 
@@ -132,9 +143,14 @@ def of_model(name: str, key: str, text: Callable[[float], str]) -> Callable[[dic
 
 def others(found: dict[str, Any]) -> str:
     """Training ratios of the models with two directions or a convolution."""
-    kinds = ("bilstm", "bipool", "lstm_cv")
-    rows = [row for row in found["models"] if row["name"].startswith(kinds)]
+    rows = [row for row in found["models"] if row["name"].startswith(("bilstm", "lstm_cv"))]
     return ", ".join(f"{times(row['ratio bfloat16'])} `{row['name']}`" for row in rows)
+
+
+def of_layers(found: dict[str, Any]) -> str:
+    """Training ratios against PyTorch's layers."""
+    rows = [row for row in found["models"] if row.get("against") == "layers"]
+    return ", ".join(f"{times(row['ratio bfloat16'])} `{row['name']}`" for row in rows) or "not measured"
 
 
 def accuracy(found: dict[str, Any]) -> str:
@@ -166,22 +182,71 @@ def evaluating(found: dict[str, Any]) -> str:
     )
 
 
-def guessing(found: dict[str, Any]) -> str:
+def guessing(found: dict[str, Any], busy: bool = False) -> str:
     """The median of each model that is small enough, for each way of running it."""
     parts = []
     for row in found["models"]:
         if row["parameters"] <= MAX_GUESS_PARAMETERS:
             by_kind = (
-                f"{kind} {row[kind][way]['median_ms']:.2f} ms by {name}"
+                f"{kind} {figures[kind][way]['median_ms']:.2f} ms by {name}"
+                for figures in (row.get("busy", {}) if busy else row,)
                 for way, name in (("torch", "the `.model`"), ("onnxruntime", "onnxruntime"))
                 for kind in ("simplified", "raw")
-                if row[kind]
+                if figures.get(kind)
             )
-            parts.append(f"`{row['name']}`: {', '.join(by_kind)}")
+            parts.append(f"`{row['name']}`: {', '.join(by_kind) or 'not measured'}")
     return "; ".join(parts) or "no such model"
 
 
+def formats_of(found: dict[str, Any]) -> str:
+    """The ratio of preparing a format, and microseconds a drawing."""
+    return f"{times(found['ratio'])} ({found['prepare_us']:.1f} us, the loop {found['plain_us']:.1f})"
+
+
+def serving(found: dict[str, Any]) -> str:
+    """Requests a second, also against a constant, and the 99th percentile."""
+    ratio, n, late = (found[key] for key in ("to_constant", "requests_per_s", "p99_ms"))
+    return f"**{ratio:.2f} x** ({n:.0f} requests/s of {found['clients']} clients, 99th percentile {late:.0f} ms)"
+
+
 ROWS = (
+    Row(
+        "first `predict` of three drawings after installing, processor time, against the same with compiled code kept",
+        "1.5 x",
+        "1.1 x",
+        "start",
+        lambda found: times(found["ratio_cold_warm"]),
+    ),
+    Row(
+        "the same beyond `import torch`",
+        "3 s",
+        "1 s",
+        "start",
+        lambda found: f"**{found['beyond_torch_s']:.1f} s**",
+    ),
+    Row(
+        "`quickstroke --help`, `quickstroke models`, processor time",
+        "0.15 s",
+        "0.1 s",
+        "start",
+        lambda found: f"**{found['help_s']:.2f} s**, **{found['models_s']:.2f} s**",
+    ),
+    Row(
+        "first epoch of `train` against the second, 46 words, nothing compiled before",
+        "2 x",
+        "1.3 x",
+        "start",
+        lambda found: f"{times(found['ratio_epochs'])}; compiling before it, once: {found['compiling_s']:.0f} s",
+    ),
+    *(
+        Row(f"`prepare` of {what}, processor time a drawing, against {loop}", least, aim, part, formats_of)
+        for what, loop, least, aim, part in (
+            ("simplified ndjson", "a `json.loads` loop", "10 x", "20 x", "simplified"),
+            ("raw ndjson", "`json.loads` and Ramer-Douglas-Peucker in NumPy", "5 x", "15 x", "raw"),
+            ("Kaggle's CSV", "`csv` and `json`", "5 x", "15 x", "csv"),
+            ("sketch-rnn's npz", "`np.load` and a loop", "5 x", "15 x", "npz"),
+        )
+    ),
     Row(
         "read and prepare, drawings a second, one core, warm, against plain",
         "100 x",
@@ -198,8 +263,8 @@ ROWS = (
     ),
     Row(
         "anonymous memory (RssAnon) that training 2,000,000 drawings adds beyond PyTorch",
-        "300 MB",
         "100 MB",
+        "60 MB",
         "memory",
         lambda found: f"**{found['highest_mb']:.0f} MB** ({found['n_train']:,} drawings)",
     ),
@@ -208,13 +273,20 @@ ROWS = (
         for name, least, aim, figure in (
             (name, least, aim, of_model(name, "ratio bfloat16", times))
             for name, least, aim in (
-                ("simple_lay1_sz64", "3.5 x", "6 x"),
-                ("simple_lay1_sz256", "4.5 x", "7 x"),
-                ("simple_lay2_sz64", "4.5 x", "7 x"),
+                ("simple_lay1_sz64", "7 x", "10 x"),
+                ("simple_lay1_sz256", "9 x", "10 x"),
+                ("simple_lay2_sz64", "7 x", "10 x"),
             )
         )
     ),
     Row("train a bidirectional and a convolutional one", "4 x", "7 x", "training", others),
+    Row(
+        "train the default model's type, against PyTorch's layers and packed sequences",
+        "3 x",
+        "6 x",
+        "training",
+        of_layers,
+    ),
     Row(
         "fraction of the machine's own bf16 matrix rate that `simple_lay1_sz256` training reaches, true steps only",
         "45%",
@@ -239,10 +311,24 @@ ROWS = (
     Row("evaluate, from files to metrics, drawings a second, against plain", "5 x", "10 x", "evaluating", evaluating),
     Row(
         "one guess, strokes in, ranked words out, one thread, model loaded, models up to 1 million parameters",
-        "1 ms median",
+        "0.5 ms median",
         "0.2 ms",
         "guessing",
         guessing,
+    ),
+    Row(
+        "the same while other programs keep all cores busy",
+        "1.5 ms median",
+        "0.5 ms",
+        "guessing",
+        partial(guessing, busy=True),
+    ),
+    Row(
+        "`serve` with the default model, against a constant of the same server, the 99th percentile within 100 ms",
+        "0.5 x",
+        "0.8 x",
+        "serving",
+        serving,
     ),
 )
 
@@ -263,13 +349,14 @@ def machine() -> dict[str, Any]:
     }
 
 
-def run(part: Part, folder: Path, raw: Path | None, small: bool) -> dict[str, Any]:
+def run(part: Part, folders: dict[str, Path | None], small: bool) -> dict[str, Any]:
     """Runs a script, shows what it prints, and gives its JSON with the command and the machine."""
     options = [*part.options.split(), *(part.small.split() if small else [])]
-    if raw is None:
-        options = [option for option in options if option != "RAW"]
+    given = {name: str(folder) for name, folder in folders.items() if folder}
+    options = [option for option in options if option not in folders or option in given]
     shown = " ".join(["python", f"benchmarks/{part.script}", *options])
-    places = {"FOLDER": str(folder), "RAW": str(raw), SAMPLE: str(HERE / Path(SAMPLE).name)}
+    default = str(next(model.path for model in cards.list_models() if model.default))
+    places = given | {SAMPLE: str(HERE / Path(SAMPLE).name), "MODEL": default}
     command = [sys.executable, str(HERE / part.script), *(places.get(option, option) for option in options)]
     print(f"$ {shown}", file=sys.stderr, flush=True)
     started = time.perf_counter()
@@ -309,9 +396,9 @@ def document(parts: dict[str, Any]) -> str:
         table += f"| {row.what} | {row.least} | {row.aim} | {measured} | {f'`{command}`' if command else ''} |\n"
     return f"""# Results
 
-Written by `make bench DATA=FOLDER RAW=FOLDER` and `make bench-accuracy DATA=FOLDER`; FOLDER has the official binary
-files, RAW files of raw drawings. Each command runs ours and what it is compared with in turns: only ratios
-of one run count. *Plain* is `benchmarks/plain_recipe.py`, the baseline of time to accuracy is
+Written by `make bench DATA=FOLDER SIMPLIFIED=FOLDER RAW=FOLDER` and `make bench-accuracy DATA=FOLDER`; DATA has the
+official binary files, SIMPLIFIED and RAW have ndjson files. Each command runs ours and what it is compared with in
+turns: only ratios of one run count. *Plain* is `benchmarks/plain_recipe.py`, the baseline of time to accuracy is
 `benchmarks/packed_baseline.py`. All figures of the runs are in `results.json`.
 
 {table}
@@ -324,6 +411,7 @@ def main() -> None:
     """Runs parts and writes results.json and RESULTS.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", help="folder of official binary files")
+    parser.add_argument("--simplified", type=Path, help="folder of simplified ndjson files")
     parser.add_argument("--raw", type=Path, help="folder of files of raw drawings")
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS), help="none to write RESULTS.md only")
     parser.add_argument("--into", type=Path, default=HERE, help="folder of RESULTS.md and results.json")
@@ -335,8 +423,10 @@ def main() -> None:
         parser.error("figures of a trial should not stand here: give --into FOLDER")
     path = options.into / "results.json"
     parts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    file = min(options.simplified.glob("*.ndjson")) if options.simplified else None
+    folders = {"FOLDER": options.folder, "SIMPLIFIED": options.simplified, "RAW": options.raw, "FILE": file}
     for name in options.parts:
-        parts[name] = run(PARTS[name], options.folder, options.raw, options.small)
+        parts[name] = run(PARTS[name], folders, options.small)
         parts = {name: parts[name] for name in PARTS if name in parts}
         write_text(path, json.dumps(parts, indent=1) + "\n")
         write_text(options.into / "RESULTS.md", document(parts))

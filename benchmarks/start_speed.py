@@ -1,10 +1,13 @@
 """What does a command cost right after installing, when nothing that is compiled is kept on disk yet?
 
-    python benchmarks/start_speed.py DRAWINGS
+    python benchmarks/start_speed.py DRAWINGS [--train FOLDER]
 
-`quickstroke predict` of the first three drawings of a file, with an empty folder for compiled code and again, beside
-`import torch` alone; and the commands that only tell something. Processor time (user and system) of a process and its
-children, and wall time, each the median over the turns. The processor time beyond `import torch` is what is ours.
+`quickstroke predict` of the first three drawings, with an empty folder for compiled code and again, beside `import
+torch` alone; and the commands that only tell something. Processor time (user and system) of a process and its children,
+and wall time, each the median over the turns. The processor time beyond `import torch` is what is ours.
+
+With official binary files also `quickstroke train` of two epochs of 46 words, 420 drawings each, likewise: seconds of
+the first epoch and of the second, and before the first one, when it compiles.
 """
 
 import argparse
@@ -19,6 +22,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from quickstroke.data.splits import PositionSplit
+from quickstroke.drawings.categories import parse_classes
+from quickstroke.preparation.prepare import prepare
+
+SAMPLE = Path(__file__).with_name("sample46.txt")
+N_TRAIN, N_VAL = 420, 20
 PREDICT = ("-m", "quickstroke", "predict", "--limit", "3")
 WAYS = {
     "help": ("-m", "quickstroke", "--help"),
@@ -36,10 +45,33 @@ def run(words: Sequence[str], folder: str) -> tuple[float, float]:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
 
 
+def training(files: Path, n_turns: int) -> dict[str, float]:
+    """Wall seconds of a training's parts, with nothing compiled and with all of it kept."""
+    taken: dict[str, list[float]] = {}
+    for _ in range(n_turns):
+        with tempfile.TemporaryDirectory() as temporary:
+            data, compiled = Path(temporary) / "data", str(Path(temporary) / "compiled")
+            prepare(files, data, classes=parse_classes([str(SAMPLE)]), split=PositionSplit(N_TRAIN, N_VAL, 0))
+            for kind in ("cold", "warm"):
+                into = Path(temporary) / kind
+                words = ("train", "simple_lay1_sz64", "--data", str(data), "--into", str(into), "--n-epochs", "2")
+                _, wall = run(("-m", "quickstroke", *words), compiled)
+                lines = (into / "metrics.jsonl").read_text().splitlines()
+                first, second = (json.loads(line)["seconds"] for line in lines)
+                parts = {"before_epochs": wall - first - second, "first_epoch": first, "second_epoch": second}
+                for name, seconds in parts.items():
+                    taken.setdefault(f"{name}_{kind}_s", []).append(seconds)
+    result = {name: statistics.median(each) for name, each in taken.items()}
+    result["ratio_epochs"] = result["first_epoch_cold_s"] / result["second_epoch_cold_s"]
+    result["compiling_s"] = result["before_epochs_cold_s"] - result["before_epochs_warm_s"]
+    return result
+
+
 def main() -> None:
     """Prints one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("drawings", type=Path, help="a file of drawings")
+    parser.add_argument("drawings", type=Path, help="a file of drawings, or a folder of them")
+    parser.add_argument("--train", type=Path, metavar="FOLDER", help="official binary files to train on")
     parser.add_argument("--n-turns", type=int, default=5)
     options = parser.parse_args()
     predict = (*PREDICT, str(options.drawings))
@@ -58,6 +90,8 @@ def main() -> None:
         result |= {f"{way}_s": processor, f"{way}_wall_s": wall}
     result["ratio_cold_warm"] = result["predict_cold_s"] / result["predict_warm_s"]
     result["beyond_torch_s"] = result["predict_cold_s"] - result["import_torch_s"]
+    if options.train:
+        result |= training(options.train, options.n_turns)
     print(json.dumps(result))
 
 

@@ -4,9 +4,11 @@
 
 For each model, batches of 256 drawings are taken by the plain recipe (plain_recipe.py: 100 padded steps, float32), by
 the length-aware reading in float32 with torch.lstm, and by ours in float32 and bfloat16, each in a process of its own,
-ten steps of each in turn. A figure is the mean over all steps; ratios are of figures of one run. The matrix rate is
-that of products of the shapes of the model's steps, in bfloat16, in the same run; the fraction counts the arithmetic of
-true steps only.
+ten steps of each in turn. In place of the plain recipe, models that read all points, such as the default one, are
+compared with PyTorch's own layers: float32, packed sequences, batches in random order; our code draws the images.
+
+A figure is the mean over all steps; ratios are of figures of one run. The matrix rate is that of products of the shapes
+of the model's steps, in bfloat16, in the same run; the fraction counts the arithmetic of true steps only.
 """
 
 import argparse
@@ -25,6 +27,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import plain_recipe
 from apart import Apart
@@ -33,6 +36,7 @@ from quickstroke.data import batches
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.splits import PositionSplit
 from quickstroke.drawings.categories import parse_classes
+from quickstroke.models import image_branch
 from quickstroke.models.classifier import StrokeClassifier, threads_for
 from quickstroke.preparation.prepare import prepare
 
@@ -42,6 +46,7 @@ NAMES = (
     "simple_lay2_sz64",
     "bilstm_lay1_sz128",
     "lstm_cv1_128_5_lay1_sz64",
+    "bipool_cv1_64_5_cv2_96_5_4_img32_lay2_sz96",
 )
 N_TRAIN = 420
 # Of a turn.
@@ -79,6 +84,19 @@ def last_by_torch(
     return torch.cat([last[:, :n], x[:, 0, n:]], dim=1) if model.config.bidirectional else last
 
 
+def by_layers(model: StrokeClassifier, points: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Logits (B, K) of a model that reads all points, by PyTorch's layers."""
+    mask = torch.arange(points.shape[1]) < lengths[:, None]  # (B, T)
+    x, ends = model._convolve_normalized(model.bn(points, mask), lengths)
+    packed = pack_padded_sequence(x, ends, batch_first=True, enforce_sorted=False)
+    x, _ = pad_packed_sequence(model.lstm(packed)[0], batch_first=True)  # (B, T', 2H)
+    read = model._pool(x, ends)
+    if model.image is not None:
+        weights = [weight for part in (model.image.convs, model.image.norms) for weight in part.parameters()]
+        read = torch.cat([read, image_branch._features(points, lengths, torch.float32, weights)], 1)
+    return model.linear(read)
+
+
 def matrix_rate(config: ModelConfig) -> float:
     """Floating-point operations a second of the products that one step of the last layer makes, in bfloat16."""
     n_columns = config.hidden_size * (1 + (1 + config.bidirectional if config.n_layers > 1 else 0)) + 4
@@ -107,7 +125,10 @@ def operations(config: ModelConfig, lengths: np.ndarray) -> float:
     return total
 
 
-WAYS = ("plain", "torch.lstm float32", "float32", "bfloat16")
+def ways_of(name: str) -> tuple[str, ...]:
+    """How a model is trained; the others are compared with the first."""
+    layers = ("layers",) if name.startswith("bipool") else ("plain", "torch.lstm float32")
+    return (*layers, "float32", "bfloat16")
 
 
 def make_steps(way: str, name: str, folder: str) -> Callable[[int], list[tuple[float, float]]]:
@@ -116,7 +137,7 @@ def make_steps(way: str, name: str, folder: str) -> Callable[[int], list[tuple[f
     data = PreparedDataset(folder)
     config = ModelConfig.from_name(name, n_classes=len(data.classes))
     rng, indices, label_map = np.random.default_rng(0), data.indices("train"), data.label_map(data.classes)
-    plain = batches.shuffled(indices.copy(), plain_recipe.BATCH_SIZE, rng)
+    at_random = batches.shuffled(indices.copy(), plain_recipe.BATCH_SIZE, rng)
     by_length = batches.shuffled_by_length(indices.copy(), data.n_points.__getitem__, plain_recipe.BATCH_SIZE, rng)
     model: Any
     if way == "plain":
@@ -126,21 +147,24 @@ def make_steps(way: str, name: str, folder: str) -> Callable[[int], list[tuple[f
         precision = torch.bfloat16 if way == "bfloat16" else torch.float32
         model = StrokeClassifier(config, precision=precision).train()
         step, threads = stepper(model, lambda batch: model(*batch)), partial(threads_for, model)
+        if way == "layers":
+            step, threads = stepper(model, lambda batch: by_layers(model, *batch)), nullcontext
         if way.startswith("torch"):
             model._last_packed = partial(last_by_torch, model)
             threads = nullcontext
 
-    order = plain if way == "plain" else by_length
+    order = at_random if way in ("plain", "layers") else by_length
 
     def one(number: int) -> tuple[float, float]:
         rows = order[number % (len(order) - 1)]
-        batch = batches.batch_of(data, rows, label_map, plain_recipe.MAX_PADDING)
+        batch = batches.batch_of(data, rows, label_map, config.max_padding, config.preprocessing)
         labels = torch.from_numpy(batch.labels)
         points: Any = torch.from_numpy(batch.points), torch.from_numpy(batch.lengths)
         if way == "plain":
             points = torch.zeros(len(labels), plain_recipe.MAX_PADDING, 3)
             points[:, : batch.points.shape[1]] = torch.from_numpy(batch.points)
-        return timed(lambda: step(points, labels)), operations(config, batch.lengths)
+        n_operations = 0.0 if config.readout == "pool" else operations(config, batch.lengths)
+        return timed(lambda: step(points, labels)), n_operations
 
     def some(turn: int) -> list[tuple[float, float]]:
         first = turn * (N_STEPS + 1)
@@ -157,9 +181,10 @@ def make_rate(name: str) -> Callable[[], float]:
 
 def measure(name: str, folder: str, n_turns: int) -> dict[str, Any]:
     """Milliseconds a step of each way, and ratios."""
-    steps = {way: Apart(make_steps, way, name, folder) for way in WAYS}
+    ways = ways_of(name)
+    steps = {way: Apart(make_steps, way, name, folder) for way in ways}
     rate_of = Apart(make_rate, name)
-    found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
+    found: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     rates = []
     for turn in range(n_turns + 1):
         for way, step in steps.items():
@@ -175,11 +200,11 @@ def measure(name: str, folder: str, n_turns: int) -> dict[str, Any]:
     rate = max(rates)
     return {
         "name": name,
-        **{f"ratio {way}": totals["plain"] / totals[way] for way in WAYS[1:]},
-        "plain_ms": 1000 * totals["plain"],
+        "against": ways[0],
+        **{f"ratio {way}": totals[ways[0]] / totals[way] for way in ways[1:]},
+        "against_ms": 1000 * totals[ways[0]],
         "bfloat16_ms": 1000 * totals["bfloat16"],
-        "matrix_gflops": rate / 1e9,
-        "fraction": n_operations / totals["bfloat16"] / rate,
+        **({"matrix_gflops": rate / 1e9, "fraction": n_operations / totals["bfloat16"] / rate} if n_operations else {}),
     }
 
 
@@ -195,10 +220,11 @@ def main() -> None:
         into = Path(temporary) / "data"
         prepare(options.folder, into, classes=parse_classes(options.classes), split=PositionSplit(N_TRAIN, 0, 0))
         rows = [measure(name, str(into), options.n_turns) for name in options.names]
-    columns = list(rows[0])
+    columns = list(dict.fromkeys(key for row in rows for key in row))
     table = Table(*columns, title=f"Training, {torch.get_num_threads()} threads, batches of {plain_recipe.BATCH_SIZE}")
     for row in rows:
-        table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()))
+        values = (row.get(column, "") for column in columns)
+        table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in values))
     Console(width=160).print(table)
     facts = {"n_threads": torch.get_num_threads(), "torch": torch.__version__}
     print(json.dumps({**facts, "models": rows}))

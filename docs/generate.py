@@ -172,8 +172,8 @@ def speed_table(parts: dict[str, Any]) -> str:
     """A markdown table of the benchmarks that give one figure; the others have tables of their own."""
     lines = ["| what | measured | command |", "|---|---|---|"]
     for row in results.ROWS:
-        if row.part not in ("evaluating", "guessing"):
-            record = parts[row.part]
+        record = parts.get(row.part)
+        if record and row.part not in ("evaluating", "guessing"):
             lines.append(f"| {row.what} | {row.figure(record['found'])} | `{record['command']}` |")
     return "\n".join(lines) + "\n"
 
@@ -193,20 +193,18 @@ def evaluating_table(parts: dict[str, Any]) -> str:
 
 def guessing_table(parts: dict[str, Any]) -> str:
     """A markdown table of the median times of one guess, in milliseconds."""
-    head = ("model", "`.model`, simplified", "`.model`, raw", "`.onnx`, simplified", "`.onnx`, raw")
+    ways = [(way, kind) for way in ("torch", "onnxruntime") for kind in ("simplified", "raw")]
+    names = [f"`{'.model' if way == 'torch' else '.onnx'}`, {kind}" for way, kind in ways]
+    rows = [row for row in parts["guessing"]["found"]["models"] if row["parameters"] <= results.MAX_GUESS_PARAMETERS]
     return _table(
-        head,
+        ("model", *names, "`.model`, raw, cores busy"),
         (
             (
                 f"`{row['name']}`",
-                *(
-                    f"{row[kind][way]['median_ms']:.2f}"
-                    for way in ("torch", "onnxruntime")
-                    for kind in ("simplified", "raw")
-                ),
+                *(f"{row[kind][way]['median_ms']:.2f}" for way, kind in ways),
+                f"{row['busy']['raw']['torch']['median_ms']:.2f}" if "busy" in row else "",
             )
-            for row in parts["guessing"]["found"]["models"]
-            if row["parameters"] <= results.MAX_GUESS_PARAMETERS
+            for row in rows
         ),
     )
 
