@@ -20,7 +20,8 @@ exits with 2.
 
 import os
 import reprlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,15 @@ class MissingExtra(QuickstrokeError):
 
 class ArgumentTypeError(QuickstrokeError, TypeError):
     """An argument of a type that a function of the Python interface does not take."""
+
+
+@contextmanager
+def located(path: Path | str | None, part: str = "", *, line: int | None = None) -> Iterator[None]:
+    """A FormatError in here says where: the file, the line, and which part of it, such as `drawing 3`."""
+    try:
+        yield
+    except FormatError as error:
+        raise FormatError(f"{part}: {error.reason}" if part else error.reason, path, line=line) from error
 
 
 def expect(value: object, kinds: type | tuple[type, ...], name: str, expected: str) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from quickstroke.drawings.drawing import Drawing, check_simplified
 from quickstroke.drawings.simplification import simplify
-from quickstroke.errors import ConfigError, FormatError
+from quickstroke.errors import ConfigError, located
 from quickstroke.utils.compiled import jit
 from quickstroke.utils.files import atomic_write
 
@@ -126,10 +126,8 @@ def write_bitmaps(path: Path | str, drawings: Iterable[Drawing]) -> int:
         _write_npy_header(file, n)
         start = file.tell()
         for n, drawing in enumerate(drawings, start=1):
-            try:
+            with located(None, f"drawing {n}"):
                 file.write(to_bitmap(drawing.strokes).tobytes())
-            except FormatError as error:
-                raise FormatError(f"drawing {n}: {error.reason}") from error
         if not n:
             raise ConfigError(NO_DRAWING)
         file.seek(0)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quickstroke.drawings.drawing import MAX_DRAWING_BYTES, Drawing, DrawingBlock, check_simplified
-from quickstroke.errors import FormatError
+from quickstroke.errors import FormatError, located
 from quickstroke.formats.input import InputFile, refuse_html
 from quickstroke.utils.compiled import jit
 from quickstroke.utils.files import atomic_write
@@ -229,8 +229,6 @@ def write(path: Path | str, drawings: Iterable[Drawing]) -> int:
     n = 0
     with atomic_write(path) as file:
         for n, drawing in enumerate(drawings, start=1):
-            try:
+            with located(path, f"drawing {n}"):
                 file.write(encode(drawing))
-            except FormatError as error:
-                raise FormatError(f"drawing {n}: {error.reason}", path) from error
     return n

@@ -11,7 +11,7 @@ from typing import Literal
 from quickstroke import formats
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.simplification import simplified_strokes
-from quickstroke.errors import ConfigError, FormatError
+from quickstroke.errors import ConfigError, FormatError, located
 from quickstroke.formats import binary, ndjson, npz, parquet, svg
 from quickstroke.utils.files import atomic_folder, followed
 
@@ -61,11 +61,9 @@ def convert(
     def drawings() -> Iterator[Drawing]:
         for path in files:
             for number, drawing in enumerate(islice(formats.read_file(path, layout=layout), limit), start=1):
-                try:
+                with located(path, f"drawing {number}"):
                     ndjson.check_text("word", drawing.word)
                     strokes = simplified_strokes(drawing)
-                except FormatError as error:
-                    raise FormatError(f"drawing {number}: {error.reason}", path) from error
                 words[drawing.word] += 1
                 yield replace(drawing, strokes=strokes, times_ms=None)
         if not words:
@@ -110,10 +108,8 @@ def _write_binary(folder: Path, drawings: Iterable[Drawing], into: Path) -> None
         kept.clear()
 
     for n, drawing in enumerate(drawings, start=1):
-        try:
+        with located(into, f"drawing {n}"):
             record = binary.encode(drawing)
-        except FormatError as error:
-            raise FormatError(f"drawing {n}: {error.reason}", into) from error
         kept.setdefault(_name_of(drawing.word, ".bin", n, into), []).append(record)
         n_bytes += len(record)
         if n_bytes > _KEPT_BYTES:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from quickstroke.drawings.drawing import MAX_DRAWING_BYTES, Drawing
-from quickstroke.errors import FormatError
+from quickstroke.errors import FormatError, located
 from quickstroke.formats.input import InputFile, refuse_html
 from quickstroke.formats.ndjson import drawing_of
 from quickstroke.formats.scanning import NAMES, UNKNOWN
@@ -55,7 +55,7 @@ def read(path: Path, check: Callable[[Drawing], None] | None = None, layout: str
                 break
             except csv.Error as error:
                 raise FormatError(f"not valid CSV ({error})", path, line=first) from error
-            try:
+            with located(path, line=first):
                 if names is None:
                     refuse_html(row[0].encode() if row else b"", path)
                     names = _header(row)
@@ -66,8 +66,6 @@ def read(path: Path, check: Callable[[Drawing], None] | None = None, layout: str
                     if check:
                         check(drawing)
                     yield drawing
-            except FormatError as error:
-                raise FormatError(error.reason, path, line=first) from error
         if names is None:
             raise FormatError("is empty; expected a header line with " + ", ".join(_COLUMNS), path)
 

@@ -8,6 +8,7 @@ and `[[x, y, t], ..]` for raw strokes: both are read (`layouts`). Only `drawing`
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,7 +18,7 @@ import numpy as np
 from quickstroke.drawings.categories import canonical_word
 from quickstroke.drawings.drawing import MAX_DRAWING_BYTES, UNKNOWN_COUNTRY, Drawing, check_simplified
 from quickstroke.drawings.layouts import Layout, decide, shape_of
-from quickstroke.errors import FormatError, shown
+from quickstroke.errors import FormatError, located, shown
 from quickstroke.formats.input import InputFile, refuse_html
 from quickstroke.formats.scanning import MAX_STROKES
 from quickstroke.utils.files import atomic_write
@@ -51,19 +52,21 @@ def read_line(
         refuse_html(line, path)
     if not line.strip():
         return
-    try:
+    with located_line(line, number, path):
         drawing = parse_line(line, layout)
         if check:
             check(drawing)
-    except FormatError as error:
-        raise of_line(error, line, number, path) from error
     yield drawing
 
 
-def of_line(error: FormatError, line: bytes, number: int, path: Path) -> FormatError:
-    """The same error, with its place."""
-    cut = "" if line.endswith(b"\n") else "; it is the last line and has no line end: truncated?"
-    return FormatError(error.reason + cut, path, line=number)
+@contextmanager
+def located_line(line: bytes, number: int, path: Path) -> Iterator[None]:
+    """A FormatError in here says which line it is about, and whether that may be truncated."""
+    try:
+        yield
+    except FormatError as error:
+        cut = "" if line.endswith(b"\n") else "; it is the last line and has no line end: truncated?"
+        raise FormatError(error.reason + cut, path, line=number) from error
 
 
 def parse_line(line: bytes | str, layout: str = "auto") -> Drawing:
@@ -297,11 +300,8 @@ def write(path: Path | str, drawings: Iterable[Drawing]) -> int:
     n = 0
     with atomic_write(path) as file:
         for n, drawing in enumerate(drawings, start=1):
-            try:
-                line = format_line(drawing)
-            except FormatError as error:
-                raise FormatError(f"drawing {n}: {error.reason}", path) from error
-            file.write(line.encode("utf-8") + b"\n")
+            with located(path, f"drawing {n}"):
+                file.write(format_line(drawing).encode("utf-8") + b"\n")
     return n
 
 

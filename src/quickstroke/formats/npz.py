@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quickstroke.drawings.drawing import Drawing, check_simplified
-from quickstroke.errors import FormatError
+from quickstroke.errors import FormatError, located
 from quickstroke.formats import pickled_rows
 from quickstroke.formats.input import InputFile, refuse_html
 from quickstroke.utils import pickles
@@ -183,10 +183,8 @@ def drawing_of(rows: Any, i: int, part: str, path: Path, word: str) -> Drawing:
     Raises:
         FormatError: it is none.
     """
-    try:
+    with located(path, f"drawing {i + 1} of {part!r}"):
         return Drawing(word=word, strokes=_strokes(rows))
-    except FormatError as error:
-        raise FormatError(f"drawing {i + 1} of {part!r}: {error.reason}", path) from error
 
 
 def parts(path: Path, *, compiled: bool = False) -> Iterator[tuple[str, Sequence[Any]]]:
@@ -339,10 +337,8 @@ def write(path: Path | str, drawings: Iterable[Drawing]) -> int:
     """
     rows = []
     for n, drawing in enumerate(drawings, start=1):
-        try:
+        with located(path, f"drawing {n}"):
             rows.append(_rows(drawing))
-        except FormatError as error:
-            raise FormatError(f"drawing {n}: {error.reason}", path) from error
     train, empty = np.empty(len(rows), object), np.empty(0, object)
     for i, row in enumerate(rows):
         train[i] = row

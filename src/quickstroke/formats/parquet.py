@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from quickstroke.drawings.drawing import MAX_DRAWING_BYTES, UNKNOWN_COUNTRY, Drawing, check_simplified
-from quickstroke.errors import FormatError, MissingExtra, first_line, shown
+from quickstroke.errors import FormatError, MissingExtra, first_line, located, shown
 from quickstroke.formats.input import InputFile, refuse_html
 from quickstroke.formats.ndjson import drawing_of, facts_of, format_timestamp, load
 from quickstroke.formats.npz import strokes_of_rows
@@ -50,12 +50,10 @@ def read(path: Path, check: Callable[[Drawing], None] | None = None, layout: str
         refuse_html(file.read(64), path)
     names: list[str] = []
     for number, row in enumerate(_rows(path, names), start=1):
-        try:
+        with located(path, f"row {number}"):
             drawing = _drawing(row, names, layout)
             if check:
                 check(drawing)
-        except FormatError as error:
-            raise FormatError(f"row {number}: {error.reason}", path) from error
         yield drawing
 
 
@@ -177,10 +175,8 @@ def write(path: Path | str, drawings: Iterable[Drawing]) -> int:
     with atomic_write(path) as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         rows: list[dict[str, Any]] = []
         for n, drawing in enumerate(drawings, start=1):
-            try:
+            with located(path, f"drawing {n}"):
                 rows.append(_row(drawing))
-            except FormatError as error:
-                raise FormatError(f"drawing {n}: {error.reason}", path) from error
             if len(rows) == _ROWS_OF_A_GROUP:
                 writer.write_table(arrow.Table.from_pylist(rows, schema))
                 rows.clear()

@@ -20,7 +20,7 @@ from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.ink import MOST_SIDE, find_ink
 from quickstroke.drawings.simplification import simplify
 from quickstroke.drawings.tracing import trace_ink
-from quickstroke.errors import ArgumentTypeError, FormatError, MissingExtra, expect_path, shown
+from quickstroke.errors import ArgumentTypeError, FormatError, MissingExtra, expect_path, located, shown
 from quickstroke.formats.input import InputFile, refuse_html
 
 if TYPE_CHECKING:
@@ -73,16 +73,12 @@ def read(path: Path, word: str) -> Iterator[Drawing]:
         MissingExtra: as `trace`.
     """
     if path.suffix.lower() != ".npy":
-        try:
+        with located(path):
             yield trace(path, word=word)
-        except FormatError as error:
-            raise FormatError(error.reason, path) from error
         return
     for number, row in enumerate(_bitmaps(path), start=1):
-        try:
+        with located(path, f"bitmap {number}"):
             yield trace(row, word=word)
-        except FormatError as error:
-            raise FormatError(f"bitmap {number}: {error.reason}", path) from error
 
 
 def _bitmaps(path: Path) -> Iterator[NDArray[np.uint8]]:
@@ -127,10 +123,8 @@ def _grey(image: Any, max_pixels: int) -> NDArray[np.float32]:
         raise ArgumentTypeError(f"image should be a path, bytes, a Pillow image or an array, got {shown(image)}")
     path = expect_path(image, "image")
     try:
-        with path.open("rb") as file:
+        with located(path), path.open("rb") as file:
             return _of_file(file, max_pixels)
-    except FormatError as error:
-        raise FormatError(error.reason, path) from error
     except OSError as error:
         raise FormatError(f"cannot be opened: {error.strerror}", path) from error
 

@@ -14,7 +14,7 @@ import numpy as np
 from quickstroke.drawings.categories import canonical_word
 from quickstroke.drawings.drawing import MAX_DRAWING_BYTES, Drawing
 from quickstroke.drawings.layouts import check_choice
-from quickstroke.errors import FormatError
+from quickstroke.errors import located
 from quickstroke.formats import csv, lines, ndjson, npz, scanning
 from quickstroke.formats.input import InputFile
 
@@ -52,10 +52,8 @@ def read_ndjson(path: Path, check: Check, layout: str = "auto") -> Iterator[Reco
                     raise file.too_long(MAX_DRAWING_BYTES, number)
                 yield from ndjson.read_line(line, number, path, lambda drawing: check(drawing.word), layout)
                 continue
-            try:
+            with ndjson.located_line(line, number, path):
                 check(records.word)
-            except FormatError as error:
-                raise ndjson.of_line(error, line, number, path) from error
             yield records
 
 
@@ -73,10 +71,8 @@ def read_csv(path: Path, check: Check, layout: str = "auto") -> Iterator[Records
         for number, _, records in _converted(file, columns, layout) if columns else ():
             if records is None:
                 break
-            try:
+            with located(path, line=number):
                 check(records.word)
-            except FormatError as error:
-                raise FormatError(error.reason, path, line=number) from error
             n += records.n
             yield records
         else:

@@ -19,7 +19,7 @@ import numpy as np
 
 from quickstroke.drawings.drawing import MAX_DRAWING_BYTES, UNKNOWN_COUNTRY, Drawing, check_simplified
 from quickstroke.drawings.render import xml_text
-from quickstroke.errors import FormatError, shown
+from quickstroke.errors import FormatError, located, shown
 from quickstroke.formats import xml
 from quickstroke.formats.ndjson import facts_of, format_timestamp
 from quickstroke.formats.scanning import MAX_STROKES
@@ -194,10 +194,8 @@ def read(path: Path, word: str) -> Iterator[Drawing]:
         yield from reader.done
         reader.done.clear()
     if not reader.is_marked:
-        try:
+        with located(path):
             yield Drawing(word, reader.lines.strokes())
-        except FormatError as error:
-            raise FormatError(error.reason, path) from error
 
 
 def _group(drawing: Drawing) -> str:
@@ -244,10 +242,8 @@ def write_to(file: IO[bytes], drawings: Iterable[Drawing], path: Path | str) -> 
     _begin(file, "")  # its size is known once all drawings are written, which need not be kept so
     for n, drawing in enumerate(drawings, start=1):
         row, column = divmod(n - 1, _COLUMNS)
-        try:
+        with located(path, f"drawing {n}"):
             group = _group(drawing)
-        except FormatError as error:
-            raise FormatError(f"drawing {n}: {error.reason}", path) from error
         place = f"translate({column * cell + _MARGIN} {row * cell + _MARGIN})"
         file.write(f'<g transform="{place}">{group}</g>\n'.encode())
     if not n:

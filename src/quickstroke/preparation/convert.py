@@ -11,7 +11,7 @@ from quickstroke import formats
 from quickstroke.drawings.categories import unprintable
 from quickstroke.drawings.drawing import UNKNOWN_COUNTRY, Drawing
 from quickstroke.drawings.simplification import simplified_strokes
-from quickstroke.errors import FormatError
+from quickstroke.errors import FormatError, located
 from quickstroke.formats import binary
 from quickstroke.formats.records import Records
 
@@ -75,10 +75,8 @@ class Converter:
                     if len(writers) == _MAX_OPEN_FILES:
                         writers.pop(next(iter(writers))).close()
                     writers[word] = target.open("ab")
-                try:
+                with located(path, f"drawing {n}"):
                     records = drawings.data if isinstance(drawings, Records) else binary.encode(as_prepared(drawings))
-                except FormatError as error:
-                    raise FormatError(f"drawing {n}: {error.reason}", path) from error
                 writers[word].write(records)
                 hashes.setdefault(word, hashlib.sha256()).update(records)
         finally:
