@@ -5,6 +5,7 @@ It takes the lines that `scanning` can read. Countries and times are looked at, 
 
 from typing import Any
 
+import numba
 import numpy as np
 
 from quickstroke.drawings.drawing import MAX_DRAWING_BYTES
@@ -161,39 +162,6 @@ def _write(begin: Any, end: Any, layout: Any, facts: Any, found: Any, out: Any, 
     return (OTHER, at) if end == NOWHERE else (RECORDS, end)
 
 
-@_jit
-def _finish(
-    data: Any, begin: Any, blank: Any, end: Any, what: Any, to: Any, facts: Any, runs: Any, n_runs: Any, line: Any
-) -> tuple[int, int]:
-    """Adds a line that was read to `end` to `runs`.
-
-    Args:
-        blank: the place after what may be in an empty line.
-        to: where its record ends.
-        line: how many were before it.
-
-    Returns:
-        (how many runs there are then, where the next line begins).
-    """
-    if end == NOWHERE:
-        end = blank
-        while data[end] != LF:
-            end += 1
-        if end == blank and end + 1 - begin <= MAX_DRAWING_BYTES:
-            return n_runs, end + 1
-    last = n_runs - 1
-    goes_on = what == RECORDS and n_runs and runs[last, _WHAT] == RECORDS
-    if goes_on and _is_same(data, facts[_BEGIN], facts[_END], runs[last, _WORD_BEGINS], runs[last, _WORD_ENDS]):
-        runs[last, _N] += 1
-        runs[last, _OUT] = to
-        return n_runs, end + 1
-    runs[n_runs, _WHAT], runs[n_runs, _LINE] = what, line
-    runs[n_runs, _BEGINS], runs[n_runs, _ENDS] = begin, end + 1
-    runs[n_runs, _WORD_BEGINS], runs[n_runs, _WORD_ENDS] = facts[_BEGIN], facts[_END]
-    runs[n_runs, _N], runs[n_runs, _OUT] = what == RECORDS, to
-    return n_runs + 1, end + 1
-
-
 # --- ndjson -----------------------------------------------------------------------------------------------------------
 
 
@@ -254,8 +222,11 @@ def _read_value(data: Any, at: Any, name: Any, facts: Any) -> Any:
 
 
 @_jit
-def _read_object(data: Any, at: Any, layout: Any, facts: Any, found: Any, out: Any, to: Any) -> Any:
-    """Reads the JSON object of the line from `at` on; the place of the line's end. The record is to be at `to`."""
+def _read_object(data: Any, at: Any, columns: Any, layout: Any, facts: Any, found: Any, out: Any, to: Any) -> Any:
+    """Reads the JSON object of the line from `at` on; the place of the line's end. The record is to be at `to`.
+
+    `columns` are none here.
+    """
     facts[_BEGIN] = facts[_END] = facts[_KEY_BITS] = facts[_N_STROKES] = seen = expected = 0
     facts[_IS_RECOGNIZED] = 1
     at = past_spaces(data, at)
@@ -287,57 +258,6 @@ def _read_object(data: Any, at: Any, layout: Any, facts: Any, found: Any, out: A
         return NOWHERE
     at = past_spaces(data, at + 1)
     return at if data[at] == LF else NOWHERE
-
-
-@jit()
-def convert_ndjson(
-    data: Any, at: Any, columns: Any, layout: Any, found: Any, out: Any, runs: Any
-) -> tuple[int, int, int]:
-    """Converts lines of ndjson, from `at` on, until there are none, `runs` is full, or a drawing is to be simplified.
-
-    Args:
-        data: uint8, whole lines.
-        columns: of CSV; nothing here.
-        layout: one of AUTO, POINTS and COLUMNS.
-        found: memory, a `scanning.Found`.
-        out: uint8; gets the records; twice as many bytes as the lines have are enough.
-        runs: int64 (N, 8); gets what lines are: each time those, one after the other, that have records of one word, or
-            one that has none. Empty lines are nothing.
-
-    Returns:
-        (runs, lines, where the next line begins).
-    """
-    n_runs, n_lines, facts = 0, 0, found.facts
-    while at < len(data) and n_runs < len(runs):
-        to = runs[n_runs - 1, _OUT] if n_runs else 0
-        end = _read_object(data, at, layout, facts, found, out, to)
-        what, to = _write(at, end, layout, facts, found, out, to)
-        if what == _RAW:
-            break
-        blank = past_spaces(data, at)
-        n_runs, at = _finish(data, at, blank, end, what, to, facts, runs, n_runs, n_lines)
-        n_lines += 1
-    return n_runs, n_lines, at
-
-
-@jit()
-def simplify_ndjson(
-    data: Any, at: Any, columns: Any, layout: Any, found: Any, out: Any, runs: Any
-) -> tuple[int, int, int]:
-    """As `convert_ndjson` drawings to simplify, until a line has none, or one that takes long and is not the first."""
-    n_runs, n_lines, facts = 0, 0, found.facts
-    while at < len(data) and n_runs < len(runs):
-        to = runs[n_runs - 1, _OUT] if n_runs else 0
-        end = _read_object(data, at, layout, facts, found, out, to)
-        what, to = _write(at, end, layout, facts, found, out, to)
-        if what != _RAW:
-            break
-        what, to = _write_raw(found, layout, FEW_LOOKS if n_lines else MAX_LOOKS, out, to, end - at)
-        if what == OTHER and n_lines:
-            break
-        n_runs, at = _finish(data, at, at, end, what, to, facts, runs, n_runs, n_lines)
-        n_lines += 1
-    return n_runs, n_lines, at
 
 
 # --- Kaggle's CSV -----------------------------------------------------------------------------------------------------
@@ -381,40 +301,109 @@ def _read_row(data: Any, at: Any, columns: Any, layout: Any, facts: Any, found: 
     return at if data[at] == LF and facts[_N_STROKES] else NOWHERE
 
 
-@jit()
-def convert_csv(data: Any, at: Any, columns: Any, layout: Any, found: Any, out: Any, runs: Any) -> tuple[int, int, int]:
-    """As `convert_ndjson`, of rows with the columns int64 (C,); it ends with the first that is OTHER."""
+# --- Lines of either --------------------------------------------------------------------------------------------------
+
+
+@_jit
+def _finish(
+    data: Any, begin: Any, columns: Any, end: Any, what: Any, to: Any, facts: Any, runs: Any, n_runs: Any, line: Any
+) -> tuple[int, int]:
+    """Adds a line that was read to `end` to `runs`.
+
+    Args:
+        to: where its record ends.
+        line: how many were before it.
+
+    Returns:
+        (how many runs there are then, where the next line begins).
+    """
+    if end == NOWHERE:
+        # In CSV spaces are a value.
+        end = blank = begin + (data[begin] == CR) if len(columns) else past_spaces(data, begin)
+        while data[end] != LF:
+            end += 1
+        if end == blank and end + 1 - begin <= MAX_DRAWING_BYTES:
+            return n_runs, end + 1
+    last = n_runs - 1
+    goes_on = what == RECORDS and n_runs and runs[last, _WHAT] == RECORDS
+    if goes_on and _is_same(data, facts[_BEGIN], facts[_END], runs[last, _WORD_BEGINS], runs[last, _WORD_ENDS]):
+        runs[last, _N] += 1
+        runs[last, _OUT] = to
+        return n_runs, end + 1
+    runs[n_runs, _WHAT], runs[n_runs, _LINE] = what, line
+    runs[n_runs, _BEGINS], runs[n_runs, _ENDS] = begin, end + 1
+    runs[n_runs, _WORD_BEGINS], runs[n_runs, _WORD_ENDS] = facts[_BEGIN], facts[_END]
+    runs[n_runs, _N], runs[n_runs, _OUT] = what == RECORDS, to
+    return n_runs + 1, end + 1
+
+
+@numba.njit(inline="always")
+def _convert(read: Any, data: Any, at: Any, columns: Any, layout: Any, found: Any, out: Any, runs: Any) -> Any:
     n_runs, n_lines, facts = 0, 0, found.facts
-    while at < len(data) and n_runs < len(runs) and not (n_runs and runs[n_runs - 1, _WHAT] == OTHER):
+    # Of CSV nobody but its reader knows where what comes after a line that is OTHER begins.
+    while at < len(data) and n_runs < len(runs) and not (len(columns) and n_runs and runs[n_runs - 1, _WHAT] == OTHER):
         to = runs[n_runs - 1, _OUT] if n_runs else 0
-        end = _read_row(data, at, columns, layout, facts, found, out, to)
+        end = read(data, at, columns, layout, facts, found, out, to)
         what, to = _write(at, end, layout, facts, found, out, to)
         if what == _RAW:
             break
-        blank = at + (data[at] == CR)  # spaces are a value
-        n_runs, at = _finish(data, at, blank, end, what, to, facts, runs, n_runs, n_lines)
+        n_runs, at = _finish(data, at, columns, end, what, to, facts, runs, n_runs, n_lines)
         n_lines += 1
     return n_runs, n_lines, at
 
 
-@jit()
-def simplify_csv(
-    data: Any, at: Any, columns: Any, layout: Any, found: Any, out: Any, runs: Any
-) -> tuple[int, int, int]:
-    """As `simplify_ndjson`."""
+@numba.njit(inline="always")
+def _simplify(read: Any, data: Any, at: Any, columns: Any, layout: Any, found: Any, out: Any, runs: Any) -> Any:
     n_runs, n_lines, facts = 0, 0, found.facts
     while at < len(data) and n_runs < len(runs):
         to = runs[n_runs - 1, _OUT] if n_runs else 0
-        end = _read_row(data, at, columns, layout, facts, found, out, to)
+        end = read(data, at, columns, layout, facts, found, out, to)
         what, to = _write(at, end, layout, facts, found, out, to)
         if what != _RAW:
             break
         what, to = _write_raw(found, layout, FEW_LOOKS if n_lines else MAX_LOOKS, out, to, end - at)
         if what == OTHER and n_lines:
             break
-        n_runs, at = _finish(data, at, at, end, what, to, facts, runs, n_runs, n_lines)
+        n_runs, at = _finish(data, at, columns, end, what, to, facts, runs, n_runs, n_lines)
         n_lines += 1
     return n_runs, n_lines, at
+
+
+@jit()
+def convert_ndjson(data: Any, at: Any, columns: Any, layout: Any, found: Any, out: Any, runs: Any) -> Any:
+    """Converts lines of ndjson, from `at` on, until there are none, `runs` is full, or a drawing is to be simplified.
+
+    Args:
+        data: uint8, whole lines.
+        columns: of CSV; none here.
+        layout: one of AUTO, POINTS and COLUMNS.
+        found: memory, a `scanning.Found`.
+        out: uint8; gets the records; twice as many bytes as the lines have are enough.
+        runs: int64 (N, 8); gets what lines are: each time those, one after the other, that have records of one word, or
+            one that has none. Empty lines are nothing.
+
+    Returns:
+        (runs, lines, where the next line begins).
+    """
+    return _convert(_read_object, data, at, columns, layout, found, out, runs)
+
+
+@jit()
+def simplify_ndjson(data: Any, at: Any, columns: Any, layout: Any, found: Any, out: Any, runs: Any) -> Any:
+    """As `convert_ndjson` drawings to simplify, until a line has none, or one that takes long and is not the first."""
+    return _simplify(_read_object, data, at, columns, layout, found, out, runs)
+
+
+@jit()
+def convert_csv(data: Any, at: Any, columns: Any, layout: Any, found: Any, out: Any, runs: Any) -> Any:
+    """As `convert_ndjson`, of rows with the columns int64 (C,); it ends with the first that is OTHER."""
+    return _convert(_read_row, data, at, columns, layout, found, out, runs)
+
+
+@jit()
+def simplify_csv(data: Any, at: Any, columns: Any, layout: Any, found: Any, out: Any, runs: Any) -> Any:
+    """As `simplify_ndjson`."""
+    return _simplify(_read_row, data, at, columns, layout, found, out, runs)
 
 
 # --- sketch-rnn's arrays ----------------------------------------------------------------------------------------------
