@@ -1,6 +1,5 @@
 """The gates of a step against their definition, in numbers of 32 bits and as fractions of 16."""
 
-import numba
 import numpy as np
 import pytest
 
@@ -11,12 +10,10 @@ N_ROWS = 5
 STEPS = 65535
 
 
-@numba.njit
 def activated(sums, gates, c, tanh_c, h, state, n_next):
     activate_rows(sums, gates, c, tanh_c, h, state, 0, N_ROWS, 0, 0, n_next)
 
 
-@numba.njit
 def backward_of_gates(gates, dh, following, tanh_c, dc, c, n_next):
     activate_rows_backward(gates, dh, following, tanh_c, dc, c, N_ROWS, 2 * N_ROWS, 0, n_next)
 

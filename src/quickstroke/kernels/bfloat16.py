@@ -1,8 +1,10 @@
-"""bfloat16 for compiled code: numbers and rows of it, or of float32, read and written as float32.
+"""bfloat16 for compiled code: rows of it, or of float32, read and written as float32.
 
 It is the upper half of a float32. Numba has no such type, so its bits go as uint16.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -25,45 +27,21 @@ def _rounded(bits: Any) -> Any:
     return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
 
 
-def read(array: Any, j: Any) -> Any:
-    """A number of an array as float32."""
-    raise NotImplementedError("for compiled code")
+def by_type(choose: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes a function for compiled code: `choose` returns what is compiled for the types of its arguments."""
+
+    @functools.wraps(choose)
+    def refuse(*arguments: Any) -> Any:
+        raise NotImplementedError("for compiled code")
+
+    overload(refuse)(choose)
+    return refuse
 
 
-@overload(read)
-def _compiled_read(array: Any, j: Any) -> Any:
-    def of_bfloat16(array: Any, j: Any) -> Any:
-        return np.uint32(np.uint32(array[j]) << np.uint32(16)).view(np.float32)
-
-    def of_float32(array: Any, j: Any) -> Any:
-        return array[j]
-
-    return of_bfloat16 if array.dtype == types.uint16 else of_float32
-
-
-def write(array: Any, j: Any, value: Any) -> None:
-    """The reverse."""
-    raise NotImplementedError("for compiled code")
-
-
-@overload(write)
-def _compiled_write(array: Any, j: Any, value: Any) -> Any:
-    def to_bfloat16(array: Any, j: Any, value: Any) -> None:
-        array[j] = _rounded(np.float32(value).view(np.uint32))
-
-    def to_float32(array: Any, j: Any, value: Any) -> None:
-        array[j] = value
-
-    return to_bfloat16 if array.dtype == types.uint16 else to_float32
-
-
-def widen(source: Any, target: Any, bits: Any) -> None:
+@by_type
+def widen(source: Any, target: Any, bits: Any) -> Any:
     """One row as float32 in `target`, whose memory is `bits` (uint32) too; bfloat16 comes as uint16."""
-    raise NotImplementedError("for compiled code")
 
-
-@overload(widen)
-def _compiled_widen(source: Any, target: Any, bits: Any) -> Any:
     def of_bfloat16(source: Any, target: Any, bits: Any) -> None:
         for j in range(len(source)):
             bits[j] = np.uint32(source[j]) << np.uint32(16)
@@ -75,13 +53,10 @@ def _compiled_widen(source: Any, target: Any, bits: Any) -> Any:
     return of_bfloat16 if source.dtype == types.uint16 else of_float32
 
 
-def narrow(source: Any, bits: Any, target: Any) -> None:
+@by_type
+def narrow(source: Any, bits: Any, target: Any) -> Any:
     """The reverse: one row from float32, whose memory is `bits` too."""
-    raise NotImplementedError("for compiled code")
 
-
-@overload(narrow)
-def _compiled_narrow(source: Any, bits: Any, target: Any) -> Any:
     def to_bfloat16(source: Any, bits: Any, target: Any) -> None:
         for j in range(len(target)):
             target[j] = _rounded(bits[j])

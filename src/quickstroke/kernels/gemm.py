@@ -25,13 +25,16 @@ import numpy as np
 import torch
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 
+from quickstroke.kernels.bfloat16 import by_type
 from quickstroke.utils.compiled import jit
 
 _jit = jit(error_model="numpy", fastmath={"contract"})
 
 compiled: Any = intrinsic  # its own type says that calls never return
+UniTuple: Any = types.UniTuple  # it and the next have no types
+unpack: Any = cgutils.unpack_tuple
 _features = llvmlite.binding.get_host_cpu_features()
 # float32 numbers in a register.
 LANES = 16 if _features.get("avx512f") else 8 if _features.get("avx2") and _features.get("fma") else 4
@@ -68,28 +71,19 @@ _NARROW = ir.VectorType(_BFloat16(), 2 * LANES)
 def _block_of(n_rows: int) -> Any:
     """Compiled: `n_rows` rows of a product, as wide as two registers.
 
-    Takes what is laid out (for its type), and addresses and distances in bytes: of the first row of `a`, from row to
-    row, from one of the `n_steps` to the next; of the laid out columns; of the first row of `out`, from row to row.
+    Takes what is laid out (for its type), and in `places` addresses and distances in bytes: of the first row of `a`,
+    from row to row, from step to step; how many steps there are; of the laid out columns; of the first row of `out`,
+    from row to row.
     """
 
     @compiled  # type: ignore[untyped-decorator]
-    def block(
-        context: Any,
-        laid: Any,
-        a: Any,
-        a_row: Any,
-        a_step: Any,
-        b: Any,
-        n_steps: Any,
-        out: Any,
-        out_row: Any,
-        adds: Any,
-    ) -> Any:
+    def block(context: Any, laid: Any, places: Any, adds: Any) -> Any:
         of_pairs = laid.dtype == types.uint32
-        signature = types.void(laid, *7 * [types.uintp], types.boolean)
+        signature = types.void(laid, UniTuple(types.uintp, 7), types.boolean)
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            _, a, a_row, a_step, b, n_steps, out, out_row, adds = args
+            a, a_row, a_step, n_steps, b, out, out_row = unpack(builder, args[1])
+            adds = args[2]
             before = builder.block
             loop, after = builder.append_basic_block("steps"), builder.append_basic_block("sums")
             rows = [builder.add(a, builder.mul(a_row, _I64(r))) for r in range(n_rows)]
@@ -129,9 +123,7 @@ def _step_sums(builder: Any, rows: Any, a_at: Any, b_at: Any, totals: Any, of_pa
     none = ir.Constant(kind, ir.Undefined)
 
     def load(address: Any, its_kind: Any) -> Any:
-        value = builder.load(builder.inttoptr(address, its_kind.as_pointer()))
-        value.align = 2 if of_pairs else 4
-        return value
+        return builder.load(builder.inttoptr(address, its_kind.as_pointer()), align=2 if of_pairs else 4)
 
     right = [load(builder.add(b_at, _I64(4 * LANES * half)), kind) for half in range(2)]
     sums = []
@@ -146,13 +138,20 @@ def _step_sums(builder: Any, rows: Any, a_at: Any, b_at: Any, totals: Any, of_pa
 
 
 def _add_product(builder: Any, total: Any, left: Any, right: Any, of_pairs: bool) -> Any:
-    if of_pairs:
-        name, function = "llvm.x86.avx512bf16.dpbf16ps.512", ir.FunctionType(_SUMS, [_SUMS, _NARROW, _NARROW])
-        values = [total, builder.bitcast(left, _NARROW), builder.bitcast(right, _NARROW)]
-    else:
-        name, function = f"llvm.fmuladd.v{LANES}f32", ir.FunctionType(_SUMS, 3 * [_SUMS])
-        values = [left, right, total]
-    declared = cgutils.get_or_insert_function(builder.module, function, name)  # type: ignore[no-untyped-call]
+    if not of_pairs:
+        return fused(builder, left, right, total)
+    pairs = [builder.bitcast(each, _NARROW) for each in (left, right)]
+    return _instruction(builder, "llvm.x86.avx512bf16.dpbf16ps.512", total, *pairs)
+
+
+def fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """Registers a * b + c, fused where the processor does that."""
+    return _instruction(builder, f"llvm.fmuladd.v{a.type.count}f32", a, b, c)
+
+
+def _instruction(builder: Any, name: str, *values: Any) -> Any:
+    kind = ir.FunctionType(values[0].type, [value.type for value in values])
+    declared = cgutils.get_or_insert_function(builder.module, kind, name)  # type: ignore[no-untyped-call]
     return builder.call(declared, values)
 
 
@@ -169,12 +168,10 @@ def _store_sums(builder: Any, sums: Any, out: Any, out_row: Any, adds: Any) -> N
     with builder.if_else(adds) as (added, replaced):
         with added:
             for place, total in zip(places, flat, strict=True):
-                there = builder.load(place)
-                there.align = 4
-                builder.store(builder.fadd(there, total), place).align = 4
+                builder.store(builder.fadd(builder.load(place, align=4), total), place, align=4)
         with replaced:
             for place, total in zip(places, flat, strict=True):
-                builder.store(total, place).align = 4
+                builder.store(total, place, align=4)
 
 
 _block_8, _block_4, _block_2, _block_1 = (_block_of(n_rows) for n_rows in (8, 4, 2, 1))
@@ -190,24 +187,20 @@ def _pair_eight(context: Any, low: Any, high: Any, out: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         halves = []
         for address in args[:2]:
-            half = builder.load(builder.inttoptr(address, ir.VectorType(ir.IntType(16), 8).as_pointer()))
-            half.align = 2
+            half = builder.load(builder.inttoptr(address, ir.VectorType(ir.IntType(16), 8).as_pointer()), align=2)
             halves.append(builder.zext(half, ir.VectorType(_I32, 8)))
         shifted = builder.shl(halves[1], ir.Constant(ir.VectorType(_I32, 8), 8 * [16]))
         pairs = builder.or_(halves[0], shifted)
-        builder.store(pairs, builder.inttoptr(args[2], pairs.type.as_pointer())).align = 4
+        builder.store(pairs, builder.inttoptr(args[2], pairs.type.as_pointer()), align=4)
         return context.get_dummy_value()
 
     return types.void(*3 * [types.uintp]), generate
 
 
-def _lay(x: Any, width: Any, laid: Any) -> None:
+@by_type
+def _lay(x: Any, width: Any, laid: Any) -> Any:
     """Columns in strips of `width`, each a piece of memory, and of bfloat16 two rows in each other's company."""
-    raise NotImplementedError("for compiled code")
 
-
-@overload(_lay)
-def _compiled_lay(x: Any, width: Any, laid: Any) -> Any:
     def of_float32(x: Any, width: Any, laid: Any) -> None:
         n_steps, n = x.shape
         for k in range(n_steps):
@@ -242,13 +235,9 @@ def _compiled_lay(x: Any, width: Any, laid: Any) -> Any:
     return of_pairs if HAS_DOTS else of_bits
 
 
+@by_type
 def _room_for(x: Any, n_rows: Any, width: Any) -> Any:
     """Memory for what is laid out of `n_rows` rows; zeros are what columns that are not there give."""
-    raise NotImplementedError("for compiled code")
-
-
-@overload(_room_for)
-def _compiled_room_for(x: Any, n_rows: Any, width: Any) -> Any:
     per_step, kind = (2, np.uint32) if x.dtype == types.uint16 and HAS_DOTS else (1, np.float32)
 
     def room(x: Any, n_rows: Any, width: Any) -> Any:
@@ -299,18 +288,18 @@ def _sum_blocks(
             target, row, adds_here = out_at + np.uintp(4 * begin) + np.uintp(i) * out_row, out_row, adds
             if n_own < _WIDTH:
                 target, row, adds_here = edge.ctypes.data, np.uintp(4 * _WIDTH), False
-            row_of_a, step, n = np.uintp(a_row), np.uintp(a_step), np.uintp(n_steps)
+            places = own, np.uintp(a_row), np.uintp(a_step), np.uintp(n_steps), b, target, row
             if _ROWS == 8 and n_rows - i >= 8:
-                _block_8(laid, own, row_of_a, step, b, n, target, row, adds_here)
+                _block_8(laid, places, adds_here)
                 n_done = 8
             elif n_rows - i >= 4:
-                _block_4(laid, own, row_of_a, step, b, n, target, row, adds_here)
+                _block_4(laid, places, adds_here)
                 n_done = 4
             elif n_rows - i >= 2:
-                _block_2(laid, own, row_of_a, step, b, n, target, row, adds_here)
+                _block_2(laid, places, adds_here)
                 n_done = 2
             else:
-                _block_1(laid, own, row_of_a, step, b, n, target, row, adds_here)
+                _block_1(laid, places, adds_here)
                 n_done = 1
             if n_own < _WIDTH:
                 for r in range(n_done):
@@ -319,12 +308,8 @@ def _sum_blocks(
             i += n_done
 
 
-def _multiply_laid(a: Any, laid: Any, out: Any, adds: Any) -> None:
-    raise NotImplementedError("for compiled code")
-
-
-@overload(_multiply_laid)
-def _compiled_multiply_laid(a: Any, laid: Any, out: Any, adds: Any) -> Any:
+@by_type
+def _multiply_laid(a: Any, laid: Any, out: Any, adds: Any) -> Any:
     per_step = 2 if laid.dtype == types.uint32 else 1
 
     def here(a: Any, laid: Any, out: Any, adds: Any) -> None:
@@ -400,12 +385,8 @@ _sgemm = types.ExternalFunction("quickstroke_sgemm", _OF_PRODUCT)
 _gemm_bfloat16 = types.ExternalFunction("quickstroke_gemm_bf16bf16f32", _OF_PRODUCT)
 
 
-def _gemm(a: Any, b: Any, out: Any, transposed: Any, sizes: Any, factors: Any) -> None:
-    raise NotImplementedError("for compiled code")
-
-
-@overload(_gemm)
-def _compiled_gemm(a: Any, b: Any, out: Any, transposed: Any, sizes: Any, factors: Any) -> Any:
+@by_type
+def _gemm(a: Any, b: Any, out: Any, transposed: Any, sizes: Any, factors: Any) -> Any:
     function = _gemm_bfloat16 if a.dtype == types.uint16 else _sgemm
 
     def gemm(a: Any, b: Any, out: Any, transposed: Any, sizes: Any, factors: Any) -> None:
