@@ -8,7 +8,8 @@ Dimensions: B drawings, R input rows, S output rows, C channels, F filters, W st
 columns, rounded up.
 """
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +28,15 @@ _EPSILON = _F(1e-5)  # of nn.LayerNorm
 # So many output rows go through all of it together, while caches hold them.
 _N_TOGETHER = 512
 _COLUMNS = 32  # a whole number of the tiles that a processor multiplies bfloat16 in
+
+
+class _Places(NamedTuple):
+    """Where each drawing begins in the input rows and in the output rows, int64 (B + 1,) each; and filters' steps."""
+
+    starts: NDArray[np.int64]
+    out_starts: NDArray[np.int64]
+    stride: int
+    width: int
 
 
 @_jit
@@ -88,21 +98,14 @@ def normalize(
 
 
 @_jit
-def _normalize_back(
-    rows: Any,
-    begin: Any,
-    end: Any,
-    scale: Any,
-    shift: Any,
-    mean: Any,
-    deviation: Any,
-    dy: Any,
-    drows: Any,
-    dbias: Any,
-    dscale: Any,
-    dshift: Any,
-) -> None:
-    """Gradients of `normalize`; those of rows from `begin` on go to `drows` from 0 on."""
+def _normalize_back(made: Any, begin: Any, end: Any, norm: Any, dy: Any, drows: Any, sums: Any) -> None:
+    """Gradients of `normalize`; those of rows from `begin` on go to `drows` from 0 on.
+
+    `made` are rows, mean and deviation, `norm` are scale and shift. `sums` (3, F) gets the gradients of bias, scale and
+    shift, added to what is there.
+    """
+    (rows, mean, deviation), (scale, shift) = made, norm
+    dbias, dscale, dshift = sums[0], sums[1], sums[2]
     n = rows.shape[1]
     given, exact = np.empty(n, np.float32), np.empty(n, np.float32)
     given_bits, bits = given.view(np.uint32), exact.view(np.uint32)
@@ -136,24 +139,12 @@ def _group(out_starts: Any, first: Any, last: Any) -> Any:
 
 
 @_jit
-def _forward(
-    x: Any,
-    starts: Any,
-    out_starts: Any,
-    first: Any,
-    last: Any,
-    stride: Any,
-    width: Any,
-    weight: Any,
-    bias: Any,
-    scale: Any,
-    shift: Any,
-    rows: Any,
-    mean: Any,
-    deviation: Any,
-    y: Any,
-) -> None:
-    """The drawings `first` to `last`, of which each has the rows from its start to the next one's."""
+def _forward(x: Any, places: Any, first: Any, last: Any, weight: Any, bias: Any, norm: Any, made: Any, y: Any) -> None:
+    """The drawings `first` to `last`, of which each has the rows from its start to the next one's.
+
+    `norm` are scale and shift. `made` are rows, mean and deviation, which the backward pass needs.
+    """
+    (starts, out_starts, stride, width), (scale, shift), (rows, mean, deviation) = places, norm, made
     longest = np.max(out_starts[first + 1 : last + 1] - out_starts[first:last])
     columns = np.empty((max(longest, _N_TOGETHER), len(weight)), x.dtype)
     laid = gemm.pack(weight)
@@ -170,43 +161,29 @@ def _forward(
 
 @_jit
 def _backward(
-    x: Any,
-    starts: Any,
-    out_starts: Any,
-    first: Any,
-    last: Any,
-    stride: Any,
-    width: Any,
-    transposed: Any,
-    scale: Any,
-    shift: Any,
-    rows: Any,
-    mean: Any,
-    deviation: Any,
-    dy: Any,
-    dx: Any,
-    dweight: Any,
-    dbias: Any,
-    dscale: Any,
-    dshift: Any,
+    x: Any, places: Any, first: Any, last: Any, transposed: Any, norm: Any, made: Any, dy: Any, dx: Any, sums: Any
 ) -> None:
-    """As `_forward`; `transposed` is the weight (F, K), `dx` may have no rows where nobody asks for it."""
+    """As `_forward`; `transposed` is the weight (F, K), `dx` may have no rows where nobody asks for it.
+
+    `sums` (K + 3, F) gets the gradients of weight, bias, scale and shift, added to what is there.
+    """
+    starts, out_starts, stride, width = places
     n_columns = transposed.shape[1]
     laid = gemm.pack(transposed)
     longest = max(np.max(out_starts[first + 1 : last + 1] - out_starts[first:last]), _N_TOGETHER)
     columns, dcolumns = np.empty((longest, n_columns), x.dtype), np.empty((longest, n_columns), np.float32)
-    drows = np.empty((longest, rows.shape[1]), x.dtype)
+    drows = np.empty((longest, len(transposed)), x.dtype)
     exact = np.empty((np.max(starts[first + 1 : last + 1] - starts[first:last]), x.shape[1]), np.float32)
     bits = exact.view(np.uint32)
     while first < last:
         end = _group(out_starts, first, last)
         begin_row, end_row = out_starts[first], out_starts[end]
         n = end_row - begin_row
-        _normalize_back(rows, begin_row, end_row, scale, shift, mean, deviation, dy, drows, dbias, dscale, dshift)
+        _normalize_back(made, begin_row, end_row, norm, dy, drows, sums[n_columns:])
         for b in range(first, end):
             own = columns[out_starts[b] - begin_row : out_starts[b + 1] - begin_row]
             im2col(x, starts[b], starts[b + 1], stride, width, own)
-        gemm.multiply_transposed(columns[:n], drows[:n], dweight, True)
+        gemm.multiply_transposed(columns[:n], drows[:n], sums[:n_columns], True)
         if len(dx):
             gemm.multiply(drows[:n], laid, dcolumns[:n], False)
             for b in range(first, end):
@@ -233,11 +210,11 @@ def convolve(
     """
     stride = convolution.stride[0]
     n_steps = (np.diff(starts) + stride - 1) // stride
-    out_starts = np.concatenate([[0], np.cumsum(n_steps)])
+    places = _Places(starts, np.concatenate([[0], np.cumsum(n_steps)]), stride, convolution.kernel_size[0])
     y: Tensor = _Convolution.apply(  # type: ignore[no-untyped-call]
-        x, convolution.weight, convolution.bias, norm.weight, norm.bias, starts, out_starts, stride, n_parts
+        x, convolution.weight, convolution.bias, norm.weight, norm.bias, places, n_parts
     )
-    return y, out_starts
+    return y, places.out_starts
 
 
 class _Convolution(torch.autograd.Function):
@@ -249,9 +226,7 @@ class _Convolution(torch.autograd.Function):
         bias: Tensor,
         scale: Tensor,
         shift: Tensor,
-        starts: NDArray[np.int64],
-        out_starts: NDArray[np.int64],
-        stride: int,
+        places: _Places,
         n_parts: int,
     ) -> Tensor:
         n_filters, n_channels, width = weight.shape
@@ -259,48 +234,41 @@ class _Convolution(torch.autograd.Function):
         n_columns = -(-n_channels * width // _COLUMNS) * _COLUMNS
         matrix = torch.zeros(n_columns, n_filters, dtype=x.dtype)  # (K, F)
         matrix[: n_channels * width] = weight.permute(2, 1, 0).reshape(-1, n_filters)
-        n_rows = int(out_starts[-1])
+        n_rows = int(places.out_starts[-1])
         rows, y = torch.empty(n_rows, n_filters), torch.empty(n_rows, n_filters, dtype=x.dtype)
         mean, deviation = np.empty(n_rows, np.float32), np.empty(n_rows, np.float32)
-        vectors = [tensor.numpy() for tensor in (bias, scale, shift)]
-        x_all, matrix_all, rows_all, y_all = map(bits_as_array, (x, matrix, rows, y))
+        made, norm = (rows.numpy(), mean, deviation), (scale.numpy(), shift.numpy())
+        x_all, matrix_all, y_all = map(bits_as_array, (x, matrix, y))
 
         def run(first: int, last: int) -> None:
-            places = starts, out_starts, first, last, stride, width
-            arguments: list[Any] = [x_all, *places, matrix_all, *vectors, rows_all, mean, deviation, y_all]
-            _forward(*arguments)
+            _forward(x_all, places, first, last, matrix_all, bias.numpy(), norm, made, y_all)
 
-        parts = lstm.shares(out_starts, n_parts)
+        parts = lstm.shares(places.out_starts, n_parts)
         threads.in_threads(run, parts)
         ctx.save_for_backward(x, matrix, scale, shift, rows)
-        ctx.kept = starts, out_starts, stride, width, mean, deviation, parts
+        ctx.kept = places, mean, deviation, parts
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, matrix, scale, shift, rows = ctx.saved_tensors
-        starts, out_starts, stride, width, mean, deviation, parts = ctx.kept
+        places, mean, deviation, parts = ctx.kept
         n_columns, n_filters = matrix.shape
         n_channels = x.shape[1]
         dx = torch.empty(len(x) if ctx.needs_input_grad[0] else 0, n_channels, dtype=x.dtype)
         # Of one filter `contiguous` would leave the steps between rows, which mean nothing to it, as they are.
         transposed = bits_as_array(matrix.t().clone(memory_format=torch.contiguous_format))
         x_all, dy_all, dx_all = bits_as_array(x), bits_as_array(dy.contiguous()), bits_as_array(dx)
-        kept = scale.numpy(), shift.numpy(), rows.numpy(), mean, deviation
+        made, norm = (rows.numpy(), mean, deviation), (scale.numpy(), shift.numpy())
 
         def run(first: int, last: int) -> Tensor:
             sums = torch.zeros(n_columns + 3, n_filters)  # of the weight, bias, scale and shift
-            places = starts, out_starts, first, last, stride, width
-            into = sums[:n_columns].numpy(), *sums[n_columns:].numpy()
-            arguments: list[Any] = [x_all, *places, transposed, *kept, dy_all, dx_all, *into]
-            _backward(*arguments)
+            _backward(x_all, places, first, last, transposed, norm, made, dy_all, dx_all, sums.numpy())
             return sums
 
-        partial = threads.in_threads(run, parts)
-        sums = partial[0]
-        for other in partial[1:]:  # in a fixed order, so that the same threads give the same bits
-            sums += other
-        dweight = sums[: n_channels * width].view(width, n_channels, n_filters).permute(2, 1, 0)
+        # In a fixed order, so that the same threads give the same bits.
+        sums = functools.reduce(Tensor.add_, threads.in_threads(run, parts))
+        dweight = sums[: n_channels * places.width].view(places.width, n_channels, n_filters).permute(2, 1, 0)
         dbias, dscale, dshift = sums[n_columns:]
-        return dx if len(dx) else None, dweight, dbias, dscale, dshift, None, None, None, None
+        return dx if len(dx) else None, dweight, dbias, dscale, dshift, None, None

@@ -9,6 +9,7 @@ Dimensions: B batch, S packed rows (the sum of the lengths), C inputs, H hidden 
 product reads (input, hidden state, 1 for the bias), rounded up.
 """
 
+import functools
 import itertools
 import os
 import threading
@@ -34,24 +35,14 @@ _NONE = np.int64(-1)
 
 @_jit
 def _forward(
-    x: Any,
-    z: Any,
-    weight: Any,
-    sums: Any,
-    gates: Any,
-    c: Any,
-    tanh_c: Any,
-    h: Any,
-    sizes: Any,
-    begin: Any,
-    first: Any,
-    room: Any,
+    x: Any, z: Any, weight: Any, sums: Any, made: Any, h: Any, sizes: Any, begin: Any, first: Any, room: Any
 ) -> None:
     """All steps of a part; where `first` is not negative only two are kept, from that row on.
 
-    `sums` are those of one step, from the row `room` on; where that is negative it is `gates`.
+    `made` are gates, cell states and their tanh. `sums` are those of one step, from the row `room` on; where that is
+    negative they are the gates.
     """
-    n_inputs, n_hidden = x.shape[1], h.shape[1]
+    (gates, c, tanh_c), n_inputs, n_hidden = made, x.shape[1], h.shape[1]
     laid = gemm.pack(weight)
     state, rest = z[:, n_inputs : n_inputs + n_hidden], z[:, n_inputs + n_hidden :]
     one = np.ones(1, np.float32)
@@ -212,13 +203,13 @@ class _Direction(torch.autograd.Function):
         sums = arena.take(n_sums, 4 * n_hidden, torch.float32) if is_narrow else gates
         h = torch.empty(n_rows, n_hidden, dtype=x.dtype)
         transposed = weight.t().contiguous()
-        arrays = [bits_as_array(tensor) for tensor in (x.contiguous(), z, transposed, sums, gates, c, tanh_c, h)]
+        x_all, z_all, weight_all, sums_all, h_all = map(bits_as_array, (x.contiguous(), z, transposed, sums, h))
+        made = tuple(map(bits_as_array, (gates, c, tanh_c)))
 
         def run(group: Parts, before: int) -> None:
             first, room = -1 if needs_grad else 2 * before, before if is_narrow else -1
             for begin, sizes in group:
-                arguments: list[Any] = [*arrays, np.array(sizes), begin, first, room]
-                _forward(*arguments)
+                _forward(x_all, z_all, weight_all, sums_all, made, h_all, np.array(sizes), begin, first, room)
 
         threads.in_threads(run, [(group, sum(most[:k])) for k, group in enumerate(groups)])
         if not needs_grad:
@@ -239,23 +230,20 @@ class _Direction(torch.autograd.Function):
         packing: Packing = ctx.packing
         dx = torch.empty(len(dh), n_inputs if ctx.needs_input_grad[0] else 0, dtype=z.dtype)
         own_weight = weight[:, n_inputs - dx.shape[1] : n_inputs + n_hidden].contiguous()
-        arrays = [bits_as_array(tensor) for tensor in (dh.contiguous(), dx, own_weight, gates, c, tanh_c)]
-        dgates, z_all = bits_as_array(gates), bits_as_array(z)
+        dh_all, dx_all, weight_all, z_all = map(bits_as_array, (dh.contiguous(), dx, own_weight, z))
+        gates_all, c_all, tanh_all = map(bits_as_array, (gates, c, tanh_c))
 
         def run(*group: Part) -> Tensor:
             # Transposed: its columns, and not its rows, fill whole blocks of a product.
             dweight = torch.empty(weight.shape[1], 4 * n_hidden)
             for k, (begin, sizes) in enumerate(group):
                 end = begin + sum(sizes)
-                arguments: list[Any] = [*arrays, np.array(sizes), end]
-                _backward(*arguments)
-                gemm.multiply_transposed(z_all[begin:end], dgates[begin:end], dweight.numpy(), k > 0)
+                _backward(dh_all, dx_all, weight_all, gates_all, c_all, tanh_all, np.array(sizes), end)
+                gemm.multiply_transposed(z_all[begin:end], gates_all[begin:end], dweight.numpy(), k > 0)
             return dweight
 
         partial = threads.in_threads(run, _groups(packing))
-        total = partial[0]
-        for other in partial[1:]:  # in a fixed order, so that the same threads give the same bits
-            total += other
+        total = functools.reduce(Tensor.add_, partial)  # in a fixed order, so that the same threads give the same bits
         ctx.kept = None
         ctx.arena.give_back()
         dweight = total.t().contiguous()  # (4H, K)
