@@ -168,47 +168,7 @@ class _Permute(torch.autograd.Function):
         return d.index_select(0, ctx.inverse), None, None
 
 
-@_jit
-def _windows(x: Any, index: Any, width: Any, out: Any) -> None:
-    n = width * x.shape[1]
-    flat = x.reshape(x.size)
-    bits = flat.view(np.uint32)
-    for s in range(len(index)):
-        begin = index[s] * x.shape[1]
-        narrow(flat[begin : begin + n], bits[begin : begin + n], out[s])
-
-
-@_jit
-def _windows_back(d: Any, index: Any, n_channels: Any, dx: Any) -> None:
-    n = d.shape[1]
-    flat = dx.reshape(dx.size)
-    row = np.empty(n, np.float32)
-    bits = row.view(np.uint32)
-    for s in range(len(index)):
-        widen(d[s], row, bits)
-        begin = index[s] * n_channels
-        own = flat[begin : begin + n]
-        for j in range(n):
-            own[j] += row[j]
-
-
 def windows(x: Tensor, index: Tensor, width: int, kind: torch.dtype) -> Tensor:
     """`width` rows of x (R, C) from each row `index` (S,) on, one after the other: (S, width * C) of type `kind`."""
-    result: Tensor = _Windows.apply(x.contiguous(), index, width, kind)  # type: ignore[no-untyped-call]
-    return result
-
-
-class _Windows(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, index: Tensor, width: int, kind: torch.dtype) -> Tensor:
-        out = torch.empty(len(index), width * x.shape[1], dtype=kind)
-        _windows(x.numpy(), index.numpy(), width, bits_as_array(out))
-        ctx.index, ctx.shape = index, x.shape
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
-        dx = torch.zeros(ctx.shape)
-        _windows_back(bits_as_array(d.contiguous()), ctx.index.numpy(), ctx.shape[1], dx.numpy())
-        return dx, None, None, None
+    n_channels = x.shape[1]
+    return x.flatten().unfold(0, width * n_channels, n_channels).index_select(0, index).to(kind)
