@@ -16,7 +16,7 @@ and so on, `linear.*`. Parameters are its own too, but for those of readout `poo
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -63,19 +63,15 @@ class StrokeClassifier(nn.Module):
         pooled = config.readout == "pool"
         n_channels = points.n_channels(config.preprocessing)
         self.bn = RowBatchNorm(n_channels, group)
-        self.conv1 = self.conv2 = None
-        if config.conv1:
-            n_filters, filter_size, stride = (*config.conv1, 1)[:3]
-            self.conv1 = nn.Conv1d(n_channels, n_filters, filter_size, stride)
-            n_channels = n_filters
-            if pooled:
-                self.norm1 = nn.LayerNorm(n_filters)
-        if config.conv2:
-            n_filters, filter_size, stride = (*config.conv2, 1)[:3]
-            self.conv2 = nn.Conv1d(n_channels, n_filters, filter_size, stride)
-            n_channels = n_filters
-            if pooled:
-                self.norm2 = nn.LayerNorm(n_filters)
+        self.conv1: nn.Conv1d | None = None
+        self.conv2: nn.Conv1d | None = None
+        for number, convolution in ((1, config.conv1), (2, config.conv2)):
+            if convolution:
+                n_filters, filter_size, stride = (*convolution, 1)[:3]
+                setattr(self, f"conv{number}", nn.Conv1d(n_channels, n_filters, filter_size, stride))
+                n_channels = n_filters
+                if pooled:
+                    setattr(self, f"norm{number}", nn.LayerNorm(n_filters))
         self.lstm = nn.LSTM(
             n_channels,
             config.hidden_size,
@@ -111,6 +107,12 @@ class StrokeClassifier(nn.Module):
         loaded = loading.load_model(cards.find_model(model))
         loaded.model.classes = loaded.classes
         return loaded.model
+
+    @property
+    def convolutions(self) -> list[tuple[nn.Conv1d, Any]]:
+        """The convolutions that there are, each with the norm that follows it where the readout is `pool`."""
+        both = ((self.conv1, "norm1"), (self.conv2, "norm2"))
+        return [(convolution, getattr(self, norm, None)) for convolution, norm in both if convolution is not None]
 
     def forward(self, points: Tensor, lengths: Tensor, auxiliary: bool = False, plain: bool = False) -> Tensor:
         """Logits float32 (B, K).
@@ -221,12 +223,9 @@ class StrokeClassifier(nn.Module):
         return torch.stack([(points + image) / 2, points, image], 1)
 
     def _convolve(self, x: Tensor) -> Tensor:
-        if self.conv1 is None:
-            return x
-        x = self.conv1(x.mT)  # (B, F, T')
-        if self.conv2 is not None:
-            x = self.conv2(x)  # (B, F, T')
-        return x.mT  # (B, T', F)
+        for convolution, _ in self.convolutions:
+            x = convolution(x.mT).mT  # (B, T', F)
+        return x
 
     def _convolve_normalized(self, x: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
         """Convolutions over x (B, T, C), each output step in the middle of what it sees, normalised and activated.
@@ -234,14 +233,12 @@ class StrokeClassifier(nn.Module):
         Returns:
             (B, T', F), zero beyond each drawing's end, and its steps (B,).
         """
-        for convolution, norm in ((self.conv1, "norm1"), (self.conv2, "norm2")):
-            if convolution is None:
-                continue
+        for convolution, norm in self.convolutions:
             size, stride = convolution.kernel_size[0], convolution.stride[0]
             weight, bias = convolution.weight.to(x.dtype), cast(Tensor, convolution.bias).to(x.dtype)
             n_steps = -(-x.shape[1] // stride)
             x = F.conv1d(x.mT, weight, bias, stride, size // 2).mT[:, :n_steps]  # (B, T', F)
-            x = F.relu(getattr(self, norm)(x))  # (B, T', F)
+            x = F.relu(norm(x))  # (B, T', F)
             ends = (ends + stride - 1) // stride
             x = x * _mask(ends, n_steps).unsqueeze(2)  # (B, T', F)
         return x, ends
@@ -320,9 +317,8 @@ class StrokeClassifier(nn.Module):
         x = x * _mask(lengths, n_steps).unsqueeze(2)  # for a drawing without a row
         x = x.flatten(0, 1)[_mask(ends, n_steps).flatten()].to(self._kind)  # (R, C)
         starts = np.concatenate([[0], np.cumsum(ends.numpy())])
-        for convolution, norm in ((self.conv1, "norm1"), (self.conv2, "norm2")):
-            if convolution is not None:
-                x, starts = kernels.conv.convolve(x, starts, convolution, getattr(self, norm), n_threads)  # (S, F)
+        for convolution, norm in self.convolutions:
+            x, starts = kernels.conv.convolve(x, starts, convolution, norm, n_threads)  # (S, F)
         ends = torch.from_numpy(np.diff(starts))
         n_parts = kernels.lstm.n_parts(len(ends), self.config.hidden_size)
         packing = kernels.lstm.pack(ends, int(ends.max()), n_parts)

@@ -153,16 +153,13 @@ class SingleReader:
         scale = bn.weight * torch.rsqrt(cast(Tensor, bn.running_var) + bn.eps)  # (C,)
         self._scale, self._shift = array_of(scale), array_of(bn.bias - cast(Tensor, bn.running_mean) * scale)
         self._convolutions: list[tuple[Any, ...]] = []
-        for convolution, norm in ((model.conv1, "norm1"), (model.conv2, "norm2")):
-            if convolution is None:
-                continue
+        for convolution, norm in model.convolutions:
             n_filters, n_channels, width = convolution.weight.shape
             matrix = convolution.weight.permute(2, 1, 0).reshape(width * n_channels, n_filters)  # (W * C, F)
             laid = gemm.pack_here(array_of(matrix))
             arrays: tuple[Any, ...] = laid, len(matrix), array_of(cast(Tensor, convolution.bias))
             if config.readout == "pool":
-                own = getattr(model, norm)
-                arrays += array_of(own.weight), array_of(own.bias), convolution.stride[0]
+                arrays += array_of(norm.weight), array_of(norm.bias), convolution.stride[0]
             self._convolutions.append((*arrays, width))
         suffixes = ("", "_reverse")[: 1 + config.bidirectional]
         self._layers: list[tuple[Array, Array, Array]] = []
