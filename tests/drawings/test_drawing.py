@@ -44,10 +44,10 @@ def test_points_are_cut_into_the_strokes_they_came_from(strokes: Strokes) -> Non
     assert as_lists(split_strokes(block.points, block.pen_up)) == as_lists(strokes)
 
 
-@given(st.lists(st.lists(strokes_of, max_size=4), max_size=4))
+@given(st.lists(st.lists(strokes_of, max_size=4), min_size=1, max_size=4))
 def test_blocks_one_after_the_other_are_one_block(parts: list[list[Strokes]]) -> None:
     blocks = [block_of("cat", drawings, 100 * i) for i, drawings in enumerate(parts)]
-    whole = DrawingBlock.concatenate("cat", blocks)
+    whole = DrawingBlock.concatenate(blocks)
     apart = [drawing for block in blocks for drawing in block.drawings()]
     together = list(whole.drawings())
     assert len(whole) == len(together) == len(apart)

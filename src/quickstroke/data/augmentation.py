@@ -201,20 +201,15 @@ def augmented_points(
         candidates: for mixup; None for no mixup.
     """
     longest = _MOST_POINTS * int(n_points_of(data, indices).max(initial=1))
-    none = np.empty(0, np.int64)
+    none, no_seeds = np.empty(0, np.int64), np.empty(0, np.uint64)
     n_rows = max_padding if augmentation.pen_noise else min(longest, max_padding)
     out = np.zeros((len(indices), n_rows, n_channels(preprocessing)), dtype=np.float32)
     lengths = np.empty(len(indices), dtype=np.int64)
     fill_augmented(
-        data.points,
-        data.pen_up,
-        data.offsets,
+        (data.points, data.pen_up, data.offsets, data.labels),
         indices,
-        data.labels,
-        *(candidates or MixupCandidates(none, none, none)),
-        view_seeds,
-        view_seeds if stroke_seeds is None else stroke_seeds,
-        stroke_seeds is not None,
+        candidates or MixupCandidates(none, none, none),
+        (view_seeds, no_seeds if stroke_seeds is None else stroke_seeds),
         augmentation.parameters,
         longest,
         out,

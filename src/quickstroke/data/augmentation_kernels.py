@@ -359,22 +359,17 @@ def _pen_noise(x: Any, y: Any, pen: Any, state: Any) -> Any:
 
 @jit()
 def fill_augmented(
-    points: Any,
-    pen_bits: Any,
-    offsets: Any,
-    indices: Any,
-    labels: Any,
-    candidates: Any,
-    candidate_begins: Any,
-    candidate_ends: Any,
-    view_seeds: Any,
-    stroke_seeds: Any,
-    with_strokes: Any,
-    parameters: Any,
-    longest: Any,
-    out: Any,
-    lengths: Any,
+    data: Any, indices: Any, candidates: Any, seeds: Any, parameters: Any, longest: Any, out: Any, lengths: Any
 ) -> None:
+    """Writes the points of `augmentation.augmented_points` into `out`, and the rows of each drawing into `lengths`.
+
+    Args:
+        data: points, pen bits, offsets and labels of a dataset.
+        candidates: a `MixupCandidates`, empty for no mixup.
+        seeds: of views and of strokes, uint64 (B,) each; the second empty where strokes are left as they are.
+        longest: points that any drawing may have on the way.
+    """
+    (points, pen_bits, offsets, labels), (view_seeds, stroke_seeds) = data, seeds
     x, y, pen = np.empty(longest), np.empty(longest), np.empty(longest)
     x2, y2, pen2 = np.empty(longest), np.empty(longest), np.empty(longest)
     x3, y3, pen3 = np.empty(longest), np.empty(longest), np.empty(longest)
@@ -385,11 +380,11 @@ def fill_augmented(
         unpack(points, pen_bits, begin, end, x, y, pen)
         state[0] = view_seeds[b]
         n = end - begin
-        if candidates.size and _uniform(state) < parameters.mixup:
-            first, last = candidate_begins[labels[indices[b]]], candidate_ends[labels[indices[b]]]
+        if candidates.order.size and _uniform(state) < parameters.mixup:
+            first, last = candidates.begins[labels[indices[b]]], candidates.ends[labels[indices[b]]]
             closest, chosen = np.inf, indices[b]
             for _ in range(_N_CANDIDATES):
-                other = candidates[first + int(_uniform(state) * (last - first))]
+                other = candidates.order[first + int(_uniform(state) * (last - first))]
                 begin, end = np.int64(offsets[other]), np.int64(offsets[other + 1])
                 if other == indices[b]:
                     continue
@@ -404,7 +399,7 @@ def fill_augmented(
             unpack(points, pen_bits, begin, end, x3, y3, pen3)
             _mixup(x, y, pen, n, x3, y3, pen3, end - begin, state)
         _geometric(x, y, pen, n, state, parameters)
-        if with_strokes:
+        if stroke_seeds.size:
             state[0] = stroke_seeds[b]
             if parameters.affine_jitter > 0:
                 _affine_jitter(x, y, n, state, parameters.affine_jitter)
@@ -412,7 +407,7 @@ def fill_augmented(
             n = _restroke(x, y, pen, n, state, parameters, x2, y2, pen2, order)
             drawn = x2[:n], y2[:n], pen2[:n]
             if parameters.pen_noise > 0 and _uniform(state) < parameters.pen_noise:
-                drawn = _pen_noise(drawn[0], drawn[1], drawn[2], state)
-            lengths[b] = fill_rows(drawn[0], drawn[1], drawn[2], out[b])
+                drawn = _pen_noise(*drawn, state)
+            lengths[b] = fill_rows(*drawn, out[b])
         else:
             lengths[b] = fill_rows(x[:n], y[:n], pen[:n], out[b])

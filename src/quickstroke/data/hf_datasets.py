@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from quickstroke.data.batches import n_points_of
+from quickstroke.data.memory import gathered
 from quickstroke.utils.telemetry import import_datasets
 
 if TYPE_CHECKING:
@@ -41,17 +42,13 @@ def _pieces(data: "PreparedDataset", indices: NDArray[np.int64]) -> Iterator[pa.
     """The columns of some drawings, int64 (N,)."""
     for begin in range(0, len(indices), _PIECE):
         rows = indices[begin : begin + _PIECE]  # (n,)
-        n_points = n_points_of(data, rows)  # (n,)
-        ends = np.cumsum(n_points)  # (n,)
-        firsts = np.concatenate([[0], ends[:-1]])  # (n,)
-        at = np.repeat(data.offsets[rows].astype(np.int64) - firsts, n_points) + np.arange(ends[-1])  # (P,)
-        is_last = data.pen_up[at >> 3] >> (at & 7).astype(np.uint8) & 1  # (P,)
+        at, offsets, is_last = gathered(data, rows, n_points_of(data, rows))  # (P,), (n + 1,), (P,)
         strokes = np.concatenate([[0], np.flatnonzero(is_last) + 1])  # (S + 1,), where each begins
         columns = [
             pa.ListArray.from_arrays(strokes.astype(np.int32), pa.array(np.ascontiguousarray(data.points[at, axis])))
             for axis in (0, 1)
         ]
-        drawings = np.concatenate([[0], np.searchsorted(strokes, ends)]).astype(np.int32)  # (n + 1,) among the strokes
+        drawings = np.searchsorted(strokes, offsets).astype(np.int32)  # (n + 1,) among the strokes
         arrays = [
             pa.array(data.key_ids[rows].astype(str)),
             pa.array(data.labels[rows].astype(np.int64)),

@@ -11,3 +11,12 @@ ARRAYS: dict[str, tuple[str, ...]] = {
     "key_ids": ("<u8",),
     "splits": ("<u1",),
 }
+
+
+def shapes(n: int, n_points: int) -> dict[str, list[int]]:
+    """The shape of each array of a dataset of `n` drawings with `n_points` points in all."""
+    return {name: [n] for name in ARRAYS} | {
+        "points": [n_points, 2],
+        "pen_up": [(n_points + 7) // 8],
+        "offsets": [n + 1],
+    }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from quickstroke.config.schema import fits
-from quickstroke.data.layout import ARRAYS
+from quickstroke.data.layout import ARRAYS, shapes
 from quickstroke.drawings.categories import canonical_word, check_classes
 from quickstroke.errors import CategoryError, DatasetError, shown
 
@@ -168,8 +168,6 @@ def _check_arrays(manifest: _Part) -> None:
         array.of("shape", _SHAPE)
         array.of("sha256", _SHA256)
     (n_points,) = arrays.values["points"]["shape"][:1] or [0]
-    shapes = {"points": [n_points, 2], "pen_up": [(n_points + 7) // 8], "offsets": [n + 1]}
-    for name in ARRAYS:
-        shape = shapes.get(name, [n])
+    for name, shape in shapes(n, n_points).items():
         if arrays.values[name]["shape"] != shape:
             arrays.inside(name).refuse("shape", f"{shape}: it has n = {n} drawings")

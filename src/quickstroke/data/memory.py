@@ -65,7 +65,7 @@ def first_points(data: Drawings, indices: NDArray[np.int64], fraction: float) ->
 def first_strokes(data: Drawings, indices: NDArray[np.int64], fraction: float) -> "Excerpt":
     """The first part of each of the drawings `indices` (N,): a fraction of its strokes, rounded up."""
     n_points = n_points_of(data, indices)
-    _, offsets, pen_up = _points_of(data, indices, n_points)
+    _, offsets, pen_up = gathered(data, indices, n_points)
     begins = offsets[:-1]
     n_strokes = np.add.reduceat(pen_up, begins, dtype=np.int64)
     # Rounded first: 0.6 of 5 strokes is 3, whatever its last digit.
@@ -77,13 +77,13 @@ def first_strokes(data: Drawings, indices: NDArray[np.int64], fraction: float) -
 
 def _first(data: Drawings, indices: NDArray[np.int64], n_points: NDArray[np.int32]) -> "Excerpt":
     """The first so many points of each drawing; the last of them ends a stroke."""
-    at, offsets, pen_up = _points_of(data, indices, n_points)
+    at, offsets, pen_up = gathered(data, indices, n_points)
     pen_up[offsets[1:] - 1] = 1
     packed = np.packbits(pen_up, bitorder="little")
     return Excerpt(data.points[at], packed, offsets.astype(np.uint64), data.labels[indices])
 
 
-def _points_of(
+def gathered(
     data: Drawings, indices: NDArray[np.int64], n_points: NDArray[np.int32]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
     """Of the first so many points of each drawing (N,): where they are in `data` (P,), where each drawing begins among

@@ -1,7 +1,7 @@
 """A drawing: what one person drew for one word; and many of them as flat arrays."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -125,26 +125,17 @@ class DrawingBlock:
         return len(self.key_ids)
 
     @classmethod
-    def concatenate(cls, word: str, blocks: Sequence["DrawingBlock"]) -> "DrawingBlock":
-        """One block of the drawings of several, in order; of one alone, that one."""
-        if len(blocks) == 1 and blocks[0].word == word:
+    def concatenate(cls, blocks: Sequence["DrawingBlock"]) -> "DrawingBlock":
+        """One block of the drawings of several of one word, in order; of one alone, that one."""
+        if len(blocks) == 1:
             return blocks[0]
-
-        def joined(name: str, empty: NDArray[Any]) -> NDArray[Any]:
-            return np.concatenate([empty, *(getattr(block, name) for block in blocks)])
-
-        starts = np.cumsum([0, *(len(block.points) for block in blocks)])
-        ends = [block.offsets[1:] + start for block, start in zip(blocks, starts[:-1], strict=True)]
-        return cls(
-            word=word,
-            points=joined("points", np.empty((0, 2), np.uint8)),
-            pen_up=joined("pen_up", np.empty(0, np.uint8)),
-            offsets=np.concatenate([np.zeros(1, np.int64), *ends]),
-            key_ids=joined("key_ids", np.empty(0, np.uint64)),
-            countrycodes=joined("countrycodes", np.empty((0, 2), np.uint8)),
-            timestamps_s=joined("timestamps_s", np.empty(0, np.uint32)),
-            recognized=joined("recognized", np.empty(0, np.uint8)),
-        )
+        names = [field.name for field in fields(cls)]
+        joined: dict[str, Any] = {
+            name: np.concatenate([getattr(block, name) for block in blocks]) for name in names[1:]
+        }
+        begins = np.cumsum([0, *(len(block.points) for block in blocks)])
+        ends = [block.offsets[1:] + begin for block, begin in zip(blocks, begins[:-1], strict=True)]
+        return cls(blocks[0].word, **joined | {"offsets": np.concatenate([begins[:1], *ends])})
 
     def drawings(self) -> Iterator[Drawing]:
         """The drawings one by one; their strokes are views of `points`."""

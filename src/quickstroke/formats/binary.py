@@ -67,17 +67,9 @@ def _scan(data: Any) -> tuple[int, int, int, int, int]:
 
 
 @jit(steps=lambda data, *_: data.size)
-def _fill(
-    data: Any,
-    points: Any,
-    pen_up: Any,
-    offsets: Any,
-    key_ids: Any,
-    countries: Any,
-    times: Any,
-    recognized: Any,
-) -> None:
+def _fill(data: Any, arrays: Any) -> None:
     """Spreads the records that `_scan` counted over the arrays of a DrawingBlock; `pen_up` is all zero before."""
+    points, pen_up, offsets, key_ids, countries, times, recognized = arrays
     # Where an index might be negative, each access looks whether it is, and no loop becomes vectors.
     u = np.uint64
     coordinates = points.reshape(points.size)
@@ -153,27 +145,17 @@ def read_blocks(path: Path, word: str, max_bytes: int = _MAX_CHUNK_BYTES) -> Ite
 
 
 def _block(data: NDArray[np.uint8], n: int, n_points: int, word: str) -> DrawingBlock:
-    block = DrawingBlock(
-        word=word,
-        points=np.empty((n_points, 2), dtype=np.uint8),
-        pen_up=np.zeros(n_points, dtype=np.uint8),
-        offsets=np.empty(n + 1, dtype=np.int64),
-        key_ids=np.empty(n, dtype=np.uint64),
-        countrycodes=np.empty((n, 2), dtype=np.uint8),
-        timestamps_s=np.empty(n, dtype=np.uint32),
-        recognized=np.empty(n, dtype=np.uint8),
+    arrays = (
+        np.empty((n_points, 2), dtype=np.uint8),
+        np.zeros(n_points, dtype=np.uint8),
+        np.empty(n + 1, dtype=np.int64),
+        np.empty(n, dtype=np.uint64),
+        np.empty((n, 2), dtype=np.uint8),
+        np.empty(n, dtype=np.uint32),
+        np.empty(n, dtype=np.uint8),
     )
-    _fill(
-        data,
-        block.points,
-        block.pen_up,
-        block.offsets,
-        block.key_ids,
-        block.countrycodes,
-        block.timestamps_s,
-        block.recognized,
-    )
-    return block
+    _fill(data, arrays)
+    return DrawingBlock(word, *arrays)
 
 
 def count(path: Path) -> int:

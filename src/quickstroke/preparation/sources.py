@@ -68,7 +68,7 @@ def sources_by_word(
     by_word: dict[str, list[Source]] = {}
     takes = None if wanted is None else set(wanted)
     others: list[int] = []
-    words: dict[int, list[str]] = {}
+    as_it_is: set[int] = set()
     for position, path in enumerate(files):
         ending = formats.ending_of(path) or ""
         word = formats.word_of(path)
@@ -80,7 +80,7 @@ def sources_by_word(
         if not word:
             raise FormatError("its name gives no word; expected <word>.bin", path)
         if takes is None or word in takes:
-            words[position] = [word]
+            as_it_is.add(position)
         else:
             others.append(position)
     converter = Converter(wanted, layout)
@@ -97,8 +97,8 @@ def sources_by_word(
             pool.shutdown(cancel_futures=True)
     for position, path in enumerate(files):
         train_only = position >= n_split
-        if position in words:
-            by_word.setdefault(words[position][0], []).append(Source(path, position, train_only))
+        if position in as_it_is:
+            by_word.setdefault(formats.word_of(path), []).append(Source(path, position, train_only))
             continue
         for i, word in enumerate(preparation.sources[position]["words"]):
             converted = preparation.folder_of_source(position) / f"{i}.bin"
@@ -175,10 +175,10 @@ def _read(word: str, sources: Sequence[Source], read: dict[int, dict[str, Any]])
         for part in binary.read_blocks(source.path, word):
             parts.append(part)
             if sum(len(part.points) for part in parts) >= _BLOCK_POINTS:
-                yield DrawingBlock.concatenate(word, parts), source.train_only
+                yield DrawingBlock.concatenate(parts), source.train_only
                 parts = []
         if parts:
-            yield DrawingBlock.concatenate(word, parts), source.train_only
+            yield DrawingBlock.concatenate(parts), source.train_only
         if source.position is not None:
             read[source.position] = _source_line(source.position, source.path)
 

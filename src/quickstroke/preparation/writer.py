@@ -120,21 +120,13 @@ class Writer:
         # The disk takes all at once in little more than the time of the largest.
         with ThreadPoolExecutor(len(ARRAYS)) as pool:
             list(pool.map(_to_disk, [self._folder / f"{name}.bin" for name in ARRAYS]))
-        shapes = {
-            "points": (self._n_points, 2),
-            "pen_up": ((self._n_points + 7) // 8,),
-            "offsets": (self._n + 1,),
-            "labels": (self._n,),
-            "key_ids": (self._n,),
-            "splits": (self._n,),
-        }
         return {
             name: {
-                "dtype": dtypes[-1] if wide else dtypes[0],
-                "shape": list(shapes[name]),
+                "dtype": ARRAYS[name][-1 if wide else 0],
+                "shape": shape,
                 "sha256": self._hashes[name].hexdigest(),
             }
-            for name, dtypes in ARRAYS.items()
+            for name, shape in layout.shapes(self._n, self._n_points).items()
         }
 
     def close(self) -> None:
