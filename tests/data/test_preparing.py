@@ -160,11 +160,11 @@ def test_country_and_time_do_not_keep_a_drawing_out(tmp_path: Path) -> None:
     assert prepare(tmp_path / "cats.ndjson", tmp_path / "out", split=ALL_TRAIN).n == 3
 
 
-@pytest.mark.parametrize("n_open", [1, 2, 200])
+@pytest.mark.parametrize("n_bytes", [0, 100, 1 << 20])
 def test_one_file_may_hold_more_words_than_files_can_be_open(
-    n_open: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    n_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(convert, "_MAX_OPEN_FILES", n_open)
+    monkeypatch.setattr("quickstroke.utils.files._KEPT_BYTES", n_bytes)
     words = [f"word {i:02}" for i in range(20)]
     items = [
         dataclasses.replace(dot(100 * turn + i + 1, turn), word=word) for turn in (0, 1) for i, word in enumerate(words)

@@ -79,7 +79,7 @@ def test_everything_comes_back(to: str, into: str, back: str, source: Path, tmp_
 
 
 def test_binary_files_have_whole_seconds(source: Path, tmp_path: Path, run, monkeypatch) -> None:
-    monkeypatch.setattr("quickstroke.formats.conversion._KEPT_BYTES", 500)
+    monkeypatch.setattr("quickstroke.utils.files._KEPT_BYTES", 500)
     assert run("convert", source, "--to", "binary", "--into", tmp_path / "out")[0] == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "The Eiffel Tower.bin",

@@ -13,14 +13,12 @@ from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.simplification import simplified_strokes
 from quickstroke.errors import ConfigError, FormatError, located
 from quickstroke.formats import binary, ndjson, npz, parquet, svg
-from quickstroke.utils.files import atomic_folder, followed
+from quickstroke.utils.files import GrowingFiles, atomic_folder, followed
 
 Format = Literal["binary", "ndjson", "npz", "svg", "parquet"]
 
 # The endings of what becomes one file.
 _FILES = {"ndjson": (".ndjson", ".ndjson.gz"), "svg": (".svg",), "parquet": (".parquet",)}
-# Records that are kept before they are written, each to the file of its word.
-_KEPT_BYTES = 16 << 20
 
 
 def check_target(to: Format, into: Path) -> None:
@@ -98,24 +96,12 @@ def _write_svg(folder: Path, drawings: Iterable[Drawing], into: Path, words: Cou
 
 def _write_binary(folder: Path, drawings: Iterable[Drawing], into: Path) -> None:
     """Writes a file WORD.bin for each word."""
-    kept: dict[str, list[bytes]] = {}
-    n_bytes = 0
-
-    def flush() -> None:
-        for name, records in kept.items():
-            with (folder / name).open("ab") as file:
-                file.writelines(records)
-        kept.clear()
-
+    files = GrowingFiles(folder)
     for n, drawing in enumerate(drawings, start=1):
         with located(into, f"drawing {n}"):
             record = binary.encode(drawing)
-        kept.setdefault(_name_of(drawing.word, ".bin", n, into), []).append(record)
-        n_bytes += len(record)
-        if n_bytes > _KEPT_BYTES:
-            flush()
-            n_bytes = 0
-    flush()
+        files.append(_name_of(drawing.word, ".bin", n, into), record)
+    files.flush()
 
 
 def _name_of(word: str, ending: str, n: int, into: Path) -> str:

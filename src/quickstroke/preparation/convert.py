@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from quickstroke import formats
 from quickstroke.drawings.categories import unprintable
@@ -14,9 +14,8 @@ from quickstroke.drawings.simplification import simplified_strokes
 from quickstroke.errors import FormatError, located
 from quickstroke.formats import binary
 from quickstroke.formats.records import Records
+from quickstroke.utils.files import GrowingFiles
 
-# The files of a source's words are kept open; an operating system allows few.
-_MAX_OPEN_FILES = 200
 # Text of so many bytes in all is read by Python before it pays to compile what reads it.
 _FEW_BYTES = 2 << 20
 
@@ -54,35 +53,25 @@ class Converter:
             OSError: the files cannot be written.
         """
         folder.mkdir(parents=True)
-        targets: dict[str, Path] = {}
-        writers: dict[str, IO[bytes]] = {}
-        hashes: dict[str, Any] = {}
+        files, names, hashes = GrowingFiles(folder), dict[str, str](), dict[str, Any]()
         n = n_other = 0
         self._n_left -= path.stat().st_size
-        try:
-            for drawings in formats.read_records(path, self._check, self._layout, plain=self._n_left >= 0):
-                if self._stopped:
-                    raise KeyboardInterrupt
-                n_own, word = drawings.n if isinstance(drawings, Records) else 1, drawings.word
-                n += n_own
-                if not word:
-                    raise FormatError(f"drawing {n - n_own + 1} has no word; a dataset needs one for each", path)
-                if self._words is not None and word not in self._words:
-                    n_other += n_own
-                    continue
-                target = targets.setdefault(word, folder / f"{len(targets)}.bin")
-                if word not in writers:
-                    if len(writers) == _MAX_OPEN_FILES:
-                        writers.pop(next(iter(writers))).close()
-                    writers[word] = target.open("ab")
-                with located(path, f"drawing {n}"):
-                    records = drawings.data if isinstance(drawings, Records) else binary.encode(as_prepared(drawings))
-                writers[word].write(records)
-                hashes.setdefault(word, hashlib.sha256()).update(records)
-        finally:
-            for writer in writers.values():
-                writer.close()
-        return Converted({word: hashes[word].hexdigest() for word in targets}, n_other)
+        for drawings in formats.read_records(path, self._check, self._layout, plain=self._n_left >= 0):
+            if self._stopped:
+                raise KeyboardInterrupt
+            n_own, word = drawings.n if isinstance(drawings, Records) else 1, drawings.word
+            n += n_own
+            if not word:
+                raise FormatError(f"drawing {n - n_own + 1} has no word; a dataset needs one for each", path)
+            if self._words is not None and word not in self._words:
+                n_other += n_own
+                continue
+            with located(path, f"drawing {n}"):
+                records = drawings.data if isinstance(drawings, Records) else binary.encode(as_prepared(drawings))
+            files.append(names.setdefault(word, f"{len(names)}.bin"), records)
+            hashes.setdefault(word, hashlib.sha256()).update(records)
+        files.flush()
+        return Converted({word: hashes[word].hexdigest() for word in names}, n_other)
 
     def stop(self) -> None:
         """Ends what other threads convert; what they wrote is incomplete."""

@@ -86,6 +86,32 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             temporary.replace(path)
 
 
+class GrowingFiles:
+    """Files of a folder, however many, that grow side by side: a system lets few be open, so that what is appended is
+    kept until it is much."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._kept: dict[str, list[bytes]] = {}
+        self._n_bytes = 0
+
+    def append(self, name: str, data: bytes) -> None:
+        self._kept.setdefault(name, []).append(data)
+        self._n_bytes += len(data)
+        if self._n_bytes > _KEPT_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what is kept."""
+        for name, parts in self._kept.items():
+            with (self._folder / name).open("ab") as file:
+                file.writelines(parts)
+        self._kept, self._n_bytes = {}, 0
+
+
+_KEPT_BYTES = 4 << 20
+
+
 def write_to_disk(path: Path, data: bytes) -> None:
     """Writes a file of a folder that has another name yet.
 
