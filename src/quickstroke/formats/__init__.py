@@ -45,6 +45,7 @@ _KINDS = (
     (".json",),
 )
 ENDINGS = tuple(chain.from_iterable(_KINDS))
+_NO_ENDING = f"has no ending of a drawing format; expected {', '.join(ENDINGS)}"
 # One drawing a file, of the word that its folder is named after.
 _SINGLE_ENDINGS = (".svg", ".inkml", ".json", *pictures.ENDINGS)
 
@@ -117,27 +118,21 @@ def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
             if (path / "manifest.json").is_file() and (path / "points.bin").is_file():
                 raise FormatError("is a prepared dataset; expected drawing files (`evaluate` takes it by --data)", path)
             entries = sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
-            found = _drawings_of(entries)
-            ignored.update(dict.fromkeys(entry for entry in entries if entry not in found))
-            if not found:
-                raise FormatError(
-                    f"holds no drawing file; expected {', '.join(ENDINGS)} in it (subfolders are not searched: name "
-                    "them, or a pattern such as '**/*.ndjson')",
-                    path,
-                )
+            lacks = (
+                f"holds no drawing file; expected {', '.join(ENDINGS)} in it (subfolders are not searched: name them, "
+                "or a pattern such as '**/*.ndjson')"
+            )
         elif path.exists():
-            if not ending_of(path):
-                raise FormatError(f"has no ending of a drawing format; expected {', '.join(ENDINGS)}", path)
-            found = [path]
+            entries, lacks = [path], _NO_ENDING
         elif glob.has_magic(str(source)):
-            matches = [Path(match) for match in sorted(glob.glob(str(source), recursive=True))]  # noqa: PTH207 (takes absolute patterns)
-            matches = [match for match in matches if match.is_file()]
-            found = _drawings_of(matches)
-            ignored.update(dict.fromkeys(match for match in matches if match not in found))
-            if not found:
-                raise FormatError("no drawing file matches this pattern", source)
+            matches = sorted(glob.glob(str(source), recursive=True))  # noqa: PTH207 (takes absolute patterns)
+            entries, lacks = list(filter(Path.is_file, map(Path, matches))), "no drawing file matches this pattern"
         else:
             raise FormatError("no such file or folder", path)
+        found = _drawings_of(entries)
+        if not found:
+            raise FormatError(lacks, path)
+        ignored.update(dict.fromkeys(entry for entry in entries if entry not in found))
         for path in found:
             if files.setdefault(path.resolve(), path).name != path.name:
                 repeated[path] = None
@@ -206,7 +201,7 @@ def read_file(
         case ".npy" | ".png" | ".jpg" | ".jpeg" | ".webp":
             yield from pictures.read(path, word_of(path))
         case _:
-            raise FormatError(f"has no ending of a drawing format; expected {', '.join(ENDINGS)}", path)
+            raise FormatError(_NO_ENDING, path)
 
 
 def read_records(

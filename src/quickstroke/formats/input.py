@@ -5,7 +5,9 @@ import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
+
+import numpy as np
 
 from quickstroke.errors import FormatError
 
@@ -120,6 +122,13 @@ class InputFile:
     def __exit__(self, *_: object) -> None:
         self._file.close()
         self._raw.close()
+
+
+def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, "np.dtype[Any]"]:
+    """Shape, whether in Fortran's order, and dtype of an array in numpy's format; a damaged one raises anything."""
+    if np.lib.format.read_magic(file) == (1, 0):
+        return np.lib.format.read_array_header_1_0(file)
+    return np.lib.format.read_array_header_2_0(file)
 
 
 def refuse_html(head: bytes, path: Path) -> None:

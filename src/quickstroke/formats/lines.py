@@ -137,16 +137,6 @@ def _read_strokes(data: Any, at: Any, layout: Any, facts: Any, found: Any, out: 
     return strokes(data, at, found)
 
 
-@jit()
-def _is_same(data: Any, begin: Any, end: Any, other: Any, other_end: Any) -> bool:
-    if end - begin != other_end - other:
-        return False
-    same = True
-    for k in range(end - begin):
-        same &= data[begin + k] == data[other + k]
-    return same
-
-
 @_jit
 def _write(begin: Any, end: Any, layout: Any, facts: Any, found: Any, out: Any, at: Any) -> tuple[int, int]:
     """Writes the record of a line that was read to `end`; what the line is, and where the record ends."""
@@ -175,12 +165,8 @@ def _name(data: Any, at: Any, expected: Any) -> tuple[int, int]:
             return expected, at + _LENGTHS[expected] + 1
     end = past_text(data, at)
     for name in range(len(_LENGTHS)):
-        if end - 1 - at == _LENGTHS[name]:
-            k = 0
-            while k < _LENGTHS[name] and data[at + k] == _NAMES[name, k]:
-                k += 1
-            if k == _LENGTHS[name]:
-                return name, end
+        if past(_NAMES[name, : _LENGTHS[name]], data, at) == end - 1:
+            return name, end
     return UNKNOWN, end
 
 
@@ -326,7 +312,7 @@ def _finish(
             return n_runs, end + 1
     last = n_runs - 1
     goes_on = what == RECORDS and n_runs and runs[last, _WHAT] == RECORDS
-    if goes_on and _is_same(data, facts[_BEGIN], facts[_END], runs[last, _WORD_BEGINS], runs[last, _WORD_ENDS]):
+    if goes_on and past(data[runs[last, _WORD_BEGINS] : runs[last, _WORD_ENDS]], data, facts[_BEGIN]) == facts[_END]:
         runs[last, _N] += 1
         runs[last, _OUT] = to
         return n_runs, end + 1

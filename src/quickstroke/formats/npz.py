@@ -13,10 +13,10 @@ import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from quickstroke.drawings.drawing import Drawing, check_simplified
 from quickstroke.errors import FormatError, located
 from quickstroke.formats import pickled_rows
-from quickstroke.formats.input import InputFile, refuse_html
+from quickstroke.formats.input import InputFile, read_npy_header, refuse_html
 from quickstroke.utils import pickles
 from quickstroke.utils.files import atomic_write
 
@@ -54,14 +54,6 @@ class PickledArray:
 
     def __init__(self, *_: Any) -> None:
         pass
-
-    @classmethod
-    def of_rows(cls, data: bytes) -> "PickledArray":
-        """What a pickle says of little-endian int16 (n, 3) with these bytes."""
-        array, dtype = cls(), _PickledDtype("i2")
-        dtype.order = "<"
-        array._state = (len(data) // 6, 3), dtype, False, data
-        return array
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran, data = state
@@ -111,7 +103,7 @@ class PickledArray:
         return np.frombuffer(data, number).reshape(shape, order="F" if fortran else "C")
 
 
-class PlainRows(Sequence[PickledArray]):
+class PlainRows(NamedTuple):
     """Drawings all of which are as the official files have them.
 
     Attributes:
@@ -120,21 +112,14 @@ class PlainRows(Sequence[PickledArray]):
         counts: int64 (N,), how many they are.
     """
 
-    def __init__(self, data: NDArray[np.uint8], begins: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
-        self.data, self.begins, self.counts = data, begins, counts
+    data: NDArray[np.uint8]
+    begins: NDArray[np.int64]
+    counts: NDArray[np.int64]
 
-    def __len__(self) -> int:
-        return len(self.begins)
-
-    @overload
-    def __getitem__(self, i: int) -> PickledArray: ...
-    @overload
-    def __getitem__(self, i: slice) -> "PlainRows": ...
-    def __getitem__(self, i: int | slice) -> "PickledArray | PlainRows":
-        if isinstance(i, slice):
-            return PlainRows(self.data, self.begins[i], self.counts[i])
+    def numbers(self, i: int) -> NDArray[np.int16]:
+        """The rows (n, 3) of a drawing."""
         begin, n = int(self.begins[i]), int(self.counts[i])
-        return PickledArray.of_rows(self.data[begin : begin + 6 * n].tobytes())
+        return self.data[begin : begin + 6 * n].view("<i2").reshape(n, 3)
 
 
 class _Unpickler(pickle.Unpickler):
@@ -187,8 +172,8 @@ def drawing_of(rows: Any, i: int, part: str, path: Path, word: str) -> Drawing:
         return Drawing(word=word, strokes=_strokes(rows))
 
 
-def parts(path: Path, *, compiled: bool = False) -> Iterator[tuple[str, Sequence[Any]]]:
-    """Each part of a file and its items, mostly `PickledArray`; `PlainRows` from compiled code, where that can read it.
+def parts(path: Path, *, compiled: bool = False) -> Iterator[tuple[str, PlainRows | list[Any]]]:
+    """Each part of a file and its items, mostly `PickledArray`; `PlainRows` where compiled code can read them all.
 
     Raises:
         FormatError: as `read`, but for what an item is.
@@ -207,7 +192,7 @@ def parts(path: Path, *, compiled: bool = False) -> Iterator[tuple[str, Sequence
             yield part, _items(archive, part, path, compiled)
 
 
-def _items(archive: zipfile.ZipFile, part: str, path: Path, compiled: bool) -> Sequence[Any]:
+def _items(archive: zipfile.ZipFile, part: str, path: Path, compiled: bool) -> PlainRows | list[Any]:
     """The elements of an object array, as their pickle says them."""
     try:
         entry = archive.getinfo(f"{part}.npy")
@@ -223,11 +208,7 @@ def _items(archive: zipfile.ZipFile, part: str, path: Path, compiled: bool) -> S
         content = archive.read(entry)
         with io.BytesIO(content) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a header that Python 2 wrote
-            version = np.lib.format.read_magic(file)
-            if version == (1, 0):
-                shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-            else:
-                shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+            shape, _, dtype = read_npy_header(file)
             if not dtype.hasobject or dtype.fields or len(shape) != 1:
                 raise FormatError(
                     f"array {part!r} should hold one int16 (n, 3) array a drawing, got {dtype} {shape}", path
@@ -294,12 +275,12 @@ def _plain_rows(pickled: memoryview, n: int) -> PlainRows | None:
 
 def _strokes(rows: Any) -> list[NDArray[np.uint8]]:
     try:
-        if not isinstance(rows, PickledArray):
+        if not isinstance(rows, PickledArray | np.ndarray):
             raise ValueError(f"got {type(rows).__name__}")
-        values = rows.numbers().astype(np.float64)
+        numbers = rows if isinstance(rows, np.ndarray) else rows.numbers()
     except ValueError as error:
         raise FormatError(f"expected int16 (n, 3) rows, {error}") from error
-    return strokes_of_rows(values)
+    return strokes_of_rows(numbers.astype(np.float64))
 
 
 def strokes_of_rows(values: NDArray[np.float64]) -> list[NDArray[np.uint8]]:

@@ -21,7 +21,7 @@ from quickstroke.drawings.ink import MOST_SIDE, find_ink
 from quickstroke.drawings.simplification import simplify
 from quickstroke.drawings.tracing import trace_ink
 from quickstroke.errors import ArgumentTypeError, FormatError, MissingExtra, expect_path, located, shown
-from quickstroke.formats.input import InputFile, refuse_html
+from quickstroke.formats.input import InputFile, read_npy_header, refuse_html
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -88,9 +88,7 @@ def _bitmaps(path: Path) -> Iterator[NDArray[np.uint8]]:
         refuse_html(head, path)
         start = io.BytesIO(head + file.read(1 << 16))
         try:
-            version = np.lib.format.read_magic(start)
-            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = header(start)
+            shape, fortran, dtype = read_npy_header(start)
         except Exception as error:  # a damaged header raises anything
             raise FormatError(f"not a .npy file, or truncated ({type(error).__name__})", path) from error
         if dtype != np.uint8 or fortran or not shape or shape[1:] not in ((_BITMAP_PIXELS,), (BITMAP_SIDE,) * 2):

@@ -4,10 +4,10 @@ A dataset is prepared from these. Compiled code converts what it knows (`lines`)
 wrong, goes through the readers of drawings, which say what and where.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice, takewhile
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -89,33 +89,26 @@ def read_npz(path: Path, word: str) -> Iterator[Records | Drawing]:
         FormatError: as `npz.read`.
     """
     for part, items in npz.parts(path, compiled=True):
+        if not isinstance(items, npz.PlainRows):
+            for i, item in enumerate(items):
+                yield npz.drawing_of(item, i, part, path, word)
+            continue
         i = 0
-        while i < len(items):
-            plain = _plain(items[i : i + _SKETCHES])
-            made = _of_sketches(word, plain)
+        while i < len(items.begins):
+            made = _of_sketches(word, items, slice(i, i + _SKETCHES))
             i += made.n
             if made.n:
                 yield made
-            if made.n < len(plain) or not len(plain):
-                yield npz.drawing_of(items[i], i, part, path, word)
+            else:
+                yield npz.drawing_of(items.numbers(i), i, part, path, word)
                 i += 1
 
 
-def _plain(items: Sequence[Any]) -> npz.PlainRows:
-    """Those of some items that come before the first that is not as the official files have it."""
-    if isinstance(items, npz.PlainRows):
-        return items
-    plain = (item.plain_bytes() if isinstance(item, npz.PickledArray) else None for item in items)
-    first = list(takewhile(lambda data: data is not None, plain))
-    counts = np.array([len(data or b"") // 6 for data in first], np.int64)
-    joined = np.frombuffer(b"".join(data or b"" for data in first), np.uint8)
-    return npz.PlainRows(joined, 6 * (np.cumsum(counts) - counts), counts)
-
-
-def _of_sketches(word: str, plain: npz.PlainRows) -> Records:
-    """The records of drawings, up to the first that is not as the official files have them."""
-    out, ends = np.empty(4 * plain.counts.sum() + 32 * len(plain), np.uint8), np.zeros(len(plain) + 1, np.int64)
-    n = lines.convert_sketches(plain.data, plain.begins, plain.counts, out, ends[1:]) if len(plain) else 0
+def _of_sketches(word: str, plain: npz.PlainRows, some: slice) -> Records:
+    """The records of some drawings, up to the first that is not as the official files have them."""
+    begins, counts = plain.begins[some], plain.counts[some]
+    out, ends = np.empty(4 * counts.sum() + 32 * len(counts), np.uint8), np.zeros(len(counts) + 1, np.int64)
+    n = lines.convert_sketches(plain.data, begins, counts, out, ends[1:])
     return Records(word, out[: int(ends[n])].tobytes(), n)
 
 

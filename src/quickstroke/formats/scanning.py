@@ -65,6 +65,7 @@ def past_spaces(data: Any, at: Any) -> Any:
 
 @jit()
 def past(word: Any, data: Any, at: Any) -> Any:
+    """The place after a word that is at `at`."""
     for k in range(len(word)):
         if data[at + k] != word[k]:
             return NOWHERE

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 from xml.parsers import expat
 
-from quickstroke.errors import FormatError
+from quickstroke.errors import FormatError, located
 from quickstroke.formats.input import InputFile
 
 # Of a file at a time: few, so that what is made of them is small; more of a tag that has no end yet, since expat looks
@@ -63,10 +63,8 @@ def parse(path: Path, root: str, handler: Handler) -> Iterator[None]:
         told(handler.end)
 
     def told(call: Callable[..., None], *given: object) -> None:
-        try:
+        with located(path, line=parser.CurrentLineNumber):
             call(*given)
-        except FormatError as error:
-            raise FormatError(error.reason, path, line=parser.CurrentLineNumber) from error
 
     parser.StartElementHandler, parser.EndElementHandler = start, end
     parser.CharacterDataHandler = partial(told, handler.text)
