@@ -21,7 +21,7 @@ from quickstroke.kernels import gemm, lstm, threads
 from quickstroke.kernels.bfloat16 import bits_as_array, narrow, widen
 from quickstroke.utils.compiled import jit
 
-# As in packed_lstm, but sums may be taken in any order, so that loops over columns become vectors.
+# As in `lstm`, but sums may be taken in any order, so that loops over columns become vectors.
 _jit = jit(error_model="numpy", fastmath={"contract", "reassoc"})
 _F = np.float32
 _EPSILON = _F(1e-5)  # of nn.LayerNorm

@@ -14,7 +14,7 @@ from quickstroke.kernels.bfloat16 import bits_as_array, narrow, widen
 from quickstroke.kernels.lstm import Packing
 from quickstroke.utils.compiled import jit
 
-# As in packed_lstm: the loops over columns are written so that LLVM makes vectors of them.
+# As in `lstm`: the loops over columns are written so that LLVM makes vectors of them.
 _jit = jit(error_model="numpy", fastmath={"contract", "reassoc"})
 _F = np.float32
 

@@ -17,14 +17,16 @@ from quickstroke.utils.compiled import jit
 
 
 @jit()
-def _hash_strokes(points: Any, pen_up: Any, offsets: Any, out: Any) -> None:
-    """FNV-1a over the bytes of each drawing's points and pen flags, with the top bit set."""
+def _hash_drawings(points: Any, pen_up: Any, offsets: Any) -> Any:
+    """FNV-1a over the bytes of each drawing's points and pen flags, with the top bit set: uint64 (N,)."""
+    out = np.empty(len(offsets) - 1, np.uint64)
     for i in range(out.size):
         value = np.uint64(0xCBF29CE484222325)
         for p in range(offsets[i], offsets[i + 1]):
             for byte in (np.uint64(points[p, 0]), np.uint64(points[p, 1]), np.uint64(pen_up[p])):
                 value = (value ^ byte) * np.uint64(0x100000001B3)
         out[i] = value | np.uint64(1 << 63)
+    return out
 
 
 class Picker:
@@ -73,7 +75,7 @@ class Picker:
         rules = self._rules
         keys = block.key_ids
         if rules.drop_duplicates or (keys == 0).any():
-            hashes = _hash_drawings(block)
+            hashes = _hash_drawings(block.points, block.pen_up, block.offsets)
             keys = np.where(keys == 0, hashes, keys)
         keep = np.arange(len(block))
         if rules.recognized_only:
@@ -106,9 +108,3 @@ class Picker:
         n = int(np.count_nonzero(mask))
         self.left_out[reason] += len(keep) - n
         return keep if n == len(keep) else keep[mask]
-
-
-def _hash_drawings(block: DrawingBlock) -> NDArray[np.uint64]:
-    out = np.empty(len(block), dtype=np.uint64)
-    _hash_strokes(block.points, block.pen_up, block.offsets, out)
-    return out
