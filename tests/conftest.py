@@ -1,5 +1,6 @@
 """What several tests share: the folder of real drawings, and small synthetic ones made here."""
 
+import gc
 import os
 import random
 import resource
@@ -22,6 +23,17 @@ from quickstroke.errors import QuickstrokeError
 from quickstroke.formats import binary
 from quickstroke.inference.recognizer import Recognizer
 from quickstroke.preparation.prepare import prepare
+
+# A third of the time that importing all tests takes would go into looking for garbage among what stays.
+gc.disable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """From here on garbage is looked for, but not among what has been imported and collected."""
+    gc.freeze()
+    gc.enable()
+
 
 # No clock decides about a test, as generating examples takes as long as the machine is slow. Nor does chance: the
 # examples are the same each time, and few; `make fuzz` and `pytest --hypothesis-profile many` look for new ones.

@@ -1,9 +1,10 @@
 """Chromium, the page as `quickstroke serve` gives it, and hands that draw on it."""
 
+import asyncio
+import logging
 import os
 import shutil
-import subprocess
-import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from quickstroke.export import compact
 from quickstroke.inference.recognizer import Recognizer, load
 from quickstroke.models.classifier import StrokeClassifier
 from quickstroke.serve import app
+from quickstroke.serve.limits import Limits
+from quickstroke.serve.server import Server, listen, url
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 # Those that Playwright switches off by the same flag, and an address line that is a page of its own: nobody sees it,
@@ -51,6 +54,7 @@ CHROMIUM_FLAGS = (
     "--disable-sync",
 )
 expect.set_options(timeout=PATIENCE_MS)
+PATIENT = Limits(body_s=PATIENCE_MS / 1000, work_s=PATIENCE_MS / 1000)
 # Of the shared weights, those with the best accuracy.
 BEST = "simple_lay2_sz256.model"
 
@@ -159,16 +163,26 @@ def recognizer(model_path: Path) -> Recognizer:
 
 @pytest.fixture(scope="session")
 def served(chromium: str, model_path: Path) -> Iterator[str]:
-    """The address at which `quickstroke serve` serves the page; tests leave the server as it was."""
-    command = [sys.executable, "-m", "quickstroke", "serve", str(model_path), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stderr is not None
-        line = process.stdout.readline()
-        assert " is served at http://" in line, process.stderr.read()
-        yield line.split()[-1]
-        process.terminate()
-        _, errors = process.communicate()
-        assert "Traceback" not in errors
+    """The address of the page, served as by `quickstroke serve` but in this process: another one takes longer to start
+    than most tests here. They leave the server as it was, and no error has been logged by it."""
+    errors: list[logging.LogRecord] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = errors.append  # type: ignore[method-assign]
+    loggers = [logging.getLogger(name) for name in ("uvicorn.error", "quickstroke")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    is_ready = threading.Event()
+    server = Server(app.create_app(load(model_path), PATIENT), on_ready=is_ready.set)
+    with listen("127.0.0.1", 0) as sock:
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve([sock])))
+        thread.start()
+        assert is_ready.wait(PATIENCE_MS / 1000)
+        yield url(sock)
+        server.should_exit = True
+        thread.join()
+    for logger in loggers:
+        logger.removeHandler(handler)
+    assert errors == []
 
 
 @pytest.fixture

@@ -235,6 +235,15 @@ def strokes_of(page: Page) -> list[Rows]:
     return strokes
 
 
+def resize(page: Page, width: int, height: int) -> None:
+    """Gives the page a new size, and waits until it has taken it: its observers, which are older than the one here,
+    have been told, and those of what they changed."""
+    page.set_viewport_size({"width": width, "height": height})
+    for _ in range(2):
+        page.evaluate("() => new Promise((done) => new ResizeObserver(done).observe(document.documentElement))")
+    assert page.evaluate("[innerWidth, innerHeight]") == [width, height]
+
+
 def answer(page: Page, guesses: Callable[[list[Rows]], dict[str, float]]) -> list[list[Rows]]:
     """Answers the page's questions instead of the server.
 

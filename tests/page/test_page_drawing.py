@@ -1,12 +1,13 @@
 """Drawing on the page: mouse, finger, pen and keys; undo and clear; what is seen and what is read aloud."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import pytest
-from hands import Hands, Rows, answer, pixels, strokes_of
+from hands import Hands, Rows, answer, pixels, resize, strokes_of
 from playwright.sync_api import Page, expect
 
 # Two strokes with a corner each.
@@ -19,19 +20,21 @@ def words_of(page: Page) -> list[str]:
     return words
 
 
-@pytest.mark.parametrize("tool", ["mouse", "touch", "pen"])
-def test_draws(hands: Hands, tool: str) -> None:
-    page = hands.open(has_touch=tool == "touch")
-    getattr(hands, tool)(page, TRIANGLE)
-    assert len(words_of(page)) == 5
-    box = page.locator("#pad").bounding_box()
-    assert box is not None
-    drawn = strokes_of(page)
-    assert len(drawn) == 2
-    for (xs, ys, ts), places in zip(drawn, hands.placed(page, TRIANGLE), strict=True):
-        points = np.stack([xs, ys], axis=1) + np.array([box["x"], box["y"]])
-        assert np.abs(points - places).max() <= 1
-        assert (np.diff(ts) >= 0).all()
+def test_draws(hands: Hands) -> None:
+    page = hands.open(has_touch=True)
+    for draw in (hands.mouse, hands.touch, hands.pen):
+        draw(page, TRIANGLE)
+        assert len(words_of(page)) == 5
+        box = page.locator("#pad").bounding_box()
+        assert box is not None
+        drawn = strokes_of(page)
+        assert len(drawn) == 2
+        for (xs, ys, ts), places in zip(drawn, hands.placed(page, TRIANGLE), strict=True):
+            points = np.stack([xs, ys], axis=1) + np.array([box["x"], box["y"]])
+            assert np.abs(points - places).max() <= 1
+            assert (np.diff(ts) >= 0).all()
+        page.keyboard.press("Escape")
+        assert strokes_of(page) == []
 
 
 def test_guesses_follow_the_pen_before_it_is_lifted(hands: Hands) -> None:
@@ -278,12 +281,19 @@ def test_a_new_size_shows_the_same_drawing(hands: Hands) -> None:
     assert x == pytest.approx((min(all_x) + max(all_x)) / 2, abs=40) and y > 0
 
 
-@pytest.mark.parametrize(("width", "height"), [(320, 568), (390, 844), (667, 375), (844, 390)])
-def test_a_phone_needs_no_scrolling_sideways(hands: Hands, width: int, height: int) -> None:
-    viewport = {"width": width, "height": height}
+PHONES = [(320, 568), (390, 844), (667, 375), (844, 390)]
+
+
+def test_a_phone_needs_no_scrolling_sideways(hands: Hands) -> None:
+    """In each state in each size: to bring the page into them takes longer than to change its size."""
     asked, guessed = "The Great Wall of China", "animal migration"
     page = hands.open(
-        viewport=viewport, has_touch=True, is_mobile=True, device_scale_factor=2, has_clock=True, classes=[asked]
+        viewport={"width": 320, "height": 568},
+        has_touch=True,
+        is_mobile=True,
+        device_scale_factor=2,
+        has_clock=True,
+        classes=[asked],
     )
 
     def overflow() -> list[str]:
@@ -293,26 +303,36 @@ def test_a_phone_needs_no_scrolling_sideways(hands: Hands, width: int, height: i
           .map((element) => element.id || element.className)""")
         return found + ["page"] * page.evaluate("document.scrollingElement.scrollWidth > innerWidth")
 
-    assert overflow() == []
+    def assert_no_overflow(also: Callable[[], None] = lambda: None) -> None:
+        for size in [*PHONES[1:], PHONES[0]]:
+            resize(page, *size)
+            assert overflow() == [], size
+            also()
+
+    def assert_whole() -> None:
+        """The word is what the round is about: it may not be cut."""
+        expect(page.locator("#headline")).to_have_text("Draw the Great Wall of China")
+        assert page.locator("#headline").evaluate("(line) => line.scrollWidth <= line.clientWidth")
+
+    def assert_told() -> None:
+        expect(page.locator("#headline")).to_have_text("Time is up. The word was the Great Wall of China.")
+        expect(page.locator("#subline")).to_contain_text("saw an animal migration.")
+
+    assert_no_overflow()
     page.get_by_role("button", name="Play", exact=True).click()
-    assert overflow() == []
+    assert_no_overflow()
     page.get_by_role("button", name="Start").click()
-    assert overflow() == []
-    # The word is what the round is about: it may not be cut.
-    expect(page.locator("#headline")).to_have_text("Draw the Great Wall of China")
-    assert page.locator("#headline").evaluate("(line) => line.scrollWidth <= line.clientWidth")
+    assert_no_overflow(assert_whole)
     answer(page, lambda strokes: {guessed: 0.98, "bread": 0.01})
     hands.touch(page, TRIANGLE)
     page.clock.run_for(1000)
     expect(page.locator("#guesses li").first).to_have_text(f"{guessed}98%")
-    assert overflow() == []
+    assert_no_overflow()
     page.clock.fast_forward(21_000)
     expect(page.locator("#strip")).to_have_attribute("data-phase", "over")
-    expect(page.locator("#headline")).to_have_text("Time is up. The word was the Great Wall of China.")
-    expect(page.locator("#subline")).to_contain_text("saw an animal migration.")
-    assert overflow() == []
+    assert_no_overflow(assert_told)
     page.get_by_role("button", name="Save").click()
-    assert overflow() == []
+    assert_no_overflow()
 
 
 def contrast(one: list[float], other: list[float]) -> float:
@@ -327,30 +347,32 @@ def contrast(one: list[float], other: list[float]) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_all_text_stands_out(hands: Hands, scheme: Any) -> None:
-    page = hands.open(color_scheme=scheme)
+def test_all_text_stands_out(hands: Hands) -> None:
+    page = hands.open()
     answer(page, lambda strokes: {"apple": 0.5, "sun": 0.4})
     hands.mouse(page, TRIANGLE)
     expect(page.locator("#guesses li").first).to_have_text("apple50%")
     # By key: under a pointer the button would have a translucent ground, which is none of its own.
     page.get_by_role("button", name="Save").press("Enter")
     expect(page.locator("#save-dialog")).to_be_visible()
-    colours = page.evaluate("""() => {
-      const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
-      const ground = (element) => {
-        const [r, g, b, a = 1] = rgb(getComputedStyle(element).backgroundColor);
-        return a ? [r, g, b] : ground(element.parentElement);
-      };
-      return [...document.querySelectorAll("body *:not(button:disabled)")]
-        .filter((element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
-        .filter((element) => element.getClientRects().length)
-        .map((element) => [element.innerText, rgb(getComputedStyle(element).color), ground(element)]);
-    }""")
-    assert len(colours) > 15
-    assert {text: contrast(ink, ground) for text, ink, ground in colours if contrast(ink, ground) < 4.5} == {}
-    page_ground = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
-    assert (sum(page_ground) > 600) == (scheme == "light")
+    schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+    for scheme in schemes:
+        page.emulate_media(color_scheme=scheme)
+        colours = page.evaluate("""() => {
+          const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+          const ground = (element) => {
+            const [r, g, b, a = 1] = rgb(getComputedStyle(element).backgroundColor);
+            return a ? [r, g, b] : ground(element.parentElement);
+          };
+          return [...document.querySelectorAll("body *:not(button:disabled)")]
+            .filter((element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
+            .filter((element) => element.getClientRects().length)
+            .map((element) => [element.innerText, rgb(getComputedStyle(element).color), ground(element)]);
+        }""")
+        assert len(colours) > 15
+        assert {text: contrast(ink, ground) for text, ink, ground in colours if contrast(ink, ground) < 4.5} == {}
+        page_ground = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+        assert (sum(page_ground) > 600) == (scheme == "light")
 
 
 def test_the_ink_changes_with_the_colour_scheme(hands: Hands) -> None:

@@ -98,9 +98,16 @@ def test_first_guesses_on_real_drawings(
     assert_equal_guesses(guessed(hands.open(url=url), real_drawings), predicted(recognizer, real_drawings))
 
 
-# Of the raw and of the others, such as have several strokes and few points.
+# Of the raw and of the others, such as have several strokes and few points. What a tool draws is the page's before it
+# is guessed, so that each tool draws in one place.
 @pytest.mark.parametrize(
-    ("tool", "numbers"), [("mouse", (22, 145, 157)), ("touch", (27, 133, 152)), ("pen", (71, 109, 135))]
+    ("place", "tool", "numbers"),
+    [
+        ("served", "mouse", (22, 145, 157)),
+        ("exported", "touch", (27, 133, 152)),
+        ("served", "pen", (71, 109, 135)),
+    ],
+    indirect=["place"],
 )
 def test_first_guesses_on_real_drawings_drawn_anew(
     hands: Hands, place: tuple[str, Recognizer], real_drawings: list[list[Rows]], tool: str, numbers: tuple[int, ...]

@@ -26,6 +26,8 @@ const meet = (one, other) =>
   one.left < other.right - 0.5 && other.left < one.right - 0.5 &&
   one.top < other.bottom - 2 && other.top < one.bottom - 2;
 const screen = { left: 0, right: innerWidth, top: 0, bottom: innerHeight };
+// Each of the others and where it and its lines are.
+const placed = (others) => others.map((other) => [other, linesOf(other).concat(other.getBoundingClientRect())]);
 const problemsOf = (element, leastPx, others) => {
   const lines = linesOf(element), box = element.getBoundingClientRect();
   const found = [];
@@ -33,14 +35,13 @@ const problemsOf = (element, leastPx, others) => {
   if (element.scrollWidth > element.clientWidth || element.scrollHeight > element.clientHeight + 1) found.push("cut");
   if (!lines.every((line) => inside(line, box, 2))) found.push("beyond its box");
   if (parseFloat(getComputedStyle(element).fontSize) < leastPx) found.push("too small");
-  for (const other of others) {
-    const boxes = linesOf(other).concat(other.getBoundingClientRect());
+  for (const [other, boxes] of others) {
     if (lines.some((line) => boxes.some((box) => meet(line, box)))) found.push(`over ${other.id || other.className}`);
   }
   return found.map((what) => `${element.id || element.className}: ${what}: ${element.textContent}`);
 };
 const problemsOfStrip = (leastPx) => {
-  const others = [...document.querySelectorAll(".brand, .menu, .play, .paper")];
+  const others = placed([...document.querySelectorAll(".brand, .menu, .play, .paper")]);
   const found = [$("headline"), $("subline")].flatMap((element) => problemsOf(element, leastPx, others));
   for (const element of [$("headline"), document.querySelector(".play")]) {
     if (!inside(element.getBoundingClientRect(), screen, 0)) found.push(`${element.className} is not on the screen`);
@@ -101,7 +102,7 @@ LIST = f"""async (words) => {{
       const [word, value, track] = row.children;
       if (i && row !== $("guesses").firstChild) continue; // as before
       if (!row.getClientRects().length) continue; // the smallest screens show three
-      found.push(...problemsOf(word, 12, [value, track]), ...problemsOf(value, 12, []));
+      found.push(...problemsOf(word, 12, placed([value, track])), ...problemsOf(value, 12, []));
       const isBeside = inside(value.getBoundingClientRect(), row.getBoundingClientRect(), 2);
       if (!isBeside) found.push(`no room beside ${{word.textContent}}`);
     }}
