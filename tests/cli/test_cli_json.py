@@ -1,9 +1,7 @@
 """`--json`: stdout is one JSON object on one line and nothing else, with the keys that docs/json.md names."""
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -156,19 +154,15 @@ def test_download_answers(capsys, tmp_path, monkeypatch):
     assert json.loads(out) == {"files": [row]} and out.count("\n") == 1
 
 
-def test_serve_answers_when_it_is_ready(ran, tmp_path):
+def test_serve_answers_when_it_is_ready(ran, monkeypatch, capsys):
+    """Without the server itself."""
     model = next(values["path"] for name, (values, _) in ran.items() if name == "publish")
-    command = [sys.executable, "-m", "quickstroke", "serve", model, "--port", "0", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            values = json.loads(process.stdout.readline())
-            assert values.keys() == documented()["serve"] and re.fullmatch(r"http://127\.0\.0\.1:\d+/", values["url"])
-            os.kill(process.pid, signal.SIGINT)
-            out, err = process.communicate(timeout=300)
-        finally:
-            process.kill()
-    assert out == "" and "is served at" in err
+    monkeypatch.setattr("quickstroke.serve.server.Server.run", lambda self, sockets: self._on_ready())
+    assert main(["serve", model, "--port", "0", "--json"]) == 0
+    out, err = capsys.readouterr()
+    values = json.loads(out)
+    assert values.keys() == documented()["serve"] and re.fullmatch(r"http://127\.0\.0\.1:\d+/", values["url"])
+    assert out.count("\n") == err.count("\n") == 1 and "is served at" in err
 
 
 def test_predict_compiles_after_as_many_drawings_as_it_says_and_once(tmp_path, monkeypatch, capsys):

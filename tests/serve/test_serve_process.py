@@ -46,7 +46,7 @@ class Served:
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **env}
         )
         self.line = self.process.stdout.readline().rstrip("\n")
-        found = re.search(r"http://\S+", self.line)
+        found = re.search(r"http://[\w.:]+/", self.line)
         assert found, self.process.communicate()
         self.url = found[0]
 
@@ -265,8 +265,9 @@ def test_clients_that_leave(served):
 
 
 def test_the_request_under_way_is_answered_after_the_signal(model_file):
-    """SIGTERM; `served` ends by Ctrl-C."""
-    with Served(model_file) as served, served.connect() as idle, served.connect() as connection:
+    """SIGTERM; `served` ends by Ctrl-C. The JSON line has been read before it."""
+    with Served(model_file, "--json") as served, served.connect() as idle, served.connect() as connection:
+        assert f"{json.loads(served.line)['url']}" == served.url
         # On a 100 the application has begun with the request.
         connection.sendall(HEAD + content_length(len(BODY)) + b"Expect: 100-continue\r\n\r\n")
         assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")
@@ -280,7 +281,8 @@ def test_the_request_under_way_is_answered_after_the_signal(model_file):
         status, _, body = read_answer(connection)
         assert status == 200 and len(body["guesses"]) == 5
         assert is_closed(connection)
-        assert served.end() == (0, "", "")
+        code, out, err = served.end()
+        assert (code, out) == (0, "") and err.count("\n") == 1 and f"is served at {served.url}" in err
 
 
 def test_several_workers_answer_and_one_that_is_killed_is_replaced(model_file, tmp_path):
@@ -313,11 +315,14 @@ def test_several_workers_answer_and_one_that_is_killed_is_replaced(model_file, t
         assert served.end()[:2] == (0, "")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="its workers are found in /proc")
-def test_workers_end_with_a_parent_that_was_killed(model_file):
-    with Served(model_file, "--workers", 2) as served:
-        served.process.kill()
-        assert served.end()[0] == -signal.SIGKILL  # its pipes are closed, so no worker has them any more
+@pytest.mark.skipif(sys.platform != "linux", reason="a killed parent")
+def test_workers_end_with_a_parent_that_was_killed():
+    command = [sys.executable, Path(__file__).with_name("idle_workers.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "they wait\n"
+        process.kill()
+        process.communicate(timeout=600)  # its pipes are closed, so no worker has them any more
+    assert process.returncode == -signal.SIGKILL
 
 
 def test_workers_that_do_not_serve_are_not_begun_for_ever():
