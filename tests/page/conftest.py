@@ -22,7 +22,14 @@ from quickstroke.serve import app
 from quickstroke.serve.limits import Limits
 from quickstroke.serve.server import Server, listen, url
 
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+CHROMIUM_NAMES = (
+    "chromium-headless-shell",
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+)
 # Those that Playwright switches off by the same flag, and an address line that is a page of its own: nobody sees it,
 # and it would take longer for each new page than the page itself.
 CHROMIUM_FEATURES_OFF = (

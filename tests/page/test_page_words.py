@@ -1,9 +1,7 @@
 """Every official word is shown whole: in the headline of each state, in the line under it, in the list of guesses."""
 
-from typing import Any
-
 import pytest
-from hands import Hands
+from hands import Hands, resize
 from playwright.sync_api import expect
 
 from quickstroke.drawings.categories import CATEGORIES
@@ -114,7 +112,8 @@ LIST = f"""async (words) => {{
 }}"""
 
 
-TILES = """async () => {
+# Opens the gallery, with a tile and an example for each word.
+GALLERY = """async () => {
   const { openGallery } = await import("/gallery.js");
   const words = quickstroke.model().classes;
   const pictures = new Map(words.map((word) => [word, quickstroke.people(word)]));
@@ -127,6 +126,9 @@ TILES = """async () => {
   const round = (word) => ({ word, outcome: "won", seen: [word], tookMs: 1500, drawing: pictures.get(word)[0] });
   const score = { games: 2, best: 3, bestStreak: 4, isBest: false };
   openGallery(words.map(round), score, { drawings: pictures }, () => {});
+}"""
+
+TILES = """() => {
   const found = [];
   for (const button of document.querySelectorAll("#tiles button, #examples button")) {
     if (!button.getClientRects().length) continue; // the smallest screens show no examples
@@ -145,26 +147,27 @@ TILES = """async () => {
 }"""
 
 
-@pytest.fixture(params=SIZES, ids="{0[0]}x{0[1]}".format)
-def screen(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """What Playwright needs to know of a screen."""
-    width, height = request.param
-    is_phone = width < 1000
-    return {
-        "viewport": {"width": width, "height": height},
-        "has_touch": is_phone,
-        "is_mobile": is_phone,
-        "device_scale_factor": 2 if is_phone else 1,
-    }
-
-
-def test_every_word_is_shown_whole(hands: Hands, screen: dict[str, Any]) -> None:
+@pytest.mark.parametrize("is_phone", [True, False], ids=["phones", "desktops"])
+def test_every_word_is_shown_whole(hands: Hands, is_phone: bool) -> None:
     assert LONGEST_FIRST[0] == "The Great Wall of China" and len(LONGEST_FIRST) == 345
-    page = hands.open(classes=LONGEST_FIRST, **screen)
-    found = page.evaluate(STRIP, LONGEST_FIRST) + page.evaluate(LIST, LONGEST_FIRST)
-    assert found == []
+    sizes = [size for size in SIZES if (size[0] < 1000) == is_phone]
+    assert len(sizes) == (4 if is_phone else 2)
+    page = hands.open(
+        classes=LONGEST_FIRST,
+        viewport={"width": sizes[0][0], "height": sizes[0][1]},
+        has_touch=is_phone,
+        is_mobile=is_phone,
+        device_scale_factor=2 if is_phone else 1,
+    )
+    for size in sizes:
+        resize(page, *size)
+        found = page.evaluate(STRIP, LONGEST_FIRST) + page.evaluate(LIST, LONGEST_FIRST)
+        assert found == [], size
     page.evaluate("quickstroke.allReady")
-    assert page.evaluate(TILES) == []
+    page.evaluate(GALLERY)
+    for size in sizes:
+        resize(page, *size)
+        assert page.evaluate(TILES) == [], size
 
 
 def test_what_is_cut_is_found(hands: Hands) -> None:

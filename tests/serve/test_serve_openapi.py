@@ -2,9 +2,7 @@
 
 import jsonschema_rs
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, given, settings
-from schemathesis.checks import negative_data_rejection, positive_data_acceptance
 
 from quickstroke.serve.app import create_app
 from quickstroke.serve.limits import Limits
@@ -27,6 +25,9 @@ def document(client):
 
 @pytest.fixture(scope="module")
 def api(recognizer):
+    # Where it is needed: its import takes a second of every process that collects tests.
+    import schemathesis
+
     return schemathesis.openapi.from_asgi("/api/v1/openapi.json", create_app(recognizer, LIMITS))
 
 
@@ -116,6 +117,8 @@ def test_limits_are_described(new_client, recognizer):
 @pytest.mark.parametrize("name", PATHS)
 def test_what_the_schema_allows(api, name):
     """It is answered as described. What is refused breaks a rule that a JSON schema cannot tell."""
+    from schemathesis.checks import positive_data_acceptance
+
     codes = set()
 
     @bounded
@@ -143,10 +146,12 @@ def test_what_the_schema_allows_and_cannot_tell_is_accepted(api, name):
 
 @pytest.mark.parametrize("name", POSTS)
 def test_what_the_schema_does_not_allow_is_refused(api, name):
+    from schemathesis.checks import negative_data_rejection
+
     statuses = set()
 
     @bounded
-    @given(operation_case(api, name, schemathesis.GenerationMode.NEGATIVE))
+    @given(operation_case(api, name, "negative"))
     def check(case):
         response = case.call_and_validate(excluded_checks=[negative_data_rejection] if name == POSTS[1] else [])
         if name == POSTS[1] and response.status_code == 200:  # then a drawing is wrong, and has its own error
@@ -158,8 +163,11 @@ def test_what_the_schema_does_not_allow_is_refused(api, name):
     assert statuses and min(statuses) >= 400 and max(statuses) < 500
 
 
-def operation_case(api, name, mode=schemathesis.GenerationMode.POSITIVE):
-    return api[f"/api/v1/{name}"]["POST" if name in POSTS else "GET"].as_strategy(generation_mode=mode)
+def operation_case(api, name, mode="positive"):
+    from schemathesis import GenerationMode
+
+    operation = api[f"/api/v1/{name}"]["POST" if name in POSTS else "GET"]
+    return operation.as_strategy(generation_mode=GenerationMode(mode))
 
 
 def made_even(case):
