@@ -57,12 +57,6 @@ def strong_run(strong, dataset, tmp_path_factory):
     return folder
 
 
-def test_the_recipe_strong_repeats_itself_bit_for_bit(dataset, strong, strong_run, tmp_path):
-    torch.rand(7)
-    train(POOL_MODEL, strong, dataset, tmp_path / "run")
-    assert_same_run(tmp_path / "run", strong_run)
-
-
 def test_a_strong_run_cut_anywhere_goes_on_to_the_same_end(dataset, strong, strong_run, tmp_path):
     """Augmentation, dropout, average, teachers and learning rate are all where they were."""
     asks = count_stops(dataset, strong, tmp_path / "counted", POOL_MODEL)
@@ -86,10 +80,13 @@ def test_stopping_while_teachers_are_asked_leaves_a_checkpoint(dataset, strong, 
     assert_same_run(tmp_path / "run", strong_run)
 
 
-def test_trainings_share_what_teachers_said(dataset, strong, strong_run, tmp_path):
+def test_the_recipe_strong_repeats_itself_bit_for_bit_and_trainings_share_what_teachers_said(
+    dataset, strong, strong_run, tmp_path
+):
     asked = []
     watcher = Watcher(on_teacher=lambda epoch, n: asked.append((epoch, n)))
     for name in ("one", "other"):
+        torch.rand(7)
         train(POOL_MODEL, strong, dataset, tmp_path / name, teacher_cache=tmp_path / "cache", watcher=watcher)
         assert_same_run(tmp_path / name, strong_run)
     # By the first training alone, and in the epochs that see a new view.
