@@ -91,28 +91,6 @@ def test_any_text_is_refused_or_the_name_of_what_it_says(name: str) -> None:
         assert format_name(shape) == name
 
 
-def test_second_convolution_alone_has_no_name() -> None:
-    with pytest.raises(ModelNameError, match="a second convolution needs a first"):
-        format_name(Shape(False, None, (64, 3), 1, 64))
-
-
-def test_pooling_in_one_direction_has_no_name() -> None:
-    with pytest.raises(ModelNameError, match="pooling needs two directions"):
-        format_name(Shape(False, None, None, 1, 64, "pool"))
-
-
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_stride_without_pooling_has_no_name(bidirectional: bool) -> None:
-    with pytest.raises(ModelNameError, match="a stride needs pooling"):
-        format_name(Shape(bidirectional, (64, 5, 2), None, 1, 64))
-
-
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_an_image_without_pooling_has_no_name(bidirectional: bool) -> None:
-    with pytest.raises(ModelNameError, match="an image needs pooling"):
-        format_name(Shape(bidirectional, None, None, 1, 64, image=16))
-
-
 @pytest.mark.parametrize(
     ("name", "part"),
     [

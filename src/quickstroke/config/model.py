@@ -54,22 +54,19 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        positive = {"n_layers": self.n_layers, "hidden_size": self.hidden_size, "n_classes": self.n_classes}
-        if self.image is not None:
-            positive["image"] = self.image
+        keys = ("n_layers", "hidden_size", "n_classes", "max_padding", "image")
+        positive = {key: value for key in keys if (value := getattr(self, key)) is not None}
         for convolution in ("conv1", "conv2"):
-            keys = ("n_filters", "filter_size", "stride")
-            for key, value in zip(keys, getattr(self, convolution) or (), strict=False):
+            parts = ("n_filters", "filter_size", "stride")
+            for key, value in zip(parts, getattr(self, convolution) or (), strict=False):
                 positive[f"{convolution} {key}"] = value
-        check_positive({**positive, "max_padding": self.max_padding})
-        tops = {"n_layers": naming.MAX_LAYERS, "image": naming.MAX_IMAGE}
+        check_positive(positive)
+        tops = {"n_layers": naming.MAX_LAYERS, "image": naming.MAX_IMAGE, "max_padding": MAX_PADDING}
         tops |= {f"{convolution} stride": naming.MAX_STRIDE for convolution in ("conv1", "conv2")}
         for key, value in positive.items():
             top = tops.get(key, naming.MAX_SIZE)
             if value > top:
                 raise ConfigError(f"{key} should be at most {top}, got {value}")
-        if self.max_padding > MAX_PADDING:
-            raise ConfigError(f"max_padding should be at most {MAX_PADDING}, got {self.max_padding}")
         if self.conv2 and not self.conv1:
             raise ConfigError("conv2 needs conv1")
         if self.readout == "pool" and not (self.bidirectional and self.reading == "length-aware"):

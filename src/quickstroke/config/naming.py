@@ -51,27 +51,7 @@ class Shape:
 
 
 def format_name(shape: Shape) -> str:
-    """The name of a shape.
-
-    Raises:
-        ModelNameError: the convention has no name for it: a second convolution without a first, a stride or an
-            image without pooling, or pooling in one direction.
-    """
-    convolutions = [convolution for convolution in (shape.conv1, shape.conv2) if convolution]
-    if shape.conv2 and not shape.conv1:
-        raise ModelNameError("a second convolution needs a first; the naming convention has no name for it")
-    pooled = shape.readout == "pool"
-    if pooled and not shape.bidirectional:
-        raise ModelNameError("pooling needs two directions; the naming convention has no name for it in one")
-    if not pooled and any(len(convolution) == 3 for convolution in convolutions):
-        raise ModelNameError("a stride needs pooling; the naming convention has no name for it without")
-    if not pooled and shape.image:
-        raise ModelNameError("an image needs pooling; the naming convention has no name for it without")
-    return spell(shape)
-
-
-def spell(shape: Shape) -> str:
-    """The name of a shape as `format_name` writes it, also of one that has none."""
+    """The name of a shape; `ModelConfig` knows which shapes there are."""
     one_way = "lstm" if shape.conv1 else "simple"
     kind = "bipool" if shape.readout == "pool" else "bilstm" if shape.bidirectional else one_way
     convolutions = [convolution for convolution in (shape.conv1, shape.conv2) if convolution]

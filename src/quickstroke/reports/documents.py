@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from quickstroke.config import naming
 from quickstroke.errors import DocumentError
@@ -26,6 +26,11 @@ class EpochLine:
     loss: float
     validation_accuracy: float
     seconds: float
+
+    @classmethod
+    def of(cls, line: Mapping[str, Any], n_epochs: int) -> Self:
+        """That of a line of metrics.jsonl."""
+        return cls(line["epoch"], n_epochs, line["loss"], 100 * line["val_top1"], line["seconds"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +156,7 @@ def implied_name(config: Mapping[str, Any]) -> str:
         readout=config.get("readout", "last"),
         image=config.get("image"),
     )
-    return naming.spell(shape)
+    return naming.format_name(shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,13 +293,12 @@ _ASSIGNMENT = re.compile(rf"^[ \t]*(?:{'|'.join(KEYS)})[ \t]*=(?!=)", re.MULTILI
 
 def _is_config(block: _CodeBlock) -> bool:
     """Whether a block assigns a known key, or was meant to: a Python block that cannot be read, but has such a line."""
-    is_python = block.tag in ("python", "python3", "py")
-    if len(block.text) > MAX_BLOCK_CHARACTERS:
-        return is_python and bool(_ASSIGNMENT.search(block.text))
     try:
+        if len(block.text) > MAX_BLOCK_CHARACTERS:
+            raise MemoryError
         statements = syntax_tree(block.text).body
     except (SyntaxError, RecursionError, MemoryError):
-        return is_python and bool(_ASSIGNMENT.search(block.text))
+        return block.tag in ("python", "python3", "py") and bool(_ASSIGNMENT.search(block.text))
     return any(not KEYS.keys().isdisjoint(_assigned_names(statement)) for statement in statements)
 
 

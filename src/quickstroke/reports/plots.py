@@ -70,14 +70,12 @@ def draw_curves(result: Result, figure: "Figure") -> None:
     epochs = [line.epoch for line in result.log]
     top1 = [line.validation_accuracy for line in result.log]
     loss.plot(epochs, [line.loss for line in result.log], **_marked(epochs), label="training")
+    accuracy.plot(epochs, top1, **_marked(epochs), color="C1")
     if result.run:
         metrics = result.run.metrics
         loss.plot(epochs, [line["val_loss"] for line in metrics], **_marked(epochs), label="val")
-        accuracy.plot(epochs, top1, **_marked(epochs), color="C1")
         accuracy.plot(result.run.best_epoch, 100 * result.run.stated["val"]["top1"], "o", color="C1")
         loss.legend()
-    else:
-        accuracy.plot(epochs, top1, **_marked(epochs), color="C1")
     _label_axes(loss, "loss" if result.run else "training loss")
     _label_axes(accuracy, "val top-1, %")
 

@@ -167,10 +167,7 @@ def _measured(
         model = loaded.model.to(pick_device(TrainConfig(device=device)))
         drawings = LabelledDrawings.of_split(facts.data, facts.split, loaded.classes)
         facts = replace(facts, measured=evaluate(model, drawings, on_batch=lambda n: on_drawings(n, len(drawings))))
-    log = tuple(
-        EpochLine(line["epoch"], config.train.n_epochs, line["loss"], 100 * line["val_top1"], line["seconds"])
-        for line in facts.metrics
-    )
+    log = tuple(EpochLine.of(line, config.train.n_epochs) for line in facts.metrics)
     has_ended = log and (len(log) >= config.train.n_epochs or facts.stopped_early)
     return Result(
         source=source,
