@@ -10,8 +10,8 @@ import pytest
 
 from quickstroke.artifacts.unknown import Outputs
 from quickstroke.inference.recognizer import Recognizer
-from quickstroke.serve import app as app_module
 from quickstroke.serve import bodies
+from quickstroke.serve import limits as limits_module
 from quickstroke.serve.limits import Limits, Refused
 from quickstroke.serve.schemas import RecognizeBatchRequest, RecognizeRequest
 
@@ -23,7 +23,7 @@ WINDING = [[[i // 2 % 2 for i in range(20_000)], [(i + 1) // 2 % 2 for i in rang
 
 @pytest.fixture(autouse=True)
 def short_farewell(monkeypatch):
-    monkeypatch.setattr(app_module, "_LINGER_S", 0.01)
+    monkeypatch.setattr(limits_module, "_LINGER_S", 0.01)
 
 
 def refused(answer, status, code, **facts):

@@ -6,8 +6,9 @@ import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,16 +51,15 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 
-# How long the rest of a refused body is read and dropped. A client that still sends would otherwise find its
-# connection reset, and not see the answer.
-_LINGER_S = 1.0
-
 _DESCRIPTION = """Pen strokes become words.
 
 Every error is JSON, `{"error": {"code", "message", ...}}`: `code` is for programs, `field` says where in the body, and
 `limit` what was passed. `GET /api/v1/model` tells the limits."""
 
 _TRIANGLE = [[(0, 0), (9, 5), (3, 3)]]
+
+# What the body of a request should be; None for a picture.
+_Kind = type[schemas.RecognizeRequest | schemas.RecognizeBatchRequest] | None
 
 _log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ def create_app(
 
     app.router.routes.append(_Page("/", StaticFiles(directory=STATIC, html=True), name="page"))
     if tokens or per_minute:
-        app.add_middleware(Guard, tokens=tokens, per_minute=per_minute, refuse=_refusal)
+        app.add_middleware(Guard, tokens=tokens, per_minute=per_minute)
     policy = " ".join([_POLICY, *frame_ancestors])
     app.add_middleware(_Outermost, metrics=service.metrics, policy=policy)
     if cors:
@@ -171,7 +171,7 @@ def _add_api(app: FastAPI, service: "Service", recognizer: Recognizer, limits: L
     async def recognize_batch(request: Request) -> Response:
         """The most probable words for each of several drawings."""
         _, results, ms = await service.recognize(request, schemas.RecognizeBatchRequest)
-        answers = [_told(each) if isinstance(each, Refused) else _answer(each) for each in results]
+        answers = [each.body() if isinstance(each, Refused) else _answer(each) for each in results]
         return JSONResponse({"results": answers, "model": recognizer.name, "ms": ms})
 
     @app.get(f"{API}/model", response_model=schemas.ModelAnswer)
@@ -227,11 +227,9 @@ class Service:
         # Where there is a core for it, a thread of its own runs what waited meanwhile.
         self._batcher.most_here = 1 if n_cores() > 1 else self._limits.drawings
 
-    async def recognize(
-        self, request: Request, kind: type[schemas.RecognizeRequest | schemas.RecognizeBatchRequest] | None
-    ) -> tuple[Asked, list[Guesses | Refused], float]:
+    async def recognize(self, request: Request, kind: _Kind) -> tuple[Asked, list[Guesses | Refused], float]:
         """What a request asks for, guesses for each of its drawings or what is wrong with it, and the milliseconds that
-        they took. `kind` is None where the body is a picture.
+        they took.
 
         Raises:
             Refused: the request is wrong, or there is too much to do.
@@ -240,13 +238,11 @@ class Service:
             begin = time.monotonic()
             with self._admitted():
                 quick = self._quick.take(body) if kind is schemas.RecognizeRequest else None
+                take = partial(self._take, body, kind, request.query_params, begin + self._limits.work_s)
                 try:
                     async with asyncio.timeout(self._limits.work_s):
-                        asked, words = (
-                            (quick, None)
-                            if quick
-                            else await self._take_beside(body, kind or request.query_params, begin)
-                        )
+                        loop = asyncio.get_running_loop()
+                        asked, words = (quick, None) if quick else await loop.run_in_executor(self._threads, take)
                         right = [each for each in asked.drawings if not isinstance(each, Refused)]
                         drawings = [drawing for drawing, _ in right]
                         ranked = await self._batcher.recognize(drawings, asked.top, words) if drawings else []
@@ -258,26 +254,11 @@ class Service:
             results = [each if isinstance(each, Refused) else next(given) for each in asked.drawings]
             return asked, results, round((time.monotonic() - begin) * 1000, 3)
 
-    async def _take_beside(
-        self,
-        body: bytearray,
-        kind: type[schemas.RecognizeRequest | schemas.RecognizeBatchRequest] | QueryParams,
-        begin: float,
-    ) -> tuple[Asked, tuple[str, ...] | None]:
-        loop, deadline = asyncio.get_running_loop(), begin + self._limits.work_s
-        return await loop.run_in_executor(self._threads, self._take, body, kind, deadline)
-
     def _take(
-        self,
-        body: bytearray,
-        kind: type[schemas.RecognizeRequest | schemas.RecognizeBatchRequest] | QueryParams,
-        deadline: float,
+        self, body: bytearray, kind: _Kind, query: QueryParams, deadline: float
     ) -> tuple[Asked, tuple[str, ...] | None]:
         """What a request asks for, and the words to choose among as the recognizer knows them."""
-        if isinstance(kind, QueryParams):
-            asked = take_picture(body, kind, self._limits)
-        else:
-            asked = take(body, kind, self._limits, deadline)
+        asked = take_picture(body, query, self._limits) if kind is None else take(body, kind, self._limits, deadline)
         try:
             return asked, None if asked.words is None else choose_words(asked.words, self._recognizer.classes)
         except CategoryError as error:
@@ -335,8 +316,8 @@ class _Outermost:
             _log.exception("%s %s failed", scope["method"], ascii(scope["path"]))
             if status:
                 raise
-            answer = _error(500, "internal_error", "the server made a mistake; its log says more")
-            await answer(inner, receive, send_with_headers)
+            failed = Refused(500, "internal_error", "the server made a mistake; its log says more")
+            await failed.response()(inner, receive, send_with_headers)
         finally:
             other = "none" if is_api else "page"
             self._metrics.request(getattr(inner.get("route"), "path", other), status, time.monotonic() - begin)
@@ -350,20 +331,7 @@ class _Cors(CORSMiddleware):
         if response.status_code < 400:
             return response
         headers = {key: value for key, value in response.headers.items() if not key.startswith("content-")}
-        return _error(response.status_code, "cors_refused", bytes(response.body).decode(), headers)
-
-
-class _Farewell(JSONResponse):
-    """The refusal of a body that is still being sent: answered at once, then the rest is dropped."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": self.body, "more_body": True})
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LINGER_S):
-                while (await receive()).get("more_body", False):
-                    pass
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return Refused(response.status_code, "cors_refused", bytes(response.body).decode()).response(headers)
 
 
 def _answer(guesses: Guesses) -> dict[str, Any]:
@@ -375,36 +343,9 @@ def _answer(guesses: Guesses) -> dict[str, Any]:
     }
 
 
-def _error(
-    status: int,
-    code: str,
-    message: str,
-    headers: dict[str, str] | None = None,
-    kind: type[JSONResponse] = JSONResponse,
-    **facts: str | int | float,
-) -> Response:
-    return kind({"error": {"code": code, "message": message, **facts}}, status, headers)
-
-
-def _refusal(error: Refused) -> Response:
-    headers = {"Retry-After": str(error.facts.get("retry_after", 1))} if error.status in (429, 503) else {}
-    if error.status == 401:
-        headers["WWW-Authenticate"] = "Bearer"
-    kind = JSONResponse
-    if error.is_reading:
-        headers["Connection"] = "close"
-        kind = _Farewell
-    return _error(error.status, error.code, error.message, headers, kind, **error.facts)
-
-
-def _told(error: Refused) -> dict[str, Any]:
-    """What is said of one wrong drawing among others."""
-    return {"error": {"code": error.code, "message": error.message, **error.facts}}
-
-
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
-    return _refusal(error)
+    return error.response()
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -415,7 +356,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
         405: ("method_not_allowed", f"expected {headers.get('Allow', 'another method')}"),
     }
     code, message = messages.get(error.status_code, ("http_error", str(error.detail)))
-    return _error(error.status_code, code, message, headers)
+    return Refused(error.status_code, code, message).response(headers)
 
 
 _REFUSALS = {

@@ -53,17 +53,14 @@ def read_tokens(path: Path) -> tuple[str, ...]:
 class Guard:
     """Refuses requests to the API without a token, and those of a client that asks too often."""
 
-    def __init__(
-        self, app: ASGIApp, *, tokens: Sequence[str], per_minute: float, refuse: Callable[[Refused], ASGIApp]
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, tokens: Sequence[str], per_minute: float) -> None:
         """
         Args:
             app: what is guarded.
             tokens: those of which a request needs one; none where all may ask.
             per_minute: requests of one client in a minute, of which it may spend all at once; 0 for any number.
-            refuse: makes the answer of a refusal.
         """
-        self._app, self._refuse = app, refuse
+        self._app = app
         self._tokens = [token.encode() for token in tokens]
         self._buckets = Buckets(per_minute) if per_minute else None
 
@@ -78,7 +75,7 @@ class Guard:
             if self._tokens:
                 self._check_token(Headers(scope=scope).get("authorization", ""))
         except Refused as refused:
-            await self._refuse(refused)(scope, receive, send)
+            await refused.response()(scope, receive, send)
             return
         await self._app(scope, receive, send)
 

@@ -1,6 +1,16 @@
 """What one request may ask for, what the server holds at one time, and how it says no."""
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+# How long the rest of a refused body is read and dropped. A client that still sends would otherwise find its
+# connection reset, and not see the answer.
+_LINGER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +58,31 @@ class Refused(Exception):
     ) -> None:
         self.status, self.code, self.message, self.facts, self.is_reading = status, code, message, facts, is_reading
         super().__init__(message)
+
+    def body(self) -> dict[str, Any]:
+        """What is said of it in JSON."""
+        return {"error": {"code": self.code, "message": self.message, **self.facts}}
+
+    def response(self, headers: dict[str, str] | None = None) -> Response:
+        """The answer, with some headers of its own."""
+        headers = dict(headers or {})
+        if self.status in (429, 503):
+            headers["Retry-After"] = str(self.facts.get("retry_after", 1))
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        if not self.is_reading:
+            return JSONResponse(self.body(), self.status, headers)
+        return _Farewell(self.body(), self.status, {**headers, "Connection": "close"})
+
+
+class _Farewell(JSONResponse):
+    """The refusal of a body that is still being sent: answered at once, then the rest is dropped."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                while (await receive()).get("more_body", False):
+                    pass
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
