@@ -19,7 +19,7 @@ from torch import Tensor
 from quickstroke.artifacts.runs import torch_bytes
 from quickstroke.errors import WeightsError, first_line
 from quickstroke.utils import pickles
-from quickstroke.utils.files import atomic_write
+from quickstroke.utils.files import write_bytes
 
 # Bytes of a number in the storages that a pickle can name (torch/storage.py).
 _ITEM_BYTES = {
@@ -159,5 +159,4 @@ def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
 
 def save_torch(path: Path, value: Any) -> None:
     """Writes what `torch.load` reads, whole or not at all."""
-    with atomic_write(path) as file:
-        file.write(torch_bytes(value))
+    write_bytes(path, torch_bytes(value))

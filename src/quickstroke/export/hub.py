@@ -11,7 +11,7 @@ from quickstroke.artifacts.hub import GRAPH, PREFIX, WEIGHTS
 from quickstroke.artifacts.loading import LoadedModel
 from quickstroke.errors import ConfigError, DownloadError, first_line
 from quickstroke.export import onnx, safetensors
-from quickstroke.utils.files import atomic_write, write_text
+from quickstroke.utils.files import write_bytes, write_text
 from quickstroke.utils.telemetry import import_huggingface_hub
 
 huggingface_hub = import_huggingface_hub()
@@ -51,8 +51,7 @@ def write_folder(loaded: LoadedModel, into: Path, repo: str) -> None:
     """
     exported = onnx.export(loaded)
     into.mkdir(parents=True, exist_ok=True)
-    with atomic_write(into / GRAPH) as file:
-        file.write(exported.data)
+    write_bytes(into / GRAPH, exported.data)
     safetensors.write(loaded, into / WEIGHTS)
     write_text(into / "README.md", readme(exported.model.card, repo))
 

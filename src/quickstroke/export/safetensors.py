@@ -7,7 +7,7 @@ from safetensors.torch import save
 
 from quickstroke.artifacts.loading import CARD_KEY, HASH_KEY, LoadedModel, content_hash
 from quickstroke.export import card_of
-from quickstroke.utils.files import atomic_write
+from quickstroke.utils.files import write_bytes
 
 
 def write(loaded: LoadedModel, path: Path) -> None:
@@ -16,5 +16,4 @@ def write(loaded: LoadedModel, path: Path) -> None:
     card = card_of(loaded)
     card[HASH_KEY] = content_hash(card, weights)
     # One entry of metadata only: the library writes several in any order, and the same model should be the same file.
-    with atomic_write(path) as file:
-        file.write(save(weights, {CARD_KEY: json.dumps(card, ensure_ascii=False)}))
+    write_bytes(path, save(weights, {CARD_KEY: json.dumps(card, ensure_ascii=False)}))

@@ -266,10 +266,15 @@ def exchange(one: Path, other: Path) -> None:
     aside.rename(one)
 
 
+def write_bytes(path: Path | str, data: bytes | memoryview) -> None:
+    """Writes a whole file through `atomic_write`."""
+    with atomic_write(path) as file:
+        file.write(data)
+
+
 def write_text(path: Path | str, text: str) -> None:
     """Writes UTF-8 text through `atomic_write`."""
-    with atomic_write(path) as file:
-        file.write(text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8"))
 
 
 def sha256_of(path: Path) -> str:
