@@ -131,20 +131,6 @@ def test_an_earlier_export_is_replaced_only_when_that_is_asked_for(model, tmp_pa
     assert (into / "ort").is_dir() and names(tmp_path) == ["lstm", "page"]
 
 
-def test_of_an_export_of_version_0_1_0_nothing_is_left(model, tmp_path):
-    into = tmp_path / "page"
-    (into / "ort").mkdir(parents=True)
-    (into / "ort" / "ort.wasm.min.mjs").touch()
-    for name in ("model.onnx", "simplify.js", "mine.txt"):
-        (into / name).touch()
-    (into / "model.json").write_text('{"format": "quickstroke web model", "version": 1}')
-    with pytest.raises(WeightsError, match="exists already; give --replace"):
-        write(into, model[1])
-    write(into, model[1], replace=True)
-    assert {"model.quickstroke", "mine.txt"} <= set(names(into))
-    assert not {"ort", "model.onnx", "model.json", "simplify.js"} & set(names(into))
-
-
 @pytest.mark.parametrize("what", ["thesis.txt", "file", "model.json", "model.quickstroke"])
 def test_nothing_else_is_ever_replaced(model, tmp_path, what):
     into = tmp_path / "page"

@@ -17,18 +17,6 @@ from quickstroke.utils.files import atomic_folder, followed, write_to_disk
 
 MODEL = f"model{compact.SUFFIX}"
 TEACHING = "teaching.json"
-# By this, in model.json, exports of earlier versions are known; and what they had that there is no more.
-_FORMER_FORMAT = "quickstroke web model"
-_FORMER = (
-    "model.json",
-    "model.onnx",
-    "ort",
-    "onnx-recognizer.js",
-    "points.js",
-    "simplify.js",
-    "examples.json",
-    "save.css",
-)
 
 _STATIC = Path(__file__).parent.parent / "serve" / "static"
 _MODE = '<meta name="quickstroke-mode" content="served">'
@@ -67,12 +55,11 @@ def write_folder(into: Path, exported: Compacted, *, replace: bool) -> int:
     files["index.html"] = offline(files["index.html"].decode(), "\n  ".join(links)).encode()
     files[SERVICE_WORKER] = _listing(files).encode()
     into = followed(into)
-    ours = {*files, *(_FORMER if _is_former_export(into) else ())}
     with atomic_folder(into) as fresh:
         for name, data in files.items():
             write_to_disk(fresh / name, data)
         for path in into.iterdir() if into.exists() else ():
-            if path.name not in ours:
+            if path.name not in files:
                 _copy(path, fresh / path.name)
     return sum(map(len, files.values()))
 
@@ -146,18 +133,9 @@ def check_free(into: Path, *, replace: bool) -> None:
 
 def _is_export(folder: Path) -> bool:
     try:
-        if (folder / MODEL).is_file():
-            with (folder / MODEL).open("rb") as file:
-                return file.read(len(compact.MAGIC)) == compact.MAGIC
+        with (folder / MODEL).open("rb") as file:
+            return file.read(len(compact.MAGIC)) == compact.MAGIC
     except OSError:
-        return False
-    return _is_former_export(folder)
-
-
-def _is_former_export(folder: Path) -> bool:
-    try:
-        return bool(json.loads((folder / "model.json").read_bytes())["format"] == _FORMER_FORMAT)
-    except (OSError, ValueError, LookupError, TypeError):
         return False
 
 
