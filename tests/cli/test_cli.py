@@ -569,7 +569,7 @@ def test_demo_offline_teaches_and_recognises(run, monkeypatch, tmp_path):
     assert again.json == {"into": "demo", "real_drawings": False, "run": "demo/run", "model": model}
     assert (tmp_path / "demo" / "run2" / "best.model").exists() and (tmp_path / "demo" / "lstm" / "own.model").exists()
     with monkeypatch.context() as patch:  # Ctrl-C in one of its commands
-        patch.setattr("quickstroke.cli.train.run", lambda args: 130)
+        patch.setattr("quickstroke.cli.train.main", lambda args: 130)
         assert run("demo", "--offline").code == 130
     (tmp_path / "mine").mkdir()
     one_line(run("demo", "--offline", "--into", "mine"), "no former demo")

@@ -23,7 +23,7 @@ from quickstroke.drawings.categories import SEED_CATEGORIES, read_classes
 from quickstroke.errors import ConfigError
 from quickstroke.evaluation import evaluate as evaluation
 from quickstroke.evaluation.calibration import Calibration, choose_calibration, fit_calibration
-from quickstroke.evaluation.evaluate import FRACTIONS, evaluate, evaluate_partial
+from quickstroke.evaluation.evaluate import FRACTIONS, evaluate, evaluate_early
 from quickstroke.evaluation.metrics import Evaluation, wilson_interval
 from quickstroke.kernels import threads
 from quickstroke.models.classifier import StrokeClassifier
@@ -370,9 +370,10 @@ def test_metrics_of_parts_add_up(dataset):
 def test_partial_scores_are_those_of_drawings_cut_by_hand(dataset):
     model = small("bipool_cv1_4_3_2_lay1_sz8")
     indices = np.random.default_rng(4).permutation(len(dataset))[:50]
-    scores = evaluate_partial(model, labelled(dataset, indices))
-    assert tuple(scores) == FRACTIONS == (0.25, 0.5, 0.75, 1.0)
-    for fraction, result in scores.items():
+    drawings = labelled(dataset, indices)
+    early = evaluate_early(model, drawings, evaluate(model, drawings))
+    assert FRACTIONS == (0.25, 0.5, 0.75) and list(early["top1_of_points"]) == ["0.25", "0.5", "0.75", "1"]
+    for fraction in FRACTIONS:
         items = []
         for index in indices:
             label, strokes = int(dataset.labels[index]), []
@@ -383,16 +384,18 @@ def test_partial_scores_are_those_of_drawings_cut_by_hand(dataset):
                 left -= len(stroke)
             items.append((label, strokes))
         cut = MemoryDataset(dataset.classes, items)
-        same(result, evaluate(model, LabelledDrawings(cut, whole(cut), dataset.classes, identity(dataset))))
+        expected = evaluate(model, LabelledDrawings(cut, whole(cut), dataset.classes, identity(dataset)))
+        same(evaluate(model, drawings.first_points(fraction)), expected)
+        assert early["top1_of_points"][f"{fraction:g}"] == expected.top(1)
+        assert early["balanced_accuracy_of_points"][f"{fraction:g}"] == expected.balanced_accuracy()
 
 
 def test_the_whole_of_the_points_is_the_whole_score(dataset):
-    model = small()
-    indices = dataset.indices("test")
-    expected = evaluate(model, labelled(dataset, indices))
-    partial = evaluate_partial(model, labelled(dataset, indices))
-    assert partial[1.0].figures() == pytest.approx(expected.figures())
-    assert partial[0.25].loss != pytest.approx(expected.loss)
+    model, drawings = small(), labelled(dataset, dataset.indices("test"))
+    expected = evaluate(model, drawings)
+    assert evaluate(model, drawings.first_points(1.0)).figures() == pytest.approx(expected.figures())
+    assert evaluate(model, drawings.first_points(0.25)).loss != pytest.approx(expected.loss)
+    assert evaluate_early(model, drawings, expected)["top1_of_points"]["1"] == expected.top(1)
 
 
 @pytest.fixture(scope="module")

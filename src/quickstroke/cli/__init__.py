@@ -1,5 +1,8 @@
 """The command line: one small file a command, each imported only when it runs.
 
+A file has a dataclass `Options` and `run`, which takes them and returns an `Answer`; or `main`, which takes the
+arguments and returns an exit code.
+
 Exit codes: 0 done, 2 the user's input is wrong (one line on stderr), 3 a rerun did not come out the same, 130
 interrupted, 1 our fault.
 """
@@ -88,6 +91,8 @@ def main(args: Sequence[str] | None = None) -> int:
         return _fail(command, str(error))
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get(error.name or "")
+        if (command, extra) == ("export", "torch"):  # which has the others as well
+            extra = "export"
         if extra is None:
             raise
         return _fail(command, str(MissingExtra(f"quickstroke {command}", extra)))
@@ -129,7 +134,13 @@ def _run(arguments: list[str]) -> int:
     command, rest = arguments[0], arguments[1:]
     if command not in COMMANDS:
         return _fail("", f"unknown command {command!r}; expected one of {', '.join(COMMANDS)}")
-    return int(importlib.import_module(f"quickstroke.cli.{command}").run(rest) or 0)
+    module = importlib.import_module(f"quickstroke.cli.{command}")
+    if hasattr(module, "main"):  # it reads its arguments itself
+        return int(module.main(rest) or 0)
+    from quickstroke.cli.common import answer, parse
+
+    options = parse(module.Options, command, rest)
+    return answer(options.json, functools.partial(module.run, options))
 
 
 def printable(text: str) -> str:

@@ -1,16 +1,14 @@
 """`quickstroke audit`."""
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
 from quickstroke.cli import printable
-from quickstroke.cli.common import Answer, Json, answer, optional, parse, progress
+from quickstroke.cli.common import Answer, Json, optional, progress
 from quickstroke.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
@@ -41,13 +39,8 @@ class Options:
     json: Json = False
 
 
-def run(args: Sequence[str]) -> int:
+def run(options: Options) -> Answer:
     """Runs the command."""
-    options = parse(Options, "audit", args)
-    return answer(options.json, partial(_audit, options))
-
-
-def _audit(options: Options) -> Answer:
     if not 0 < options.part <= 1:
         raise ConfigError(f"--part should be above 0 and at most 1, got {options.part:g}")
     if options.n_epochs < 1:

@@ -8,8 +8,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from itertools import zip_longest
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, TypeVar, cast
@@ -34,7 +33,6 @@ from quickstroke.cli.answers import percent as percent
 from quickstroke.cli.answers import print_json as print_json
 from quickstroke.cli.answers import say as say
 from quickstroke.config import former
-from quickstroke.config.recipes import check_recipe
 from quickstroke.drawings.layouts import LayoutChoice
 from quickstroke.errors import ConfigError
 
@@ -42,6 +40,10 @@ Options = TypeVar("Options")
 
 # In fewer, tyro looks for a layout of its help without an end.
 _LEAST_COLUMNS = 20
+
+# Options of earlier versions that have no other name now.
+_GONE = {"add": "is gone; prepare all sources anew", "tensorboard": "is --log tensorboard now"}
+_GONE |= {key: f"{key} {former.GONE}" for key in former.DELETED}
 
 # The help of commands that run a model in any of its forms.
 MODEL = (
@@ -77,6 +79,14 @@ TrainClasses = Annotated[
     words("words to train on, in the order of the output layer, or a file with one a line (default: all)"),
 ]
 
+ClassesFile = Annotated[
+    str | None, optional("classes of a model without a card, in the order of its output layer, one a line", "FILE")
+]
+
+Files = Annotated[tyro.conf.Positional[tuple[str, ...]], optional("drawing files, folders or glob patterns", "FILE...")]
+
+Limit = Annotated[int | None, optional("only the first N drawings of each file", "N")]
+
 Words = Annotated[
     tuple[str, ...] | None,
     words("choose among these words alone, or those of a file with one a line, or `classes2020` (default: all)"),
@@ -87,28 +97,6 @@ Taught = Annotated[
 ]
 
 CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff)
-
-
-def given_options(args: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each `--option` of a command line and its value, or the word after it; of a flag that word means nothing."""
-    for word, following in zip_longest(args, args[1:], fillvalue=""):
-        if word.startswith("--"):
-            option, equals, value = word.partition("=")
-            yield option, value if equals else following
-
-
-def refuse_former_names(args: Sequence[str]) -> None:
-    """Raises ConfigError for a training option or value of an earlier version, which tyro would only call unknown."""
-    for option, given in given_options(args):
-        key = option.removeprefix("--").replace("-", "_")
-        if key == "recipe":
-            check_recipe(given)
-        try:
-            former.refuse({key: given})
-        except ConfigError as error:
-            if key in former.RENAMED:
-                raise ConfigError(f"{option}: is --{former.RENAMED[key].replace('_', '-')} now") from None
-            raise ConfigError(f"{option}: {error}") from None
 
 
 def parse(kind: type[Options], command: str, args: Sequence[str], default: Options | None = None) -> Options:
@@ -134,11 +122,10 @@ def _mistake(kind: type[Any], command: str, args: Sequence[str]) -> str:
     """What is wrong with arguments in one line, from what tyro tells in a box of many."""
     heads = re.findall(r"^│ +(?:-h, )?(--.*?)(?:  |│)", _told(kind, command, ["--help"]), re.M)
     known = [name for head in heads for name in re.findall(r"--[\w-]+", head)]
-    given = [word.partition("=")[0].replace("_", "-") for word in args if word.startswith("--") and word != "--"]
-    for name in given:
-        if name not in known:
-            like = difflib.get_close_matches(name, known, 1)
-            return f"unknown option {name}" + (f"; did you mean {like[0]}?" if like else "")
+    given = [word.partition("=")[0] for word in args if word.startswith("--") and word != "--"]
+    for option in given:
+        if option.replace("_", "-") not in known:
+            return _unknown(option, known)
     lines = [line for line in _told(kind, command, args).splitlines() if re.match("│(?! ──)", line)]
     lines = [line.strip("│").rstrip() for line in lines]
     for end in ("For full helptext", "Argument helptext"):
@@ -147,7 +134,9 @@ def _mistake(kind: type[Any], command: str, args: Sequence[str]) -> str:
     if "Missing from" in text:
         missing = [line.strip() for line in lines if re.match(r" {5}\S", line)]
         return f"missing {' and '.join(missing)}"
-    if match := re.fullmatch(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)\.", text):
+    if match := re.fullmatch(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\) ?\.", text):
+        if gone := former.what_became(match[2].removeprefix("--"), match[1]):
+            return f"{match[2]}: {gone}"
         choices = sorted(set(re.findall(r"'([^']*)'", match[3])) - {"None"})
         return f"{match[2]} {match[1]}: expected {', '.join(choices[:-1])} or {choices[-1]}"
     if match := re.fullmatch(r"Unrecognized options: (.*)", text):
@@ -169,6 +158,18 @@ def _mistake(kind: type[Any], command: str, args: Sequence[str]) -> str:
     return text or "the arguments cannot be read"
 
 
+def _unknown(option: str, known: Sequence[str]) -> str:
+    """What is wrong with an option that a command has not, of the options that are known."""
+    key = option.removeprefix("--").replace("-", "_")
+    now = f"--{former.RENAMED.get(key, '').replace('_', '-')}"
+    if now in known:
+        return f"{option}: is {now} now"
+    if key in _GONE:
+        return f"{option}: {_GONE[key]}"
+    like = difflib.get_close_matches(option.replace("_", "-"), known, 1)
+    return f"unknown option {option}" + (f"; did you mean {like[0]}?" if like else "")
+
+
 def _told(kind: type[Any], command: str, args: Sequence[str]) -> str:
     """What tyro says to arguments that end a command, drawn as for a terminal with UTF-8, without colours."""
     screen = io.TextIOWrapper(io.BytesIO(), "utf-8")
@@ -182,6 +183,8 @@ def drawing_files(sources: Sequence[str], layout: str = "auto") -> tuple[Path, .
     """The files of `formats.find_sources`; what it leaves out is told, and a `--layout` without effect."""
     from quickstroke import formats
 
+    if not sources:
+        raise ConfigError("no FILE was given; expected drawing files, folders or glob patterns")
     found = formats.find_sources(sources)
     note_left_out([path.name for path in found.ignored], [path.name for path in found.repeated])
     if layout != "auto" and not any(map(formats.has_layouts, found.files)):

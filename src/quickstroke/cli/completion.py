@@ -28,7 +28,7 @@ class Options:
     shell: Annotated[Positional[Literal["bash", "zsh", "tcsh"]], tyro.conf.arg(help="the shell", metavar="SHELL")]
 
 
-def run(args: Sequence[str]) -> None:
+def main(args: Sequence[str]) -> None:
     """Prints the script."""
     options = parse(Options, "completion", args)
     modules = {name: importlib.import_module(f"quickstroke.cli.{name}") for name in COMMANDS}

@@ -1,16 +1,13 @@
 """`quickstroke convert`."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import arg
 
 from quickstroke.cli import printable
-from quickstroke.cli.common import Answer, Json, StrokeLayout, answer, checked_limit, drawing_files, optional, parse
-from quickstroke.errors import ConfigError
+from quickstroke.cli.common import Answer, Files, Json, Limit, StrokeLayout, checked_limit, drawing_files
 
 
 @dataclass(frozen=True)
@@ -25,23 +22,16 @@ class Options:
     game recognised stay as far as the format has them: binary drops fractions of a second, and npz has words alone.
     """
 
-    files: Annotated[Positional[tuple[str, ...]], optional("drawing files, folders or glob patterns", "FILE...")]
+    files: Files
     to: Annotated[Literal["binary", "ndjson", "npz", "svg", "parquet"], arg(help="the format")]
     into: Annotated[str, arg(metavar="OUT", help="file or folder to make; it must not exist yet")]
-    limit: Annotated[int | None, optional("only the first N drawings of each file", "N")] = None
+    limit: Limit = None
     layout: StrokeLayout = "auto"
     json: Json = False
 
 
-def run(args: Sequence[str]) -> int:
+def run(options: Options) -> Answer:
     """Runs the command."""
-    options = parse(Options, "convert", args)
-    return answer(options.json, partial(_convert, options))
-
-
-def _convert(options: Options) -> Answer:
-    if not options.files:
-        raise ConfigError("no FILE was given; expected drawing files, folders or glob patterns")
     limit = checked_limit(options.limit)
 
     from quickstroke.formats import conversion

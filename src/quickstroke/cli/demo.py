@@ -4,13 +4,12 @@ import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import arg
 
-from quickstroke.cli.common import Answer, Json, answer, parse
+from quickstroke.cli.common import Answer, Json
 from quickstroke.errors import QuickstrokeError
 
 # Marks a folder that the demo made, and may make again.
@@ -36,13 +35,8 @@ class Options:
     json: Json = False
 
 
-def run(args: Sequence[str]) -> int:
+def run(options: Options) -> Answer:
     """Runs the command."""
-    options = parse(Options, "demo", args)
-    return answer(options.json, partial(_demo, options))
-
-
-def _demo(options: Options) -> Answer:
     from quickstroke.drawings.synthetic import SYNTHETIC_WORDS
 
     folder = Path(options.into)

@@ -1,14 +1,12 @@
 """`quickstroke download`."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated
 
 from rich.progress import TaskID
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Answer, Json, answer, optional, parse, progress
+from quickstroke.cli.common import Answer, Json, optional, progress
 from quickstroke.drawings.download import DEFAULT_URL, Kind, download
 from quickstroke.errors import ConfigError
 
@@ -33,13 +31,8 @@ class Options:
     json: Json = False
 
 
-def run(args: Sequence[str]) -> int:
+def run(options: Options) -> Answer:
     """Runs the command."""
-    options = parse(Options, "download", args)
-    return answer(options.json, partial(_download, options))
-
-
-def _download(options: Options) -> Answer:
     from quickstroke.drawings.categories import CATEGORIES
 
     if not options.categories:

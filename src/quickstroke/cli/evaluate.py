@@ -1,9 +1,7 @@
 """`quickstroke evaluate`."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,21 +11,18 @@ from tyro.conf import Positional, arg
 from quickstroke.cli import printable, tables
 from quickstroke.cli.common import (
     Answer,
+    ClassesFile,
     Json,
     StrokeLayout,
     Words,
-    answer,
     drawing_files,
-    given_options,
     note,
     optional,
-    parse,
     percent,
     progress,
 )
 from quickstroke.drawings.categories import choose_words, parse_classes
 from quickstroke.errors import ConfigError, DatasetError
-from quickstroke.evaluation.protocol import FORMER_PROTOCOLS, check_protocol
 
 if TYPE_CHECKING:
     from quickstroke.data.dataset import PreparedDataset
@@ -54,10 +49,7 @@ class Options:
         optional("which drawings of the prepared dataset (default: val)", "{train,val,test,reserved}"),
     ] = None
     layout: StrokeLayout = "auto"
-    classes: Annotated[
-        str | None,
-        optional("classes of a model without a card, in the order of its output layer, one a line", "FILE"),
-    ] = None
+    classes: ClassesFile = None
     words: Words = None
     protocol: Annotated[
         Literal["standard", "2020"],
@@ -97,21 +89,6 @@ class Options:
     json: Json = False
 
 
-def run(args: Sequence[str]) -> int:
-    """Runs the command."""
-    _refuse_former_protocol(args)
-    options = parse(Options, "evaluate", args)
-    _check(options)
-    return answer(options.json, partial(_evaluate, options))
-
-
-def _refuse_former_protocol(args: Sequence[str]) -> None:
-    """Raises ConfigError when `--protocol` has a name of an earlier version, which tyro would only call invalid."""
-    for option, given in given_options(args):
-        if option == "--protocol" and given in FORMER_PROTOCOLS:
-            check_protocol(given)
-
-
 def _check(options: Options) -> None:
     """Raises ConfigError for options that contradict each other, and tells of those without effect."""
     if options.files and options.data:
@@ -131,12 +108,14 @@ def _check(options: Options) -> None:
         note("--reestimate-batchnorm has no effect: the protocol `2020` uses the statistics of each batch")
 
 
-def _evaluate(options: Options) -> Answer:
+def run(options: Options) -> Answer:
+    """Runs the command."""
+    _check(options)
     import torch
 
     from quickstroke.artifacts import cards, loading
     from quickstroke.config.training import TrainConfig
-    from quickstroke.evaluation.evaluate import evaluate, evaluate_partial, evaluate_strokes
+    from quickstroke.evaluation.evaluate import evaluate, evaluate_early
     from quickstroke.models.classifier import n_parameters
     from quickstroke.models.statistics import reestimate_batchnorm
     from quickstroke.runtime.device import pick_device
@@ -167,12 +146,7 @@ def _evaluate(options: Options) -> Answer:
             precision=precision,
             on_batch=lambda n: bar.update(task, advance=n),
         )
-    early = _Early({}, None)
-    if options.partial:
-        early = _Early(
-            evaluate_partial(model, drawings, precision=precision),
-            evaluate_strokes(model, drawings, precision=precision),
-        )
+    early = evaluate_early(model, drawings, result, precision=precision) if options.partial else {}
     _show(options, loaded.name, asked, result, early)
     values = {
         "model": loaded.name,
@@ -182,7 +156,8 @@ def _evaluate(options: Options) -> Answer:
         "protocol": options.protocol,
         "precision": options.precision,
         "batchnorm_reestimated": options.reestimate_batchnorm,
-        **_more(options, result, early),
+        **early,
+        **_more(options, result),
     }
     return Answer(values)
 
@@ -194,22 +169,6 @@ class _Asked:
     drawings: "LabelledDrawings"
     left_out: Counter[str]
     where: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Early:
-    """What early recognition was measured, by fraction of the points, and after a part of the strokes."""
-
-    of_points: "dict[float, Evaluation]"
-    of_strokes: "Evaluation | None"
-
-    def figures(self) -> dict[str, dict[str, float]]:
-        """As JSON has them; empty without any."""
-        from quickstroke.evaluation.evaluate import figures_of_points, figures_of_strokes
-
-        if self.of_strokes is None:
-            return {}
-        return {**figures_of_points(self.of_points), **figures_of_strokes(self.of_strokes)}
 
 
 def _own_data(options: Options, path: Path) -> "PreparedDataset | None":
@@ -261,7 +220,7 @@ def _drawings(options: Options, own: "PreparedDataset | None", classes: tuple[st
     return _Asked(drawings, left_out, where)
 
 
-def _show(options: Options, name: str, asked: _Asked, result: "Evaluation", early: _Early) -> None:
+def _show(options: Options, name: str, asked: _Asked, result: "Evaluation", early: dict[str, dict[str, float]]) -> None:
     """Prints what a person reads."""
     (low, high), (low_3, high_3) = (map(percent, result.interval(k)) for k in (1, 3))
     balanced_low, balanced_high = map(percent, result.balanced_accuracy_interval())
@@ -276,7 +235,7 @@ def _show(options: Options, name: str, asked: _Asked, result: "Evaluation", earl
         f"calibration error {percent(result.calibration_error())}"
     )
     called = {"top1": "top-1", "top3": "top-3", "balanced_accuracy": "balanced accuracy"}
-    for key, values in early.figures().items():
+    for key, values in early.items():
         of, _, part = key.partition("_of_")
         told = "  ".join(f"{100 * float(fraction):g}% {percent(value)}" for fraction, value in values.items())
         print(f"{called[of]} by part of the {part}: {told}")
@@ -293,10 +252,9 @@ def _show(options: Options, name: str, asked: _Asked, result: "Evaluation", earl
             print(f"{percent(right / n) if n else '-':>8}  {right:>6} of {n:>6}  {word}")
 
 
-def _more(options: Options, result: "Evaluation", early: _Early) -> dict[str, Any]:
+def _more(options: Options, result: "Evaluation") -> dict[str, Any]:
     """What the JSON has by further options."""
     values: dict[str, Any] = {"words": list(result.classes)} if options.words else {}
-    values |= early.figures()
     if options.per_class is not None:
         values["per_class"] = {word: right / n for word, (right, n) in result.per_class().items() if n}
     if options.confusion is not None:

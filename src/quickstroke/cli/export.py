@@ -1,20 +1,20 @@
 """`quickstroke export`."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Answer, Json, answer, note, optional, parse, percent
-from quickstroke.errors import ConfigError, DatasetError, MissingExtra, WeightsError
+from quickstroke.cli.common import Answer, ClassesFile, Json, note, optional, percent
+from quickstroke.errors import ConfigError, DatasetError, WeightsError
 
 if TYPE_CHECKING:
     from quickstroke.artifacts.loading import LoadedModel
     from quickstroke.data.selection import LabelledDrawings
-    from quickstroke.export.onnx import Exported
+
+# Of an export: its bytes, what is told of it, and further entries of the JSON.
+_Written = tuple[int, str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,7 @@ class Options:
         optional("the file or folder (default: NAME.onnx and so on, or NAME-web, here)", "PATH"),
     ] = None
     replace: Annotated[bool, arg(help="replace an earlier export")] = False
-    classes: Annotated[
-        str | None,
-        optional("classes of a model without a card, in the order of its output layer, one a line", "FILE"),
-    ] = None
+    classes: ClassesFile = None
     weights: Annotated[
         Literal["int8", "float16"] | None,
         optional(
@@ -79,19 +76,9 @@ class Options:
     json: Json = False
 
 
-def run(args: Sequence[str]) -> int:
+def run(options: Options) -> Answer:
     """Runs the command."""
-    options = parse(Options, "export", args)
     _check(options)
-    try:
-        return answer(options.json, partial(_export, options))
-    except ModuleNotFoundError as error:
-        if error.name not in ("onnx", "safetensors", "torch"):
-            raise
-        raise MissingExtra("quickstroke export", "export") from error
-
-
-def _export(options: Options) -> Answer:
     from quickstroke.artifacts import cards
 
     path = cards.find_model(options.model)
@@ -103,15 +90,10 @@ def _export(options: Options) -> Answer:
     if loaded.note:
         note(loaded.note)
     into = _target(options, loaded.name)
-    if options.to == "safetensors":
-        facts = _write_safetensors(loaded, into)
-    elif options.to == "litert":
-        facts = _write_litert(options, loaded, into)
-    elif options.to == "onnx":
-        facts = _write_onnx(options, loaded, into)
-    else:
-        facts = _write_compact(options, loaded, into)
-    return Answer({"to": options.to, "path": str(into), **facts})
+    write = {"safetensors": _write_safetensors, "litert": _write_litert, "onnx": _write_onnx}.get(options.to)
+    n_bytes, told, facts = (write or _write_compact)(options, loaded, into)
+    print(f"{into}: {n_bytes:,} bytes, {told}")
+    return Answer({"to": options.to, "path": str(into), "model": loaded.name, "bytes": n_bytes, **facts})
 
 
 def _check(options: Options) -> None:
@@ -154,60 +136,53 @@ def _target(options: Options, name: str) -> Path:
     return into
 
 
-def _write_safetensors(loaded: "LoadedModel", into: Path) -> dict[str, Any]:
+def _write_safetensors(options: Options, loaded: "LoadedModel", into: Path) -> _Written:
     from quickstroke.artifacts import loading
     from quickstroke.export import safetensors
 
     safetensors.write(loaded, into)
     loading.load_model(into)
-    n_bytes = into.stat().st_size
-    print(f"{into}: {n_bytes:,} bytes, weights and card of {loaded.name}")
-    return {"model": loaded.name, "bytes": n_bytes}
+    return into.stat().st_size, f"weights and card of {loaded.name}", {}
 
 
-def _write_litert(options: Options, loaded: "LoadedModel", into: Path) -> dict[str, Any]:
+def _write_litert(options: Options, loaded: "LoadedModel", into: Path) -> _Written:
     from quickstroke.export import litert
-    from quickstroke.utils.files import atomic_write
+    from quickstroke.utils.files import write_bytes
 
     note("converting takes a minute or two")
     data, largest = litert.export(loaded, options.converter or "")
-    with atomic_write(into) as file:
-        file.write(data)
-    print(f"{into}: {len(data):,} bytes, probabilities within {largest:.1g} of PyTorch's")
-    return {"model": loaded.name, "bytes": len(data), "max_difference": largest}
+    write_bytes(into, data)
+    return len(data), f"probabilities within {largest:.1g} of PyTorch's", {"max_difference": largest}
 
 
-def _write_compact(options: Options, loaded: "LoadedModel", into: Path) -> dict[str, Any]:
+def _write_compact(options: Options, loaded: "LoadedModel", into: Path) -> _Written:
     """A `.quickstroke` file, or a page with it: a folder or one file."""
     from quickstroke.export import compact, html, web
-    from quickstroke.utils.files import atomic_write
+    from quickstroke.utils.files import write_bytes
 
     weights = options.weights or "int8"
     drawings = _drawings(options, loaded.classes) if options.files or options.data else None
     exported = compact.export(loaded, weights, drawings, has_statistics=options.teaching)
-    facts: dict[str, Any] = {"model": loaded.name, "weights": weights, "measured": exported.measured}
-    n_bytes = len(exported.data)
+    facts: dict[str, Any] = {"weights": weights, "measured": exported.measured}
+    n_bytes = n_model = len(exported.data)
+    if options.to == "quickstroke":
+        write_bytes(into, exported.data)
+        told = f"weights in {weights}, card and words of {loaded.name}"
+    else:
+        facts["model_bytes"] = n_model
     if options.to == "web":
-        n_all = web.write_folder(into, exported, replace=options.replace)
-        print(f"{into}: {n_all:,} bytes, of which the model {n_bytes:,} with weights in {weights}")
-        facts |= {"bytes": n_all, "model_bytes": n_bytes}
+        n_bytes = web.write_folder(into, exported, replace=options.replace)
+        told = f"of which the model {n_model:,} with weights in {weights}"
     elif options.to == "html":
         data = html.page(exported)
-        with atomic_write(into) as file:
-            file.write(data)
-        print(f"{into}: {len(data):,} bytes, the page and {loaded.name} in one file; a double click opens it")
-        facts |= {"bytes": len(data), "model_bytes": n_bytes}
-    else:
-        with atomic_write(into) as file:
-            file.write(exported.data)
-        print(f"{into}: {n_bytes:,} bytes, weights in {weights}, card and words of {loaded.name}")
-        facts |= {"bytes": n_bytes}
+        write_bytes(into, data)
+        n_bytes, told = len(data), f"the page and {loaded.name} in one file; a double click opens it"
     if measured := exported.measured:
         top1, top1_float32 = percent(measured["top1"]), percent(measured["top1_float32"])
-        print(f"{weights}: top-1 {top1} of {measured['n']:,}; float32: top-1 {top1_float32}")
+        told += f"\n{weights}: top-1 {top1} of {measured['n']:,}; float32: top-1 {top1_float32}"
     if options.to == "web":
-        print(f"any static host serves it; to try it: python3 -m http.server --directory {into}")
-    return facts
+        told += f"\nany static host serves it; to try it: python3 -m http.server --directory {into}"
+    return n_bytes, told, facts
 
 
 def _drawings(options: Options, classes: tuple[str, ...]) -> "LabelledDrawings":
@@ -225,39 +200,29 @@ def _drawings(options: Options, classes: tuple[str, ...]) -> "LabelledDrawings":
     return drawings
 
 
-def _write_onnx(options: Options, loaded: "LoadedModel", into: Path) -> dict[str, Any]:
+def _write_onnx(options: Options, loaded: "LoadedModel", into: Path) -> _Written:
     from quickstroke.export import onnx
-    from quickstroke.utils.files import atomic_write
+    from quickstroke.utils.files import write_bytes
 
     exported = onnx.export(loaded)
-    int8 = None
+    told, int8 = f"probabilities within {exported.max_difference:.1g} of PyTorch's", None
     if options.int8:
-        exported, int8 = _quantized(options, loaded, exported)
-    facts: dict[str, Any] = {"max_difference": exported.max_difference, "int8": int8}
-    with atomic_write(into) as file:
-        file.write(exported.data)
-    is_int8 = int8 is not None and int8["kept"]
-    what = "8-bit weights" if is_int8 else f"probabilities within {exported.max_difference:.1g} of PyTorch's"
-    print(f"{into}: {len(exported.data):,} bytes, {what}")
-    return {"model": loaded.name, "bytes": len(exported.data), **facts}
-
-
-def _quantized(options: Options, loaded: "LoadedModel", exported: "Exported") -> tuple["Exported", dict[str, Any]]:
-    """What is to be written, and what 8-bit weights do, in words on stdout and as JSON values."""
-    from quickstroke.export import onnx
-
-    result = onnx.quantize(loaded, exported, _drawings(options, loaded.classes))
-    n_bytes, n_bytes_float32 = len(result.exported.data), len(exported.data)
-    print(
-        f"int8: {n_bytes:,} bytes, top-1 {percent(result.top1)} of {result.n:,}; float32: {n_bytes_float32:,} bytes, "
-        f"top-1 {percent(result.top1_float32)}; {f'not kept: {result.refusal}' if result.refusal else 'int8 is kept'}"
-    )
-    values = {
-        "kept": not result.refusal,
-        "bytes": n_bytes,
-        "bytes_float32": n_bytes_float32,
-        "top1": result.top1,
-        "top1_float32": result.top1_float32,
-        "n": result.n,
-    }
-    return (exported if result.refusal else result.exported), values
+        result = onnx.quantize(loaded, exported, _drawings(options, loaded.classes))
+        n_bytes, n_bytes_float32 = len(result.exported.data), len(exported.data)
+        print(
+            f"int8: {n_bytes:,} bytes, top-1 {percent(result.top1)} of {result.n:,}; float32: {n_bytes_float32:,} "
+            f"bytes, top-1 {percent(result.top1_float32)}; "
+            + (f"not kept: {result.refusal}" if result.refusal else "int8 is kept")
+        )
+        int8 = {
+            "kept": not result.refusal,
+            "bytes": n_bytes,
+            "bytes_float32": n_bytes_float32,
+            "top1": result.top1,
+            "top1_float32": result.top1_float32,
+            "n": result.n,
+        }
+        if not result.refusal:
+            exported, told = result.exported, "8-bit weights"
+    write_bytes(into, exported.data)
+    return len(exported.data), told, {"max_difference": exported.max_difference, "int8": int8}

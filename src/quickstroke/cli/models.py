@@ -7,7 +7,7 @@ from typing import Any
 from quickstroke.cli.answers import Answer, answer, note, percent
 
 
-def run(args: Sequence[str]) -> int:
+def main(args: Sequence[str]) -> int:
     """Runs the command."""
     if list(args) in ([], ["--json"]):  # the whole of what it takes, read without the libraries of options
         return answer(bool(args), _models)

@@ -1,26 +1,25 @@
 """`quickstroke predict`."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import arg
 
 from quickstroke.cli import printable
 from quickstroke.cli.common import (
     MODEL,
     Answer,
+    ClassesFile,
+    Files,
     Json,
+    Limit,
     StrokeLayout,
     Taught,
     Words,
-    answer,
     checked_limit,
     drawing_files,
     note,
     optional,
-    parse,
     percent,
 )
 from quickstroke.drawings.categories import parse_classes
@@ -44,19 +43,16 @@ class Options:
     many were found.
     """
 
-    files: Annotated[Positional[tuple[str, ...]], optional("drawing files, folders or glob patterns", "FILE...")]
+    files: Files
     model: Annotated[
         str | None,
         optional(MODEL, "MODEL"),
     ] = None
-    classes: Annotated[
-        str | None,
-        optional("classes of a model without a card, in the order of its output layer, one a line", "FILE"),
-    ] = None
+    classes: ClassesFile = None
     words: Words = None
     taught: Taught = None
     top: Annotated[int, arg(metavar="N", help="words for each drawing")] = 5
-    limit: Annotated[int | None, optional("only the first N drawings of each file", "N")] = None
+    limit: Limit = None
     layout: StrokeLayout = "auto"
     show: Annotated[
         str | None, optional("also write what was read, with its guesses, as a picture: .svg, .png or .gif", "FILE")
@@ -64,15 +60,8 @@ class Options:
     json: Json = False
 
 
-def run(args: Sequence[str]) -> int:
+def run(options: Options) -> Answer:
     """Runs the command."""
-    options = parse(Options, "predict", args)
-    return answer(options.json, partial(_predict, options))
-
-
-def _predict(options: Options) -> Answer:
-    if not options.files:
-        raise ConfigError("no FILE was given; expected drawing files, folders or glob patterns")
     limit = checked_limit(options.limit)
     from itertools import islice
 

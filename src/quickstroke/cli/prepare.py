@@ -1,8 +1,6 @@
 """`quickstroke prepare`."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,11 +10,9 @@ from quickstroke.cli.common import (
     Answer,
     Json,
     StrokeLayout,
-    answer,
     note,
     note_left_out,
     optional,
-    parse,
     progress,
     words,
 )
@@ -84,15 +80,8 @@ class Options:
     json: Json = False
 
 
-def run(args: Sequence[str]) -> int:
+def run(options: Options) -> Answer:
     """Runs the command."""
-    if any(word.partition("=")[0] == "--add" for word in args):
-        raise ConfigError("--add: is gone; prepare all sources anew")
-    options = parse(Options, "prepare", args)
-    return answer(options.json, partial(_prepare, options))
-
-
-def _prepare(options: Options) -> Answer:
     from quickstroke.formats import find_sources, has_layouts
     from quickstroke.preparation import prepare
     from quickstroke.preparation.journal import folder_of

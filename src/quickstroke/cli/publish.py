@@ -1,14 +1,12 @@
 """`quickstroke publish`."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Answer, Json, answer, note, optional, parse, percent
+from quickstroke.cli.common import Answer, Json, note, optional, percent
 from quickstroke.errors import ConfigError, DownloadError, WeightsError
 
 if TYPE_CHECKING:
@@ -61,16 +59,11 @@ class Options:
     json: Json = False
 
 
-def run(args: Sequence[str]) -> int:
+def run(options: Options) -> Answer:
     """Runs the command."""
-    options = parse(Options, "publish", args)
     if options.without_data and (options.data or options.test_data):
         given = "--data" if options.data else "--test-data"
         raise ConfigError(f"{given} and --without-data contradict each other; give one of them")
-    return answer(options.json, partial(_publish, options))
-
-
-def _publish(options: Options) -> Answer:
     from quickstroke.artifacts import loading, runs
     from quickstroke.export.publish import publish
 

@@ -2,24 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import arg
 
 from quickstroke.cli import printable
 from quickstroke.cli.common import (
     Answer,
+    ClassesFile,
+    Files,
     Json,
+    Limit,
     StrokeLayout,
-    answer,
     checked_limit,
     drawing_files,
     note,
     optional,
-    parse,
     progress,
 )
 from quickstroke.drawings.drawing import Drawing
@@ -40,10 +40,10 @@ class Options:
     simplified.
     """
 
-    files: Annotated[Positional[tuple[str, ...]], optional("drawing files, folders or glob patterns", "FILE...")]
+    files: Files
     into: Annotated[str, arg(metavar="OUT", help="the file to write; an earlier one is replaced")]
     animate: Annotated[bool, arg(help="replay how the drawings were drawn")] = False
-    limit: Annotated[int | None, optional("only the first N drawings of each file", "N")] = None
+    limit: Limit = None
     layout: StrokeLayout = "auto"
     size: Annotated[int | None, optional("the side of a drawing in a picture (default: 192)", "PIXELS")] = None
     columns: Annotated[int | None, optional("drawings in a row (default: 6, or as many as rows)", "N")] = None
@@ -52,20 +52,12 @@ class Options:
         str | None,
         optional("show the guess of a .model file, a run folder, or a published model in the caption", "MODEL"),
     ] = None
-    classes: Annotated[
-        str | None,
-        optional("classes of a model without a card, in the order of its output layer, one a line", "FILE"),
-    ] = None
+    classes: ClassesFile = None
     json: Json = False
 
 
-def run(args: Sequence[str]) -> int:
+def run(options: Options) -> Answer:
     """Runs the command."""
-    options = parse(Options, "render", args)
-    return answer(options.json, partial(_render, options))
-
-
-def _render(options: Options) -> Answer:
     ending = Path(options.into).suffix.lower()
     _check(options, ending)
     options = replace(options, limit=checked_limit(options.limit))
@@ -85,8 +77,6 @@ def _render(options: Options) -> Answer:
 
 def _check(options: Options, ending: str) -> None:
     """Raises ConfigError for options that are wrong together, before anything is read."""
-    if not options.files:
-        raise ConfigError("no FILE was given; expected drawing files, folders or glob patterns")
     if ending not in _ENDINGS:
         raise ConfigError(f"--into {options.into} should end in {', '.join(_ENDINGS[:-1])} or {_ENDINGS[-1]}")
     if options.animate and ending in (".png", ".npy"):

@@ -1,14 +1,12 @@
 """`quickstroke report`."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Literal
 
 from rich.progress import TaskID
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Answer, Json, answer, note, optional, parse, percent, progress
+from quickstroke.cli.common import Answer, Json, note, optional, percent, progress
 
 
 @dataclass(frozen=True)
@@ -42,13 +40,8 @@ class Options:
     json: Json = False
 
 
-def run(args: Sequence[str]) -> int:
+def run(options: Options) -> Answer:
     """Runs the command."""
-    options = parse(Options, "report", args)
-    return answer(options.json, partial(_report, options))
-
-
-def _report(options: Options) -> Answer:
     from quickstroke.reports import figures, report
 
     with progress("drawings") as bar:

@@ -32,7 +32,7 @@ class Options:
     json: Json = False
 
 
-def run(args: Sequence[str]) -> int:
+def main(args: Sequence[str]) -> int:
     """Runs the command."""
     options = parse(Options, "rerun", args)
     return answer(options.json, partial(_rerun, options, ("quickstroke", "rerun", *args)))
@@ -43,6 +43,7 @@ def _rerun(options: Options, command: Sequence[str]) -> Answer:
 
     from quickstroke.artifacts import environment, runs
     from quickstroke.artifacts.loading import read_weights
+    from quickstroke.runtime.distributed import ALONE
     from quickstroke.training import checkpoint
     from quickstroke.training.session import has_ended
 
@@ -73,10 +74,10 @@ def _rerun(options: Options, command: Sequence[str]) -> Answer:
         replace(config.train, pretrained=pretrained, teacher=teacher),
         data,
         into,
-        classes=config.classes,
-        teacher_cache=None,
+        train_classes=config.classes,
         resume=options.resume,
         command=command,
+        group=ALONE,
     )
     if state is None:
         return Answer(None, 130)

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import MODEL, Json, Taught, Words, note, optional, parse, print_json
+from quickstroke.cli.common import MODEL, ClassesFile, Json, Taught, Words, note, optional, parse, print_json
 from quickstroke.drawings.categories import parse_classes
 from quickstroke.errors import ConfigError
 
 if TYPE_CHECKING:
     from quickstroke.inference.recognizer import Recognizer
+
+# What a browser could send as its Origin: scheme, host, perhaps a port, and nothing else; or any.
+_ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?|\*")
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,7 @@ class Options:
         Positional[str | None],
         optional(MODEL, "[MODEL]"),
     ] = None
-    classes: Annotated[
-        str | None,
-        optional("classes of a model without a card, in the order of its output layer, one a line", "FILE"),
-    ] = None
+    classes: ClassesFile = None
     words: Words = None
     taught: Taught = None
     host: Annotated[str, arg(metavar="HOST", help="address to listen at; 0.0.0.0 for all of this machine's")] = (
@@ -70,12 +70,12 @@ class Options:
     json: Json = False
 
 
-def run(args: Sequence[str]) -> None:
+def main(args: Sequence[str]) -> None:
     """Runs the command."""
     options = parse(Options, "serve", args)
     for option, origins in (("--cors", options.cors), ("--frame-ancestors", options.frame_ancestors)):
         for origin in origins:
-            if not _is_origin(origin):
+            if not _ORIGIN.fullmatch(origin):
                 raise ConfigError(f"{option} {origin}: not an origin; expected one like https://example.org, or *")
 
     if options.root_path and not re.fullmatch(r"(/[\w.~-]+)+", options.root_path):
@@ -145,18 +145,3 @@ def _serve(
         root_path=options.root_path,
     )
     Server(app, on_ready=ready, trusted_proxies=options.trusted_proxies).run([sock])
-
-
-def _is_origin(text: str) -> bool:
-    """Whether a browser could send it as its Origin: scheme, host, perhaps a port, and nothing else."""
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(text)
-        port = "" if parts.port is None else f":{parts.port}"
-    except ValueError:
-        return text == "*"
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return text == "*" or (
-        parts.scheme in ("http", "https") and bool(host) and text == f"{parts.scheme}://{host}{port}"
-    )

@@ -1,9 +1,7 @@
 """`quickstroke teach`."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from quickstroke.cli import printable
-from quickstroke.cli.common import MODEL, Answer, Json, StrokeLayout, answer, drawing_files, note, optional, parse
-from quickstroke.errors import ConfigError
+from quickstroke.cli.common import MODEL, Answer, Files, Json, StrokeLayout, drawing_files, note, optional
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ class Options:
         Positional[str],
         arg(metavar="MODEL", help=MODEL.partition(" (default")[0]),
     ]
-    files: Annotated[Positional[tuple[str, ...]], optional("drawing files, folders or glob patterns", "FILE...")]
+    files: Files
     into: Annotated[str, arg(metavar="NAME", help="the word that they show; no word that the model knows")]
     taught: Annotated[
         str | None,
@@ -39,21 +36,14 @@ class Options:
     json: Json = False
 
 
-def run(args: Sequence[str]) -> int:
+def run(options: Options) -> Answer:
     """Runs the command."""
-    options = parse(Options, "teach", args)
-    return answer(options.json, partial(_teach, options))
-
-
-def _teach(options: Options) -> Answer:
-    if not options.files and not options.forget:
-        raise ConfigError("no FILE was given; expected drawing files, folders or glob patterns")
-
     from quickstroke import formats
     from quickstroke.drawings.categories import check_classes
     from quickstroke.inference import recognizer
 
-    files = drawing_files(options.files, options.layout) if options.files else ()
+    is_all = options.forget and not options.files
+    files = () if is_all else drawing_files(options.files, options.layout)
     model = recognizer.load(options.model)
     model.compiles = False
     path = Path(options.taught or f"{model.name}.taught.json")

@@ -22,7 +22,6 @@ from quickstroke.cli.common import (
     optional,
     parse,
     progress,
-    refuse_former_names,
     say,
 )
 from quickstroke.config import naming, schema, serialize
@@ -94,11 +93,8 @@ class Options:
     json: Json = False
 
 
-def run(args: Sequence[str]) -> int:
+def main(args: Sequence[str]) -> int:
     """Runs the command."""
-    refuse_former_names(args)
-    if "--tensorboard" in args:
-        raise ConfigError("--tensorboard: is --log tensorboard now")
     options = parse(Options, "train", args)
     name: str = options.name
     class_slice: ClassSlice | None = None
@@ -201,7 +197,7 @@ def _train(
                 options.train,
                 data,
                 options.into,
-                classes=classes,
+                train_classes=classes,
                 teacher_cache=options.teacher_cache,
                 resume=resume,
                 command=command,
@@ -271,19 +267,14 @@ def train_and_show(
     data: "PreparedDataset",
     into: Path | str,
     *,
-    classes: Sequence[str] | None,
-    teacher_cache: str | None,
     resume: bool,
-    command: Sequence[str],
-    log: Sequence[LoggerName] = (),
-    group: "distributed.Group | None" = None,
+    group: "distributed.Group",
+    **others: Any,
 ) -> "State | None":
-    """Trains with a bar and a line an epoch; None where it was asked to stop, after saying how to go on."""
+    """`loop.train` with a bar and a line an epoch; None where it was asked to stop, after saying how to go on."""
     from quickstroke.artifacts import runs
     from quickstroke.runtime import distributed
     from quickstroke.training import loop, session
-
-    group = group or distributed.ALONE
 
     stop = StopOnSignal()
     with contextlib.ExitStack() as stack, progress("drawings") as bar, stop:
@@ -303,26 +294,15 @@ def train_and_show(
             bar.update(task, description=f"asking teachers {epoch + 1}/{config.n_epochs}", advance=n)
 
         def show(line: dict[str, Any]) -> None:
-            epoch = EpochLine(line["epoch"], config.n_epochs, line["loss"], 100 * line["val_top1"], line["seconds"])
             bar.console.file.flush()
-            say(documents.format_epoch(epoch, is_short=True))
+            say(documents.format_epoch(EpochLine.of(line, config.n_epochs), is_short=True))
             bar.reset(task)
 
         watcher = session.Watcher(on_start, on_step, on_teacher, show, lambda: stop.asked, on_remark=note)
         try:
             with distributed.losing(group):
                 state = loop.train(
-                    model_config,
-                    config,
-                    data,
-                    into,
-                    train_classes=classes,
-                    teacher_cache=teacher_cache,
-                    resume=resume,
-                    command=command,
-                    log=log,
-                    watcher=watcher,
-                    group=group,
+                    model_config, config, data, into, resume=resume, watcher=watcher, group=group, **others
                 )
         except session.Interrupted as interrupted:
             bar.stop()

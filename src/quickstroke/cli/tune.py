@@ -23,7 +23,6 @@ from quickstroke.cli.common import (
     optional,
     parse,
     progress,
-    refuse_former_names,
     say,
 )
 from quickstroke.config import schema
@@ -96,9 +95,8 @@ class Options:
     json: Json = False
 
 
-def run(args: Sequence[str]) -> int:
+def main(args: Sequence[str]) -> int:
     """Runs the command."""
-    refuse_former_names(args)
     options = parse(Options, "tune", args)
     return answer(options.json, partial(_tune, options, args))
 
@@ -214,26 +212,25 @@ def _work_together(search: "Search", options: Options) -> bool:
     n_threads = max(1, torch.get_num_threads() // options.workers)
     arguments = (search, n_threads, options.json)
     workers = [context.Process(target=_worker, args=arguments) for _ in range(options.workers)]
-    stop = StopOnSignal()
-    with stop:
+
+    def end() -> None:
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.join()
+
+    with StopOnSignal() as stop:
         # Ctrl-C reaches all processes of a terminal: workers ignore it from their beginning, and are told by us.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         for worker in workers:
             worker.start()
         signal.signal(signal.SIGINT, before)
-        is_told = False
         try:
-            while any(worker.is_alive() for worker in workers):
-                if stop.asked and not is_told:
-                    is_told = True
-                    for worker in workers:
-                        worker.terminate()
+            while any(worker.is_alive() for worker in workers) and not stop.asked:
                 time.sleep(0.1)
-        except BaseException:
-            for worker in workers:
-                worker.terminate()
-            for worker in workers:
-                worker.join()
+            end()
+        except BaseException:  # asked once more, to stop at once
+            end()
             raise
     for worker in workers:
         if worker.exitcode and worker.exitcode < 0 and not stop.asked:

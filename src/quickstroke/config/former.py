@@ -21,8 +21,17 @@ RENAMED = {
     "unlabelled": "other_class_fraction",
 }
 RENAMED_VALUES = {"augment": {"view": "geometric"}}
+_FORMER_VALUES = {
+    "augment": {"view": "is 'geometric' now"},
+    "recipe": {
+        "seed": "is called '2020' now",
+        "quick": "is part of 'default' now, which is taken where none is given",
+    },
+    "protocol": {"honest": "is called 'standard' now", "published": "is called '2020' now"},
+}
 # Deleted options, with the value that means the same as their absence.
 DELETED = {"blend_across": 0.0, "label_odds": 1.0}
+GONE = "is no option any more: it gave nothing measurable"
 
 
 def renamed(values: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -51,7 +60,7 @@ def without_deleted(values: Mapping[str, Any], where: str) -> dict[str, Any]:
         ConfigError: a deleted option has another value than the one that means the same as its absence.
     """
     for key, value in deleted_options(values).items():
-        raise ConfigError(f"{where}: {_gone(key)}; expected {DELETED[key]} or no such key, got {value!r:.60}")
+        raise ConfigError(f"{where}: {key} {GONE}; expected {DELETED[key]} or no such key, got {value!r:.60}")
     return {key: value for key, value in values.items() if key not in DELETED}
 
 
@@ -66,14 +75,15 @@ def refuse(values: Mapping[str, Any]) -> None:
         if key in RENAMED:
             raise ConfigError(f"{key} is {RENAMED[key]} now")
         if key in DELETED:
-            raise ConfigError(_gone(key))
-        names = RENAMED_VALUES.get(key, {})
-        if isinstance(value, str) and value in names:
-            raise ConfigError(f"{key} {value!r} is {names[value]!r} now")
+            raise ConfigError(f"{key} {GONE}")
+        if gone := what_became(key, value):
+            raise ConfigError(gone)
 
 
-def _gone(name: str) -> str:
-    return f"{name} is no option any more: it gave nothing measurable"
+def what_became(key: str, value: Any) -> str:
+    """What a value of an option is now, where only earlier versions had it; else empty."""
+    values = _FORMER_VALUES.get(key, {})
+    return f"{key} {value!r} {values[value]}" if isinstance(value, str) and value in values else ""
 
 
 def _is_number(value: Any, expected: float) -> bool:

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from quickstroke.errors import ConfigError
-
 Recipe = Literal["default", "2020", "strong"]
 
 # The 2020 project's training, and what earlier versions did by options that their files do not name.
@@ -62,15 +60,6 @@ _FORMER_RECIPES: dict[str, tuple[Recipe, dict[str, Any]]] = {
     "seed": ("2020", PLAIN),
     "quick": ("default", _DEFAULT | {"n_epochs": 4, "learning_rate": 0.009}),
 }
-
-
-def check_recipe(name: str) -> None:
-    """Raises ConfigError, with what took its place, when `name` is a recipe that only earlier versions had."""
-    if name in _FORMER_RECIPES:
-        now, values = _FORMER_RECIPES[name]
-        if RECIPES[now] == values:
-            raise ConfigError(f"recipe {name!r} is called {now!r} now")
-        raise ConfigError(f"recipe {name!r} is part of {now!r} now, which is taken where none is given")
 
 
 def without_former_recipe(values: Mapping[str, Any]) -> dict[str, Any]:

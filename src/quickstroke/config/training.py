@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from quickstroke.config import former
 from quickstroke.config.model import Reading
-from quickstroke.config.recipes import PLAIN, RECIPES, Recipe, check_recipe
+from quickstroke.config.recipes import PLAIN, RECIPES, Recipe
 from quickstroke.config.schema import check_positive, check_types
 from quickstroke.errors import ConfigError
 
@@ -173,8 +173,6 @@ class TrainConfig:
     def _take_values_of_recipe(self) -> None:
         """Gives each option that was not given the value that the recipe has for it."""
         # Of a recipe that is none `check_types` tells.
-        if isinstance(self.recipe, str):
-            check_recipe(self.recipe)
         values = RECIPES.get(self.recipe, PLAIN) if isinstance(self.recipe, str) else PLAIN
         for key, value in values.items():
             if getattr(self, key) is _OF_RECIPE:

@@ -24,8 +24,8 @@ _POINTS_TOGETHER, _POINTS_TOGETHER_WITH_IMAGES = 1 << 14, 1 << 13
 # A GPU has no such caches, and more to do at a time.
 _BATCH_SIZE_ON_GPU = 4096
 
-# Parts of each drawing's points that `evaluate_partial` takes.
-FRACTIONS = (0.25, 0.5, 0.75, 1.0)
+# Parts of each drawing's points that `evaluate_early` takes beside all of them.
+FRACTIONS = (0.25, 0.5, 0.75)
 # ... and of its strokes, as the bitmap networks in browsers are compared.
 FRACTION_OF_STROKES = 0.6
 
@@ -132,30 +132,19 @@ def _ranks(logits: Tensor, scores: Tensor, own: Tensor) -> Tensor:
     return ((logits > scores) | ((logits == scores) & earlier)).sum(1, keepdim=True)
 
 
-def evaluate_partial(
-    model: StrokeClassifier, drawings: LabelledDrawings, *, precision: torch.dtype = torch.float32
-) -> dict[float, Evaluation]:
-    """Early recognition: `evaluate` after each of `FRACTIONS` of every drawing's points, rounded up."""
-    return {fraction: evaluate(model, drawings.first_points(fraction), precision=precision) for fraction in FRACTIONS}
+def evaluate_early(
+    model: StrokeClassifier, drawings: LabelledDrawings, whole: Evaluation, *, precision: torch.dtype = torch.float32
+) -> dict[str, dict[str, float]]:
+    """Early recognition, as JSON and cards have it: accuracy by the fraction of each drawing that there is, rounded up.
 
-
-def figures_of_points(partial: dict[float, Evaluation]) -> dict[str, dict[str, float]]:
-    """What `evaluate_partial` found, for JSON and cards: top-1 and balanced accuracy."""
+    Args:
+        whole: what `evaluate` found for the same drawings.
+    """
+    points = {f"{part:g}": evaluate(model, drawings.first_points(part), precision=precision) for part in FRACTIONS}
+    points["1"] = whole
+    strokes = evaluate(model, drawings.first_strokes(FRACTION_OF_STROKES), precision=precision)
     return {
-        "top1_of_points": {f"{fraction:g}": part.top(1) for fraction, part in partial.items()},
-        "balanced_accuracy_of_points": {
-            f"{fraction:g}": part.balanced_accuracy() for fraction, part in partial.items()
-        },
+        "top1_of_points": {part: scores.top(1) for part, scores in points.items()},
+        "balanced_accuracy_of_points": {part: scores.balanced_accuracy() for part, scores in points.items()},
+        **{f"top{k}_of_strokes": {f"{FRACTION_OF_STROKES:g}": strokes.top(k)} for k in (1, 3)},
     }
-
-
-def evaluate_strokes(
-    model: StrokeClassifier, drawings: LabelledDrawings, *, precision: torch.dtype = torch.float32
-) -> Evaluation:
-    """Early recognition: `evaluate` after `FRACTION_OF_STROKES` of every drawing's strokes, rounded up."""
-    return evaluate(model, drawings.first_strokes(FRACTION_OF_STROKES), precision=precision)
-
-
-def figures_of_strokes(part: Evaluation) -> dict[str, dict[str, float]]:
-    """What `evaluate_strokes` found, for JSON and cards: top-1 and top-3."""
-    return {f"top{k}_of_strokes": {f"{FRACTION_OF_STROKES:g}": part.top(k)} for k in (1, 3)}

@@ -7,16 +7,14 @@ standard  evaluation mode: the result of a drawing depends on nothing but the dr
 
 from typing import Literal, get_args
 
+from quickstroke.config import former
 from quickstroke.errors import ConfigError
 
 Protocol = Literal["standard", "2020"]
 
-FORMER_PROTOCOLS = {"honest": "standard", "published": "2020"}
-
 
 def check_protocol(name: str) -> None:
     """Raises ConfigError for an unknown protocol; for a name of version 0.1.0 the message has that of today."""
-    if name in FORMER_PROTOCOLS:
-        raise ConfigError(f"protocol {name!r} is called {FORMER_PROTOCOLS[name]!r} now")
+    former.refuse({"protocol": name})
     if name not in get_args(Protocol):
         raise ConfigError(f"protocol should be {' or '.join(map(repr, get_args(Protocol)))}, got {name!r:.60}")

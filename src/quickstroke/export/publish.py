@@ -28,13 +28,7 @@ from quickstroke.errors import (
 )
 from quickstroke.evaluation.calibration import HIGHEST_TEMPERATURE, fit_calibration, logits_on
 from quickstroke.evaluation.discriminant import fit_discriminant, some_of_each
-from quickstroke.evaluation.evaluate import (
-    evaluate,
-    evaluate_partial,
-    evaluate_strokes,
-    figures_of_points,
-    figures_of_strokes,
-)
+from quickstroke.evaluation.evaluate import evaluate, evaluate_early
 from quickstroke.evaluation.metrics import Evaluation
 from quickstroke.evaluation.unknown import evidence, fit_unknown, refusals
 from quickstroke.models.classifier import n_parameters
@@ -317,23 +311,17 @@ def _figures(
         fitted = fit_calibration(loaded.model, parts["val"], n_trained, select_by)
         fitted.apply(loaded.model, n_trained)
         calibration = {**asdict(fitted), "split": "val", "select_by": select_by}
-    after = {split: evaluate_partial(loaded.model, part) for split, part in parts.items()}
+    after = {split: evaluate(loaded.model, part) for split, part in parts.items()} if calibration else before
     figures: dict[str, dict[str, Any]] = {
-        split: {
-            **partial[1.0].figures(),
-            **figures_of_points(partial),
-            **figures_of_strokes(evaluate_strokes(loaded.model, parts[split])),
-        }
-        for split, partial in after.items()
+        split: scores.figures() | evaluate_early(loaded.model, parts[split], scores) for split, scores in after.items()
     }
     if calibration:
-        scored = (("before", before), ("after", {split: partial[1.0] for split, partial in after.items()}))
-        for when, evaluations in scored:
+        for when, evaluations in (("before", before), ("after", after)):
             traded = {split: _traded(scores, select_by) for split, scores in evaluations.items()}
             for key in ("error", "top1", "balanced_accuracy"):
                 calibration[f"{key}_{when}"] = {split: values[key] for split, values in traded.items()}
     split = "test" if "test" in after else "val"
-    return figures, calibration, {"split": split, **_words(after[split][1.0])}
+    return figures, calibration, {"split": split, **_words(after[split])}
 
 
 def _words(measured: Evaluation) -> dict[str, Any]:
