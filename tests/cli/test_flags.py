@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import re
 from typing import Any, get_type_hints
 
 import pytest
@@ -19,7 +20,8 @@ def flags(command: str) -> dict[str, tuple[Any, str]]:
     for field in dataclasses.fields(options):
         hint = hints[field.name]
         if getattr(hint, "__origin__", hint) is bool:
-            found[field.name] = field.default, " ".join(str(meta.help) for meta in getattr(hint, "__metadata__", ()))
+            told = re.search(rf"^ +{field.name}: (.+)", options.__doc__, re.M)
+            found[field.name] = field.default, told[1] if told else ""
     return found
 
 

@@ -23,19 +23,24 @@ class Options:
     one: none is judged by a model that has learnt it. DIR/index.html shows the most doubted ones, to keep, drop or
     relabel; it saves what was chosen as a list for `prepare --leave-out` and as drawings with their new words.
     DIR/leave-out.txt has all that are shown. What was stopped goes on by the same command.
+
+    Attributes:
+        data: a prepared dataset; all its splits are audited
+        into: folder of the page, the list and the folds' trainings
+        name: name of the models that are trained
+        folds: folds: with more, each model learns from more drawings, and takes longer
+        n_epochs: epochs of each training
+        part: the most doubted part of all drawings is shown
+        seed: of the trainings (default: 0)
     """
 
-    data: Annotated[Positional[str], arg(metavar="DATA", help="a prepared dataset; all its splits are audited")]
-    into: Annotated[str, arg(metavar="DIR", help="folder of the page, the list and the folds' trainings")]
-    name: Annotated[str, arg(metavar="NAME", help="name of the models that are trained")] = (
-        "bipool_cv1_48_5_2_cv2_96_5_2_lay1_sz64"
-    )
-    folds: Annotated[
-        int, arg(metavar="N", help="folds: with more, each model learns from more drawings, and takes longer")
-    ] = 3
-    n_epochs: Annotated[int, arg(metavar="N", help="epochs of each training")] = 6
-    part: Annotated[float, arg(metavar="PART", help="the most doubted part of all drawings is shown")] = 0.02
-    seed: Annotated[int | None, optional("of the trainings (default: 0)", "N")] = None
+    data: Annotated[Positional[str], arg(metavar="DATA")]
+    into: Annotated[str, arg(metavar="DIR")]
+    name: Annotated[str, arg(metavar="NAME")] = "bipool_cv1_48_5_2_cv2_96_5_2_lay1_sz64"
+    folds: Annotated[int, arg(metavar="N")] = 3
+    n_epochs: Annotated[int, arg(metavar="N")] = 6
+    part: Annotated[float, arg(metavar="PART")] = 0.02
+    seed: Annotated[int | None, optional("N")] = None
     json: Json = False
 
 

@@ -64,36 +64,35 @@ Json = Annotated[
 ]
 
 
-def words(help_text: str) -> Any:
-    """The annotation of an option that takes one or more words, or a file; left out, it is None."""
-    return optional(help_text, "WORD...")
-
-
-def optional(help_text: str, metavar: str) -> Any:
+def optional(metavar: str, help_text: str | None = None) -> Any:
     """The annotation of an option or argument that may be left out; its help says what that means."""
     return tyro.conf.arg(help=help_text, metavar=metavar, help_behavior_hint="")
 
 
 TrainClasses = Annotated[
     tuple[str, ...] | None,
-    words("words to train on, in the order of the output layer, or a file with one a line (default: all)"),
+    optional(
+        "WORD...", "words to train on, in the order of the output layer, or a file with one a line (default: all)"
+    ),
 ]
 
 ClassesFile = Annotated[
-    str | None, optional("classes of a model without a card, in the order of its output layer, one a line", "FILE")
+    str | None, optional("FILE", "classes of a model without a card, in the order of its output layer, one a line")
 ]
 
-Files = Annotated[tyro.conf.Positional[tuple[str, ...]], optional("drawing files, folders or glob patterns", "FILE...")]
+Files = Annotated[tyro.conf.Positional[tuple[str, ...]], optional("FILE...", "drawing files, folders or glob patterns")]
 
-Limit = Annotated[int | None, optional("only the first N drawings of each file", "N")]
+Limit = Annotated[int | None, optional("N", "only the first N drawings of each file")]
 
 Words = Annotated[
     tuple[str, ...] | None,
-    words("choose among these words alone, or those of a file with one a line, or `classes2020` (default: all)"),
+    optional(
+        "WORD...", "choose among these words alone, or those of a file with one a line, or `classes2020` (default: all)"
+    ),
 ]
 
 Taught = Annotated[
-    str | None, optional("a file of taught words (`quickstroke teach`), which count beside the model's own", "FILE")
+    str | None, optional("FILE", "a file of taught words (`quickstroke teach`), which count beside the model's own")
 ]
 
 CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff)

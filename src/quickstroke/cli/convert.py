@@ -20,11 +20,15 @@ class Options:
 
     Drawings are simplified as `prepare` does it, and their order stays. Words, key_ids, countries, times and what the
     game recognised stay as far as the format has them: binary drops fractions of a second, and npz has words alone.
+
+    Attributes:
+        to: the format
+        into: file or folder to make; it must not exist yet
     """
 
     files: Files
-    to: Annotated[Literal["binary", "ndjson", "npz", "svg", "parquet"], arg(help="the format")]
-    into: Annotated[str, arg(metavar="OUT", help="file or folder to make; it must not exist yet")]
+    to: Literal["binary", "ndjson", "npz", "svg", "parquet"]
+    into: Annotated[str, arg(metavar="OUT")]
     limit: Limit = None
     layout: StrokeLayout = "auto"
     json: Json = False

@@ -26,12 +26,14 @@ class Options:
 
     Takes the first drawings of a dozen categories from Google's bucket (3.6 MB), or, where it does not answer within
     five seconds, synthetic drawings that this program makes.
+
+    Attributes:
+        into: the folder for all it makes; what a former one made there is replaced
+        offline: take the synthetic drawings without asking the network
     """
 
-    into: Annotated[
-        str, arg(metavar="DIR", help="the folder for all it makes; what a former one made there is replaced")
-    ] = "demo"
-    offline: Annotated[bool, arg(help="take the synthetic drawings without asking the network")] = False
+    into: Annotated[str, arg(metavar="DIR")] = "demo"
+    offline: bool = False
     json: Json = False
 
 

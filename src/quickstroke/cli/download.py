@@ -18,16 +18,22 @@ class Options:
     What came of a file when the connection broke, or when this was stopped, is gone on with by the same command.
 
     The Quick, Draw! Dataset is made available by Google, Inc. under CC BY 4.0.
+
+    Attributes:
+        categories: words, or `all`
+        into: folder for the files
+        kind: which of the official formats
+        url: the bucket, or a mirror with the same folders
+        first_bytes: only the whole drawings among the first N bytes of each file
+        n_at_once: files that are fetched at a time
     """
 
-    categories: Annotated[Positional[tuple[str, ...]], optional("words, or `all`", "CATEGORY...")]
-    into: Annotated[str, arg(metavar="DIR", help="folder for the files")]
-    kind: Annotated[Kind, arg(help="which of the official formats")] = "binary"
-    url: Annotated[str, arg(metavar="URL", help="the bucket, or a mirror with the same folders")] = DEFAULT_URL
-    first_bytes: Annotated[
-        int | None, optional("only the whole drawings among the first N bytes of each file", "N")
-    ] = None
-    n_at_once: Annotated[int, arg(metavar="N", help="files that are fetched at a time")] = 4
+    categories: Annotated[Positional[tuple[str, ...]], optional("CATEGORY...")]
+    into: Annotated[str, arg(metavar="DIR")]
+    kind: Kind = "binary"
+    url: Annotated[str, arg(metavar="URL")] = DEFAULT_URL
+    first_bytes: Annotated[int | None, optional("N")] = None
+    n_at_once: Annotated[int, arg(metavar="N")] = 4
     json: Json = False
 
 

@@ -36,56 +36,40 @@ class Options:
 
     Of files, every drawing whose word the model knows is taken, and those left out are counted by word. A run folder
     without either is evaluated on the dataset that it was trained on. With --words only drawings of these are scored.
+
+    Attributes:
+        model: a .model file, a run folder, the name of a published model, or hf://OWNER/NAME
+        files: drawing files, folders or glob patterns
+        data: a prepared dataset, in place of files
+        split: which drawings of the prepared dataset (default: val)
+        protocol: `standard` is evaluation mode; `2020` is how the 2020 project measured: batch norm in training mode
+            over batches of drawings sorted by label
+        batch_size: of the protocol `2020` (default: 256)
+        reestimate_batchnorm: first estimate batch norm's statistics again, from the drawings that are evaluated
+        device: where the model runs
+        precision: of the matrix products of a length-aware model on a CPU; bfloat16 is up to twice as fast where the
+            processor multiplies it in hardware, and changes the guess for a drawing in some thousands
+        per_class: print (and give in the JSON) each class's accuracy; or write it as a table, with how many drawings
+            there are and how many were recognised
+        partial: also measure early recognition: after 25%, 50% and 75% of the points, and 60% of the strokes
+        confusion: give the confusion matrix in the JSON, a row a true class; or write it as a table
     """
 
-    model: Annotated[
-        Positional[str],
-        arg(metavar="MODEL", help="a .model file, a run folder, the name of a published model, or hf://OWNER/NAME"),
-    ]
-    files: Annotated[Positional[tuple[str, ...]], optional("drawing files, folders or glob patterns", "[FILE...]")] = ()
-    data: Annotated[str | None, optional("a prepared dataset, in place of files", "DIR")] = None
-    split: Annotated[
-        Literal["train", "val", "test", "reserved"] | None,
-        optional("which drawings of the prepared dataset (default: val)", "{train,val,test,reserved}"),
-    ] = None
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
+    files: Annotated[Positional[tuple[str, ...]], optional("[FILE...]")] = ()
+    data: Annotated[str | None, optional("DIR")] = None
+    split: Annotated[Literal["train", "val", "test", "reserved"] | None, optional("{train,val,test,reserved}")] = None
     layout: StrokeLayout = "auto"
     classes: ClassesFile = None
     words: Words = None
-    protocol: Annotated[
-        Literal["standard", "2020"],
-        arg(
-            help="`standard` is evaluation mode; `2020` is how the 2020 project measured: batch norm in training mode "
-            "over batches of drawings sorted by label"
-        ),
-    ] = "standard"
-    batch_size: Annotated[int | None, optional("of the protocol `2020` (default: 256)", "N")] = None
-    reestimate_batchnorm: Annotated[
-        bool, arg(help="first estimate batch norm's statistics again, from the drawings that are evaluated")
-    ] = False
-    device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where the model runs")] = "auto"
-    precision: Annotated[
-        Literal["float32", "bfloat16"],
-        arg(
-            help="of the matrix products of a length-aware model on a CPU; bfloat16 is up to twice as fast where the "
-            "processor multiplies it in hardware, and changes the guess for a drawing in some thousands"
-        ),
-    ] = "float32"
-    per_class: Annotated[
-        tuple[str, ...] | None,
-        optional(
-            "print (and give in the JSON) each class's accuracy; or write it as a table, with how many drawings there "
-            "are and how many were recognised",
-            "[FILE.csv]",
-        ),
-    ] = None
-    partial: Annotated[
-        bool,
-        arg(help="also measure early recognition: after 25%, 50% and 75% of the points, and 60% of the strokes"),
-    ] = False
-    confusion: Annotated[
-        tuple[str, ...] | None,
-        optional("give the confusion matrix in the JSON, a row a true class; or write it as a table", "[FILE.csv]"),
-    ] = None
+    protocol: Literal["standard", "2020"] = "standard"
+    batch_size: Annotated[int | None, optional("N")] = None
+    reestimate_batchnorm: bool = False
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    per_class: Annotated[tuple[str, ...] | None, optional("[FILE.csv]")] = None
+    partial: bool = False
+    confusion: Annotated[tuple[str, ...] | None, optional("[FILE.csv]")] = None
     json: Json = False
 
 

@@ -26,53 +26,35 @@ class Options:
     card and weights in 8 or 16 bits, for the npm package `quickstroke`. safetensors: weights and card as
     NAME.safetensors. litert: NAME.tflite, for phones and small devices; it takes minutes. web: a folder with the page
     and such a model, for any static host. html: the same as one file, NAME.html, that opens by a double click.
+
+    Attributes:
+        model: a .model file, a run folder, a published model, or a .quickstroke file
+        files: drawing files, folders or glob patterns, to measure smaller weights on
+        to: what it becomes
+        into: the file or folder (default: NAME.onnx and so on, or NAME-web, here)
+        replace: replace an earlier export
+        weights: for `quickstroke`, `web` and `html`: 8 bits with a scale for each output, or 16 (default: int8)
+        teaching: for `quickstroke`: keep the statistics by which taught words are recognised more often (57 kB for 345
+            words); `web` and `html` have them beside it
+        int8: for `onnx`: weights in 8 bits, a quarter of the size; kept only when they lose at most half a point of
+            top-1 on the drawings of --data or FILE, else the weights stay float32
+        converter: for `litert`: the Python of an environment that has litert-torch
+        data: a prepared dataset, in place of files
+        split: which drawings of the prepared dataset
     """
 
-    model: Annotated[
-        Positional[str],
-        arg(metavar="MODEL", help="a .model file, a run folder, a published model, or a .quickstroke file"),
-    ]
-    files: Annotated[
-        Positional[tuple[str, ...]],
-        optional("drawing files, folders or glob patterns, to measure smaller weights on", "[FILE...]"),
-    ] = ()
-    to: Annotated[
-        Literal["onnx", "quickstroke", "web", "html", "safetensors", "litert"], arg(help="what it becomes")
-    ] = "onnx"
-    into: Annotated[
-        str | None,
-        optional("the file or folder (default: NAME.onnx and so on, or NAME-web, here)", "PATH"),
-    ] = None
-    replace: Annotated[bool, arg(help="replace an earlier export")] = False
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
+    files: Annotated[Positional[tuple[str, ...]], optional("[FILE...]")] = ()
+    to: Literal["onnx", "quickstroke", "web", "html", "safetensors", "litert"] = "onnx"
+    into: Annotated[str | None, optional("PATH")] = None
+    replace: bool = False
     classes: ClassesFile = None
-    weights: Annotated[
-        Literal["int8", "float16"] | None,
-        optional(
-            "for `quickstroke`, `web` and `html`: 8 bits with a scale for each output, or 16 (default: int8)",
-            "int8|float16",
-        ),
-    ] = None
-    teaching: Annotated[
-        bool,
-        arg(
-            help="for `quickstroke`: keep the statistics by which taught words are recognised more often (57 kB for "
-            "345 words); `web` and `html` have them beside it"
-        ),
-    ] = False
-    int8: Annotated[
-        bool,
-        arg(
-            help="for `onnx`: weights in 8 bits, a quarter of the size; kept only when they lose at most half a point "
-            "of top-1 on the drawings of --data or FILE, else the weights stay float32"
-        ),
-    ] = False
-    converter: Annotated[
-        str | None, optional("for `litert`: the Python of an environment that has litert-torch", "PYTHON")
-    ] = None
-    data: Annotated[str | None, optional("a prepared dataset, in place of files", "DIR")] = None
-    split: Annotated[
-        Literal["train", "val", "test", "reserved"], arg(help="which drawings of the prepared dataset")
-    ] = "val"
+    weights: Annotated[Literal["int8", "float16"] | None, optional("int8|float16")] = None
+    teaching: bool = False
+    int8: bool = False
+    converter: Annotated[str | None, optional("PYTHON")] = None
+    data: Annotated[str | None, optional("DIR")] = None
+    split: Literal["train", "val", "test", "reserved"] = "val"
     json: Json = False
 
 

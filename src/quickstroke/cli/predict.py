@@ -41,22 +41,21 @@ class Options:
     are read by their format; strokes with three rows (x, y, time), or three numbers a point, are raw and are simplified
     first. The lines of a picture (.png, .jpg, .webp, Google's bitmaps .npy) are traced to strokes, and it is told how
     many were found.
+
+    Attributes:
+        top: words for each drawing
+        show: also write what was read, with its guesses, as a picture: .svg, .png or .gif
     """
 
     files: Files
-    model: Annotated[
-        str | None,
-        optional(MODEL, "MODEL"),
-    ] = None
+    model: Annotated[str | None, optional("MODEL", MODEL)] = None
     classes: ClassesFile = None
     words: Words = None
     taught: Taught = None
-    top: Annotated[int, arg(metavar="N", help="words for each drawing")] = 5
+    top: Annotated[int, arg(metavar="N")] = 5
     limit: Limit = None
     layout: StrokeLayout = "auto"
-    show: Annotated[
-        str | None, optional("also write what was read, with its guesses, as a picture: .svg, .png or .gif", "FILE")
-    ] = None
+    show: Annotated[str | None, optional("FILE")] = None
     json: Json = False
 
 

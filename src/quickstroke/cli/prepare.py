@@ -14,7 +14,6 @@ from quickstroke.cli.common import (
     note_left_out,
     optional,
     progress,
-    words,
 )
 from quickstroke.drawings.categories import parse_classes
 from quickstroke.errors import ConfigError, FormatError
@@ -36,47 +35,42 @@ class Options:
 
     What was stopped, by Ctrl-C, a kill or a full disk, keeps the words that are done beside DIR; the same command with
     --resume goes on from there.
+
+    Attributes:
+        sources: files, folders or glob patterns
+        into: folder to make; it must not exist yet
+        classes: words to take, in label order, a file with one a line, or `classes2020` (default: all found, sorted)
+        fractions: split by a hash of key_id; 0 is allowed (default: 0.8 0.1 0.1)
+        n_train: split by position: drawings a class to train on
+        n_val: ... to validate on (default: n_train // 5)
+        n_test: ... to test on (default: n_val)
+        n_test_reserved: ... the first of each class, kept from all other splits (default: 0)
+        limit: take the first N drawings of each class
+        recognized_only: leave out what the game did not recognise
+        drop_duplicates: leave out drawings whose strokes their class has already
+        held_out: leave out what another prepared dataset does not train on: its splits reserved, val and test
+        leave_out: leave out the drawings of a list, as `quickstroke audit` writes it
+        train_only: further drawing files, folders or glob patterns, all of whose drawings go to the split train; what
+            the SOURCEs have already is left out
+        resume: go on with a preparation of DIR that was stopped; without one, start anew
     """
 
-    sources: Annotated[Positional[tuple[str, ...]], optional("files, folders or glob patterns", "SOURCE...")]
-    into: Annotated[str, arg(metavar="DIR", help="folder to make; it must not exist yet")]
-    classes: Annotated[
-        tuple[str, ...] | None,
-        words("words to take, in label order, a file with one a line, or `classes2020` (default: all found, sorted)"),
-    ] = None
-    fractions: Annotated[
-        tuple[float, float, float] | None,
-        optional("split by a hash of key_id; 0 is allowed (default: 0.8 0.1 0.1)", "TRAIN VAL TEST"),
-    ] = None
-    n_train: Annotated[int | None, optional("split by position: drawings a class to train on", "N")] = None
-    n_val: Annotated[int | None, optional("... to validate on (default: n_train // 5)", "N")] = None
-    n_test: Annotated[int | None, optional("... to test on (default: n_val)", "N")] = None
-    n_test_reserved: Annotated[
-        int | None,
-        optional("... the first of each class, kept from all other splits (default: 0)", "N"),
-    ] = None
-    limit: Annotated[int | None, optional("take the first N drawings of each class", "N")] = None
+    sources: Annotated[Positional[tuple[str, ...]], optional("SOURCE...")]
+    into: Annotated[str, arg(metavar="DIR")]
+    classes: Annotated[tuple[str, ...] | None, optional("WORD...")] = None
+    fractions: Annotated[tuple[float, float, float] | None, optional("TRAIN VAL TEST")] = None
+    n_train: Annotated[int | None, optional("N")] = None
+    n_val: Annotated[int | None, optional("N")] = None
+    n_test: Annotated[int | None, optional("N")] = None
+    n_test_reserved: Annotated[int | None, optional("N")] = None
+    limit: Annotated[int | None, optional("N")] = None
     layout: StrokeLayout = "auto"
-    recognized_only: Annotated[bool, arg(help="leave out what the game did not recognise")] = False
-    drop_duplicates: Annotated[bool, arg(help="leave out drawings whose strokes their class has already")] = False
-    held_out: Annotated[
-        str | None,
-        optional("leave out what another prepared dataset does not train on: its splits reserved, val and test", "DIR"),
-    ] = None
-    leave_out: Annotated[
-        str | None, optional("leave out the drawings of a list, as `quickstroke audit` writes it", "FILE")
-    ] = None
-    train_only: Annotated[
-        tuple[str, ...] | None,
-        optional(
-            "further drawing files, folders or glob patterns, all of whose drawings go to the split train; what the "
-            "SOURCEs have already is left out",
-            "PATH...",
-        ),
-    ] = None
-    resume: Annotated[bool, arg(help="go on with a preparation of DIR that was stopped; without one, start anew")] = (
-        False
-    )
+    recognized_only: bool = False
+    drop_duplicates: bool = False
+    held_out: Annotated[str | None, optional("DIR")] = None
+    leave_out: Annotated[str | None, optional("FILE")] = None
+    train_only: Annotated[tuple[str, ...] | None, optional("PATH...")] = None
+    resume: bool = False
     json: Json = False
 
 

@@ -20,42 +20,32 @@ class Options:
     The card holds classes, preprocessing, reading, configuration, data, teachers, command, a hash, and exact figures
     on the splits `val` and `test` of the run's dataset, also of early recognition. The default model is the one that
     DIR/default.txt names, or the only one in DIR.
+
+    Attributes:
+        run: the run folder
+        into: the folder of published models
+        default: make it the default model of DIR, the one that DIR/default.txt names
+        replace: replace another model of the same name
+        no_calibrate: do not calibrate the output layer. By default a logit adjustment (strength tau) and a temperature
+            are fitted on the split `val`, for the metric by which the run selected its epoch; the card says what
+            changed
+        data: the run's dataset, where it is no longer where the run found it
+        without_data: go on where that is not found, with the run's own validation figures and not calibrated
+        test_data: score the split `test` of this prepared dataset in place of the run's own; none of its drawings may
+            be among those that the run learnt from or was validated on
+        hub: also make a folder for the Hugging Face Hub, hub/NAME, and upload it when somebody is logged in (default of
+            REPO: USER/quickstroke-NAME)
     """
 
-    run: Annotated[Positional[str], arg(metavar="RUN", help="the run folder")]
-    into: Annotated[str, arg(metavar="DIR", help="the folder of published models")] = "lstm"
-    default: Annotated[bool, arg(help="make it the default model of DIR, the one that DIR/default.txt names")] = False
-    replace: Annotated[bool, arg(help="replace another model of the same name")] = False
-    no_calibrate: Annotated[
-        bool,
-        arg(
-            help="do not calibrate the output layer. By default a logit adjustment (strength tau) and a temperature "
-            "are fitted on the split `val`, for the metric by which the run selected its epoch; the card says what "
-            "changed"
-        ),
-    ] = False
-    data: Annotated[str | None, optional("the run's dataset, where it is no longer where the run found it", "DIR")] = (
-        None
-    )
-    without_data: Annotated[
-        bool, arg(help="go on where that is not found, with the run's own validation figures and not calibrated")
-    ] = False
-    test_data: Annotated[
-        str | None,
-        optional(
-            "score the split `test` of this prepared dataset in place of the run's own; none of its drawings may be "
-            "among those that the run learnt from or was validated on",
-            "DIR",
-        ),
-    ] = None
-    hub: Annotated[
-        tuple[str, ...] | None,
-        optional(
-            "also make a folder for the Hugging Face Hub, hub/NAME, and upload it when somebody is logged in (default "
-            "of REPO: USER/quickstroke-NAME)",
-            "[REPO]",
-        ),
-    ] = None
+    run: Annotated[Positional[str], arg(metavar="RUN")]
+    into: Annotated[str, arg(metavar="DIR")] = "lstm"
+    default: bool = False
+    replace: bool = False
+    no_calibrate: bool = False
+    data: Annotated[str | None, optional("DIR")] = None
+    without_data: bool = False
+    test_data: Annotated[str | None, optional("DIR")] = None
+    hub: Annotated[tuple[str, ...] | None, optional("[REPO]")] = None
     json: Json = False
 
 

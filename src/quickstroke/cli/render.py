@@ -38,20 +38,25 @@ class Options:
     drawings of each file; without --limit as many as make about 100 of all files together, or 24 in a replay. A replay
     takes the time that the pen took, where the file has it. A .npy has all drawings, uint8 (N, 784), raw ones
     simplified.
+
+    Attributes:
+        into: the file to write; an earlier one is replaced
+        animate: replay how the drawings were drawn
+        size: the side of a drawing in a picture (default: 192)
+        columns: drawings in a row (default: 6, or as many as rows)
+        no_captions: leave out each drawing's number in its file and its word
+        model: show the guess of a .model file, a run folder, or a published model in the caption
     """
 
     files: Files
-    into: Annotated[str, arg(metavar="OUT", help="the file to write; an earlier one is replaced")]
-    animate: Annotated[bool, arg(help="replay how the drawings were drawn")] = False
+    into: Annotated[str, arg(metavar="OUT")]
+    animate: bool = False
     limit: Limit = None
     layout: StrokeLayout = "auto"
-    size: Annotated[int | None, optional("the side of a drawing in a picture (default: 192)", "PIXELS")] = None
-    columns: Annotated[int | None, optional("drawings in a row (default: 6, or as many as rows)", "N")] = None
-    no_captions: Annotated[bool, arg(help="leave out each drawing's number in its file and its word")] = False
-    model: Annotated[
-        str | None,
-        optional("show the guess of a .model file, a run folder, or a published model in the caption", "MODEL"),
-    ] = None
+    size: Annotated[int | None, optional("PIXELS")] = None
+    columns: Annotated[int | None, optional("N")] = None
+    no_captions: bool = False
+    model: Annotated[str | None, optional("MODEL")] = None
     classes: ClassesFile = None
     json: Json = False
 

@@ -16,27 +16,24 @@ class Options:
     Of a run it has the configuration, the log and the data, and of its best weights exact figures, confusions and
     mistakes; of a published model the same without a log, with --data. Sections of documents are carried over with
     their curves. Pictures go to FILE_files beside FILE.md.
+
+    Attributes:
+        sources: run folders, published .model files and results documents
+        into: the document to write; an earlier one is replaced
+        split: drawings to measure on; `auto` takes those to test where the dataset has any
+        data: where the datasets of published models are, and those that a run no longer finds
+        without_data: go on where a dataset is not found, with what the run's metrics or the model's card tell
+        device: where the models run
+        no_mistakes: show no mistaken drawings: they are pictures of the dataset's own drawings
     """
 
-    sources: Annotated[
-        Positional[tuple[str, ...]], optional("run folders, published .model files and results documents", "SOURCE...")
-    ]
-    into: Annotated[str, arg(metavar="FILE.md", help="the document to write; an earlier one is replaced")]
-    split: Annotated[
-        Literal["auto", "test", "val"],
-        arg(help="drawings to measure on; `auto` takes those to test where the dataset has any"),
-    ] = "auto"
-    data: Annotated[
-        tuple[str, ...],
-        optional("where the datasets of published models are, and those that a run no longer finds", "DIR..."),
-    ] = ()
-    without_data: Annotated[
-        bool, arg(help="go on where a dataset is not found, with what the run's metrics or the model's card tell")
-    ] = False
-    device: Annotated[Literal["auto", "cpu", "cuda"], arg(help="where the models run")] = "auto"
-    no_mistakes: Annotated[
-        bool, arg(help="show no mistaken drawings: they are pictures of the dataset's own drawings")
-    ] = False
+    sources: Annotated[Positional[tuple[str, ...]], optional("SOURCE...")]
+    into: Annotated[str, arg(metavar="FILE.md")]
+    split: Literal["auto", "test", "val"] = "auto"
+    data: Annotated[tuple[str, ...], optional("DIR...")] = ()
+    without_data: bool = False
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    no_mistakes: bool = False
     json: Json = False
 
 

@@ -21,14 +21,18 @@ class Options:
 
     On the same kind of processor, with the same versions and threads, all of it is the same to the last bit. Where it
     is not, the exit code is 3, and what is known to differ is told.
+
+    Attributes:
+        run: the run folder, of a training that has ended
+        into: the folder to train into (default: RUN-again)
+        data: the prepared dataset, where it is no longer where the run found it
+        resume: go on with a rerun that was interrupted
     """
 
-    run: Annotated[Positional[str], arg(metavar="RUN", help="the run folder, of a training that has ended")]
-    into: Annotated[str | None, optional("the folder to train into (default: RUN-again)", "DIR")] = None
-    data: Annotated[
-        str | None, optional("the prepared dataset, where it is no longer where the run found it", "DIR")
-    ] = None
-    resume: Annotated[bool, arg(help="go on with a rerun that was interrupted")] = False
+    run: Annotated[Positional[str], arg(metavar="RUN")]
+    into: Annotated[str | None, optional("DIR")] = None
+    data: Annotated[str | None, optional("DIR")] = None
+    resume: bool = False
     json: Json = False
 
 

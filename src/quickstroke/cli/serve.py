@@ -30,43 +30,34 @@ class Options:
     """A page to draw on that names the drawing while it is drawn, and an HTTP API under /api/v1.
 
     Prints the page's address when it is ready. Ctrl-C ends it when the requests under way are answered.
+
+    Attributes:
+        host: address to listen at; 0.0.0.0 for all of this machine's
+        port: 0 for a free one
+        cors: origins, such as https://example.org, whose pages may use the API; * for all
+        frame_ancestors: origins whose pages may show this page in a frame; * for all
+        token_file: answer only requests to the API with a bearer token of this file, which has one a line
+        rate_limit: requests to the API that one client may make in a minute; 0 for any number
+        root_path: the path, such as /sketch, under which a proxy shows this server
+        trusted_proxies: proxies that tell by X-Forwarded-For and -Proto who asks, and how; * for all
+        workers: processes, each with the model for itself
+        open: open the page in the browser
     """
 
-    model: Annotated[
-        Positional[str | None],
-        optional(MODEL, "[MODEL]"),
-    ] = None
+    model: Annotated[Positional[str | None], optional("[MODEL]", MODEL)] = None
     classes: ClassesFile = None
     words: Words = None
     taught: Taught = None
-    host: Annotated[str, arg(metavar="HOST", help="address to listen at; 0.0.0.0 for all of this machine's")] = (
-        "127.0.0.1"
-    )
-    port: Annotated[int, arg(metavar="PORT", help="0 for a free one")] = 8000
-    cors: Annotated[
-        tuple[str, ...],
-        optional("origins, such as https://example.org, whose pages may use the API; * for all", "ORIGIN..."),
-    ] = ()
-    frame_ancestors: Annotated[
-        tuple[str, ...],
-        optional("origins whose pages may show this page in a frame; * for all", "ORIGIN..."),
-    ] = ()
-    token_file: Annotated[
-        str | None,
-        optional("answer only requests to the API with a bearer token of this file, which has one a line", "FILE"),
-    ] = None
-    rate_limit: Annotated[
-        int, arg(metavar="N", help="requests to the API that one client may make in a minute; 0 for any number")
-    ] = 0
-    root_path: Annotated[
-        str, arg(metavar="PATH", help="the path, such as /sketch, under which a proxy shows this server")
-    ] = ""
-    trusted_proxies: Annotated[
-        tuple[str, ...],
-        optional("proxies that tell by X-Forwarded-For and -Proto who asks, and how; * for all", "ADDRESS..."),
-    ] = ()
-    workers: Annotated[int, arg(metavar="N", help="processes, each with the model for itself")] = 1
-    open: Annotated[bool, arg(help="open the page in the browser")] = False
+    host: Annotated[str, arg(metavar="HOST")] = "127.0.0.1"
+    port: Annotated[int, arg(metavar="PORT")] = 8000
+    cors: Annotated[tuple[str, ...], optional("ORIGIN...")] = ()
+    frame_ancestors: Annotated[tuple[str, ...], optional("ORIGIN...")] = ()
+    token_file: Annotated[str | None, optional("FILE")] = None
+    rate_limit: Annotated[int, arg(metavar="N")] = 0
+    root_path: Annotated[str, arg(metavar="PATH")] = ""
+    trusted_proxies: Annotated[tuple[str, ...], optional("ADDRESS...")] = ()
+    workers: Annotated[int, arg(metavar="N")] = 1
+    open: bool = False
     json: Json = False
 
 

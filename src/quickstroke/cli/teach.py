@@ -19,6 +19,11 @@ class Options:
     Nothing is trained: a drawing is of the word if it is near these drawings. All drawings of the files are taken,
     three or more; twenty are better than five. Words that the file of --taught has already stay in it. It goes with
     every form that the model is exported to.
+
+    Attributes:
+        into: the word that they show; no word that the model knows
+        taught: the file of taught words (default: MODEL's name with .taught.json, in this folder)
+        forget: first forget the word, where it was taught; without files that is all
     """
 
     model: Annotated[
@@ -26,12 +31,9 @@ class Options:
         arg(metavar="MODEL", help=MODEL.partition(" (default")[0]),
     ]
     files: Files
-    into: Annotated[str, arg(metavar="NAME", help="the word that they show; no word that the model knows")]
-    taught: Annotated[
-        str | None,
-        optional("the file of taught words (default: MODEL's name with .taught.json, in this folder)", "FILE"),
-    ] = None
-    forget: Annotated[bool, arg(help="first forget the word, where it was taught; without files that is all")] = False
+    into: Annotated[str, arg(metavar="NAME")]
+    taught: Annotated[str | None, optional("FILE")] = None
+    forget: bool = False
     layout: StrokeLayout = "auto"
     json: Json = False
 

@@ -48,48 +48,37 @@ class Options:
     RUN holds config.json, environment.json, metrics.jsonl, best.model, last.model and last.ckpt. Ctrl-C ends with a
     checkpoint; the same command with --resume goes on from it. Several processes share each batch under torchrun:
     `torchrun --nproc-per-node=2 -m quickstroke train ...`.
+
+    Attributes:
+        name: a model name such as simple_lay1_sz64 or bilstm_cv1_128_5_lay2_sz128; with --config DOCUMENT the heading
+            path of a section will do
+        data: the prepared dataset
+        into: the run folder to make
+        config: values for the options below: TOML (n_epochs = 5), or a results document, of which one section's
+            configuration block is taken; options given here come first
+        teacher_cache: where teachers' log-probabilities are cached, for trainings to share (default: RUN/teacher)
+        resume: go on from the last checkpoint in RUN, by its options but for those given; without one, start anew
+        n_train: checked against what DIR was prepared with
+        n_val: checked likewise
+        n_test: checked likewise
+        n_test_reserved: checked likewise
+        log: also log each epoch: `tensorboard`, event files in RUN/tensorboard; `wandb`, a run at Weights &
+            Biases (WANDB_MODE=offline sends nothing); `mlflow`, a run in its store; each is an extra of that name
     """
 
-    name: Annotated[
-        Positional[str],
-        arg(
-            metavar="NAME",
-            help="a model name such as simple_lay1_sz64 or bilstm_cv1_128_5_lay2_sz128; with --config DOCUMENT the "
-            "heading path of a section will do",
-        ),
-    ]
-    data: Annotated[str, arg(metavar="DIR", help="the prepared dataset")]
-    into: Annotated[str, arg(metavar="RUN", help="the run folder to make")]
-    config: Annotated[
-        str | None,
-        optional(
-            "values for the options below: TOML (n_epochs = 5), or a results document, of which one section's "
-            "configuration block is taken; options given here come first",
-            "FILE",
-        ),
-    ] = None
-    teacher_cache: Annotated[
-        str | None,
-        optional("where teachers' log-probabilities are cached, for trainings to share (default: RUN/teacher)", "DIR"),
-    ] = None
-    resume: Annotated[
-        bool,
-        arg(help="go on from the last checkpoint in RUN, by its options but for those given; without one, start anew"),
-    ] = False
+    name: Annotated[Positional[str], arg(metavar="NAME")]
+    data: Annotated[str, arg(metavar="DIR")]
+    into: Annotated[str, arg(metavar="RUN")]
+    config: Annotated[str | None, optional("FILE")] = None
+    teacher_cache: Annotated[str | None, optional("DIR")] = None
+    resume: bool = False
     train_classes: TrainClasses = None
-    n_train: Annotated[int | None, optional("checked against what DIR was prepared with", "N")] = None
-    n_val: Annotated[int | None, optional("checked likewise", "N")] = None
-    n_test: Annotated[int | None, optional("checked likewise", "N")] = None
-    n_test_reserved: Annotated[int | None, optional("checked likewise", "N")] = None
+    n_train: Annotated[int | None, optional("N")] = None
+    n_val: Annotated[int | None, optional("N")] = None
+    n_test: Annotated[int | None, optional("N")] = None
+    n_test_reserved: Annotated[int | None, optional("N")] = None
     train: OmitArgPrefixes[TrainConfig] = dataclasses.field(default_factory=TrainConfig)
-    log: Annotated[
-        tuple[LoggerName, ...] | None,
-        optional(
-            "also log each epoch: `tensorboard`, event files in RUN/tensorboard; `wandb`, a run at Weights & Biases "
-            "(WANDB_MODE=offline sends nothing); `mlflow`, a run in its store; each is an extra of that name",
-            "LOGGER...",
-        ),
-    ] = None
+    log: Annotated[tuple[LoggerName, ...] | None, optional("LOGGER...")] = None
     json: Json = False
 
 

@@ -50,47 +50,40 @@ class Options:
 
     Ctrl-C or a kill lose nothing: the same command with --resume goes on, also to more trials. The same command with
     --resume in another terminal is one more worker, and on another machine, too, where --storage is a server.
+
+    Attributes:
+        names: a model name such as simple_lay1_sz64; of several, one is chosen for each trial
+        data: the prepared dataset
+        into: the folder to make
+        n_trials: trials in all, those before --resume included
+        workers: processes on this machine, which share its threads
+        pruner: how trials are cut short: `median` where one is worse than the median of the complete ones was after as
+            many epochs; `hyperband` is for some 40 trials or more of many epochs; `none` trains all to their end
+        storage: a database for workers on several machines, such as postgresql://USER:PASSWORD@HOST/NAME (default: the
+            SQLite file STUDY/study.db, for workers on one machine)
+        resume: go on with the study in STUDY, or join it; without one, start anew
+        teacher_cache: where teachers' log-probabilities are cached, for trials to share (default: STUDY/teacher)
     """
 
-    names: Annotated[
-        Positional[tuple[str, ...]],
-        optional("a model name such as simple_lay1_sz64; of several, one is chosen for each trial", "NAME..."),
-    ]
-    data: Annotated[str, arg(metavar="DIR", help="the prepared dataset")]
-    into: Annotated[str, arg(metavar="STUDY", help="the folder to make")]
+    names: Annotated[Positional[tuple[str, ...]], optional("NAME...")]
+    data: Annotated[str, arg(metavar="DIR")]
+    into: Annotated[str, arg(metavar="STUDY")]
     space: Annotated[
         str | None,
         optional(
+            "FILE.toml",
             "what is tried, as TOML: `learning_rate = { low = 0.001, high = 0.01, log = true }` is a range (also "
             "`step`), `batch_size = [64, 128]` are choices, `n_epochs = 5` is the same for all; keys are the options "
             f"of a training and {', '.join(spaces.SIZES)} of the model (default: {_DEFAULT})",
-            "FILE.toml",
         ),
     ] = None
-    n_trials: Annotated[int, arg(help="trials in all, those before --resume included")] = 20
-    workers: Annotated[int, arg(help="processes on this machine, which share its threads")] = 1
-    pruner: Annotated[
-        Literal["median", "hyperband", "none"],
-        arg(
-            help="how trials are cut short: `median` where one is worse than the median of the complete ones was "
-            "after as many epochs; `hyperband` is for some 40 trials or more of many epochs; `none` trains all to "
-            "their end"
-        ),
-    ] = "median"
-    storage: Annotated[
-        str | None,
-        optional(
-            "a database for workers on several machines, such as postgresql://USER:PASSWORD@HOST/NAME (default: the "
-            "SQLite file STUDY/study.db, for workers on one machine)",
-            "URL",
-        ),
-    ] = None
-    resume: Annotated[bool, arg(help="go on with the study in STUDY, or join it; without one, start anew")] = False
+    n_trials: int = 20
+    workers: int = 1
+    pruner: Literal["median", "hyperband", "none"] = "median"
+    storage: Annotated[str | None, optional("URL")] = None
+    resume: bool = False
     train_classes: TrainClasses = None
-    teacher_cache: Annotated[
-        str | None,
-        optional("where teachers' log-probabilities are cached, for trials to share (default: STUDY/teacher)", "DIR"),
-    ] = None
+    teacher_cache: Annotated[str | None, optional("DIR")] = None
     train: OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
     json: Json = False
 
