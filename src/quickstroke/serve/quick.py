@@ -20,7 +20,6 @@ from quickstroke.formats.scanning import (
     LF,
     NOWHERE,
     OPEN,
-    POINTS,
     layout_of,
     number,
     past,
@@ -35,41 +34,27 @@ from quickstroke.utils.compiled import jit
 # Longer ones would keep the other clients waiting.
 _MOST_BYTES = 1 << 16
 _EXAMPLE = b'{"strokes":[[[0,9,3],[0,5,3]]]}'
-_SIMPLIFIED, _TOP, _LAYOUT = range(3)
-_TRUE, _FALSE, _NULL = (np.frombuffer(text, np.uint8) for text in (b"true", b"false", b"null"))
-_NAME_STROKES, _NAME_SIMPLIFIED, _NAME_TOP, _NAME_LAYOUT, _NAME_WORDS = (
-    np.frombuffer(f'"{name}"'.encode(), np.uint8) for name in ("strokes", "simplified", "top", "layout", "words")
+# The names of values; what the first three ask for is kept by their numbers, and layouts have those of `scanning`.
+_SIMPLIFIED, _TOP, _LAYOUT, _STROKES, _WORDS = range(5)
+_NAMES, _LAYOUTS, _BOOLS = (
+    tuple(np.frombuffer(text.encode(), np.uint8) for text in texts)
+    for texts in (
+        ('"simplified"', '"top"', '"layout"', '"strokes"', '"words"'),
+        ('"auto"', '"points"', '"columns"'),
+        ("false", "true"),
+    )
 )
-_IS_AUTO, _IS_POINTS, _IS_COLUMNS = (np.frombuffer(text, np.uint8) for text in (b'"auto"', b'"points"', b'"columns"'))
+_NULL = np.frombuffer(b"null", np.uint8)
 
 
 @jit()
-def _name(data: Any, at: Any) -> tuple[int, int]:
-    """Which name begins at `at`, a bit of its own for each, and the place after it."""
-    end = past(_NAME_STROKES, data, at)
-    if end != NOWHERE:
-        return 1, end
-    end = past(_NAME_SIMPLIFIED, data, at)
-    if end != NOWHERE:
-        return 2, end
-    end = past(_NAME_TOP, data, at)
-    if end != NOWHERE:
-        return 4, end
-    end = past(_NAME_LAYOUT, data, at)
-    if end != NOWHERE:
-        return 8, end
-    return 16, past(_NAME_WORDS, data, at)
-
-
-@jit()
-def _read_layout(data: Any, at: Any) -> tuple[int, int]:
-    end = past(_IS_AUTO, data, at)
-    if end != NOWHERE:
-        return AUTO, end
-    end = past(_IS_POINTS, data, at)
-    if end != NOWHERE:
-        return POINTS, end
-    return COLUMNS, past(_IS_COLUMNS, data, at)
+def _which(texts: Any, data: Any, at: Any) -> tuple[int, int]:
+    """Which of some texts begins at `at`, and the place after it, NOWHERE where none does."""
+    for i in range(len(texts)):
+        end = past(texts[i], data, at)
+        if end != NOWHERE:
+            return i, end
+    return 0, NOWHERE
 
 
 @jit()
@@ -80,26 +65,25 @@ def _read_object(data: Any, found: Any, asked: Any) -> Any:
     if data[at] != OPEN:
         return False
     while True:
-        name, at = _name(data, past_spaces(data, at + 1))
-        if at == NOWHERE or seen & name:
+        name, at = _which(_NAMES, data, past_spaces(data, at + 1))
+        if at == NOWHERE or seen & (1 << name):
             return False
-        seen |= name
+        seen |= 1 << name
         at = past_spaces(data, at)
         if data[at] != COLON:
             return False
         at = past_spaces(data, at + 1)
-        if name == 1:
+        if name == _STROKES:
             at = strokes(data, at, found)
-        elif name == 2:
-            asked[_SIMPLIFIED] = data[at] == _TRUE[0]
-            at = past(_TRUE, data, at) if asked[_SIMPLIFIED] else past(_FALSE, data, at)
-        elif name == 4:
+        elif name == _TOP:
             value, at = number(data, at)
             asked[_TOP] = np.int64(value)
             if value < 1 or value != asked[_TOP]:
                 return False
-        elif name == 8:
-            asked[_LAYOUT], at = _read_layout(data, at)
+        elif name == _SIMPLIFIED:
+            asked[_SIMPLIFIED], at = _which(_BOOLS, data, at)
+        elif name == _LAYOUT:
+            asked[_LAYOUT], at = _which(_LAYOUTS, data, at)
         else:
             at = past(_NULL, data, at)
         if at == NOWHERE:
@@ -107,7 +91,7 @@ def _read_object(data: Any, found: Any, asked: Any) -> Any:
         at = past_spaces(data, at)
         if data[at] != COMMA:
             break
-    if data[at] != CLOSE or not seen & 1:
+    if data[at] != CLOSE or not seen & (1 << _STROKES):
         return False
     at = past_spaces(data, at + 1)
     return data[at] == LF and at == len(data) - 1
