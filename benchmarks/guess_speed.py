@@ -135,7 +135,7 @@ def main() -> None:
     torch.set_num_threads(1)
     drawings = some_drawings(options.drawings, options.n)
     models = {str(path): path for path in options.models or ()}
-    listed = [published for published in cards.list_models() if published.default or not options.default_only]
+    listed = [published for published in cards.find_published()[0] if published.default or not options.default_only]
     models = models or {published.name: published.path for published in listed}
     with tempfile.TemporaryDirectory() as temporary:
         rows = [

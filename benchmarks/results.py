@@ -355,7 +355,7 @@ def run(part: Part, folders: dict[str, Path | None], small: bool) -> dict[str, A
     given = {name: str(folder) for name, folder in folders.items() if folder}
     options = [option for option in options if option not in folders or option in given]
     shown = " ".join(["python", f"benchmarks/{part.script}", *options])
-    default = str(next(model.path for model in cards.list_models() if model.default))
+    default = str(next(model.path for model in cards.find_published()[0] if model.default))
     places = given | {SAMPLE: str(HERE / Path(SAMPLE).name), "MODEL": default}
     command = [sys.executable, str(HERE / part.script), *(places.get(option, option) for option in options)]
     print(f"$ {shown}", file=sys.stderr, flush=True)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from quickstroke.artifacts import cards
-from quickstroke.artifacts.cards import find_model, find_published, list_models, write_default
+from quickstroke.artifacts.cards import find_model, find_published, write_default
 from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
 from quickstroke.cli import main
 from quickstroke.config.model import ModelConfig
@@ -51,7 +51,7 @@ def test_where_models_are_looked_for(tmp_path, monkeypatch):
 
 
 def test_nothing_published(folders):
-    assert list_models() == []
+    assert find_published()[0] == []
     with pytest.raises(WeightsError, match="no published model found"):
         find_model(None)
     with pytest.raises(WeightsError, match=f"{NAME}: neither a .model file, a run folder nor a model published"):
@@ -65,7 +65,7 @@ def test_the_default_is_what_the_first_folder_names(folders, capsys):
     publish(folders[0], "simple_lay1_sz1")
     publish(folders[0] / "animals", "simple_lay1_sz9", facts=facts(0.99))
     publish(folders[1], "simple_lay1_sz8", facts=facts(0.9))
-    models = list_models()
+    models = find_published()[0]
     assert [model.default for model in models] == [False] * 6
     with pytest.raises(
         WeightsError, match=r"lstm: has 4 models, simple_lay1_sz1, .*sz2, .*sz3, simple_lay2_sz3; name "
@@ -75,7 +75,7 @@ def test_the_default_is_what_the_first_folder_names(folders, capsys):
     assert "no default: " in capsys.readouterr().err
     write_default(folders[0], "simple_lay2_sz3")
     write_default(folders[1], "simple_lay1_sz8")
-    models = list_models()
+    models = find_published()[0]
     assert [(model.name, model.default) for model in models] == [
         ("simple_lay2_sz3", True),
         ("animals/simple_lay1_sz9", False),
@@ -108,7 +108,7 @@ def test_a_default_that_is_none_is_refused(folders, text, reason):
     (folders[0] / "default.txt").write_bytes(b"\xff")
     with pytest.raises(WeightsError, match=r"default\.txt: cannot be read"):
         find_model(None)
-    assert find_model(NAME) == folders[0] / f"{NAME}.model" and not any(model.default for model in list_models())
+    assert find_model(NAME) == folders[0] / f"{NAME}.model" and not any(model.default for model in find_published()[0])
 
 
 def test_the_default_comes_with_the_package_where_nothing_is_published_here(folders):
@@ -118,7 +118,7 @@ def test_the_default_comes_with_the_package_where_nothing_is_published_here(fold
     bare_file = folders[0] / "simple_lay1_sz2.model"
     torch.save(new_model("simple_lay1_sz2").state_dict(), bare_file)  # nor is a file without a card
     assert find_model(None) == best
-    assert [(model.name, model.card is None) for model in list_models()] == [
+    assert [(model.name, model.card is None) for model in find_published()[0]] == [
         (NAME, False),
         ("animals/simple_lay1_sz9", False),
         ("simple_lay1_sz2", True),
@@ -127,7 +127,7 @@ def test_the_default_comes_with_the_package_where_nothing_is_published_here(fold
 
 def test_of_two_models_of_one_name_the_first_folder_counts(folders):
     here, there = publish(folders[0], seed=1, facts=facts(0.1)), publish(folders[1], seed=2, facts=facts(0.9))
-    assert [(model.path, model.default) for model in list_models()] == [(here, True)]
+    assert [(model.path, model.default) for model in find_published()[0]] == [(here, True)]
     assert find_model(NAME) == here
     shutil.rmtree(folders[0])
     assert find_model(NAME) == there
@@ -148,7 +148,7 @@ def test_models_by_name_and_path(folders, tmp_path):
 def test_a_damaged_card_is_told_when_models_are_listed(folders):
     path = publish(folders[0], facts=facts(0.9))
     path.with_suffix(".json").write_text("{")
-    assert list_models() == []
+    assert find_published()[0] == []
     (error,) = find_published()[1]
     assert str(error).startswith(f"{path.with_suffix('.json')}: damaged card")
     with pytest.raises(WeightsError, match=rf"no published model found .*; .*{NAME}\.json: damaged card"):
@@ -215,7 +215,7 @@ def test_a_card_whose_entries_cannot_be_shown_is_damaged(change):
 
 def test_a_card_without_its_weights_is_no_model(folders):
     publish(folders[0]).unlink()
-    assert list_models() == []
+    assert find_published()[0] == []
 
 
 @pytest.mark.parametrize(
@@ -223,6 +223,6 @@ def test_a_card_without_its_weights_is_no_model(folders):
 )
 def test_a_card_whose_figures_are_none(folders, figures):
     path = publish(folders[0], facts={"figures": figures})
-    assert list_models() == [] and f"{NAME}.json: damaged card" in str(find_published()[1][0])
+    assert find_published()[0] == [] and f"{NAME}.json: damaged card" in str(find_published()[1][0])
     with pytest.raises(WeightsError, match="damaged card"):
         load_model(path)

@@ -141,11 +141,6 @@ class PublishedModel:
     default: bool
 
 
-def list_models() -> list[PublishedModel]:
-    """The published models whose cards can be read, or that have none; as `find_published`."""
-    return find_published()[0]
-
-
 def find_published() -> tuple[list[PublishedModel], list[WeightsError]]:
     """The published models, the default first, then by name, and what is wrong with the cards of others.
 
@@ -158,7 +153,8 @@ def find_published() -> tuple[list[PublishedModel], list[WeightsError]]:
     default: str | None = None
     is_decided = False
     for folder in model_folders():
-        names: dict[str, bool] = {}  # whether it is a candidate where nothing is named
+        names: list[str] = []
+        candidates: list[str] = []  # for the default, where nothing is named
         for path in sorted(folder.glob("*.model")) + sorted(folder.glob("*/*.model")):
             card_path = path.with_suffix(".json")
             try:
@@ -167,13 +163,14 @@ def find_published() -> tuple[list[PublishedModel], list[WeightsError]]:
                 errors.append(error)
                 continue
             name = path.relative_to(folder).with_suffix("").as_posix()
-            if name not in found:
-                found[name] = PublishedModel(name, path, card, False)
-            names[name] = bool(card) and path.parent == folder
-        if not is_decided and (any(names.values()) or (folder / DEFAULT).exists()):
+            found.setdefault(name, PublishedModel(name, path, card, False))
+            names.append(name)
+            if card and path.parent == folder:
+                candidates.append(name)
+        if not is_decided and (candidates or (folder / DEFAULT).exists()):
             is_decided = True
             try:
-                default = _default_of(folder, names)
+                default = _default_of(folder, names, candidates)
             except NoDefaultError as error:
                 errors.append(error)
     if default:
@@ -185,45 +182,33 @@ class NoDefaultError(WeightsError):
     """Nothing says which published model is meant where none is named."""
 
 
-def _default_of(folder: Path, names: dict[str, bool]) -> str:
-    """The default model of a folder that has models of these `names`, and whether each may be the only one.
+def _default_of(folder: Path, names: Sequence[str], candidates: Sequence[str]) -> str:
+    """The default model of a folder that has models of these `names`, of which `candidates` may be the only one.
 
     Raises:
-        NoDefaultError: its `default.txt` names none of them, or there is none and there are several.
-    """
-    path = folder / DEFAULT
-    named = read_default(folder)
-    candidates = sorted(name for name, is_candidate in names.items() if is_candidate)
-    if named is None and len(candidates) == 1:
-        return candidates[0]
-    if named in names:
-        return named
-    there = ", ".join(sorted(names)) or "none"
-    if named is None:
-        raise NoDefaultError(
-            f"{folder}: has {len(candidates)} models, {', '.join(candidates)}; name one, or write into {path} which is "
-            "the default"
-        )
-    raise NoDefaultError(f"{path}: names {named!r:.60}; expected a model of this folder whose card is whole: {there}")
-
-
-def read_default(folder: Path) -> str | None:
-    """The name in the `default.txt` of a folder of published models; None where there is no such file.
-
-    Raises:
-        NoDefaultError: it has no line, or several.
+        NoDefaultError: its `default.txt` does not name one of them, or there is none and not one candidate.
     """
     path = folder / DEFAULT
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
-        return None
+        if len(candidates) == 1:
+            return candidates[0]
+        raise NoDefaultError(
+            f"{folder}: has {len(candidates)} models, {', '.join(candidates)}; name one, or write into {path} which is "
+            "the default"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise NoDefaultError(f"{path}: cannot be read: {first_line(error)}") from error
     named = [line.strip() for line in lines if line.strip()]
     if len(named) != 1:
         raise NoDefaultError(f"{path}: has {len(named)} lines; expected one, the name of a model")
-    return named[0]
+    if named[0] in names:
+        return named[0]
+    there = ", ".join(sorted(names)) or "none"
+    raise NoDefaultError(
+        f"{path}: names {named[0]!r:.60}; expected a model of this folder whose card is whole: {there}"
+    )
 
 
 def write_default(folder: Path, name: str) -> None:
