@@ -28,10 +28,9 @@ from torch import Tensor, nn
 
 from quickstroke.artifacts.loading import LoadedModel
 from quickstroke.artifacts.unknown import UnknownScore
-from quickstroke.data.points import n_channels
 from quickstroke.errors import ConfigError, WeightsError
 from quickstroke.export import card_of
-from quickstroke.export.onnx import MAX_DIFFERENCE
+from quickstroke.export.onnx import MAX_DIFFERENCE, random_points
 
 _CONVERTER = Path(__file__).with_name("litert_converter.py")
 
@@ -109,8 +108,6 @@ def _given(loaded: LoadedModel) -> list[dict[str, Tensor]]:
     """Random points of many lengths, as the file takes them."""
     rng, longest, given = np.random.default_rng(0), loaded.max_padding, []
     for length in sorted({0, 1, 2, loaded.model.config.receptive_field, longest // 2, longest}):
-        points = np.zeros((1, longest, n_channels(loaded.preprocessing)), np.float32)
-        points[0, :length, :-1] = rng.normal(0.0, 0.2, (length, points.shape[2] - 1)).clip(-1, 1)
-        points[0, :length, -1] = rng.random(length) < 0.1
-        given.append({"points": torch.from_numpy(points), "length": torch.tensor([length], dtype=torch.int32)})
+        points = torch.from_numpy(random_points(loaded, rng, np.array([length]), longest))
+        given.append({"points": points, "length": torch.tensor([length], dtype=torch.int32)})
     return given

@@ -205,15 +205,21 @@ def _largest_difference(loaded: LoadedModel, model: Model) -> float:
         for n in (1, 2, 5, 17):
             lengths = rng.integers(0, n_steps, n, endpoint=True)
             lengths[0], lengths[-1] = 0, n_steps
-            points = np.zeros((n, n_steps, n_channels(loaded.preprocessing)), dtype=np.float32)
-            for row, length in zip(points, lengths, strict=True):
-                row[:length, :-1] = rng.normal(0.0, 0.2, (length, row.shape[1] - 1)).clip(-1, 1)
-                row[:length, -1] = rng.random(length) < 0.1
+            points = random_points(loaded, rng, lengths, n_steps)
             for ours, theirs in zip(loaded.outputs(points, lengths), model.outputs(points, lengths), strict=True):
                 if ours is not None and theirs is not None:
                     difference = np.abs(ours - theirs).max() / max(np.abs(ours).max(), 1)
                     largest = max(largest, float(difference)) if np.isfinite(difference) else float("inf")
     return largest
+
+
+def random_points(loaded: LoadedModel, rng: np.random.Generator, lengths: NDArray[np.int64], n_steps: int) -> Any:
+    """Points float32 (B, `n_steps`, C) of no drawings, of `lengths` (B,), by which an export is held to its model."""
+    points = np.zeros((len(lengths), n_steps, n_channels(loaded.preprocessing)), np.float32)
+    for row, length in zip(points, lengths, strict=True):
+        row[:length, :-1] = rng.normal(0.0, 0.2, (length, row.shape[1] - 1)).clip(-1, 1)
+        row[:length, -1] = rng.random(length) < 0.1
+    return points
 
 
 def _top1(model: Model, drawings: LabelledDrawings) -> float:

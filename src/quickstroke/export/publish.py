@@ -129,21 +129,20 @@ def publish(
     loaded = loading.load_model(folder)
     _check_target(into, loaded.name, replace)
     notes: list[str] = []
-    best = runs.best_line(metrics, config.train.select_by)
     own = _open(config, where, test_where, without_data, notes)
-    figures: dict[str, dict[str, Any]] = {"val": runs.figures_of(best)}
-    calibration, further = None, dict[str, Any]()
+    figures = {"val": runs.figures_of(runs.best_line(metrics, config.train.select_by))}
+    calibration, tested, further = None, None, dict[str, Any]()
     if own is not None:
-        parts = _parts(own, own if test_where is None else PreparedDataset(test_where), loaded)
+        tested = None if test_where is None else PreparedDataset(test_where)
+        parts = _parts(own, tested or own, loaded)
         figures, calibration, words = _figures(config, loaded, parts, own, calibrate, notes)
-        unknown = _unknown(loaded, parts) if calibration else None
-        discriminant = discriminant_of(loaded, own)
-        further = {"words": words} | {
-            key: each for key, each in (("unknown", unknown), ("discriminant", discriminant)) if each
+        further = {
+            "words": words,
+            "unknown": _unknown(loaded, parts) if calibration else None,
+            "discriminant": discriminant_of(loaded, own),
         }
-    facts = _facts(folder, config, metrics, loaded, test_where, figures, calibration, notes) | further
-    if own is not None:  # a run of an earlier version does not tell it
-        facts["data"]["n_train_by_word"] = own.n_train_by_word(loaded.classes)
+    facts = _facts(folder, config, metrics, loaded, figures, calibration, own, tested, notes) | further
+    facts = {key: value for key, value in facts.items() if value is not None}
     _keep_default(into, loaded.name, default, notes)
     path = loading.write_model(into, loaded, facts)
     if default:
@@ -216,17 +215,21 @@ def _facts(
     config: RunConfig,
     metrics: list[dict[str, Any]],
     loaded: LoadedModel,
-    test_data: Path | None,
     figures: dict[str, dict[str, Any]],
     calibration: dict[str, Any] | None,
+    own: PreparedDataset | None,
+    tested: PreparedDataset | None,
     notes: list[str],
 ) -> dict[str, Any]:
-    """What the card says beside what loading the model needs."""
+    """What the card says beside what loading the model needs; None of what there is not."""
     best = runs.best_line(metrics, config.train.select_by)
+    data = runs.data_facts(config.data)
+    if own is not None:  # a run of an earlier version does not tell it
+        data["n_train_by_word"] = own.n_train_by_word(loaded.classes)
     return {
         "parameters": n_parameters(loaded.model),
         "figures": figures,
-        **({"calibration": calibration} if calibration else {}),
+        "calibration": calibration,
         "training": {
             **serialize.to_json(config.train),
             **config.deleted_options,
@@ -235,9 +238,9 @@ def _facts(
             "seconds": round(sum(line["seconds"] for line in metrics), 1),
             **_before(config, notes),
         },
-        **({"teachers": list(config.teachers)} if config.teachers else {}),
-        "data": runs.data_facts(config.data),
-        **_test_data(test_data, loaded.classes),
+        "teachers": list(config.teachers) or None,
+        "data": data,
+        "test_data": _test_data(tested, loaded.classes) if tested else None,
         "command": environment.command_of(folder),
         "packages": environment.read_environment(folder)["packages"],
         "limits": LIMITS.format(n=len(loaded.classes)),
@@ -378,10 +381,8 @@ def _check_unseen(tested: PreparedDataset, data: PreparedDataset, classes: Seque
                 )
 
 
-def _test_data(path: Path | None, classes: Sequence[str]) -> dict[str, Any]:
+def _test_data(tested: PreparedDataset, classes: Sequence[str]) -> dict[str, Any]:
     """The card's entry on the dataset of the test figures, where it is not the run's own."""
-    if path is None:
-        return {}
-    told = runs.data_facts(runs.describe_data(PreparedDataset(path), classes))
+    told = runs.data_facts(runs.describe_data(tested, classes))
     del told["n_train_by_word"]  # nothing was learnt from it
-    return {"test_data": told}
+    return told
