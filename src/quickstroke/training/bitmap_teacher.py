@@ -57,12 +57,14 @@ class BitmapTeacher:
     def _ask(self, bitmaps: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(self._session.run(None, {self._input: bitmaps})[0])
 
-    def log_probabilities(self, data: PreparedDataset, indices: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Logarithms of probabilities, float32 (B, K), of the drawings at `indices` int64 (B,) of a dataset."""
+    def log_probabilities(
+        self, data: PreparedDataset, columns: list[int], indices: NDArray[np.int64], view_seeds: None
+    ) -> NDArray[np.float32]:
+        """Logarithms of probabilities, float32 (B, S), of some words, for the drawings at `indices` int64 (B,)."""
         drawn = np.stack([to_bitmap(data.strokes(i)) for i in indices])[..., None]  # (B, 28, 28, 1)
         answers = self._ask(drawn.astype(np.float32) / np.float32(255))
         logarithms: NDArray[np.float32] = np.log(np.maximum(answers, _LEAST, dtype=np.float32))
-        return logarithms
+        return logarithms[:, columns]
 
     def facts(self) -> dict[str, Any]:
         """What a run and a card say of it: its licence is the first line of NAME.LICENSE, if that is there."""

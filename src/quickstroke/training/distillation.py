@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -33,9 +33,6 @@ from quickstroke.models.classifier import StrokeClassifier
 from quickstroke.runtime.device import to_device
 from quickstroke.runtime.distributed import ALONE, Group
 from quickstroke.utils.files import atomic_write, first_line_of, sha256_of
-
-if TYPE_CHECKING:
-    from quickstroke.training.bitmap_teacher import BitmapTeacher
 
 # Batch norm's statistics of a padded teacher are estimated again over so many drawings a class: those that the 2020
 # project published are of the last classes that it validated.
@@ -111,22 +108,18 @@ class Targets:
         order = batches.by_length(np.arange(len(drawings)), batches.n_points_of(self.data, drawings), _BATCH_SIZE)[::-1]
         digest = hashlib.sha256(drawings.tobytes()).hexdigest()[:16]
         path = self.folder / f"{number}-{digest}.npy"
-        sees_views = any(teacher.sees_views for teacher in self.teachers)
         shape = len(drawings), len(self.classes)
-        known = _read(path, shape) if sees_views else None
-        if not self.group.any(known is None):
-            return cast(NDArray[np.float16], known)
         fixed = [None if teacher.sees_views else self._as_they_stand(teacher, on_batch) for teacher in self.teachers]
 
         def mean(rows: NDArray[np.int64]) -> NDArray[np.float64]:
             return self._mean(drawings[rows], view_seeds[rows], fixed)
 
-        if not sees_views:
-            values = np.empty(shape, np.float16)
-            for rows in order:
-                values[rows] = mean(rows)
-            return values
-        return self._asked(path, shape, order, mean, on_batch)
+        if any(teacher.sees_views for teacher in self.teachers):
+            return self._asked(path, shape, order, mean, on_batch)
+        values = np.empty(shape, np.float16)
+        for rows in order:
+            values[rows] = mean(rows)
+        return values
 
     def _as_they_stand(self, teacher: Teacher, on_batch: Callable[[int], None]) -> NDArray[np.float16]:
         """A teacher's log-probabilities (M, S) of the drawings of `pool` as they stand; 0 where it is not asked."""
@@ -247,7 +240,7 @@ def open_targets(
 
             network = BitmapTeacher(path)
             known, columns = _columns(path, classes, network.classes)
-            ask: Any = partial(_ask_bitmaps, network, data, columns)
+            ask: Any = partial(network.log_probabilities, data, columns)
             opened.append((path, Teacher(network.path.stem, network.sha256, known, ask, False)))
             facts.append(network.facts())
             configured.append([network.sha256, "bitmaps", list(network.classes)])
@@ -296,16 +289,6 @@ def _columns(path: str, classes: Sequence[str], words: Sequence[str]) -> tuple[N
     if not len(known):
         raise ConfigError(f"teacher {path}: does not know {len(classes)} of the classes, such as {classes[0]!r}")
     return known, [words.index(classes[k]) for k in known]
-
-
-def _ask_bitmaps(
-    network: "BitmapTeacher",
-    data: PreparedDataset,
-    columns: list[int],
-    indices: NDArray[np.int64],
-    view_seeds: None,
-) -> NDArray[np.float32]:
-    return network.log_probabilities(data, indices)[:, columns]
 
 
 def _ask_views(
