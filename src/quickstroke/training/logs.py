@@ -136,22 +136,24 @@ def logging_to(names: Sequence[LoggerName], folder: Path, watcher: Watcher) -> I
     """
     loggers = {name: _made(name) for name in expect_items(names, "log", "a list of loggers")}
     running: dict[str, _Running] = {}
+    metrics: list[dict[str, Any]] = []
 
     def on_start(state: Any, resumed: bool) -> None:
+        metrics.extend(state.metrics)
         for name, logger in loggers.items():
             try:
                 running[name] = _Running(name, logger, folder)
-                running[name].catch_up(state.metrics)
+                running[name].catch_up(metrics)
             except Exception as error:  # whatever a network or a store has to say
                 raise RunError(f"{folder}: {name} cannot log it: {first_line(error)}") from error
         watcher.on_start(state, resumed)
 
     def on_epoch(line: dict[str, Any]) -> None:
+        metrics.append(line)
         for name, each in running.items():
             try:
-                each.catch_up([*each.missed, line])
+                each.catch_up(metrics)
             except Exception as error:
-                each.missed.append(line)
                 watcher.on_remark(f"{name} did not log epoch {line['epoch']}: {first_line(error)}")
         watcher.on_epoch(line)
 
@@ -168,10 +170,10 @@ def logging_to(names: Sequence[LoggerName], folder: Path, watcher: Watcher) -> I
 
 
 class _Running:
-    """A logger that has begun; `missed` are lines that it could not take."""
+    """A logger that has begun."""
 
     def __init__(self, name: str, logger: Logger, folder: Path) -> None:
-        self.logger, self.missed, self._kind, self._path = logger, list[dict[str, Any]](), name, folder / "log.json"
+        self.logger, self._kind, self._path = logger, name, folder / "log.json"
         run = runs.read_config(folder)
         config = {"model": run.model.name, "n_classes": run.model.n_classes, **serialize.to_json(run.train)}
         known = self._read().get(name, {})
@@ -184,7 +186,6 @@ class _Running:
             if line["epoch"] > self._epochs:
                 self.logger.write(line["epoch"], {key: value for key, value in line.items() if key != "epoch"})
                 self._epochs = line["epoch"]
-        self.missed.clear()
         told = {**self._read(), self._kind: {"name": self._name, "epochs": self._epochs}}
         write_text(self._path, json.dumps(told) + "\n")
 
