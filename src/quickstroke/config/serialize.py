@@ -33,22 +33,18 @@ def from_json(kind: type[Config], values: Mapping[str, Any], where: str) -> Conf
     """
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where}: should be an object of keys and values, got {values!r:.60}")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     if kind is TrainConfig:
-        values = former.without_deleted(former.renamed(values, where), where)
+        values = without_former_recipe(former.without_deleted(former.renamed(values, where), where))
+        # Earlier configurations have one path or null.
+        if isinstance(path := values.get("pretrained", ()), str | None):
+            values["pretrained"] = () if path is None else (path,)
     fields = {field.name for field in dataclasses.fields(kind)}
     for key in values:
         if key not in fields:
             raise ConfigError(f"{where}: unknown key {key!r}; expected {', '.join(sorted(fields))}")
-    arguments: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-    }
-    # Earlier configurations have one path or null.
-    if kind is TrainConfig and isinstance(path := arguments.get("pretrained", ()), str | None):
-        arguments["pretrained"] = () if path is None else (path,)
-    if kind is TrainConfig:
-        arguments = without_former_recipe(arguments)
     try:
-        return kind(**arguments)
+        return kind(**values)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
 
