@@ -17,6 +17,8 @@ from quickstroke.errors import ConfigError
 
 # Time for the head of a request to arrive.
 HEAD_S = 10.0
+# After a signal, time for the requests that came before it.
+SHUTDOWN_S = 25
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -53,14 +55,12 @@ class Server(uvicorn.Server):
         self,
         app: ASGIApp,
         *,
-        shutdown_s: int = 25,
         on_ready: Callable[[], None] = lambda: None,
         trusted_proxies: Sequence[str] = (),
     ) -> None:
         """
         Args:
             app: the application.
-            shutdown_s: after a signal, time for the requests that came before it.
             on_ready: called when requests are answered.
             trusted_proxies: addresses, or `*`, whose X-Forwarded-For and X-Forwarded-Proto are believed.
         """
@@ -77,7 +77,7 @@ class Server(uvicorn.Server):
             proxy_headers=bool(trusted_proxies),
             forwarded_allow_ips=list(trusted_proxies),
             server_header=False,
-            timeout_graceful_shutdown=shutdown_s,
+            timeout_graceful_shutdown=SHUTDOWN_S,
         )
         super().__init__(config)
 
