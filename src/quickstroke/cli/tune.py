@@ -118,9 +118,7 @@ def _tune(options: Options, args: Sequence[str]) -> Answer:
         teacher_cache=options.teacher_cache,
     )
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    if options.resume:
-        search = study.as_it_began(search)
-    existed = study.start(search, options.resume)
+    search, existed = study.start(search, options.resume)
     if options.resume:
         ended = sum(trial.state in tuning_report.STATES[:3] for trial in study.trials(search))
         going_on = f"{ended} of {options.n_trials} trials have ended"

@@ -156,8 +156,11 @@ class _Lost(Exception):
     """Another worker has taken the trial over, because this one seemed to be dead."""
 
 
-def start(search: Search, resume: bool) -> bool:
-    """Makes the study, or checks that the one in the storage is the same search; True where there was one.
+def start(search: Search, resume: bool) -> tuple[Search, bool]:
+    """Makes the study, or checks that the one in the storage is the same search.
+
+    Returns:
+        The search, with the values that its recipe had where version 0.1.0 began it; whether there was a study.
 
     Raises:
         RunError: there is one and `resume` is false, or it searches something else.
@@ -168,13 +171,6 @@ def start(search: Search, resume: bool) -> bool:
     classes = selection.resolve_classes(data, search.classes)
     for split in ("train", "val"):
         selection.select(data, split, data.label_map(classes))
-    spec = {
-        **search.space.to_json(),
-        "classes": list(classes),
-        "manifest_sha256 of the dataset": data.manifest_sha256,
-        "pruner": search.pruner,
-        "seed": search.seed,
-    }
     if search.storage is None:
         if search.folder.is_dir() and any(search.folder.iterdir()) and not (search.folder / "study.db").exists():
             raise RunError(f"{search.folder}: exists already and holds no study; expected another folder")
@@ -187,29 +183,22 @@ def start(search: Search, resume: bool) -> bool:
             if not resume:
                 raise RunError(f"{search.folder}: has a study already; give --resume to go on with it") from error
             study, existed = optuna.load_study(storage=storage, study_name=search.study_name), True
-        if _SPEC in study.user_attrs:
-            _check_same(search.folder, spec, of_today(study.user_attrs[_SPEC], spec, str(search.folder)))
+        began = study.user_attrs.get(_SPEC)
+        search = replace(search, space=as_begun(search.space, began))
+        spec = {
+            **search.space.to_json(),
+            "classes": list(classes),
+            "manifest_sha256 of the dataset": data.manifest_sha256,
+            "pruner": search.pruner,
+            "seed": search.seed,
+        }
+        if began:
+            _check_same(search.folder, spec, of_today(began, spec, str(search.folder)))
         else:
             study.set_user_attr(_SPEC, spec)
         for _ in range(len(study.get_trials(deepcopy=False)), search.n_trials):
             study.enqueue_trial({})
-    return existed
-
-
-def as_it_began(search: Search) -> Search:
-    """The search with the values that its recipe had when its study began, which version 0.1.0 did not write into it.
-
-    Raises:
-        ConfigError: the storage cannot be used.
-    """
-    if search.storage is None and not (search.folder / "study.db").exists():
-        return search
-    with open_storage(search.folder, search.storage) as storage:
-        try:
-            study = optuna.load_study(storage=storage, study_name=search.study_name)
-        except KeyError:
-            return search
-        return replace(search, space=as_begun(search.space, study.user_attrs.get(_SPEC)))
+    return search, existed
 
 
 def work(search: Search, watcher: WorkerWatcher | None = None) -> None:
