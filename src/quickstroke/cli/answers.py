@@ -77,8 +77,9 @@ def say(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """A remark for the person, beside the results: on stderr."""
-    print(printable(text), file=sys.stderr, flush=True)
+    """A remark for the person, beside the results: on stderr. An empty one is none."""
+    if text:
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 def percent(fraction: float) -> str:

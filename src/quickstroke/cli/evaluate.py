@@ -105,12 +105,11 @@ def run(options: Options) -> Answer:
     from quickstroke.runtime.device import pick_device
 
     path = cards.find_model(options.model)
-    own = _own_data(options, path)
+    data = _data(options, path)
     loaded = loading.load_model(path, options.classes)
-    if loaded.note:
-        note(loaded.note)
+    note(loaded.note)
     classes = choose_words(parse_classes(options.words), loaded.classes) if options.words else loaded.classes
-    asked = _drawings(options, own, classes)
+    asked = _drawings(options, data, classes)
     drawings = asked.drawings.chosen_of(loaded.classes)
     device = pick_device(TrainConfig(device=options.device))
     if options.precision == "bfloat16" and (device.type != "cpu" or loaded.model.config.reading == "padded"):
@@ -155,19 +154,22 @@ class _Asked:
     where: str
 
 
-def _own_data(options: Options, path: Path) -> "PreparedDataset | None":
-    """The dataset of a run that is evaluated on what it was trained on; None where drawings are given."""
+def _data(options: Options, path: Path) -> "PreparedDataset | None":
+    """The dataset that is asked for, or that a run was trained on; None where files are given."""
     from quickstroke.artifacts import runs
+    from quickstroke.data.dataset import PreparedDataset
 
-    if options.files or options.data:
+    if options.files:
         return None
+    if options.data:
+        return PreparedDataset(options.data)
     folder = path if path.is_dir() else path.parent
     if not (folder / "config.json").is_file():
         raise ConfigError(f"{options.model}: is no run folder, which has its own drawings: give files or --data DIR")
     return runs.open_data(runs.read_config(folder))
 
 
-def _drawings(options: Options, own: "PreparedDataset | None", classes: tuple[str, ...]) -> _Asked:
+def _drawings(options: Options, data: "PreparedDataset | None", classes: tuple[str, ...]) -> _Asked:
     """The drawings that the options ask for, of words among `classes`.
 
     Raises:
@@ -175,18 +177,15 @@ def _drawings(options: Options, own: "PreparedDataset | None", classes: tuple[st
     """
     import numpy as np
 
-    from quickstroke.data.dataset import PreparedDataset
     from quickstroke.data.selection import LabelledDrawings
     from quickstroke.formats import read_file
 
-    if options.files:
+    if data is None:
         where = " ".join(options.files)
         files = drawing_files(options.files, options.layout)
         read = chain.from_iterable(read_file(path, layout=options.layout) for path in files)
         drawings, left_out = LabelledDrawings.of_drawings(read, classes)
     else:
-        data = PreparedDataset(options.data) if options.data else own
-        assert data
         where = f"{data.path}, split {options.split or 'val'}"
         label_map = data.label_map(classes)
         indices = data.indices(options.split or "val")

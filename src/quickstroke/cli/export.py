@@ -69,8 +69,7 @@ def run(options: Options) -> Answer:
     from quickstroke.artifacts import loading
 
     loaded = loading.load_model(path, options.classes)
-    if loaded.note:
-        note(loaded.note)
+    note(loaded.note)
     into = _target(options, loaded.name)
     write = {"safetensors": _write_safetensors, "litert": _write_litert, "onnx": _write_onnx}.get(options.to)
     n_bytes, told, facts = (write or _write_compact)(options, loaded, into)

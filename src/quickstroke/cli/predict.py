@@ -74,8 +74,7 @@ def run(options: Options) -> Answer:
     words = options.words and parse_classes(options.words)
     model = recognizer.load(options.model, options.classes, words=words, taught=options.taught)
     model.compiles, n_left = False, _FEW_DRAWINGS  # beside the guesses, their last digits would depend on a clock
-    if model.note:
-        note(model.note)
+    note(model.note)
     drawings = []
     shown: list[Drawing] = []
     captions: list[str] = []

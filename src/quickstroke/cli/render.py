@@ -118,8 +118,7 @@ def _write_picture(options: Options, ending: str, files: Sequence[Path]) -> tupl
         from quickstroke.inference import recognizer
 
         model = recognizer.load(options.model, options.classes)
-        if model.note:
-            note(model.note)
+        note(model.note)
     size = render.SIZE if options.size is None else options.size
     default = _N_MOVING if options.animate or ending == ".gif" else _N_STILL
     limit = options.limit or max(default // len(files), 1)

@@ -82,8 +82,7 @@ def main(args: Sequence[str]) -> None:
     # Before the model is loaded: a port that is taken is told at once.
     with server.listen(options.host, options.port) as sock:
         model = _load(options)
-        if model.note:
-            note(model.note)
+        note(model.note)
         address = sock.getsockname()[0]
         if not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
             who = "whoever connects can use it" if not tokens else "a token can be read by whoever is between"
