@@ -1,6 +1,6 @@
 #!/bin/sh
-# Trains the models of this folder, each by three commands, the default model by four, and publishes them. It works in the
-# current folder, and given once more goes on where it was stopped.
+# Trains the models of this folder, the default one by four commands, the others by one to three, and publishes them. It
+# works in the current folder, and given once more goes on where it was stopped.
 #
 #     lstm/train.sh DATA TEACHERS PUBLISHED
 #
@@ -11,11 +11,8 @@ set -eu
 
 base=bipool_cv1_64_5_cv2_96_5_4_img32_lay2_sz96
 small=bipool_cv1_48_5_cv2_64_5_4_img13_lay1_sz48
-document="simple_lay1_sz64 simple_lay1_sz256 simple_lay2_sz64"
-
-# Of DATA's drawings; those of a folder that may teach but not judge: --train-only FOLDER.
-prepare="--fractions 0.9 0.05 0.05"
-for_all="--data data --select-by balanced_loss --n-cached-epochs 0 --teacher-cache answers --batch-size 128 --resume"
+wide=simple_lay1_sz256
+all="--data data --select-by balanced_loss --n-cached-epochs 0 --teacher-cache answers --batch-size 128 --resume"
 teachers="models/bitmap/doodlenet.onnx models/bitmap/trekhleb_cnn.onnx models/bitmap/google_sketcher.onnx
   models/seed/simple_lay2_sz256.model models/teachers/bilstm_lay1_sz256.model
   models/teachers/lstm_cv1_128_5_lay2_sz128.model"
@@ -29,32 +26,35 @@ third="$augmented --n-epochs 14 --learning-rate 0.005 --class-balance 0.6 --dist
   --prefix-truncation 0.35"
 last="--warmup 0.02 --augment strokes --augment-magnitude 0.05 --n-epochs 3 --learning-rate 0.001 --class-balance 0.7
   --distillation-weight 0.35 --ema-decay 0.999 --prefix-truncation 0.2"
+# Of the models of 100 words two are taught by the default one, which is asked about views of their drawings and of others;
+# the third goes on with its weights of 2020, which read drawings padded.
+words="--train-classes classes2020"
+views="--n-epochs 24 --learning-rate 0.006 --class-balance 0.8 --distillation-weight 0.85 --ema-decay 0.999 --warmup 0.03
+  --augment geometric --geometric-magnitude 0.5 --n-cached-epochs 8 --other-class-fraction 0.2 --teacher last/$base"
+padded="--n-epochs 4 --learning-rate 0.002 --class-balance 0.6 --distillation-weight 0.9 --ema-decay 0.998 --recipe 2020
+  --optimizer muon --schedule cosine --warmup 0.05 --max-grad-norm 1 --weight-decay 0.01 --normalization fixed"
 
-# train STAGE FROM NAME [OPTION...]: one training, which begins with the weights of stage FROM.
+# train STAGE FROM NAME [OPTION...]: one training, which begins with FROM: weights, or what STAGE trained before.
 train() {
   stage=$1 from=$2 name=$3
   shift 3
-  quickstroke train "$name" $for_all "$@" --into "$stage/$name" --pretrained ${from:+"$from/$name"}
+  quickstroke train "$name" $all --teacher $teachers "$@" --into "$stage/$name" --pretrained $from
 }
 
-two() {
-  train first "" "$@" $first --teacher $teachers
-  train second first "$@" $second --teacher $teachers
-}
-
-ln -sfn "$2" models
-if test -f "$1/manifest.json"; then ln -sfn "$1" data; fi
-test -d data || quickstroke prepare "$1" --into data $prepare --resume
-two $base --dropout 0.1
-own="second/$base second/$base second/$base second/$small"
-words=
-for name in $small $document; do
-  two $name $words
-  train last second $name $words $last --teacher $teachers $own
-  words="--train-classes classes2020"
+ln -sfn "$2" models; if test -f "$1/manifest.json"; then ln -sfn "$1" data; fi
+# Where a folder may teach but not judge: --train-only FOLDER.
+test -d data || quickstroke prepare "$1" --into data --fractions 0.9 0.05 0.05 --resume
+train first "" $base $first --dropout 0.1; train second first/$base $base $second --dropout 0.1
+train first "" $small $first; train second first/$small $small $second
+teachers="$teachers second/$base second/$base second/$base second/$small"
+train third second/$base $base $third --dropout 0.1
+train last third/$base $base $last --dropout 0.1
+train last second/$small $small $last
+for name in simple_lay1_sz64 simple_lay2_sz64; do
+  train first "" $name $words $first
+  train last first/$name $name $words $views
 done
-train third second $base --dropout 0.1 $third --teacher $teachers $own
-train last third $base --dropout 0.1 $last --teacher $teachers $own
+train last models/seed/$wide.model $wide $words $padded --teacher $teachers models/seed/$wide.model
 quickstroke publish last/$base --into "$3" --replace --default
-for name in $small $document; do quickstroke publish "last/$name" --into "$3" --replace; done
+for name in $small $wide simple_lay1_sz64 simple_lay2_sz64; do quickstroke publish last/$name --into "$3" --replace; done
 quickstroke report last/* --into "$3/results.md"
