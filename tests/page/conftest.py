@@ -182,6 +182,8 @@ def served(chromium: str, model_path: Path) -> Iterator[str]:
     server = Server(app.create_app(load(model_path), PATIENT), on_ready=is_ready.set)
     with listen("127.0.0.1", 0) as sock:
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([sock])))
+        # Servers of other tests in this process may fail on purpose.
+        handler.addFilter(lambda record: record.thread == thread.ident)
         thread.start()
         assert is_ready.wait(PATIENCE_MS / 1000)
         yield url(sock)
