@@ -13,7 +13,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -29,6 +31,7 @@ from quickstroke.training import loop, session
 from quickstroke.training.checkpoint import State
 from quickstroke.tuning import report as tuning_report
 from quickstroke.tuning import space
+from quickstroke.tuning import storage as storage_module
 from quickstroke.tuning import study as study_module
 from quickstroke.tuning.study import Search, Trial, WorkerWatcher
 from quickstroke.utils.files import write_text
@@ -522,6 +525,28 @@ def test_a_worker_in_another_time_zone_takes_lost_trials_alone(dataset, tmp_path
     study_module.work(search, WorkerWatcher(on_wait=waits.append, should_stop=lambda: bool(waits)))
     assert waits == [[0, 1]]
     assert [trial.state for trial in study_module.trials(search)] == ["running", "running", "complete"]
+
+
+@pytest.mark.parametrize("ago_s", [50, 70, 3599, 3650])
+@pytest.mark.parametrize("begun", ["2025-10-26 00:30:00", "2025-10-26 01:30:00", "2025-10-26 03:00:00"])
+def test_a_trial_taken_up_while_clocks_are_put_back_is_no_hour_old(
+    dataset, tmp_path, monkeypatch, in_zone, begun, ago_s
+):
+    """Both of the first two times are half past two in Berlin."""
+    search = search_of(dataset, tmp_path / "study", n_trials=1)
+    study_module.start(search, resume=False)
+    in_zone("CET-1CEST,M3.5.0,M10.5.0/3")
+    trial = optuna.load_study(storage=f"sqlite:///{tmp_path / 'study' / 'study.db'}", study_name="quickstroke").ask()
+    begun_s = datetime.fromisoformat(f"{begun}+00:00").timestamp()
+    trial.set_user_attr("alive", begun_s - 1000)  # by the worker that lost it before
+    with contextlib.closing(sqlite3.connect(tmp_path / "study" / "study.db")) as database, database:
+        database.execute("UPDATE trials SET datetime_start = ?", (f"{begun}.000000",))
+    monkeypatch.setattr(study_module, "time", SimpleNamespace(time=lambda: begun_s + ago_s))
+    with storage_module.open_storage(search.folder, search.storage) as storage:
+        study_module._free_lost(optuna.load_study(storage=storage, study_name="quickstroke"), storage)
+    # Half past two summer time, an hour later, may be half past two for the minute until it is lost.
+    is_again = begun.endswith("00:30:00") and ago_s == 3650
+    assert study_module.trials(search)[0].state == ("running" if ago_s < study_module.LOST_S or is_again else "waiting")
 
 
 def test_a_trial_killed_in_the_middle_is_gone_on_with_in_another_time_zone(

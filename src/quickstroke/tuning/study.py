@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -423,9 +424,18 @@ def _free_lost(study: optuna.Study, storage: optuna.storages.BaseStorage) -> Non
     now_s = time.time()
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         # One that was lost and is taken up begins anew; its worker may not have had the time to say so.
-        begun_s = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+        begun_s = _seconds(trial.datetime_start, now_s) if trial.datetime_start else 0.0
         if now_s - max(begun_s, trial.user_attrs.get(_ALIVE) or 0.0) > LOST_S:
             _let_wait(storage, study, trial.number)
+
+
+def _seconds(local: datetime, now_s: float) -> float:
+    """The seconds since 1970 of a local time as Optuna gives it, not later than now.
+
+    When clocks are put back it may stand for two moments: it is the later one that has been.
+    """
+    both = [local.replace(fold=fold).timestamp() for fold in (0, 1)]
+    return max((seconds for seconds in both if seconds <= now_s), default=min(both))
 
 
 @contextmanager
