@@ -70,12 +70,11 @@ than `torch.lstm` is. Evaluation is in float32 by default, so that its results d
 
 **One guess.** The LSTM's steps, one drawing wide, are products of a matrix and a vector: they read all weights once a
 step, from the second cache, and compiled code does little else. Weights in 8 bits that stay so in the product would be
-the next step for large models. Of the default model two thirds of a guess are six convolutions over the image, 31 to 39
-billion multiplications a second on one core, more than half of what it has; whether other programs are busy hardly
-matters, since a guess waits for no second thread.
+the next step for large models. Of the default model most of a guess is six convolutions over the image. A guess waits
+for no second thread, so that other busy programs hardly matter.
 
 **Serving.** Nearly all of a request is the model's guess, so `serve` cannot come near a constant with a model of a
-million numbers: it would need a guess in a fifth of a millisecond.
+million numbers: at half its rate a quarter of a millisecond is left for a guess.
 """
 
 
