@@ -43,8 +43,9 @@ $(BIN)/.dev: pyproject.toml $(BIN)/.torch
 demo: $(BIN)/.torch
 	$(BIN)/quickstroke demo --into demo
 
-# Four processes for two cores, since many tests wait, each with whole files, so that what a file sets up is set up once. Sets have one order each time.
-PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest
+# Four processes for two cores, since many tests wait, each with whole files, so that what a file sets up is set up once.
+# Sets have one order each time. Bytecode is kept, also where it is not in general, since tests start many programs.
+PYTEST := PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
 test: browser
 	@$(MAKE) --no-print-directory -j 2 check

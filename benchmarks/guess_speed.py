@@ -2,11 +2,11 @@
 
     python benchmarks/guess_speed.py FOLDER... [--models MODEL...] [--busy]
 
-Each drawing is given to `Recognizer.predict`, in turns with PyTorch (the .model file) and with onnxruntime (the same,
-exported), and, where it is simplified, to the plain recipe's way of doing it (plain_recipe.py: rows of 100 steps, a
-model of that shape). Official files of any format may be given: drawings of raw ones are simplified as part of the
-guess. Milliseconds, median and 99th percentile over the drawings. With --busy all is measured once more while as many
-other processes as there are cores do nothing but compute.
+Each drawing is given to `Recognizer.predict` with PyTorch (the .model file) and with onnxruntime (the same, exported),
+and, where it is simplified, to the plain recipe's way of doing it (plain_recipe.py: rows of 100 steps, a model of that
+shape); these ways take turns of 20 drawings. Official files of any format may be given: drawings of raw ones are
+simplified as part of the guess. Milliseconds, median and 99th percentile over the drawings. With --busy all is measured
+once more while as many other processes as there are cores do nothing but compute.
 """
 
 import argparse
@@ -36,6 +36,8 @@ from quickstroke.models.classifier import n_parameters
 from quickstroke.utils.system import n_cores
 
 N_WARM = 20
+# Guesses follow guesses of the same model while somebody draws; another way in between would empty the caches.
+N_IN_TURN = 20
 KINDS = ("simplified", "raw")
 
 
@@ -78,12 +80,14 @@ def timed(ways: dict[str, Callable[[Drawing], Any]], drawings: dict[str, list[Dr
     found: dict[str, Any] = {}
     for kind, some in drawings.items():
         taken_ms: dict[str, list[float]] = {way: [] for way in ways if kind == "simplified" or way != "plain"}
-        for position, drawing in enumerate(some[:N_WARM] + some):
+        for begin in range(-N_WARM, len(some), N_IN_TURN):
+            turn = some[:N_WARM] if begin < 0 else some[begin : begin + N_IN_TURN]
             for way, values in taken_ms.items():
-                started = time.perf_counter()
-                ways[way](drawing)
-                if position >= N_WARM:
-                    values.append(1000 * (time.perf_counter() - started))
+                for drawing in turn:
+                    started = time.perf_counter()
+                    ways[way](drawing)
+                    if begin >= 0:
+                        values.append(1000 * (time.perf_counter() - started))
         found[kind] = {
             way: {"median_ms": float(np.median(values)), "p99_ms": float(np.percentile(values, 99))}
             for way, values in taken_ms.items()

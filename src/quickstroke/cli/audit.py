@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 from quickstroke.cli import printable
-from quickstroke.cli.common import Answer, Json, optional, progress
+from quickstroke.cli.common import Answer, Json, import_torch, optional, progress
 from quickstroke.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def run(options: Options) -> Answer:
     if options.n_epochs < 1:
         raise ConfigError(f"--n-epochs should be 1 or more, got {options.n_epochs}")
 
+    import_torch()
     from quickstroke.artifacts.loading import load_model
     from quickstroke.config.model import ModelConfig
     from quickstroke.config.training import TrainConfig

@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import gc
 import io
 import os
 import re
@@ -62,6 +63,21 @@ StrokeLayout = Annotated[
 Json = Annotated[
     bool, tyro.conf.arg(help="print one JSON object on one line and nothing else on stdout; the rest goes to stderr")
 ]
+
+
+def import_torch() -> None:
+    """Imports PyTorch, and has the garbage collector leave alone what stays of it.
+
+    Looking through that again and again, and once more at the end, is a quarter of the time of a short command.
+    """
+    if "torch" in sys.modules or not gc.isenabled():
+        return
+    gc.disable()
+    try:
+        import torch  # noqa: F401
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def optional(metavar: str, help_text: str | None = None) -> Any:

@@ -16,6 +16,7 @@ from quickstroke.cli.common import (
     StrokeLayout,
     Words,
     drawing_files,
+    import_torch,
     note,
     optional,
     percent,
@@ -95,6 +96,7 @@ def _check(options: Options) -> None:
 def run(options: Options) -> Answer:
     """Runs the command."""
     _check(options)
+    import_torch()
     import torch
 
     from quickstroke.artifacts import cards, loading

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Answer, ClassesFile, Json, note, optional, percent
+from quickstroke.cli.common import Answer, ClassesFile, Json, import_torch, note, optional, percent
 from quickstroke.errors import ConfigError, DatasetError, WeightsError
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def run(options: Options) -> Answer:
     path = cards.find_model(options.model)
     if path.suffix == ".onnx":
         raise ConfigError(f"{path}: is exported already; expected the model that it comes from")
+    import_torch()
     from quickstroke.artifacts import loading
 
     loaded = loading.load_model(path, options.classes)

@@ -18,6 +18,7 @@ from quickstroke.cli.common import (
     Words,
     checked_limit,
     drawing_files,
+    import_torch,
     note,
     optional,
     percent,
@@ -62,6 +63,7 @@ class Options:
 def run(options: Options) -> Answer:
     """Runs the command."""
     limit = checked_limit(options.limit)
+    import_torch()
     from itertools import islice
 
     from quickstroke import formats

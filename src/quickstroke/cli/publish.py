@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Answer, Json, note, optional, percent
+from quickstroke.cli.common import Answer, Json, import_torch, note, optional, percent
 from quickstroke.errors import ConfigError, DownloadError, WeightsError
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def run(options: Options) -> Answer:
     if options.without_data and (options.data or options.test_data):
         given = "--data" if options.data else "--test-data"
         raise ConfigError(f"{given} and --without-data contradict each other; give one of them")
+    import_torch()
     from quickstroke.artifacts import loading, runs
     from quickstroke.export.publish import publish
 

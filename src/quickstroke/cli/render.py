@@ -18,6 +18,7 @@ from quickstroke.cli.common import (
     StrokeLayout,
     checked_limit,
     drawing_files,
+    import_torch,
     note,
     optional,
     progress,
@@ -115,6 +116,7 @@ def _write_picture(options: Options, ending: str, files: Sequence[Path]) -> tupl
 
     model = None
     if options.model:
+        import_torch()
         from quickstroke.inference import recognizer
 
         model = recognizer.load(options.model, options.classes)

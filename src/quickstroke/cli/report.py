@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from rich.progress import TaskID
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Answer, Json, note, optional, percent, progress
+from quickstroke.cli.common import Answer, Json, import_torch, note, optional, percent, progress
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Options:
 
 def run(options: Options) -> Answer:
     """Runs the command."""
+    import_torch()
     from quickstroke.reports import figures, report
 
     with progress("drawings") as bar:

@@ -10,7 +10,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from quickstroke.artifacts.compare import compared
-from quickstroke.cli.common import Answer, Json, answer, note, optional, parse
+from quickstroke.cli.common import Answer, Json, answer, import_torch, note, optional, parse
 from quickstroke.cli.train import train_and_show
 from quickstroke.errors import RunError
 
@@ -43,6 +43,7 @@ def main(args: Sequence[str]) -> int:
 
 
 def _rerun(options: Options, command: Sequence[str]) -> Answer:
+    import_torch()
     import torch
 
     from quickstroke.artifacts import environment, runs

@@ -14,7 +14,18 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import MODEL, ClassesFile, Json, Taught, Words, note, optional, parse, print_json
+from quickstroke.cli.common import (
+    MODEL,
+    ClassesFile,
+    Json,
+    Taught,
+    Words,
+    import_torch,
+    note,
+    optional,
+    parse,
+    print_json,
+)
 from quickstroke.drawings.categories import parse_classes
 from quickstroke.errors import ConfigError
 
@@ -106,6 +117,7 @@ def main(args: Sequence[str]) -> None:
 
 
 def _load(options: Options) -> "Recognizer":
+    import_torch()
     from quickstroke.inference import recognizer
 
     words = options.words and parse_classes(options.words)

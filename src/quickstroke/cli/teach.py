@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from quickstroke.cli import printable
-from quickstroke.cli.common import MODEL, Answer, Files, Json, StrokeLayout, drawing_files, note, optional
+from quickstroke.cli.common import MODEL, Answer, Files, Json, StrokeLayout, drawing_files, import_torch, note, optional
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Options:
 
 def run(options: Options) -> Answer:
     """Runs the command."""
+    import_torch()
     from quickstroke import formats
     from quickstroke.drawings.categories import check_classes
     from quickstroke.inference import recognizer

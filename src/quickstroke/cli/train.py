@@ -18,6 +18,7 @@ from quickstroke.cli.common import (
     StopOnSignal,
     TrainClasses,
     answer,
+    import_torch,
     note,
     optional,
     parse,
@@ -158,6 +159,7 @@ def _train(
     asked: dict[str, int | None],
     command: Sequence[str],
 ) -> Answer:
+    import_torch()
     from quickstroke.data.dataset import PreparedDataset
     from quickstroke.runtime import distributed
 

@@ -19,6 +19,7 @@ from quickstroke.cli.common import (
     StopOnSignal,
     TrainClasses,
     answer,
+    import_torch,
     note,
     optional,
     parse,
@@ -103,6 +104,7 @@ def _tune(options: Options, args: Sequence[str]) -> Answer:
     import matplotlib  # noqa: F401 - what is missing is told before hours of training
     import optuna
 
+    import_torch()
     from quickstroke.tuning import report as tuning_report
     from quickstroke.tuning import study
 

@@ -1,0 +1,38 @@
+"""What several commands share, each function for itself."""
+
+import builtins
+import gc
+import sys
+from typing import Any
+
+import pytest
+
+from quickstroke.cli import common
+
+
+def test_pytorch_is_imported_while_no_garbage_is_looked_for(monkeypatch):
+    import_module, was_enabled = builtins.__import__, []
+
+    def missing(name: str, *args: Any) -> Any:
+        if name == "torch":
+            was_enabled.append(gc.isenabled())
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+        return import_module(name, *args)
+
+    monkeypatch.delitem(sys.modules, "torch")
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(ModuleNotFoundError):
+        common.import_torch()
+    assert was_enabled == [False]
+    assert gc.isenabled()
+
+
+def test_who_has_turned_the_garbage_collector_off_finds_it_so(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch")
+    gc.disable()
+    try:
+        common.import_torch()
+        assert not gc.isenabled()
+        assert "torch" not in sys.modules
+    finally:
+        gc.enable()
