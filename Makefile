@@ -15,7 +15,8 @@ help:
 	@echo "make test                  install what tests need, check, run the tests"
 	@echo "make test-slow             the tests that train on real drawings for minutes"
 	@echo "make faults                kill prepare, train, publish and report 200 times, and look at what is left"
-	@echo "make check                 lint, format, types, documents fresh and their links whole, known holes in packages"
+	@echo "make check                 lint, format, types, documents fresh and their links whole"
+	@echo "make audit                 known security holes of the packages in use, by PyPI's list of today"
 	@echo "make format                apply the formatter"
 	@echo "make docs                  write the generated documents, run the notebooks, and build the site in site/"
 	@echo "make js                    build the npm package in js/ and the page's copy of it (Node 20)"
@@ -67,7 +68,7 @@ browser: $(BIN)/.dev
 	    { $(APT) chromium-headless-shell >/dev/null 2>&1 || $(APT) chromium >/dev/null; }; } || \
 	  echo "no Chromium here: install it, or set QUICKSTROKE_CHROMIUM, to test the drawing page"
 
-check: types lint generated audit
+check: types lint generated
 
 types: $(BIN)/.dev
 	$(BIN)/mypy

@@ -70,9 +70,9 @@ LABELS = (
     Row("no-stride", "no stride", "bipool_cv1_48_5_cv2_64_5_lay2_sz48"),
     Row("no-convolution", "no convolutions", "bipool_lay2_sz48"),
     Row("no-augmentation", "no augmentation", SMALL, "--augment none"),
-    Row("view", "geometric augmentation only", SMALL, "--augment geometric"),
+    Row("geometric-only", "geometric augmentation only", SMALL, "--augment geometric"),
     Row("half", "half of the geometric magnitude", SMALL, "--geometric-magnitude 0.5"),
-    Row("spun", "a quarter rotated by any angle", SMALL, "--random-rotation 0.25"),
+    Row("random-rotation", "a quarter rotated by any angle", SMALL, "--random-rotation 0.25"),
     Row("uniform", "PyTorch's initial weights", SMALL, "--initialization uniform"),
     Row("batch", "batch norm on the points", SMALL, "--normalization batch"),
     Row("constant", "constant learning rate", SMALL, "--schedule constant"),
@@ -111,9 +111,9 @@ TAUGHT_LONG = (
     "--random-rotation 0.25"
 )
 LONGER = (
-    Row("long-spun", "one teacher, 18 epochs, a quarter rotated by any angle", SMALL),
+    Row("long-random-rotation", "one teacher, 18 epochs, a quarter rotated by any angle", SMALL),
     Row("long", "no random rotation", SMALL, "--random-rotation 0"),
-    Row("long-unfinished", "prefix truncation of two thirds", SMALL, "--prefix-truncation 0.65"),
+    Row("long-prefix-truncation", "prefix truncation of two thirds", SMALL, "--prefix-truncation 0.65"),
     Row("long-muon", "Muon, batches of 256", SMALL, f"{_MUON} --batch-size 256"),
 )
 # Four epochs, labels alone.

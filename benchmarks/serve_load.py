@@ -47,11 +47,11 @@ def untrained_model(folder: Path) -> Path:
     """A model of the smallest published size, with random weights."""
     from quickstroke.artifacts.loading import LoadedModel, write_model
     from quickstroke.config.model import ModelConfig
-    from quickstroke.drawings.categories import SEED_CATEGORIES
+    from quickstroke.drawings.categories import CATEGORIES_2020
     from quickstroke.models.classifier import StrokeClassifier
 
-    config = ModelConfig.from_name("simple_lay1_sz64", n_classes=len(SEED_CATEGORIES))
-    return write_model(folder, LoadedModel(StrokeClassifier(config).eval(), SEED_CATEGORIES, None, folder), {})
+    config = ModelConfig.from_name("simple_lay1_sz64", n_classes=len(CATEGORIES_2020))
+    return write_model(folder, LoadedModel(StrokeClassifier(config).eval(), CATEGORIES_2020, None, folder), {})
 
 
 def request(drawing: Drawing) -> bytes:

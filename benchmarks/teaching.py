@@ -9,7 +9,7 @@ MODEL, a published model, was trained on a part of the words of DATA, a prepared
     quickstroke publish RUN --into FOLDER
 
 Words are taught by drawings of the split `train` and measured on the split `test` (the constants of
-`inference/prototypes.py` were chosen on `val`). All figures are means over words, each word alike, and over EPISODES
+`inference/prototypes.py` were chosen on `val`). All figures are macro-averaged over words, and means over EPISODES
 draws of words and drawings, with 95% intervals over these draws.
 
 - *20 new*: the choice among twenty new words alone, by the nearest prototype.

@@ -12,8 +12,9 @@ and about what is none of them:
       python benchmarks/unknown.py DATA --split 0 > words300.txt
       quickstroke train NAME --data DATA --train-classes words300.txt --into RUN
 
-- *letters*: letters and digits of 20 Hershey fonts (Allen V. Hershey, 1967), slanted, stretched and trembled; without
-  those that look like a circle, a line or a zigzag, which are words of the set: I, l, N, O, o, S, s, Z, z, 0 and 1.
+- *letters*: letters and digits of 20 Hershey fonts (Allen V. Hershey, 1967), slanted, stretched and with pen noise;
+  without those that look like a circle, a line or a zigzag, which are words of the set: I, l, N, O, o, S, s, Z, z, 0
+  and 1.
 - *scribbles*: random walks, loops and zigzag strokes of one to four strokes.
 - *mixtures*: strokes of two test drawings of different words, over each other.
 

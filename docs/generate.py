@@ -10,6 +10,7 @@ import io
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -35,7 +36,10 @@ def help_of(args: list[str]) -> str:
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
         cli.main([*args, "--help"])
-    return "\n".join(line.rstrip() for line in output.getvalue().strip().splitlines())
+    # What stands above the options is one line a paragraph, which a terminal breaks and a page does not.
+    return "\n".join(
+        textwrap.fill(line.rstrip(), 100, break_on_hyphens=False) for line in output.getvalue().strip().splitlines()
+    )
 
 
 def cli_page() -> str:

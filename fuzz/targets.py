@@ -6,7 +6,6 @@ how the rest is packed.
 
 import asyncio
 import gzip
-import hashlib
 import io
 import json
 import pickle
@@ -312,131 +311,10 @@ def document_target(folder: Path) -> Target:
 
 
 def model_target(folder: Path) -> Target:
-    """Files of weights of every kind with their cards, run folders and checkpoints.
+    """Files of weights of every kind with their cards, run folders and checkpoints."""
+    from model_files import target
 
-    Raw bytes; and, so that a change is not caught by a hash or checksum, pickles in a sound archive, headers of a right
-    length, and cards and graphs under a right hash.
-    """
-    import torch
-
-    from quickstroke.artifacts import cards, runs, weight_files
-    from quickstroke.artifacts.loading import CARD_KEY, HASH_KEY, LoadedModel, content_hash, load_model, write_model
-    from quickstroke.config.training import TrainConfig
-    from quickstroke.export import compact, onnx, safetensors
-    from quickstroke.inference import onnx_graph
-    from quickstroke.inference.onnx_model import _HASH_HEAD, seal
-    from quickstroke.inference.recognizer import load
-    from quickstroke.models.classifier import StrokeClassifier
-    from quickstroke.training import checkpoint as checkpoint_module
-    from quickstroke.training.optimizer import Adam
-    from quickstroke.utils.files import sha256_of
-
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    name = "simple_lay1_sz2"
-    model = StrokeClassifier(ModelConfig.from_name(name, n_classes=len(WORDS))).eval()
-    card_path = write_model(folder / "card", LoadedModel(model, WORDS, None, folder), {}).with_suffix(".json")
-    loaded = load_model(card_path.with_suffix(".model"))
-    sealed = loaded.path.read_bytes()
-    legacy = io.BytesIO()
-    torch.save(model.state_dict(), legacy, _use_new_zipfile_serialization=False)
-    with zipfile.ZipFile(io.BytesIO(sealed)) as archive:
-        entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
-    pickle_name = next(entry for entry in entries if entry.endswith("data.pkl"))
-    safetensors.write(loaded, folder / "x.safetensors")
-    tensors = (folder / "x.safetensors").read_bytes()
-    n_head = int.from_bytes(tensors[:8], "little")
-    head, numbers = tensors[8 : 8 + n_head], tensors[8 + n_head :]
-    small = compact.export(loaded).data[:-32]
-    data = {"path": "d", "manifest_sha256": "0", "split": {"rule": "r"}, "n_by_split": {"train": 4}}
-    runs.write_config(folder / "run", runs.RunConfig(model.config, TrainConfig(), WORDS, data))
-    weight_files.save_weights(folder / "run" / "best.model", model.state_dict())
-    adam = Adam(model.parameters(), 0.1)
-    checkpoint_module.save_checkpoint(
-        folder / "run", checkpoint_module.State(epoch=1, metrics=[{"epoch": 1.0}]), model, adam
-    )
-    checkpoint = (folder / "run" / "last.ckpt").read_bytes()
-    weights = model.state_dict()
-    graph_card = {**(loaded.card or {}), "graph": onnx_graph.VERSION}
-    exported = onnx._write(loaded, graph_card, int8=False)[: -len(_HASH_HEAD) - 64]
-
-    def file(name: str, call: Callable[[Path], object], pack: Callable[[bytes], bytes] = bytes) -> Any:
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-
-        def one(data: bytes) -> None:
-            path.write_bytes(pack(data))
-            call(path)
-
-        return one
-
-    def bare(path: Path) -> None:
-        load_model(path, WORDS)
-
-    def archived(pickled: bytes) -> bytes:
-        packed_bytes = io.BytesIO()
-        with zipfile.ZipFile(packed_bytes, "w") as archive:
-            for entry, content in entries.items():
-                archive.writestr(entry, pickled if entry == pickle_name else content)
-        return packed_bytes.getvalue()
-
-    def hashed(text: bytes) -> bytes:
-        card = _json(text)
-        if isinstance(card, dict):
-            card["sha256"] = sha256_of(loaded.path)
-            card["card_sha256"] = cards.card_hash(card)
-            return json.dumps(card).encode()
-        return text
-
-    def carded(text: bytes) -> bytes:
-        card = _json(text)
-        if isinstance(card, dict):
-            card[HASH_KEY] = content_hash({k: v for k, v in card.items() if k != HASH_KEY}, weights)
-            text = json.dumps(card).encode()
-        values = json.loads(head)
-        values["__metadata__"][CARD_KEY] = text.decode("utf-8", "replace")
-        return _with_length(json.dumps(values).encode()) + numbers
-
-    def sized(content: bytes) -> bytes:
-        content = content[:16] + (len(content) + 32).to_bytes(8, "little") + content[24:]
-        return content + hashlib.sha256(content).digest()
-
-    def resumed(path: Path) -> None:
-        checkpoint_module.load_checkpoint(path.parent, model, adam)
-
-    def classes(path: Path) -> None:
-        load_model(folder / "bare" / f"{name}.model", path)
-
-    card = card_path.read_bytes()
-    (folder / "bare").mkdir()
-    (folder / "bare" / f"{name}.model").write_bytes(legacy.getvalue())
-    (folder / "ckpt").mkdir()
-    return packed(
-        [
-            ([sealed, legacy.getvalue()], file(f"raw/{name}.model", bare)),
-            ([entries[pickle_name]], file(f"zip/{name}.model", bare, archived)),
-            ([tensors], file("raw/any.safetensors", load_model)),
-            ([head], file("head/any.safetensors", load_model, lambda data: _with_length(data) + numbers)),
-            ([json.dumps(loaded.card).encode()], file("card/any.safetensors", load_model, carded)),
-            ([card], file(f"card/{name}.json", lambda path: load_model(path.with_suffix(".model")), hashed)),
-            ([exported], file("raw/any.onnx", load, seal)),
-            ([small], file("raw/any.quickstroke", load, sized)),
-            ([(folder / "run" / "config.json").read_bytes()], file("run/config.json", lambda path: load(path.parent))),
-            ([checkpoint], file("ckpt/last.ckpt", resumed)),
-            (["\n".join(WORDS).encode()], file("words.txt", classes)),
-        ]
-    )
-
-
-def _json(text: bytes) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _with_length(head: bytes) -> bytes:
-    return len(head).to_bytes(8, "little") + head
+    return target(folder)
 
 
 class _Anything:

@@ -26,10 +26,10 @@ third="$augmented --n-epochs 14 --learning-rate 0.005 --class-balance 0.6 --dist
   --prefix-truncation 0.35"
 last="--warmup 0.02 --augment strokes --augment-magnitude 0.05 --n-epochs 3 --learning-rate 0.001 --class-balance 0.7
   --distillation-weight 0.35 --ema-decay 0.999 --prefix-truncation 0.2"
-# Of the models of 100 words two are taught by the default one, which is asked about views of their drawings and of others;
+# Of the models of 100 words two are taught by the default one, which is asked about augmented drawings, theirs and others;
 # the third goes on with its weights of 2020, which read drawings padded.
 words="--train-classes classes2020"
-views="--n-epochs 24 --learning-rate 0.006 --class-balance 0.8 --distillation-weight 0.85 --ema-decay 0.999 --warmup 0.03
+distilled="--n-epochs 24 --learning-rate 0.006 --class-balance 0.8 --distillation-weight 0.85 --ema-decay 0.999 --warmup 0.03
   --augment geometric --geometric-magnitude 0.5 --n-cached-epochs 8 --other-class-fraction 0.2 --teacher last/$base"
 padded="--n-epochs 4 --learning-rate 0.002 --class-balance 0.6 --distillation-weight 0.9 --ema-decay 0.998 --recipe 2020
   --optimizer muon --schedule cosine --warmup 0.05 --max-grad-norm 1 --weight-decay 0.01 --normalization fixed"
@@ -52,7 +52,7 @@ train last third/$base $base $last --dropout 0.1
 train last second/$small $small $last
 for name in simple_lay1_sz64 simple_lay2_sz64; do
   train first "" $name $words $first
-  train last first/$name $name $words $views
+  train last first/$name $name $words $distilled
 done
 train last models/seed/$wide.model $wide $words $padded --teacher $teachers models/seed/$wide.model
 quickstroke publish last/$base --into "$3" --replace --default

@@ -173,6 +173,14 @@ def binary_folder(drawings: dict[str, list[Drawing]], tmp_path_factory: pytest.T
 
 
 @pytest.fixture(scope="session")
+def real(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
+    """All real drawings, split by the default rule."""
+    path = tmp_path_factory.mktemp("real") / "dataset"
+    prepare(shared / "data/quickdraw/binary", path)
+    return PreparedDataset(path)
+
+
+@pytest.fixture(scope="session")
 def dataset(binary_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
     """A prepared dataset of the three words: 40 drawings each to train on, 10 to validate, 10 to test."""
     path = tmp_path_factory.mktemp("prepared") / "dataset"

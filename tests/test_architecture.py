@@ -44,6 +44,7 @@ def imported(path: Path) -> Iterator[str]:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             node.body = []
     for node in ast.walk(tree):
+        assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: a relative import"
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "quickstroke":
             parts = node.module.split(".")
             yield from [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
@@ -76,13 +77,14 @@ def test_tests_stand_in_the_same_rooms() -> None:
     assert folders <= {*ROOMS, "page"}
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_no_file_and_no_function_is_too_long(room: str) -> None:
-    files = [path for path in sorted((PACKAGE / room).rglob("*")) if path.suffix in (".py", ".js", ".css")]
-    lines = {path.relative_to(PACKAGE): path.read_text().count("\n") for path in files}
+@pytest.mark.parametrize("folder", [*(f"src/quickstroke/{room}" for room in ROOMS), "js/src", "benchmarks", "fuzz"])
+def test_no_file_and_no_function_is_too_long(folder: str) -> None:
+    files = [path for path in sorted((ROOT / folder).rglob("*")) if path.suffix in (".py", ".js", ".ts", ".css")]
+    assert files
+    lines = {path.relative_to(ROOT): path.read_text().count("\n") for path in files}
     assert not {path: n for path, n in lines.items() if n > MOST_LINES}
     functions = {
-        f"{path.relative_to(PACKAGE)}: {node.name}": node.end_lineno - node.lineno + 1
+        f"{path.relative_to(ROOT)}: {node.name}": node.end_lineno - node.lineno + 1
         for path in files
         if path.suffix == ".py"
         for node in ast.walk(ast.parse(path.read_text()))

@@ -10,7 +10,7 @@ from quickstroke.artifacts.unknown import UnknownScore
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.selection import LabelledDrawings
 from quickstroke.data.splits import FractionSplit
-from quickstroke.drawings.categories import SEED_CATEGORIES
+from quickstroke.drawings.categories import CATEGORIES_2020
 from quickstroke.evaluation.evaluate import evaluate
 from quickstroke.models.classifier import n_parameters
 from quickstroke.preparation.prepare import prepare
@@ -44,7 +44,7 @@ def test_cards_tell_what_they_should(name: str) -> None:
     assert sum(value.numel() for value in loaded.model.state_dict().values()) <= LIMITS.get(name, 1_000_000)
     assert loaded.card["parameters"] == n_parameters(loaded.model)
     assert len(loaded.classes) == (345 if name in LIMITS else 100)
-    assert name in LIMITS or set(loaded.classes) == set(SEED_CATEGORIES)
+    assert name in LIMITS or set(loaded.classes) == set(CATEGORIES_2020)
     assert all(teacher["licence"] and teacher["trained_on"] for teacher in loaded.card["teachers"])
     assert loaded.card["command"].startswith(f"quickstroke train {loaded.name} ")
     assert loaded.card["training"]["seconds"] > 0 and loaded.card["limits"]

@@ -177,6 +177,14 @@ def test_a_bad_card_does_not_hide_the_other_models(folders, change, reason):
     assert load("simple_lay1_sz3").note == ""
 
 
+def test_a_folder_and_a_link_to_nothing_are_no_models(folders):
+    path = publish(folders[0], facts=facts(0.5))
+    (folders[0] / "folder.model").mkdir()
+    (folders[0] / "link.model").symlink_to(folders[0] / "nothing")
+    models, errors = find_published()
+    assert [model.path for model in models] == [path] and not errors
+
+
 def test_older_cards_get_the_names_of_today():
     card = {
         "preprocessing": {"name": "seed3", "max_padding": 60},

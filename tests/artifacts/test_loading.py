@@ -22,7 +22,7 @@ from quickstroke.artifacts.loading import LoadedModel, load_model, read_weights,
 from quickstroke.artifacts.runs import RunConfig
 from quickstroke.config.model import ModelConfig
 from quickstroke.config.training import TrainConfig
-from quickstroke.drawings.categories import SEED_CATEGORIES, read_classes
+from quickstroke.drawings.categories import CATEGORIES_2020, read_classes
 from quickstroke.errors import ArgumentTypeError, CategoryError, ModelNameError, QuickstrokeError, WeightsError
 from quickstroke.export import safetensors
 from quickstroke.models.classifier import StrokeClassifier
@@ -30,7 +30,7 @@ from quickstroke.utils.files import sha256_of
 
 NAME = "simple_lay1_sz4"
 CLASSES = ("cat", "flying saucer", "star")
-SEED_FILES = (
+FILES_2020 = (
     "bilstm_lay1_sz64",
     "lstm_cv1_128_5_lay1_sz64",
     "simple_lay1_sz256",
@@ -192,6 +192,16 @@ def test_publishing_again_replaces_both_files(tmp_path):
     path = publish(tmp_path, seed=2)
     assert torch.equal(logits(load_model(path).model), logits(new_model(seed=2)))
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_card_that_could_not_be_read_is_not_written(tmp_path):
+    publish(tmp_path / "there")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "there").iterdir()}
+    for folder in ("there", "new"):
+        with pytest.raises(WeightsError, match=r"more than 400,000; the longest of its 3 words, 'bbb.*, has 400,000$"):
+            publish(tmp_path / folder, classes=("a", "b" * 400_000, "c"))
+    assert {path.name: path.read_bytes() for path in (tmp_path / "there").iterdir()} == before
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_kill_between_the_two_writes_is_noticed(tmp_path, monkeypatch):
@@ -401,14 +411,14 @@ def test_a_bare_file_is_read_as_the_2020_projects(tmp_path, legacy):
         assert torch.equal(logits(loaded.model), logits(expected))
 
 
-@pytest.mark.parametrize("name", SEED_FILES)
+@pytest.mark.parametrize("name", FILES_2020)
 def test_the_2020_projects_files_load(shared: Path, name):
     """Written by an old PyTorch, on a GPU."""
     folder = shared / "models" / "seed"
     path = folder / f"{name}.model"
     listed = read_classes(folder / "classes.txt")
     loaded = load_model(path)
-    assert loaded.name == name and loaded.classes == SEED_CATEGORIES == listed
+    assert loaded.name == name and loaded.classes == CATEGORIES_2020 == listed
     assert loaded.model.config == ModelConfig.from_name(name, reading="padded")
     assert "no card" in loaded.note and "100 classes" in loaded.note
     assert all(value.device.type == "cpu" for value in loaded.model.state_dict().values())
@@ -434,9 +444,9 @@ def test_the_2020_projects_files_under_other_names(shared: Path, tmp_path):
 def test_the_2020_projects_files_with_wrong_classes(shared: Path):
     path = shared / "models" / "seed" / "simple_lay1_sz64.model"
     for n in (1, 99):
-        refused(path, f"has 100 outputs, but {n} classes were given", classes=SEED_CATEGORIES[:n])
+        refused(path, f"has 100 outputs, but {n} classes were given", classes=CATEGORIES_2020[:n])
     with pytest.raises(CategoryError, match="twice"):
-        load_model(path, [*SEED_CATEGORIES[:99], SEED_CATEGORIES[0]])
+        load_model(path, [*CATEGORIES_2020[:99], CATEGORIES_2020[0]])
     with pytest.raises(CategoryError, match="no such class list"):
         load_model(path, "missing/words.txt")
 

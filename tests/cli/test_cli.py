@@ -740,7 +740,7 @@ def test_tensorboard_has_the_epochs_of_a_new_run_and_nothing_of_one_that_is_refu
 
     asked = ("train", MODEL, "--data", dataset.path, "--n-epochs", 2, "--log", "tensorboard")
     one_line(run(*asked, "--into", tmp_path / "none", "--train-classes", "cow"), "cow")
-    one_line(run(*asked, "--into", tmp_path / "none", "--tensorboard"), "--tensorboard: is --log tensorboard now")
+    one_line(run(*asked, "--into", tmp_path / "none", "--tensorboard"), "was renamed to --log tensorboard")
     assert not (tmp_path / "none").exists()
     assert run(*asked, "--into", tmp_path / "run").code == 0
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
@@ -827,10 +827,10 @@ def test_a_former_recipe_is_told_its_name_of_today(run, dataset, tmp_path, forme
 @pytest.mark.parametrize("command", ["train", "tune"])
 def test_a_former_option_is_told_its_name_of_today(run, dataset, tmp_path, command):
     start = (command, MODEL, "--data", dataset.path, "--into", tmp_path / "run")
-    one_line(run(*start, "--clip-norm", 0.5), "--clip-norm: is --max-grad-norm now")
-    one_line(run(*start, "--n_views=2"), "--n_views: is --n-cached-epochs now")
+    one_line(run(*start, "--clip-norm", 0.5), "--clip-norm was renamed to --max-grad-norm")
+    one_line(run(*start, "--n_views=2"), "--n_views was renamed to --n-cached-epochs")
     one_line(run(*start, "--augment", "view"), "--augment: augment 'view' is 'geometric' now")
-    one_line(run(*start, "--label-odds=5"), "--label-odds: label_odds is no option any more")
+    one_line(run(*start, "--label-odds=5"), "--label-odds was removed")
     assert not (tmp_path / "run").exists()
 
 
@@ -1048,6 +1048,7 @@ def test_few_drawings_do_not_calibrate(run, trained, tmp_path):
     assert result.code == 0
     assert "not calibrated: 30 drawings to validate on; at least 200 are needed" in result.err
     assert "calibration" not in result.json
+    assert result.json["notes"] == ["not calibrated: 30 drawings to validate on; at least 200 are needed"]
 
 
 def test_what_another_dataset_scores_is_held_out(run, dataset, binary_folder, tmp_path):

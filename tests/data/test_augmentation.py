@@ -90,12 +90,12 @@ def test_without_a_change_the_points_are_those_of_batches(
 @given(drawings=some_drawings, seed=st.integers(0, 99))
 def test_a_drawing_depends_on_its_own_seeds_alone(with_strokes: bool, drawings: list[Strokes], seed: int) -> None:
     data, n = memory(*drawings), len(drawings)
-    view_seeds, stroke_seeds = words(n, seed), words(n, seed + 1)
+    geometric_seeds, stroke_seeds = words(n, seed), words(n, seed + 1)
 
     def gathered(order: NDArray[np.int64]) -> tuple[Points, NDArray[np.int64]]:
         own = stroke_seeds[order] if with_strokes else None
         change = replace(STROKES, random_rotation=0.3, prefix_truncation=0.3)
-        return augmented_points(data, order, view_seeds[order], own, change, 30, "pos5")
+        return augmented_points(data, order, geometric_seeds[order], own, change, 30, "pos5")
 
     order = np.random.default_rng(seed).permutation(n)
     together, lengths = gathered(order)
@@ -139,15 +139,15 @@ def test_no_drawing_is_an_empty_batch(dataset: PreparedDataset) -> None:
 
 
 def test_a_view_does_not_depend_on_the_seeds_of_strokes(dataset: PreparedDataset) -> None:
-    indices, view_seeds = np.arange(40), words(40, 1)
+    indices, geometric_seeds = np.arange(40), words(40, 1)
     view = Augmentation(**{name: getattr(STROKES, name) for name in VIEW})
-    expected, lengths = augmented_points(dataset, indices, view_seeds, None, STROKES, 100, "pos5")
+    expected, lengths = augmented_points(dataset, indices, geometric_seeds, None, STROKES, 100, "pos5")
     for change, stroke_seeds in ((view, None), (view, words(40, 2)), (view, words(40, 3))):
-        points, own = augmented_points(dataset, indices, view_seeds, stroke_seeds, change, 100, "pos5")
+        points, own = augmented_points(dataset, indices, geometric_seeds, stroke_seeds, change, 100, "pos5")
         assert np.array_equal(own, lengths) and np.array_equal(points, expected)
 
 
-def test_the_way_of_drawing_does_not_depend_on_the_seeds_of_views(dataset: PreparedDataset) -> None:
+def test_the_way_of_drawing_does_not_depend_on_the_seeds_of_the_geometry(dataset: PreparedDataset) -> None:
     indices, stroke_seeds = np.arange(40), words(40, 1)
     change = replace(STROKES, prefix_truncation=0.3, **dict.fromkeys(VIEW, 0.0))
     one, other = (
@@ -249,7 +249,7 @@ def test_stretch_is_the_deviation_of_the_logarithm_of_width_over_height() -> Non
 
 
 @pytest.mark.parametrize("seed", range(9))
-def test_loosened_strokes_keep_their_shapes(seed: int) -> None:
+def test_strokes_with_jitter_of_their_own_keep_their_shapes(seed: int) -> None:
     strokes = [HOUSE[0], np.array([[40, 120], [90, 200], [120, 130], [60, 110]], np.uint8)]
     new, old = placed(changed(strokes, seed, stroke_jitter=0.1)), places(strokes)
     sizes = []
@@ -537,7 +537,7 @@ def test_unfinished_is_the_first_points(strokes: Strokes, seed: int) -> None:
     assert near(new, to_points(first, 1000, "pos5"))
 
 
-def test_askew_turns_and_stretches_about_so_much() -> None:
+def test_affine_jitter_rotates_and_changes_the_aspect_about_so_much() -> None:
     corner = [np.array([[100, 0], [0, 0], [0, 100]], np.uint8)]
     angles, logarithms = [], []
     for seed in range(400):
@@ -550,7 +550,7 @@ def test_askew_turns_and_stretches_about_so_much() -> None:
         assert np.std(values) == pytest.approx(0.2, rel=0.12) and abs(np.mean(values)) < 0.04
 
 
-def test_a_trembling_hand_draws_the_same_strokes_roughly() -> None:
+def test_pen_noise_leaves_the_same_strokes_roughly() -> None:
     strokes, sizes = numbered(4), []
     for seed in range(200):
         new = placed(changed(strokes, seed * 7919, pen_noise=1.0))
@@ -563,7 +563,7 @@ def test_a_trembling_hand_draws_the_same_strokes_roughly() -> None:
     assert min(sizes) == 2 and np.mean(sizes) > 6 and max(sizes) > 25  # points of a straight line
 
 
-def test_a_dot_trembles_to_two_points_of_one_stroke() -> None:
+def test_pen_noise_makes_a_dot_two_points_of_one_stroke() -> None:
     for seed in range(20):
         (stroke,) = placed(changed([np.array([[7, 9]], np.uint8)], seed * 7919, pen_noise=1.0))
         assert len(stroke) == 2 and not stroke.any()

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from prepared import ARRAYS, as_lists, dot, save
 
+from prepared import ARRAYS, as_lists, dot, save
 from quickstroke.artifacts.runs import describe_data
 from quickstroke.data import layout
 from quickstroke.data.batches import batch_of

@@ -11,7 +11,7 @@ from prepared import dot, save, split_of
 
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.splits import FractionSplit, PositionSplit
-from quickstroke.drawings.categories import SEED_CATEGORIES
+from quickstroke.drawings.categories import CATEGORIES_2020
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.synthetic import synthetic_drawings
 from quickstroke.errors import ConfigError, DatasetError
@@ -117,7 +117,7 @@ def test_no_real_drawing_is_in_two_splits_by_position(shared: Path, tmp_path: Pa
     source = shared / "data/quickdraw"
     # the same drawings twice: the official lines are among the binary files
     sources = [source / "binary", source / "simplified"]
-    prepared = prepare(sources, tmp_path / "out", classes=SEED_CATEGORIES, split=PositionSplit(20, 6, 6, 8))
+    prepared = prepare(sources, tmp_path / "out", classes=CATEGORIES_2020, split=PositionSplit(20, 6, 6, 8))
     data = PreparedDataset(tmp_path / "out")
     found = split_of(data)
     assert len(found) == len(data) == 4000

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from quickstroke.drawings.categories import (
     CATEGORIES,
-    SEED_CATEGORIES,
+    CATEGORIES_2020,
     canonical_word,
     check_classes,
     closest_words,
@@ -29,12 +29,12 @@ def test_categories_are_those_of_the_real_drawings(shared: Path) -> None:
 
 
 def test_seed_categories_are_the_published_list_in_its_order(shared: Path) -> None:
-    assert read_classes(shared / "models/seed/classes.txt") == SEED_CATEGORIES
+    assert read_classes(shared / "models/seed/classes.txt") == CATEGORIES_2020
 
 
 def test_seed_categories_are_100_official_ones() -> None:
-    assert len(set(SEED_CATEGORIES)) == len(SEED_CATEGORIES) == 100
-    assert set(SEED_CATEGORIES) <= set(CATEGORIES)
+    assert len(set(CATEGORIES_2020)) == len(CATEGORIES_2020) == 100
+    assert set(CATEGORIES_2020) <= set(CATEGORIES)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_command_line_gives_words_or_one_file(tmp_path: Path) -> None:
 
 
 def test_command_line_names_the_seed_categories_by_one_word() -> None:
-    assert parse_classes(["classes2020"]) == SEED_CATEGORIES
+    assert parse_classes(["classes2020"]) == CATEGORIES_2020
     with pytest.raises(CategoryError, match="called 'classes2020' now, got 'seed100'"):
         parse_classes(["seed100"])
 

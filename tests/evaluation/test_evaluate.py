@@ -19,7 +19,7 @@ from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.memory import MemoryDataset, from_drawings
 from quickstroke.data.selection import LabelledDrawings
 from quickstroke.data.splits import FractionSplit
-from quickstroke.drawings.categories import SEED_CATEGORIES, read_classes
+from quickstroke.drawings.categories import CATEGORIES_2020, read_classes
 from quickstroke.errors import ConfigError
 from quickstroke.evaluation import evaluate as evaluation
 from quickstroke.evaluation.calibration import Calibration, choose_calibration, fit_calibration
@@ -30,7 +30,7 @@ from quickstroke.models.classifier import StrokeClassifier
 from quickstroke.models.statistics import reestimate_batchnorm
 from quickstroke.preparation.prepare import prepare
 
-SEED_MODELS = (
+MODELS_2020 = (
     "simple_lay1_sz64",
     "simple_lay1_sz256",
     "simple_lay2_sz64",
@@ -101,16 +101,16 @@ def direct_logits(model, data, indices):
 
 # The two with 256 units take as long as many others together; scores of theirs differ from these in their size alone.
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name.endswith("256") else ()) for name in SEED_MODELS]
+    "name", [pytest.param(name, marks=pytest.mark.slow if name.endswith("256") else ()) for name in MODELS_2020]
 )
 def test_published_weights_score_what_is_known_of_them(name, shared: Path, seed_data, expected):
     known = expected[name]
     model = load_model(shared / "models" / "seed" / f"{name}.model").model
-    indices, label_map = seed_data.indices("test"), seed_data.label_map(SEED_CATEGORIES)
+    indices, label_map = seed_data.indices("test"), seed_data.label_map(CATEGORIES_2020)
     assert len(indices) == 4000
 
     def accuracy(**options):
-        return 100 * evaluate(model, LabelledDrawings(seed_data, indices, SEED_CATEGORIES, label_map), **options).top(1)
+        return 100 * evaluate(model, LabelledDrawings(seed_data, indices, CATEGORIES_2020, label_map), **options).top(1)
 
     assert accuracy() == pytest.approx(known["eval_mode"], abs=0.1)
     sorted_batches = known["train_mode_class_sorted_batches_of_40"]

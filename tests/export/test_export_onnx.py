@@ -20,7 +20,7 @@ from quickstroke.config.model import ModelConfig
 from quickstroke.data import batches
 from quickstroke.data.memory import from_drawings
 from quickstroke.data.selection import LabelledDrawings
-from quickstroke.drawings.categories import SEED_CATEGORIES
+from quickstroke.drawings.categories import CATEGORIES_2020
 from quickstroke.errors import WeightsError
 from quickstroke.export import onnx as export
 from quickstroke.inference.onnx_graph import graph_of
@@ -302,8 +302,8 @@ def test_real_weights_on_real_drawings(shared, name, reading):
     loaded = LoadedModel(model, seed.classes, None, seed.path)
     exported = export.export(loaded)
     folder = shared / "data" / "quickdraw" / "binary"
-    drawings = [drawing for word in SEED_CATEGORIES for drawing in islice(formats.read_file(folder / f"{word}.bin"), 4)]
-    data, _ = from_drawings(drawings, SEED_CATEGORIES)
+    drawings = [drawing for word in CATEGORIES_2020 for drawing in islice(formats.read_file(folder / f"{word}.bin"), 4)]
+    data, _ = from_drawings(drawings, CATEGORIES_2020)
     everything, label_map = np.arange(len(data)), np.arange(100)
     for rows in batches.by_length(everything, batches.n_points_of(data, everything), 64):
         batch = batches.batch_of(data, rows, label_map, config.max_padding)
@@ -312,4 +312,4 @@ def test_real_weights_on_real_drawings(shared, name, reading):
         close(found, expected)
         clear = np.diff(np.sort(expected, axis=1)[:, -2:], axis=1)[:, 0] > 1e-4
         assert (found.argmax(axis=1) == expected.argmax(axis=1))[clear].all()
-    assert OnnxModel.from_bytes(exported.data, Path("again.onnx")).classes == SEED_CATEGORIES
+    assert OnnxModel.from_bytes(exported.data, Path("again.onnx")).classes == CATEGORIES_2020

@@ -102,6 +102,6 @@ def test_convolutions_of_any_width_halve_or_not(width: int, is_halved: bool) -> 
     expected = torch.nn.functional.conv2d(image.permute(2, 0, 1)[None], kernel, padding="same")
     expected = torch.nn.functional.max_pool2d(expected, 2) if is_halved else expected
     convolve: Any = single_image._convolve_tiles if width == 3 else single_image._convolve_image
-    laid = single_image._tiled(kernel) if width == 3 else single_image._in_rows(kernel)
-    made = torch.from_numpy(convolve(image.numpy(), laid, len(kernel), is_halved))
+    packed = single_image._tiled(kernel) if width == 3 else single_image._in_rows(kernel)
+    made = torch.from_numpy(convolve(image.numpy(), packed, len(kernel), is_halved))
     torch.testing.assert_close(made, expected[0].permute(1, 2, 0), rtol=1e-5, atol=2e-5)

@@ -425,5 +425,5 @@ def test_the_option_that_added_to_a_dataset_is_told_to_be_gone(
     mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["prepare", str(mixed), "--into", str(tmp_path / "out"), "--add"]) == 2
-    told = "quickstroke prepare: --add: is gone; prepare all sources anew; see `quickstroke prepare --help`\n"
+    told = "quickstroke prepare: --add was removed; prepare all sources anew; see `quickstroke prepare --help`\n"
     assert capsys.readouterr() == ("", told)

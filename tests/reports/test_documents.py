@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quickstroke.drawings.categories import CATEGORIES, SEED_CATEGORIES
+from quickstroke.drawings.categories import CATEGORIES, CATEGORIES_2020
 from quickstroke.errors import DocumentError
 from quickstroke.reports.document_config import MAX_BLOCK_CHARACTERS, ClassSlice, format_config, parse_config
 from quickstroke.reports.documents import (
@@ -598,7 +598,7 @@ def test_format_config_writes_what_it_has():
 
 
 def test_many_classes_are_wrapped():
-    values = {"train_classes": SEED_CATEGORIES}
+    values = {"train_classes": CATEGORIES_2020}
     code = format_config(values)
     assert max(map(len, code.split("\n"))) <= 110
     assert code.count("\n") < 20

@@ -27,7 +27,7 @@ from quickstroke.errors import ConfigError, QuickstrokeError, WeightsError
 from quickstroke.models import statistics
 from quickstroke.models.classifier import StrokeClassifier
 from quickstroke.training import distillation
-from quickstroke.training.distillation import Targets, mix_targets, open_targets, seeds_of_views
+from quickstroke.training.distillation import Targets, augmentation_seeds, mix_targets, open_targets
 from quickstroke.utils.files import sha256_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -76,10 +76,10 @@ def opened(dataset: PreparedDataset, tmp_path: Path) -> OpenTargets:
         folder: str = "cache",
         data: PreparedDataset = dataset,
         precision: torch.dtype = torch.float32,
-        sees_views: bool = True,
+        augmented: bool = True,
     ) -> Targets:
         return open_targets(
-            list(map(str, paths)), data, classes, change, tmp_path / folder, precision, sees_views=sees_views
+            list(map(str, paths)), data, classes, change, tmp_path / folder, precision, augmented=augmented
         )
 
     return go
@@ -215,14 +215,14 @@ def test_teachers_may_be_asked_once_about_drawings_as_they_stand(
     publish: Publish, opened: OpenTargets, dataset: PreparedDataset
 ) -> None:
     every, some = publish(), publish(classes=("star", "circle"), seed=1)
-    targets = opened(some, every, change=STROKES, sees_views=False)
+    targets = opened(some, every, change=STROKES, augmented=False)
     expected = opened(some, every).of(0, POOL)
     counts: list[int] = []
     np.testing.assert_allclose(targets.of(0, POOL, counts.append), expected, rtol=5e-3)  # rounded to 16 bits twice
     assert sum(counts) == len(POOL) + np.isin(dataset.labels[POOL], [0, 2]).sum()
     np.testing.assert_allclose(targets.of(7, POOL[::-1], no_asking), expected[::-1], rtol=5e-3)
     # What they answered serves trainings with any augmentation.
-    again = opened(some, every, change=FLAT, sees_views=False)
+    again = opened(some, every, change=FLAT, augmented=False)
     np.testing.assert_allclose(again.of(0, POOL, no_asking), expected, rtol=5e-3)
 
 
@@ -320,7 +320,7 @@ def test_a_view_is_the_augmented_drawings_whatever_goes_together(
     pool = dataset.indices("train")
     candidates = augmentation.mixup_candidates(dataset, pool, np.arange(3))
     points, lengths = augmentation.augmented_points(
-        dataset, pool, seeds_of_views(3, np.arange(120)), None, STROKES, 100, "delta3", candidates
+        dataset, pool, augmentation_seeds(3, np.arange(120)), None, STROKES, 100, "delta3", candidates
     )
     expected = targets.teachers[0].loaded.probabilities(points, lengths)
     assert near(targets.of(3, POOL), expected)

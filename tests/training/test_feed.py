@@ -86,7 +86,7 @@ def test_a_student_sees_the_views_that_teachers_were_asked_about(dataset, finish
 
     for epoch in range(4):
         points, lengths, labels = seen(epoch)
-        seeds = distillation.seeds_of_views(epoch % 2, places)
+        seeds = distillation.augmentation_seeds(epoch % 2, places)
         asked = augmentation.augmented_points(dataset, rows, seeds, None, augmentation.STROKES, 30, "pos5", candidates)
         np.testing.assert_allclose(points, asked[0], rtol=0, atol=1e-6)
         assert np.array_equal(lengths, asked[1]) and np.array_equal(labels, dataset.labels[rows])

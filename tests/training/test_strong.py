@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def strong(finished):
-    """All that the recipe can do, on little: two teachers, one of them padded, two views in three epochs."""
+    """All that the recipe can do, on little: two teachers, one of them padded, two cached epochs in three."""
     return TrainConfig(
         recipe="strong",
         n_epochs=3,
@@ -89,7 +89,7 @@ def test_the_recipe_strong_repeats_itself_bit_for_bit_and_trainings_share_what_t
         torch.rand(7)
         train(POOL_MODEL, strong, dataset, tmp_path / name, teacher_cache=tmp_path / "cache", watcher=watcher)
         assert_same_run(tmp_path / name, strong_run)
-    # By the first training alone, and in the epochs that see a new view.
+    # By the first training alone, and in the epochs that see new augmentations.
     assert [sum(n for epoch, n in asked if epoch == k) for k in range(3)] == [120, 120, 0]
     assert len(list((tmp_path / "cache").rglob("*.npy"))) == 2
 

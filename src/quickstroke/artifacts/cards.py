@@ -156,6 +156,8 @@ def find_published() -> tuple[list[PublishedModel], list[WeightsError]]:
         names: list[str] = []
         candidates: list[str] = []  # for the default, where nothing is named
         for path in sorted(folder.glob("*.model")) + sorted(folder.glob("*/*.model")):
+            if not path.is_file():
+                continue
             card_path = path.with_suffix(".json")
             try:
                 card = _whole_card(card_path) if card_path.is_file() else None

@@ -137,7 +137,8 @@ def _array(body: memoryview, entry: Mapping[str, Any]) -> NDArray[np.float32]:
     values = _numbers(body, _TYPES[entry["dtype"]], entry["at"], int(np.prod(shape, dtype=object))).astype(np.float32)
     if entry["dtype"] == "int8":
         scales = _numbers(body, _TYPES["float32"], entry["scales_at"], shape[0])
-        values = (values.reshape(shape[0], -1) * scales[:, None]).astype(np.float32)
+        with np.errstate(invalid="ignore", over="ignore"):  # weights that are no numbers are refused later
+            values = (values.reshape(shape[0], -1) * scales[:, None]).astype(np.float32)
     return values.reshape(shape)
 
 

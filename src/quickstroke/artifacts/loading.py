@@ -26,7 +26,7 @@ from quickstroke import kernels
 from quickstroke.artifacts import cards, compact, runs, weight_files
 from quickstroke.artifacts.unknown import Outputs, UnknownScore, outputs_of
 from quickstroke.config.model import ModelConfig, Preprocessing
-from quickstroke.drawings.categories import SEED_CATEGORIES
+from quickstroke.drawings.categories import CATEGORIES_2020
 from quickstroke.errors import ConfigError, ModelNameError, WeightsError
 from quickstroke.kernels.raster import n_features
 from quickstroke.models.classifier import StrokeClassifier
@@ -213,11 +213,11 @@ def _load_bare(path: Path, classes: tuple[str, ...] | None) -> LoadedModel:
     model = _build(config, weights, path)
     note = f"{path} has no card ({path.stem}.json); read as the 2020 project's: padded to {config.max_padding} steps"
     if classes is None:
-        if len(bias) != len(SEED_CATEGORIES):
+        if len(bias) != len(CATEGORIES_2020):
             raise WeightsError(
                 f"{path}: has {len(bias)} outputs and no card; say what they are with a list of {len(bias)} classes"
             )
-        classes = SEED_CATEGORIES
+        classes = CATEGORIES_2020
         note += ", with that project's 100 classes"
     if len(classes) != len(bias):
         raise WeightsError(f"{path}: has {len(bias)} outputs, but {len(classes)} classes were given")
@@ -340,6 +340,9 @@ def write_model(into: Path, loaded: LoadedModel, facts: dict[str, Any]) -> Path:
 
     Returns:
         The path of NAME.model.
+
+    Raises:
+        WeightsError: the card would be longer than a card may be.
     """
     path = into / f"{loaded.name}.model"
     config = loaded.model.config
@@ -350,9 +353,16 @@ def write_model(into: Path, loaded: LoadedModel, facts: dict[str, Any]) -> Path:
     content = runs.torch_bytes(weights)
     card = cards.new_card(config, loaded.classes, hashlib.sha256(content).hexdigest()) | facts
     card["card_sha256"] = cards.card_hash(card)
+    text = json.dumps(card, indent=1, ensure_ascii=False) + "\n"
+    if len(text) > cards.MAX_CHARACTERS:
+        longest = max(loaded.classes, key=len)
+        raise WeightsError(
+            f"{card_path}: the card would have {len(text):,} characters, more than {cards.MAX_CHARACTERS:,}; the "
+            f"longest of its {len(loaded.classes)} words, {longest!r:.40}, has {len(longest):,}"
+        )
     with atomic_write(path) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-        write_text(card_path, json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+        write_text(card_path, text)
     return path

@@ -43,8 +43,8 @@ Options = TypeVar("Options")
 _LEAST_COLUMNS = 20
 
 # Options of earlier versions that have no other name now.
-_GONE = {"add": "is gone; prepare all sources anew", "tensorboard": "is --log tensorboard now"}
-_GONE |= {key: f"{key} {former.GONE}" for key in former.DELETED}
+_GONE = {"add": "was removed; prepare all sources anew", "tensorboard": "was renamed to --log tensorboard"}
+_GONE |= dict.fromkeys(former.DELETED, former.GONE)
 
 # The help of commands that run a model in any of its forms.
 MODEL = (
@@ -178,9 +178,9 @@ def _unknown(option: str, known: Sequence[str]) -> str:
     key = option.removeprefix("--").replace("-", "_")
     now = f"--{former.RENAMED.get(key, '').replace('_', '-')}"
     if now in known:
-        return f"{option}: is {now} now"
+        return f"{option} was renamed to {now}"
     if key in _GONE:
-        return f"{option}: {_GONE[key]}"
+        return f"{option} {_GONE[key]}"
     like = difflib.get_close_matches(option.replace("_", "-"), known, 1)
     return f"unknown option {option}" + (f"; did you mean {like[0]}?" if like else "")
 

@@ -15,7 +15,7 @@ from quickstroke.errors import ConfigError
 class Options:
     """Official files from Google's public bucket, checked, whole or not at all; files that are there are kept.
 
-    What came of a file when the connection broke, or when this was stopped, is gone on with by the same command.
+    The same command resumes downloads that were interrupted.
 
     The Quick, Draw! Dataset is made available by Google, Inc. under CC BY 4.0.
 

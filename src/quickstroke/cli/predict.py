@@ -81,12 +81,14 @@ def run(options: Options) -> Answer:
     shown: list[Drawing] = []
     captions: list[str] = []
     for path in files:
-        number = n_points = 0
+        number = n_points = n_ambiguous = 0
         for number, drawing in enumerate(islice(formats.read_file(path, layout=options.layout), limit), start=1):
             if not n_left:
                 model.compile()
             n_left -= 1
             n_points += drawing.source_layout == "points"
+            may_be_points = all(len(stroke) in (2, 3) for stroke in drawing.strokes)
+            n_ambiguous += may_be_points and drawing.source_layout == "columns"
             guesses = model.predict_drawing(drawing, top=options.top)
             ranked = "  ".join(f"{guess.word} {percent(guess.probability)}" for guess in guesses)
             # A picture is in some folder; that this is a word is known where the model knows it.
@@ -121,6 +123,9 @@ def run(options: Options) -> Answer:
         if n_points and options.layout == "auto":
             rest = f", the other {number - n_points:,} as columns" * (number > n_points)
             note(f"{path}: {n_points:,} drawing{'s' * (n_points != 1)} read as points{rest} (--layout decides)")
+        if n_ambiguous and options.layout == "auto":
+            are = "drawing that may be" if n_ambiguous == 1 else "drawings that may be"
+            note(f"{path}: {n_ambiguous:,} {are} either read as columns (--layout decides)")
     if options.show:
         render.write_picture(options.show, shown, captions)
         note(f"wrote {options.show}")

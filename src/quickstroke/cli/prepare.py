@@ -27,14 +27,13 @@ class Options:
     """Drawings in any official format become one prepared dataset.
 
     Formats: .bin, .ndjson (simplified or raw), .csv (Kaggle), .gz of these, .npz (sketch-rnn), .parquet; where there
-    are none, .svg, .inkml and .json (the folder's name is the word); and where there are none of these either, pictures
-    (.png, .jpg, .webp: the folder's name is the word) and Google's bitmaps (.npy), whose lines are traced. Raw drawings
-    are simplified. Each drawing goes to one split: by a hash of its key_id
-    in fractions, or, with --n-train, by its position in its class: first the reserved ones, then those to train,
-    validate and test on.
+    are none, .svg, .inkml and .json (the folder's name is the word); and where there are none of these either,
+    pictures (.png, .jpg, .webp: the folder's name is the word) and Google's bitmaps (.npy), whose lines are traced.
+    Raw drawings are simplified. Each drawing goes to one split: by a hash of its key_id in fractions, or
+    with --n-train by its position in its class: first the reserved ones, then those to train, validate and test on.
 
-    What was stopped, by Ctrl-C, a kill or a full disk, keeps the words that are done beside DIR; the same command with
-    --resume goes on from there.
+    A preparation that was stopped, by Ctrl-C, a kill or a full disk, keeps the words that are done beside DIR; the
+    same command with --resume continues from there.
 
     Attributes:
         sources: files, folders or glob patterns

@@ -83,6 +83,7 @@ def run(options: Options) -> Answer:
         note(text)
     print(f"{made.card_path}: its card")
     values: dict[str, Any] = {"model": made.name, "path": str(made.path), "figures": made.figures}
+    values["notes"] = list(made.notes)
     if made.calibration:
         values["calibration"] = made.calibration
     if hub_folder is not None and options.hub is not None:

@@ -43,7 +43,7 @@ def _is_table(path: Path) -> bool:
 def write_per_class(path: Path | str, result: "Evaluation") -> None:
     """A row a class: drawings, recognised ones, and top-1 from 0 to 1, empty where there is no drawing."""
     counts = zip(result.classes, result.n_by_class().tolist(), result.n_right_by_class().tolist(), strict=True)
-    rows = [[word, n, right, right / n if n else ""] for word, n, right in counts]
+    rows = [[word, n, right, round(right / n, 6) if n else ""] for word, n, right in counts]
     _write(path, [[_HEAD, "drawings", "recognised", "accuracy"], *rows])
 
 

@@ -47,8 +47,8 @@ class Options:
     """Train a model on a prepared dataset: its split `train`, with `val` choosing the best epoch.
 
     RUN holds config.json, environment.json, metrics.jsonl, best.model, last.model and last.ckpt. Ctrl-C ends with a
-    checkpoint; the same command with --resume goes on from it. Several processes share each batch under torchrun:
-    `torchrun --nproc-per-node=2 -m quickstroke train ...`.
+    checkpoint; the same command with --resume continues from it. Several processes share each batch when they are
+    started by torchrun: `torchrun --nproc-per-node=2 -m quickstroke train ...`.
 
     Attributes:
         name: a model name such as simple_lay1_sz64 or bilstm_cv1_128_5_lay2_sz128; with --config DOCUMENT the heading

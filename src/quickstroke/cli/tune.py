@@ -49,8 +49,8 @@ class Options:
     ordinary run folder each, study.db, and study.md with tables and pictures of what came out. Options of a training
     that are given here are the same for all trials; the space says what is tried.
 
-    Ctrl-C or a kill lose nothing: the same command with --resume goes on, also to more trials. The same command with
-    --resume in another terminal is one more worker, and on another machine, too, where --storage is a server.
+    Ctrl-C or a kill lose nothing: the same command with --resume continues, also to more trials. In another terminal,
+    and on another machine, too, where --storage is a server, it is one more worker.
 
     Attributes:
         names: a model name such as simple_lay1_sz64; of several, one is chosen for each trial
@@ -264,7 +264,7 @@ def _show_wait(numbers: list[int]) -> None:
     from quickstroke.tuning.study import LOST_S
 
     which = f"trial{'s' * (len(numbers) != 1)} {', '.join(map(str, numbers))}"
-    note(f"waiting for {which} of other workers; what a dead one has left is gone on with after {LOST_S:.0f} s")
+    note(f"waiting for {which} of other workers; a trial that a dead one has left is resumed after {LOST_S:.0f} s")
 
 
 def _show(trial: "Trial") -> None:

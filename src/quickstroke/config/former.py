@@ -31,7 +31,7 @@ _FORMER_VALUES = {
 }
 # Deleted options, with the value that means the same as their absence.
 DELETED = {"blend_across": 0.0, "label_odds": 1.0}
-GONE = "is no option any more: it gave nothing measurable"
+GONE = "was removed: it gave nothing measurable"
 
 
 def renamed(values: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def renamed(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     for key, value in values.items():
         now = RENAMED.get(key, key)
         if now != key and now in values:
-            raise ConfigError(f"{where}: {key!r} is {now!r} now; expected one of the two, got both")
+            raise ConfigError(f"{where}: {key!r} was renamed to {now!r}; expected one of the two, got both")
         names = RENAMED_VALUES.get(now, {})
         if isinstance(value, list):
             found[now] = [names.get(one, one) if isinstance(one, str) else one for one in value]
@@ -73,7 +73,7 @@ def refuse(values: Mapping[str, Any]) -> None:
     """Raises ConfigError, with the name of today, for an option or a value that only earlier versions had."""
     for key, value in values.items():
         if key in RENAMED:
-            raise ConfigError(f"{key} is {RENAMED[key]} now")
+            raise ConfigError(f"{key} was renamed to {RENAMED[key]}")
         if key in DELETED:
             raise ConfigError(f"{key} {GONE}")
         if gone := what_became(key, value):

@@ -11,7 +11,7 @@ from quickstroke.errors import ConfigError, expect
 Reading = Literal["length-aware", "padded"]
 Preprocessing = Literal["delta3", "pos5"]
 
-N_SEED_CLASSES = 100
+N_CLASSES_2020 = 100
 # Far beyond any drawing; a file that asks for more wants memory, not drawings.
 MAX_PADDING = 10_000
 
@@ -47,7 +47,7 @@ class ModelConfig:
     conv2: Convolution | None = None
     bidirectional: bool = False
     readout: Readout = "last"
-    n_classes: int = N_SEED_CLASSES
+    n_classes: int = N_CLASSES_2020
     reading: Reading = "length-aware"
     max_padding: int = 100
     image: int | None = None
@@ -96,7 +96,7 @@ class ModelConfig:
         cls,
         name: str,
         *,
-        n_classes: int = N_SEED_CLASSES,
+        n_classes: int = N_CLASSES_2020,
         reading: Reading = "length-aware",
         max_padding: int = 100,
     ) -> Self:

@@ -34,6 +34,8 @@ _OF_RECIPE: Any = _OfRecipe()
 class TrainConfig:
     """How a model is trained. An option that is not given has the value of the recipe.
 
+    `dataclasses.replace` gives all options: with another recipe they keep their values.
+
     Attributes:
         recipe: `default` reads each drawing to its own end, in batches of similar length, and learns fast. `strong`
             also augments drawings, keeps an EMA of the weights and balances classes, which pays in long trainings.
@@ -42,8 +44,8 @@ class TrainConfig:
         batch_size: drawings a step, of all processes together.
         grad_accum_steps: parts of a batch that are computed one after the other, which takes less memory; their
             gradients are added up before the step. Only batch norm sees each part by itself.
-        optimizer: `muon` is Adam but for the matrices of the LSTM and of the convolutions, which it moves along their
-            momentum made orthogonal: an epoch takes longer and teaches more.
+        optimizer: `muon` orthogonalises the momentum of the matrices of the LSTM and of the convolutions; all other
+            weights go by Adam. An epoch takes longer and is worth more.
         learning_rate: of the optimizer, at its highest.
         initialization: of the LSTM. `uniform` is PyTorch's; `orthogonal` begins with orthogonal recurrent weights and
             forget gates that are open, which a long drawing needs.
@@ -63,8 +65,8 @@ class TrainConfig:
             angle and prefix truncation have options of their own.
         geometric_magnitude: from 0 to 1: how much the geometric augmentation changes, times this as well; how often
             stays as it is.
-        random_rotation: fraction of the augmented drawings that are rotated by any angle. It helps with a teacher,
-            which says what the rotated drawing shows, and costs accuracy with labels alone.
+        random_rotation: fraction of the augmented drawings that are rotated by any angle, for drawings that may be;
+            it costs upright ones less accuracy with a teacher, which says what a rotated drawing shows.
         prefix_truncation: fraction of the drawings of which `strokes` keeps only the first points, so that a model
             recognises drawings early, while somebody draws.
         class_balance: exponent of class-balanced sampling: 0 samples drawings as they are, 1 all classes equally
@@ -74,9 +76,9 @@ class TrainConfig:
         teacher: models for knowledge distillation: their probabilities are learned beside the labels.
         distillation_weight: weight of the teachers' probabilities in the target where the label is known; the label
             has the rest.
-        n_cached_epochs: epochs for which teachers are asked about new views (geometric augmentations) of the drawings;
+        n_cached_epochs: epochs for which teachers are asked about new geometric augmentations of the drawings;
             later epochs reuse these. With 0 they are asked once, about the drawings as they are, and the student sees
-            new views in every epoch.
+            new augmentations in every epoch.
         distillation_temperature: divides the teachers' log-probabilities: above 1 the target is softer.
         other_class_fraction: fraction of the drawings of an epoch that are training drawings of other classes than the
             model's, with the teachers' probabilities as the target.

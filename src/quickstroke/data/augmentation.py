@@ -1,6 +1,6 @@
 """Augmentation of the drawings of a batch, in two stages. Each stage is a function of a seed of its own.
 
-The first is geometric. Its result is a *view* of a drawing, and what a teacher sees as well:
+The first is geometric. A teacher sees its result as well:
 
     mixup with a similar drawing of the same category, rotation (random rotation for some), shear, aspect jitter,
     per-stroke jitter, elastic deformation, point jitter
@@ -106,7 +106,7 @@ class Augmentation:
 
     @property
     def geometric(self) -> list[float]:
-        """The values that a view depends on."""
+        """The values of the geometric augmentation."""
         return [getattr(self, name) for name in _GEOMETRIC]
 
     def scaled(self, magnitude: float) -> "Augmentation":
@@ -185,7 +185,7 @@ def mixup_candidates(data: Drawings, indices: NDArray[np.int64], label_map: NDAr
 def augmented_points(
     data: Drawings,
     indices: NDArray[np.int64],
-    view_seeds: NDArray[np.uint64],
+    geometric_seeds: NDArray[np.uint64],
     stroke_seeds: NDArray[np.uint64] | None,
     augmentation: Augmentation,
     max_padding: int,
@@ -196,7 +196,7 @@ def augmented_points(
 
     Args:
         indices: int64 (B,), which drawings.
-        view_seeds: (B,), of each one's view.
+        geometric_seeds: (B,), of each one's geometric augmentation.
         stroke_seeds: (B,), of what the student alone sees; None leaves that out.
         candidates: for mixup; None for no mixup.
     """
@@ -209,7 +209,7 @@ def augmented_points(
         (data.points, data.pen_up, data.offsets, data.labels),
         indices,
         candidates or MixupCandidates(none, none, none),
-        (view_seeds, no_seeds if stroke_seeds is None else stroke_seeds),
+        (geometric_seeds, no_seeds if stroke_seeds is None else stroke_seeds),
         augmentation.parameters,
         longest,
         out,

@@ -366,10 +366,11 @@ def fill_augmented(
     Args:
         data: points, pen bits, offsets and labels of a dataset.
         candidates: a `MixupCandidates`, empty for no mixup.
-        seeds: of views and of strokes, uint64 (B,) each; the second empty where strokes are left as they are.
+        seeds: of the geometric and of the stroke augmentation, uint64 (B,) each; the second empty where strokes are
+            left as they are.
         longest: points that any drawing may have on the way.
     """
-    (points, pen_bits, offsets, labels), (view_seeds, stroke_seeds) = data, seeds
+    (points, pen_bits, offsets, labels), (geometric_seeds, stroke_seeds) = data, seeds
     x, y, pen = np.empty(longest), np.empty(longest), np.empty(longest)
     x2, y2, pen2 = np.empty(longest), np.empty(longest), np.empty(longest)
     x3, y3, pen3 = np.empty(longest), np.empty(longest), np.empty(longest)
@@ -378,7 +379,7 @@ def fill_augmented(
     for b in range(indices.size):
         begin, end = np.int64(offsets[indices[b]]), np.int64(offsets[indices[b] + 1])
         unpack(points, pen_bits, begin, end, x, y, pen)
-        state[0] = view_seeds[b]
+        state[0] = geometric_seeds[b]
         n = end - begin
         if candidates.order.size and _uniform(state) < parameters.mixup:
             first, last = candidates.begins[labels[indices[b]]], candidates.ends[labels[indices[b]]]

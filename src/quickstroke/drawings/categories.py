@@ -51,7 +51,7 @@ glass, wristwatch, yoga, zebra, zigzag
 """)
 
 # The 100 classes of the 2020 project, in the order of its models' output layer.
-SEED_CATEGORIES = _words("""
+CATEGORIES_2020 = _words("""
 drums, sun, laptop, anvil, baseball bat, ladder, eyeglasses, grapes, book, dumbbell, traffic light,
 wristwatch, wheel, shovel, bread, table, tennis racquet, cloud, chair, headphones, face, eye, airplane,
 snake, lollipop, power outlet, pants, mushroom, star, sword, clock, hot dog, syringe, stop sign,
@@ -148,7 +148,7 @@ def parse_classes(values: Sequence[str]) -> tuple[str, ...]:
         CategoryError: as `read_classes` and `check_classes`.
     """
     if list(values) == ["classes2020"]:
-        return SEED_CATEGORIES
+        return CATEGORIES_2020
     if list(values) == ["seed100"]:
         raise CategoryError("class list: the 2020 project's classes are called 'classes2020' now, got 'seed100'")
     if len(values) == 1 and canonical_word(values[0]) not in CATEGORIES:

@@ -84,7 +84,8 @@ def choose_calibration(
     scale, _ = _least_loss(logits, labels, weights, log_counts, 0.0)
     strength = 0.0  # per unit of the logits as they are
     if select_by == "top1":
-        # Up to 1, which removes the class frequencies of the training entirely (Menon et al., 2021).
+        # Up to 1 by the scale of now, which removes the class frequencies of the training entirely (Menon et al.,
+        # 2021); the adjusted logits get a scale of their own, and with it another tau.
         strength = _strength_for_top1(logits, labels, log_counts, 1 / scale)
         scale, _ = _least_loss(logits - strength * log_counts, labels, weights, log_counts, 0.0)
     elif bool((log_counts != 0).any()):

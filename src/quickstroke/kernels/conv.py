@@ -147,14 +147,14 @@ def _forward(x: Any, places: Any, first: Any, last: Any, weight: Any, bias: Any,
     (starts, out_starts, stride, width), (scale, shift), (rows, mean, deviation) = places, norm, made
     longest = np.max(out_starts[first + 1 : last + 1] - out_starts[first:last])
     columns = np.empty((max(longest, _N_TOGETHER), len(weight)), x.dtype)
-    laid = gemm.pack(weight)
+    packed = gemm.pack(weight)
     while first < last:
         end = _group(out_starts, first, last)
         begin_row, end_row = out_starts[first], out_starts[end]
         for b in range(first, end):
             own = columns[out_starts[b] - begin_row : out_starts[b + 1] - begin_row]
             im2col(x, starts[b], starts[b + 1], stride, width, own)
-        gemm.multiply(columns[: end_row - begin_row], laid, rows[begin_row:end_row], False)
+        gemm.multiply(columns[: end_row - begin_row], packed, rows[begin_row:end_row], False)
         normalize(rows, begin_row, end_row, bias, scale, shift, mean, deviation, y)
         first = end
 
@@ -169,7 +169,7 @@ def _backward(
     """
     starts, out_starts, stride, width = places
     n_columns = transposed.shape[1]
-    laid = gemm.pack(transposed)
+    packed = gemm.pack(transposed)
     longest = max(np.max(out_starts[first + 1 : last + 1] - out_starts[first:last]), _N_TOGETHER)
     columns, dcolumns = np.empty((longest, n_columns), x.dtype), np.empty((longest, n_columns), np.float32)
     drows = np.empty((longest, len(transposed)), x.dtype)
@@ -185,7 +185,7 @@ def _backward(
             im2col(x, starts[b], starts[b + 1], stride, width, own)
         gemm.multiply_transposed(columns[:n], drows[:n], sums[:n_columns], True)
         if len(dx):
-            gemm.multiply(drows[:n], laid, dcolumns[:n], False)
+            gemm.multiply(drows[:n], packed, dcolumns[:n], False)
             for b in range(first, end):
                 own = dcolumns[out_starts[b] - begin_row : out_starts[b + 1] - begin_row]
                 exact[: starts[b + 1] - starts[b]] = 0

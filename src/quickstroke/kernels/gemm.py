@@ -43,7 +43,7 @@ HAS_DOTS = bool(_features.get("avx512bf16") and _features.get("avx512f"))
 # at a time to wait for none.
 _ROWS = 4 if LANES == 8 else 8
 _WIDTH = 2 * LANES
-# So many rows of transposed products at a time: what is laid out of them stays in a cache, and its strips do not begin
+# So many rows of transposed products at a time: what is packed of them stays in a cache, and its strips do not begin
 # a power of two apart, where they would take the same places in it.
 _CHUNK = 240
 
@@ -71,15 +71,15 @@ _NARROW = ir.VectorType(_BFloat16(), 2 * LANES)
 def _block_of(n_rows: int) -> Any:
     """Compiled: `n_rows` rows of a product, as wide as two registers.
 
-    Takes what is laid out (for its type), and in `places` addresses and distances in bytes: of the first row of `a`,
-    from row to row, from step to step; how many steps there are; of the laid out columns; of the first row of `out`,
+    Takes what is packed (for its type), and in `places` addresses and distances in bytes: of the first row of `a`,
+    from row to row, from step to step; how many steps there are; of the packed columns; of the first row of `out`,
     from row to row.
     """
 
     @compiled  # type: ignore[untyped-decorator]
-    def block(context: Any, laid: Any, places: Any, adds: Any) -> Any:
-        of_pairs = laid.dtype == types.uint32
-        signature = types.void(laid, UniTuple(types.uintp, 7), types.boolean)
+    def block(context: Any, packed: Any, places: Any, adds: Any) -> Any:
+        of_pairs = packed.dtype == types.uint32
+        signature = types.void(packed, UniTuple(types.uintp, 7), types.boolean)
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             a, a_row, a_step, n_steps, b, out, out_row = unpack(builder, args[1])
@@ -198,37 +198,37 @@ def _pair_eight(context: Any, low: Any, high: Any, out: Any) -> Any:
 
 
 @by_type
-def _lay(x: Any, width: Any, laid: Any) -> Any:
+def _pack(x: Any, width: Any, packed: Any) -> Any:
     """Columns in strips of `width`, each a piece of memory, and of bfloat16 two rows in each other's company."""
 
-    def of_float32(x: Any, width: Any, laid: Any) -> None:
+    def of_float32(x: Any, width: Any, packed: Any) -> None:
         n_steps, n = x.shape
         for k in range(n_steps):
             for strip in range(-(-n // width)):
                 begin = strip * width
-                row, out = x[k, begin : min(begin + width, n)], laid[strip, k]
+                row, out = x[k, begin : min(begin + width, n)], packed[strip, k]
                 for j in range(len(row)):
                     out[j] = row[j]
 
-    def of_pairs(x: Any, width: Any, laid: Any) -> None:
+    def of_pairs(x: Any, width: Any, packed: Any) -> None:
         n_rows, n = x.shape
-        source, target = x.ctypes.data, laid.ctypes.data
-        row, item, of_pair = np.uintp(x.strides[0]), np.uintp(x.itemsize), np.uintp(laid.itemsize)
+        source, target = x.ctypes.data, packed.ctypes.data
+        row, item, of_pair = np.uintp(x.strides[0]), np.uintp(x.itemsize), np.uintp(packed.itemsize)
         for k in range(n_rows // 2):
             low = source + np.uintp(2 * k) * row
             for strip in range(-(-n // width)):
                 begin = strip * width
-                place = target + np.uintp(strip * laid.strides[0] + k * laid.strides[1])
+                place = target + np.uintp(strip * packed.strides[0] + k * packed.strides[1])
                 for j in range(0, min(width, n // 8 * 8 - begin), 8):
                     at = low + np.uintp(begin + j) * item
                     _pair_eight(at, at + row, place + np.uintp(j) * of_pair)
         for j in range(n):  # what is left
             for k in range(n_rows // 2 if j < n // 8 * 8 else 0, (n_rows + 1) // 2):
                 high = x[2 * k + 1, j] if 2 * k + 1 < n_rows else np.uint16(0)
-                laid[j // width, k, j % width] = np.uint32(x[2 * k, j]) | (np.uint32(high) << np.uint32(16))
+                packed[j // width, k, j % width] = np.uint32(x[2 * k, j]) | (np.uint32(high) << np.uint32(16))
 
-    def of_bits(x: Any, width: Any, laid: Any) -> None:
-        _lay(_widened(x), width, laid)
+    def of_bits(x: Any, width: Any, packed: Any) -> None:
+        _pack(_widened(x), width, packed)
 
     if x.dtype == types.float32:
         return of_float32
@@ -237,7 +237,7 @@ def _lay(x: Any, width: Any, laid: Any) -> Any:
 
 @by_type
 def _room_for(x: Any, n_rows: Any, width: Any) -> Any:
-    """Memory for what is laid out of `n_rows` rows; zeros are what columns that are not there give."""
+    """Memory for what is packed of `n_rows` rows; zeros are what columns that are not there give."""
     per_step, kind = (2, np.uint32) if x.dtype == types.uint16 and HAS_DOTS else (1, np.float32)
 
     def room(x: Any, n_rows: Any, width: Any) -> Any:
@@ -272,16 +272,16 @@ def _even(x: Any) -> Any:
 
 @_jit
 def _sum_blocks(
-    a: Any, a_strip: Any, a_row: Any, a_step: Any, n_steps: Any, laid: Any, out: Any, edge: Any, adds: Any
+    a: Any, a_strip: Any, a_row: Any, a_step: Any, n_steps: Any, packed: Any, out: Any, edge: Any, adds: Any
 ) -> None:
     """All blocks of a product; strips of `a` have `_ROWS` rows, `edge` is for blocks that are wider than `out`."""
     n_rows, n_columns = out.shape
-    a_at, b_at, out_at = a.ctypes.data, laid.ctypes.data, out.ctypes.data
+    a_at, b_at, out_at = a.ctypes.data, packed.ctypes.data, out.ctypes.data
     out_row = np.uintp(out.strides[0])
-    for strip in range(len(laid)):
+    for strip in range(len(packed)):
         begin = strip * _WIDTH
         n_own = min(_WIDTH, n_columns - begin)
-        b = b_at + np.uintp(strip * laid.strides[0])
+        b = b_at + np.uintp(strip * packed.strides[0])
         i = 0
         while i < n_rows:
             own = a_at + np.uintp(i // _ROWS * a_strip + i % _ROWS * a_row)
@@ -290,16 +290,16 @@ def _sum_blocks(
                 target, row, adds_here = edge.ctypes.data, np.uintp(4 * _WIDTH), False
             places = own, np.uintp(a_row), np.uintp(a_step), np.uintp(n_steps), b, target, row
             if _ROWS == 8 and n_rows - i >= 8:
-                _block_8(laid, places, adds_here)
+                _block_8(packed, places, adds_here)
                 n_done = 8
             elif n_rows - i >= 4:
-                _block_4(laid, places, adds_here)
+                _block_4(packed, places, adds_here)
                 n_done = 4
             elif n_rows - i >= 2:
-                _block_2(laid, places, adds_here)
+                _block_2(packed, places, adds_here)
                 n_done = 2
             else:
-                _block_1(laid, places, adds_here)
+                _block_1(packed, places, adds_here)
                 n_done = 1
             if n_own < _WIDTH:
                 for r in range(n_done):
@@ -309,22 +309,22 @@ def _sum_blocks(
 
 
 @by_type
-def _multiply_laid(a: Any, laid: Any, out: Any, adds: Any) -> Any:
-    per_step = 2 if laid.dtype == types.uint32 else 1
+def _multiply_packed(a: Any, packed: Any, out: Any, adds: Any) -> Any:
+    per_step = 2 if packed.dtype == types.uint32 else 1
 
-    def here(a: Any, laid: Any, out: Any, adds: Any) -> None:
+    def here(a: Any, packed: Any, out: Any, adds: Any) -> None:
         edge = np.empty((8, _WIDTH), np.float32)
         row = a.strides[0]
-        _sum_blocks(a, _ROWS * row, row, per_step * a.itemsize, laid.shape[1], laid, out, edge, adds)
+        _sum_blocks(a, _ROWS * row, row, per_step * a.itemsize, packed.shape[1], packed, out, edge, adds)
 
-    def evenly(a: Any, laid: Any, out: Any, adds: Any) -> None:
+    def evenly(a: Any, packed: Any, out: Any, adds: Any) -> None:
         if a.shape[1] % 2:
-            here_compiled(_even(a), laid, out, adds)
+            here_compiled(_even(a), packed, out, adds)
         else:
-            here_compiled(a, laid, out, adds)
+            here_compiled(a, packed, out, adds)
 
-    def widened(a: Any, laid: Any, out: Any, adds: Any) -> None:
-        here_compiled(_widened(a), laid, out, adds)
+    def widened(a: Any, packed: Any, out: Any, adds: Any) -> None:
+        here_compiled(_widened(a), packed, out, adds)
 
     here_compiled = numba.njit(nogil=True, error_model="numpy")(here)
     if a.dtype == types.float32:
@@ -334,14 +334,14 @@ def _multiply_laid(a: Any, laid: Any, out: Any, adds: Any) -> Any:
 
 @_jit
 def pack_here(b: Any) -> Any:
-    laid = _room_for(b, len(b), _WIDTH)
-    _lay(b, _WIDTH, laid)
-    return laid
+    packed = _room_for(b, len(b), _WIDTH)
+    _pack(b, _WIDTH, packed)
+    return packed
 
 
 @_jit
-def multiply_here(a: Any, laid: Any, out: Any, adds: Any) -> None:
-    _multiply_laid(a, laid, out, adds)
+def multiply_here(a: Any, packed: Any, out: Any, adds: Any) -> None:
+    _multiply_packed(a, packed, out, adds)
 
 
 @_jit
@@ -351,8 +351,8 @@ def multiply_transposed_here(a: Any, b: Any, out: Any, adds: Any) -> None:
     per_step = -(-min(_CHUNK, len(a)) // left.shape[1])
     for begin in range(0, len(a), _CHUNK):
         end = min(begin + _CHUNK, len(a))
-        _lay(a[begin:end], _ROWS, left)
-        _lay(b[begin:end], _WIDTH, right)
+        _pack(a[begin:end], _ROWS, left)
+        _pack(b[begin:end], _WIDTH, right)
         n_steps = -(-(end - begin) // per_step)
         _sum_blocks(left, left.strides[0], 4, 4 * _ROWS, n_steps, right, out, edge, adds or begin > 0)
 
@@ -429,8 +429,8 @@ def pack_for_mkl(b: Any) -> Any:
 
 
 @_jit
-def multiply_by_mkl(a: Any, laid: Any, out: Any, adds: Any) -> None:
-    _call_mkl(a, laid, out, False, adds)
+def multiply_by_mkl(a: Any, packed: Any, out: Any, adds: Any) -> None:
+    _call_mkl(a, packed, out, False, adds)
 
 
 @_jit

@@ -43,7 +43,7 @@ def _forward(
     negative they are the gates.
     """
     (gates, c, tanh_c), n_inputs, n_hidden = made, x.shape[1], h.shape[1]
-    laid = gemm.pack(weight)
+    packed = gemm.pack(weight)
     state, rest = z[:, n_inputs : n_inputs + n_hidden], z[:, n_inputs + n_hidden :]
     one = np.ones(1, np.float32)
     bits_of_one = one.view(np.uint32)
@@ -60,7 +60,7 @@ def _forward(
             narrow(one, bits_of_one, rest[kept + r, :1])
         at = kept if room < 0 else room
         own = sums[at : at + size]
-        gemm.multiply(z[kept : kept + size], laid, own, False)
+        gemm.multiply(z[kept : kept + size], packed, own, False)
         after = begin + size if first < 0 else 2 * first + sizes[0] - kept
         activate_rows(own, gates, c, tanh_c, h, state, begin, kept, before, after, n_next)
         before, kept = kept, after
@@ -74,7 +74,7 @@ def _backward(dh: Any, dx: Any, weight: Any, gates: Any, c: Any, tanh_c: Any, si
     `weight` (4H, K) is that of the inputs, as many as `dx` has, and of the hidden state.
     """
     n, n_inputs = c.shape[1], dx.shape[1]
-    laid = gemm.pack(weight)
+    packed = gemm.pack(weight)
     dc = np.zeros((sizes[0], n), np.float32)
     product = np.empty((sizes[0], weight.shape[1]), np.float32)
     bits = product.view(np.uint32)
@@ -86,7 +86,7 @@ def _backward(dh: Any, dx: Any, weight: Any, gates: Any, c: Any, tanh_c: Any, si
         following = product[:, n_inputs : n_inputs + n]
         activate_rows_backward(gates, dh, following, tanh_c, dc, c, begin, end, before, n_next)
         if step or n_inputs:
-            gemm.multiply(gates[begin:end], laid, product[:size], False)
+            gemm.multiply(gates[begin:end], packed, product[:size], False)
         for r in range(size if n_inputs else 0):
             narrow(product[r, :n_inputs], bits[r, :n_inputs], dx[begin + r])
         end, n_next = begin, size

@@ -1,7 +1,7 @@
 """One drawing at a time on a CPU, as it is guessed while somebody draws: compiled code in place of PyTorch.
 
 PyTorch prepares so much for each of a model's many small operations that most of a guess is that. Here the weights are
-laid out once in the order that one drawing reads them in. All is float32, on one thread: a guess waits for no other,
+packed once in the order that one drawing reads them in. All is float32, on one thread: a guess waits for no other,
 which is why the products are never MKL's.
 
 Dimensions: T steps, C channels, F inputs of a layer, H hidden units, D directions, K classes, R inputs of the output
@@ -55,7 +55,7 @@ def _add_rows(factors: Any, rows: Any, out: Any, upwards: Any = False) -> None:
 
 
 @_jit
-def _convolve(x: Any, laid: Any, n_columns: Any, bias: Any, width: Any) -> Any:
+def _convolve(x: Any, packed: Any, n_columns: Any, bias: Any, width: Any) -> Any:
     """A convolution (T - width + 1, F) without padding or activation, as types without readout `pool` have it."""
     n_steps, n_channels = len(x) - width + 1, x.shape[1]
     columns = np.zeros((n_steps, n_columns), np.float32)
@@ -64,31 +64,31 @@ def _convolve(x: Any, laid: Any, n_columns: Any, bias: Any, width: Any) -> Any:
         for k in range(width * n_channels):
             columns[s, k] = flat[s * n_channels + k]
     out = np.empty((n_steps, len(bias)), np.float32)
-    gemm.multiply_here(columns, laid, out, False)
+    gemm.multiply_here(columns, packed, out, False)
     return out + bias
 
 
 @_jit
 def _convolve_normalized(
-    x: Any, laid: Any, n_columns: Any, bias: Any, scale: Any, shift: Any, stride: Any, width: Any
+    x: Any, packed: Any, n_columns: Any, bias: Any, scale: Any, shift: Any, stride: Any, width: Any
 ) -> Any:
     """A convolution, layer norm and ReLU (T / stride, F), each step in the middle of what it sees."""
     n_steps = (len(x) + stride - 1) // stride
     columns = np.empty((n_steps, n_columns), np.float32)
     im2col(x, _BEGIN, len(x), stride, width, columns)
     rows, y = np.empty((n_steps, len(bias)), np.float32), np.empty((n_steps, len(bias)), np.float32)
-    gemm.multiply_here(columns, laid, rows, False)
+    gemm.multiply_here(columns, packed, rows, False)
     unused = np.empty(n_steps, np.float32)
     normalize(rows, _BEGIN, n_steps, bias, scale, shift, unused, unused, y)
     return y
 
 
 @_jit
-def _layer(x: Any, laid: Any, bias: Any, weight_hh: Any) -> Any:
-    """Hidden states (T, D * H) of x (T, F), laid out weights (F, D * 4H), `bias` (D * 4H,), `weight_hh` (D, H, 4H)."""
+def _layer(x: Any, packed: Any, bias: Any, weight_hh: Any) -> Any:
+    """Hidden states (T, D * H) of x (T, F), packed weights (F, D * 4H), `bias` (D * 4H,), `weight_hh` (D, H, 4H)."""
     n_directions, n, _ = weight_hh.shape
     gates = np.empty((len(x), len(bias)), np.float32)
-    gemm.multiply_here(x, laid, gates, False)
+    gemm.multiply_here(x, packed, gates, False)
     out = np.empty((len(x), n_directions * n), np.float32)
     # Of a step and the one before.
     activated, c, tanh_c = np.empty((2, 4 * n), np.float32), np.empty((2, n), np.float32), np.empty((2, n), np.float32)
@@ -140,7 +140,7 @@ def _output(x: Any, weight: Any, bias: Any) -> Any:
 
 
 class SingleReader:
-    """A model's weights, laid out for one drawing at a time. They are copies: a model that changes needs a new one."""
+    """A model's weights, packed for one drawing at a time. They are copies: a model that changes needs a new one."""
 
     def __init__(self, model: StrokeClassifier) -> None:
         config = model.config
@@ -156,8 +156,8 @@ class SingleReader:
         for convolution, norm in model.convolutions:
             n_filters, n_channels, width = convolution.weight.shape
             matrix = convolution.weight.permute(2, 1, 0).reshape(width * n_channels, n_filters)  # (W * C, F)
-            laid = gemm.pack_here(array_of(matrix))
-            arrays: tuple[Any, ...] = laid, len(matrix), array_of(cast(Tensor, convolution.bias))
+            packed = gemm.pack_here(array_of(matrix))
+            arrays: tuple[Any, ...] = packed, len(matrix), array_of(cast(Tensor, convolution.bias))
             if config.readout == "pool":
                 arrays += array_of(norm.weight), array_of(norm.bias), convolution.stride[0]
             self._convolutions.append((*arrays, width))

@@ -26,11 +26,11 @@ Array = NDArray[np.float32]
 
 
 @_jit
-def _convolve_image(image: Any, laid: Any, n_filters: Any, is_halved: Any) -> Any:
+def _convolve_image(image: Any, packed: Any, n_filters: Any, is_halved: Any) -> Any:
     """A convolution (S, S, F) of an image (S, S, C) with zeros around it, each pixel in the middle of what it sees; or
     (S / 2, S / 2, F), maxima over two by two pixels of it. The filters are `_in_rows`.
     """
-    (side, _, n_channels), width, n = image.shape, len(laid), n_filters
+    (side, _, n_channels), width, n = image.shape, len(packed), n_filters
     rows, n_seen = _framed(image, width // 2), width * n_channels
     seen = np.empty((len(rows), side, n_seen), np.float32)
     for i in range(len(rows)):
@@ -43,7 +43,7 @@ def _convolve_image(image: Any, laid: Any, n_filters: Any, is_halved: Any) -> An
     for i in range(n_out):
         for down in range(width):
             own = seen[n_rows * i + down : n_rows * (i + 1) + down].reshape(n_rows * side, n_seen)
-            gemm.multiply_here(own, laid[down], flat, down > 0)
+            gemm.multiply_here(own, packed[down], flat, down > 0)
         if is_halved:
             for j in range(n_out):
                 for f in range(n):
@@ -69,7 +69,7 @@ def _framed(x: Any, n: Any) -> Any:
 
 
 @_jit
-def _convolve_tiles(image: Any, laid: Any, n_filters: Any, is_halved: Any) -> Any:
+def _convolve_tiles(image: Any, packed: Any, n_filters: Any, is_halved: Any) -> Any:
     """The same for filters three pixels wide and S a power of two, in 4/9 of the multiplications.
 
     A tile is two by two pixels: of the four by four that it sees, and of the filters (`_tiled`), sums are multiplied
@@ -95,7 +95,7 @@ def _convolve_tiles(image: Any, laid: Any, n_filters: Any, is_halved: Any) -> An
         for a in range(4):
             for b in range(4):
                 target = made[a, b].reshape(at_a_time * n, n_filters)
-                gemm.multiply_here(seen[a, b].reshape(at_a_time * n, n_channels), laid[a, b], target, False)
+                gemm.multiply_here(seen[a, b].reshape(at_a_time * n, n_channels), packed[a, b], target, False)
         for own in range(at_a_time):
             i = begin + own
             for b in range(4):
@@ -147,13 +147,13 @@ def _sums_made(x0: Any, x1: Any, x2: Any, x3: Any, y0: Any, y1: Any) -> None:
 
 
 def _in_rows(kernel: Tensor) -> Any:
-    """Filters (F, C, W, W), as `_convolve_image` multiplies by them, laid out: (W, ...)."""
+    """Filters (F, C, W, W), as `_convolve_image` multiplies by them, packed: (W, ...)."""
     rows = kernel.permute(2, 3, 1, 0).flatten(1, 2)  # (W, W * C, F)
     return np.stack([gemm.pack_here(array_of(row)) for row in rows])
 
 
 def _tiled(kernel: Tensor) -> Any:
-    """Filters (F, C, 3, 3), as `_convolve_tiles` multiplies by them, laid out: (4, 4, ...)."""
+    """Filters (F, C, 3, 3), as `_convolve_tiles` multiplies by them, packed: (4, 4, ...)."""
     sums = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], dtype=torch.float64)
     tiles = torch.einsum("ay,bx,fcyx->abcf", sums, sums, kernel.double()).float()  # (4, 4, C, F)
     return np.stack([np.stack([gemm.pack_here(array_of(matrix)) for matrix in row]) for row in tiles])
@@ -197,24 +197,24 @@ def _read(x: Any) -> Any:
 
 
 class SingleImageReader:
-    """Weights of an `ImageReader`, laid out for one drawing at a time. They are copies."""
+    """Weights of an `ImageReader`, packed for one drawing at a time. They are copies."""
 
     def __init__(self, reader: ImageReader) -> None:
         self._layers: list[tuple[Any, ...]] = []
         for convolution, norm, (_, width, is_halved) in zip(reader.convs, reader.norms, raster.LAYERS, strict=True):
             kernel = cast(Tensor, convolution.weight)  # (F, C, width, width)
             convolve: Any = _convolve_tiles if width == 3 else _convolve_image
-            laid = _tiled(kernel) if width == 3 else _in_rows(kernel)
+            packed = _tiled(kernel) if width == 3 else _in_rows(kernel)
             after = [array_of(cast(Tensor, each)) for each in (convolution.bias, norm.weight, norm.bias)]
-            self._layers.append((convolve, laid, is_halved, after))
+            self._layers.append((convolve, packed, is_halved, after))
         self._layers = in_one_block(self._layers)
 
     def features(self, points: Array) -> Array:
         """Features float32 (`raster.n_features`,) of the image of the points float32 (T, 5) of a drawing."""
         drawn = raster.draw(points[None], np.array([len(points)]))[0]
         x = np.ascontiguousarray(drawn.transpose(1, 2, 0))  # (S, S, 2)
-        for convolve, laid, is_halved, after in self._layers:
-            x = convolve(x, laid, len(after[0]), is_halved)
+        for convolve, packed, is_halved, after in self._layers:
+            x = convolve(x, packed, len(after[0]), is_halved)
             _normalize_image(x, *after)
         read: Array = _read(x)
         return read

@@ -294,7 +294,9 @@ def _find_data(
             )
         except DatasetError as error:
             gone = not (Path(own) / "manifest.json").exists()
-            reasons.append(f"{what} is gone: nothing at {own}" if gone else f"{what} is damaged: {error}")
+            reasons.append(
+                f"{what} is gone: nothing at {Path(own).absolute()}" if gone else f"{what} is damaged: {error}"
+            )
     if others:
         reasons.append(f"no --data has the manifest {wanted[:12]} of {what}")
     found = next((data for data in candidates if data.manifest_sha256 == wanted), None)

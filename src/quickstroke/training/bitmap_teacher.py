@@ -58,7 +58,7 @@ class BitmapTeacher:
         return np.asarray(self._session.run(None, {self._input: bitmaps})[0])
 
     def log_probabilities(
-        self, data: PreparedDataset, columns: list[int], indices: NDArray[np.int64], view_seeds: None
+        self, data: PreparedDataset, columns: list[int], indices: NDArray[np.int64], geometric_seeds: None
     ) -> NDArray[np.float32]:
         """Logarithms of probabilities, float32 (B, S), of some words, for the drawings at `indices` int64 (B,)."""
         drawn = np.stack([to_bitmap(data.strokes(i)) for i in indices])[..., None]  # (B, 28, 28, 1)

@@ -2,8 +2,8 @@
 
 A teacher is any model whose classes include the student's, or one that knows some of them beside another that knows
 all, or a public network that reads bitmaps (`bitmap_teacher`). Teachers are costly beside a small student, so their
-log-probabilities of a *view* (`augmentation`) of each drawing of an epoch are cached in a file: epoch e of a training
-sees the drawings and views of number e modulo `n_cached_epochs`. Trainings with the same data, teachers, augmentation
+log-probabilities for the augmented drawings of an epoch are cached in a file: epoch e of a training sees the drawings
+and geometric augmentations of number e modulo `n_cached_epochs`. Trainings with the same data, teachers, augmentation
 and class balance share the files of one folder. Bitmap teachers, and with `n_cached_epochs` 0 all of them, are asked
 once about each drawing as it stands.
 """
@@ -50,9 +50,10 @@ class Teacher:
     Attributes:
         name, sha256: of its file.
         known: int64 (S,), which of the K classes it knows.
-        ask: logarithms of probabilities (B, S), up to a constant, of views of drawings: indices int64 (B,) and seeds
+        ask: logarithms of probabilities (B, S), up to a constant, of augmented drawings: indices int64 (B,) and seeds
             uint64 (B,), or None for the drawings as they stand.
-        sees_views: whether it is asked about the views that the student learns from, or about drawings as they stand.
+        augmented: whether it is asked about the augmented drawings that the student learns from, or about
+            drawings as they stand.
         loaded: the model that it is, None for a bitmap network.
     """
 
@@ -60,7 +61,7 @@ class Teacher:
     sha256: str
     known: NDArray[np.int64]
     ask: Callable[[NDArray[np.int64], NDArray[np.uint64] | None], NDArray[Any]]
-    sees_views: bool
+    augmented: bool
     loaded: loading.LoadedModel | None = None
 
 
@@ -73,7 +74,7 @@ class Targets:
         facts: for each one its name, file hash and licence, for the run and the card.
         labels: int64 (N_dataset,), the class of each drawing, -1 for none of them.
         pool: int64 (M,), ascending, the drawings that may be asked about.
-        candidates: for mixup in the views.
+        candidates: for mixup.
         folder: where the log-probabilities are cached.
         group: processes that share the work; the first of them writes the files.
     """
@@ -92,29 +93,29 @@ class Targets:
     def of(
         self, number: int, drawings: NDArray[np.int64], on_batch: Callable[[int], None] = lambda n: None
     ) -> NDArray[np.float16]:
-        """Log-probabilities float16 (N, K) of views of some drawings, computed where no file has them.
+        """Log-probabilities float16 (N, K) of some augmented drawings, computed where no file has them.
 
         Of several teachers it is their geometric mean, normalized: it suppresses any class that one teacher rejects.
         A teacher that knows some of the classes only counts where the drawing's word is one of these, and there says
         how the probability that the others give to its words is shared among them.
 
         Args:
-            number: of the views, from 0 on.
-            drawings: int64 (N,), of `pool`, any of them more than once, each time in a view of its own.
+            number: of the cached epoch, from 0 on.
+            drawings: int64 (N,), of `pool`, any of them more than once, each time augmented anew.
             on_batch: called with the number of drawings after each batch that a teacher is asked about.
         """
-        view_seeds = seeds_of_views(number, np.arange(len(drawings)))
+        geometric_seeds = augmentation_seeds(number, np.arange(len(drawings)))
         # Nothing here depends on the order; drawings of one length go together.
         order = batches.by_length(np.arange(len(drawings)), batches.n_points_of(self.data, drawings), _BATCH_SIZE)[::-1]
         digest = hashlib.sha256(drawings.tobytes()).hexdigest()[:16]
         path = self.folder / f"{number}-{digest}.npy"
         shape = len(drawings), len(self.classes)
-        fixed = [None if teacher.sees_views else self._as_they_stand(teacher, on_batch) for teacher in self.teachers]
+        fixed = [None if teacher.augmented else self._as_they_stand(teacher, on_batch) for teacher in self.teachers]
 
         def mean(rows: NDArray[np.int64]) -> NDArray[np.float64]:
-            return self._mean(drawings[rows], view_seeds[rows], fixed)
+            return self._mean(drawings[rows], geometric_seeds[rows], fixed)
 
-        if any(teacher.sees_views for teacher in self.teachers):
+        if any(teacher.augmented for teacher in self.teachers):
             return self._asked(path, shape, order, mean, on_batch)
         values = np.empty(shape, np.float16)
         for rows in order:
@@ -167,7 +168,7 @@ class Targets:
         return np.isin(self.labels[drawings], teacher.known)
 
     def _mean(
-        self, drawings: NDArray[np.int64], view_seeds: NDArray[np.uint64], fixed: Sequence[NDArray[Any] | None]
+        self, drawings: NDArray[np.int64], geometric_seeds: NDArray[np.uint64], fixed: Sequence[NDArray[Any] | None]
     ) -> NDArray[np.float64]:
         """Logarithms (B, K) of the geometric mean; `fixed` has the answers about the pool of those asked already.
 
@@ -178,7 +179,7 @@ class Targets:
         n_before = torch.zeros((len(drawings), 1), dtype=torch.float64)
         for teacher, answers in zip(self.teachers, fixed, strict=True):
             rows = np.flatnonzero(self._counts(teacher, drawings))  # (R,)
-            log_probs = teacher.ask(drawings[rows], view_seeds[rows]) if answers is None else answers[places[rows]]
+            log_probs = teacher.ask(drawings[rows], geometric_seeds[rows]) if answers is None else answers[places[rows]]
             cells = np.ix_(rows, teacher.known)
             own = mean[cells]  # (R, S)
             n = n_before[rows]  # (R, 1)
@@ -198,8 +199,8 @@ def _read(path: Path, shape: tuple[int, int]) -> NDArray[np.float16] | None:
     return np.asarray(known) if known.shape == shape and known.dtype == np.float16 else None
 
 
-def seeds_of_views(number: int, places: NDArray[Any]) -> NDArray[np.uint64]:
-    """Seeds (B,) of the views at `places` (B,) of those that teachers are asked about: the same for every training."""
+def augmentation_seeds(number: int, places: NDArray[Any]) -> NDArray[np.uint64]:
+    """Seeds (B,) of the augmentations at `places` (B,) that teachers are asked about: the same for every training."""
     return augmentation.seeds((number,), places)
 
 
@@ -214,14 +215,15 @@ def open_targets(
     group: Group = ALONE,
     *,
     pool: NDArray[np.int64] | None = None,
-    sees_views: bool = True,
+    augmented: bool = True,
 ) -> Targets:
     """Loads teachers; their files are in a folder inside `folder` that is named by all that they depend on.
 
     Args:
         paths: models and runs, and `.onnx` files of bitmap teachers.
         pool: int64 (M,), ascending, the drawings that may be asked about; by default all training drawings.
-        sees_views: whether teachers that read strokes see the views of `change`; else all see drawings as they stand.
+        augmented: whether teachers that read strokes see what `change` makes of the drawings; else all see them as
+            they stand.
 
     Raises:
         WeightsError, CategoryError, ModelNameError: a teacher that cannot be loaded.
@@ -253,7 +255,7 @@ def open_targets(
             statistics.reestimate_batchnorm(model, data, np.concatenate(few))
         ask = partial(_ask_views, model, data, columns, change, candidates, device)
         facts.append(_facts(loaded))
-        opened.append((path, Teacher(loaded.name, facts[-1]["sha256"], known, ask, sees_views, loaded)))
+        opened.append((path, Teacher(loaded.name, facts[-1]["sha256"], known, ask, augmented, loaded)))
         configured.append([facts[-1]["sha256"], serialize.to_json(model.config), list(loaded.classes)])
     opened.sort(key=lambda pair: -len(pair[1].known))
     path, first = opened[0]
@@ -270,8 +272,8 @@ def open_targets(
         "teachers": configured,
         "precision": str(precision),
         # The 0 was the probability of mixup across classes: caches made without it are still of use.
-        # Teachers that see no views answer the same whatever the augmentation.
-        "augmentation": [*(change if sees_views else Augmentation()).geometric, 0.0],
+        # Teachers that see drawings as they stand answer the same whatever the augmentation.
+        "augmentation": [*(change if augmented else Augmentation()).geometric, 0.0],
     }
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     pool = trained if pool is None else pool
@@ -299,14 +301,14 @@ def _ask_views(
     candidates: MixupCandidates,
     device: torch.device,
     indices: NDArray[np.int64],
-    view_seeds: NDArray[np.uint64] | None,
+    geometric_seeds: NDArray[np.uint64] | None,
 ) -> NDArray[np.float32]:
     config = model.config
-    if view_seeds is None:
+    if geometric_seeds is None:
         points, lengths = batches.points_of(data, indices, config.max_padding, config.preprocessing)
     else:
         points, lengths = augmentation.augmented_points(
-            data, indices, view_seeds, None, change, config.max_padding, config.preprocessing, candidates
+            data, indices, geometric_seeds, None, change, config.max_padding, config.preprocessing, candidates
         )
     with torch.inference_mode():
         logits = model(to_device(points, device), to_device(lengths, device))

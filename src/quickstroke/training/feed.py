@@ -18,7 +18,7 @@ from quickstroke.data.on_device import DeviceData
 from quickstroke.runtime.device import to_device
 from quickstroke.runtime.distributed import Group
 from quickstroke.training.checkpoint import State
-from quickstroke.training.distillation import mix_targets, seeds_of_views
+from quickstroke.training.distillation import augmentation_seeds, mix_targets
 
 
 def epoch_drawings(config: TrainConfig, data: PreparedDataset, indices: Any, label_map: Any, epoch: int) -> Any:
@@ -28,7 +28,9 @@ def epoch_drawings(config: TrainConfig, data: PreparedDataset, indices: Any, lab
     """
     if not (config.class_balance or config.other_class_fraction):
         return indices
-    rng = np.random.default_rng([view(config, epoch)] if _shares_views(config) else [config.seed, epoch, 1])
+    rng = np.random.default_rng(
+        [cached_epoch(config, epoch)] if _teachers_augmented(config) else [config.seed, epoch, 1]
+    )
     labels = data.labels[indices]
     own = label_map[labels] >= 0
     n_other = 0 if own.all() else round(config.other_class_fraction * len(indices))
@@ -132,24 +134,24 @@ class Feeder:
         if config.augment == "none":
             return batches.points_of(self.data, rows, config.max_padding, preprocessing)
         here = config.seed, state.epoch, state.step
-        if _shares_views(config):
-            view_seeds = seeds_of_views(view(config, state.epoch), places)
+        if _teachers_augmented(config):
+            geometric_seeds = augmentation_seeds(cached_epoch(config, state.epoch), places)
         else:
-            view_seeds = augmentation.seeds((*here, 0), own)
+            geometric_seeds = augmentation.seeds((*here, 0), own)
         stroke_seeds = augmentation.seeds((*here, 1), own) if config.augment == "strokes" else None
         change = change_of(config)
         return augmentation.augmented_points(
-            self.data, rows, view_seeds, stroke_seeds, change, config.max_padding, preprocessing, self.candidates
+            self.data, rows, geometric_seeds, stroke_seeds, change, config.max_padding, preprocessing, self.candidates
         )
 
 
-def _shares_views(config: TrainConfig) -> bool:
-    """Whether teachers are asked about the views that the student sees."""
+def _teachers_augmented(config: TrainConfig) -> bool:
+    """Whether teachers are asked about the augmented drawings that the student sees."""
     return bool(config.teacher) and config.n_cached_epochs > 0
 
 
-def view(config: TrainConfig, epoch: int) -> int:
-    """The number of an epoch's views: that of the epoch, counted anew every `n_cached_epochs` epochs."""
+def cached_epoch(config: TrainConfig, epoch: int) -> int:
+    """Which cached answers an epoch uses: its number, counted anew every `n_cached_epochs` epochs."""
     return epoch % config.n_cached_epochs if config.n_cached_epochs else epoch
 
 

@@ -22,7 +22,7 @@ from quickstroke.runtime.device import deterministic
 from quickstroke.runtime.distributed import ALONE, Group, seed_of_step
 from quickstroke.training import schedule
 from quickstroke.training.checkpoint import State
-from quickstroke.training.feed import epoch_batches, epoch_drawings, view
+from quickstroke.training.feed import cached_epoch, epoch_batches, epoch_drawings
 from quickstroke.training.logs import logging_to
 from quickstroke.training.session import Interrupted, Session, Watcher, check_arguments, has_ended, set_up
 from quickstroke.training.step import Losses, accumulate_gradients, diverged, update_weights
@@ -112,7 +112,9 @@ def _train_epoch(session: Session) -> int:
     n_train, done = len(drawings), sum(map(len, order[: state.step]))
     teacher_log_probs = None
     if session.targets:
-        teacher_log_probs = session.targets.of(view(config, state.epoch), drawings, partial(_on_teacher, session))
+        teacher_log_probs = session.targets.of(
+            cached_epoch(config, state.epoch), drawings, partial(_on_teacher, session)
+        )
     model.train()
     model.bn.train(config.normalization == "batch")
     losses = Losses(state, device, group)

@@ -151,7 +151,7 @@ def set_up(
             device,
             group,
             pool=train_indices,
-            sees_views=config.n_cached_epochs > 0,
+            augmented=config.n_cached_epochs > 0,
         )
     candidates = targets.candidates if targets else None
     if not candidates and config.augment != "none":

@@ -15,7 +15,7 @@ from prepared import ALL_TRAIN, ARRAYS, as_lists, contents, dot, save
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.manifest import SPLITS
 from quickstroke.data.splits import FractionSplit, PositionSplit
-from quickstroke.drawings.categories import CATEGORIES, SEED_CATEGORIES
+from quickstroke.drawings.categories import CATEGORIES, CATEGORIES_2020
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.simplification import simplify
 from quickstroke.drawings.synthetic import synthetic_drawings
@@ -255,7 +255,7 @@ def test_real_drawings_add_up_with_every_option(shared: Path, tmp_path: Path) ->
     prepared = prepare(
         [shared / "data/quickdraw/binary", shared / "data/quickdraw/simplified"],
         tmp_path / "out",
-        classes=SEED_CATEGORIES,
+        classes=CATEGORIES_2020,
         limit=200,
         recognized_only=True,
         drop_duplicates=True,
