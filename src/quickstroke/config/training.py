@@ -34,8 +34,6 @@ _OF_RECIPE: Any = _OfRecipe()
 class TrainConfig:
     """How a model is trained. An option that is not given has the value of the recipe.
 
-    `dataclasses.replace` gives all options: with another recipe they keep their values.
-
     Attributes:
         recipe: `default` reads each drawing to its own end, in batches of similar length, and learns fast. `strong`
             also augments drawings, keeps an EMA of the weights and balances classes, which pays in long trainings.
