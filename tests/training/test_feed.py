@@ -81,8 +81,8 @@ def test_a_student_sees_the_views_that_teachers_were_asked_about(dataset, finish
     def seen(epoch):
         state = SimpleNamespace(epoch=epoch, step=0)
         feeder = feed.Feeder(config, model_config, dataset, None, torch.device("cpu"), np.arange(3), candidates, ALONE)
-        (share,) = feeder.shares(state, drawings, places, None)
-        return share.points.numpy(), share.lengths.numpy(), share.goal.numpy()
+        (micro_batch,) = feeder.micro_batches(state, drawings, places, None)
+        return micro_batch.points.numpy(), micro_batch.lengths.numpy(), micro_batch.goal.numpy()
 
     for epoch in range(4):
         points, lengths, labels = seen(epoch)
@@ -101,8 +101,10 @@ def test_strokes_truncates_as_many_drawings_as_asked(dataset, monkeypatch):
     def rows(fraction):
         config = replace(CONFIG, augment="strokes", prefix_truncation=fraction)
         feeder = feed.Feeder(config, model_config, dataset, None, torch.device("cpu"), np.arange(3), None, ALONE)
-        (share,) = feeder.shares(SimpleNamespace(epoch=0, step=0), drawings, np.arange(len(drawings)), None)
-        return share.lengths
+        (micro_batch,) = feeder.micro_batches(
+            SimpleNamespace(epoch=0, step=0), drawings, np.arange(len(drawings)), None
+        )
+        return micro_batch.lengths
 
     whole = rows(0.0)
     assert whole.tolist() == dataset.n_points[drawings].clip(max=30).tolist()
@@ -117,7 +119,7 @@ def test_without_teachers_every_epoch_and_step_is_augmented_anew(dataset):
     feeder = feed.Feeder(config, model_config, dataset, None, torch.device("cpu"), np.arange(3), candidates, ALONE)
     for epoch, step in ((0, 0), (0, 1), (1, 0), (16, 0), (0, 0)):
         state = SimpleNamespace(epoch=epoch, step=step)
-        (share,) = feeder.shares(state, drawings, np.arange(9), None)
-        points = share.points.numpy()
+        (micro_batch,) = feeder.micro_batches(state, drawings, np.arange(9), None)
+        points = micro_batch.points.numpy()
         seen.add(points.tobytes())
     assert len(seen) == 4

@@ -54,7 +54,7 @@ def epoch_batches(config: TrainConfig, data: PreparedDataset, drawings: NDArray[
     )
 
 
-class Share(NamedTuple):
+class MicroBatch(NamedTuple):
     """Drawings of a batch that one process computes together.
 
     Attributes:
@@ -91,14 +91,14 @@ class Feeder:
     candidates: augmentation.MixupCandidates | None
     group: Group
 
-    def shares(
+    def micro_batches(
         self,
         state: State,
         drawings: NDArray[np.int64],
         places: NDArray[Any],
         teacher_log_probs: NDArray[np.float16] | None,
-    ) -> Iterator[Share]:
-        """This process's shares of a batch, one after the other.
+    ) -> Iterator[MicroBatch]:
+        """This process's micro-batches of a batch, one after the other.
 
         Args:
             drawings: int64 (M,), those of the epoch.
@@ -123,7 +123,7 @@ class Feeder:
                     config.distillation_temperature,
                     config.label_smoothing,
                 )
-            yield Share(points, lengths, to_device(goal, self.device), len(own) / len(places), is_last)
+            yield MicroBatch(points, lengths, to_device(goal, self.device), len(own) / len(places), is_last)
 
     def _points(
         self, state: State, drawings: NDArray[np.int64], places: NDArray[Any], own: NDArray[np.int64]

@@ -96,10 +96,10 @@ def _compile(session: Session) -> None:
         return
     model, drawings = copy.deepcopy(session.model).train(), session.train_indices[:8]
     with torch.random.fork_rng(devices=[]), threads_for(model):
-        share = next(feeder.shares(session.state, drawings, np.arange(len(drawings)), None))
-        model(share.points, share.lengths, auxiliary=True).sum().backward()
+        micro_batch = next(feeder.micro_batches(session.state, drawings, np.arange(len(drawings)), None))
+        model(micro_batch.points, micro_batch.lengths, auxiliary=True).sum().backward()
         with torch.inference_mode():
-            model.eval()(share.points, share.lengths)
+            model.eval()(micro_batch.points, micro_batch.lengths)
 
 
 def _train_epoch(session: Session) -> int:
@@ -125,8 +125,8 @@ def _train_epoch(session: Session) -> int:
             if group.size > 1:
                 torch.manual_seed(seed_of_step(config.seed, state.epoch, state.step, group.rank))
             statistics = [buffer.clone() for buffer in model.buffers()]
-            shares = feeder.shares(state, drawings, rows, teacher_log_probs)
-            loss = accumulate_gradients(config, session.shared_model, session.optimizer, shares, device, group)
+            micro_batches = feeder.micro_batches(state, drawings, rows, teacher_log_probs)
+            loss = accumulate_gradients(config, session.shared_model, session.optimizer, micro_batches, device, group)
             losses.add(loss, len(rows))
             for buffer, before in zip(model.buffers(), statistics, strict=True):
                 buffer.copy_(torch.where(losses.are_lost, before, buffer))

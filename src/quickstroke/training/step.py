@@ -12,7 +12,7 @@ from quickstroke.config.training import TrainConfig
 from quickstroke.errors import TrainingError
 from quickstroke.runtime.distributed import Group
 from quickstroke.training.checkpoint import State
-from quickstroke.training.feed import Share
+from quickstroke.training.feed import MicroBatch
 from quickstroke.training.optimizer import Adam
 
 # Steps whose losses are read together where a GPU has to be waited for.
@@ -20,7 +20,12 @@ _STEPS_AT_ONCE = 64
 
 
 def accumulate_gradients(
-    config: TrainConfig, model: nn.Module, optimizer: Adam, shares: Iterable[Share], device: torch.device, group: Group
+    config: TrainConfig,
+    model: nn.Module,
+    optimizer: Adam,
+    micro_batches: Iterable[MicroBatch],
+    device: torch.device,
+    group: Group,
 ) -> Tensor:
     """Computes the gradients of a batch; returns this process's part of its mean loss, float64 ()."""
     optimizer.zero_grad()
@@ -28,17 +33,17 @@ def accumulate_gradients(
     # On a CPU the model sees to the precision of its products; other devices may have no autocast at all.
     is_mixed = device.type == "cuda" and config.precision == "bfloat16"
     products = torch.autocast("cuda", torch.bfloat16) if is_mixed else contextlib.nullcontext()
-    for share in shares:
-        with group.adding_up(model, share.is_last):
+    for micro_batch in micro_batches:
+        with group.adding_up(model, micro_batch.is_last):
             with products:
-                logits = model(share.points, share.lengths, auxiliary=True).float()  # (B, K) or (B, 3, K)
+                logits = model(micro_batch.points, micro_batch.lengths, auxiliary=True).float()  # (B, K) or (B, 3, K)
             joint, *branches = logits.unbind(1) if logits.ndim == 3 else (logits,)
             # Of the mean over the batch; the gradients are averaged over the processes.
-            part = share.part * group.size
-            loss = _loss(config, joint, share.goal) * part
+            part = micro_batch.part * group.size
+            loss = _loss(config, joint, micro_batch.goal) * part
             # The heads of points and image have auxiliary losses of half the weight each, so that neither branch
             # relies on the other. The loss in the metrics is that of the joint logits.
-            auxiliary = [_loss(config, each, share.goal) * (part / len(branches)) for each in branches]
+            auxiliary = [_loss(config, each, micro_batch.goal) * (part / len(branches)) for each in branches]
             sum(auxiliary, loss).backward()  # type: ignore[no-untyped-call]
         own_loss += loss.detach() / group.size
     return own_loss
@@ -75,7 +80,7 @@ def average(averaged: nn.Module, model: nn.Module, decay: float, n_steps: int, i
 
 
 def _loss(config: TrainConfig, logits: Tensor, goal: Tensor) -> Tensor:
-    """The mean loss () over drawings, of logits (B, K) and what is in `Share.goal`, with teachers already smoothed."""
+    """The mean loss () over drawings, of logits (B, K) and a `MicroBatch.goal`, with teachers already smoothed."""
     if not len(goal):
         return logits.sum()
     return F.cross_entropy(logits, goal, label_smoothing=0.0 if config.teacher else config.label_smoothing)
