@@ -1,12 +1,9 @@
 """The processes that train one model together, as `torchrun` starts them; one alone is a group as well.
 
-Each process runs the same program over its own share of every batch. What they say to each other is here, beside the
-gradients, which PyTorch's DistributedDataParallel averages.
+Each process runs the same program over its own share of every batch. What they say to each other is here.
 """
 
 import contextlib
-import gc
-import inspect
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -92,21 +89,16 @@ class Group:
             for tensor in tensors:
                 dist.broadcast(tensor, 0)
 
-    def wrap(self, model: nn.Module) -> nn.Module:
-        """A model whose backward pass averages the gradients of all processes; the model itself where one is alone."""
+    def sum_gradients(self, model: nn.Module) -> None:
+        """Makes each gradient of a model the sum of those of all processes, in one exchange: models are small."""
         if self.size == 1:
-            return model
-        # Buffers are the same everywhere: batch norm sums its statistics over the processes.
-        kind = nn.parallel.DistributedDataParallel
-        is_new = "forward_sync_buffers" in inspect.signature(kind).parameters
-        options: Any = {"forward_sync_buffers" if is_new else "broadcast_buffers": False}
-        return kind(model, **options)
-
-    def adding_up(self, model: nn.Module, is_last: bool) -> contextlib.AbstractContextManager[Any]:
-        """The context of a pass through a wrapped model, of several before a step; the last averages the gradients."""
-        if is_last or not isinstance(model, nn.parallel.DistributedDataParallel):
-            return contextlib.nullcontext()
-        return model.no_sync()
+            return
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        own = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
+        total = torch.cat([gradient.flatten() for gradient in own])
+        dist.all_reduce(total)
+        for parameter, gradient in zip(parameters, torch.split(total, [each.numel() for each in own]), strict=True):
+            parameter.grad = gradient.view_as(parameter)
 
 
 ALONE = Group()
@@ -164,8 +156,6 @@ def is_restart() -> bool:
 def leave() -> None:
     """Ends what `join` began."""
     if dist.is_initialized():
-        # A wrapped model that is in a cycle still would end the network's threads when Python itself ends: an abort.
-        gc.collect()
         dist.barrier()
         dist.destroy_process_group()
 

@@ -62,14 +62,12 @@ class MicroBatch(NamedTuple):
         lengths: int64 (B,).
         goal: classes int64 (B,), or probabilities float32 (B, K).
         part: of the batch.
-        is_last: of this process's.
     """
 
     points: Tensor
     lengths: Tensor
     goal: Tensor
     part: float
-    is_last: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +104,7 @@ class Feeder:
             teacher_log_probs: (M, K), of the drawings of the epoch.
         """
         config = self.config
-        for own, is_last in _parts(len(places), config.grad_accum_steps, self.group):
+        for own in _parts(len(places), config.grad_accum_steps, self.group):
             here = places[own]
             rows = drawings[here].astype(np.int64)
             labels = self.label_map[self.data.labels[rows]]
@@ -123,7 +121,7 @@ class Feeder:
                     config.distillation_temperature,
                     config.label_smoothing,
                 )
-            yield MicroBatch(points, lengths, to_device(goal, self.device), len(own) / len(places), is_last)
+            yield MicroBatch(points, lengths, to_device(goal, self.device), len(own) / len(places))
 
     def _points(
         self, state: State, drawings: NDArray[np.int64], places: NDArray[Any], own: NDArray[np.int64]
@@ -155,12 +153,12 @@ def cached_epoch(config: TrainConfig, epoch: int) -> int:
     return epoch % config.n_cached_epochs if config.n_cached_epochs else epoch
 
 
-def _parts(n: int, n_parts: int, group: Group) -> Iterator[tuple[NDArray[np.int64], bool]]:
-    """Which of `n` drawings of a batch this process computes together, part after part, and whether it is the last.
+def _parts(n: int, n_parts: int, group: Group) -> Iterator[NDArray[np.int64]]:
+    """Which of `n` drawings of a batch this process computes together, part after part.
 
     Every process has as many parts; where drawings are fewer than processes, one may be empty.
     """
     own = group.part(np.arange(n))
     n_parts = min(n_parts, -(-n // group.size))
     for i in range(n_parts):
-        yield own[i::n_parts], i == n_parts - 1
+        yield own[i::n_parts]

@@ -126,7 +126,7 @@ def _train_epoch(session: Session) -> int:
                 torch.manual_seed(seed_of_step(config.seed, state.epoch, state.step, group.rank))
             statistics = [buffer.clone() for buffer in model.buffers()]
             micro_batches = feeder.micro_batches(state, drawings, rows, teacher_log_probs)
-            loss = accumulate_gradients(config, session.shared_model, session.optimizer, micro_batches, device, group)
+            loss = accumulate_gradients(config, model, session.optimizer, micro_batches, device, group)
             losses.add(loss, len(rows))
             for buffer, before in zip(model.buffers(), statistics, strict=True):
                 buffer.copy_(torch.where(losses.are_lost, before, buffer))

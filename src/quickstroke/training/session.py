@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from quickstroke.artifacts import environment, runs
 from quickstroke.artifacts.runs import RunConfig
@@ -81,7 +80,7 @@ class Session:
         feeder: has configuration, data, device and group as well.
         train_indices: int64 or int32 (N,), drawings to train on.
         val: drawings to validate on.
-        model: what the optimizer moves; `shared_model` is the same as the group's processes call it.
+        model: what the optimizer moves.
         averaged: the exponential moving average of the weights, None without.
         saved_at: when the last checkpoint was written, by `time.monotonic`.
     """
@@ -93,7 +92,6 @@ class Session:
     watcher: Watcher
     targets: Targets | None
     model: StrokeClassifier
-    shared_model: nn.Module
     averaged: StrokeClassifier | None
     optimizer: Adam
     state: State
@@ -171,12 +169,9 @@ def set_up(
     group.broadcast(
         [*model.state_dict().values(), *optimizer.tensors, *(averaged.state_dict().values() if averaged else ())]
     )
-    shared_model = group.wrap(model)
     feeder = Feeder(config, model_config, data, on_device(data, device), device, label_map, candidates, group)
     watcher.on_start(state, resumed)
-    return Session(
-        folder, feeder, train_indices, val, watcher, targets, model, shared_model, averaged, optimizer, state
-    )
+    return Session(folder, feeder, train_indices, val, watcher, targets, model, averaged, optimizer, state)
 
 
 def _new_model(model_config: ModelConfig, config: TrainConfig, device: torch.device, group: Group) -> StrokeClassifier:

@@ -34,18 +34,16 @@ def accumulate_gradients(
     is_mixed = device.type == "cuda" and config.precision == "bfloat16"
     products = torch.autocast("cuda", torch.bfloat16) if is_mixed else contextlib.nullcontext()
     for micro_batch in micro_batches:
-        with group.adding_up(model, micro_batch.is_last):
-            with products:
-                logits = model(micro_batch.points, micro_batch.lengths, auxiliary=True).float()  # (B, K) or (B, 3, K)
-            joint, *branches = logits.unbind(1) if logits.ndim == 3 else (logits,)
-            # Of the mean over the batch; the gradients are averaged over the processes.
-            part = micro_batch.part * group.size
-            loss = _loss(config, joint, micro_batch.goal) * part
-            # The heads of points and image have auxiliary losses of half the weight each, so that neither branch
-            # relies on the other. The loss in the metrics is that of the joint logits.
-            auxiliary = [_loss(config, each, micro_batch.goal) * (part / len(branches)) for each in branches]
-            sum(auxiliary, loss).backward()  # type: ignore[no-untyped-call]
-        own_loss += loss.detach() / group.size
+        with products:
+            logits = model(micro_batch.points, micro_batch.lengths, auxiliary=True).float()  # (B, K) or (B, 3, K)
+        joint, *branches = logits.unbind(1) if logits.ndim == 3 else (logits,)
+        loss = _loss(config, joint, micro_batch.goal) * micro_batch.part
+        # The heads of points and image have auxiliary losses of half the weight each, so that neither branch relies on
+        # the other. The loss in the metrics is that of the joint logits.
+        auxiliary = [_loss(config, each, micro_batch.goal) * (micro_batch.part / len(branches)) for each in branches]
+        sum(auxiliary, loss).backward()  # type: ignore[no-untyped-call]
+        own_loss += loss.detach()
+    group.sum_gradients(model)
     return own_loss
 
 
