@@ -188,8 +188,8 @@ def test_a_step_waits_for_nothing(dataset, tmp_path, name, normalization, optimi
     candidates = augmentation.mixup_candidates(dataset, drawings, label_map)
     feeder = feed.Feeder(config, model_config, dataset, there, META, label_map, candidates, ALONE)
     for places in np.arange(48).reshape(3, 16):
-        shares = feeder.shares(state, drawings, places, None)
-        losses.add(step.accumulate_gradients(config, model, optimizer, shares, META, ALONE), 16)
+        micro_batches = feeder.micro_batches(state, drawings, places, None)
+        losses.add(step.accumulate_gradients(config, model, optimizer, micro_batches, META, ALONE), 16)
         step.update_weights(config, model, optimizer, averaged, losses.are_lost, state.step)
         state.step += 1
     assert not losses.are_due
