@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from prepared import PREPROCESSINGS, as_lists
 
+from prepared import PREPROCESSINGS, as_lists
 from quickstroke.data.batches import batch_of, n_points_of
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.memory import MemoryDataset, first_points, first_strokes, from_drawings

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prepared import dot, save, split_of
 
+from prepared import dot, save, split_of
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.splits import FractionSplit, PositionSplit
 from quickstroke.drawings.categories import CATEGORIES_2020

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from prepared import ALL_TRAIN, ARRAYS, as_lists, contents, dot, save
 
+from prepared import ALL_TRAIN, ARRAYS, as_lists, contents, dot, save
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.manifest import SPLITS
 from quickstroke.data.splits import FractionSplit, PositionSplit
