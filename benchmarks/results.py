@@ -35,6 +35,9 @@ MAX_GUESS_PARAMETERS = 1_000_000
 PROSE = """\
 ## Where the remaining time goes
 
+**Starting.** In a plain `import torch` Python looks for garbage among what PyTorch brings, again and again and once
+more at the end; our commands have it leave that alone, so a whole `predict` takes less than that import.
+
 **Reading and preparing.** The reader alone is several times faster than the whole: it goes over the headers of records
 twice, once to count and once to spread. The rest of `prepare` is what makes a dataset one can trust: key_ids go into a
 hash table that finds those that are there twice, every file, source and result, gets its SHA-256, which is most of what
