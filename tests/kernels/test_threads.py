@@ -1,6 +1,7 @@
 """Threads: every item once, as many at a time as there should be, and an orderly end."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -175,3 +176,57 @@ def test_threads_that_are_undisturbed_at_once_leave_the_number_as_it_was(set_thr
     assert threads.n_threads() == 3
     set_threads(2)
     assert threads.n_threads() == 2
+
+
+@pytest.fixture
+def two_cores(monkeypatch):
+    monkeypatch.setattr(threads, "n_cores", lambda: 2)
+
+
+def test_of_two_things_another_thread_does_the_second(two_cores):
+    main, begun = threading.main_thread(), threading.Event()
+
+    def here():
+        assert begun.wait(timeout=600)
+        return threading.current_thread() is main
+
+    def there():
+        begun.set()
+        return threading.current_thread() is main
+
+    for _ in range(3):  # the same thread is asked again
+        assert threads.both(here, there) == (True, False)
+        begun.clear()
+
+
+def test_what_no_other_thread_has_begun_is_done_here(two_cores, monkeypatch):
+    class Nobody:
+        def put(self, offer):
+            pass
+
+    monkeypatch.setattr(threads, "_offers", Nobody())
+    here = threading.get_ident
+    assert threads.both(here, here) == (here(), here())
+    monkeypatch.setattr(threads, "n_cores", lambda: 1)
+    monkeypatch.setattr(threads, "_offers", None)
+    assert threads.both(here, here) == (here(), here()) and threads._offers is None
+
+
+def test_an_error_of_either_is_raised_and_the_other_thread_goes_on(two_cores):
+    begun = threading.Event()
+
+    def fail():
+        begun.set()
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        threads.both(lambda: begun.wait(timeout=600), fail)
+    with pytest.raises(ValueError, match="no"):
+        threads.both(fail, lambda: 1)
+    assert threads.both(lambda: 1, lambda: 2) == (1, 2)
+
+
+def test_several_threads_may_ask_at_a_time(two_cores):
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda n: threads.both(lambda: n, lambda: -n), range(200)))
+    assert found == [(n, -n) for n in range(200)]

@@ -48,7 +48,7 @@ class UnknownScore:
     def probability(self, evidence: NDArray[np.float64]) -> NDArray[np.float64]:
         """Float64 (B,), from the log-sum-exp and the entropy of each drawing's logits, float64 (B, 2)."""
         exponent = self.slope * evidence[:, 0] - self.entropy * evidence[:, 1] - self.intercept
-        result: NDArray[np.float64] = 1 / (1 + np.exp(np.clip(exponent, -700, 700)))
+        result: NDArray[np.float64] = 1 / (1 + np.exp(np.minimum(np.maximum(exponent, -700), 700)))
         return result
 
 
@@ -89,6 +89,8 @@ def with_dots_unknown(outputs: Outputs, drawings: Sequence[Sequence[NDArray[np.u
     if outputs.unknown is None:
         return outputs
     is_dots = [all((stroke == stroke[0]).all() for stroke in strokes) for strokes in drawings]
+    if not any(is_dots):
+        return outputs
     return outputs._replace(unknown=np.where(is_dots, 1.0, outputs.unknown))
 
 

@@ -107,10 +107,12 @@ def to_points(
         max_padding: rows to keep.
         preprocessing: which columns there are.
     """
-    points = np.concatenate(strokes).astype(np.float64)
-    pen_up = np.zeros(len(points))
-    pen_up[np.cumsum([len(stroke) for stroke in strokes]) - 1] = 1
-    out = np.zeros((min(len(points), max_padding), n_channels(preprocessing)), dtype=np.float32)
     # Contiguous, as the rows of a dataset are: one compiled version serves both.
-    n = fill_rows(np.ascontiguousarray(points[:, 0]), np.ascontiguousarray(points[:, 1]), pen_up, out)
-    return out[:n]
+    x, y = np.concatenate(strokes).T.astype(np.float64, order="C")
+    pen_up = np.zeros(len(x))
+    end = -1
+    for stroke in strokes:
+        end += len(stroke)
+        pen_up[end] = 1
+    out = np.zeros((min(len(x), max_padding), n_channels(preprocessing)), dtype=np.float32)
+    return out[: fill_rows(x, y, pen_up, out)]

@@ -10,14 +10,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, TypeVar
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
 
 import torch
 
 from quickstroke.kernels import gemm
+from quickstroke.utils.system import n_cores
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
+Other = TypeVar("Other")
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -55,8 +58,8 @@ def _new_pool() -> ThreadPoolExecutor:
 
 def _forget() -> None:
     """In a forked child there is one thread, and a lock may be held for ever."""
-    global _pool, _lock, _n_threads, _n_undisturbed
-    _pool, _lock = None, threading.Lock()
+    global _pool, _offers, _lock, _n_threads, _n_undisturbed
+    _pool, _offers, _lock = None, None, threading.Lock()
     _n_undisturbed = int(getattr(_here, "is_undisturbed", False))
     if not _n_undisturbed:
         _n_threads = None
@@ -154,3 +157,63 @@ def each(run: Callable[[Item], Value], items: Iterable[Item], device: torch.devi
             yield from values
     finally:
         wait(running)
+
+
+# --- Two things that take a fraction of a millisecond -----------------------------------------------------------------
+
+
+class _Offer(Generic[Value]):
+    """Work that two threads may take; the first one does it."""
+
+    def __init__(self, work: Callable[[], Value]) -> None:
+        self._work, self._taken, self._done = work, threading.Lock(), threading.Lock()
+        self._done.acquire()
+        self._error: BaseException | None = None
+
+    def take(self) -> None:
+        """Does the work, where nobody has taken it."""
+        if not self._taken.acquire(blocking=False):
+            return
+        try:
+            self._value = self._work()
+        except BaseException as error:  # its owner gets it
+            self._error = error
+        finally:
+            self._done.release()
+
+    def value(self) -> Value:
+        """What the work gives, which is waited for where the other thread has begun."""
+        self.take()
+        self._done.acquire()
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+_offers: "SimpleQueue[_Offer[Any]] | None" = None
+
+
+def both(here: Callable[[], Value], there: Callable[[], Other]) -> tuple[Value, Other]:
+    """What two functions give that need no PyTorch: the second one's on another thread, if that gets to it in time.
+
+    Where other programs keep all cores busy, it does not, and nobody waits for it.
+    """
+    if n_cores() == 1:
+        return here(), there()
+    offer = _Offer(there)
+    _the_offers().put(offer)
+    return here(), offer.value()
+
+
+def _the_offers() -> "SimpleQueue[_Offer[Any]]":
+    global _offers
+    with _lock:
+        if _offers is None:
+            _offers = SimpleQueue()
+            threading.Thread(target=_take_all, args=(_offers,), name="quickstroke-offers", daemon=True).start()
+    return _offers
+
+
+def _take_all(offers: "SimpleQueue[_Offer[Any]]") -> None:
+    while True:
+        offers.get().take()

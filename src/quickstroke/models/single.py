@@ -1,8 +1,8 @@
 """One drawing at a time on a CPU, as it is guessed while somebody draws: compiled code in place of PyTorch.
 
 PyTorch prepares so much for each of a model's many small operations that most of a guess is that. Here the weights are
-packed once in the order that one drawing reads them in. All is float32, on one thread: a guess waits for no other,
-which is why the products are never MKL's.
+packed once in the order that one drawing reads them in. All is float32. A guess waits for no other thread that has not
+begun, which is why the products are never MKL's: where a core is idle, its thread reads the points beside the image.
 
 Dimensions: T steps, C channels, F inputs of a layer, H hidden units, D directions, K classes, R inputs of the output
 layer.
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quickstroke.kernels import gemm
+from quickstroke.kernels import gemm, raster, threads
 from quickstroke.kernels.conv import im2col, normalize
 from quickstroke.kernels.gates import activate_rows
 from quickstroke.models.classifier import StrokeClassifier
@@ -184,14 +184,25 @@ class SingleReader:
     def read(self, points: Array) -> tuple[Array, Array]:
         """What the output layer reads of the points float32 (T, C) of a drawing, without padding, and the logits of it:
         float32 (R,) and (K,)."""
-        features = self._features(points)
-        return features, _output(features, *self._linear)
+        if self._image is None:
+            features = self._of_points(points)
+            return features, _output(features, *self._linear)
+        weight, bias = self._linear
+        image, n_pooled = self._image, len(weight) - raster.n_features(cast(int, self._config.image))
+
+        def of_points() -> tuple[Array, Array]:
+            pooled = self._of_points(points)
+            return pooled, _output(pooled, weight[:n_pooled], bias)
+
+        seen, (pooled, of_pooled) = threads.both(lambda: image.features(points), of_points)
+        return np.concatenate([pooled, seen]), _output(seen, weight[n_pooled:], of_pooled)
 
     def logits(self, points: Array) -> Array:
         """Logits float32 (K,) as of `read`."""
         return self.read(points)[1]
 
-    def _features(self, points: Array) -> Array:
+    def _of_points(self, points: Array) -> Array:
+        """What is read beside the image."""
         config = self._config
         n_steps = config.max_padding if config.reading == "padded" else max(len(points), config.receptive_field, 1)
         x = np.zeros((n_steps, points.shape[1]), np.float32)
@@ -206,7 +217,7 @@ class SingleReader:
             x = _layer(x, *layer)  # (T, D * H)
         if self._attention is not None:
             pooled: Array = _pool(x, self._attention)
-            return pooled if self._image is None else np.concatenate([pooled, self._image.features(points)])
+            return pooled
         if config.reading == "padded" or not config.bidirectional:
             last: Array = x[-1]
             return last

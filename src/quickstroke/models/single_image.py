@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,6 +16,9 @@ from quickstroke.models.image_branch import ImageReader
 from quickstroke.utils.compiled import jit
 
 _F = np.float32
+# The side of the smallest image whose tiles are four by four pixels: of a smaller one there would be more weights to
+# bring from memory than products to save.
+_LARGE = 8
 # So many tiles are multiplied at a time: what is between stays in a cache, and is not new memory every time.
 _TILES = 16
 # Numbers in a line of a cache, and in a large page.
@@ -28,31 +32,43 @@ Array = NDArray[np.float32]
 @_jit
 def _convolve_image(image: Any, packed: Any, n_filters: Any, is_halved: Any) -> Any:
     """A convolution (S, S, F) of an image (S, S, C) with zeros around it, each pixel in the middle of what it sees; or
-    (S / 2, S / 2, F), maxima over two by two pixels of it. The filters are `_in_rows`.
+    (S / 2, S / 2, F), maxima over two by two pixels of it. The filters are `_in_one`.
+
+    A drawing leaves much of its image empty: of each column only the pixels from the first to the last that see
+    something are multiplied.
     """
-    (side, _, n_channels), width, n = image.shape, len(packed), n_filters
-    rows, n_seen = _framed(image, width // 2), width * n_channels
-    seen = np.empty((len(rows), side, n_seen), np.float32)
-    for i in range(len(rows)):
-        for k in range(n_seen):
-            for j in range(side):
-                seen[i, j, k] = rows[i, j * n_channels + k]
-    n_rows, n_out = 1 + is_halved, side // (1 + is_halved)
-    made, out = np.empty((n_rows, side, n), np.float32), np.empty((n_out, n_out, n), np.float32)
-    flat = made.reshape(n_rows * side, n)
-    for i in range(n_out):
-        for down in range(width):
-            own = seen[n_rows * i + down : n_rows * (i + 1) + down].reshape(n_rows * side, n_seen)
-            gemm.multiply_here(own, packed[down], flat, down > 0)
-        if is_halved:
-            for j in range(n_out):
+    (side, _, n_channels), n = image.shape, n_filters
+    width = int(np.sqrt(packed.shape[1] // n_channels))
+    rows, n_seen, around = _framed(image, width // 2), width * n_channels, width // 2
+    # Of each column what all rows see of it: the windows of a column's pixels overlap in memory.
+    seen = np.empty((side, len(rows), n_seen), np.float32)
+    first, behind = np.full(side, side, np.int64), np.zeros(side, np.int64)
+    for j in range(side):
+        for i in range(len(rows)):
+            for k in range(n_seen):
+                seen[j, i, k] = rows[i, j * n_channels + k]
+        for i in range(side):
+            for c in range(n_channels):
+                if image[i, j, c] != 0:
+                    first[j], behind[j] = min(first[j], i), i + 1
+    n_columns, n_out = 1 + is_halved, side // (1 + is_halved)
+    made, out = np.zeros((n_columns, side, n), np.float32), np.empty((n_out, n_out, n), np.float32)
+    for j in range(side):
+        own = made[j % n_columns]
+        begin = max(first[max(j - around, 0) : j + around + 1].min() - around, 0)
+        end = min(behind[max(j - around, 0) : j + around + 1].max() + around, side)
+        own[: min(begin, side)] = 0
+        own[max(end, 0) :] = 0
+        if begin < end:
+            windows = as_strided(seen[j, begin:], (end - begin, width * n_seen), (4 * n_seen, 4))
+            gemm.multiply_here(windows, packed, own[begin:end], False)
+        if not is_halved:
+            out[:, j] = own
+        elif j % 2:
+            for i in range(n_out):
                 for f in range(n):
-                    above = max(made[0, 2 * j, f], made[0, 2 * j + 1, f])
-                    out[i, j, f] = max(above, max(made[1, 2 * j, f], made[1, 2 * j + 1, f]))
-        else:
-            for j in range(n_out):
-                for f in range(n):
-                    out[i, j, f] = made[0, j, f]
+                    above = max(made[0, 2 * i, f], made[1, 2 * i, f])
+                    out[i, j // 2, f] = max(above, max(made[0, 2 * i + 1, f], made[1, 2 * i + 1, f]))
     return out
 
 
@@ -70,64 +86,90 @@ def _framed(x: Any, n: Any) -> Any:
 
 @_jit
 def _convolve_tiles(image: Any, packed: Any, n_filters: Any, is_halved: Any) -> Any:
-    """The same for filters three pixels wide and S a power of two, in 4/9 of the multiplications.
+    """The same for filters three pixels wide and S a multiple of a tile's side, in 4/9 or 1/4 of the multiplications.
 
-    A tile is two by two pixels: of the four by four that it sees, and of the filters (`_tiled`), sums are multiplied
-    (Winograd's minimal filtering: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015). The even
-    columns lie apart from the odd ones, so that sums are of rows of tiles.
+    A tile is two by two pixels, or four by four: of the four by four or six by six that it sees, and of the filters
+    (`_tiled`), sums are multiplied (Winograd's minimal filtering: Lavin and Gray, "Fast Algorithms for Convolutional
+    Neural Networks", 2015). Columns that are a tile apart lie together, so that sums are of rows of tiles.
     """
-    side, _, n_channels = image.shape
-    n, wide, (even, odd) = side // 2, (side // 2 + 1) * n_channels, _columns(image)
+    (side, _, n_channels), n_sums = image.shape, len(packed)
+    tile = n_sums - 2
+    n = side // tile
+    columns = _columns(image, tile)
     at_a_time = min(max(_TILES // n, 1), n)
-    e, o = np.empty((4, wide), np.float32), np.empty((4, wide), np.float32)
-    seen = np.empty((4, 4, at_a_time, n * n_channels), np.float32)
-    made = np.empty((4, 4, at_a_time, n * n_filters), np.float32)
-    half, whole = np.empty((2, 4, n * n_filters), np.float32), np.empty((2, 2, n * n_filters), np.float32)
-    out = np.empty((n, n, n_filters) if is_halved else (side, side, n_filters), np.float32)
+    down = np.empty((tile, n_sums, (n + 1) * n_channels), np.float32)
+    seen = np.empty((n_sums, n_sums, at_a_time, n * n_channels), np.float32)
+    made = np.empty((n_sums, n_sums, at_a_time, n * n_filters), np.float32)
+    half = np.empty((tile, n_sums, n * n_filters), np.float32)
+    whole = np.empty((tile, tile, n * n_filters), np.float32)
+    out = np.empty((side // (1 + is_halved), side // (1 + is_halved), n_filters), np.float32)
     for begin in range(0, n, at_a_time):
         for own in range(at_a_time):
-            i = 2 * (begin + own)
-            _sums_seen(even[i], even[i + 1], even[i + 2], even[i + 3], e[0], e[1], e[2], e[3])
-            _sums_seen(odd[i], odd[i + 1], odd[i + 2], odd[i + 3], o[0], o[1], o[2], o[3])
-            for a in range(4):
-                x2, x3 = e[a, n_channels:], o[a, n_channels:]
-                _sums_seen(e[a], o[a], x2, x3, seen[a, 0, own], seen[a, 1, own], seen[a, 2, own], seen[a, 3, own])
-        for a in range(4):
-            for b in range(4):
+            i = tile * (begin + own)
+            for c in range(tile):
+                x, y = columns[c], down[c]
+                if tile == 2:
+                    _sums_seen(x[i], x[i + 1], x[i + 2], x[i + 3], y[0], y[1], y[2], y[3])
+                else:
+                    x0, x1, x2, x3, x4, x5 = x[i], x[i + 1], x[i + 2], x[i + 3], x[i + 4], x[i + 5]
+                    _more_sums_seen(x0, x1, x2, x3, x4, x5, y[0], y[1], y[2], y[3], y[4], y[5])
+            for a in range(n_sums):
+                x0, x1, y = down[0, a], down[1, a], seen[a]
+                y0, y1, y2, y3 = y[0, own], y[1, own], y[2, own], y[3, own]
+                if tile == 2:
+                    _sums_seen(x0, x1, x0[n_channels:], x1[n_channels:], y0, y1, y2, y3)
+                else:
+                    x2, x3, x4, x5 = down[2, a], down[3, a], x0[n_channels:], x1[n_channels:]
+                    _more_sums_seen(x0, x1, x2, x3, x4, x5, y0, y1, y2, y3, y[4, own], y[5, own])
+        for a in range(n_sums):
+            for b in range(n_sums):
                 target = made[a, b].reshape(at_a_time * n, n_filters)
                 gemm.multiply_here(seen[a, b].reshape(at_a_time * n, n_channels), packed[a, b], target, False)
         for own in range(at_a_time):
-            i = begin + own
-            for b in range(4):
-                _sums_made(made[0, b, own], made[1, b, own], made[2, b, own], made[3, b, own], half[0, b], half[1, b])
-            for a in range(2):
-                _sums_made(half[a, 0], half[a, 1], half[a, 2], half[a, 3], whole[a, 0], whole[a, 1])
+            i = tile * (begin + own)
+            for b in range(n_sums):
+                x0, x1, x2, x3 = made[0, b, own], made[1, b, own], made[2, b, own], made[3, b, own]
+                if tile == 2:
+                    _sums_made(x0, x1, x2, x3, half[0, b], half[1, b])
+                else:
+                    x4, x5 = made[4, b, own], made[5, b, own]
+                    _more_sums_made(x0, x1, x2, x3, x4, x5, half[0, b], half[1, b], half[2, b], half[3, b])
+            for a in range(tile):
+                x, y = half[a], whole[a]
+                if tile == 2:
+                    _sums_made(x[0], x[1], x[2], x[3], y[0], y[1])
+                else:
+                    _more_sums_made(x[0], x[1], x[2], x[3], x[4], x[5], y[0], y[1], y[2], y[3])
             if is_halved:
-                for j in range(n):
-                    for f in range(n_filters):
-                        k = j * n_filters + f
-                        out[i, j, f] = max(max(whole[0, 0, k], whole[0, 1, k]), max(whole[1, 0, k], whole[1, 1, k]))
+                for a in range(0, tile, 2):
+                    for b in range(0, tile, 2):
+                        for j in range(n):
+                            for f in range(n_filters):
+                                k = j * n_filters + f
+                                above = max(whole[a, b, k], whole[a, b + 1, k])
+                                below = max(whole[a + 1, b, k], whole[a + 1, b + 1, k])
+                                out[(i + a) // 2, (tile * j + b) // 2, f] = max(above, below)
             else:
-                for a in range(2):
-                    for j in range(n):
-                        for f in range(n_filters):
-                            k = j * n_filters + f
-                            out[2 * i + a, 2 * j, f], out[2 * i + a, 2 * j + 1, f] = whole[a, 0, k], whole[a, 1, k]
+                for a in range(tile):
+                    for b in range(tile):
+                        for j in range(n):
+                            for f in range(n_filters):
+                                out[i + a, tile * j + b, f] = whole[a, b, j * n_filters + f]
     return out
 
 
 @_jit
-def _columns(image: Any) -> Any:
-    """The even and the odd columns (S + 2, (S / 2 + 1) * C) each of an image (S, S, C) in a frame of zeros."""
+def _columns(image: Any, tile: Any) -> Any:
+    """An image (S, S, C) in a frame of zeros, its columns that are `tile` apart together: (tile, S + 2, ...)."""
     side, _, n_channels = image.shape
-    n = side // 2
-    even, odd = np.zeros((side + 2, n + 1, n_channels), np.float32), np.zeros((side + 2, n + 1, n_channels), np.float32)
+    n = side // tile + 1
+    out = np.zeros((tile, side + 2, n, n_channels), np.float32)
     for i in range(side):
-        for j in range(n):
+        for j in range(side):
+            own = out[(j + 1) % tile, i + 1, (j + 1) // tile]
             for c in range(n_channels):
-                odd[i + 1, j, c] = image[i, 2 * j, c]
-                even[i + 1, j + 1, c] = image[i, 2 * j + 1, c]
-    return even.reshape(side + 2, (n + 1) * n_channels), odd.reshape(side + 2, (n + 1) * n_channels)
+                own[c] = image[i, j, c]
+    return out.reshape(tile, side + 2, n * n_channels)
 
 
 @_jit
@@ -140,22 +182,61 @@ def _sums_seen(x0: Any, x1: Any, x2: Any, x3: Any, y0: Any, y1: Any, y2: Any, y3
 
 
 @_jit
+def _more_sums_seen(
+    x0: Any, x1: Any, x2: Any, x3: Any, x4: Any, x5: Any, y0: Any, y1: Any, y2: Any, y3: Any, y4: Any, y5: Any
+) -> None:
+    for k in range(len(y0)):
+        near, far = x4[k] - _F(4) * x2[k], x3[k] - _F(4) * x1[k]
+        odd, even = _F(2) * (x3[k] - x1[k]), x4[k] - x2[k]
+        y0[k] = _F(4) * (x0[k] - x2[k]) + even
+        y1[k] = near + far
+        y2[k] = near - far
+        y3[k] = even + odd
+        y4[k] = even - odd
+        y5[k] = _F(4) * (x1[k] - x3[k]) + x5[k] - x3[k]
+
+
+@_jit
 def _sums_made(x0: Any, x1: Any, x2: Any, x3: Any, y0: Any, y1: Any) -> None:
     for k in range(len(y0)):
         y0[k] = x0[k] + x1[k] + x2[k]
         y1[k] = x1[k] - x2[k] - x3[k]
 
 
-def _in_rows(kernel: Tensor) -> Any:
-    """Filters (F, C, W, W), as `_convolve_image` multiplies by them, packed: (W, ...)."""
-    rows = kernel.permute(2, 3, 1, 0).flatten(1, 2)  # (W, W * C, F)
-    return np.stack([gemm.pack_here(array_of(row)) for row in rows])
+@_jit
+def _more_sums_made(x0: Any, x1: Any, x2: Any, x3: Any, x4: Any, x5: Any, y0: Any, y1: Any, y2: Any, y3: Any) -> None:
+    for k in range(len(y0)):
+        near, far = x1[k] + x2[k], x3[k] + x4[k]
+        odd_near, odd_far = x1[k] - x2[k], x3[k] - x4[k]
+        y0[k] = x0[k] + near + far
+        y1[k] = odd_near + _F(2) * odd_far
+        y2[k] = near + _F(4) * far
+        y3[k] = odd_near + _F(8) * odd_far + x5[k]
 
 
-def _tiled(kernel: Tensor) -> Any:
-    """Filters (F, C, 3, 3), as `_convolve_tiles` multiplies by them, packed: (4, 4, ...)."""
-    sums = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], dtype=torch.float64)
-    tiles = torch.einsum("ay,bx,fcyx->abcf", sums, sums, kernel.double()).float()  # (4, 4, C, F)
+def _in_one(kernel: Tensor) -> Any:
+    """Filters (F, C, W, W), as `_convolve_image` multiplies by them, packed: (...)."""
+    return gemm.pack_here(array_of(kernel.permute(2, 3, 1, 0).flatten(0, 2)))  # (W * W * C, F)
+
+
+# The sums of a filter's three numbers that are multiplied, for two and for four pixels; the latter by 0, 1, -1, 2, -2.
+_SUMS = {
+    2: [[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]],
+    4: [
+        [1 / 4, 0, 0],
+        [-1 / 6, -1 / 6, -1 / 6],
+        [-1 / 6, 1 / 6, -1 / 6],
+        [1 / 24, 1 / 12, 1 / 6],
+        [1 / 24, -1 / 12, 1 / 6],
+        [0, 0, 1],
+    ],
+}
+
+
+def _tiled(kernel: Tensor, tile: int) -> Any:
+    """Filters (F, C, 3, 3), as `_convolve_tiles` multiplies by them, packed: (tile + 2, tile + 2, ...)."""
+    sums = torch.tensor(_SUMS[tile], dtype=torch.float64)
+    tiles = torch.einsum("ay,bx,fcyx->abcf", sums, sums, kernel.double()).float()  # (tile + 2, tile + 2, C, F)
     return np.stack([np.stack([gemm.pack_here(array_of(matrix)) for matrix in row]) for row in tiles])
 
 
@@ -196,27 +277,42 @@ def _read(x: Any) -> Any:
     return out
 
 
+@_jit
+def _features(points: Any, whole: Any, tiled: Any, after: Any, halved: Any) -> Any:
+    """Features of the image of points (T, 5), without Python in between.
+
+    `whole` has the filters of the first convolution and `tiled` those of the others, `after` bias and norm of each, and
+    `halved` whether it halves the image.
+    """
+    drawn = raster.draw(points.reshape(1, *points.shape), np.full(1, len(points)))
+    x = np.ascontiguousarray(drawn[0].transpose(1, 2, 0))  # (S, S, 2)
+    for k in range(len(after)):
+        bias, scale, shift = after[k]
+        if k == 0:
+            x = _convolve_image(x, whole, len(bias), halved[k])
+        else:
+            x = _convolve_tiles(x, tiled[k - 1], len(bias), halved[k])
+        _normalize_image(x, bias, scale, shift)
+    return _read(x)
+
+
 class SingleImageReader:
     """Weights of an `ImageReader`, packed for one drawing at a time. They are copies."""
 
     def __init__(self, reader: ImageReader) -> None:
-        self._layers: list[tuple[Any, ...]] = []
+        side, filters, after = raster.SIDE, [], []
         for convolution, norm, (_, width, is_halved) in zip(reader.convs, reader.norms, raster.LAYERS, strict=True):
             kernel = cast(Tensor, convolution.weight)  # (F, C, width, width)
-            convolve: Any = _convolve_tiles if width == 3 else _convolve_image
-            packed = _tiled(kernel) if width == 3 else _in_rows(kernel)
-            after = [array_of(cast(Tensor, each)) for each in (convolution.bias, norm.weight, norm.bias)]
-            self._layers.append((convolve, packed, is_halved, after))
-        self._layers = in_one_block(self._layers)
+            filters.append(_tiled(kernel, 4 if side >= _LARGE else 2) if width == 3 else _in_one(kernel))
+            after.append(tuple(array_of(cast(Tensor, each)) for each in (convolution.bias, norm.weight, norm.bias)))
+            side //= 1 + is_halved
+        halved = tuple(is_halved for *_, is_halved in raster.LAYERS)
+        self._weights = in_one_block((filters[0], tuple(filters[1:]), tuple(after))), halved
 
     def features(self, points: Array) -> Array:
         """Features float32 (`raster.n_features`,) of the image of the points float32 (T, 5) of a drawing."""
-        drawn = raster.draw(points[None], np.array([len(points)]))[0]
-        x = np.ascontiguousarray(drawn.transpose(1, 2, 0))  # (S, S, 2)
-        for convolve, packed, is_halved, after in self._layers:
-            x = convolve(x, packed, len(after[0]), is_halved)
-            _normalize_image(x, *after)
-        read: Array = _read(x)
+        (whole, tiled, after), halved = self._weights
+        read: Array = _features(points, whole, tiled, after, halved)
         return read
 
 
