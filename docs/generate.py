@@ -184,12 +184,16 @@ def speed_table(parts: dict[str, Any]) -> str:
 
 def evaluating_table(parts: dict[str, Any]) -> str:
     """A markdown table of how many times faster models are evaluated than by the plain recipe."""
-    head = ("model", "from files", "from files, bfloat16", "scoring alone", "scoring alone, bfloat16")
+    head = ("model", "from files", "from files, bfloat16", "scoring alone", "scoring alone, bfloat16", "share of rate")
     keys = ("ratio", "ratio_bfloat16", "ratio_scored", "ratio_scored_bfloat16")
     return _table(
         head,
         (
-            (f"`{row['name']}`", *(f"{row[key]:.1f} x" for key in keys))
+            (
+                f"`{row['name']}`",
+                *(f"{row[key]:.1f} x" for key in keys),
+                f"{row['share']:.0%}",
+            )
             for row in parts["evaluating"]["found"]["models"]
         ),
     )

@@ -95,15 +95,15 @@ def test_weights_are_copied_into_one_block() -> None:
 
 
 @pytest.mark.parametrize("is_halved", [False, True])
-@pytest.mark.parametrize(("width", "tile"), [(3, 2), (3, 4), (5, 0)])
-def test_convolutions_of_any_width_halve_or_not(width: int, tile: int, is_halved: bool) -> None:
+@pytest.mark.parametrize(("width", "is_tiled"), [(3, True), (3, False), (5, False)])
+def test_convolutions_of_any_width_halve_or_not(width: int, is_tiled: bool, is_halved: bool) -> None:
     torch.manual_seed(width)
     image, kernel = torch.randn(8, 8, 3), torch.randn(6, 3, width, width)
     image[:, 3:] = 0  # columns that are empty, and one with an empty end
     image[5:, 2] = 0
     expected = torch.nn.functional.conv2d(image.permute(2, 0, 1)[None], kernel, padding="same")
     expected = torch.nn.functional.max_pool2d(expected, 2) if is_halved else expected
-    convolve: Any = single_image._convolve_tiles if tile else single_image._convolve_image
-    packed = single_image._tiled(kernel, tile) if tile else single_image._in_one(kernel)
+    convolve: Any = single_image._convolve_tiles if is_tiled else single_image._convolve_image
+    packed = single_image._tiled(kernel) if is_tiled else single_image._in_one(kernel)
     made = torch.from_numpy(convolve(image.numpy(), packed, len(kernel), is_halved))
     torch.testing.assert_close(made, expected[0].permute(1, 2, 0), rtol=1e-5, atol=2e-5)

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,9 +15,9 @@ from quickstroke.models.image_branch import ImageReader
 from quickstroke.utils.compiled import jit
 
 _F = np.float32
-# The side of the smallest image whose tiles are four by four pixels: of a smaller one there would be more weights to
-# bring from memory than products to save.
-_LARGE = 8
+_HALVED = tuple(is_halved for *_, is_halved in raster.LAYERS)
+# Pixels of a tile's side, and those that it sees.
+_TILE, _SEEN = 4, 6
 # So many tiles are multiplied at a time: what is between stays in a cache, and is not new memory every time.
 _TILES = 16
 # Numbers in a line of a cache, and in a large page.
@@ -42,8 +41,9 @@ def _convolve_image(image: Any, packed: Any, n_filters: Any, is_halved: Any) -> 
     rows, n_seen, around = _framed(image, width // 2), width * n_channels, width // 2
     # Of each column what all rows see of it: the windows of a column's pixels overlap in memory.
     seen = np.empty((side, len(rows), n_seen), np.float32)
-    first, behind = np.full(side, side, np.int64), np.zeros(side, np.int64)
+    first, behind = np.empty(side, np.int64), np.zeros(side, np.int64)
     for j in range(side):
+        first[j] = side
         for i in range(len(rows)):
             for k in range(n_seen):
                 seen[j, i, k] = rows[i, j * n_channels + k]
@@ -52,19 +52,19 @@ def _convolve_image(image: Any, packed: Any, n_filters: Any, is_halved: Any) -> 
                 if image[i, j, c] != 0:
                     first[j], behind[j] = min(first[j], i), i + 1
     n_columns, n_out = 1 + is_halved, side // (1 + is_halved)
-    made, out = np.zeros((n_columns, side, n), np.float32), np.empty((n_out, n_out, n), np.float32)
+    made, out = np.empty((n_columns, side, n), np.float32), np.empty((n_out, n_out, n), np.float32)
     for j in range(side):
+        begin, end = side, 0
+        for k in range(max(j - around, 0), min(j + around + 1, side)):
+            begin, end = min(begin, max(first[k] - around, 0)), max(end, min(behind[k] + around, side))
         own = made[j % n_columns]
-        begin = max(first[max(j - around, 0) : j + around + 1].min() - around, 0)
-        end = min(behind[max(j - around, 0) : j + around + 1].max() + around, side)
-        own[: min(begin, side)] = 0
-        own[max(end, 0) :] = 0
+        own[:] = 0
         if begin < end:
-            windows = as_strided(seen[j, begin:], (end - begin, width * n_seen), (4 * n_seen, 4))
-            gemm.multiply_here(windows, packed, own[begin:end], False)
-        if not is_halved:
-            out[:, j] = own
-        elif j % 2:
+            gemm.multiply_overlapping(seen[j, begin:], n_seen, packed, own[begin:end])
+        for i in range(0 if is_halved else side):  # what would say that two shapes differ takes seconds to compile
+            for f in range(n):
+                out[i, j, f] = own[i, f]
+        if is_halved and j % 2:
             for i in range(n_out):
                 for f in range(n):
                     above = max(made[0, 2 * i, f], made[1, 2 * i, f])
@@ -86,103 +86,80 @@ def _framed(x: Any, n: Any) -> Any:
 
 @_jit
 def _convolve_tiles(image: Any, packed: Any, n_filters: Any, is_halved: Any) -> Any:
-    """The same for filters three pixels wide and S a multiple of a tile's side, in 4/9 or 1/4 of the multiplications.
+    """The same for filters three pixels wide and S a multiple of four, in a quarter of the multiplications.
 
-    A tile is two by two pixels, or four by four: of the four by four or six by six that it sees, and of the filters
-    (`_tiled`), sums are multiplied (Winograd's minimal filtering: Lavin and Gray, "Fast Algorithms for Convolutional
-    Neural Networks", 2015). Columns that are a tile apart lie together, so that sums are of rows of tiles.
+    Of the six by six pixels that a tile of four by four sees, and of the filters (`_tiled`), sums are multiplied
+    (Winograd's minimal filtering: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015). Columns
+    that are four apart lie together, so that sums are of rows of tiles.
     """
-    (side, _, n_channels), n_sums = image.shape, len(packed)
-    tile = n_sums - 2
-    n = side // tile
-    columns = _columns(image, tile)
+    side, _, n_channels = image.shape
+    n, columns = side // _TILE, _columns(image)
     at_a_time = min(max(_TILES // n, 1), n)
-    down = np.empty((tile, n_sums, (n + 1) * n_channels), np.float32)
-    seen = np.empty((n_sums, n_sums, at_a_time, n * n_channels), np.float32)
-    made = np.empty((n_sums, n_sums, at_a_time, n * n_filters), np.float32)
-    half = np.empty((tile, n_sums, n * n_filters), np.float32)
-    whole = np.empty((tile, tile, n * n_filters), np.float32)
+    down = np.empty((_TILE, _SEEN, (n + 1) * n_channels), np.float32)
+    seen = np.empty((_SEEN, _SEEN, at_a_time, n * n_channels), np.float32)
+    made = np.empty((_SEEN, _SEEN, at_a_time, n * n_filters), np.float32)
+    half = np.empty((_TILE, _SEEN, n * n_filters), np.float32)
+    whole = np.empty((_TILE, _TILE, n * n_filters), np.float32)
     out = np.empty((side // (1 + is_halved), side // (1 + is_halved), n_filters), np.float32)
     for begin in range(0, n, at_a_time):
         for own in range(at_a_time):
-            i = tile * (begin + own)
-            for c in range(tile):
+            i = _TILE * (begin + own)
+            for c in range(_TILE):
                 x, y = columns[c], down[c]
-                if tile == 2:
-                    _sums_seen(x[i], x[i + 1], x[i + 2], x[i + 3], y[0], y[1], y[2], y[3])
-                else:
-                    x0, x1, x2, x3, x4, x5 = x[i], x[i + 1], x[i + 2], x[i + 3], x[i + 4], x[i + 5]
-                    _more_sums_seen(x0, x1, x2, x3, x4, x5, y[0], y[1], y[2], y[3], y[4], y[5])
-            for a in range(n_sums):
-                x0, x1, y = down[0, a], down[1, a], seen[a]
-                y0, y1, y2, y3 = y[0, own], y[1, own], y[2, own], y[3, own]
-                if tile == 2:
-                    _sums_seen(x0, x1, x0[n_channels:], x1[n_channels:], y0, y1, y2, y3)
-                else:
-                    x2, x3, x4, x5 = down[2, a], down[3, a], x0[n_channels:], x1[n_channels:]
-                    _more_sums_seen(x0, x1, x2, x3, x4, x5, y0, y1, y2, y3, y[4, own], y[5, own])
-        for a in range(n_sums):
-            for b in range(n_sums):
+                x0, x1, x2, x3, x4, x5 = x[i], x[i + 1], x[i + 2], x[i + 3], x[i + 4], x[i + 5]
+                _sums_seen(x0, x1, x2, x3, x4, x5, y[0], y[1], y[2], y[3], y[4], y[5])
+            for a in range(_SEEN):
+                y = seen[a]
+                x0, x1, x2, x3 = down[0, a], down[1, a], down[2, a], down[3, a]
+                y0, y1, y2, y3, y4, y5 = y[0, own], y[1, own], y[2, own], y[3, own], y[4, own], y[5, own]
+                _sums_seen(x0, x1, x2, x3, x0[n_channels:], x1[n_channels:], y0, y1, y2, y3, y4, y5)
+        for a in range(_SEEN):
+            for b in range(_SEEN):
                 target = made[a, b].reshape(at_a_time * n, n_filters)
                 gemm.multiply_here(seen[a, b].reshape(at_a_time * n, n_channels), packed[a, b], target, False)
         for own in range(at_a_time):
-            i = tile * (begin + own)
-            for b in range(n_sums):
-                x0, x1, x2, x3 = made[0, b, own], made[1, b, own], made[2, b, own], made[3, b, own]
-                if tile == 2:
-                    _sums_made(x0, x1, x2, x3, half[0, b], half[1, b])
-                else:
-                    x4, x5 = made[4, b, own], made[5, b, own]
-                    _more_sums_made(x0, x1, x2, x3, x4, x5, half[0, b], half[1, b], half[2, b], half[3, b])
-            for a in range(tile):
+            i = _TILE * (begin + own)
+            for b in range(_SEEN):
+                x0, x1, x2 = made[0, b, own], made[1, b, own], made[2, b, own]
+                x3, x4, x5 = made[3, b, own], made[4, b, own], made[5, b, own]
+                _sums_made(x0, x1, x2, x3, x4, x5, half[0, b], half[1, b], half[2, b], half[3, b])
+            for a in range(_TILE):
                 x, y = half[a], whole[a]
-                if tile == 2:
-                    _sums_made(x[0], x[1], x[2], x[3], y[0], y[1])
-                else:
-                    _more_sums_made(x[0], x[1], x[2], x[3], x[4], x[5], y[0], y[1], y[2], y[3])
+                _sums_made(x[0], x[1], x[2], x[3], x[4], x[5], y[0], y[1], y[2], y[3])
             if is_halved:
-                for a in range(0, tile, 2):
-                    for b in range(0, tile, 2):
+                for a in range(0, _TILE, 2):
+                    for b in range(0, _TILE, 2):
                         for j in range(n):
                             for f in range(n_filters):
                                 k = j * n_filters + f
                                 above = max(whole[a, b, k], whole[a, b + 1, k])
                                 below = max(whole[a + 1, b, k], whole[a + 1, b + 1, k])
-                                out[(i + a) // 2, (tile * j + b) // 2, f] = max(above, below)
+                                out[(i + a) // 2, (_TILE * j + b) // 2, f] = max(above, below)
             else:
-                for a in range(tile):
-                    for b in range(tile):
+                for a in range(_TILE):
+                    for b in range(_TILE):
                         for j in range(n):
                             for f in range(n_filters):
-                                out[i + a, tile * j + b, f] = whole[a, b, j * n_filters + f]
+                                out[i + a, _TILE * j + b, f] = whole[a, b, j * n_filters + f]
     return out
 
 
 @_jit
-def _columns(image: Any, tile: Any) -> Any:
-    """An image (S, S, C) in a frame of zeros, its columns that are `tile` apart together: (tile, S + 2, ...)."""
+def _columns(image: Any) -> Any:
+    """An image (S, S, C) in a frame of zeros, its columns that are four apart together: (4, S + 2, (S / 4 + 1) * C)."""
     side, _, n_channels = image.shape
-    n = side // tile + 1
-    out = np.zeros((tile, side + 2, n, n_channels), np.float32)
+    n = side // _TILE + 1
+    out = np.zeros((_TILE, side + 2, n, n_channels), np.float32)
     for i in range(side):
         for j in range(side):
-            own = out[(j + 1) % tile, i + 1, (j + 1) // tile]
+            own = out[(j + 1) % _TILE, i + 1, (j + 1) // _TILE]
             for c in range(n_channels):
                 own[c] = image[i, j, c]
-    return out.reshape(tile, side + 2, n * n_channels)
+    return out.reshape(_TILE, side + 2, n * n_channels)
 
 
 @_jit
-def _sums_seen(x0: Any, x1: Any, x2: Any, x3: Any, y0: Any, y1: Any, y2: Any, y3: Any) -> None:
-    for k in range(len(y0)):
-        y0[k] = x0[k] - x2[k]
-        y1[k] = x1[k] + x2[k]
-        y2[k] = x2[k] - x1[k]
-        y3[k] = x1[k] - x3[k]
-
-
-@_jit
-def _more_sums_seen(
+def _sums_seen(
     x0: Any, x1: Any, x2: Any, x3: Any, x4: Any, x5: Any, y0: Any, y1: Any, y2: Any, y3: Any, y4: Any, y5: Any
 ) -> None:
     for k in range(len(y0)):
@@ -197,14 +174,7 @@ def _more_sums_seen(
 
 
 @_jit
-def _sums_made(x0: Any, x1: Any, x2: Any, x3: Any, y0: Any, y1: Any) -> None:
-    for k in range(len(y0)):
-        y0[k] = x0[k] + x1[k] + x2[k]
-        y1[k] = x1[k] - x2[k] - x3[k]
-
-
-@_jit
-def _more_sums_made(x0: Any, x1: Any, x2: Any, x3: Any, x4: Any, x5: Any, y0: Any, y1: Any, y2: Any, y3: Any) -> None:
+def _sums_made(x0: Any, x1: Any, x2: Any, x3: Any, x4: Any, x5: Any, y0: Any, y1: Any, y2: Any, y3: Any) -> None:
     for k in range(len(y0)):
         near, far = x1[k] + x2[k], x3[k] + x4[k]
         odd_near, odd_far = x1[k] - x2[k], x3[k] - x4[k]
@@ -219,24 +189,21 @@ def _in_one(kernel: Tensor) -> Any:
     return gemm.pack_here(array_of(kernel.permute(2, 3, 1, 0).flatten(0, 2)))  # (W * W * C, F)
 
 
-# The sums of a filter's three numbers that are multiplied, for two and for four pixels; the latter by 0, 1, -1, 2, -2.
-_SUMS = {
-    2: [[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]],
-    4: [
-        [1 / 4, 0, 0],
-        [-1 / 6, -1 / 6, -1 / 6],
-        [-1 / 6, 1 / 6, -1 / 6],
-        [1 / 24, 1 / 12, 1 / 6],
-        [1 / 24, -1 / 12, 1 / 6],
-        [0, 0, 1],
-    ],
-}
+# The sums of a filter's three numbers that are multiplied.
+_SUMS = (
+    (1 / 4, 0, 0),
+    (-1 / 6, -1 / 6, -1 / 6),
+    (-1 / 6, 1 / 6, -1 / 6),
+    (1 / 24, 1 / 12, 1 / 6),
+    (1 / 24, -1 / 12, 1 / 6),
+    (0, 0, 1),
+)
 
 
-def _tiled(kernel: Tensor, tile: int) -> Any:
-    """Filters (F, C, 3, 3), as `_convolve_tiles` multiplies by them, packed: (tile + 2, tile + 2, ...)."""
-    sums = torch.tensor(_SUMS[tile], dtype=torch.float64)
-    tiles = torch.einsum("ay,bx,fcyx->abcf", sums, sums, kernel.double()).float()  # (tile + 2, tile + 2, C, F)
+def _tiled(kernel: Tensor) -> Any:
+    """Filters (F, C, 3, 3), as `_convolve_tiles` multiplies by them, packed: (6, 6, ...)."""
+    sums = torch.tensor(_SUMS, dtype=torch.float64)
+    tiles = torch.einsum("ay,bx,fcyx->abcf", sums, sums, kernel.double()).float()  # (6, 6, C, F)
     return np.stack([np.stack([gemm.pack_here(array_of(matrix)) for matrix in row]) for row in tiles])
 
 
@@ -278,20 +245,24 @@ def _read(x: Any) -> Any:
 
 
 @_jit
-def _features(points: Any, whole: Any, tiled: Any, after: Any, halved: Any) -> Any:
-    """Features of the image of points (T, 5), without Python in between.
+def _features(drawn: Any, ends: Any, tiled: Any, after: Any, halved: Any) -> Any:
+    """Features of an image (2, S, S), without Python in between.
 
-    `whole` has the filters of the first convolution and `tiled` those of the others, `after` bias and norm of each, and
-    `halved` whether it halves the image.
+    `ends` has the filters of the first convolution and of the last, `tiled` those of the others, `after` bias and norm
+    of each, and `halved` whether it halves the image.
     """
-    drawn = raster.draw(points.reshape(1, *points.shape), np.full(1, len(points)))
-    x = np.ascontiguousarray(drawn[0].transpose(1, 2, 0))  # (S, S, 2)
+    n_channels, side, _ = drawn.shape
+    x = np.empty((side, side, n_channels), np.float32)
+    for i in range(side):
+        for j in range(side):
+            for c in range(n_channels):
+                x[i, j, c] = drawn[c, i, j]
     for k in range(len(after)):
         bias, scale, shift = after[k]
-        if k == 0:
-            x = _convolve_image(x, whole, len(bias), halved[k])
-        else:
+        if 0 < k <= len(tiled):
             x = _convolve_tiles(x, tiled[k - 1], len(bias), halved[k])
+        else:
+            x = _convolve_image(x, ends[min(k, 1)], len(bias), halved[k])
         _normalize_image(x, bias, scale, shift)
     return _read(x)
 
@@ -300,19 +271,20 @@ class SingleImageReader:
     """Weights of an `ImageReader`, packed for one drawing at a time. They are copies."""
 
     def __init__(self, reader: ImageReader) -> None:
-        side, filters, after = raster.SIDE, [], []
-        for convolution, norm, (_, width, is_halved) in zip(reader.convs, reader.norms, raster.LAYERS, strict=True):
-            kernel = cast(Tensor, convolution.weight)  # (F, C, width, width)
-            filters.append(_tiled(kernel, 4 if side >= _LARGE else 2) if width == 3 else _in_one(kernel))
-            after.append(tuple(array_of(cast(Tensor, each)) for each in (convolution.bias, norm.weight, norm.bias)))
-            side //= 1 + is_halved
-        halved = tuple(is_halved for *_, is_halved in raster.LAYERS)
-        self._weights = in_one_block((filters[0], tuple(filters[1:]), tuple(after))), halved
+        kernels = [cast(Tensor, convolution.weight) for convolution in reader.convs]  # (F, C, width, width)
+        # The first filters are five pixels wide; the last image is one tile, whose products would be of single rows.
+        ends, tiled = tuple(map(_in_one, (kernels[0], kernels[-1]))), tuple(map(_tiled, kernels[1:-1]))
+        after = tuple(
+            tuple(array_of(cast(Tensor, each)) for each in (convolution.bias, norm.weight, norm.bias))
+            for convolution, norm in zip(reader.convs, reader.norms, strict=True)
+        )
+        self._weights = in_one_block((ends, tiled, after))
 
     def features(self, points: Array) -> Array:
         """Features float32 (`raster.n_features`,) of the image of the points float32 (T, 5) of a drawing."""
-        (whole, tiled, after), halved = self._weights
-        read: Array = _features(points, whole, tiled, after, halved)
+        drawn = raster.draw(points[None], np.array([len(points)]))[0]
+        ends, tiled, after = self._weights
+        read: Array = _features(drawn, ends, tiled, after, _HALVED)
         return read
 
 
