@@ -73,16 +73,16 @@ def _block_of(n_rows: int) -> Any:
 
     Takes what is packed (for its type), and in `places` addresses and distances in bytes: of the first row of `a`,
     from row to row, from step to step; how many steps there are; of the packed columns; of the first row of `out`,
-    from row to row.
+    from row to row; and how many columns `out` has, of which a block writes no more.
     """
 
     @compiled  # type: ignore[untyped-decorator]
     def block(context: Any, packed: Any, places: Any, adds: Any) -> Any:
         of_pairs = packed.dtype == types.uint32
-        signature = types.void(packed, UniTuple(types.uintp, 7), types.boolean)
+        signature = types.void(packed, UniTuple(types.uintp, 8), types.boolean)
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            a, a_row, a_step, n_steps, b, out, out_row = unpack(builder, args[1])
+            a, a_row, a_step, n_steps, b, out, out_row, n_columns = unpack(builder, args[1])
             adds = args[2]
             before = builder.block
             loop, after = builder.append_basic_block("steps"), builder.append_basic_block("sums")
@@ -109,7 +109,7 @@ def _block_of(n_rows: int) -> Any:
             builder.cbranch(builder.icmp_unsigned("<", following, n_steps), loop, after)
 
             builder.position_at_end(after)
-            _store_sums(builder, sums, out, out_row, adds)
+            _store_sums(builder, sums, out, out_row, n_columns, adds)
             return context.get_dummy_value()
 
         return signature, generate
@@ -149,29 +149,50 @@ def fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
     return _instruction(builder, f"llvm.fmuladd.v{a.type.count}f32", a, b, c)
 
 
-def _instruction(builder: Any, name: str, *values: Any) -> Any:
-    kind = ir.FunctionType(values[0].type, [value.type for value in values])
+def _instruction(builder: Any, name: str, *values: Any, gives: Any = None) -> Any:
+    """What LLVM's own function of that name gives, by default something of the type of the first value."""
+    kind = ir.FunctionType(gives or values[0].type, [value.type for value in values])
     declared = cgutils.get_or_insert_function(builder.module, kind, name)  # type: ignore[no-untyped-call]
     return builder.call(declared, values)
 
 
-def _store_sums(builder: Any, sums: Any, out: Any, out_row: Any, adds: Any) -> None:
-    """Writes each row's sums from the address `out` on, `out_row` bytes from row to row; `adds` to what is there."""
-    places = [
-        builder.inttoptr(
-            builder.add(builder.add(out, builder.mul(out_row, _I64(r))), _I64(4 * LANES * half)), _SUMS.as_pointer()
-        )
-        for r in range(len(sums))
-        for half in range(2)
+def _store_sums(builder: Any, sums: Any, out: Any, out_row: Any, n_columns: Any, adds: Any) -> None:
+    """Writes each row's first `n_columns` sums from the address `out` on, `out_row` bytes from row to row; `adds` to what
+    is there."""
+    flat = [
+        (total, half, builder.add(builder.add(out, builder.mul(out_row, _I64(r))), _I64(4 * LANES * half)))
+        for r, own in enumerate(sums)
+        for half, total in enumerate(own)
     ]
-    flat = [total for own in sums for total in own]
-    with builder.if_else(adds) as (added, replaced):
-        with added:
-            for place, total in zip(places, flat, strict=True):
-                builder.store(builder.fadd(builder.load(place, align=4), total), place, align=4)
-        with replaced:
-            for place, total in zip(places, flat, strict=True):
-                builder.store(total, place, align=4)
+    is_whole = builder.icmp_unsigned(">=", n_columns, _I64(_WIDTH))
+    with builder.if_else(is_whole) as (whole, partly):
+        with whole, builder.if_else(adds) as (added, replaced):
+            for branch, is_added in ((added, True), (replaced, False)):
+                with branch:
+                    for value, _, address in flat:
+                        place = builder.inttoptr(address, _SUMS.as_pointer())
+                        total = builder.fadd(builder.load(place, align=4), value) if is_added else value
+                        builder.store(total, place, align=4)
+        with partly:
+            there = _masks(builder, n_columns)
+            seen = _masks(builder, builder.select(adds, n_columns, _I64(0)))
+            for total, half, address in flat:
+                place = builder.inttoptr(address, _SUMS.as_pointer())
+                nothing, align, name = ir.Constant(_SUMS, None), _I32(4), f"v{LANES}f32.p0"
+                before = _instruction(
+                    builder, f"llvm.masked.load.{name}", place, align, seen[half], nothing, gives=_SUMS
+                )
+                values = builder.fadd(before, total), place, align, there[half]
+                _instruction(builder, f"llvm.masked.store.{name}", *values, gives=ir.VoidType())
+
+
+def _masks(builder: Any, n: Any) -> list[Any]:
+    """Which numbers of two registers are among the first `n`."""
+    first = builder.insert_element(ir.Constant(_PAIRS, ir.Undefined), builder.trunc(n, _I32), _I32(0))
+    limit = builder.shuffle_vector(first, first, ir.Constant(_PAIRS, None))
+    return [
+        builder.icmp_signed("<", ir.Constant(_PAIRS, list(range(begin, begin + LANES))), limit) for begin in (0, LANES)
+    ]
 
 
 _block_8, _block_4, _block_2, _block_1 = (_block_of(n_rows) for n_rows in (8, 4, 2, 1))
@@ -271,41 +292,32 @@ def _even(x: Any) -> Any:
 
 
 @_jit
-def _sum_blocks(
-    a: Any, a_strip: Any, a_row: Any, a_step: Any, n_steps: Any, packed: Any, out: Any, edge: Any, adds: Any
-) -> None:
-    """All blocks of a product; strips of `a` have `_ROWS` rows, `edge` is for blocks that are wider than `out`."""
+def _sum_blocks(a: Any, a_strip: Any, a_row: Any, a_step: Any, n_steps: Any, packed: Any, out: Any, adds: Any) -> None:
+    """All blocks of a product; strips of `a` have `_ROWS` rows."""
     n_rows, n_columns = out.shape
     a_at, b_at, out_at = a.ctypes.data, packed.ctypes.data, out.ctypes.data
     out_row = np.uintp(out.strides[0])
     for strip in range(len(packed)):
         begin = strip * _WIDTH
-        n_own = min(_WIDTH, n_columns - begin)
+        n_own = np.uintp(min(_WIDTH, n_columns - begin))
         b = b_at + np.uintp(strip * packed.strides[0])
         i = 0
         while i < n_rows:
             own = a_at + np.uintp(i // _ROWS * a_strip + i % _ROWS * a_row)
-            target, row, adds_here = out_at + np.uintp(4 * begin) + np.uintp(i) * out_row, out_row, adds
-            if n_own < _WIDTH:
-                target, row, adds_here = edge.ctypes.data, np.uintp(4 * _WIDTH), False
-            places = own, np.uintp(a_row), np.uintp(a_step), np.uintp(n_steps), b, target, row
+            target = out_at + np.uintp(4 * begin) + np.uintp(i) * out_row
+            places = own, np.uintp(a_row), np.uintp(a_step), np.uintp(n_steps), b, target, out_row, n_own
             if _ROWS == 8 and n_rows - i >= 8:
-                _block_8(packed, places, adds_here)
-                n_done = 8
+                _block_8(packed, places, adds)
+                i += 8
             elif n_rows - i >= 4:
-                _block_4(packed, places, adds_here)
-                n_done = 4
+                _block_4(packed, places, adds)
+                i += 4
             elif n_rows - i >= 2:
-                _block_2(packed, places, adds_here)
-                n_done = 2
+                _block_2(packed, places, adds)
+                i += 2
             else:
-                _block_1(packed, places, adds_here)
-                n_done = 1
-            if n_own < _WIDTH:
-                for r in range(n_done):
-                    for j in range(n_own):
-                        out[i + r, begin + j] = edge[r, j] + (out[i + r, begin + j] if adds else np.float32(0))
-            i += n_done
+                _block_1(packed, places, adds)
+                i += 1
 
 
 @by_type
@@ -313,9 +325,8 @@ def _multiply_packed(a: Any, packed: Any, out: Any, adds: Any) -> Any:
     per_step = 2 if packed.dtype == types.uint32 else 1
 
     def here(a: Any, packed: Any, out: Any, adds: Any) -> None:
-        edge = np.empty((8, _WIDTH), np.float32)
         row = a.strides[0]
-        _sum_blocks(a, _ROWS * row, row, per_step * a.itemsize, packed.shape[1], packed, out, edge, adds)
+        _sum_blocks(a, _ROWS * row, row, per_step * a.itemsize, packed.shape[1], packed, out, adds)
 
     def evenly(a: Any, packed: Any, out: Any, adds: Any) -> None:
         if a.shape[1] % 2:
@@ -347,14 +358,12 @@ def multiply_here(a: Any, packed: Any, out: Any, adds: Any) -> None:
 @_jit
 def multiply_overlapping(a: Any, distance: Any, packed: Any, out: Any) -> None:
     """As `multiply_here`, of float32 rows that begin `distance` numbers apart in the memory of `a` and are longer."""
-    edge = np.empty((8, _WIDTH), np.float32)
     row = distance * a.itemsize
-    _sum_blocks(a, _ROWS * row, row, a.itemsize, packed.shape[1], packed, out, edge, False)
+    _sum_blocks(a, _ROWS * row, row, a.itemsize, packed.shape[1], packed, out, False)
 
 
 @_jit
 def multiply_transposed_here(a: Any, b: Any, out: Any, adds: Any) -> None:
-    edge = np.empty((8, _WIDTH), np.float32)
     left, right = _room_for(a, min(_CHUNK, len(a)), _ROWS), _room_for(b, min(_CHUNK, len(b)), _WIDTH)
     per_step = -(-min(_CHUNK, len(a)) // left.shape[1])
     for begin in range(0, len(a), _CHUNK):
@@ -362,7 +371,7 @@ def multiply_transposed_here(a: Any, b: Any, out: Any, adds: Any) -> None:
         _pack(a[begin:end], _ROWS, left)
         _pack(b[begin:end], _WIDTH, right)
         n_steps = -(-(end - begin) // per_step)
-        _sum_blocks(left, left.strides[0], 4, 4 * _ROWS, n_steps, right, out, edge, adds or begin > 0)
+        _sum_blocks(left, left.strides[0], 4, 4 * _ROWS, n_steps, right, out, adds or begin > 0)
 
 
 # --- Products of MKL --------------------------------------------------------------------------------------------------
