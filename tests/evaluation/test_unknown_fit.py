@@ -30,7 +30,7 @@ def test_the_probability_is_true_on_average():
     logits, labels = drawings()
     score = fit_unknown(logits, labels)
     assert score is not None
-    known, unknown = map(score.probability, evidence(logits, labels))
+    known, unknown = (score.probability(*each.T) for each in evidence(logits, labels))
     # Logistic regression meets the mean, the ridge aside.
     assert (2 * known.mean() + unknown.mean()) / 3 == pytest.approx(1 / 3, abs=0.01)
     assert known.mean() < 0.2 < 0.7 < unknown.mean()

@@ -45,9 +45,9 @@ class UnknownScore:
             )
         return cls(*numbers)
 
-    def probability(self, evidence: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Float64 (B,), from the log-sum-exp and the entropy of each drawing's logits, float64 (B, 2)."""
-        exponent = self.slope * evidence[:, 0] - self.entropy * evidence[:, 1] - self.intercept
+    def probability(self, log_sum_exp: NDArray[np.float64], entropy: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Float64 (B,), from the log-sum-exp and the entropy of each drawing's logits, float64 (B,) each."""
+        exponent = self.slope * log_sum_exp - self.entropy * entropy - self.intercept
         result: NDArray[np.float64] = 1 / (1 + np.exp(np.minimum(np.maximum(exponent, -700), 700)))
         return result
 
@@ -71,14 +71,14 @@ def outputs_of(
 ) -> Outputs:
     """The outputs for logits float64 (B, K) and what they are made of."""
     highest = logits.max(1, keepdims=True)  # (B, 1)
-    values = np.exp(logits - highest)  # (B, K)
-    total = values.sum(1, keepdims=True)  # (B, 1)
-    probabilities = values / total  # (B, K)
+    probabilities = np.exp(logits - highest)  # (B, K)
+    total = probabilities.sum(1, keepdims=True)  # (B, 1)
+    probabilities /= total
     if score is None:
         return Outputs(probabilities, None, features)
-    log_sum_exp = highest + np.log(total)  # (B, 1)
-    entropy = log_sum_exp - (probabilities * logits).sum(1, keepdims=True)  # (B, 1)
-    return Outputs(probabilities, score.probability(np.concatenate([log_sum_exp, entropy], 1)), features)
+    log_sum_exp = (highest + np.log(total))[:, 0]  # (B,)
+    entropy = log_sum_exp - (probabilities * logits).sum(1)  # (B,)
+    return Outputs(probabilities, score.probability(log_sum_exp, entropy), features)
 
 
 def with_dots_unknown(outputs: Outputs, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> Outputs:

@@ -353,7 +353,7 @@ def _unknown(loaded: LoadedModel, parts: dict[str, LabelledDrawings]) -> dict[st
     measured = {}
     for split, part in parts.items():
         shown = evidence(logits[split], torch.from_numpy(part.labels))
-        measured[split] = asdict(refusals(*map(score.probability, shown)))
+        measured[split] = asdict(refusals(*(score.probability(*each.T) for each in shown)))
     return {**asdict(score), "split": "val", "own_word_left_out": measured}
 
 

@@ -235,9 +235,10 @@ class Recognizer:
             outputs = among(outputs, positions_of(classes, self.classes))
         rows, unknown = outputs.probabilities, outputs.unknown
         told = [None] * len(rows) if unknown is None else unknown.tolist()
+        ranked = [(row, (-row).argsort(kind="stable")[:top]) for row in rows]
         return [
-            Guesses((Guess(classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[:top]), layout, own)
-            for row, own, (_, layout) in zip(rows, told, drawings, strict=True)
+            Guesses(map(Guess, [classes[i] for i in first.tolist()], row[first].tolist()), layout, own)
+            for (row, first), own, (_, layout) in zip(ranked, told, drawings, strict=True)
         ]
 
     def unknown(

@@ -157,33 +157,38 @@ def _instruction(builder: Any, name: str, *values: Any, gives: Any = None) -> An
 
 
 def _store_sums(builder: Any, sums: Any, out: Any, out_row: Any, n_columns: Any, adds: Any) -> None:
-    """Writes each row's first `n_columns` sums from the address `out` on, `out_row` bytes from row to row; `adds` to what
-    is there."""
+    """Writes each row's first `n_columns` sums from the address `out` on, `out_row` bytes from row to row.
+
+    With `adds` they are added to what is there.
+    """
     flat = [
-        (total, half, builder.add(builder.add(out, builder.mul(out_row, _I64(r))), _I64(4 * LANES * half)))
+        (
+            total,
+            half,
+            builder.inttoptr(
+                builder.add(builder.add(out, builder.mul(out_row, _I64(r))), _I64(4 * LANES * half)), _SUMS.as_pointer()
+            ),
+        )
         for r, own in enumerate(sums)
         for half, total in enumerate(own)
     ]
-    is_whole = builder.icmp_unsigned(">=", n_columns, _I64(_WIDTH))
-    with builder.if_else(is_whole) as (whole, partly):
+    kind, align, nothing = f"v{LANES}f32.p0", _I32(4), ir.Constant(_SUMS, None)
+    with builder.if_else(builder.icmp_unsigned(">=", n_columns, _I64(_WIDTH))) as (whole, partly):
         with whole, builder.if_else(adds) as (added, replaced):
-            for branch, is_added in ((added, True), (replaced, False)):
-                with branch:
-                    for value, _, address in flat:
-                        place = builder.inttoptr(address, _SUMS.as_pointer())
-                        total = builder.fadd(builder.load(place, align=4), value) if is_added else value
-                        builder.store(total, place, align=4)
+            with added:
+                for total, _, place in flat:
+                    builder.store(builder.fadd(builder.load(place, align=4), total), place, align=4)
+            with replaced:
+                for total, _, place in flat:
+                    builder.store(total, place, align=4)
         with partly:
-            there = _masks(builder, n_columns)
-            seen = _masks(builder, builder.select(adds, n_columns, _I64(0)))
-            for total, half, address in flat:
-                place = builder.inttoptr(address, _SUMS.as_pointer())
-                nothing, align, name = ir.Constant(_SUMS, None), _I32(4), f"v{LANES}f32.p0"
+            there, seen = (_masks(builder, n) for n in (n_columns, builder.select(adds, n_columns, _I64(0))))
+            for total, half, place in flat:
                 before = _instruction(
-                    builder, f"llvm.masked.load.{name}", place, align, seen[half], nothing, gives=_SUMS
+                    builder, f"llvm.masked.load.{kind}", place, align, seen[half], nothing, gives=_SUMS
                 )
                 values = builder.fadd(before, total), place, align, there[half]
-                _instruction(builder, f"llvm.masked.store.{name}", *values, gives=ir.VoidType())
+                _instruction(builder, f"llvm.masked.store.{kind}", *values, gives=ir.VoidType())
 
 
 def _masks(builder: Any, n: Any) -> list[Any]:
