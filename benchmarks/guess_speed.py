@@ -1,12 +1,13 @@
-"""How long does one guess take: strokes in, ranked words out, on one thread, with the model loaded?
+"""How long does one guess take: strokes in, ranked words out, with the model loaded?
 
     python benchmarks/guess_speed.py FOLDER... [--models MODEL...] [--busy]
 
 Each drawing is given to `Recognizer.predict` with PyTorch (the .model file) and with onnxruntime (the same, exported),
 and, where it is simplified, to the plain recipe's way of doing it (plain_recipe.py: rows of 100 steps, a model of that
-shape); these ways take turns of 20 drawings. Official files of any format may be given: drawings of raw ones are
-simplified as part of the guess. Milliseconds, median and 99th percentile over the drawings. With --busy all is measured
-once more while as many other processes as there are cores do nothing but compute.
+shape); these ways take turns of 20 drawings. All have one thread, but that a model with an image takes a second one
+where a core is idle: `taskset -c 0` before the command shows what it takes without. Official files of any format may be
+given: drawings of raw ones are simplified as part of the guess. Milliseconds, median and 99th percentile over the
+drawings. With --busy all is measured once more while as many other processes as there are cores do nothing but compute.
 """
 
 import argparse
@@ -145,7 +146,7 @@ def main() -> None:
         rows = [
             {"name": name, **measure(path, drawings, Path(temporary), options.busy)} for name, path in models.items()
         ]
-    table = Table("model", "parameters", "drawings", "way", "median, ms", "p99, ms", title="One guess, one thread")
+    table = Table("model", "parameters", "drawings", "way", "median, ms", "p99, ms", title="One guess")
     for row in rows:
         measured = [(kind, row[kind]) for kind in KINDS]
         measured += [(f"{kind}, cores busy", row["busy"][kind]) for kind in KINDS if "busy" in row]

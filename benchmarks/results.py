@@ -68,13 +68,14 @@ baseline already: what is left is the length of an epoch.
 **Evaluating.** Drawings come in order of their length, each thread has batches of its own, and only true steps are
 computed, which halves the arithmetic of the plain recipe's 100 steps. What is left is float32 products, which both
 have: of a wide model they are nearly all, at the processor's rate, so that scoring alone cannot be five times faster
-than `torch.lstm` is. Evaluation is in float32 by default, so that its results do not depend on the machine;
-`--precision bfloat16` is up to twice as fast.
+than `torch.lstm` is. Of models with an image most is convolutions, which take a quarter of the multiplications that they
+are defined by, so their share of the rate may be above 100%. Evaluation is in float32 by default, so that its results do
+not depend on the machine; `--precision bfloat16` is up to twice as fast.
 
 **One guess.** The LSTM's steps, one drawing wide, are products of a matrix and a vector: they read all weights once a
 step, from the second cache, and compiled code does little else. Weights in 8 bits that stay so in the product would be
-the next step for large models. Of the default model most of a guess is six convolutions over the image. A guess waits
-for no second thread, so that other busy programs hardly matter.
+the next step for large models. Of the default model most of a guess is six convolutions over the image, while another
+thread reads the points. Where all cores are busy it has not begun when the image is read, and nobody waits for it.
 
 **Serving.** Nearly all of a request is the model's guess, so `serve` cannot come near a constant with a model of a
 million numbers: at half its rate a quarter of a millisecond is left for a guess.
@@ -317,7 +318,7 @@ ROWS = (
     ),
     Row("evaluate, from files to metrics, drawings a second, against plain", "5 x", "10 x", "evaluating", evaluating),
     Row(
-        "one guess, strokes in, ranked words out, one thread, model loaded, models up to 1 million parameters",
+        "one guess, strokes in, ranked words out, model loaded, models up to 1 million parameters",
         "0.5 ms median",
         "0.2 ms",
         "guessing",
