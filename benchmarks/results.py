@@ -68,9 +68,9 @@ baseline already: what is left is the length of an epoch.
 **Evaluating.** Drawings come in order of their length, each thread has batches of its own, and only true steps are
 computed, which halves the arithmetic of the plain recipe's 100 steps. What is left is float32 products, which both
 have: of a wide model they are nearly all, at the processor's rate, so that scoring alone cannot be five times faster
-than `torch.lstm` is. Of models with an image most is convolutions, which take a quarter of the multiplications that they
-are defined by, so their share of the rate may be above 100%. Evaluation is in float32 by default, so that its results do
-not depend on the machine; `--precision bfloat16` is up to twice as fast.
+than `torch.lstm` is. Of models with an image most is convolutions, which take a quarter of the multiplications that
+they are defined by, so their share of the rate may be above 100%. Evaluation is in float32 by default, so that its
+results do not depend on the machine; `--precision bfloat16` is up to twice as fast.
 
 **One guess.** The LSTM's steps, one drawing wide, are products of a matrix and a vector: they read all weights once a
 step, from the second cache, and compiled code does little else. Weights in 8 bits that stay so in the product would be
