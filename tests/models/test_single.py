@@ -1,11 +1,14 @@
 """One drawing at a time against the same model in PyTorch."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
 
 from quickstroke.artifacts import loading
 from quickstroke.config.model import ModelConfig
+from quickstroke.kernels import threads
 from quickstroke.models import single
 from quickstroke.models.classifier import StrokeClassifier
 
@@ -101,6 +104,18 @@ def test_pytorch_has_its_threads_back_after_a_guess(tmp_path) -> None:
     torch.set_num_threads(2)  # the fixture sets it back
     loaded.probabilities(drawing(loaded.model, 3).numpy(), np.array([3]))
     assert torch.get_num_threads() == 2
+
+
+def test_two_threads_give_the_bits_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of("bipool_cv1_7_4_3_img3_lay1_sz6")
+    reader, drawings = single.SingleReader(model), [drawing(model, n)[0].numpy() for n in range(1, 40)]
+    monkeypatch.setattr(threads, "n_cores", lambda: 1)
+    features, logits = map(np.stack, zip(*map(reader.read, drawings), strict=True))
+    monkeypatch.setattr(threads, "n_cores", lambda: 2)
+    with ThreadPoolExecutor(4) as pool:
+        for read in (list(map(reader.read, drawings)), list(pool.map(reader.read, drawings))):
+            for expected, found in zip((features, logits), zip(*read, strict=True), strict=True):
+                np.testing.assert_array_equal(np.stack(found), expected)
 
 
 def test_the_weights_are_copies() -> None:

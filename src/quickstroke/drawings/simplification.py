@@ -189,9 +189,7 @@ def gather(strokes: Iterable[ArrayLike], layout: str = "auto") -> tuple[NDArray[
     arrays, read = arrays_of(strokes, layout)
     offsets = np.zeros(len(arrays) + 1, np.int64)
     np.cumsum([len(array) for array in arrays], out=offsets[1:])
-    points = np.empty((offsets[-1], 2))
-    for array, begin in zip(arrays, offsets, strict=False):
-        points[begin : begin + len(array)] = array[:, :2]
+    points = np.concatenate([array[:, :2] for array in arrays], out=np.empty((offsets[-1], 2)))
     return points, offsets, read
 
 

@@ -8,6 +8,7 @@ Dimensions: T steps, C channels, F inputs of a layer, H hidden units, D directio
 layer.
 """
 
+from operator import attrgetter
 from typing import Any, cast
 
 import numpy as np
@@ -23,6 +24,7 @@ from quickstroke.models.single_image import SingleImageReader, array_of, in_one_
 from quickstroke.utils.compiled import jit
 
 _F = np.float32
+_VERSION = attrgetter("_version")
 # A literal is a type of its own to numba, for which it would compile once more what it is given to.
 _BEGIN = np.int64(0)
 # Sums may be taken in any order, so that loops over columns become vectors.
@@ -147,7 +149,7 @@ class SingleReader:
         tensors = (*model.parameters(), *model.buffers())
         # PyTorch counts what is done to a tensor, unless it was made in inference mode.
         self._copied = [tensor for tensor in tensors if not tensor.is_inference()]
-        self._versions = [tensor._version for tensor in self._copied]
+        self._versions = list(map(_VERSION, self._copied))
         self._config = config
         bn = model.bn
         scale = bn.weight * torch.rsqrt(cast(Tensor, bn.running_var) + bn.eps)  # (C,)
@@ -179,7 +181,7 @@ class SingleReader:
     @property
     def is_current(self) -> bool:
         """Whether no weight was changed in place since; a weight that was replaced by another one is not seen."""
-        return [tensor._version for tensor in self._copied] == self._versions
+        return list(map(_VERSION, self._copied)) == self._versions
 
     def read(self, points: Array) -> tuple[Array, Array]:
         """What the output layer reads of the points float32 (T, C) of a drawing, without padding, and the logits of it:
