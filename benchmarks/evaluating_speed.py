@@ -133,15 +133,15 @@ def pooled_operations(config: ModelConfig, lengths: np.ndarray) -> float:
     return total
 
 
-def matrix_rate() -> float:
+def float32_rate() -> float:
     """Operations a second of float32 products, the fastest of some."""
     a, b, out = (torch.randn(512, 512) for _ in range(3))
     return 2 * 512**3 / min(timed(lambda: torch.mm(a, b, out=out)) for _ in range(20))
 
 
-def make_rate() -> Callable[[], float]:
-    """A function that gives `matrix_rate`."""
-    return matrix_rate
+def make_float32_rate() -> Callable[[], float]:
+    """A function that gives `float32_rate`."""
+    return float32_rate
 
 
 def main() -> None:
@@ -155,7 +155,7 @@ def main() -> None:
     options = parser.parse_args()
     words = parse_classes(options.classes)
     arguments = options.names, str(options.folder), words, options.n
-    plain, ours, rate_of = Apart(make_plain, *arguments), Apart(make_ours, *arguments), Apart(make_rate)
+    plain, ours, rate_of = Apart(make_plain, *arguments), Apart(make_ours, *arguments), Apart(make_float32_rate)
     n_operations: dict[str, float] = {}
 
     def by_ours(precision: torch.dtype, name: str) -> float:

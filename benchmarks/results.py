@@ -77,8 +77,9 @@ step, from the second cache, and compiled code does little else. Weights in 8 bi
 the next step for large models. Of the default model most of a guess is six convolutions over the image, while another
 thread reads the points. Where all cores are busy it has not begun when the image is read, and nobody waits for it.
 
-**Serving.** Nearly all of a request is the model's guess, so `serve` cannot come near a constant with a model of a
-million numbers: at half its rate a quarter of a millisecond is left for a guess.
+**Serving.** Three fifths of a request is the model's guess, the rest is HTTP. A constant takes a fifth of a millisecond
+on the server's core, so at half its rate as much would be left for reading a drawing and a guess, which take four times
+that.
 """
 
 
@@ -184,8 +185,7 @@ def evaluating(found: dict[str, Any]) -> str:
     rows = found["models"]
     return "; ".join(
         f"`{row['name']}`: {times(row['ratio'])}, in bfloat16 {row['ratio_bfloat16']:.1f} x; scoring alone "
-        f"{row['ratio_scored']:.1f} x"
-        f", at {row['share']:.0%} of the processor's float32 rate"
+        f"{row['ratio_scored']:.1f} x, at {row['share']:.0%} of the processor's float32 rate"
         for row in rows
     )
 

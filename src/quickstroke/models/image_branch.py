@@ -98,7 +98,7 @@ class ImageReader(nn.Module):
     def _one_by_one(
         self, points: NDArray[np.float32], lengths: NDArray[np.int64], weights: Sequence[Tensor]
     ) -> NDArray[np.float32]:
-        """Features, in two thirds of the time that PyTorch's convolutions take for a batch."""
+        """Features, in less time than PyTorch's convolutions take for a batch."""
         from quickstroke.models.single_image import SingleImageReader
 
         if self._single is None or not all(map(torch.equal, self._single[0], weights)):
