@@ -8,14 +8,15 @@ from quickstroke.kernels.gemm import LANES
 
 N_ROWS = 5
 STEPS = 65535
+ALL = np.empty(0, np.int64)  # rows have no owner: all of them are asked for
 
 
 def activated(sums, gates, c, tanh_c, h, state, n_next):
-    activate_rows(sums, gates, c, tanh_c, h, state, 0, N_ROWS, 0, 0, n_next)
+    activate_rows(sums, gates, c, tanh_c, h, state, ALL, 0, N_ROWS, 0, 0, n_next)
 
 
 def backward_of_gates(gates, dh, following, tanh_c, dc, c, n_next):
-    activate_rows_backward(gates, dh, following, tanh_c, dc, c, N_ROWS, 2 * N_ROWS, 0, n_next)
+    activate_rows_backward(gates, dh, following, tanh_c, dc, c, ALL, N_ROWS, 2 * N_ROWS, 0, n_next)
 
 
 def sigmoid(x):

@@ -120,6 +120,26 @@ def test_a_packing_holds_every_true_step_once(lengths, n_parts):
             assert torch.equal(before[: len(after)], after)
 
 
+@given(
+    n_hidden=st.integers(1, 40),
+    lengths=st.lists(st.integers(1, 25), min_size=1, max_size=12),
+    n_parts=st.integers(1, 4),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+)
+def test_last_steps_alone_and_their_gradients_are_those_among_all(n_hidden, lengths, n_parts, dtype):
+    layer, points, lengths = problem(3, n_hidden, lengths)
+    packing = lstm.pack(lengths, points.shape[1], n_parts)
+    weights = (layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0)
+    x, factors = points.flatten(0, 1)[packing.index].to(dtype), torch.randn(len(lengths), n_hidden).to(dtype)
+    results = []
+    for h in (lstm.lstm(x, weights, packing)[packing.last], lstm.lstm(x, weights, packing, is_last=True)):
+        results.append([h.detach(), *torch.autograd.grad((h * factors).sum(), [points, *weights], retain_graph=True)])
+        with torch.no_grad():
+            assert torch.equal(lstm.lstm(x, weights, packing, is_last=True), h)
+    for among_all, alone in zip(*results, strict=True):
+        assert torch.equal(among_all, alone)
+
+
 def test_bfloat16_is_near_and_its_gradients_point_the_same_way():
     layer, points, lengths = problem(12, 32, [20, 18, 18, 3, 1])
     exact, packing = packed(layer, points, lengths)

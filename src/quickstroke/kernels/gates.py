@@ -246,6 +246,7 @@ def activate_rows(
     tanh_c: Any,
     h: Any,
     state: Any,
+    owner: Any,
     at: Any,
     kept: Any,
     before: Any,
@@ -256,15 +257,19 @@ def activate_rows(
 
     Rows of `gates` (activated; they may be `sums`), `c` and `tanh_c` begin at `kept`; what is kept of the step before
     is at `before`, and the first step has none: that is negative. The hidden states go to `h` from `at` on, and for the
-    first `n_next` drawings, which go on, to `state` from `after` on. `c` is float32; the others are too, or all uint16,
-    for bfloat16 and fractions. The numbers of a row lie side by side.
+    first `n_next` drawings, which go on, to `state` from `after` on. If rows have an `owner` int64 each, `h` has one
+    row for each drawing, and those that end here go to their owner's. `c` is float32; the others are too, or all
+    uint16, for bfloat16 and fractions. The numbers of a row lie side by side.
     """
     n = c.shape[1]
     zeros = np.zeros(n, np.float32)
     for r in range(len(sums)):
         before_at = _row_at(c, before + r) if before >= 0 else zeros.ctypes.data
-        c_at, tanh_at, h_at = _row_at(c, kept + r), _row_at(tanh_c, kept + r), _row_at(h, at + r)
+        c_at, tanh_at = _row_at(c, kept + r), _row_at(tanh_c, kept + r)
+        h_at = _row_at(h, owner[r] if len(owner) else at + r)
         state_at = _row_at(state, after + r) if r < n_next else h_at
+        if len(owner) and r < n_next:
+            h_at = state_at
         places = _row_at(sums, r), _row_at(gates, kept + r), before_at, c_at, tanh_at, h_at, state_at
         _activate_row(places, h, n)
     zeros[0] = 0  # its memory was in use until here
@@ -272,7 +277,17 @@ def activate_rows(
 
 @_jit
 def activate_rows_backward(
-    gates: Any, dh: Any, following: Any, tanh_c: Any, dc: Any, c: Any, begin: Any, end: Any, before: Any, n_next: Any
+    gates: Any,
+    dh: Any,
+    following: Any,
+    tanh_c: Any,
+    dc: Any,
+    c: Any,
+    owner: Any,
+    begin: Any,
+    end: Any,
+    before: Any,
+    n_next: Any,
 ) -> None:
     """Gradients of the gates before activation of one step's drawings, its rows from `begin` to `end`.
 
@@ -281,6 +296,7 @@ def activate_rows_backward(
             gradients come in their place, as bfloat16 in that of fractions.
         following: the other part of the hidden states' gradient, of the `n_next` drawings that went on.
         dc: of the cell states, and afterwards of those before the step, which are at `before` if not negative.
+        owner: as in `activate_rows`; if rows have one, `dh` has one row for each drawing, of its last step.
     """
     n = c.shape[1]
     zeros = np.zeros(n, np.float32)
@@ -288,6 +304,9 @@ def activate_rows_backward(
         following_at = _row_at(following, r) if r < n_next else zeros.ctypes.data
         before_at = _row_at(c, before + r) if before >= 0 else zeros.ctypes.data
         at, tanh_at, dc_at = begin + r, _row_at(tanh_c, begin + r), _row_at(dc, r)
-        places = _row_at(gates, at), _row_at(dh, at), following_at, tanh_at, dc_at, before_at
+        dh_at = _row_at(dh, owner[r] if len(owner) else at)
+        if len(owner) and r < n_next:
+            dh_at = zeros.ctypes.data
+        places = _row_at(gates, at), dh_at, following_at, tanh_at, dc_at, before_at
         _activate_row_backward(places, gates, n)
     zeros[0] = 0  # its memory was in use until here

@@ -35,12 +35,12 @@ _NONE = np.int64(-1)
 
 @_jit
 def _forward(
-    x: Any, z: Any, weight: Any, sums: Any, made: Any, h: Any, sizes: Any, begin: Any, first: Any, room: Any
+    x: Any, z: Any, weight: Any, sums: Any, made: Any, h: Any, owner: Any, sizes: Any, begin: Any, first: Any, room: Any
 ) -> None:
     """All steps of a part; where `first` is not negative only two are kept, from that row on.
 
     `made` are gates, cell states and their tanh. `sums` are those of one step, from the row `room` on; where that is
-    negative they are the gates.
+    negative they are the gates. `owner` is as in `activate_rows`.
     """
     (gates, c, tanh_c), n_inputs, n_hidden = made, x.shape[1], h.shape[1]
     packed = gemm.pack(weight)
@@ -62,16 +62,17 @@ def _forward(
         own = sums[at : at + size]
         gemm.multiply(z[kept : kept + size], packed, own, False)
         after = begin + size if first < 0 else 2 * first + sizes[0] - kept
-        activate_rows(own, gates, c, tanh_c, h, state, begin, kept, before, after, n_next)
+        activate_rows(own, gates, c, tanh_c, h, state, owner, begin, kept, before, after, n_next)
         before, kept = kept, after
         begin += size
 
 
 @_jit
-def _backward(dh: Any, dx: Any, weight: Any, gates: Any, c: Any, tanh_c: Any, sizes: Any, end: Any) -> None:
+def _backward(dh: Any, dx: Any, weight: Any, gates: Any, c: Any, tanh_c: Any, owner: Any, sizes: Any, end: Any) -> None:
     """Gradients of the gates of all steps of a part in the place of `gates`; of its inputs, if any, into `dx`.
 
-    `weight` (4H, K) is that of the inputs, as many as `dx` has, and of the hidden state.
+    `weight` (4H, K) is that of the inputs, as many as `dx` has, and of the hidden state. `owner` is as in
+    `activate_rows`.
     """
     n, n_inputs = c.shape[1], dx.shape[1]
     packed = gemm.pack(weight)
@@ -84,7 +85,7 @@ def _backward(dh: Any, dx: Any, weight: Any, gates: Any, c: Any, tanh_c: Any, si
         begin = end - size
         before = begin - sizes[step - 1] if step else _NONE
         following = product[:, n_inputs : n_inputs + n]
-        activate_rows_backward(gates, dh, following, tanh_c, dc, c, begin, end, before, n_next)
+        activate_rows_backward(gates, dh, following, tanh_c, dc, c, owner, begin, end, before, n_next)
         if step or n_inputs:
             gemm.multiply(gates[begin:end], packed, product[:size], False)
         for r in range(size if n_inputs else 0):
@@ -96,7 +97,7 @@ Part = tuple[int, tuple[int, ...]]
 Parts = tuple[Part, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Packing:
     """Where the steps of a batch lie when they are packed.
 
@@ -104,18 +105,27 @@ class Packing:
     and its rows in order of step, so that each step of it is one block of rows.
 
     Attributes:
+        n_steps: T, how many steps the longest drawing may have.
         index: int64 (S,), for each packed row its row in (B * T,).
-        reverse: int64 (S,), for each packed row that of the step as far from the other end of its drawing.
         last: int64 (B,), the packed row of each drawing's last step.
         drawing: int64 (S,), for each packed row its drawing.
         parts: for each part its first row and, for each step, how many drawings have it.
     """
 
+    n_steps: int
     index: Tensor
-    reverse: Tensor
     last: Tensor
     drawing: Tensor
     parts: Parts
+
+    @functools.cached_property
+    def reverse(self) -> Tensor:
+        """Int64 (S,), for each packed row that of the step as far from the other end of its drawing."""
+        index, last, drawing = self.index.numpy(), self.last.numpy(), self.drawing.numpy()
+        packed = np.empty(len(last) * self.n_steps, dtype=np.int64)  # (B * T,)
+        packed[index] = np.arange(len(index))
+        ends = index[last] + np.arange(len(last)) * self.n_steps  # (B,) of both ends, their sum
+        return torch.from_numpy(packed[ends[drawing] - index])
 
 
 def pack(lengths: Tensor, n_steps: int, n_parts: int) -> Packing:
@@ -124,7 +134,7 @@ def pack(lengths: Tensor, n_steps: int, n_parts: int) -> Packing:
     assert len(ends) and ends.min() >= 1 and ends.max() <= n_steps, (ends, n_steps)
     order = np.argsort(-ends, kind="stable")
     begin = 0
-    indices, reverses, parts = [], [], []
+    indices, numbers, parts = [], [], []
     last = np.empty(len(ends), dtype=np.int64)
     for part in range(min(n_parts, len(ends))):
         drawings = order[part::n_parts]  # dealt, so that parts take the same time
@@ -134,35 +144,35 @@ def pack(lengths: Tensor, n_steps: int, n_parts: int) -> Packing:
         starts = begin + np.cumsum(sizes) - sizes  # (T,)
         step = np.repeat(steps, sizes)  # (S,)
         rank = np.arange(len(step)) - (starts - begin)[step]  # (S,)
-        indices.append(drawings[rank] * n_steps + step)
-        reverses.append(starts[own[rank] - 1 - step] + rank)
+        numbers.append(drawings[rank])
+        indices.append(numbers[-1] * n_steps + step)
         last[drawings] = starts[own - 1] + np.arange(len(own))
         parts.append((begin, tuple(sizes.tolist())))
         begin += len(step)
-    index = np.concatenate(indices)
     return Packing(
-        torch.from_numpy(index),
-        torch.from_numpy(np.concatenate(reverses)),
+        n_steps,
+        torch.from_numpy(np.concatenate(indices)),
         torch.from_numpy(last),
-        torch.from_numpy(index // n_steps),
+        torch.from_numpy(np.concatenate(numbers)),
         tuple(parts),
     )
 
 
-def lstm(x: Tensor, weights: tuple[Tensor, Tensor, Tensor, Tensor], packing: Packing) -> Tensor:
+def lstm(x: Tensor, weights: tuple[Tensor, Tensor, Tensor, Tensor], packing: Packing, is_last: bool = False) -> Tensor:
     """One direction of one layer.
 
     Args:
         x: packed (S, C), float32 or bfloat16. The operands and results of the matrix products have that type, the
             sums inside them and all between them are float32.
         weights: `weight_ih` (4H, C), `weight_hh` (4H, H), `bias_ih` and `bias_hh` (4H,) as `nn.LSTM` has them, float32.
+        is_last: whether only the last step of each drawing is asked for.
 
     Returns:
-        The hidden state after each step, packed (S, H), in the type of `x`.
+        The hidden state after each step, packed (S, H), in the type of `x`; (B, H) of last steps.
     """
     # `ctx.needs_input_grad` says what requires a gradient also where none is taken.
     needs_grad = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *weights))
-    result: Tensor = _Direction.apply(x, *weights, packing, needs_grad)  # type: ignore[no-untyped-call]
+    result: Tensor = _Direction.apply(x, *weights, packing, is_last, needs_grad)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -176,6 +186,7 @@ class _Direction(torch.autograd.Function):
         bias_ih: Tensor,
         bias_hh: Tensor,
         packing: Packing,
+        is_last: bool,
         needs_grad: bool,
     ) -> Tensor:
         n_rows, n_inputs = x.shape
@@ -201,7 +212,8 @@ class _Direction(torch.autograd.Function):
         arena = _Arena(n_bytes + _n_bytes(n_sums, 4 * n_hidden, torch.float32))
         z, gates, c, tanh_c = (arena.take(n_kept, *shape) for shape in shapes.values())
         sums = arena.take(n_sums, 4 * n_hidden, torch.float32) if is_narrow else gates
-        h = torch.empty(n_rows, n_hidden, dtype=x.dtype)
+        h = torch.empty(len(packing.last) if is_last else n_rows, n_hidden, dtype=x.dtype)
+        owner = packing.drawing.numpy()
         transposed = weight.t().contiguous()
         x_all, z_all, weight_all, sums_all, h_all = map(bits_as_array, (x.contiguous(), z, transposed, sums, h))
         made = tuple(map(bits_as_array, (gates, c, tanh_c)))
@@ -209,14 +221,16 @@ class _Direction(torch.autograd.Function):
         def run(group: Parts, before: int) -> None:
             first, room = -1 if needs_grad else 2 * before, before if is_narrow else -1
             for begin, sizes in group:
-                _forward(x_all, z_all, weight_all, sums_all, made, h_all, np.array(sizes), begin, first, room)
+                own = owner[begin : begin + sizes[0] if is_last else begin]  # all drawings have a first step
+                _forward(x_all, z_all, weight_all, sums_all, made, h_all, own, np.array(sizes), begin, first, room)
 
         threads.in_threads(run, [(group, sum(most[:k])) for k, group in enumerate(groups)])
         if not needs_grad:
             arena.give_back()
             return h
         ctx.save_for_backward(weight)
-        ctx.packing, ctx.n_inputs, ctx.arena, ctx.kept = packing, n_inputs, arena, (z, gates, c, tanh_c)
+        ctx.packing, ctx.is_last, ctx.n_inputs, ctx.arena = packing, is_last, n_inputs, arena
+        ctx.kept = z, gates, c, tanh_c
         return h
 
     @staticmethod
@@ -228,17 +242,20 @@ class _Direction(torch.autograd.Function):
         z, gates, c, tanh_c = ctx.kept
         n_inputs, n_hidden = ctx.n_inputs, c.shape[1]
         packing: Packing = ctx.packing
-        dx = torch.empty(len(dh), n_inputs if ctx.needs_input_grad[0] else 0, dtype=z.dtype)
+        dx = torch.empty(len(z), n_inputs if ctx.needs_input_grad[0] else 0, dtype=z.dtype)
         own_weight = weight[:, n_inputs - dx.shape[1] : n_inputs + n_hidden].contiguous()
         dh_all, dx_all, weight_all, z_all = map(bits_as_array, (dh.contiguous(), dx, own_weight, z))
         gates_all, c_all, tanh_all = map(bits_as_array, (gates, c, tanh_c))
+
+        owner = packing.drawing.numpy()
 
         def run(*group: Part) -> Tensor:
             # Transposed: its columns, and not its rows, fill whole blocks of a product.
             dweight = torch.empty(weight.shape[1], 4 * n_hidden)
             for k, (begin, sizes) in enumerate(group):
                 end = begin + sum(sizes)
-                _backward(dh_all, dx_all, weight_all, gates_all, c_all, tanh_all, np.array(sizes), end)
+                own = owner[begin : begin + sizes[0] if ctx.is_last else begin]
+                _backward(dh_all, dx_all, weight_all, gates_all, c_all, tanh_all, own, np.array(sizes), end)
                 gemm.multiply_transposed(z_all[begin:end], gates_all[begin:end], dweight.numpy(), k > 0)
             return dweight
 
@@ -249,7 +266,7 @@ class _Direction(torch.autograd.Function):
         dweight = total.t().contiguous()  # (4H, K)
         dbias = dweight[:, n_inputs + n_hidden]
         dweight_hh = dweight[:, n_inputs : n_inputs + n_hidden]
-        return dx if dx.shape[1] else None, dweight[:, :n_inputs], dweight_hh, dbias, dbias, None, None
+        return dx if dx.shape[1] else None, dweight[:, :n_inputs], dweight_hh, dbias, dbias, None, None, None
 
 
 # A whole number of the tiles that a processor multiplies bfloat16 in, or of the pairs.

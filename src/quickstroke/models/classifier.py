@@ -291,8 +291,7 @@ class StrokeClassifier(nn.Module):
         """
         packing = kernels.lstm.pack(ends, x.shape[1], kernels.lstm.n_parts(len(x), self.config.hidden_size))
         x = kernels.pool.windows(x.flatten(0, 1), packing.index, self.config.receptive_field, self._kind)  # (S, W * C)
-        outputs = self._run_packed(x, packing, (scale, shift))  # (S, H) for each direction
-        return torch.cat([h.index_select(0, packing.last) for h in outputs], 1).float()  # (B, D * H)
+        return torch.cat(self._run_packed(x, packing, (scale, shift), is_last=True), 1).float()  # (B, D * H)
 
     def _merged(self, weight_ih: Tensor, bias_ih: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
         """Weights (4H, W * C) and bias (4H,) that do with windows what these do with what comes of them before."""
@@ -329,18 +328,24 @@ class StrokeClassifier(nn.Module):
         return kernels.pool.pool(packed, self.attention.weight[0], packing)  # (B, 6H)
 
     def _run_packed(
-        self, x: Tensor, packing: "kernels.lstm.Packing", affine: tuple[Tensor, Tensor] | None = None
+        self,
+        x: Tensor,
+        packing: "kernels.lstm.Packing",
+        affine: tuple[Tensor, Tensor] | None = None,
+        is_last: bool = False,
     ) -> list[Tensor]:
-        """The last layer's packed outputs (S, H) of each direction, the backward one's in its own order.
+        """The last layer's packed outputs (S, H) of each direction, the backward one's in its own order; where
+        `is_last`, those of each drawing's last step in it (B, H).
 
         x is (S, F), or windows (S, W * C) before batch norm, whose scale and shift are `affine`.
         """
         for layer in range(self.config.n_layers):
-            outputs = [kernels.lstm.lstm(x, self._weights(layer, "", affine), packing)]  # (S, H)
+            is_end = layer == self.config.n_layers - 1
+            outputs = [kernels.lstm.lstm(x, self._weights(layer, "", affine), packing, is_last and is_end)]  # (S, H)
             if self.config.bidirectional:
-                weights = self._weights(layer, "_reverse", affine)
-                outputs.append(kernels.lstm.lstm(kernels.pool.swap(x, packing), weights, packing))  # (S, H), reversed
-            if layer < self.config.n_layers - 1:
+                weights, x = self._weights(layer, "_reverse", affine), kernels.pool.swap(x, packing)
+                outputs.append(kernels.lstm.lstm(x, weights, packing, is_last and is_end))  # (S, H), reversed
+            if not is_end:
                 x = torch.cat([outputs[0], *(kernels.pool.swap(h, packing) for h in outputs[1:])], 1)  # (S, D * H)
                 x = self._drop_units(x, packing)
         return outputs

@@ -31,12 +31,7 @@ class RowBatchNorm(nn.BatchNorm1d):
                 mean, var = self._without_waiting(x, mask)
         elif self.training:
             with torch.no_grad():  # the input is data: no gradient flows into the statistics
-                counted = x.flatten(0, 1) if mask is None else x[mask]  # (rows, C)
-                if self.group.size > 1:
-                    n, of_batch = self._of_all(counted)
-                else:
-                    n = len(counted)
-                    of_batch = torch.var_mean(counted, dim=0, correction=0) if n else (var, mean)  # (C,) each
+                n, of_batch = self._of_all(x, mask)
                 if n:  # a batch of dots has no true row and keeps the running statistics
                     var, mean = of_batch
                     self._update(mean, var * (n / max(n - 1, 1)), 1)
@@ -61,13 +56,16 @@ class RowBatchNorm(nn.BatchNorm1d):
         self._update(mean, unbiased, there)
         return mean, var
 
-    def _of_all(self, counted: Tensor) -> tuple[int, tuple[Tensor, Tensor]]:
-        """How many rows (R, C) all processes have, and their biased variance and mean (C,); one may have none."""
-        rows = counted.double()
-        sums = self.group.sums([len(rows), *rows.sum(0).tolist(), *rows.square().sum(0).tolist()])
+    def _of_all(self, x: Tensor, mask: Tensor | None) -> tuple[int, tuple[Tensor, Tensor]]:
+        """How many rows of x (B, T, C) count in all processes, and their biased variance and mean (C,); one may have
+        none.
+        """
+        n_own = x.shape[0] * x.shape[1] if mask is None else int(mask.sum())
+        rows = (x if mask is None else x * mask.unsqueeze(2)).flatten(0, 1).double()  # (B * T, C)
+        sums = self.group.sums([n_own, *rows.sum(0).tolist(), *rows.square().sum(0).tolist()])
         n = int(sums[0])
         mean, square = (torch.tensor(sums[1:], dtype=torch.float64) / max(n, 1)).chunk(2)
-        return n, ((square - mean * mean).clamp(min=0).to(counted), mean.to(counted))
+        return n, ((square - mean * mean).clamp(min=0).to(x), mean.to(x))
 
     def _update(self, mean: Tensor, unbiased: Tensor, n_batches: int | Tensor) -> None:
         cast(Tensor, self.running_mean).lerp_(mean, cast(float, self.momentum))

@@ -94,6 +94,7 @@ def _layer(x: Any, packed: Any, bias: Any, weight_hh: Any) -> Any:
     out = np.empty((len(x), n_directions * n), np.float32)
     # Of a step and the one before.
     activated, c, tanh_c = np.empty((2, 4 * n), np.float32), np.empty((2, n), np.float32), np.empty((2, n), np.float32)
+    no_owner = np.empty(0, np.int64)
     for direction in range(n_directions):
         weight, begin = weight_hh[direction], 4 * n * direction
         h = out[:, direction * n : (direction + 1) * n]
@@ -107,7 +108,7 @@ def _layer(x: Any, packed: Any, bias: Any, weight_hh: Any) -> Any:
                 _add_rows(out[before, direction * n : (direction + 1) * n], weight, a, step % 2 == 1)
             kept = step % 2
             own = gates[t : t + 1, begin : begin + 4 * n]
-            activate_rows(own, activated, c, tanh_c, h, h, t, kept, 1 - kept if step else -1, t, 0)
+            activate_rows(own, activated, c, tanh_c, h, h, no_owner, t, kept, 1 - kept if step else -1, t, 0)
             before = t
     return out
 
