@@ -49,7 +49,7 @@ from quickstroke.drawings.simplification import simplify
 from quickstroke.errors import QuickstrokeError
 from quickstroke.evaluation.calibration import fit_calibration, logits_on
 from quickstroke.evaluation.metrics import wilson_interval
-from quickstroke.evaluation.unknown import fit_unknown, refusals
+from quickstroke.evaluation.unknown import fit_unknown, jumbled, refusals
 from quickstroke.inference.recognizer import SURE
 
 Strokes = list[NDArray[np.float64]]
@@ -118,7 +118,9 @@ def score_of(model: LoadedModel, data: PreparedDataset) -> UnknownScore:
         return score
     part, n_trained = LabelledDrawings.of_split(data, "val", model.classes), data.n_trained(model.classes)
     fit_calibration(model.model, part, n_trained).apply(model.model, n_trained)
-    score = fit_unknown(logits_on(model.model, part), torch.from_numpy(part.labels))
+    nothing = jumbled(data, part)
+    assert nothing
+    score = fit_unknown(logits_on(model.model, part), torch.from_numpy(part.labels), logits_on(model.model, nothing))
     assert score
     return score
 

@@ -5,7 +5,7 @@ import { N_CHANNELS } from "./points.js";
 import { sha256 } from "./sha256.js";
 
 const MAGIC = "QSTROKE\n";
-const VERSION = 1;
+const VERSION = 2;
 const HEAD_BYTES = 24;
 const HASH_BYTES = 32;
 const MOST_LAYERS = 64;
@@ -82,8 +82,13 @@ function halfOf(bits) {
 }
 
 function checkCard({ name, classes, config, preprocessing, unknown }) {
-  const { intercept, slope, entropy = 0 } = unknown ?? { intercept: 0, slope: 1 };
-  const isRule = [intercept, slope, entropy].every(Number.isFinite) && slope > 0 && entropy >= 0;
+  const { intercept, slope, entropy = 0, floor = 0, words = [] } = unknown ?? { intercept: 0, slope: 1 };
+  const isRule =
+    Array.isArray(words) &&
+    (!words.length || words.length === classes.length) &&
+    [intercept, slope, entropy, floor, ...words].every(Number.isFinite) &&
+    slope > 0 &&
+    entropy >= 0;
   const isWhole = (value) => Number.isInteger(value) && value > 0;
   const isWord = (word) => typeof word === "string" && word !== "";
   const convolutions = [config.conv1, config.conv2].filter(Boolean);

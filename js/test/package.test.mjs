@@ -110,7 +110,7 @@ test("a file that is not whole, not ours or too new is refused in one line", asy
   await refused(bytes.subarray(0, 20), /^this is no \.quickstroke file/);
   await refused(new TextEncoder().encode("<!doctype html><title>404</title>"), /^this is no \.quickstroke file/);
   await refused(changed((copy) => (copy[copy.length - 100] ^= 1), { sealed: false }), /^the model file is damaged: its hash/);
-  await refused(changed((_, view) => view.setUint32(8, 2, true)), /^the model file has version 2, this program reads version 1/);
+  await refused(changed((_, view) => view.setUint32(8, 3, true)), /^the model file has version 3, this program reads version 2/);
   await refused(Buffer.concat([bytes, bytes]), /^the model file is damaged/);
   await refused(changed((_, view) => view.setUint32(12, 1e6, true)), /^the model file is damaged: /);
   await refused(changed((copy) => replaced(copy, '"hidden_size":', '"hidden_sizf":')), /describes a model that this program has not/);

@@ -123,9 +123,9 @@ def test_what_is_not_whole_is_refused(data):
     refused(b"PK" + data[2:], "not a .quickstroke file")
     for at in (13, 30, len(data) // 2, len(data) - 5):
         refused(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :], "damaged or changed since its export")
-    for version in (0, 2):
+    for version in (0, 3):
         refused(
-            resealed(data, version=version), f"version {version} of .quickstroke files, this program reads version 1"
+            resealed(data, version=version), f"version {version} of .quickstroke files, this program reads version 2"
         )
 
 

@@ -17,6 +17,7 @@ from quickstroke.export import onnx as export
 
 CLASSES = ("star", "cat", "circle")
 ENTRY = {"intercept": 1.5, "slope": 0.5, "entropy": 0.4}
+OF_WORDS = ENTRY | {"floor": -0.3, "words": [0.7, -0.2, 0.4]}
 SQUARE = [[[0, 0], [90, 0], [90, 90], [0, 90], [0, 0]]]
 
 
@@ -25,7 +26,7 @@ def path(tmp_path_factory):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("lstm")
     model = qs.StrokeClassifier(qs.ModelConfig.from_name("simple_lay1_sz8", n_classes=3)).eval()
-    return write_model(folder, LoadedModel(model, CLASSES, None, folder), {"unknown": ENTRY})
+    return write_model(folder, LoadedModel(model, CLASSES, None, folder), {"unknown": OF_WORDS})
 
 
 def test_it_falls_with_the_log_sum_exp_and_rises_with_the_entropy():
@@ -57,7 +58,11 @@ def test_each_answer_has_it(path):
     total = float(logits.logsumexp(1))
     entropy = float(-(logits.softmax(1) * logits.log_softmax(1)).sum())
     outputs = loaded.outputs(points.numpy(), np.array([1]))
-    np.testing.assert_allclose(outputs.unknown, [1 / (1 + math.exp(0.5 * total - 0.4 * entropy - 1.5))], rtol=1e-5)
+    raised = logits.clamp(min=-0.3)[0].tolist()
+    assert raised.count(raised[1]) == 1 and logits[0, 1] < -0.3  # one is below the floor
+    of_words = sum(weight * logit for weight, logit in zip(OF_WORDS["words"], raised, strict=True))
+    expected = 1 / (1 + math.exp(0.5 * total - 0.4 * entropy - of_words - 1.5))
+    np.testing.assert_allclose(outputs.unknown, [expected], rtol=1e-5)
     many = recognizer.predict_many([SQUARE] * 12)  # read by the other path
     np.testing.assert_allclose([each.unknown for each in many], guesses.unknown, rtol=1e-4)
     assert recognizer.predict_many([]) == []
@@ -89,13 +94,17 @@ def test_an_exported_model_gives_the_same(path):
         {"intercept": "a", "slope": 1.0},
         [1.0, 2.0],
         ENTRY | {"entropy": -1},
+        ENTRY | {"words": [0.1, 0.2]},
+        ENTRY | {"words": [0.1, 0.2, "b"]},
+        ENTRY | {"words": {"cat": 0.1}},
+        OF_WORDS | {"floor": None},
     ],
 )
 def test_a_damaged_entry_is_refused(entry):
     with pytest.raises(
         WeightsError, match=r"m\.json: unknown is .*; expected finite numbers `intercept`, `slope` above 0"
     ):
-        UnknownScore.of_card({"unknown": entry}, Path("m.json"))
+        UnknownScore.of_card({"unknown": entry, "classes": CLASSES}, Path("m.json"))
     assert UnknownScore.of_card({}, Path("m.json")) is UnknownScore.of_card(None, Path("m.json")) is None
 
 

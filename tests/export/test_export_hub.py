@@ -79,7 +79,7 @@ def test_the_folder_holds_the_model_and_a_readme_that_the_hub_reads(server, trai
     assert main(["publish", str(trained), "--into", "lstm/three", "--hub", "ada/doodles"]) == 0
     folder, published = Path("hub") / NAME, load_model(Path("lstm/three") / f"{NAME}.model")
     assert load_model(folder / "model.safetensors").card == published.card
-    assert qs.load(folder / "model.onnx").card == published.card | {"graph": 2}
+    assert qs.load(folder / "model.onnx").card == published.card | {"graph": 3}
     card = hub.huggingface_hub.ModelCard(
         (folder / "README.md").read_text(encoding="utf-8"), ignore_metadata_errors=False
     )
@@ -188,7 +188,7 @@ def test_without_torch_the_graph_is_run(
     monkeypatch.setitem(sys.modules, "torch", None)
     graph = qs.load(ADDRESS)
     assert [path for path, _ in server.asked if "GET" in path] == [f"GET /{REPO}/resolve/main/model.onnx"]
-    assert graph.card == {**(uploaded.card or {}), "graph": 2}
+    assert graph.card == {**(uploaded.card or {}), "graph": 3}
 
 
 def refused(call: Callable[[], Any]) -> str:

@@ -25,7 +25,8 @@ def told(publish, tmp_path):
 
     def make(name, **reading):
         loaded = publish(name, max_padding=20, **reading)
-        rule = {"unknown": {"intercept": 1.5, "slope": 0.5, "entropy": 0.3}}
+        words = [0.3 - 0.1 * k for k in range(len(loaded.classes))]
+        rule = {"unknown": {"intercept": 1.5, "slope": 0.5, "entropy": 0.3, "floor": -0.2, "words": words}}
         return load_model(write_model(tmp_path / "told", loaded, rule))
 
     return make

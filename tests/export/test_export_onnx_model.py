@@ -78,7 +78,7 @@ def test_it_chooses_among_given_words_as_pytorch_does(path, exported):
 def test_it_names_drawings_as_pytorch_does(path, exported):
     recognizer, expected = qs.load(path), Recognizer(exported[1])
     assert (recognizer.name, recognizer.classes, recognizer.note) == (exported[1].name, CLASSES, "")
-    assert recognizer.card == exported[1].card | {"graph": 2}
+    assert recognizer.card == exported[1].card | {"graph": 3}
     drawings = [HOUSE, DOT, HOUSE[:1]] * 100  # more than one batch
     answers = recognizer.predict_many(drawings, simplified=True)
     for found, wanted in zip(answers, expected.predict_many(drawings, simplified=True), strict=True):
@@ -372,7 +372,7 @@ def test_weights_that_give_no_probabilities(path, exported):
         ({"config": 3}, "config: should be an object"),
         ({"config": None}, "damaged card"),
         ({"figures": 3}, "damaged card"),
-        ({"graph": 3}, "graph version 3, this program reads up to version 2; export the model again"),
+        ({"graph": 4}, "graph version 4, this program reads up to version 3; export the model again"),
         ({"graph": None}, "graph version None"),
     ],
 )

@@ -113,7 +113,9 @@ def small_models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     paths = []
     for i, (name, reading, max_padding) in enumerate(MODELS):
         own = folder / str(i)
-        facts: dict[str, Any] = {"unknown": {"intercept": 1.5, "slope": 0.5, "entropy": 0.3}} if i % 2 == 0 else {}
+        rule: dict[str, Any] = {"intercept": 1.5, "slope": 0.5, "entropy": 0.3}
+        rule |= {"floor": -0.5, "words": rng.normal(0, 0.4, len(WORDS)).tolist()} if i % 4 == 0 else {}
+        facts = {"unknown": rule} if i % 2 == 0 else {}
         facts |= {"discriminant": statistics} if i % 3 else {}
         loaded = load_model(write_model(own, random_model(name, reading, max_padding, i), facts))
         paths.append(own / f"{name}.quickstroke")

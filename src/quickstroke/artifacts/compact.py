@@ -4,7 +4,7 @@ All numbers are little-endian.
 
     offset  bytes
     0       8      "QSTROKE" and a line feed
-    8       4      version, 1
+    8       4      version, 2; in files of version 1 `unknown` has no `words`
     12      4      length of the header; from the file's beginning to its end is a multiple of 16 bytes
     16      8      length of the file
     24             header, JSON in UTF-8: {"card": .., "tensors": {NAME: {"dtype", "shape", "at", "scales_at"}, ..}}
@@ -29,7 +29,7 @@ from quickstroke.errors import WeightsError, first_line
 
 SUFFIX = ".quickstroke"
 MAGIC = b"QSTROKE\n"
-VERSION = 1
+VERSION = 2
 
 Weights = Literal["int8", "float16"]
 

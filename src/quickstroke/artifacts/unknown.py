@@ -1,10 +1,11 @@
 """How likely it is that a drawing shows none of the words that a model knows."""
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,18 +13,22 @@ from numpy.typing import NDArray
 from quickstroke.errors import WeightsError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class UnknownScore:
-    """The probability that a drawing shows none of the words: 1 / (1 + exp(slope * E - entropy * H - intercept)).
+    """The probability that a drawing shows none of the words: 1 / (1 + exp(slope * E - entropy * H - W - intercept)).
 
     E is the log-sum-exp of the drawing's logits, the negative of its free energy, which tells known from unknown inputs
     better than the highest probability does (Liu et al., Energy-based Out-of-distribution Detection, 2020). H is the
-    entropy of the words' probabilities in nats: what is like many words a little is rarely one of them.
+    entropy of the words' probabilities in nats: what is like many words a little is rarely one of them. W is the sum of
+    all logits, none below `floor`, each times its number in `words`: what is no word of a model looks more like some of
+    them than like others.
     """
 
     intercept: float
     slope: float
     entropy: float = 0.0  # older cards have none
+    floor: float = 0.0
+    words: tuple[float, ...] = ()  # one for each word, or none, as in older cards
 
     @classmethod
     def of_card(cls, card: dict[str, Any] | None, path: Path) -> Self | None:
@@ -35,21 +40,38 @@ class UnknownScore:
         entry = (card or {}).get("unknown")
         if entry is None:
             return None
-        given = {"entropy": 0.0} | entry if isinstance(entry, dict) else {}
-        values = [given.get(key) for key in ("intercept", "slope", "entropy")]
-        numbers = [float(value) for value in values if isinstance(value, (int, float)) and math.isfinite(value)]
-        if len(numbers) != 3 or numbers[1] <= 0 or numbers[2] < 0:
+        given = {"entropy": 0.0, "floor": 0.0, "words": []} | entry if isinstance(entry, dict) else {}
+        words = given.get("words")
+        is_list = isinstance(words, list) and len(words) in (0, len((card or {}).get("classes", ())))
+        every = [given.get(key) for key in ("intercept", "slope", "entropy", "floor")]
+        every += cast(list[Any], words) if is_list else [None]
+        values = [float(value) for value in every if isinstance(value, (int, float)) and math.isfinite(value)]
+        if len(values) != len(every) or values[1] <= 0 or values[2] < 0:
             raise WeightsError(
-                f"{path}: unknown is {entry!r:.80}; expected finite numbers `intercept`, `slope` above 0 and `entropy` "
-                "of at least 0"
+                f"{path}: unknown is {entry!r:.80}; expected finite numbers `intercept`, `slope` above 0, `entropy` of "
+                "at least 0, `floor`, and `words`, a number for each word or none"
             )
-        return cls(*numbers)
+        intercept, slope, entropy, floor, *of_words = values
+        return cls(intercept, slope, entropy, floor, tuple(of_words))
 
-    def probability(self, log_sum_exp: NDArray[np.float64], entropy: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Float64 (B,), from the log-sum-exp and the entropy of each drawing's logits, float64 (B,) each."""
+    def entry(self) -> dict[str, Any]:
+        """What a card has of it."""
+        of_words = {"floor": self.floor, "words": list(self.words)} if self.words else {}
+        return {"intercept": self.intercept, "slope": self.slope, "entropy": self.entropy} | of_words
+
+    def probability(
+        self, log_sum_exp: NDArray[np.float64], entropy: NDArray[np.float64], logits: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Float64 (B,), from logits float64 (B, K), their log-sum-exp and the entropy of their probabilities (B,)."""
         exponent = self.slope * log_sum_exp - self.entropy * entropy - self.intercept
+        if self.words:
+            exponent -= np.maximum(logits, self.floor) @ self._words
         result: NDArray[np.float64] = 1 / (1 + np.exp(np.minimum(np.maximum(exponent, -700), 700)))
         return result
+
+    @functools.cached_property
+    def _words(self) -> NDArray[np.float64]:
+        return np.array(self.words)
 
 
 class Outputs(NamedTuple):
@@ -78,7 +100,7 @@ def outputs_of(
         return Outputs(probabilities, None, features)
     log_sum_exp = (highest + np.log(total))[:, 0]  # (B,)
     entropy = log_sum_exp - (probabilities * logits).sum(1)  # (B,)
-    return Outputs(probabilities, score.probability(log_sum_exp, entropy), features)
+    return Outputs(probabilities, score.probability(log_sum_exp, entropy, logits), features)
 
 
 def with_dots_unknown(outputs: Outputs, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> Outputs:

@@ -19,6 +19,7 @@ one; only where these are equal but for rounding has each to be looked at.
 """
 
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import Any, cast
 
 import numpy as np
@@ -187,8 +188,7 @@ def gather(strokes: Iterable[ArrayLike], layout: str = "auto") -> tuple[NDArray[
         FormatError, ConfigError: as `arrays_of`.
     """
     arrays, read = arrays_of(strokes, layout)
-    offsets = np.zeros(len(arrays) + 1, np.int64)
-    np.cumsum([len(array) for array in arrays], out=offsets[1:])
+    offsets = np.array([0, *accumulate(map(len, arrays))], np.int64)
     points = np.concatenate([array[:, :2] for array in arrays], out=np.empty((offsets[-1], 2)))
     return points, offsets, read
 

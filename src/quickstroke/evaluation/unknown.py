@@ -2,8 +2,8 @@
 
 Each validation drawing counts twice: as it is, for a known word, and as if its own word were not among the model's,
 for an unknown one. For the latter its word's logit is left out: what remains is what the other words make of a drawing
-that is none of them. Weights fitted so are close to those fitted to drawings of words that a model never saw
-(`benchmarks/unknown.py` has the figures).
+that is none of them. Strokes of several drawings put together are unknown, too. Weights fitted so are close to those
+fitted to drawings of words that a model never saw (`benchmarks/unknown.py` has the figures).
 """
 
 from dataclasses import dataclass
@@ -14,33 +14,77 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quickstroke.artifacts.unknown import UnknownScore
+from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.selection import LabelledDrawings
+from quickstroke.drawings.drawing import Drawing
+from quickstroke.drawings.simplification import simplify
 from quickstroke.evaluation.metrics import class_weights
 
 UNKNOWN_SHARE = 1 / 3  # of all drawings, those that show none of the words
 
 _ACCEPTED = 0.95  # of the known drawings, where refusals of others are counted
+# Of the unknown drawings, those that are put together of several. More of them tell scribbles better, and other words
+# worse.
+_JUMBLED_SHARE = 0.2
+_N_JUMBLED = 4000
+_MOST_STROKES = 5  # of several drawings, put together
+_N_FITTED = 20_000  # drawings: so many tell each word's weight, and their numbers fit into memory
+# Logits below this quantile say no more than that it is another word.
+_FLOOR = 0.25
+# In the mean log loss, for standardised values: of a word's weight, which few drawings tell, and of the others'.
+_RIDGE_OF_WORDS, _RIDGE = 0.05, 1e-3
 
 
-def evidence(logits: Tensor, labels: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What `UnknownScore` reads of each drawing's logits, and of those without its own word's: float64 (N, 2) each.
+def jumbled(
+    data: PreparedDataset, part: LabelledDrawings, n: int = _N_JUMBLED, seed: int = 0
+) -> LabelledDrawings | None:
+    """`n` drawings of none of the words, put together of drawings of the dataset.
+
+    One half are two drawings of different words in one place, the other half single strokes of several drawings,
+    turned, scaled and moved at random.
+
+    Their labels say nothing. None where all drawings show one word.
+    """
+    rng, labels, indices = np.random.default_rng(seed), part.labels, part.indices
+    if (labels == labels[0]).all():
+        return None
+
+    def place(stroke: NDArray[np.uint8]) -> NDArray[np.float64]:
+        turn, scale, shift = rng.uniform(0, 2 * np.pi), rng.uniform(0.5, 1.5), rng.uniform(-80, 80, 2)
+        turned = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        return np.asarray(scale * (stroke - stroke.mean(0)) @ turned + shift)
+
+    drawings = []
+    for k in range(n):
+        first, *others = rng.choice(len(indices), _MOST_STROKES).tolist()
+        if k % 2:
+            second = rng.choice(np.flatnonzero(labels != labels[first]))
+            scale, shift = rng.uniform(0.6, 1.2), rng.uniform(-60, 60, 2)
+            strokes = [stroke.astype(np.float64) for stroke in data.strokes(int(indices[first]))]
+            strokes += [scale * stroke + shift for stroke in data.strokes(int(indices[second]))]
+        else:
+            of_each = [data.strokes(int(indices[i])) for i in (first, *others[: rng.integers(1, _MOST_STROKES)])]
+            strokes = [place(of_one[rng.integers(len(of_one))]) for of_one in of_each]
+        drawings.append(Drawing(part.classes[0], simplify(strokes)))
+    return LabelledDrawings.of_drawings(drawings, part.classes)[0]
+
+
+def evidence(logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """What `UnknownScore` reads of each drawing: log-sum-exp and entropy (N,), logits (N, K).
 
     Args:
         logits: float64 (N, K), K at least 2.
-        labels: int64 (N,), their classes.
+        labels: int64 (N,), the classes that are left out of each, as if the model did not know them: their logits are
+            -inf.
     """
-    is_other = torch.ones_like(logits, dtype=torch.bool).scatter(1, labels.unsqueeze(1), False)  # (N, K)
-    known, unknown = map(_evidence, (logits, logits[is_other].view(len(logits), -1)))
-    return known, unknown
+    if labels is not None:
+        logits = logits.scatter(1, labels.unsqueeze(1), -torch.inf)
+    log_sum_exp, p = logits.logsumexp(1), logits.softmax(1)  # (N,), (N, K)
+    entropy = log_sum_exp - torch.where(p > 0, p * logits, 0).sum(1)  # (N,)
+    return log_sum_exp, entropy, logits
 
 
-def _evidence(logits: Tensor) -> NDArray[np.float64]:
-    log_sum_exp = logits.logsumexp(1)  # (N,)
-    entropy = log_sum_exp - (logits.softmax(1) * logits).sum(1)  # (N,)
-    result: NDArray[np.float64] = torch.stack([log_sum_exp, entropy], 1).numpy()
-    return result
-
-
-def fit_unknown(logits: Tensor, labels: Tensor) -> UnknownScore | None:
+def fit_unknown(logits: Tensor, labels: Tensor, jumbled: Tensor | None = None) -> UnknownScore | None:
     """The score where one drawing in three shows none of the words, macro-averaged over classes.
 
     Were it one in two, a model of 345 words would doubt a third of the drawings of its words.
@@ -48,37 +92,63 @@ def fit_unknown(logits: Tensor, labels: Tensor) -> UnknownScore | None:
     Args:
         logits: float64 (N, K), calibrated, of validation drawings.
         labels: int64 (N,), their classes.
+        jumbled: float64 (M, K), logits of drawings that are put together of several.
 
     Returns:
         None for a model of one class, or one whose known drawings do not have the higher log-sum-exp.
     """
     if logits.shape[1] < 2:
         return None
-    known, unknown = evidence(logits, labels)
-    of_known = class_weights(labels.numpy())
-    weights = torch.from_numpy(np.concatenate([(1 - UNKNOWN_SHARE) * of_known, UNKNOWN_SHARE * of_known]))
-    is_unknown = torch.cat([torch.zeros(len(known)), torch.ones(len(unknown))]).double()
-    x = torch.from_numpy(np.concatenate([known, unknown]) * [-1, 1])  # (2N, 2)
-    for n_features in (2, 1):  # a weight of the wrong sign would be trusted where nothing like it was seen
-        intercept, *slopes = _logistic_regression(x[:, :n_features], is_unknown, weights)
-        if min(slopes) > 0:
-            return UnknownScore(intercept, *slopes)
+    if len(logits) > _N_FITTED:
+        some = torch.from_numpy(np.random.default_rng(0).permutation(len(logits))[:_N_FITTED])
+        logits, labels = logits[some], labels[some]
+    jumbled = logits[:0] if jumbled is None else jumbled
+    floor = float(np.quantile(logits.numpy(), _FLOOR))
+    parts = [evidence(logits), evidence(logits, labels), evidence(jumbled)]
+    both, raised = (
+        torch.cat(each)
+        for each in zip(*((torch.stack([-e, h], 1), own.clamp(min=floor)) for e, h, own in parts), strict=True)
+    )  # (N + N + M, 2), (N + N + M, K)
+    is_unknown = (torch.arange(len(both)) >= len(logits)).double()
+    each_alike = np.ones(len(logits))
+
+    def fitted(x: Tensor, of_known: NDArray[np.float64], n_words: int = 0) -> list[float]:
+        of_jumbled = _JUMBLED_SHARE * of_known.sum() / max(len(jumbled), 1)
+        of_left_out = of_known * (1 - _JUMBLED_SHARE * (len(jumbled) > 0))
+        of_unknown = np.concatenate([of_left_out, np.full(len(jumbled), of_jumbled)])
+        weights = np.concatenate([(1 - UNKNOWN_SHARE) * of_known, UNKNOWN_SHARE * of_unknown])
+        return _logistic_regression(x, is_unknown, torch.from_numpy(weights), n_words)
+
+    # Few drawings tell the weight of a rare word, so that each drawing counts alike there.
+    words = fitted(torch.cat([both, raised], 1), each_alike, raised.shape[1])[3:]
+    of_words = (raised @ torch.tensor(words, dtype=torch.float64)).unsqueeze(1)  # (N + N + M, 1)
+    for x in (torch.cat([both, of_words], 1), both, both[:, :1]):
+        intercept, *slopes = fitted(x, class_weights(labels.numpy()))
+        if min(slopes) > 0:  # a weight of the wrong sign would be trusted where nothing like it was seen
+            slope, entropy, factor = (*slopes, 0.0, 0.0)[:3]
+            rounded = tuple(float(f"{factor * word:.4g}") for word in words) if factor else ()
+            return UnknownScore(intercept, slope, entropy, floor, rounded)
     return None
 
 
-def _logistic_regression(x: Tensor, labels: Tensor, weights: Tensor) -> list[float]:
+def _logistic_regression(x: Tensor, labels: Tensor, weights: Tensor, n_words: int = 0) -> list[float]:
     """Intercept and slopes for x (N, F), labels 0 or 1 (N,) and weights (N,), by Newton's method.
 
-    A little ridge on standardised values keeps the slopes of separable ones finite.
+    Ridge on standardised values keeps the slopes of separable ones finite. The last `n_words` are measured by one
+    standard deviation.
     """
     mean, scale = x.mean(0), x.std(0) + 1e-12
+    n_others = x.shape[1] - n_words
+    if n_words:
+        scale[n_others:] = scale[n_others:].mean()
     features = torch.cat([torch.ones_like(x[:, :1]), (x - mean) / scale], 1)  # (N, 1 + F)
     fitted = torch.zeros(features.shape[1], dtype=torch.float64)
-    ridge = 1e-3 * torch.eye(len(fitted), dtype=torch.float64)
+    ridge = torch.full_like(fitted, _RIDGE)
+    ridge[1 + n_others :] = _RIDGE_OF_WORDS
     for _ in range(50):
         p = torch.sigmoid(features @ fitted)  # (N,)
-        gradient = features.T @ (weights * (p - labels)) / weights.sum() + ridge @ fitted
-        curvature = features.T @ ((weights * p * (1 - p)).unsqueeze(1) * features) / weights.sum() + ridge
+        gradient = features.T @ (weights * (p - labels)) / weights.sum() + ridge * fitted
+        curvature = features.T @ ((weights * p * (1 - p)).unsqueeze(1) * features) / weights.sum() + ridge.diag()
         step = torch.linalg.solve(curvature, gradient)
         fitted = fitted - step.clamp(-2, 2)
         if step.abs().max() < 1e-9:

@@ -52,6 +52,8 @@ class OneDrawing(nn.Module):
             return {"probabilities": probabilities}
         entropy = -(probabilities * log_probs).sum(1)  # (1,)
         evidence = self._score.slope * logits.logsumexp(1) - self._score.entropy * entropy - self._score.intercept
+        if self._score.words:
+            evidence = evidence - logits.clamp(min=self._score.floor) @ torch.tensor(self._score.words)
         return {"probabilities": probabilities, "unknown": torch.sigmoid(-evidence)}
 
 

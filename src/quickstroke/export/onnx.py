@@ -1,7 +1,7 @@
 """A StrokeClassifier as an `.onnx` file, and the proof that it computes the same. Its graph: `onnx_graph.py`."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -116,9 +116,9 @@ def _write(loaded: LoadedModel, card: dict[str, Any], *, int8: bool) -> bytes:
     config = loaded.model.config
     n_columns = n_channels(config.preprocessing)
     unknown = UnknownScore.of_card(loaded.card, loaded.path)
-    graph, weights = graph_of(config, int8, unknown is not None), _weights(loaded.model)
+    graph, weights = graph_of(config, int8, unknown), _weights(loaded.model)
     if unknown:
-        weights |= {f"unknown.{key}": torch.tensor(value) for key, value in asdict(unknown).items()}
+        weights |= {f"unknown.{key}": torch.tensor(value) for key, value in unknown.entry().items()}
     proto = helper.make_model(
         helper.make_graph(
             [

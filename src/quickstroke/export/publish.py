@@ -30,7 +30,7 @@ from quickstroke.evaluation.calibration import HIGHEST_TEMPERATURE, fit_calibrat
 from quickstroke.evaluation.discriminant import fit_discriminant, some_of_each
 from quickstroke.evaluation.evaluate import evaluate, evaluate_early
 from quickstroke.evaluation.metrics import Evaluation
-from quickstroke.evaluation.unknown import evidence, fit_unknown, refusals
+from quickstroke.evaluation.unknown import evidence, fit_unknown, jumbled, refusals
 from quickstroke.models.classifier import n_parameters
 from quickstroke.reports.figures import confused_pairs, words_by_accuracy
 
@@ -138,7 +138,7 @@ def publish(
         figures, calibration, words = _figures(config, loaded, parts, own, calibrate, notes)
         further = {
             "words": words,
-            "unknown": _unknown(loaded, parts) if calibration else None,
+            "unknown": unknown_of(loaded, own, parts) if calibration else None,
             "discriminant": discriminant_of(loaded, own),
         }
     facts = _facts(folder, config, metrics, loaded, figures, calibration, own, tested, notes) | further
@@ -344,17 +344,25 @@ def discriminant_of(loaded: LoadedModel, data: PreparedDataset) -> dict[str, Any
     return fitted.entry() if fitted else None
 
 
-def _unknown(loaded: LoadedModel, parts: dict[str, LabelledDrawings]) -> dict[str, Any] | None:
-    """The card's entry on drawings of none of the words: the score fitted on `val`, and its figures on each split."""
+def unknown_of(loaded: LoadedModel, data: PreparedDataset, parts: dict[str, LabelledDrawings]) -> dict[str, Any] | None:
+    """The card's entry on drawings of none of the words: the score fitted on `val`, and its figures on each split.
+
+    Args:
+        loaded: the model, calibrated.
+        data: where the drawings of `parts["val"]` are from.
+        parts: drawings of the words by split.
+    """
     logits = {split: logits_on(loaded.model, part) for split, part in parts.items()}
-    score = fit_unknown(logits["val"], torch.from_numpy(parts["val"].labels))
+    nothing = jumbled(data, parts["val"])
+    of_nothing = None if nothing is None else logits_on(loaded.model, nothing)
+    score = fit_unknown(logits["val"], torch.from_numpy(parts["val"].labels), of_nothing)
     if score is None:
         return None
     measured = {}
     for split, part in parts.items():
-        shown = evidence(logits[split], torch.from_numpy(part.labels))
-        measured[split] = asdict(refusals(*(score.probability(*each.T) for each in shown)))
-    return {**asdict(score), "split": "val", "own_word_left_out": measured}
+        shown = evidence(logits[split]), evidence(logits[split], torch.from_numpy(part.labels))
+        measured[split] = asdict(refusals(*(score.probability(*(x.numpy() for x in each)) for each in shown)))
+    return {**score.entry(), "split": "val", "own_word_left_out": measured}
 
 
 def _traded(scores: Evaluation, select_by: SelectBy) -> dict[str, float]:

@@ -6,7 +6,8 @@ image (B, F, H, W) H is the height and W the width.
     inputs   points   float32 (B, T, C), zero after each drawing's end; any B, and any T from 0
              lengths  int64 (B,), true rows of each drawing, 0 for a dot
     outputs  probabilities  float32 (B, K), of each word, given that the drawing shows one of them
-             unknown        float32 (B,), probability that it shows none of them; only of a model whose card has it
+             unknown        float32 (B,), probability that it shows none of them; only of a model whose card has it;
+                            from version 3 on with a weight for each word, where the card has them
              features       float32 (B, R), what the output layer reads; from version 2 on
 
 Padding, both readings, both readouts and the image branch are inside. ONNX's LSTM reads each direction at its
@@ -20,12 +21,13 @@ from functools import partial
 from math import prod
 from typing import Any, NamedTuple
 
+from quickstroke.artifacts.unknown import UnknownScore
 from quickstroke.config.model import ModelConfig
 from quickstroke.data.points import n_channels
 from quickstroke.kernels import raster
 
 # Changes with the operators; a card says with which version its file was written. All from 1 on are read.
-VERSION = 2
+VERSION = 3
 
 # ONNX's numbers of the types that are used (github.com/onnx/onnx, onnx.proto, TensorProto.DataType).
 FLOAT32, INT8, INT32, INT64 = 1, 3, 6, 7
@@ -83,8 +85,8 @@ class Graph:
         return name
 
 
-def graph_of(config: ModelConfig, int8: bool, has_unknown: bool, version: int = VERSION) -> Graph:
-    """The graph of a model; `int8` stores its matrices in 8 bits, `has_unknown` adds that output."""
+def graph_of(config: ModelConfig, int8: bool, score: UnknownScore | None, version: int = VERSION) -> Graph:
+    """The graph of a model; `int8` stores its matrices in 8 bits, a `score` adds the output `unknown`."""
     g = Graph()
     matrix = partial(_matrix, g, int8)
     padded, pooled = config.reading == "padded", config.readout == "pool"
@@ -131,11 +133,15 @@ def graph_of(config: ModelConfig, int8: bool, has_unknown: bool, version: int = 
     weight = matrix("linear.weight", config.n_classes, width, scale=(config.n_classes, 1))
     logits = g.add("Gemm", x, weight, g.floats("linear.bias", config.n_classes), transB=1)  # (B, K)
     g.add("Softmax", logits, axis=1, into=("probabilities",))  # (B, K)
-    if has_unknown:
+    if score:
         total = g.add("ReduceLogSumExp", logits, axes=(1,), keepdims=0)  # (B,)
         mean = g.add("ReduceSum", g.add("Mul", "probabilities", logits), g.integers("words", (1,)), keepdims=0)  # (B,)
         entropy = g.add("Mul", g.add("Sub", total, mean), g.floats("unknown.entropy"))  # (B,)
         x = g.add("Sub", g.floats("unknown.intercept"), g.add("Mul", total, g.floats("unknown.slope")))
+        if score.words:
+            raised = g.add("Max", logits, g.floats("unknown.floor"))  # (B, K)
+            weighed = g.add("MatMul", raised, g.floats("unknown.words", config.n_classes))  # (B,)
+            x = g.add("Add", x, weighed)
         g.add("Sigmoid", g.add("Add", x, entropy), into=("unknown",))  # (B,)
     return g
 

@@ -114,7 +114,7 @@ class OnnxModel:
                 f"{path}: graph version {version!r:.60}, this program reads up to version {onnx_graph.VERSION}; "
                 "export the model again"
             )
-        _check_graph(graph, config, UnknownScore.of_card(card, path) is not None, version, path)
+        _check_graph(graph, config, UnknownScore.of_card(card, path), version, path)
         options = onnxruntime.SessionOptions()
         # A drawing is too small to be worth several threads, and sums never depend on how many there are.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -202,10 +202,10 @@ def _parse(data: bytes, path: Path) -> tuple[Graph, dict[str, Any]]:
     return graph, cards.parse_card(texts[CARD_KEY], path)
 
 
-def _check_graph(graph: Graph, config: ModelConfig, has_unknown: bool, version: int, path: Path) -> None:
+def _check_graph(graph: Graph, config: ModelConfig, score: UnknownScore | None, version: int, path: Path) -> None:
     """Raises WeightsError unless a graph is the one of this configuration, with weights in float32 or 8 bits."""
     is_int8 = any(constant.dtype == onnx_graph.INT8 for constant in graph.constants.values())
-    expected = onnx_graph.graph_of(config, is_int8, has_unknown, version)
+    expected = onnx_graph.graph_of(config, is_int8, score, version)
     if graph == expected:
         return
     wrong = next((operator for operator in graph.operators if operator not in expected.operators), None)
