@@ -20,8 +20,9 @@ and about what is none of them:
 
 Dots alone are unknown by a rule and not measured.
 
-None of these had a part in fitting the score, which is fitted to validation drawings of the model's own words alone.
-The share of unknown drawings that `fit_unknown` assumes, though, was chosen by `sure` of a model of 300 words. A
+The score is fitted to validation drawings of the model's own words and to drawings put together of these, as mixtures
+are; letters, scribbles and other words have no part in that. The share of unknown drawings that `fit_unknown` assumes,
+though, was chosen by `sure` of a model of 300 words, and three constants by other words' validation drawings. A
 run's score is fitted here, as `publish` does it. AUROC is the probability that such a drawing has the higher
 `unknown`; *refused* is the fraction of them above the score that 95% of the known drawings stay below; *sure* the
 fraction whose first word has probability x (1 - unknown) above 0.75, and *sure without it* that whose probability alone

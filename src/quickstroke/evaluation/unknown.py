@@ -32,7 +32,7 @@ _N_FITTED = 20_000  # drawings: so many tell each word's weight, and their numbe
 # Logits below this quantile say no more than that it is another word.
 _FLOOR = 0.25
 # In the mean log loss, for standardised values: of a word's weight, which few drawings tell, and of the others'.
-_RIDGE_OF_WORDS, _RIDGE = 0.05, 1e-3
+_RIDGE_OF_WORDS, _RIDGE = 0.03, 1e-3
 
 
 def jumbled(
@@ -40,10 +40,11 @@ def jumbled(
 ) -> LabelledDrawings | None:
     """`n` drawings of none of the words, put together of drawings of the dataset.
 
-    One half are two drawings of different words in one place, the other half single strokes of several drawings,
-    turned, scaled and moved at random.
+    A third each are two drawings of different words in one place, half of the strokes of each of two, and single
+    strokes of several drawings, turned, scaled and moved at random. Their labels say nothing.
 
-    Their labels say nothing. None where all drawings show one word.
+    Returns:
+        None where all drawings show one word.
     """
     rng, labels, indices = np.random.default_rng(seed), part.labels, part.indices
     if (labels == labels[0]).all():
@@ -57,11 +58,13 @@ def jumbled(
     drawings = []
     for k in range(n):
         first, *others = rng.choice(len(indices), _MOST_STROKES).tolist()
-        if k % 2:
+        if k % 3:
             second = rng.choice(np.flatnonzero(labels != labels[first]))
+            one, other = (data.strokes(int(indices[i])) for i in (first, second))
+            if k % 3 == 1:
+                one, other = ([own[i] for i in rng.permutation(len(own))[: -(-len(own) // 2)]] for own in (one, other))
             scale, shift = rng.uniform(0.6, 1.2), rng.uniform(-60, 60, 2)
-            strokes = [stroke.astype(np.float64) for stroke in data.strokes(int(indices[first]))]
-            strokes += [scale * stroke + shift for stroke in data.strokes(int(indices[second]))]
+            strokes = [*(stroke.astype(np.float64) for stroke in one), *(scale * stroke + shift for stroke in other)]
         else:
             of_each = [data.strokes(int(indices[i])) for i in (first, *others[: rng.integers(1, _MOST_STROKES)])]
             strokes = [place(of_one[rng.integers(len(of_one))]) for of_one in of_each]
