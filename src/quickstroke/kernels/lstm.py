@@ -128,34 +128,39 @@ class Packing:
         return torch.from_numpy(packed[ends[drawing] - index])
 
 
+@_jit
+def _lay_out(ends: Any, order: Any, n_steps: Any, sizes: Any, index: Any, drawing: Any, last: Any) -> None:
+    """Deals drawings with `ends` (B,) in `order`, the longest first, into parts, so that these take the same time: for
+    each part its row of `sizes` (P, T), of zeros, and for each packed row what `Packing` has of it.
+    """
+    row, n_parts = 0, len(sizes)
+    for part in range(n_parts):
+        size = (len(order) - part + n_parts - 1) // n_parts
+        for step in range(n_steps):
+            while size and ends[order[part + (size - 1) * n_parts]] <= step:
+                size -= 1
+            sizes[part, step] = size
+            for r in range(size):
+                b = order[part + r * n_parts]
+                index[row], drawing[row] = b * n_steps + step, b
+                if ends[b] == step + 1:
+                    last[b] = row
+                row += 1
+
+
 def pack(lengths: Tensor, n_steps: int, n_parts: int) -> Packing:
     """The packing of B drawings with `lengths` int64 (B,), each from 1 to `n_steps`, in `n_parts` parts."""
     ends = lengths.numpy()
     assert len(ends) and ends.min() >= 1 and ends.max() <= n_steps, (ends, n_steps)
-    order = np.argsort(-ends, kind="stable")
-    begin = 0
-    indices, numbers, parts = [], [], []
-    last = np.empty(len(ends), dtype=np.int64)
-    for part in range(min(n_parts, len(ends))):
-        drawings = order[part::n_parts]  # dealt, so that parts take the same time
-        own = ends[drawings]
-        steps = np.arange(own[0])
-        sizes = np.searchsorted(-own, -steps, side="left")  # (T,) drawings that have step t
-        starts = begin + np.cumsum(sizes) - sizes  # (T,)
-        step = np.repeat(steps, sizes)  # (S,)
-        rank = np.arange(len(step)) - (starts - begin)[step]  # (S,)
-        numbers.append(drawings[rank])
-        indices.append(numbers[-1] * n_steps + step)
-        last[drawings] = starts[own - 1] + np.arange(len(own))
-        parts.append((begin, tuple(sizes.tolist())))
-        begin += len(step)
-    return Packing(
-        n_steps,
-        torch.from_numpy(np.concatenate(indices)),
-        torch.from_numpy(last),
-        torch.from_numpy(np.concatenate(numbers)),
-        tuple(parts),
-    )
+    sizes = np.zeros((min(n_parts, len(ends)), n_steps), dtype=np.int64)  # (P, T)
+    index, drawing = np.empty((2, ends.sum()), dtype=np.int64)  # (S,) each
+    last = np.empty(len(ends), dtype=np.int64)  # (B,)
+    _lay_out(ends, np.argsort(-ends, kind="stable"), n_steps, sizes, index, drawing, last)
+    n_rows = sizes.sum(1)  # (P,)
+    begins = np.cumsum(n_rows) - n_rows
+    steps = [own[: np.count_nonzero(own)] for own in sizes]
+    parts = tuple((int(begin), tuple(own.tolist())) for begin, own in zip(begins, steps, strict=True))
+    return Packing(n_steps, torch.from_numpy(index), torch.from_numpy(last), torch.from_numpy(drawing), parts)
 
 
 def lstm(x: Tensor, weights: tuple[Tensor, Tensor, Tensor, Tensor], packing: Packing, is_last: bool = False) -> Tensor:

@@ -144,7 +144,8 @@ class StrokeClassifier(nn.Module):
             return self._outputs(self._convolve(self.bn(x)))[:, -1]  # (B, D * H)
 
         # A drawing shorter than the convolutions is extended with zeros to what one output step sees.
-        points = F.pad(points, (0, 0, 0, max(self.config.receptive_field - points.shape[1], 0)))  # (B, T, C)
+        if points.shape[1] < self.config.receptive_field:
+            points = F.pad(points, (0, 0, 0, self.config.receptive_field - points.shape[1]))  # (B, T, C)
         mask = _mask(lengths, points.shape[1])  # (B, T)
         is_packed = points.device.type == "cpu" and points.dtype == torch.float32 and not plain
         if self.config.readout == "pool":
@@ -302,7 +303,9 @@ class StrokeClassifier(nn.Module):
                 kernel = F.conv_transpose1d(self.conv2.weight, kernel)  # (F, C, W)
             weight_ih, bias_ih = weight_ih @ kernel.mT.flatten(1), torch.addmv(bias_ih, weight_ih, bias)
         times = weight_ih.shape[1] // len(scale)
-        return weight_ih * scale.repeat(times), torch.addmv(bias_ih, weight_ih, shift.repeat(times))
+        if times > 1:
+            scale, shift = scale.repeat(times), shift.repeat(times)
+        return weight_ih * scale, torch.addmv(bias_ih, weight_ih, shift)
 
     def _pooled_steps(self, x: Tensor, mask: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """What readout `pool` pools of points (B, T, C): outputs (B, T', D * H), and how many of each are true (B,)."""

@@ -2,9 +2,11 @@
 
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from quickstroke import kernels
 from quickstroke.runtime.distributed import ALONE, Group
 
 
@@ -60,12 +62,17 @@ class RowBatchNorm(nn.BatchNorm1d):
         """How many rows of x (B, T, C) count in all processes, and their biased variance and mean (C,); one may have
         none.
         """
-        n_own = x.shape[0] * x.shape[1] if mask is None else int(mask.sum())
-        rows = (x if mask is None else x * mask.unsqueeze(2)).flatten(0, 1).double()  # (B * T, C)
-        sums = self.group.sums([n_own, *rows.sum(0).tolist(), *rows.square().sum(0).tolist()])
+        mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask
+        if x.device.type == "cpu":
+            own = kernels.pool.moments(x.numpy(), mask.numpy())  # (2, C)
+        else:
+            rows = (x * mask.unsqueeze(2)).flatten(0, 1).double()  # (B * T, C)
+            own = torch.stack([rows.sum(0), rows.square().sum(0)]).cpu().numpy()
+        sums = self.group.sums([int(mask.sum()), *own.ravel().tolist()])
         n = int(sums[0])
-        mean, square = (torch.tensor(sums[1:], dtype=torch.float64) / max(n, 1)).chunk(2)
-        return n, ((square - mean * mean).clamp(min=0).to(x), mean.to(x))
+        mean, square = np.array(sums[1:]).reshape(2, -1) / max(n, 1)
+        var = np.maximum(square - mean * mean, 0)
+        return n, (torch.from_numpy(var).to(x), torch.from_numpy(mean).to(x))
 
     def _update(self, mean: Tensor, unbiased: Tensor, n_batches: int | Tensor) -> None:
         cast(Tensor, self.running_mean).lerp_(mean, cast(float, self.momentum))
