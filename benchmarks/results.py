@@ -46,12 +46,14 @@ chosen; arrays that are used again, not taken from the system anew for each file
 
 **Training.** An LSTM's steps depend on each other, so a batch is as many small products one after the other as its
 longest drawing has points. With 256 units most of the time is products, near the rate that the processor has for them;
-what is lost are late steps, of few drawings, gates, and the layout that the weights' gradient needs. With 64 units a
-good half is products, a fifth gates (five exponentials and divisions for each unit and step), and the rest is what
-comes around them: packing, statistics, the order of rows, on one thread, and two threads that wait for each other. The
-next factor of two would take gates in registers from the product on, and fewer steps: a convolution with a stride in
-front halves them, which is what the recommended models do. Before the runs went into processes of their own, the plain
-recipe appeared up to twice as slow as it is: PyTorch's threads stop spinning, and wait, where others are about.
+what is lost are late steps, of few drawings, gates, and the layout that the weights' gradient needs. With 64 units
+nearly half is products, at nine tenths of that rate, a seventh gates (five exponentials and divisions for each unit and
+step), and the rest is what comes around them on one thread: short operations of PyTorch, and two threads that wait for
+each other. The next factor of two would take fewer steps: a convolution with a stride in front halves them, which is
+what the recommended models do. Of a step of the default model's type over half is convolutions over the image, which
+PyTorch computes at nine tenths of the processor's bfloat16 rate: three times the speed of PyTorch's layers would take
+all else in half its time. Before the runs went into processes of their own, the plain recipe appeared up to twice as
+slow as it is: PyTorch's threads stop spinning, and wait, where others are about.
 
 **Memory.** Most of what a training adds does not depend on the data: the compiled kernels and what they compute
 in. PyTorch's own optimizers would import its compiler (`torch._dynamo`, with sympy), some 70 MB; `optimizer.py`

@@ -4,14 +4,16 @@
 
 For each model, batches of 256 drawings are taken by the plain recipe (plain_recipe.py: 100 padded steps, float32), by
 the length-aware reading in float32 with torch.lstm, and by ours in float32 and bfloat16, each in a process of its own,
-ten steps of each in turn. In place of the plain recipe, models that read all points, such as the default one, are
-compared with PyTorch's own layers: float32, packed sequences, batches in random order; our code draws the images.
+ten steps of each in turn, for 40 seconds and at least four turns. In place of the plain recipe, models that read all
+points, such as the default one, are compared with PyTorch's own layers: float32, packed sequences, batches in random
+order; our code draws the images.
 
 A figure is the mean over all steps; ratios are of figures of one run. The matrix rate is that of products of the shapes
 of the model's steps, in bfloat16, in the same run; the fraction counts the arithmetic of true steps only.
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import tempfile
@@ -51,6 +53,7 @@ NAMES = (
 N_TRAIN = 420
 # Of a turn.
 N_STEPS = 10
+LEAST_SECONDS = 40  # of a model's turns: of short steps more, which a disturbance would change more
 
 
 def timed(function: Callable[[], Any]) -> float:
@@ -186,7 +189,10 @@ def measure(name: str, folder: str, n_turns: int) -> dict[str, Any]:
     rate_of = Apart(make_rate, name)
     found: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     rates = []
-    for turn in range(n_turns + 1):
+    started = time.perf_counter()
+    for turn in itertools.count():
+        if turn > n_turns and time.perf_counter() - started > LEAST_SECONDS:
+            break
         for way, step in steps.items():
             taken = step(turn)
             if turn:  # the first turn compiles and takes memory
@@ -214,7 +220,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="folder of official binary files")
     parser.add_argument("--classes", nargs="+", default=["classes2020"])
     parser.add_argument("--names", nargs="+", default=NAMES)
-    parser.add_argument("--n-turns", type=int, default=4)
+    parser.add_argument("--n-turns", type=int, default=4, help="at least")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         into = Path(temporary) / "data"
