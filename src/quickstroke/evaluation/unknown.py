@@ -87,7 +87,7 @@ def evidence(logits: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tens
     return log_sum_exp, entropy, logits
 
 
-def fit_unknown(logits: Tensor, labels: Tensor, jumbled: Tensor | None = None) -> UnknownScore | None:
+def fit_unknown(logits: Tensor, labels: Tensor, of_jumbled: Tensor | None = None) -> UnknownScore | None:
     """The score where one drawing in three shows none of the words, macro-averaged over classes.
 
     Were it one in two, a model of 345 words would doubt a third of the drawings of its words.
@@ -95,7 +95,7 @@ def fit_unknown(logits: Tensor, labels: Tensor, jumbled: Tensor | None = None) -
     Args:
         logits: float64 (N, K), calibrated, of validation drawings.
         labels: int64 (N,), their classes.
-        jumbled: float64 (M, K), logits of drawings that are put together of several.
+        of_jumbled: float64 (M, K), logits of drawings that are put together of several.
 
     Returns:
         None for a model of one class, or one whose known drawings do not have the higher log-sum-exp.
@@ -105,9 +105,9 @@ def fit_unknown(logits: Tensor, labels: Tensor, jumbled: Tensor | None = None) -
     if len(logits) > _N_FITTED:
         some = torch.from_numpy(np.random.default_rng(0).permutation(len(logits))[:_N_FITTED])
         logits, labels = logits[some], labels[some]
-    jumbled = logits[:0] if jumbled is None else jumbled
+    of_jumbled = logits[:0] if of_jumbled is None else of_jumbled
     floor = float(np.quantile(logits.numpy(), _FLOOR))
-    parts = [evidence(logits), evidence(logits, labels), evidence(jumbled)]
+    parts = [evidence(logits), evidence(logits, labels), evidence(of_jumbled)]
     both, raised = (
         torch.cat(each)
         for each in zip(*((torch.stack([-e, h], 1), own.clamp(min=floor)) for e, h, own in parts), strict=True)
@@ -116,9 +116,8 @@ def fit_unknown(logits: Tensor, labels: Tensor, jumbled: Tensor | None = None) -
     each_alike = np.ones(len(logits))
 
     def fitted(x: Tensor, of_known: NDArray[np.float64], n_words: int = 0) -> list[float]:
-        of_jumbled = _JUMBLED_SHARE * of_known.sum() / max(len(jumbled), 1)
-        of_left_out = of_known * (1 - _JUMBLED_SHARE * (len(jumbled) > 0))
-        of_unknown = np.concatenate([of_left_out, np.full(len(jumbled), of_jumbled)])
+        n, share = len(of_jumbled), _JUMBLED_SHARE * (len(of_jumbled) > 0)
+        of_unknown = np.concatenate([(1 - share) * of_known, np.full(n, share * of_known.sum() / max(n, 1))])
         weights = np.concatenate([(1 - UNKNOWN_SHARE) * of_known, UNKNOWN_SHARE * of_unknown])
         return _logistic_regression(x, is_unknown, torch.from_numpy(weights), n_words)
 
