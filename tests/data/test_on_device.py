@@ -210,3 +210,9 @@ def test_batch_norm_that_does_not_wait_is_the_same(lengths):
         torch.testing.assert_close(x * scale + (norms[1].bias - mean * scale), usual)
         for one, other in zip(norms[0].buffers(), norms[1].buffers(), strict=True):
             torch.testing.assert_close(one, other)
+
+
+def test_batch_norm_of_all_rows_waits_for_no_device():
+    """As a padded model has it; `meta` refuses whatever would wait."""
+    scale, shift = RowBatchNorm(3).to("meta").train().scale_and_shift(torch.zeros(2, 6, 3, device="meta"))
+    assert scale.shape == shift.shape == (3,)

@@ -28,15 +28,16 @@ class RowBatchNorm(nn.BatchNorm1d):
     def scale_and_shift(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What rows are multiplied by, and then added (C,); in training mode those of x (B, T, C), which count."""
         mean, var = cast(Tensor, self.running_mean), cast(Tensor, self.running_var)
-        if self.training and mask is not None and x.device.type != "cpu" and self.group.size == 1:
-            with torch.no_grad():
-                mean, var = self._without_waiting(x, mask)
-        elif self.training:
+        if self.training:
+            mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask
             with torch.no_grad():  # the input is data: no gradient flows into the statistics
-                n, of_batch = self._of_all(x, mask)
-                if n:  # a batch of dots has no true row and keeps the running statistics
-                    var, mean = of_batch
-                    self._update(mean, var * (n / max(n - 1, 1)), 1)
+                if x.device.type != "cpu" and self.group.size == 1:
+                    mean, var = self._without_waiting(x, mask)
+                else:
+                    n, of_batch = self._of_all(x, mask)
+                    if n:  # a batch of dots has no true row and keeps the running statistics
+                        var, mean = of_batch
+                        self._update(mean, var * (n / max(n - 1, 1)), 1)
         scale = self.weight * torch.rsqrt(var + self.eps)  # (C,)
         return scale, self.bias - mean * scale
 
@@ -58,11 +59,10 @@ class RowBatchNorm(nn.BatchNorm1d):
         self._update(mean, unbiased, there)
         return mean, var
 
-    def _of_all(self, x: Tensor, mask: Tensor | None) -> tuple[int, tuple[Tensor, Tensor]]:
+    def _of_all(self, x: Tensor, mask: Tensor) -> tuple[int, tuple[Tensor, Tensor]]:
         """How many rows of x (B, T, C) count in all processes, and their biased variance and mean (C,); one may have
         none.
         """
-        mask = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask
         if x.device.type == "cpu":
             own = kernels.pool.moments(x.numpy(), mask.numpy())  # (2, C)
         else:
