@@ -6,6 +6,7 @@
 import { Discriminant } from "./discriminant.js";
 import { OptionError, shown } from "./errors.js";
 import { checkSimplified, readStrokes } from "./strokes.js";
+import { normal, spaced } from "./vocabulary.js";
 
 const FORMAT = "quickstroke taught words";
 const VERSION = 1;
@@ -58,10 +59,10 @@ export class TaughtWords {
 
   /** @param {number[][][][]} drawings simplified, in columns */
   add(given, drawings) {
-    const word = typeof given === "string" ? given.normalize("NFC").replaceAll("_", " ").trim().replace(/\s+/g, " ") : "";
+    const word = typeof given === "string" ? spaced(given) : "";
     if (!word) throw new OptionError(`word should be a word, got ${shown(given)}`);
     const known = [...this.#card.classes, ...this.#words.keys()];
-    if (known.some((other) => other.toLowerCase() === word.toLowerCase())) {
+    if (known.some((other) => normal(other) === normal(word))) {
       throw new OptionError(`the model knows the word ${shown(word)} already`);
     }
     if (drawings.length < LEAST_DRAWINGS) {

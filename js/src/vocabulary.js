@@ -6,8 +6,8 @@ import { OptionError, shown } from "./errors.js";
  * The positions of `words` among `classes`.
  *
  * @param {string[]} classes
- * @param {Iterable<string>} words with spaces or underscores
- * @throws {OptionError} one is unknown, or there is none
+ * @param {Iterable<string>} words with spaces or underscores, in letters of either case
+ * @throws {OptionError} one is unknown or there twice, or there is none
  */
 export function positionsOf(classes, words) {
   if (typeof words === "string" || typeof words?.[Symbol.iterator] !== "function") {
@@ -21,17 +21,21 @@ export function positionsOf(classes, words) {
       const advice = typeof word === "string" ? `; the nearest that it knows is ${shown(nearest(classes, word))}` : "";
       throw new OptionError(`the model does not know the word ${shown(word)}${advice}`);
     }
+    if (positions.has(position)) throw new OptionError(`words has ${shown(word)} twice`);
     positions.add(position);
   }
   if (!positions.size) throw new OptionError("words is an empty list; expected at least one word, or leave it out");
   return [...positions].sort((a, b) => a - b);
 }
 
-const normal = (word) => word.replaceAll("_", " ");
+export const normal = (word) => spaced(word).toLowerCase();
+
+/** As it is written: accents composed, single spaces, as Python has it. */
+export const spaced = (word) => word.normalize("NFC").replaceAll("_", " ").trim().replace(/\s+/g, " ");
 
 /** The class that takes the fewest changed letters. */
 function nearest(classes, word) {
-  const asked = normal(word).toLowerCase().slice(0, 100);
+  const asked = normal(word).slice(0, 100);
   const distances = classes.map((known) => distance(asked, known.toLowerCase()));
   return classes[distances.indexOf(Math.min(...distances))];
 }

@@ -54,13 +54,14 @@ test("guesses are ranked, and sum to 1", () => {
 
 test("some words alone share all probability", () => {
   const all = new Map(recognizer.predict(TRIANGLE).guesses.map(({ word, probability }) => [word, probability]));
-  const { guesses } = recognizer.predict(TRIANGLE, { words: new Set(["star", "circle", "star"]) });
+  const { guesses } = recognizer.predict(TRIANGLE, { words: new Set([" STAR", "circle"]) });
   assert.deepEqual(new Set(guesses.map(({ word }) => word)), new Set(["circle", "star"]));
   const sum = all.get("circle") + all.get("star");
   for (const { word, probability } of guesses) assert.ok(Math.abs(probability - all.get(word) / sum) < 1e-12);
   throws(OptionError, /^the model does not know the word "houses"; the nearest that it knows is "house"$/, TRIANGLE, {
     words: ["star", "houses"],
   });
+  throws(OptionError, /^words has "Star" twice$/, TRIANGLE, { words: ["star", "Star"] });
   throws(OptionError, /does not know the word 5$/, TRIANGLE, { words: [5] });
   throws(OptionError, /words should be a list of words, got "star"/, TRIANGLE, { words: "star" });
   throws(OptionError, /words is an empty list/, TRIANGLE, { words: [] });

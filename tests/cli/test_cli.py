@@ -214,6 +214,11 @@ def test_files_that_are_no_drawing_files_are_told(run, trained, drawings, tmp_pa
         result = run(*command)
         assert result.code == 0 and "ignored 1 file that is no drawing file: notes.txt\n" in result.err
         (tmp_path / "given" / "notes.txt").unlink()
+        (tmp_path / "given" / "a.png").touch()
+        result = run(*command)
+        assert result.code == 0 and "no drawing file" not in result.err
+        assert "ignored 1 file of another kind than those read beside it: a.png\nwhat is named" in result.err
+        (tmp_path / "given" / "a.png").unlink()
 
 
 def test_links_to_what_is_read_already_are_told(run, drawings, tmp_path):
@@ -261,6 +266,8 @@ def test_predict_says_what_it_traced_and_shows_it(run, trained, drawings, tmp_pa
     assert result.code == 0
     of_album, of_circle = result.out.splitlines()
     assert of_album.startswith(f"{tmp_path}/album/photo.png:1  ")  # a folder's name is no word that the model knows
+    told = json.loads(run("predict", f"{tmp_path}/*/photo.png", "--model", trained, "--json").out)
+    assert [drawing["word"] for drawing in told["drawings"]] == ["", "circle"]
     assert of_circle.startswith(f"{tmp_path}/circle/photo.png:1 [circle]  ")
     assert result.err.count("photo.png:1: traced 1 stroke of ") == 2
     assert shown.read_text().count("<path") == 2
@@ -755,13 +762,16 @@ def test_a_run_tells_the_command_that_made_it_what_it_is(run, dataset, tmp_path)
     asked = ("train", MODEL, "--data", data, "--into", tmp_path / "run")
     assert run(*asked, "--n-epochs", 1).code == 0
     longer = run(*asked, "--n-epochs", 2, "--resume")
-    assert longer.code == 0 and "the run was for 1 epochs, now 2" in longer.err
+    assert longer.code == 0 and "the run was for 1 epoch, now 2" in longer.err
     environment = tmp_path / "run" / "environment.json"
     values = json.loads(environment.read_text())
     assert values["command"] == ["quickstroke", *map(str, asked), "--n-epochs", "2", "--resume"]
     assert run("publish", tmp_path / "run", "--into", tmp_path).code == 0
     card = json.loads((tmp_path / f"{MODEL}.json").read_text())
-    assert card["command"] == shlex.join(values["command"][:-1]) and f"'{data}'" in card["command"]
+    first = shlex.join(["quickstroke", *map(str, asked), "--n-epochs", "1"])
+    assert card["command"] == f"{first} && {shlex.join(values['command'])}" and f"'{data}'" in card["command"]
+    again = run("rerun", tmp_path / "run")
+    assert again.code == 3 and "was trained by several commands, which a rerun does in one: quickstroke" in again.err
     # It is of no use to a user whose model is fine that this file is not.
     for damaged in ("{", "[1]", '{"packages": 3}'):
         environment.write_text(damaged)

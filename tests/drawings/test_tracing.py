@@ -95,6 +95,26 @@ def test_a_shadow_is_no_line() -> None:
     assert sum(np.hypot(*np.diff(stroke, axis=0).T).sum() for stroke in strokes) < 3 * SIDE
 
 
+@pytest.mark.parametrize("frame", [0, 128, 238, 250])
+def test_a_frame_is_neither_paper_nor_ink(frame: int) -> None:
+    plain = inked([[(40, 100), (360, 100)], [(200, 100), (200, 360)]], side=400, pen=9)
+    framed = np.pad(plain, ((9, 30), (12, 12)), constant_values=frame)
+    assert np.array_equal(find_ink(framed), find_ink(plain))
+
+
+def test_a_frame_around_nothing_is_ink() -> None:
+    square = np.full((200, 200), 255, np.float32)
+    square[50:150, 50:150] = 0
+    assert find_ink(square).mean() > 0.9
+
+
+def test_squared_paper_is_no_ink() -> None:
+    plain = inked([[(40, 105), (360, 105)], [(205, 105), (205, 360)]], side=400, pen=9)
+    squared = plain.copy()
+    squared[10::20], squared[:, 10::20] = np.minimum(plain[10::20], 215), np.minimum(plain[:, 10::20], 215)
+    assert np.array_equal(find_ink(squared), find_ink(plain))
+
+
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_an_empty_picture_has_no_ink(level: int) -> None:
     with pytest.raises(FormatError, match="no ink"):

@@ -75,7 +75,8 @@ def test_without_login_the_folder_is_made_and_the_way_on_is_told(server, trained
     assert not server.asked
 
 
-def test_the_folder_holds_the_model_and_a_readme_that_the_hub_reads(server, trained, capsys):
+def test_the_folder_holds_the_model_and_a_readme_that_the_hub_reads(server, trained, capsys, monkeypatch):
+    monkeypatch.setattr("quickstroke.export.publish._KEY_IDS", (0, 2**64 - 1))  # as if the drawings were Google's
     assert main(["publish", str(trained), "--into", "lstm/three", "--hub", "ada/doodles"]) == 0
     folder, published = Path("hub") / NAME, load_model(Path("lstm/three") / f"{NAME}.model")
     assert load_model(folder / "model.safetensors").card == published.card
@@ -95,6 +96,16 @@ def test_the_folder_holds_the_model_and_a_readme_that_the_hub_reads(server, trai
     assert "CC BY 4.0" in card.text and f"Words: {', '.join(CLASSES)}." in card.text
     example = card.text.split("recognizer.predict(")[1].split(")  #")[0]
     assert len(qs.load(folder / "model.onnx").predict(eval(example))) == 3
+
+
+@pytest.mark.parametrize("said", [[], ["--attribution", "Drawn by class 4b.", "--licence", "CC0-1.0"]])
+def test_the_readme_of_ones_own_drawings_says_nothing_of_google(server, trained, said):
+    assert main(["publish", str(trained), "--into", "lstm/three", *said, "--hub", REPO]) == 0
+    text = (Path("hub") / NAME / "README.md").read_text(encoding="utf-8")
+    card = hub.huggingface_hub.ModelCard(text, ignore_metadata_errors=False)
+    assert (card.data.license, card.data.datasets, card.data.eval_results) == ("cc0-1.0" if said else None, None, None)
+    assert "| test | 30 |" in text and ("Drawn by class 4b." in text) == bool(said)
+    assert not any(word in text.lower() for word in ("google", "quickdraw", "mit\n"))
 
 
 @pytest.mark.parametrize(("arguments", "repo"), [([REPO], REPO), ([], f"ada/quickstroke-{NAME}")])
@@ -143,7 +154,7 @@ def test_a_folder_of_before_is_replaced_only_when_that_is_asked_for(server, trai
 
 
 def test_a_readme_without_figures():
-    card = {"name": NAME, "config": {"n_classes": 2, "reading": "padded"}, "classes": ["cat", "dog"]}
+    card = {"name": NAME, "config": {"n_classes": 2, "reading": "padded"}, "classes": ["cat", "dog"], "licence": "MIT"}
     for figures in ({}, {"figures": {"val": {"top1": 0.5}}}):
         text = hub.readme(card | figures, "a/b")
         assert "| split |" not in text and "Words: cat, dog." in text

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 import quickstroke as qs
+from quickstroke.artifacts import cards
 from quickstroke.artifacts.loading import load_model
 from quickstroke.cli import main
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.selection import LabelledDrawings
-from quickstroke.errors import DatasetError, RunError, WeightsError
+from quickstroke.errors import ArgumentTypeError, DatasetError, RunError, WeightsError
 from quickstroke.evaluation.evaluate import evaluate
 from quickstroke.export.publish import discriminant_of, publish
 
@@ -60,6 +61,23 @@ def test_the_command_writes_what_python_does(trained, dataset, tmp_path, capsys)
     for path in (made.path, made.card_path):
         assert (tmp_path / "command" / path.name).read_bytes() == path.read_bytes()
     assert qs.load(made.path).card == card and "discriminant" not in card  # of so few words
+
+
+def test_only_googles_drawings_are_said_to_be_googles(trained, dataset, tmp_path, monkeypatch):
+    def terms(folder: str, **options) -> tuple:
+        card = json.loads(qs.publish(trained, tmp_path / folder, calibrate=False, **options).card_path.read_text())
+        return card.get("attribution"), card.get("licence"), "Quick, Draw!" in card["limits"]
+
+    assert terms("own") == (None, None, False)
+    assert terms("said", attribution="By class 4b.", licence="CC0-1.0") == ("By class 4b.", "CC0-1.0", False)
+    least, most = int(dataset.key_ids.min()), int(dataset.key_ids.max())
+    monkeypatch.setattr("quickstroke.export.publish._KEY_IDS", (least, most + 1))
+    assert terms("google") == (cards.QUICKDRAW, "MIT", True)
+    assert terms("google, said", licence="CC0-1.0") == (cards.QUICKDRAW, "CC0-1.0", True)
+    monkeypatch.setattr("quickstroke.export.publish.CATEGORIES", dataset.classes[1:])
+    assert terms("other words") == (None, None, False)
+    with pytest.raises(ArgumentTypeError, match="licence should be a text or None, got 3"):
+        qs.publish(trained, tmp_path, licence=3)
 
 
 @pytest.mark.usefixtures("few_are_enough")

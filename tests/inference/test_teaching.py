@@ -17,7 +17,7 @@ from quickstroke.drawings.synthetic import synthetic_drawings
 from quickstroke.errors import CategoryError, ConfigError, FormatError, WeightsError
 from quickstroke.export.compact import export as export_compact
 from quickstroke.export.onnx import export
-from quickstroke.formats import binary
+from quickstroke.formats import binary, svg
 from quickstroke.inference import prototypes
 from quickstroke.inference.onnx_model import OnnxModel
 from quickstroke.inference.recognizer import Recognizer, load
@@ -280,6 +280,15 @@ def test_the_command_teaches_and_predict_takes_it(path, ladders, tmp_path, capsy
     assert cli.main(["teach", str(path), ladders, "--into", "my ladder", "--taught", file, "--forget"]) == 0
     assert cli.main(["teach", str(path), "--into", "my ladder", "--taught", file, "--forget"]) == 0
     assert load(path, taught=file).taught == {}
+
+
+def test_the_name_of_a_folder_says_nothing(path, tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    for number, drawing in enumerate(LADDERS[:3]):
+        svg.write(tmp_path / "photos" / f"{number}.svg", [replace(drawing, word="")])
+    command = ["teach", str(path), str(tmp_path / "photos"), "--into", "ladder", "--taught", str(tmp_path / "a.json")]
+    assert cli.main(command) == 0
+    assert "say that they show" not in capsys.readouterr().err
 
 
 def test_the_command_refuses_in_one_line(path, ladders, tmp_path, capsys):

@@ -291,7 +291,7 @@ def test_a_picture_is_read(hands: Hands, tmp_path: Path) -> None:
     assert len(page.evaluate("quickstroke.settled().then(() => quickstroke.guesses())")) == 5
     (tmp_path / "white.png").write_bytes(png_of(np.full((40, 40), 255, np.uint8)))
     page.locator("#picture-file").set_input_files(tmp_path / "white.png")
-    expect(page.get_by_role("alert")).to_contain_text("The server refused this picture: the picture")
+    expect(page.get_by_role("alert")).to_contain_text("The server refused this picture: the picture:")
     assert strokes_of(page) == read
     hands.forgive("Failed to load resource: the server responded with a status of 422")
     page.locator("#picture-file").set_input_files(saved(page, "Vector", tmp_path))

@@ -267,6 +267,25 @@ def test_resuming_tells_both_commands_and_removes_what_a_kill_left(dataset, tmp_
     assert not leftover.exists()
 
 
+@pytest.mark.parametrize(
+    ("commands", "told"),
+    [
+        (["train a --n-epochs 2"], "train a --n-epochs 2"),
+        (["train a --n-epochs 2", "train a --n-epochs 2 --resume"], "train a --n-epochs 2"),
+        (["train a --n-epochs 2 --resume", "train a --resume --n-epochs 2"], "train a --n-epochs 2"),
+        (["train a --dropout 0.2", "train a --resume"], "train a --dropout 0.2 && train a --resume"),
+        (
+            ["train a --dropout 0.2", "train a --resume --n-epochs 3", "train a --dropout 0.2 --resume"],
+            "train a --dropout 0.2 && train a --resume --n-epochs 3",
+        ),
+    ],
+)
+def test_commands_that_went_on_with_other_options_are_told(tmp_path, commands, told):
+    for command in commands:
+        environment_module.write_environment(tmp_path, command.split())
+    assert environment_module.command_of(tmp_path) == told
+
+
 def test_commands_before_a_training_without_one_are_kept(tmp_path):
     for command in (["quickstroke", "train", "a"], [], ["quickstroke", "train", "b"]):
         environment_module.write_environment(tmp_path, command)

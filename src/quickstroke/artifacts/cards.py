@@ -29,8 +29,9 @@ _FORMER_CALIBRATION_KEYS = {"prior": "tau", "criterion": "select_by"}
 # In a folder of published models: one line, the name of the one that is meant where none is named.
 DEFAULT = "default.txt"
 
-# Of the weights that this program trains and publishes.
+# Of weights that learnt from Google's drawings, where nobody says otherwise, and whose the drawings are.
 LICENCE = "MIT"
+QUICKDRAW = "Trained on The Quick, Draw! Dataset, made available by Google, Inc. under CC BY 4.0."
 
 # Of the files that a recognizer loads.
 SUFFIXES = (".model", ".safetensors", ".quickstroke", ".onnx")

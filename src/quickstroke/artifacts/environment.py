@@ -55,8 +55,20 @@ def read_environment(folder: Path) -> dict[str, Any]:
 
 
 def command_of(folder: Path) -> str:
-    """The command that does what a run came to, as a shell reads it, without `--resume`; "" where it does not say."""
-    return shlex.join(str(word) for word in read_environment(folder)["command"] if word != "--resume")
+    """The commands that do what a run came to, as a shell reads them; "" where it does not say.
+
+    It is one command, without `--resume`, unless others with other options went on with the run.
+    """
+    found = read_environment(folder)
+    told: list[str] = []
+    known = []
+    for command in (*found["earlier_commands"], found["command"]):
+        words = [str(word) for word in command if word != "--resume"]
+        # Going on by the options that were there already changes nothing.
+        if words and words not in known:
+            told.append(shlex.join(map(str, command) if told else words))
+        known.append(words)
+    return " && ".join(told)
 
 
 def n_threads_before(folder: Path) -> int | None:

@@ -48,8 +48,8 @@ _GONE |= dict.fromkeys(former.DELETED, former.GONE)
 
 # The help of commands that run a model in any of its forms.
 MODEL = (
-    "a .model, .onnx or .safetensors file, a run folder, the name of a published model, or hf://OWNER/NAME of the "
-    "Hugging Face Hub (default: the default model)"
+    "a .model, .onnx, .safetensors or .quickstroke file, a run folder, the name of a published model, or "
+    "hf://OWNER/NAME of the Hugging Face Hub (default: the default model)"
 )
 
 StrokeLayout = Annotated[
@@ -218,15 +218,27 @@ def checked_limit(limit: int | None) -> int | None:
     return limit and min(limit, sys.maxsize)
 
 
+def counted(n: int, what: str) -> str:
+    """`1 drawing`, `2,000 drawings`, `3 classes`."""
+    return f"{n:,} {what}{'' if n == 1 else 'es' if what.endswith('s') else 's'}"
+
+
 def note_left_out(ignored: Sequence[str], repeated: Sequence[str]) -> None:
     """Tells of files that were given and are no drawing files, and of further names of those that are read."""
+    from quickstroke.formats import ending_of
+
+    unknown = [name for name in ignored if ending_of(Path(name)) is None]
+    others = [name for name in ignored if name not in unknown]
     for names, one, several in (
-        (ignored, "file that is no drawing file", "files that are no drawing files"),
+        (unknown, "file that is no drawing file", "files that are no drawing files"),
+        (others, "file of another kind than those read beside it", "files of other kinds than those read beside them"),
         (repeated, "name of a file that is read by another one", "names of files that are read by other ones"),
     ):
         if names:
             told = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
             note(f"ignored {len(names)} {one if len(names) == 1 else several}: {told}")
+            if names is others:
+                note("what is named, or matches a pattern of its own such as '*.png', is read, too")
 
 
 class _Speed(ProgressColumn):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from quickstroke.cli import printable
-from quickstroke.cli.common import Answer, Files, Json, Limit, StrokeLayout, checked_limit, drawing_files
+from quickstroke.cli.common import Answer, Files, Json, Limit, StrokeLayout, checked_limit, counted, drawing_files
 
 
 @dataclass(frozen=True)
@@ -44,5 +44,5 @@ def run(options: Options) -> Answer:
     files = drawing_files(options.files, options.layout)
     words = conversion.convert(files, options.to, Path(options.into), layout=options.layout, limit=limit)
     n, n_words = sum(words.values()), len(words)
-    print(f"wrote {printable(options.into)}: {n:,} drawing{'s' * (n != 1)} of {n_words:,} word{'s' * (n_words != 1)}")
+    print(f"wrote {printable(options.into)}: {counted(n, 'drawing')} of {counted(n_words, 'word')}")
     return Answer({"into": options.into, "to": options.to, "n": n, "words": words})

@@ -15,6 +15,7 @@ from quickstroke.cli.common import (
     Json,
     StrokeLayout,
     Words,
+    counted,
     drawing_files,
     import_torch,
     note,
@@ -39,7 +40,8 @@ class Options:
     without either is evaluated on the dataset that it was trained on. With --words only drawings of these are scored.
 
     Attributes:
-        model: a .model file, a run folder, the name of a published model, or hf://OWNER/NAME
+        model: a .model, .safetensors or .quickstroke file, a run folder, the name of a published model, or
+            hf://OWNER/NAME
         files: drawing files, folders or glob patterns
         data: a prepared dataset, in place of files
         split: which drawings of the prepared dataset (default: val)
@@ -168,7 +170,10 @@ def _data(options: Options, path: Path) -> "PreparedDataset | None":
     folder = path if path.is_dir() else path.parent
     if not (folder / "config.json").is_file():
         raise ConfigError(f"{options.model}: is no run folder, which has its own drawings: give files or --data DIR")
-    return runs.open_data(runs.read_config(folder))
+    try:
+        return runs.open_data(runs.read_config(folder))
+    except DatasetError as error:
+        raise DatasetError(f"{error}; give files or --data DIR") from error
 
 
 def _drawings(options: Options, data: "PreparedDataset | None", classes: tuple[str, ...]) -> _Asked:
@@ -209,8 +214,8 @@ def _show(options: Options, name: str, asked: _Asked, result: "Evaluation", earl
     """Prints what a person reads."""
     (low, high), (low_3, high_3) = (map(percent, result.interval(k)) for k in (1, 3))
     balanced_low, balanced_high = map(percent, result.balanced_accuracy_interval())
-    among = f", choosing among {len(result.classes)} words" if options.words else ""
-    print(f"{name} on {result.n:,} drawings ({printable(asked.where)}), protocol {options.protocol}{among}:")
+    among = f", choosing among {counted(len(result.classes), 'word')}" if options.words else ""
+    print(f"{name} on {counted(result.n, 'drawing')} ({printable(asked.where)}), protocol {options.protocol}{among}:")
     print(
         f"top-1 {percent(result.top(1))} ({low} to {high})  top-3 {percent(result.top(3))} ({low_3} to {high_3})  "
         f"top-5 {percent(result.top(5))}  loss {result.loss:.4f}"

@@ -1,5 +1,6 @@
 """`quickstroke export`."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -144,6 +145,11 @@ def _write_compact(options: Options, loaded: "LoadedModel", into: Path) -> _Writ
 
     weights = options.weights or "int8"
     drawings = _drawings(options, loaded.classes) if options.files or options.data else None
+    if options.teaching and not (loaded.card or {}).get("discriminant"):
+        note(
+            "--teaching has no effect: the model has no statistics for teaching words; those of 50 words or more have "
+            "them that this version published"
+        )
     exported = compact.export(loaded, weights, drawings, has_statistics=options.teaching)
     facts: dict[str, Any] = {"weights": weights, "measured": exported.measured}
     n_bytes = n_model = len(exported.data)
@@ -163,7 +169,7 @@ def _write_compact(options: Options, loaded: "LoadedModel", into: Path) -> _Writ
         top1, top1_float32 = percent(measured["top1"]), percent(measured["top1_float32"])
         told += f"\n{weights}: top-1 {top1} of {measured['n']:,}; float32: top-1 {top1_float32}"
     if options.to == "web":
-        told += f"\nany static host serves it; to try it: python3 -m http.server --directory {into}"
+        told += f"\nany static host serves it; to try it: python3 -m http.server --directory {shlex.quote(str(into))}"
     return n_bytes, told, facts
 
 

@@ -17,6 +17,7 @@ from quickstroke.cli.common import (
     Taught,
     Words,
     checked_limit,
+    counted,
     drawing_files,
     import_torch,
     note,
@@ -92,15 +93,14 @@ def run(options: Options) -> Answer:
             guesses = model.predict_drawing(drawing, top=options.top)
             ranked = "  ".join(f"{guess.word} {percent(guess.probability)}" for guess in guesses)
             # A picture is in some folder; that this is a word is known where the model knows it.
-            is_name = formats.is_single(path) and drawing.word == formats.word_of(path)
-            is_told = drawing.word and (not is_name or drawing.word in model.classes)
-            drawn = f" [{printable(drawing.word)}]" if is_told else ""
+            is_word = drawing.word in model.classes or not formats.is_named_by_folder(path, drawing)
+            word = drawing.word if is_word else ""
+            drawn = f" [{printable(word)}]" if word else ""
             unknown = "" if guesses.unknown is None else f"  (none of these words: {percent(guesses.unknown)})"
             print(f"{printable(str(path))}:{number}{drawn}  {ranked}{unknown}")
             if formats.is_picture(path):
-                n_strokes = len(drawing.strokes)
-                strokes = f"{n_strokes} stroke{'s' * (n_strokes != 1)}"
-                note(f"{path}:{number}: traced {strokes} of {drawing.n_points} points")
+                strokes = counted(len(drawing.strokes), "stroke")
+                note(f"{path}:{number}: traced {strokes} of {counted(drawing.n_points, 'point')}")
             if options.show:
                 shown.append(drawing)
                 captions.append(f"{path.name}:{number}\n{guesses[0].word} {guesses[0].probability:.0%}")
@@ -111,7 +111,7 @@ def run(options: Options) -> Answer:
                     {
                         "file": str(path),
                         "number": number,
-                        "word": drawing.word,
+                        "word": word,
                         "key_id": str(drawing.key_id),
                         "layout": drawing.source_layout,
                         "guesses": [guess._asdict() for guess in guesses],
@@ -122,7 +122,7 @@ def run(options: Options) -> Answer:
             note(f"{path}: holds no drawing")
         if n_points and options.layout == "auto":
             rest = f", the other {number - n_points:,} as columns" * (number > n_points)
-            note(f"{path}: {n_points:,} drawing{'s' * (n_points != 1)} read as points{rest} (--layout decides)")
+            note(f"{path}: {counted(n_points, 'drawing')} read as points{rest} (--layout decides)")
         if n_ambiguous and options.layout == "auto":
             are = "drawing that may be" if n_ambiguous == 1 else "drawings that may be"
             note(f"{path}: {n_ambiguous:,} {are} either read as columns (--layout decides)")

@@ -6,15 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import (
-    Answer,
-    Json,
-    StrokeLayout,
-    note,
-    note_left_out,
-    optional,
-    progress,
-)
+from quickstroke.cli.common import Answer, Json, StrokeLayout, counted, note, note_left_out, optional, progress
 from quickstroke.drawings.categories import parse_classes
 from quickstroke.errors import ConfigError, FormatError
 
@@ -110,19 +102,21 @@ def run(options: Options) -> Answer:
                 on_source=show,
                 on_class=show,
             )
-        except (FormatError, OSError, KeyboardInterrupt):
+        except (FormatError, OSError, KeyboardInterrupt) as error:
             bar.stop()
             part = folder_of(Path(options.into))
             if part.exists():
                 note(f"what is done is in {part}: the same command with --resume goes on")
+                if isinstance(error, FormatError):
+                    note(f"with the file corrected it does so; without the file, remove {part} and begin anew")
             raise
     note_left_out(prepared.ignored_files, prepared.repeated_files)
     files = find_sources([*options.sources, *(options.train_only or ())]).files
     if options.layout != "auto" and not any(map(has_layouts, files)):
         note("--layout has no effect: none of the files is .ndjson, .csv, .parquet or .json")
     splits = ", ".join(f"{n:,} {name}" for name, n in prepared.splits.items() if n)
-    drawings = f"{prepared.n:,} drawing{'s' * (prepared.n != 1)}"
-    print(f"{prepared.path}: {drawings} of {prepared.n_classes} class{'es' * (prepared.n_classes != 1)} ({splits})")
+    drawings, classes = counted(prepared.n, "drawing"), counted(prepared.n_classes, "class")
+    print(f"{prepared.path}: {drawings} of {classes} ({splits})")
     if prepared.left_out:
         print("left out: " + ", ".join(f"{n:,} {reason}" for reason, n in prepared.left_out.items()))
     return Answer(asdict(prepared) | {"path": str(prepared.path)})

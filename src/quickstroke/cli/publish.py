@@ -33,6 +33,9 @@ class Options:
         without_data: go on where that is not found, with the run's own validation figures and not calibrated
         test_data: score the split `test` of this prepared dataset in place of the run's own; none of its drawings may
             be among those that the run learnt from or was validated on
+        attribution: whose drawings the model learnt from, a sentence for the card (default: Google's, where words and
+            key_ids are those of Quick, Draw!)
+        licence: of the weights, for the card (default: MIT where the drawings are Google's)
         hub: also make a folder for the Hugging Face Hub, hub/NAME, and upload it when somebody is logged in (default of
             REPO: USER/quickstroke-NAME)
     """
@@ -45,6 +48,8 @@ class Options:
     data: Annotated[str | None, optional("DIR")] = None
     without_data: bool = False
     test_data: Annotated[str | None, optional("DIR")] = None
+    attribution: Annotated[str | None, optional("TEXT")] = None
+    licence: Annotated[str | None, optional("NAME")] = None
     hub: Annotated[tuple[str, ...] | None, optional("[REPO]")] = None
     json: Json = False
 
@@ -73,6 +78,8 @@ def run(options: Options) -> Answer:
         data=options.data,
         test_data=options.test_data,
         without_data=options.without_data,
+        attribution=options.attribution,
+        licence=options.licence,
     )
     loaded = loading.load_model(made.path)
     told = ", ".join(f"{split} top-1 {percent(f['top1'])} of {f['n']:,}" for split, f in made.figures.items())

@@ -17,6 +17,7 @@ from quickstroke.cli.common import (
     Limit,
     StrokeLayout,
     checked_limit,
+    counted,
     drawing_files,
     import_torch,
     note,
@@ -74,7 +75,7 @@ def run(options: Options) -> Answer:
         n = _write_bitmaps(options, files)
     else:
         n, left_out = _write_picture(options, ending, files)
-    print(f"wrote {options.into}: {n:,} drawing{'s' * (n != 1)}")
+    print(f"wrote {options.into}: {counted(n, 'drawing')}")
     if left_out:
         names = ", ".join(left_out[:5]) + (f" and {len(left_out) - 5} more files" if len(left_out) > 5 else "")
         print(f"left out: later drawings of {printable(names)} (--limit N shows more)")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from rich.progress import TaskID
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Answer, Json, import_torch, note, optional, percent, progress
+from quickstroke.cli.common import Answer, Json, counted, import_torch, note, optional, percent, progress
 
 
 @dataclass(frozen=True)
@@ -68,5 +68,5 @@ def run(options: Options) -> Answer:
             f"{values['split']} top-1 {percent(values['top1'])} of {values['n']:,}" if values["n"] else "not measured"
         )
         print(f"{result.title}  {measured}  {result.source}")
-    print(f"wrote {options.into}: {len(sections)} section{'s' * (len(sections) != 1)}")
+    print(f"wrote {options.into}: {counted(len(sections), 'section')}")
     return Answer({"document": options.into, "sections": sections})

@@ -91,6 +91,8 @@ def _rerun(options: Options, command: Sequence[str]) -> Answer:
     known = environment.differences(before, into)
     if now.teachers != config.teachers:
         known.append("teachers: other files")
+    if " && " in (told := environment.command_of(before)):
+        known.append(f"{before} was trained by several commands, which a rerun does in one: {told}")
     if found["is_same"]:
         print(f"the same to the last bit as {before}: {len(metrics)} epochs and the weights after the last")
     else:

@@ -20,6 +20,7 @@ from quickstroke.cli.common import (
     Json,
     Taught,
     Words,
+    counted,
     import_torch,
     note,
     optional,
@@ -105,7 +106,7 @@ def main(args: Sequence[str]) -> None:
             if options.json:
                 print_json({"model": model.name, "n_classes": len(model.classes), "url": url})
             told = sys.stderr if options.json else sys.stdout
-            print(f"{model.name} ({len(model.classes)} classes) is served at {url}", file=told, flush=True)
+            print(f"{model.name} ({counted(len(model.classes), 'class')}) is served at {url}", file=told, flush=True)
             if options.open:
                 # Beside the server: some browsers return when they are closed.
                 threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()

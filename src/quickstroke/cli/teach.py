@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -56,8 +55,10 @@ def run(options: Options) -> Answer:
     if (options.forget and word in model.taught) or not files:
         model.forget(word)
     if files:
-        drawings = list(chain.from_iterable(formats.read_file(file, layout=options.layout) for file in files))
-        said = Counter(drawing.word for drawing in drawings if drawing.word and drawing.word != word)
+        read = [(file, drawing) for file in files for drawing in formats.read_file(file, layout=options.layout)]
+        drawings = [drawing for _, drawing in read]
+        others = [drawing.word for file, drawing in read if not formats.is_named_by_folder(file, drawing)]
+        said = Counter(other for other in others if other not in ("", word))
         if said:
             other, n = said.most_common(1)[0]
             note(f"{n} of the drawings say that they show {other!r:.60}; they are taught as {word!r:.60}")

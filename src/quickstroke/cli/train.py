@@ -18,6 +18,7 @@ from quickstroke.cli.common import (
     StopOnSignal,
     TrainClasses,
     answer,
+    counted,
     import_torch,
     note,
     optional,
@@ -247,8 +248,8 @@ def _note_what_a_resumed_run_was(options: Options) -> None:
         n_epochs = runs.read_config(Path(options.into)).train.n_epochs
         if n_epochs < options.train.n_epochs:
             note(
-                f"the run was for {n_epochs} epochs, now {options.train.n_epochs}: its learning rates so far were not "
-                "those that so many epochs by a cosine have from the beginning"
+                f"the run was for {counted(n_epochs, 'epoch')}, now {options.train.n_epochs}: its learning rates so "
+                "far were not those that so many epochs by a cosine have from the beginning"
             )
 
 

@@ -19,6 +19,7 @@ from quickstroke.cli.common import (
     StopOnSignal,
     TrainClasses,
     answer,
+    counted,
     import_torch,
     note,
     optional,
@@ -272,7 +273,7 @@ def _show(trial: "Trial") -> None:
 
     values = ", ".join(f"{key} {shown(value)}" for key, value in trial.values.items())
     top1 = "" if trial.value is None else f"{trial.value:.2%} "
-    epochs = f"{len(trial.curve)} epoch{'s' * (len(trial.curve) != 1)}"
+    epochs = counted(len(trial.curve), "epoch")
     ended = {
         "complete": f"{top1}in {epochs}",
         "pruned": f"{top1}pruned after {epochs}",

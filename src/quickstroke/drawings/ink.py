@@ -17,6 +17,9 @@ SIDE, MOST_SIDE = 256, 640
 _LEAST_CONTRAST = 24.0
 # In an even picture so much is within this of the background or the ink, and half of it has less grain.
 _NEARLY_ALL, _BAND, _GRAIN = 0.8, 16.0, 1.5
+# Pixels of one brightness, such as a screen's, differ by less than the first. Of a framed picture and of its rows the
+# second is paper; the frame's brightness differs from that by the third.
+_SAME, _PAPER, _FRAME = 1.5, 0.4, 4.0
 # Part of the ink's contrast from which a pixel of an even picture is ink.
 _THRESHOLD = 0.45
 # The same of a picture of at most so many pixels, after this multiple of its fine details was added.
@@ -40,11 +43,11 @@ def find_ink(grey: NDArray[np.float32]) -> NDArray[np.bool_]:
     from scipy import ndimage
 
     pixel = SIDE / (max(grey.shape) + 2) if max(grey.shape) <= _TINY else 1.0
-    grey = _sized(grey)
+    grey = _without_frame(_sized(grey))
     ink = _even(grey, pixel) if pixel > 1 or _is_even(grey) else _uneven(grey)
     share = float(ink.mean())
     if not share:
-        raise FormatError("no ink: the picture shows no line that differs from its background")
+        raise FormatError("no ink: it shows no line that differs from its background")
     if share > _MOST_INK:
         raise FormatError(f"nearly all ink: {share:.0%} of the picture is no background; expected lines on paper")
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
@@ -76,15 +79,40 @@ def _sized(grey: NDArray[np.float32]) -> NDArray[np.float32]:
     return grey
 
 
+def _without_frame(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What lies inside a frame, such as a screenshot's margin of another colour: all of a picture without one.
+
+    Inside it is the most frequent brightness of the picture, along the whole frame too, and something is drawn there.
+    """
+    level = _most_frequent(grey)
+    near = np.abs(grey - level) < _SAME
+    if abs(_margin(grey) - level) < _FRAME or near.mean() < _PAPER:
+        return grey
+    rows, columns = np.flatnonzero(near.mean(1) > _PAPER), np.flatnonzero(near.mean(0) > _PAPER)
+    if not len(rows) or not len(columns):
+        return grey
+    inside = grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    is_drawn_on = abs(_margin(inside) - level) < _SAME and (np.abs(inside - level) > _LEAST_CONTRAST).any()
+    return inside if is_drawn_on else grey
+
+
 def _is_even(grey: NDArray[np.float32]) -> bool:
-    """Whether nearly all of a picture is as bright as its margin or as its ink, without grain."""
+    """Whether nearly all of a picture is as bright as its margin or as its ink, without grain; or it is no photo, as
+    nearly all pixels are of one brightness."""
     from scipy import ndimage
 
+    if (np.abs(grey - _margin(grey)) < _SAME).mean() >= _NEARLY_ALL:
+        return True
     grain = np.abs(grey - ndimage.gaussian_filter(grey, 1.5))
     level = _margin(grey)
     ink = max(np.percentile(grey, (0.5, 99.5)), key=lambda found: abs(float(found) - level))
     near = np.minimum(np.abs(grey - level), np.abs(grey - ink)) < _BAND
     return float(near.mean()) >= _NEARLY_ALL and float(np.median(grain)) < _GRAIN
+
+
+def _most_frequent(grey: NDArray[np.float32]) -> float:
+    """The brightness that most pixels have."""
+    return float(np.bincount(grey.astype(np.int64).ravel()).argmax())
 
 
 def _margin(grey: NDArray[np.float32]) -> float:

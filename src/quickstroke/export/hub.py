@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from quickstroke.artifacts import cards
 from quickstroke.artifacts.hub import GRAPH, PREFIX, WEIGHTS
 from quickstroke.artifacts.loading import LoadedModel
 from quickstroke.errors import ConfigError, DownloadError, first_line
@@ -74,6 +75,8 @@ def push(folder: Path, repo: str) -> str:
 def readme(card: dict[str, Any], repo: str) -> str:
     """README.md of a model with this card."""
     figures = card.get("figures") or {}
+    # The Hub compares results of one dataset: those on other drawings are in the table alone.
+    is_quickdraw = card.get("attribution") == cards.QUICKDRAW
     results = [
         huggingface_hub.EvalResult(
             task_type="image-classification",
@@ -86,13 +89,13 @@ def readme(card: dict[str, Any], repo: str) -> str:
         )
         for split, values in figures.items()
         for k in (1, 3, 5)
-        if f"top{k}" in values
+        if is_quickdraw and f"top{k}" in values
     ]
     metadata = huggingface_hub.ModelCardData(
-        license="mit",
+        license=card["licence"].lower() if card.get("licence") else None,
         library_name="quickstroke",
-        tags=["quickdraw", "sketch-recognition", "lstm", "onnx"],
-        datasets=[DATASET],
+        tags=[*["quickdraw"] * is_quickdraw, "sketch-recognition", "lstm", "onnx"],
+        datasets=[DATASET] if is_quickdraw else None,
         metrics=["accuracy"],
         model_name=card["name"],
         eval_results=results or None,

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from quickstroke.config import serialize
 from quickstroke.config.training import SelectBy
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.selection import LabelledDrawings
+from quickstroke.drawings.categories import CATEGORIES
 from quickstroke.errors import (
     ConfigError,
     DatasetError,
@@ -36,11 +38,17 @@ from quickstroke.reports.figures import confused_pairs, words_by_accuracy
 
 LIMITS = (
     "Knows {n} words and shares all probability among them, whatever is drawn; `unknown` is the probability that it is "
-    "none of them. Learnt from drawings that players of Quick, "
+    "none of them. "
+)
+_LIMITS_OF_QUICKDRAW = (
+    "Learnt from drawings that players of Quick, "
     "Draw! made in at most 20 seconds, of which about one in ten to twenty shows something else than its label says. "
     "Most of the drawings that the figures are of were recognised by the game's own network while they were drawn: of "
     "others, and of what people draw elsewhere, fewer are recognised."
 )
+_LIMITS_OF_OTHERS = "The figures are of drawings like those that it learnt from: of others, fewer are recognised."
+# Google's key_ids; of a drawing without one a dataset has a higher number.
+_KEY_IDS = 2**52, 2**53
 # Of the words that a card names as the worst, and of the confusions.
 N_WORDS = 10
 # One temperature is fitted: fewer drawings would rather add noise.
@@ -82,6 +90,8 @@ def publish(
     data: Path | str | None = None,
     test_data: Path | str | None = None,
     without_data: bool = False,
+    attribution: str | None = None,
+    licence: str | None = None,
     hub: str | None = None,
 ) -> Published:
     """Makes a published model of a run: NAME.model, a plain state dict, and NAME.json, which says how to read it.
@@ -101,6 +111,9 @@ def publish(
         test_data: another prepared dataset, whose split `test` is scored in place of the run's own.
         without_data: where the run's dataset cannot be used, publish without calibration and with the run's own
             validation figures; `notes` says so.
+        attribution: whose drawings the model learnt from, a sentence; by default Google's, where words and key_ids are
+            those of Quick, Draw!, and else nothing.
+        licence: of the weights; by default MIT where the drawings are Google's, and else nothing.
         hub: also upload it to this repository of the Hugging Face Hub, OWNER/NAME, with a README.md made from its card;
             `load("hf://OWNER/NAME")` opens it again.
 
@@ -122,6 +135,8 @@ def publish(
     where, test_where = (
         None if path is None else expect_path(path, name) for path, name in ((data, "data"), (test_data, "test_data"))
     )
+    for name, text in (("attribution", attribution), ("licence", licence)):
+        expect(text, (str, NoneType), name, "a text or None")
     if hub is not None:
         _check_hub(hub)
     config = runs.read_config(folder)
@@ -142,6 +157,7 @@ def publish(
             "discriminant": discriminant_of(loaded, own),
         }
     facts = _facts(folder, config, metrics, loaded, figures, calibration, own, tested, notes) | further
+    facts |= _terms(loaded.classes, own, attribution, licence)
     facts = {key: value for key, value in facts.items() if value is not None}
     _keep_default(into, loaded.name, default, notes)
     path = loading.write_model(into, loaded, facts)
@@ -243,10 +259,33 @@ def _facts(
         "test_data": _test_data(tested, loaded.classes) if tested else None,
         "command": environment.command_of(folder),
         "packages": environment.read_environment(folder)["packages"],
-        "limits": LIMITS.format(n=len(loaded.classes)),
-        "licence": cards.LICENCE,
-        "attribution": "Trained on The Quick, Draw! Dataset, made available by Google, Inc. under CC BY 4.0.",
     }
+
+
+def _terms(
+    classes: tuple[str, ...], data: PreparedDataset | None, attribution: str | None, licence: str | None
+) -> dict[str, Any]:
+    """The card's limits, licence and attribution; None of what nobody said."""
+    is_quickdraw = _is_quickdraw(classes, data)
+    return {
+        "limits": LIMITS.format(n=len(classes)) + (_LIMITS_OF_QUICKDRAW if is_quickdraw else _LIMITS_OF_OTHERS),
+        "licence": licence or (cards.LICENCE if is_quickdraw else None),
+        "attribution": attribution or (cards.QUICKDRAW if is_quickdraw else None),
+    }
+
+
+def _is_quickdraw(classes: tuple[str, ...], data: PreparedDataset | None) -> bool:
+    """Whether a model learnt from Google's drawings: its words are theirs, and so are most key_ids of its dataset.
+
+    Sketch-RNN's files have none; and where the dataset is not at hand, the words alone tell.
+    """
+    if not set(classes) <= set(CATEGORIES):
+        return False
+    if data is None or all(str(source["name"]).endswith(".npz") for source in data.manifest["sources"]):
+        return True
+    keys = data.key_ids[data.label_map(classes)[data.labels] >= 0]
+    low, high = map(np.uint64, _KEY_IDS)
+    return bool(2 * np.count_nonzero((keys >= low) & (keys < high)) > len(keys))
 
 
 def _before(config: RunConfig, notes: list[str]) -> dict[str, Any]:

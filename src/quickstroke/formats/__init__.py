@@ -81,6 +81,11 @@ def word_of(path: Path) -> str:
     return canonical_word(stem.removesuffix(".full").removeprefix("full_numpy_bitmap_"))
 
 
+def is_named_by_folder(path: Path, drawing: Drawing) -> bool:
+    """Whether a drawing's word is that of the folder, which may be one of anything, and not what the file says."""
+    return is_single(path) and drawing.word == word_of(path)
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Drawing files in reading order.

@@ -141,7 +141,7 @@ def _of_file(file: IO[bytes], max_pixels: int) -> NDArray[np.float32]:
         raise
     except Exception as error:  # a damaged picture raises anything
         kind = "not a PNG, JPEG or WebP picture" if isinstance(error, UnidentifiedImageError) else "damaged"
-        raise FormatError(f"{kind}, or truncated ({type(error).__name__})") from error
+        raise FormatError(f"{kind}, or truncated") from error
 
 
 def _of_image(image: "Image", max_pixels: int) -> NDArray[np.float32]:

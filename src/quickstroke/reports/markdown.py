@@ -28,7 +28,7 @@ _DESCRIPTION = """\
 # Description
 
 Each section under *Results* is one training: its configuration, in the form that `quickstroke train NAME --config` \
-takes, and the log of its epochs; `--recipe`, `--precision` and `--seed` are told beside it. A model is named by its \
+takes, and the log of its epochs; what else it was trained with is in the command beside it. A model is named by its \
 shape:
 
 - `simple_lay<layers>_sz<size>`: an LSTM with so many layers, each with so many hidden units;
@@ -46,9 +46,9 @@ All figures are of the protocol `standard`: evaluation mode, so the result of a 
 Balanced accuracy is the mean of the words' accuracies. Intervals are Wilson's, for 95%: what another draw of drawings \
 might change, not what another training would.
 
-Most of these drawings were recognised by the network of Google's game while they were drawn, and the game ended them \
-there. Drawings that it did not recognise are harder, and people who draw elsewhere do not stop when a network has \
-understood them: expect lower figures there.
+Most drawings of Google's Quick, Draw! were recognised by the game's network while they were drawn, and the game ended \
+them there. Drawings that it did not recognise are harder, and people who draw elsewhere do not stop when a network \
+has understood them: of a model that was tested on the game's drawings, expect lower figures there.
 """
 _RECIPES = {
     "default": "each drawing is read to its own end, in batches of similar length",
