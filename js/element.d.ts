@@ -12,12 +12,15 @@ export interface AttachOptions {
   onError?: (error: Error) => void;
   top?: number;
   words?: readonly string[];
+  /** The drawing to begin with; none by default. */
+  strokes?: DrawnStrokes;
   /** Of the pen, in CSS pixels; 4 by default. Its colour is the canvas's CSS `color`. */
   width?: number;
 }
 
 export interface AttachedPad {
-  readonly strokes: DrawnStrokes;
+  /** The drawing, a copy; another one is shown, and guessed, when it is assigned. */
+  strokes: DrawnStrokes;
   clear(): void;
   undo(): void;
   /** After a change of the canvas's size or colour. */
@@ -34,12 +37,42 @@ export function attach(
 
 /** `<quick-stroke model="URL" words="cat, dog" top="3" ink="navy" paper="ivory">`; importing this module defines it. */
 export class QuickStroke extends HTMLElement {
-  readonly strokes: DrawnStrokes;
+  /** The drawing, a copy; another one is shown, and guessed, when it is assigned. */
+  strokes: DrawnStrokes;
   readonly guesses: Guess[];
   /** A recogniser that is loaded already, in place of the attribute `model`. */
   set recognizer(recognizer: Recognizer | WorkerRecognizer);
   clear(): void;
   undo(): void;
+  addEventListener<K extends keyof QuickStrokeEventMap>(
+    type: K,
+    listener: (this: QuickStroke, event: QuickStrokeEventMap[K]) => unknown,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  removeEventListener<K extends keyof QuickStrokeEventMap>(
+    type: K,
+    listener: (this: QuickStroke, event: QuickStrokeEventMap[K]) => unknown,
+    options?: boolean | EventListenerOptions,
+  ): void;
+  removeEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject,
+    options?: boolean | EventListenerOptions,
+  ): void;
+}
+
+/** The element's own events in place of those of their names, and all others of elements. */
+export interface QuickStrokeEventMap extends Omit<HTMLElementEventMap, "load" | "error"> {
+  guess: CustomEvent<Prediction>;
+  stroke: CustomEvent<{ strokes: DrawnStrokes }>;
+  clear: CustomEvent<Record<string, never>>;
+  load: CustomEvent<{ name: string; words: readonly string[] }>;
+  error: CustomEvent<{ error: Error }>;
 }
 
 declare global {

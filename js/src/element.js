@@ -2,9 +2,9 @@
  * `<quick-stroke model="URL">`: a pad and its guesses, for any page. Importing this module defines it.
  *
  * Attributes: `model`, the address of a `.quickstroke` file; `words`, the only ones that count, separated by commas;
- * `top`, how many guesses are shown (3); `ink` and `paper`, colours, for which CSS has `color` and
- * `--quick-stroke-paper`; parts to style: `pad`, `guesses`. Without a listener, too, it shows what went wrong. Events, which bubble: `guess` (detail `{guesses, unknown}`), `stroke` (`{strokes}`), `clear`,
- * `load` and `error` (`{error}`).
+ * `top`, how many guesses are shown (3); `ink` and `paper`, colours, for which CSS has `--quick-stroke-ink` and
+ * `--quick-stroke-paper`; parts to style: `pad`, `guesses`. Without a listener, too, it shows what went wrong. Events,
+ * which bubble: `guess` (detail `{guesses, unknown}`), `stroke` (`{strokes}`), `clear`, `load` and `error` (`{error}`).
  */
 
 import { load } from "./index.js";
@@ -14,10 +14,10 @@ import { percent } from "./percent.js";
 export { attach } from "./pad.js";
 
 const STYLE = `
-:host { display: inline-grid; gap: 0.5em; inline-size: 20em; color: #1d2430; font: inherit; }
+:host { display: inline-grid; gap: 0.5em; inline-size: 20em; font: inherit; }
 :host([hidden]) { display: none; }
 canvas { inline-size: 100%; aspect-ratio: 1; box-sizing: border-box; border: 1px solid; border-radius: 0.5em;
-  background: var(--quick-stroke-paper, #fff); cursor: crosshair; }
+  color: var(--quick-stroke-ink, #1d2430); background: var(--quick-stroke-paper, #fff); cursor: crosshair; }
 ol { margin: 0; padding: 0; list-style: none; min-block-size: 4em; }
 `;
 
@@ -42,6 +42,8 @@ export class QuickStroke extends Base {
   #list;
   #given = null;
   #pad = null;
+  /** The drawing while there is no pad. */
+  #strokes = [];
   #guesses = [];
   #resizes = null;
   #turn = 0;
@@ -49,14 +51,16 @@ export class QuickStroke extends Base {
   constructor() {
     super();
     const root = this.attachShadow({ mode: "open" });
-    const style = document.createElement("style");
-    style.textContent = STYLE;
+    // Unlike a <style> element it is no inline style, which a page's content security policy may forbid.
+    const style = new CSSStyleSheet();
+    style.replaceSync(STYLE);
+    root.adoptedStyleSheets = [style];
     this.#canvas = Object.assign(document.createElement("canvas"), { part: "pad" });
     this.#canvas.setAttribute("role", "img");
     this.#canvas.setAttribute("aria-label", "A pad to draw on");
     this.#list = Object.assign(document.createElement("ol"), { part: "guesses" });
     this.#list.setAttribute("aria-live", "polite");
-    root.append(style, this.#canvas, this.#list);
+    root.append(this.#canvas, this.#list);
   }
 
   connectedCallback() {
@@ -69,16 +73,21 @@ export class QuickStroke extends Base {
 
   attributeChangedCallback(name, _, value) {
     if (name === "ink" || name === "paper") {
-      this.style.setProperty(name === "ink" ? "color" : "--quick-stroke-paper", value);
+      this.style.setProperty(`--quick-stroke-${name}`, value);
       this.#pad?.redraw();
     } else if (this.isConnected) {
       this.#open();
     }
   }
 
-  /** The drawing: strokes of points `[x, y, t]`. */
+  /** The drawing: strokes of points `[x, y, t]`. It stays when the element moves or its attributes change. */
   get strokes() {
-    return this.#pad?.strokes ?? [];
+    return this.#pad?.strokes ?? structuredClone(this.#strokes);
+  }
+
+  set strokes(strokes) {
+    if (this.#pad) this.#pad.strokes = strokes;
+    else this.#strokes = structuredClone(strokes);
   }
 
   /** The newest guesses. */
@@ -93,7 +102,7 @@ export class QuickStroke extends Base {
   }
 
   clear() {
-    this.#pad?.clear();
+    this.strokes = [];
     this.#tell("clear", {});
   }
 
@@ -103,6 +112,7 @@ export class QuickStroke extends Base {
 
   #close() {
     this.#resizes?.disconnect();
+    this.#strokes = this.strokes;
     this.#pad?.detach();
     this.#pad = null;
   }
@@ -117,19 +127,21 @@ export class QuickStroke extends Base {
     if (isLate() || !(address || this.#given)) return;
     try {
       const recognizer = this.#given ?? (await opened(new URL(address, this.baseURI).href));
-      if (!isLate()) this.#attach(recognizer);
+      if (!isLate()) await this.#attach(recognizer, isLate);
     } catch (error) {
       if (!isLate()) this.#fail(error);
     }
   }
 
-  #attach(recognizer) {
+  async #attach(recognizer, isLate) {
     const words = this.getAttribute("words")?.split(",").map((word) => word.trim()).filter(Boolean);
     const top = Number(this.getAttribute("top") ?? 3);
-    recognizer.predict([[[0, 0]]], { top, words }); // says at once what is wrong with them
+    await recognizer.predict([[[0, 0]]], { top, words }); // says at once what is wrong with them
+    if (isLate()) return;
     this.#pad = attach(this.#canvas, recognizer, {
       top,
       words,
+      strokes: this.#strokes,
       onStroke: (strokes) => this.#tell("stroke", { strokes }),
       onGuess: (answer) => this.#show(answer),
       onError: (error) => this.#fail(error),

@@ -17,9 +17,13 @@ export function attach(canvas, recognizer, options = {}) {
     return recognizer.predict(strokes, { top, words, layout: "points" });
   }, options);
   pad.onChange = () => asked.ask();
+  if (options.strokes?.length) pad.set(structuredClone(options.strokes));
   return {
     get strokes() {
       return structuredClone(pad.strokes);
+    },
+    set strokes(strokes) {
+      pad.set(structuredClone(strokes));
     },
     clear: () => pad.set([]),
     undo: () => pad.set(pad.strokes.slice(0, -1)),

@@ -61,10 +61,9 @@ export class TaughtWords {
   add(given, drawings) {
     const word = typeof given === "string" ? spaced(given) : "";
     if (!word) throw new OptionError(`word should be a word, got ${shown(given)}`);
-    const known = [...this.#card.classes, ...this.#words.keys()];
-    if (known.some((other) => normal(other) === normal(word))) {
-      throw new OptionError(`the model knows the word ${shown(word)} already`);
-    }
+    const isKnown = (words) => words.some((other) => normal(other) === normal(word));
+    if (isKnown(this.#card.classes)) throw new OptionError(`the model knows the word ${shown(word)} already`);
+    if (isKnown(this.words)) throw new OptionError(`the word ${shown(word)} is taught already; forget it first`);
     if (drawings.length < LEAST_DRAWINGS) {
       const n = drawings.length;
       throw new OptionError(`${n} drawings of ${shown(word)} were given; a word is taught by ${LEAST_DRAWINGS} or more`);

@@ -11,6 +11,7 @@ import { load } from "./index.js";
 async function render({ model, el }) {
   const pad = document.createElement("quick-stroke");
   pad.setAttribute("top", model.get("top"));
+  pad.strokes = model.get("strokes"); // a notebook may show a pad anew, or in another cell, too
   const words = model.get("words");
   if (words.length) pad.setAttribute("words", words.join(","));
   const tell = (values) => {

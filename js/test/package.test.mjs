@@ -145,7 +145,7 @@ test("embeddings are directions, and words are taught by a few drawings", async 
   alone.restore(text);
   assert.deepEqual(alone.predict(squares[1]), one.predict(squares[1]));
   const refuses = (call, message) => assert.throws(call, (error) => error instanceof OptionError && message.test(error.message));
-  refuses(() => one.restore(text), /knows the word "my square" already/);
+  refuses(() => one.restore(text), /the word "my square" is taught already; forget it first/);
   refuses(() => one.teach("House", squares), /knows the word "House" already/);
   refuses(() => one.teach("robot", squares.slice(2)), /2 drawings of "robot" were given; a word is taught by 3 or more/);
   refuses(() => one.forget("robot"), /"robot" was not taught/);

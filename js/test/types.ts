@@ -27,5 +27,9 @@ export async function page(canvas: HTMLCanvasElement): Promise<void> {
   const { guesses } = await recognizer.predict(points, { words: ["cat"] });
   const pad = attach(canvas, recognizer, { onGuess: (answer) => console.log(answer.guesses, guesses.length) });
   const [x, y, t]: [number, number, number] = pad.strokes[0][0];
-  document.querySelector("quick-stroke")?.addEventListener("guess", () => console.log(x, y, t));
+  const element = document.querySelector("quick-stroke");
+  element?.addEventListener("guess", ({ detail }) => console.log(x, y, t, detail.guesses[0].word));
+  element?.addEventListener("error", (event) => console.error(event.detail.error.message));
+  element?.addEventListener("click", (event) => console.log(event.clientX));
+  if (element) element.strokes = pad.strokes;
 }

@@ -145,6 +145,55 @@ def test_an_element_says_what_is_wrong_with_its_attributes(page: Page) -> None:
     expect(another.locator("canvas")).to_have_css("background-color", "rgb(255, 255, 240)")
 
 
+def test_a_drawing_outlives_a_change_of_the_element(page: Page, model: compact.Compacted) -> None:
+    page.wait_for_function("told.some(([type]) => type === 'load')")
+    draw(page, "quick-stroke canvas", [[20, 20], [150, 40], [90, 200], [20, 20]])
+    strokes = page.evaluate("document.querySelector('quick-stroke').strokes")
+    for change, n in (("element.setAttribute('top', '3')", 3), ("document.body.append(element)", 3)):
+        page.evaluate(f"told.length = 0; element = document.querySelector('quick-stroke'); {change}")
+        assert page.evaluate("element.strokes") == strokes  # at once, though the pad is not there yet
+        page.wait_for_function("told.some(([type]) => type === 'guess')")
+        assert page.evaluate("element.strokes") == strokes
+        assert by_word(page.evaluate("element.guesses")) == expected(model, strokes, top=n)
+        inked = "element.shadowRoot.querySelector('canvas').getContext('2d').getImageData(0, 0, 200, 220).data"
+        assert page.evaluate(f"{inked}.some((value) => value > 0)")
+    page.evaluate("told.length = 0; element.strokes = [[[10, 10, 0], [90, 90, 9]]]")
+    page.wait_for_function("told.some(([type]) => type === 'guess')")
+    assert page.evaluate("element.strokes") == [[[10, 10, 0], [90, 90, 9]]]
+
+
+def test_an_element_is_seen_on_a_dark_page_and_under_a_strict_policy(page: Page, host: str) -> None:
+    policy = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'"
+    page.route(
+        "**/strict/",
+        lambda route: route.fulfill(
+            body='<!doctype html><script type="module" src="/cdn/element.js"></script>'
+            '<quick-stroke model="/models/small.quickstroke"></quick-stroke>',
+            headers={"content-type": "text/html", "content-security-policy": policy},
+        ),
+    )
+    page.goto(f"{host}strict/")
+    canvas = page.locator("quick-stroke canvas")
+    expect(canvas).to_have_css("background-color", "rgb(255, 255, 255)")
+    expect(canvas).to_have_css("border-top-width", "1px")
+    page.evaluate("document.body.style.color = 'rgb(238, 238, 238)'")
+    expect(page.locator("quick-stroke ol")).to_have_css("color", "rgb(238, 238, 238)")
+    expect(canvas).to_have_css("color", "rgb(29, 36, 48)")
+
+
+def test_an_element_tells_what_a_worker_refuses(page: Page) -> None:
+    page.evaluate("""async () => {
+      const { load } = await import("/cdn/worker.js");
+      const element = document.querySelector("quick-stroke");
+      element.setAttribute("words", "moon");
+      element.recognizer = await load("../../models/small.quickstroke");
+      told.length = 0;
+    }""")
+    page.wait_for_function("told.some(([type]) => type === 'error')")
+    expect(page.locator("quick-stroke li")).to_contain_text('the model does not know the word "moon"')
+    assert "load" not in page.evaluate("told.map(([type]) => type)")
+
+
 def test_a_canvas_of_ones_own(page: Page, model: compact.Compacted) -> None:
     page.evaluate("""async () => {
       const { attach } = await import("/cdn/element.js");
@@ -191,7 +240,7 @@ def test_a_notebook_shows_the_pad_by_its_widget(page: Page, host: str, model: co
       const el = Object.assign(document.createElement("div"), { id: "cell" });
       document.body.append(el);
       const { default: widget } = await import("/page/widget.js");
-      Object.assign(window, { values, saved, listeners, leave: await widget.render({ model, el }) });
+      Object.assign(window, { model, values, saved, listeners, leave: await widget.render({ model, el }) });
     }""")
     draw(page, "#cell quick-stroke canvas", [[20, 20], [150, 40], [90, 200], [20, 20]])
     draw(page, "#cell quick-stroke canvas", [[30, 30], [50, 40], [90, 50]])
@@ -207,5 +256,16 @@ def test_a_notebook_shows_the_pad_by_its_widget(page: Page, host: str, model: co
     page.evaluate("values.strokes = []; listeners['change:strokes']()")  # from Python
     expect(page.locator("#cell li")).to_have_count(0)
     page.wait_for_function("saved.at(-1).guesses.length === 0")
+    draw(page, "#cell quick-stroke canvas", [[20, 20], [150, 40]])
+    page.wait_for_function("values.strokes.length === 1")
     page.evaluate("leave()")
     assert page.evaluate("Object.keys(listeners)") == []
+    # The same pad in another cell.
+    page.evaluate("""async () => {
+      const el = Object.assign(document.createElement("div"), { id: "another" });
+      document.body.append(el);
+      const { default: widget } = await import("/page/widget.js");
+      await widget.render({ model: window.model, el });
+    }""")
+    assert page.locator("#another quick-stroke").evaluate("(pad) => pad.strokes") == page.evaluate("values.strokes")
+    expect(page.locator("#another li")).to_have_count(2)

@@ -12,7 +12,7 @@ import pytest
 from hands import Hands, Rows, answer, strokes_of
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from quickstroke.drawings.categories import CATEGORIES
 from quickstroke.drawings.drawing import Drawing
@@ -291,7 +291,7 @@ def test_a_picture_is_read(hands: Hands, tmp_path: Path) -> None:
     assert len(page.evaluate("quickstroke.settled().then(() => quickstroke.guesses())")) == 5
     (tmp_path / "white.png").write_bytes(png_of(np.full((40, 40), 255, np.uint8)))
     page.locator("#picture-file").set_input_files(tmp_path / "white.png")
-    expect(page.get_by_role("alert")).to_contain_text("The server refused this picture: the picture:")
+    expect(page.get_by_role("alert")).to_contain_text("The server refused this picture: the picture has no ink")
     assert strokes_of(page) == read
     hands.forgive("Failed to load resource: the server responded with a status of 422")
     page.locator("#picture-file").set_input_files(saved(page, "Vector", tmp_path))
@@ -330,10 +330,55 @@ def test_a_drawing_outlives_a_reload(hands: Hands) -> None:
     while page.evaluate("localStorage.getItem('quickstroke:drawing')") != "[]":
         page.wait_for_timeout(20)
     for broken in ("{", "[[[1],[2]]]", '{"a":1}', '[[["1"],[2],[3]]]'):
-        page.evaluate("(text) => localStorage.setItem('quickstroke:drawing', text)", broken)
+        keep = "(text) => [localStorage, sessionStorage].forEach((area) => area.setItem('quickstroke:drawing', text))"
+        page.evaluate(keep, broken)
         page.reload()
         page.evaluate("quickstroke.ready")
         assert strokes_of(page) == []
+
+
+def test_each_tab_keeps_its_own_drawing(hands: Hands) -> None:
+    page = hands.open()
+    hands.mouse(page, TRIANGLE)
+    drawn = strokes_of(page)
+
+    for _ in range(1000):
+        if page.evaluate("sessionStorage.getItem('quickstroke:drawing')"):
+            break
+        page.wait_for_timeout(20)
+    page.evaluate("localStorage.setItem('quickstroke:drawing', '[[[1,2],[3,4],[0,9]]]')")  # by another tab
+    page.reload()
+    expect(page.get_by_role("application", name="Drawing with 2 strokes")).to_be_visible()
+    assert strokes_of(page) == drawn
+    page.evaluate("sessionStorage.clear()")  # a new tab begins with the newest
+    page.reload()
+    expect(page.get_by_role("application", name="Drawing with 1 stroke")).to_be_visible()
+
+
+def test_a_picture_that_comes_late_is_not_shown_in_a_game(hands: Hands, tmp_path: Path) -> None:
+    page = hands.open()
+    picture = tmp_path / "a.png"
+    picture.write_bytes(png_of(np.full((40, 40), 255, np.uint8)))
+    waiting: list[Route] = []
+    page.route("**/recognize-picture*", lambda route: waiting.append(route))
+    page.locator("#picture-file").set_input_files(picture)
+    expect(page.get_by_role("alert")).to_have_text("Reading the picture …")
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#strip")).to_have_attribute("data-phase", "ready")
+    waiting[0].fulfill(json={"strokes": [[[0, 255], [0, 255]]], "guesses": []})
+    expect(page.get_by_role("alert")).to_contain_text("The picture is not shown, since a game is on")
+    assert strokes_of(page) == []
+
+
+def test_a_photo_goes_to_the_server_smaller(hands: Hands, tmp_path: Path) -> None:
+    page = hands.open()
+    grey = np.full((5000, 4000), 255, np.uint8)
+    grey[1000:1100, 500:3500] = 0
+    (tmp_path / "photo.png").write_bytes(png_of(grey))
+    page.locator("#picture-file").set_input_files(tmp_path / "photo.png")
+    expect(page.get_by_role("application", name="Drawing with 1 stroke")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_text("")
 
 
 def test_what_the_model_is_stands_in_a_panel(hands: Hands, recognizer: Recognizer) -> None:

@@ -189,6 +189,23 @@ def test_what_was_drawn_before_a_game_is_there_after_it(hands: Hands) -> None:
         assert page.evaluate("quickstroke.strokes()") == drawn
 
 
+def test_a_word_looked_up_in_a_game_takes_no_drawing_away(hands: Hands) -> None:
+    page = hands.open()
+    page.evaluate("quickstroke.allReady")
+    answer(page, lambda strokes: {"apple": 0.3, "cat": 0.3})
+    hands.mouse(page, LINE)
+    drawn = page.evaluate("quickstroke.strokes()")
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#strip")).to_have_attribute("data-phase", "ready")
+    page.get_by_role("button", name="Look up a word").click()
+    page.get_by_role("dialog").get_by_role("button", name=re.compile("being drawn")).first.click()
+    expect(page.locator("#strip")).to_have_attribute("data-phase", "idle")
+    assert page.evaluate("quickstroke.strokes()") not in ([], drawn)
+    page.get_by_role("button", name="Undo").click()
+    assert page.evaluate("quickstroke.strokes()") == drawn
+
+
 def test_after_a_lost_round_one_can_be_watched(hands: Hands) -> None:
     game = Round(hands)
     page, word = game.page, game.word

@@ -162,13 +162,15 @@ def test_a_missing_token_is_told_and_taken_from_the_address(hands: Hands) -> Non
     body = {"guesses": [{"word": "cup", "probability": 1}], "model": page.evaluate("quickstroke.model().name")}
 
     def handle(route: Route) -> None:
-        knows = route.request.headers.get("authorization") == "Bearer secret"
+        knows = route.request.headers.get("authorization") == "Bearer a+b/c&d=="
         route.fulfill(status=200 if knows else 401, json=body if knows else {"error": {"message": "no"}})
 
     page.route("**/api/v1/recognize", handle)
     hands.mouse(page, LINE)
     expect(page.get_by_role("alert")).to_contain_text("add #token=… to the address")
-    page.evaluate("location.hash = '#token=secret'")
+    page.evaluate("location.hash = '#token=wrong'")
+    expect(page.get_by_role("alert")).to_contain_text("The token in the address of this page is none of this server’s")
+    page.evaluate("location.hash = '#token=a+b/c&d=='")
     expect(page.locator("#guesses .word").first).to_have_text("cup")
     expect(page.get_by_role("alert")).to_have_text("")
     hands.forgive("Failed to load resource: the server responded with a status of 401")

@@ -94,6 +94,96 @@ def test_a_word_is_drawn_five_times_and_known(page: Page, published: Path, tmp_p
     expect(page.locator("#model")).to_have_text("Your model · 7 words")
 
 
+def draw(page: Page, bend: int) -> None:
+    page.evaluate("(strokes) => quickstroke.setStrokes(strokes)", zigzag(bend))
+
+
+def test_what_is_taken_can_be_taken_away_and_outlives_a_reload(page: Page) -> None:
+    word, take = page.get_by_label("Your word", exact=True), page.locator("#teach-add")
+    draw(page, 0)
+    for known in ("Square", " STAR "):
+        word.fill(known)
+        take.click()
+        says(page, f"I know “{known.strip().lower()}” already.")
+        expect(page.locator("#teach-drawings svg")).to_have_count(0)
+    word.fill("robot")
+    for k in range(3):
+        draw(page, 3 * k)
+        take.click()
+    expect(word).not_to_be_editable()  # the drawings are of this word
+    page.get_by_role("button", name="Take drawing 2 away").click()
+    says(page, "It is taken away.")
+    expect(page.locator("#teach-drawings svg")).to_have_count(2)
+    page.reload()
+    page.evaluate("quickstroke.ready")
+    page.get_by_role("button", name="Teach me a word").click()
+    expect(word).to_have_value("robot")
+    expect(take).to_have_text("Take drawing 3 of 5")
+    for _ in range(2):
+        page.get_by_role("button", name="Take drawing 1 away").click()
+    expect(word).to_be_editable()
+
+
+def test_keys_in_the_field_are_the_fields_own(page: Page) -> None:
+    draw(page, 0)
+    field = page.get_by_label("Your word", exact=True)
+    field.fill("robots")
+    for key in ("Home", "Delete", "Control+z", "Escape"):
+        field.press(key)
+    assert page.evaluate("quickstroke.strokes().length") == 2
+    expect(page.get_by_role("button", name="Undo")).to_be_enabled()
+
+
+def teach(page: Page, word: str) -> None:
+    page.get_by_label("Your word", exact=True).fill(word)
+    for k in range(5):
+        draw(page, 3 * k)
+        page.locator("#teach-add").click()
+    expect(page.locator("#teach-says")).to_contain_text(f"I know “{word}” now. Draw it!")
+
+
+def test_two_tabs_teach_the_same_page(page: Page) -> None:
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.evaluate("quickstroke.ready")
+    other.get_by_role("button", name="Teach me a word").click()
+    teach(page, "robot")
+    expect(other.locator("#taught li")).to_have_text("robot, by 5 drawings Forget")
+    teach(other, "ladder")
+    expect(page.locator("#taught li")).to_have_count(2)
+    page.get_by_role("button", name="Forget robot").click()
+    expect(other.locator("#taught li")).to_have_text("ladder, by 5 drawings Forget")
+    other.close()
+    page.reload()
+    expect(page.locator("#model")).to_have_text("Your model · 8 words")
+    assert page.evaluate("quickstroke.ready.then(() => quickstroke.model().classes.length)") == len(CLASSES) + 1
+
+
+def test_a_file_adds_what_is_not_there(page: Page, tmp_path: Path) -> None:
+    for word in ("robot", "ladder"):
+        teach(page, word)
+    with page.expect_download() as started:
+        page.get_by_role("button", name="Save as a file").click()
+    started.value.save_as(tmp_path / "mine.json")
+    page.get_by_role("button", name="Forget ladder").click()
+    expect(page.locator("#taught li")).to_have_count(1)
+    page.locator("#teach-file").set_input_files(tmp_path / "mine.json")
+    says(page, "Of the file’s 2 words one was taught already and stays as it is.")
+    expect(page.locator("#taught li")).to_have_count(2)
+    page.get_by_label("Your word", exact=True).fill("Robot")
+    draw(page, 0)
+    page.locator("#teach-add").click()
+    says(page, "I know “robot” already: forget it to teach it anew.")
+
+
+def test_a_browser_that_keeps_nothing_says_so(page: Page) -> None:
+    page.evaluate("() => { Storage.prototype.setItem = () => { throw new DOMException('', 'QuotaExceededError'); }; }")
+    teach(page, "robot")
+    says(page, "I know “robot” now. Draw it! This browser keeps nothing: save it as a file.")
+    teach(page, "ladder")
+    expect(page.locator("#taught li")).to_have_count(2)
+
+
 def test_a_file_of_python_is_opened_and_another_is_refused(page: Page, published: Path, tmp_path: Path) -> None:
     recognizer: Recognizer = load(published)
     recognizer.teach("robot", [[list(zip(*s, strict=True)) for s in zigzag(3 * k)] for k in range(4)], layout="points")
@@ -118,7 +208,7 @@ def test_all_of_it_is_on_the_screen(page: Page) -> None:
             assert page.locator("#paper").evaluate("(paper) => paper.clientHeight") > 80, (width, height)
 
     check()
-    for word in ("my robot called Fred", "The Great Wall of China"):
+    for word in ("my robot called Fred", "Donaudampfschifffahrtsgesellschaftskapitän", "The Great Wall of China"):
         page.get_by_label("Your word", exact=True).fill(word)
         for k in range(5):
             page.evaluate("(strokes) => quickstroke.setStrokes(strokes)", zigzag(3 * k))

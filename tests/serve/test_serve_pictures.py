@@ -46,7 +46,7 @@ def test_what_is_no_drawing(new_client, recognizer, picture, greys, reason):
     answer = ask(client, picture("png", greys))
     error = answer.json()["error"]
     assert (answer.status_code, error["code"]) == (422, "invalid_picture")
-    assert error["message"].startswith("the picture: ") and reason in error["message"]
+    assert error["message"].startswith("the picture ") and reason in error["message"]
 
 
 @pytest.mark.parametrize("body", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n" + b"0" * 99])

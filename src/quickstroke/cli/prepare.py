@@ -19,8 +19,8 @@ class Options:
     """Drawings in any official format become one prepared dataset.
 
     Formats: .bin, .ndjson (simplified or raw), .csv (Kaggle), .gz of these, .npz (sketch-rnn), .parquet; where there
-    are none, .svg, .inkml and .json (the folder's name is the word); and where there are none of these either,
-    pictures (.png, .jpg, .webp: the folder's name is the word) and Google's bitmaps (.npy), whose lines are traced.
+    are none, .svg and .inkml; else pictures (.png, .jpg, .webp) and Google's bitmaps (.npy), whose lines are traced;
+    else .json. Of the last three kinds but .npy the folder's name is the word.
     Raw drawings are simplified. Each drawing goes to one split: by a hash of its key_id in fractions, or
     with --n-train by its position in its class: first the reserved ones, then those to train, validate and test on.
 

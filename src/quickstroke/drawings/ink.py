@@ -47,9 +47,9 @@ def find_ink(grey: NDArray[np.float32]) -> NDArray[np.bool_]:
     ink = _even(grey, pixel) if pixel > 1 or _is_even(grey) else _uneven(grey)
     share = float(ink.mean())
     if not share:
-        raise FormatError("no ink: it shows no line that differs from its background")
+        raise FormatError("has no ink: no line in it differs from its background")
     if share > _MOST_INK:
-        raise FormatError(f"nearly all ink: {share:.0%} of the picture is no background; expected lines on paper")
+        raise FormatError(f"is nearly all ink: {share:.0%} of the picture is no background; expected lines on paper")
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     scale = SIDE / max(ink.shape)

@@ -140,8 +140,8 @@ def _of_file(file: IO[bytes], max_pixels: int) -> NDArray[np.float32]:
     except FormatError:
         raise
     except Exception as error:  # a damaged picture raises anything
-        kind = "not a PNG, JPEG or WebP picture" if isinstance(error, UnidentifiedImageError) else "damaged"
-        raise FormatError(f"{kind}, or truncated") from error
+        kind = "no PNG, JPEG or WebP picture" if isinstance(error, UnidentifiedImageError) else "damaged"
+        raise FormatError(f"is {kind}, or truncated") from error
 
 
 def _of_image(image: "Image", max_pixels: int) -> NDArray[np.float32]:

@@ -133,7 +133,7 @@ def take_picture(body: bytearray, query: QueryParams, limits: Limits) -> Asked:
     try:
         drawing = trace(bytes(body), max_pixels=limits.picture_pixels)
     except FormatError as error:
-        raise Refused(422, "invalid_picture", f"the picture: {error.reason.removeprefix('the picture ')}") from error
+        raise Refused(422, "invalid_picture", f"the picture {error.reason.removeprefix('the picture ')}") from error
     except MissingExtra as error:
         raise Refused(501, "not_installed", str(error)) from error
     return Asked([(drawing, "points")], asked.top, asked.words)

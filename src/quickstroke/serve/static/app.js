@@ -203,7 +203,7 @@ $("redo").addEventListener("click", redo);
 $("clear").addEventListener("click", clear);
 
 document.addEventListener("keydown", (event) => {
-  if (document.querySelector("dialog[open]")) return;
+  if (document.querySelector("dialog[open]") || event.target.closest?.("input, textarea")) return;
   const key = event.key.toLowerCase();
   if ((event.ctrlKey || event.metaKey) && (key === "y" || (key === "z" && event.shiftKey))) {
     event.preventDefault();
@@ -367,6 +367,7 @@ const loadedPeople = loaded
   .catch((error) => console.error("the drawings by people could not be loaded", error));
 if (isOffline) {
   const changed = (classes) => {
+    model = { ...model, classes };
     setText("model", `${friendlyName(model)} · ${classes.length} words`);
     $("words").replaceChildren(...classes.map((word) => new Option(word, word)));
     guesser.replaced();

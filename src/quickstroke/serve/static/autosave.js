@@ -1,4 +1,4 @@
-/** The drawing outlives a reload. */
+/** The drawing outlives a reload: each tab's own, and a new tab begins with the newest of all. */
 
 import { keep, recall } from "./store.js";
 
@@ -14,13 +14,13 @@ export function autosave(pad, canvas, isFree) {
   // Once the pad knows its size, so that the drawing is where it was.
   const observer = new ResizeObserver(() => {
     observer.disconnect();
-    const strokes = recall(NAME, []);
+    const strokes = recall(NAME, null, "sessionStorage") ?? recall(NAME, []);
     if (pad.isEmpty && isDrawing(strokes)) pad.setStrokes(strokes);
     let timer = 0;
     const save = () => {
       clearTimeout(timer);
       timer = 0;
-      if (isFree()) keep(NAME, pad.strokes);
+      if (isFree()) for (const area of ["sessionStorage", "localStorage"]) keep(NAME, pad.strokes, area);
     };
     pad.addEventListener("ink", () => {
       timer ||= setTimeout(save, AFTER_MS);

@@ -6,7 +6,15 @@ const TIMEOUT_MS = 10_000;
 const TOP = 5;
 const AGAIN = " Trying again; your drawing stays.";
 // Of a server that wants one; what stands behind # is sent to nobody.
-const token = () => new URLSearchParams(location.hash.slice(1)).get("token");
+function token() {
+  // As it stands, since `+` and `&` may be part of it, but for what an address writes as %2B.
+  const [, text] = location.hash.match(/[#&]token=(.*)/) ?? [];
+  try {
+    return text && decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
 
 /** @implements {import("./guesser.js").Recognizer} */
 export class HttpRecognizer {
@@ -53,7 +61,10 @@ export class HttpRecognizer {
     }
     if (response.ok && body) return body;
     if (response.status === 401) {
-      throw new RecognizerError("This server wants a token: add #token=… to the address of this page.", true);
+      const message = token()
+        ? "The token in the address of this page is none of this server’s."
+        : "This server wants a token: add #token=… to the address of this page.";
+      throw new RecognizerError(message, true);
     }
     const reason = body?.error?.message ?? `it answered with status ${response.status}`;
     const isTransient = response.ok || response.status >= 500 || response.status === 429 || response.status === 408;

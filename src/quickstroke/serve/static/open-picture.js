@@ -1,7 +1,23 @@
 /** A picture of a drawing, chosen, dropped or pasted, becomes strokes on the paper. A server reads it. */
 
 const KINDS = ["image/png", "image/jpeg", "image/webp"];
+// A photo has more pixels than lines need, and more than a server takes.
+const MOST_SIDE = 2000;
 const $ = (id) => document.getElementById(id);
+
+/** The picture, drawn smaller where it is large. */
+async function smaller(file) {
+  const image = await createImageBitmap(file).catch(() => null); // then the server says what is wrong with it
+  const scale = image ? MOST_SIDE / Math.max(image.width, image.height) : 1;
+  if (scale >= 1) return file;
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [image.width, image.height].map((side) => Math.max(Math.round(scale * side), 1));
+  const pen = canvas.getContext("2d");
+  pen.fillStyle = "#fff"; // behind what is transparent
+  pen.fillRect(0, 0, canvas.width, canvas.height);
+  pen.drawImage(image, 0, 0, canvas.width, canvas.height);
+  return new Promise((resolve) => canvas.toBlob((blob) => resolve(blob ?? file), "image/jpeg", 0.9));
+}
 
 /**
  * @param {object} page
@@ -18,9 +34,9 @@ export function setUpPictures({ read, isFree, show, tell }) {
     if (!KINDS.includes(file.type)) return tell("Expected a picture: PNG, JPEG or WebP.");
     tell("Reading the picture …");
     try {
-      const strokes = await read(file);
-      tell("");
-      show(strokes);
+      const strokes = await read(await smaller(file));
+      tell(isFree() ? "" : "The picture is not shown, since a game is on: open it again afterwards.");
+      if (isFree()) show(strokes);
     } catch (error) {
       tell(error.message);
     }

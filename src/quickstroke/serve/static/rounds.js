@@ -38,7 +38,6 @@ export class Rounds {
     $("play").addEventListener("click", () => this.#play());
     $("stop").addEventListener("click", () => {
       this.stop();
-      this.#putBack();
       $("play").focus();
     });
   }
@@ -64,11 +63,13 @@ export class Rounds {
     this.game.pause(performance.now());
   }
 
+  /** Ends a game that is on, and puts back what was on the paper before it. */
   stop() {
     clearInterval(this.#ticking);
     this.#pad.isFrozen = false;
     if (this.game.phase === "idle") return;
     this.game.stop();
+    this.#putBack();
     this.#host.show();
   }
 
@@ -112,7 +113,9 @@ export class Rounds {
   }
 
   #putBack() {
-    if (this.#own.length) this.#pad.setStrokes(this.#own);
+    if (!this.#own.length) return;
+    this.#pad.reset(); // Undo leads to no round's drawing
+    this.#pad.setStrokes(this.#own);
   }
 
   #tick() {

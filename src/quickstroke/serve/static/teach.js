@@ -1,9 +1,10 @@
 /** "Teach me a word": a few drawings, and the page knows it. Taught words stay on this device, and go into a file. */
 
-import { item, picture } from "./picture.js";
+import { item, pictureButton } from "./picture.js";
 import { simplify } from "./quickstroke.js";
 import { download } from "./save.js";
-import { keep, recall } from "./store.js";
+import { keep, onKept, recall } from "./store.js";
+import { folded } from "./words.js";
 
 const N_DRAWINGS = 5;
 const $ = (id) => document.getElementById(id);
@@ -13,69 +14,143 @@ const $ = (id) => document.getElementById(id);
  *
  * @param {object} page
  * @param {import("./local-recognizer.js").LocalRecognizer} page.recognizer
- * @param {{name: string, card: {sha256: string}}} page.model
+ * @param {{name: string, classes: string[], card: {sha256: string}}} page.model
  * @param {() => number[][][]} page.strokes the newest drawing
  * @param {() => void} page.clear takes it away
  * @param {(classes: string[]) => void} page.changed told whenever there are other words
  */
 export async function setUpTeach({ recognizer, model, strokes, clear, changed }) {
   const place = `taught:${model.card.sha256}`;
-  let drawings = [];
+  let known = { classes: model.classes, taught: {} };
+  /** The text that is kept on this device, as far as this tab knows. */
+  let kept = null;
+  /** A word with fewer drawings than it takes. They outlive a reload. */
+  let begun = recall("teaching", null, "sessionStorage");
+  if (!(typeof begun?.word === "string" && Array.isArray(begun.drawings))) begun = { word: "", drawings: [] };
+  /** What changes the recogniser's words, one after the other. */
+  let turn = Promise.resolve();
 
-  function show({ classes, taught }) {
-    changed(classes);
-    $("taught").replaceChildren(...Object.entries(taught).map(([word, n]) => lineOf(word, n)));
-    $("teach-save").disabled = !Object.keys(taught).length;
-    showDrawings();
+  function show(now) {
+    known = now;
+    changed(now.classes);
+    $("taught").replaceChildren(...Object.entries(now.taught).map(([word, n]) => lineOf(word, n)));
+    $("teach-save").disabled = !Object.keys(now.taught).length;
   }
 
   function lineOf(word, n) {
+    const text = Object.assign(document.createElement("span"), { textContent: `${word}, by ${n} drawings` });
     const forget = Object.assign(document.createElement("button"), { type: "button", className: "quiet", textContent: "Forget" });
     forget.setAttribute("aria-label", `Forget ${word}`);
     forget.addEventListener("click", () => tell(change("forget", word), () => `“${word}” is forgotten.`));
-    return item(`${word}, by ${n} drawings `, forget);
+    return item(text, " ", forget);
   }
 
-  function showDrawings() {
-    $("teach-drawings").replaceChildren(...drawings.map((own) => item(picture(own))));
-    $("teach-add").textContent = `Take drawing ${drawings.length + 1} of ${N_DRAWINGS}`;
+  function showBegun() {
+    const { word, drawings } = begun;
+    keep("teaching", begun, "sessionStorage");
+    $("teach-drawings").replaceChildren(...drawings.map(buttonOf));
+    $("teach-add").textContent = `Take drawing ${Math.min(drawings.length + 1, N_DRAWINGS)} of ${N_DRAWINGS}`;
+    // The drawings are of this word.
+    $("teach-word").readOnly = drawings.length > 0;
+    if (drawings.length) $("teach-word").value = word;
   }
 
-  /** One of the recogniser's calls that change what it knows; then it is kept. */
-  async function change(method, ...args) {
-    show(await recognizer[method](...args));
-    keep(place, await recognizer.save());
+  function buttonOf(drawing, i) {
+    const button = pictureButton(drawing, `Take drawing ${i + 1} away`);
+    button.title = "Take this drawing away";
+    button.addEventListener("click", () => {
+      begun.drawings.splice(i, 1);
+      showBegun();
+      $("teach-says").textContent = "It is taken away.";
+    });
+    return item(button);
+  }
+
+  /** Takes over what another tab has taught or forgotten meanwhile. */
+  async function follow() {
+    const now = recall(place, null);
+    if (now === kept) return;
+    kept = now;
+    let all = known;
+    for (const word of Object.keys(known.taught)) all = await recognizer.forget(word);
+    if (now) all = await recognizer.restore(now);
+    show(all);
+  }
+
+  /** One of the recogniser's calls that change what it knows; then it is kept, and `also` says so where it cannot be. */
+  function change(method, ...args) {
+    const work = async () => {
+      await follow();
+      show(await recognizer[method](...args));
+      const text = await recognizer.save();
+      if (!keep(place, text)) return " This browser keeps nothing: save it as a file.";
+      kept = text;
+      return "";
+    };
+    turn = turn.catch(() => {}).then(work);
+    return turn;
   }
 
   async function tell(work, sentence) {
     try {
-      await work;
-      $("teach-says").textContent = sentence();
+      const also = await work;
+      $("teach-says").textContent = sentence() + (also ?? "");
     } catch (error) {
       $("teach-says").textContent = error.message;
     }
   }
 
   async function take() {
-    const word = $("teach-word").value.trim();
+    const { drawings } = begun;
+    const word = drawings.length ? begun.word : $("teach-word").value.trim();
     if (!word) throw new Error("First write the word.");
+    const same = known.classes.find((other) => folded(other) === folded(word));
+    if (same) {
+      throw new Error(`I know “${same}” already${Object.hasOwn(known.taught, same) ? ": forget it to teach it anew" : ""}.`);
+    }
     if (!strokes().length) throw new Error(`Draw ${word} on the paper, then take it.`);
-    drawings.push(simplify(strokes(), { layout: "columns" }));
-    showDrawings();
-    if (drawings.length < N_DRAWINGS) return clear();
-    const taught = drawings;
-    drawings = [];
-    showDrawings();
-    await change("teach", word, taught);
+    const all = [...drawings, simplify(strokes(), { layout: "columns" })];
+    if (all.length < N_DRAWINGS) {
+      begun = { word, drawings: all };
+      showBegun();
+      clear();
+      return "";
+    }
+    const also = await change("teach", word, all);
+    begun = { word: "", drawings: [] };
+    showBegun();
     clear();
     $("teach-word").value = "";
-    return null;
+    return also;
   }
 
-  $("teach-form").addEventListener("submit", (event) => {
+  /** Adds the words of a file but for those that are taught already, and says what became of them. */
+  async function open(file) {
+    let text = await file.text();
+    let [n, nThere] = [0, 0];
+    try {
+      const content = JSON.parse(text);
+      const words = Object.entries(content.words);
+      const others = words.filter(([word]) => !Object.hasOwn(known.taught, word));
+      [n, nThere] = [words.length, words.length - others.length];
+      if (nThere) text = JSON.stringify({ ...content, words: Object.fromEntries(others) });
+    } catch {
+      // The recogniser says what is wrong with it.
+    }
+    const also = await change("restore", text);
+    const were = nThere === 1 ? "one was taught already and stays as it is" : `${nThere} were taught already and stay as they are`;
+    return (nThere ? `Of the file’s ${n} words ${were}.` : "The words of the file are known now.") + also;
+  }
+
+  $("teach-form").addEventListener("submit", async (event) => {
     event.preventDefault();
-    const word = $("teach-word").value.trim();
-    tell(take(), () => (drawings.length ? "Now draw it again, a little differently." : `I know “${word}” now. Draw it!`));
+    if ($("teach-add").disabled) return;
+    $("teach-add").disabled = true;
+    const word = begun.word || $("teach-word").value.trim();
+    await tell(take(), () =>
+      begun.drawings.length ? "Now draw it again, a little differently." : `I know “${word}” now. Draw it!`,
+    );
+    $("teach-add").disabled = false;
   });
   $("teach-save").addEventListener("click", async () => {
     download(`${model.name}.taught.json`, new Blob([await recognizer.save()], { type: "application/json" }));
@@ -84,7 +159,7 @@ export async function setUpTeach({ recognizer, model, strokes, clear, changed })
   $("teach-file").addEventListener("change", async ({ target }) => {
     const [file] = target.files;
     target.value = "";
-    if (file) await tell(file.text().then((text) => change("restore", text)), () => "The words of the file are known now.");
+    if (file) await tell(open(file), () => "");
   });
   $("open-teach").hidden = false;
   $("open-teach").addEventListener("click", () => {
@@ -93,6 +168,8 @@ export async function setUpTeach({ recognizer, model, strokes, clear, changed })
     $("open-teach").setAttribute("aria-expanded", String(isOpen));
     if (isOpen) $("teach-word").focus();
   });
-  const kept = recall(place, null);
-  if (kept) await tell(change("restore", kept), () => $("teach-says").textContent);
+  showBegun();
+  const followInTurn = () => (turn = turn.catch(() => {}).then(follow));
+  onKept(place, () => tell(followInTurn(), () => $("teach-says").textContent));
+  await tell(followInTurn(), () => $("teach-says").textContent);
 }
