@@ -152,6 +152,7 @@ def test_two_tabs_teach_the_same_page(page: Page) -> None:
     teach(other, "ladder")
     expect(page.locator("#taught li")).to_have_count(2)
     page.get_by_role("button", name="Forget robot").click()
+    expect(other.locator("#taught li")).to_have_count(1)
     expect(other.locator("#taught li")).to_have_text("ladder, by 5 drawings Forget")
     other.close()
     page.reload()
