@@ -72,6 +72,7 @@ def test_canonical_word_is_canonical(text: str) -> None:
 
 def test_hint_names_what_is_near_and_nothing_else() -> None:
     assert closest_words("Cats").startswith("; did you mean 'cat'")
+    assert "'cat'" in closest_words("kat")
     assert closest_words("power_outlett") == "; did you mean 'power outlet'?"
     assert "'The Mona Lisa'" in closest_words("the_mona_liza")
     assert closest_words("qqqqqq") == ""

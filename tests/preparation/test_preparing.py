@@ -20,7 +20,7 @@ from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.simplification import simplify
 from quickstroke.drawings.synthetic import synthetic_drawings
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, FormatError
-from quickstroke.formats import binary, ndjson, read_file
+from quickstroke.formats import binary, ndjson, read_file, svg
 from quickstroke.preparation import convert
 from quickstroke.preparation.prepare import prepare
 
@@ -552,3 +552,20 @@ def test_what_to_train_on_alone_has_to_be_there(nothing: Any, binary_folder: Pat
     with pytest.raises(ConfigError, match="train_only needs a split by fractions"):
         prepare(binary_folder, tmp_path / "out", split=PositionSplit(5, 1, 1), train_only=binary_folder)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_all_wrong_files_of_one_drawing_each_are_told_at_once(tmp_path: Path) -> None:
+    folder = tmp_path / "star"
+    for number, drawing in enumerate(synthetic_drawings(16, seed=0, words=("star",))):
+        svg.write(folder / f"{number:02}.svg", [drawing])
+    for number in (3, 5):
+        (folder / f"{number:02}.svg").write_text("<svg>")
+    with pytest.raises(FormatError) as told:
+        prepare(folder, tmp_path / "out", split=ALL_TRAIN)
+    assert str(told.value).startswith(f"2 files cannot be read: {folder / '03.svg'}")
+    assert f"; {folder / '05.svg'}" in str(told.value)
+    for number in range(16):
+        (folder / f"{number:02}.svg").write_text("<svg>")
+    with pytest.raises(FormatError, match=r"^16 files cannot be read: .*09\.svg.*; \.\.\.$") as told:
+        prepare(folder, tmp_path / "other", split=ALL_TRAIN)
+    assert "10.svg" not in str(told.value)

@@ -81,7 +81,9 @@ def canonical_word(name: str) -> str:
 def closest_words(name: str, among: Sequence[str] = CATEGORIES) -> str:
     """A hint for an error message, such as `; did you mean 'cat'?`, empty when nothing is near."""
     folded = {word.casefold(): word for word in among}
-    near = difflib.get_close_matches(canonical_word(name).casefold(), folded, n=3, cutoff=0.65)
+    asked = canonical_word(name).casefold()
+    cutoff = 0.7 if len(asked) > 3 else 0.65  # of three letters one may be wrong
+    near = difflib.get_close_matches(asked, folded, n=3, cutoff=cutoff)
     return f"; did you mean {' or '.join(repr(folded[word]) for word in near)}?" if near else ""
 
 

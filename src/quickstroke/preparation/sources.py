@@ -22,6 +22,8 @@ from quickstroke.utils.system import n_cores
 _MAX_AHEAD = 4
 # Files that are converted at a time.
 _MAX_AT_A_TIME = 3
+# Wrong files that an error names.
+_MOST_TOLD = 10
 # Points of a block: enough that what is done once a block does not matter.
 _BLOCK_POINTS = 1 << 21
 
@@ -84,17 +86,29 @@ def sources_by_word(
         else:
             others.append(position)
     converter = Converter(wanted, layout)
+    wrong: dict[int, FormatError] = {}
     with ThreadPoolExecutor(min(n_cores(), _MAX_AT_A_TIME)) as pool:
-        futures = {pool.submit(_convert, position, files[position], preparation, converter) for position in others}
+        futures = {
+            pool.submit(_convert, position, files[position], preparation, converter): position for position in others
+        }
         try:
             for done, future in enumerate(as_completed(futures), start=1):
-                line = future.result()
+                try:
+                    line = future.result()
+                except FormatError as error:
+                    position = futures[future]
+                    # A folder of pictures is mended once, not a picture at a time.
+                    if not formats.is_single(files[position]):
+                        raise
+                    wrong[position] = error
+                    continue
                 if line is not preparation.sources.get(line["source"]):
                     preparation.note(**line)
                 on_source(line["name"], done, len(others))
         finally:
             converter.stop()
             pool.shutdown(cancel_futures=True)
+    _check_none_is_wrong([error for _, error in sorted(wrong.items())])
     for position, path in enumerate(files):
         train_only = position >= n_split
         if position in as_it_is:
@@ -104,6 +118,15 @@ def sources_by_word(
             converted = preparation.folder_of_source(position) / f"{i}.bin"
             by_word.setdefault(word, []).append(Source(converted, None, train_only))
     return by_word
+
+
+def _check_none_is_wrong(errors: Sequence[FormatError]) -> None:
+    """Raises the error of the only file that is wrong, or one that tells of all of them."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        told = "; ".join(map(str, errors[:_MOST_TOLD])) + "; ..." * (len(errors) > _MOST_TOLD)
+        raise FormatError(f"{len(errors)} files cannot be read: {told}")
 
 
 def _convert(position: int, path: Path, preparation: Preparation, converter: Converter) -> dict[str, Any]:
