@@ -3,5 +3,6 @@
 export * from "./index.js";
 export { fetchBytes } from "./fetch.js";
 export { percent } from "./percent.js";
+export { normal } from "./vocabulary.js";
 // Its sources: of the package as it is built nothing can be left out.
 export { applyPalette, GIFEncoder } from "gifenc/src/index.js";

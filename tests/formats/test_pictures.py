@@ -97,10 +97,10 @@ def test_too_many_pixels_are_refused_before_they_are_there(side: int, is_small) 
 @pytest.mark.parametrize(
     ("name", "data", "reason"),
     [
-        ("a.png", b"", "not a PNG, JPEG or WebP picture"),
-        ("a.png", b"GIF89a" + bytes(100), "not a PNG, JPEG or WebP picture"),
-        ("a.jpg", b"<!doctype html>", "not a PNG, JPEG or WebP picture"),
-        ("a.png", bomb(20), "damaged, or truncated"),
+        ("a.png", b"", "is no PNG, JPEG or WebP picture"),
+        ("a.png", b"GIF89a" + bytes(100), "is no PNG, JPEG or WebP picture"),
+        ("a.jpg", b"<!doctype html>", "is no PNG, JPEG or WebP picture"),
+        ("a.png", bomb(20), "is damaged, or truncated"),
         ("a.npy", b"<!doctype html>", "is a web page"),
         ("a.npy", b"\x93NUMPY\1\0", "not a .npy file, or truncated"),
     ],
@@ -138,7 +138,7 @@ def test_bitmaps_are_read_back(tmp_path: Path) -> None:
     [
         (lambda data: data[:-1], "truncated: ends in bitmap 2 of 2"),
         (lambda data: data + b"x", "bytes follow its 2 bitmaps"),
-        (lambda data: data[:-784] + bytes(784), "bitmap 2: no ink"),
+        (lambda data: data[:-784] + bytes(784), "bitmap 2: has no ink"),
         (lambda data: data.replace(b"784", b"783"), r"expected uint8 \(N, 784\)"),
         (lambda data: data.replace(b"|u1", b"|O8"), "expected uint8|not a .npy file"),
     ],

@@ -427,7 +427,7 @@ def test_words_are_sorted_by_how_hard_they_are(blank_page: Page) -> None:
 
 def test_the_score(blank_page: Page) -> None:
     script = """async (games) => {
-      const { NO_SCORE, scored } = await import("/score.js");
+      const { NO_SCORE, scored } = await import("/game.js");
       return games.reduce((score, outcomes) => scored(score, outcomes.map((outcome) => ({ outcome }))), NO_SCORE);
     }"""
     won, over = "won", "over"

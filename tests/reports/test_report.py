@@ -194,7 +194,7 @@ def test_figures_are_those_of_an_evaluation(written, run, dataset):
         f"| {low_b:.2%} to {high_b:.2%} | {values['loss']:.4f} |"
     ) in text
     assert "Of a word 40 to 40 were learnt from, median 40." in text
-    assert "recognised by the network of Google's game" in text
+    assert "recognised by the game's network" in text
     assert f"| val | 30 | {best['val_top1']:.2%} |" in text
     assert "published" not in text.partition("# Results")[2] and "val_top1_published_protocol" not in values
     assert f"| `simple_lay1_sz4` | default | 3 | {values['parameters']} | 2 |" in text

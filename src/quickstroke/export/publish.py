@@ -96,8 +96,7 @@ def publish(
 ) -> Published:
     """Makes a published model of a run: NAME.model, a plain state dict, and NAME.json, which says how to read it.
 
-    The card holds classes, preprocessing, reading, configuration, data, teachers, command, a hash, and exact figures
-    on the splits `val` and `test` of the run's dataset, of parts of the drawings, too.
+    The card holds all that reading it takes, where it comes from, and exact figures on the splits `val` and `test`.
 
     Args:
         run: the run folder.
@@ -111,9 +110,8 @@ def publish(
         test_data: another prepared dataset, whose split `test` is scored in place of the run's own.
         without_data: where the run's dataset cannot be used, publish without calibration and with the run's own
             validation figures; `notes` says so.
-        attribution: whose drawings the model learnt from, a sentence; by default Google's, where words and key_ids are
-            those of Quick, Draw!, and else nothing.
-        licence: of the weights; by default MIT where the drawings are Google's, and else nothing.
+        attribution: whose drawings it learnt from; by default Google's, where words and key_ids are, else nothing.
+        licence: of the weights; by default MIT where the drawings are Google's, else nothing.
         hub: also upload it to this repository of the Hugging Face Hub, OWNER/NAME, with a README.md made from its card;
             `load("hf://OWNER/NAME")` opens it again.
 
@@ -132,9 +130,8 @@ def publish(
     flags = {"replace": replace, "default": default, "calibrate": calibrate, "without_data": without_data}
     for name, value in flags.items():
         expect(value, bool, name, "True or False")
-    where, test_where = (
-        None if path is None else expect_path(path, name) for path, name in ((data, "data"), (test_data, "test_data"))
-    )
+    paths = (data, "data"), (test_data, "test_data")
+    where, test_where = (None if path is None else expect_path(path, name) for path, name in paths)
     for name, text in (("attribution", attribution), ("licence", licence)):
         expect(text, (str, NoneType), name, "a text or None")
     if hub is not None:
@@ -146,18 +143,14 @@ def publish(
     notes: list[str] = []
     own = _open(config, where, test_where, without_data, notes)
     figures = {"val": runs.figures_of(runs.best_line(metrics, config.train.select_by))}
-    calibration, tested, further = None, None, dict[str, Any]()
+    calibration, tested, further = None, None, _terms(loaded.classes, own, attribution, licence)
     if own is not None:
         tested = None if test_where is None else PreparedDataset(test_where)
         parts = _parts(own, tested or own, loaded)
         figures, calibration, words = _figures(config, loaded, parts, own, calibrate, notes)
-        further = {
-            "words": words,
-            "unknown": unknown_of(loaded, own, parts) if calibration else None,
-            "discriminant": discriminant_of(loaded, own),
-        }
+        further |= {"words": words, "discriminant": discriminant_of(loaded, own)}
+        further["unknown"] = unknown_of(loaded, own, parts) if calibration else None
     facts = _facts(folder, config, metrics, loaded, figures, calibration, own, tested, notes) | further
-    facts |= _terms(loaded.classes, own, attribution, licence)
     facts = {key: value for key, value in facts.items() if value is not None}
     _keep_default(into, loaded.name, default, notes)
     path = loading.write_model(into, loaded, facts)

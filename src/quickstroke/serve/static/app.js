@@ -1,29 +1,26 @@
 /** The page: which part tells which, and what the user reads. */
 
 import { friendlyName, longestOf, openAbout } from "./about.js";
-import { autosave } from "./autosave.js";
 import { isWhole } from "./files.js";
 import { boundsOf, placed } from "./geometry.js";
 import { showGuesses } from "./guess-list.js";
 import { Guesser } from "./guesser.js";
 import { HttpRecognizer } from "./http-recognizer.js";
-import { KeyPen } from "./key-pen.js";
 import { hideProgress, showProgress } from "./loading.js";
 import { LocalRecognizer } from "./local-recognizer.js";
 import { openLookup } from "./lookup.js";
 import { setUpPictures } from "./open-picture.js";
-import { Pad } from "./pad.js";
+import { KeyPen, Pad } from "./pad.js";
 import { loadPeople } from "./people.js";
 import { item, pictureButton } from "./picture.js";
 import { percent, simplify } from "./quickstroke.js";
 import { play } from "./replay.js";
 import { Rounds } from "./rounds.js";
-import { setUpSave } from "./save-dialog.js";
-import { Sounds } from "./sound.js";
+import { setUpSave } from "./save.js";
+import { Sounds, Voice } from "./sound.js";
 import { celebrate } from "./sparks.js";
-import { keep, recall } from "./store.js";
+import { autosave, keep, recall } from "./store.js";
 import { sentences, showStrip } from "./strip.js";
-import { Voice } from "./voice.js";
 import { setUpTeach } from "./teach.js";
 import { withArticle } from "./words.js";
 

@@ -1,7 +1,7 @@
 /** The end of a game: all drawings, what was seen in each, and how other people draw these words. */
 
 import { drawAnew, item, pictureButton } from "./picture.js";
-import { recordsText } from "./score.js";
+import { recordsText } from "./game.js";
 import { moving, picture, share } from "./share.js";
 import { capitalized, listed, withArticle } from "./words.js";
 
@@ -15,7 +15,7 @@ let shown = { results: [], headline: "" };
  * @typedef {import("./game.js").Round & {drawing: number[][][]}} Result
  *
  * @param {Result[]} results
- * @param {import("./score.js").Score & {isBest: boolean}} score
+ * @param {import("./game.js").Score & {isBest: boolean}} score
  * @param {import("./people.js").People} people
  * @param {() => void} again told that another game is wanted
  */

@@ -1,4 +1,7 @@
-/** A game: six words, twenty seconds for each, and whether the model gets them. No clock and no page in here. */
+/**
+ * A game: six words, twenty seconds for each, whether the model gets them, and the score of all games. No clock and no
+ * page in here.
+ */
 
 export const N_ROUNDS = 6;
 export const ROUND_MS = 20_000;
@@ -142,4 +145,34 @@ export class Game {
   #end(outcome) {
     this.rounds.push({ word: this.word, outcome, seen: this.seen, tookMs: this.tookMs });
   }
+}
+
+// --- The best game, and the longest streak of won rounds
+
+/**
+ * @typedef {{games: number, best: number, streak: number, bestStreak: number}} Score `best`: rounds won of six
+ */
+export const NO_SCORE = { games: 0, best: 0, streak: 0, bestStreak: 0 };
+
+/**
+ * The score after a game, and whether it was better than all before.
+ *
+ * @param {Score} before
+ * @param {Round[]} rounds
+ * @returns {Score & {isBest: boolean}}
+ */
+export function scored(before, rounds) {
+  let { streak, bestStreak } = before;
+  for (const { outcome } of rounds) {
+    streak = outcome === "won" ? streak + 1 : 0;
+    bestStreak = Math.max(bestStreak, streak);
+  }
+  const nWon = rounds.filter(({ outcome }) => outcome === "won").length;
+  const isBest = nWon > before.best;
+  return { games: before.games + 1, best: Math.max(before.best, nWon), streak, bestStreak, isBest };
+}
+
+/** `Best game: 4 of 6. Longest streak: 9.` */
+export function recordsText({ games, best, bestStreak }) {
+  return games ? `Best game: ${best} of 6. Longest streak: ${bestStreak}.` : "";
 }

@@ -6,15 +6,8 @@ const TIMEOUT_MS = 10_000;
 const TOP = 5;
 const AGAIN = " Trying again; your drawing stays.";
 // Of a server that wants one; what stands behind # is sent to nobody.
-function token() {
-  // As it stands, since `+` and `&` may be part of it, but for what an address writes as %2B.
-  const [, text] = location.hash.match(/[#&]token=(.*)/) ?? [];
-  try {
-    return text && decodeURIComponent(text);
-  } catch {
-    return text;
-  }
-}
+// As it stands, since `+` and `&` may be part of it, but for what an address writes as %2B.
+const token = () => location.hash.match(/[#&]token=(.*)/)?.[1].replace(/%[2-7][\dA-F]/gi, decodeURIComponent);
 
 /** @implements {import("./guesser.js").Recognizer} */
 export class HttpRecognizer {

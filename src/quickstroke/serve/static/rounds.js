@@ -1,8 +1,7 @@
 /** The rounds of a game on the page: their clock, sounds and end. */
 
-import { Game } from "./game.js";
+import { Game, NO_SCORE, scored } from "./game.js";
 import { openGallery } from "./gallery.js";
-import { NO_SCORE, scored } from "./score.js";
 import { openSetup } from "./setup.js";
 import { keep, recall } from "./store.js";
 

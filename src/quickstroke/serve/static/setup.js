@@ -1,7 +1,7 @@
 /** The dialog before a game: which words it is about. */
 
 import { kindsOf, typedWords } from "./difficulty.js";
-import { recordsText } from "./score.js";
+import { recordsText } from "./game.js";
 import { keep, recall } from "./store.js";
 
 const $ = (id) => document.getElementById(id);
@@ -49,7 +49,7 @@ function choice({ name, label, fact }, isChecked) {
  *
  * @param {string[]} known the words of the model
  * @param {Map<string, number>} percents how hard some of them are
- * @param {import("./score.js").Score} score
+ * @param {import("./game.js").Score} score
  * @param {(words: string[]) => void} start
  */
 export function openSetup(known, percents, score, start) {

@@ -1,4 +1,4 @@
-/** Short sounds of the game, made on the spot. */
+/** Short sounds of the game, made on the spot, and a voice. */
 
 /** Frequencies in Hz, and how long after each other in seconds. */
 const MELODIES = {
@@ -38,5 +38,27 @@ export class Sounds {
       tone.start(at);
       tone.stop(at + LENGTH_S);
     }
+  }
+}
+
+/** Says sentences aloud, by the browser's own voice. Only the newest matters. */
+export class Voice {
+  isOn = false;
+
+  /** Whether this browser can speak. */
+  get isThere() {
+    return Boolean(globalThis.speechSynthesis && globalThis.SpeechSynthesisUtterance);
+  }
+
+  say(text) {
+    if (!this.isOn || !this.isThere) return;
+    speechSynthesis.cancel();
+    const words = new SpeechSynthesisUtterance(text);
+    words.lang = "en";
+    speechSynthesis.speak(words);
+  }
+
+  stop() {
+    if (this.isThere) speechSynthesis.cancel();
   }
 }

@@ -1,10 +1,9 @@
 /** "Teach me a word": a few drawings, and the page knows it. Taught words stay on this device, and go into a file. */
 
 import { item, pictureButton } from "./picture.js";
-import { simplify } from "./quickstroke.js";
+import { normal, simplify } from "./quickstroke.js";
 import { download } from "./save.js";
 import { keep, onKept, recall } from "./store.js";
-import { folded } from "./words.js";
 
 const N_DRAWINGS = 5;
 const $ = (id) => document.getElementById(id);
@@ -25,8 +24,7 @@ export async function setUpTeach({ recognizer, model, strokes, clear, changed })
   /** The text that is kept on this device, as far as this tab knows. */
   let kept = null;
   /** A word with fewer drawings than it takes. They outlive a reload. */
-  let begun = recall("teaching", null, "sessionStorage");
-  if (!(typeof begun?.word === "string" && Array.isArray(begun.drawings))) begun = { word: "", drawings: [] };
+  let begun = recall("teaching", { word: "", drawings: [] }, "sessionStorage");
   /** What changes the recogniser's words, one after the other. */
   let turn = Promise.resolve();
 
@@ -57,7 +55,6 @@ export async function setUpTeach({ recognizer, model, strokes, clear, changed })
 
   function buttonOf(drawing, i) {
     const button = pictureButton(drawing, `Take drawing ${i + 1} away`);
-    button.title = "Take this drawing away";
     button.addEventListener("click", () => {
       begun.drawings.splice(i, 1);
       showBegun();
@@ -104,7 +101,7 @@ export async function setUpTeach({ recognizer, model, strokes, clear, changed })
     const { drawings } = begun;
     const word = drawings.length ? begun.word : $("teach-word").value.trim();
     if (!word) throw new Error("First write the word.");
-    const same = known.classes.find((other) => folded(other) === folded(word));
+    const same = known.classes.find((other) => normal(other) === normal(word));
     if (same) {
       throw new Error(`I know “${same}” already${Object.hasOwn(known.taught, same) ? ": forget it to teach it anew" : ""}.`);
     }
@@ -124,22 +121,17 @@ export async function setUpTeach({ recognizer, model, strokes, clear, changed })
     return also;
   }
 
-  /** Adds the words of a file but for those that are taught already, and says what became of them. */
+  /** Adds the words of a file but for those that are taught already. */
   async function open(file) {
     let text = await file.text();
-    let [n, nThere] = [0, 0];
     try {
-      const content = JSON.parse(text);
-      const words = Object.entries(content.words);
-      const others = words.filter(([word]) => !Object.hasOwn(known.taught, word));
-      [n, nThere] = [words.length, words.length - others.length];
-      if (nThere) text = JSON.stringify({ ...content, words: Object.fromEntries(others) });
+      const { words, ...rest } = JSON.parse(text);
+      const others = Object.entries(words).filter(([word]) => !Object.hasOwn(known.taught, word));
+      text = JSON.stringify({ ...rest, words: Object.fromEntries(others) });
     } catch {
       // The recogniser says what is wrong with it.
     }
-    const also = await change("restore", text);
-    const were = nThere === 1 ? "one was taught already and stays as it is" : `${nThere} were taught already and stay as they are`;
-    return (nThere ? `Of the file’s ${n} words ${were}.` : "The words of the file are known now.") + also;
+    return change("restore", text);
   }
 
   $("teach-form").addEventListener("submit", async (event) => {
@@ -159,7 +151,7 @@ export async function setUpTeach({ recognizer, model, strokes, clear, changed })
   $("teach-file").addEventListener("change", async ({ target }) => {
     const [file] = target.files;
     target.value = "";
-    if (file) await tell(open(file), () => "");
+    if (file) await tell(open(file), () => "The words of the file are known now.");
   });
   $("open-teach").hidden = false;
   $("open-teach").addEventListener("click", () => {

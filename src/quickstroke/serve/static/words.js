@@ -23,11 +23,6 @@ export function listed(texts) {
   return texts.length < 2 ? texts.join("") : `${texts.slice(0, -1).join(", ")} and ${texts.at(-1)}`;
 }
 
-/** What two ways to write a word have in common. */
-export function folded(word) {
-  return word.normalize("NFC").replaceAll("_", " ").trim().replace(/\s+/g, " ").toLowerCase();
-}
-
 /** The text with its first letter large. */
 export function capitalized(text) {
   return text.charAt(0).toUpperCase() + text.slice(1);
