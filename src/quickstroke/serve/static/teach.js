@@ -47,7 +47,7 @@ export async function setUpTeach({ recognizer, model, strokes, clear, changed })
     const { word, drawings } = begun;
     keep("teaching", begun, "sessionStorage");
     $("teach-drawings").replaceChildren(...drawings.map(buttonOf));
-    $("teach-add").textContent = `Take drawing ${Math.min(drawings.length + 1, N_DRAWINGS)} of ${N_DRAWINGS}`;
+    $("teach-add").textContent = `Take drawing ${drawings.length + 1} of ${N_DRAWINGS}`;
     // The drawings are of this word.
     $("teach-word").readOnly = drawings.length > 0;
     if (drawings.length) $("teach-word").value = word;
@@ -74,7 +74,7 @@ export async function setUpTeach({ recognizer, model, strokes, clear, changed })
     show(all);
   }
 
-  /** One of the recogniser's calls that change what it knows; then it is kept, and `also` says so where it cannot be. */
+  /** One of the recogniser's calls that change what it knows, then keeps that; resolves to a sentence where it cannot. */
   function change(method, ...args) {
     const work = async () => {
       await follow();
