@@ -342,8 +342,8 @@ def test_each_tab_keeps_its_own_drawing(hands: Hands) -> None:
     hands.mouse(page, TRIANGLE)
     drawn = strokes_of(page)
 
-    for _ in range(1000):
-        if page.evaluate("sessionStorage.getItem('quickstroke:drawing')"):
+    for _ in range(1000):  # until all of it is kept
+        if json.loads(page.evaluate("sessionStorage.getItem('quickstroke:drawing')") or "[]") == drawn:
             break
         page.wait_for_timeout(20)
     page.evaluate("localStorage.setItem('quickstroke:drawing', '[[[1,2],[3,4],[0,9]]]')")  # by another tab
