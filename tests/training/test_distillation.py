@@ -1,7 +1,7 @@
 """Distillation: targets, and what teachers say: their geometric mean, by word, kept in files that trainings share."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -255,29 +255,45 @@ def bitmap_teacher(tmp_path: Path) -> Path:
 
 def of_bitmaps(data: PreparedDataset, indices: NDArray[np.int64]) -> NDArray[np.float64]:
     """What that network says: probabilities of circle, house and star."""
-    ink = np.stack([to_bitmap(data.strokes(i)) for i in indices]).sum(2) / 255  # (B, 28)
+    return of_ink([data.strokes(i) for i in indices])
+
+
+def of_ink(drawings: Sequence[Sequence[NDArray[Any]]]) -> NDArray[np.float64]:
+    ink = np.stack([to_bitmap(strokes) for strokes in drawings]).sum(2) / 255  # (B, 28)
     logits = 0.05 * np.add.reduceat(ink, [0, 9, 18], axis=1)  # (B, 3): star, circle, house
     values = np.exp(logits - logits.max(1, keepdims=True))
     return (values / values.sum(1, keepdims=True))[:, [1, 2, 0]]
 
 
-def test_a_bitmap_teacher_is_asked_about_drawings_as_they_stand(
+def test_a_bitmap_teacher_is_asked_about_the_augmented_drawings(
     opened: OpenTargets, bitmap_teacher: Path, dataset: PreparedDataset
 ) -> None:
-    targets = opened(bitmap_teacher, change=STROKES)
-    drawings = np.array([99, 3, 3, 25])
-    assert near(targets.of(0, drawings), of_bitmaps(dataset, drawings))
-    assert np.array_equal(targets.of(1, drawings), targets.of(0, drawings))
+    change = replace(FLAT, mixup=1.0, shear=0.4)
+    seeds = augmentation_seeds(2, np.arange(120))
+    candidates = augmentation.mixup_candidates(dataset, POOL, np.arange(3))
+    points, lengths = augmentation.augmented_points(dataset, POOL, seeds, None, change, 100, "pos5", candidates)
+    sheared = []
+    for rows, n in zip(points, lengths, strict=True):
+        xy = rows[:n, 2:4] - rows[:n, 2:4].min(axis=0)
+        whole = np.round(255 * xy / xy.max()).astype(np.uint8)
+        sheared.append(np.split(whole, np.flatnonzero(rows[: n - 1, 4]) + 1))
+    assert abs(of_bitmaps(dataset, POOL) - of_ink(sheared)).max() > 0.1
+    assert near(opened(bitmap_teacher, change=change).of(2, POOL), of_ink(sheared))
+
+
+def test_a_bitmap_teacher_is_asked_once_about_drawings_as_they_stand(
+    opened: OpenTargets, bitmap_teacher: Path, dataset: PreparedDataset
+) -> None:
+    counts: list[int] = []
+    targets = opened(bitmap_teacher, change=STROKES, augmented=False)
+    asked = targets.of(0, POOL, counts.append)
+    assert near(asked, of_bitmaps(dataset, POOL))
+    assert sum(counts) == len(POOL)
     assert targets.facts[0]["name"] == "bands"
     assert targets.facts[0]["licence"] == "MIT License"
     assert targets.facts[0]["sha256"] == sha256_of(bitmap_teacher)
-
-
-def test_a_bitmap_teacher_is_asked_once(opened: OpenTargets, bitmap_teacher: Path) -> None:
-    counts: list[int] = []
-    opened(bitmap_teacher).of(0, POOL, counts.append)
-    assert sum(counts) == len(POOL)
-    opened(bitmap_teacher).of(1, POOL, no_asking)
+    again = opened(bitmap_teacher, change=FLAT, augmented=False).of(1, POOL, no_asking)
+    assert np.array_equal(again, asked)
 
 
 def test_a_bitmap_teacher_and_one_of_strokes_have_a_mean(
@@ -285,7 +301,7 @@ def test_a_bitmap_teacher_and_one_of_strokes_have_a_mean(
 ) -> None:
     path = publish()
     mean = np.sqrt(of_bitmaps(dataset, POOL) * probabilities(load_model(path), dataset, POOL))
-    assert near(opened(path, bitmap_teacher).of(0, POOL), mean / mean.sum(1, keepdims=True))
+    assert near(opened(path, bitmap_teacher, augmented=False).of(0, POOL), mean / mean.sum(1, keepdims=True))
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,13 @@ A file has one input, float32 (B, 28, 28, 1), white ink 1 on black 0, and one ou
 NAME.onnx lies NAME.classes.txt, the K words in the order of the output, one a line.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quickstroke.data.dataset import PreparedDataset
 from quickstroke.drawings.bitmap import BITMAP_SIDE, to_bitmap
 from quickstroke.drawings.categories import read_classes
 from quickstroke.errors import WeightsError, first_line
@@ -22,7 +22,7 @@ _LEAST = 1e-7
 
 
 class BitmapTeacher:
-    """A network that is asked about drawings as they stand; distorted or flipped ones mislead it.
+    """A network that is asked about drawings; much distorted ones mislead it.
 
     Attributes:
         path: the ONNX file.
@@ -57,14 +57,12 @@ class BitmapTeacher:
     def _ask(self, bitmaps: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(self._session.run(None, {self._input: bitmaps})[0])
 
-    def log_probabilities(
-        self, data: PreparedDataset, columns: list[int], indices: NDArray[np.int64], geometric_seeds: None
-    ) -> NDArray[np.float32]:
-        """Logarithms of probabilities, float32 (B, S), of some words, for the drawings at `indices` int64 (B,)."""
-        drawn = np.stack([to_bitmap(data.strokes(i)) for i in indices])[..., None]  # (B, 28, 28, 1)
+    def log_probabilities(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.float32]:
+        """Logarithms of probabilities, float32 (B, K), for B simplified drawings."""
+        drawn = np.stack([to_bitmap(strokes) for strokes in drawings])[..., None]  # (B, 28, 28, 1)
         answers = self._ask(drawn.astype(np.float32) / np.float32(255))
         logarithms: NDArray[np.float32] = np.log(np.maximum(answers, _LEAST, dtype=np.float32))
-        return logarithms[:, columns]
+        return logarithms
 
     def facts(self) -> dict[str, Any]:
         """What a run and a card say of it: its licence is the first line of NAME.LICENSE, if that is there."""

@@ -4,8 +4,8 @@ A teacher is any model whose classes include the student's, or one that knows so
 all, or a public network that reads bitmaps (`bitmap_teacher`). Teachers are costly beside a small student, so their
 log-probabilities for the augmented drawings of an epoch are cached in a file: epoch e of a training sees the drawings
 and geometric augmentations of number e modulo `n_cached_epochs`. Trainings with the same data, teachers, augmentation
-and class balance share the files of one folder. Bitmap teachers, and with `n_cached_epochs` 0 all of them, are asked
-once about each drawing as it stands.
+and class balance share the files of one folder. With `n_cached_epochs` 0 teachers are asked once about each drawing as
+it stands.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -23,9 +23,11 @@ from torch import Tensor
 
 from quickstroke.artifacts import cards, loading, runs
 from quickstroke.config import serialize
+from quickstroke.config.model import MAX_PADDING
 from quickstroke.data import augmentation, batches
 from quickstroke.data.augmentation import Augmentation, MixupCandidates
 from quickstroke.data.dataset import PreparedDataset
+from quickstroke.drawings.drawing import split_strokes
 from quickstroke.errors import ConfigError
 from quickstroke.kernels import threads
 from quickstroke.models import statistics
@@ -33,6 +35,9 @@ from quickstroke.models.classifier import StrokeClassifier
 from quickstroke.runtime.device import to_device
 from quickstroke.runtime.distributed import ALONE, Group
 from quickstroke.utils.files import atomic_write, first_line_of, sha256_of
+
+if TYPE_CHECKING:
+    from quickstroke.training.bitmap_teacher import BitmapTeacher
 
 # Batch norm's statistics of a padded teacher are estimated again over so many drawings a class: those that the 2020
 # project published are of the last classes that it validated.
@@ -52,8 +57,6 @@ class Teacher:
         known: int64 (S,), which of the K classes it knows.
         ask: logarithms of probabilities (B, S), up to a constant, of augmented drawings: indices int64 (B,) and seeds
             uint64 (B,), or None for the drawings as they stand.
-        augmented: whether it is asked about the augmented drawings that the student learns from, or about
-            drawings as they stand.
         loaded: the model that it is, None for a bitmap network.
     """
 
@@ -61,7 +64,6 @@ class Teacher:
     sha256: str
     known: NDArray[np.int64]
     ask: Callable[[NDArray[np.int64], NDArray[np.uint64] | None], NDArray[Any]]
-    augmented: bool
     loaded: loading.LoadedModel | None = None
 
 
@@ -75,6 +77,8 @@ class Targets:
         labels: int64 (N_dataset,), the class of each drawing, -1 for none of them.
         pool: int64 (M,), ascending, the drawings that may be asked about.
         candidates: for mixup.
+        augmented: whether teachers are asked about the augmented drawings that the student learns from, or about
+            drawings as they stand.
         folder: where the log-probabilities are cached.
         group: processes that share the work; the first of them writes the files.
     """
@@ -86,6 +90,7 @@ class Targets:
     labels: NDArray[np.int64]
     pool: NDArray[np.int64]
     candidates: MixupCandidates
+    augmented: bool
     folder: Path
     device: torch.device
     group: Group = ALONE
@@ -110,16 +115,16 @@ class Targets:
         digest = hashlib.sha256(drawings.tobytes()).hexdigest()[:16]
         path = self.folder / f"{number}-{digest}.npy"
         shape = len(drawings), len(self.classes)
-        fixed = [None if teacher.augmented else self._as_they_stand(teacher, on_batch) for teacher in self.teachers]
 
-        def mean(rows: NDArray[np.int64]) -> NDArray[np.float64]:
-            return self._mean(drawings[rows], geometric_seeds[rows], fixed)
+        def mean(rows: NDArray[np.int64], of_pool: Sequence[NDArray[Any]] = ()) -> NDArray[np.float64]:
+            return self._mean(drawings[rows], geometric_seeds[rows], of_pool)
 
-        if any(teacher.augmented for teacher in self.teachers):
+        if self.augmented:
             return self._asked(path, shape, order, mean, on_batch)
+        of_pool = [self._as_they_stand(teacher, on_batch) for teacher in self.teachers]
         values = np.empty(shape, np.float16)
         for rows in order:
-            values[rows] = mean(rows)
+            values[rows] = mean(rows, of_pool)
         return values
 
     def _as_they_stand(self, teacher: Teacher, on_batch: Callable[[int], None]) -> NDArray[np.float16]:
@@ -168,18 +173,20 @@ class Targets:
         return np.isin(self.labels[drawings], teacher.known)
 
     def _mean(
-        self, drawings: NDArray[np.int64], geometric_seeds: NDArray[np.uint64], fixed: Sequence[NDArray[Any] | None]
+        self, drawings: NDArray[np.int64], geometric_seeds: NDArray[np.uint64], of_pool: Sequence[NDArray[Any]]
     ) -> NDArray[np.float64]:
-        """Logarithms (B, K) of the geometric mean; `fixed` has the answers about the pool of those asked already.
+        """Logarithms (B, K) of the geometric mean; `of_pool` has each one's answers about the pool, or is empty.
 
         A teacher of S classes leaves their probability together as it is.
         """
         places = np.searchsorted(self.pool, drawings)
         mean = torch.zeros((len(drawings), len(self.classes)), dtype=torch.float64).log_softmax(1)  # (B, K)
         n_before = torch.zeros((len(drawings), 1), dtype=torch.float64)
-        for teacher, answers in zip(self.teachers, fixed, strict=True):
+        for i, teacher in enumerate(self.teachers):
             rows = np.flatnonzero(self._counts(teacher, drawings))  # (R,)
-            log_probs = teacher.ask(drawings[rows], geometric_seeds[rows]) if answers is None else answers[places[rows]]
+            if not len(rows):
+                continue
+            log_probs = of_pool[i][places[rows]] if of_pool else teacher.ask(drawings[rows], geometric_seeds[rows])
             cells = np.ix_(rows, teacher.known)
             own = mean[cells]  # (R, S)
             n = n_before[rows]  # (R, 1)
@@ -222,8 +229,7 @@ def open_targets(
     Args:
         paths: models and runs, and `.onnx` files of bitmap teachers.
         pool: int64 (M,), ascending, the drawings that may be asked about; by default all training drawings.
-        augmented: whether teachers that read strokes see what `change` makes of the drawings; else all see them as
-            they stand.
+        augmented: whether teachers see what `change` makes of the drawings; else they see them as they stand.
 
     Raises:
         WeightsError, CategoryError, ModelNameError: a teacher that cannot be loaded.
@@ -242,10 +248,11 @@ def open_targets(
 
             network = BitmapTeacher(path)
             known, columns = _columns(path, classes, network.classes)
-            ask: Any = partial(network.log_probabilities, data, columns)
-            opened.append((path, Teacher(network.path.stem, network.sha256, known, ask, False)))
+            ask: Any = partial(_ask_bitmaps, network, data, columns, change, candidates)
+            opened.append((path, Teacher(network.path.stem, network.sha256, known, ask)))
             facts.append(network.facts())
-            configured.append([network.sha256, "bitmaps", list(network.classes)])
+            # Otherwise named than the answers of older versions, which were about drawings as they stand everywhere.
+            configured.append([network.sha256, "augmented bitmaps" if augmented else "bitmaps", list(network.classes)])
             continue
         loaded = loading.load_model(cards.find_model(path))
         known, columns = _columns(path, classes, loaded.classes)
@@ -255,7 +262,7 @@ def open_targets(
             statistics.reestimate_batchnorm(model, data, np.concatenate(few))
         ask = partial(_ask_views, model, data, columns, change, candidates, device)
         facts.append(_facts(loaded))
-        opened.append((path, Teacher(loaded.name, facts[-1]["sha256"], known, ask, augmented, loaded)))
+        opened.append((path, Teacher(loaded.name, facts[-1]["sha256"], known, ask, loaded)))
         configured.append([facts[-1]["sha256"], serialize.to_json(model.config), list(loaded.classes)])
     opened.sort(key=lambda pair: -len(pair[1].known))
     path, first = opened[0]
@@ -272,13 +279,13 @@ def open_targets(
         "teachers": configured,
         "precision": str(precision),
         # The 0 was the probability of mixup across classes: caches made without it are still of use.
-        # Teachers that see drawings as they stand answer the same whatever the augmentation.
+        # About drawings as they stand they answer the same whatever the augmentation.
         "augmentation": [*(change if augmented else Augmentation()).geometric, 0.0],
     }
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     pool = trained if pool is None else pool
     teachers = tuple(teacher for _, teacher in opened)
-    return Targets(teachers, facts, data, classes, labels, pool, candidates, folder / name, device, group)
+    return Targets(teachers, facts, data, classes, labels, pool, candidates, augmented, folder / name, device, group)
 
 
 def _columns(path: str, classes: Sequence[str], words: Sequence[str]) -> tuple[NDArray[np.int64], list[int]]:
@@ -313,6 +320,31 @@ def _ask_views(
     with torch.inference_mode():
         logits = model(to_device(points, device), to_device(lengths, device))
     return cast(NDArray[np.float32], logits.cpu()[:, columns].numpy())
+
+
+def _ask_bitmaps(
+    network: "BitmapTeacher",
+    data: PreparedDataset,
+    columns: list[int],
+    change: Augmentation,
+    candidates: MixupCandidates,
+    indices: NDArray[np.int64],
+    geometric_seeds: NDArray[np.uint64] | None,
+) -> NDArray[np.float32]:
+    if geometric_seeds is None:
+        drawings = [data.strokes(i) for i in indices]
+    else:
+        points, lengths = augmentation.augmented_points(
+            data, indices, geometric_seeds, None, change, MAX_PADDING, "pos5", candidates
+        )
+        drawings = [_simplified(rows[:n]) for rows, n in zip(points, lengths, strict=True)]
+    return network.log_probabilities(drawings)[:, columns]
+
+
+def _simplified(rows: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
+    """Strokes of a drawing whose longer side is 255, of its points float32 (T, 5) by `pos5`."""
+    xy = rows[:, 2:4] - rows[:, 2:4].min(axis=0)
+    return split_strokes(np.rint(xy * (255 / max(xy.max(), 1e-9))).astype(np.uint8), rows[:, 4].astype(np.uint8))
 
 
 def _facts(loaded: loading.LoadedModel) -> dict[str, Any]:
