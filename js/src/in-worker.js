@@ -5,7 +5,7 @@
 
 import source from "../build/worker.txt";
 
-import { ModelError, OptionError, StrokesError } from "./errors.js";
+import { checkOptions, ModelError, OptionError, StrokesError } from "./errors.js";
 import { fetchBytes } from "./fetch.js";
 
 export { ModelError, OptionError, StrokesError } from "./errors.js";
@@ -13,7 +13,8 @@ export { ModelError, OptionError, StrokesError } from "./errors.js";
 const KINDS = { ModelError, OptionError, StrokesError };
 
 /** Opens a model in a worker of its own. */
-export async function load(from, { onProgress } = {}) {
+export async function load(from, options = {}) {
+  const { onProgress } = checkOptions(options, "onProgress");
   const bytes = await fetchBytes(from, onProgress);
   const recognizer = new WorkerRecognizer(started());
   await recognizer.open(bytes);
@@ -85,9 +86,10 @@ export class WorkerRecognizer {
   }
 
   /** Resolves to what a `Recognizer` gives. */
-  predict(strokes, { words, ...options } = {}) {
+  predict(strokes, options = {}) {
+    const { words } = options;
     const isList = typeof words !== "string" && typeof words?.[Symbol.iterator] === "function";
-    return this.#call("predict", [strokes, { ...options, words: isList ? [...words] : words }]);
+    return this.#call("predict", [strokes, isList ? { ...options, words: [...words] } : options]);
   }
 
   /** Resolves to what a `Recognizer` gives. */

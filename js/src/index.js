@@ -1,7 +1,7 @@
 /** Names a drawing from its pen strokes. index.d.ts describes what is exported. */
 
 import { Discriminant } from "./discriminant.js";
-import { ModelError, OptionError, shown } from "./errors.js";
+import { checkOptions, ModelError, OptionError, shown } from "./errors.js";
 import { compiled } from "./compiled.js";
 import { fetchBytes } from "./fetch.js";
 import { readModel } from "./model-file.js";
@@ -15,15 +15,20 @@ import { positionsOf } from "./vocabulary.js";
 
 export { ModelError, OptionError, StrokesError } from "./errors.js";
 
+// Options of how strokes are read.
+const READING = ["simplified", "layout"];
+
 /** Opens a model. */
-export async function load(source, { onProgress } = {}) {
+export async function load(source, options = {}) {
+  const { onProgress } = checkOptions(options, "onProgress");
   const bytes = await fetchBytes(source, onProgress);
   const { card, weights } = await readModel(bytes);
   return new Recognizer(card, new Network(await compiled(), card, weights));
 }
 
 /** A drawing as Google simplifies it. */
-export function simplify(strokes, { layout = "auto" } = {}) {
+export function simplify(strokes, options = {}) {
+  const { layout = "auto" } = checkOptions(options, "layout");
   const read = readStrokes(strokes, layout);
   return written(simplifyColumns(read.columns), read.layout);
 }
@@ -50,9 +55,10 @@ export class Recognizer {
     return this.#taught.counts;
   }
 
-  teach(word, drawings, { simplified = false, layout = "auto" } = {}) {
+  teach(word, drawings, options = {}) {
+    checkOptions(options, ...READING);
     if (!Array.isArray(drawings)) throw new OptionError(`drawings should be a list of drawings, got ${shown(drawings)}`);
-    this.#taught.add(word, drawings.map((strokes) => columnsOf(strokes, simplified, layout)));
+    this.#taught.add(word, drawings.map((strokes) => columnsOf(strokes, options)));
   }
 
   forget(word) {
@@ -71,21 +77,22 @@ export class Recognizer {
     this.#taught.compareBy(Discriminant.ofFile(await fetchBytes(source), this.card));
   }
 
-  embed(strokes, { simplified = false, layout = "auto" } = {}) {
-    return embedding(this.#read(strokes, simplified, layout));
+  embed(strokes, options = {}) {
+    return embedding(this.#read(strokes, checkOptions(options, ...READING)));
   }
 
-  predict(strokes, { top = 5, words, simplified = false, layout = "auto" } = {}) {
+  predict(strokes, options = {}) {
+    const { top = 5, words } = checkOptions(options, "top", "words", ...READING);
     if (!Number.isInteger(top) || top < 1) throw new OptionError(`top should be 1 or more, got ${shown(top)}`);
     const known = this.words;
     const positions = words === undefined ? [...known.keys()] : positionsOf(known, words);
-    const read = this.#read(strokes, simplified, layout);
+    const read = this.#read(strokes, options);
     const { logits, unknown } = extended(read, this.card.unknown, positions, this.#taught.logOdds(read));
     return { guesses: ranked(known, logits, positions, top), unknown };
   }
 
-  #read(strokes, simplified, layout) {
-    return this.#readSimplified(columnsOf(strokes, simplified, layout));
+  #read(strokes, options) {
+    return this.#readSimplified(columnsOf(strokes, options));
   }
 
   #readSimplified(columns) {
@@ -95,7 +102,7 @@ export class Recognizer {
   }
 }
 
-function columnsOf(strokes, simplified, layout) {
+function columnsOf(strokes, { simplified = false, layout = "auto" }) {
   const { columns } = readStrokes(strokes, layout);
   if (!simplified) return simplifyColumns(columns);
   checkSimplified(columns);

@@ -1,6 +1,6 @@
 /** A canvas that is drawn on, with guesses that keep up with the pen. */
 
-import { OptionError } from "./index.js";
+import { checkOptions, OptionError } from "./errors.js";
 
 /**
  * Lets people draw on a canvas; index.d.ts of the package describes options and result.
@@ -9,6 +9,7 @@ import { OptionError } from "./index.js";
  */
 export function attach(canvas, recognizer, options = {}) {
   if (typeof canvas?.getContext !== "function") throw new OptionError("attach: expected a <canvas>");
+  checkOptions(options, "top", "words", "width", "strokes", "onGuess", "onStroke", "onError");
   const pad = new Pad(canvas, options);
   const asked = new Newest(async () => {
     const strokes = pad.strokes;

@@ -67,6 +67,21 @@ test("some words alone share all probability", () => {
   throws(OptionError, /words is an empty list/, TRIANGLE, { words: [] });
 });
 
+test("an option that there is not is refused", () => {
+  const others = [
+    [() => recognizer.predict(TRIANGLE, { Top: 1 }), 'there is no option "Top"; expected top, words, simplified, layout'],
+    [() => recognizer.predict(TRIANGLE, 3), "options should be an object, got 3"],
+    [() => recognizer.embed(TRIANGLE, { top: 1 }), 'there is no option "top"; expected simplified, layout'],
+    [() => recognizer.teach("hat", [], { simple: true }), 'there is no option "simple"; expected simplified, layout'],
+    [() => simplify(TRIANGLE, { epsilon: 1 }), 'there is no option "epsilon"; expected layout'],
+  ];
+  for (const [call, message] of others) assert.throws(call, { name: "OptionError", message });
+});
+
+test("an option of `load` that there is not is refused", async () => {
+  await assert.rejects(load("m", { progress() {} }), { name: "OptionError", message: /"progress"; expected onProgress$/ });
+});
+
 test("both layouts are understood, and times are ignored", () => {
   const expected = recognizer.predict(TRIANGLE);
   assert.deepEqual(recognizer.predict(COLUMNS), expected);

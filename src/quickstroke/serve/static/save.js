@@ -1,8 +1,8 @@
 /** The drawing as a file: official simplified ndjson, SVG, PNG or an animated GIF; and the dialog that saves it. */
 
-import { gifBlob } from "./animation.js";
 import { boundsOf, pathText, trace } from "./geometry.js";
 import { simplify } from "./quickstroke.js";
+import { gifBlob } from "./replay.js";
 
 const $ = (id) => document.getElementById(id);
 const MARGIN_PX = 12;

@@ -1,7 +1,7 @@
 /** A game as one picture, still or moving, to be shared or kept. */
 
-import { gifBlob } from "./animation.js";
 import { placed, trace } from "./geometry.js";
+import { gifBlob } from "./replay.js";
 import { download } from "./save.js";
 
 const TILE_PX = 320;
