@@ -4,11 +4,14 @@ import importlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import quickstroke as qs
+from quickstroke.cli import main
 
+ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "numba", "matplotlib", "tyro", "rich", "hypothesis")
 VERY_LIGHT = (*HEAVY, "numpy", "dataclasses", "json", "asyncio")
 
@@ -70,6 +73,37 @@ print(json.dumps(answers))
     assert missing == {"StrokeClassifier", "evaluate", "publish", "train"}
     for name in missing:
         assert f"quickstroke.{name} needs" in answers[name] and "pip install 'quickstroke[torch]'" in answers[name]
+
+
+def test_an_onnx_model_serves_every_command_that_recognises_without_torch(tmp_path):
+    model, drawings = tmp_path / "model.onnx", tmp_path / "drawings.ndjson"
+    assert main(["export", str(ROOT / "lstm/simple_lay1_sz64.model"), "--to", "onnx", "--into", str(model)]) == 0
+    drawings.write_text(3 * '{"word": "robot", "drawing": [[[0, 255, 120, 0], [0, 10, 200, 0]]]}\n')
+    code = f"""
+import contextlib, io, json, sys
+
+class Missing:  # not None in `sys.modules`: tyro looks there for it
+
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+sys.meta_path.insert(0, Missing())
+from quickstroke.cli import main, serve
+model, drawings, folder = {str(model)!r}, {str(drawings)!r}, {str(tmp_path)!r}
+commands = [
+    ["predict", drawings, "--model", model],
+    ["teach", model, drawings, "--into", "robot", "--taught", folder + "/taught.json"],
+    ["render", drawings, "--model", model, "--into", folder + "/robot.svg"],
+]
+codes = []
+for command in commands:
+    with contextlib.redirect_stdout(io.StringIO()):
+        codes.append(main(command))
+served = serve._load(serve.Options(model=model, taught=folder + "/taught.json"))
+print(json.dumps([codes, served.name, list(served.taught)]))
+"""
+    assert run_python(code) == [[0, 0, 0], "simple_lay1_sz64", ["robot"]]
 
 
 def test_every_public_name_resolves():

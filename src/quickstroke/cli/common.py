@@ -65,16 +65,19 @@ Json = Annotated[
 ]
 
 
-def import_torch() -> None:
-    """Imports PyTorch, and has the garbage collector leave alone what stays of it.
+def import_torch(model: str | None = None) -> None:
+    """Imports PyTorch where it is installed and `model` is no ONNX file, and has the garbage collector leave alone what
+    stays of it.
 
-    Looking through that again and again, and once more at the end, is a quarter of the time of a short command.
+    Looking through that again and again, and once more at the end, is a quarter of the time of a short command. Where
+    PyTorch is missing, what needs it says so.
     """
-    if "torch" in sys.modules or not gc.isenabled():
+    if "torch" in sys.modules or not gc.isenabled() or (model or "").endswith(".onnx"):
         return
     gc.disable()
     try:
-        import torch  # noqa: F401
+        with contextlib.suppress(ImportError):
+            import torch  # noqa: F401
     finally:
         gc.freeze()
         gc.enable()

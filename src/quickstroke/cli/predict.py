@@ -64,7 +64,7 @@ class Options:
 def run(options: Options) -> Answer:
     """Runs the command."""
     limit = checked_limit(options.limit)
-    import_torch()
+    import_torch(options.model)
     from itertools import islice
 
     from quickstroke import formats

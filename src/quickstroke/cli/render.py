@@ -117,7 +117,7 @@ def _write_picture(options: Options, ending: str, files: Sequence[Path]) -> tupl
 
     model = None
     if options.model:
-        import_torch()
+        import_torch(options.model)
         from quickstroke.inference import recognizer
 
         model = recognizer.load(options.model, options.classes)

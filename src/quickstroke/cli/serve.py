@@ -118,7 +118,7 @@ def main(args: Sequence[str]) -> None:
 
 
 def _load(options: Options) -> "Recognizer":
-    import_torch()
+    import_torch(options.model)
     from quickstroke.inference import recognizer
 
     words = options.words and parse_classes(options.words)

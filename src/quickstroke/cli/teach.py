@@ -39,7 +39,7 @@ class Options:
 
 def run(options: Options) -> Answer:
     """Runs the command."""
-    import_torch()
+    import_torch(options.model)
     from quickstroke import formats
     from quickstroke.drawings.categories import check_classes
     from quickstroke.inference import recognizer
