@@ -34,12 +34,25 @@ SEEDED = """(() => {
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """The address of a plain web server of a folder, as any host of an exported page would be."""
+def serving(folder: Path, *, without_index: bool = False) -> Iterator[str]:
+    """The address of a plain web server of a folder, as any host of an exported page would be.
+
+    Args:
+        without_index: whether `index.html` is to be had by the address of its folder alone, as many hosts have it.
+    """
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *args: Any) -> None:
             super().__init__(*args, directory=str(folder))
+
+        def do_GET(self) -> None:
+            if without_index and self.path.endswith("/index.html"):
+                self.send_response(308)
+                self.send_header("Location", self.path.removesuffix("index.html"))
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+            else:
+                super().do_GET()
 
         def log_message(self, *args: Any) -> None:
             pass

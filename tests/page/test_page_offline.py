@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hands import Hands, Pages, Rows, serving
+from hands import PATIENCE_MS, Hands, Pages, Rows, serving
 from playwright.sync_api import Page, expect
 
 from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
@@ -20,6 +20,7 @@ from quickstroke.models.classifier import StrokeClassifier
 CLASSES = ("apple", "bicycle", "circle", "face", "square", "star", "sun")
 NAME = "bipool_cv1_8_5_2_lay1_sz8"
 
+IS_KEPT = "quickstroke.allReady.then(() => navigator.serviceWorker.ready).then(() => {})"
 TRIANGLE: list[Rows] = [[[10, 60, 120, 190, 200], [10, 11, 12, 11, 190]], [[198, 150, 100, 10], [190, 150, 100, 10]]]
 
 
@@ -142,10 +143,9 @@ def test_from_a_subfolder_without_a_network_after_the_first_visit(
         web.write_folder(folder.parent / "host" / "games" / name, exported, replace=False)
     with serving(folder.parent / "host") as url:
         page = hands.open(url=f"{url}games/one/")
-        is_whole = "quickstroke.allReady.then(() => navigator.serviceWorker.ready).then(() => {})"
-        page.evaluate(is_whole)
+        page.evaluate(IS_KEPT)
         page.goto(f"{url}games/other/")
-        page.evaluate(is_whole)
+        page.evaluate(IS_KEPT)
         assert len(page.evaluate("caches.keys()")) == 2
     # The host is gone.
     for name in ("one/", "other/index.html"):
@@ -153,6 +153,58 @@ def test_from_a_subfolder_without_a_network_after_the_first_visit(
         page.evaluate("quickstroke.allReady")
         hands.mouse(page, TRIANGLE)
         assert len(guesses(page)) == 5
+
+
+def test_from_a_host_that_shows_no_index_html(hands: Hands, folder: Path) -> None:
+    with serving(folder, without_index=True) as url:
+        page = hands.open(url=url)
+        page.evaluate(IS_KEPT)
+        page.reload()
+        page.evaluate("quickstroke.allReady")
+    page.goto(url)  # the host is gone
+    page.evaluate("quickstroke.allReady")
+    hands.mouse(page, TRIANGLE)
+    assert len(guesses(page)) == 5
+
+
+def test_a_newer_export_comes_by_loading_the_page_once_more(hands: Hands, folder: Path, tmp_path: Path) -> None:
+    """The first load fetches it, the next one shows it, with the drawing; not while another tab has the page."""
+    waits = "navigator.serviceWorker.getRegistration().then(({ waiting }) => waiting !== null)"
+    with serving(folder) as url:
+        page = hands.open(url=url)
+        page.evaluate(IS_KEPT)
+        other = page.context.new_page()
+        other.goto(url)
+        other.evaluate(IS_KEPT)
+        web.write_folder(folder, another(tmp_path), replace=True)
+        page.reload()
+        until(page, waits)
+        hands.mouse(page, TRIANGLE)
+        page.reload()
+        page.evaluate(IS_KEPT)
+        assert page.evaluate(waits)
+        expect(page.locator("#model")).to_have_text("Your model · 7 words")
+        other.close()
+        page.reload()
+        expect(page.locator("#model")).to_have_text("Your model · 2 words")
+        assert len(page.evaluate("quickstroke.strokes()")) == len(TRIANGLE)
+        assert len(page.evaluate("caches.keys()")) == 1
+
+
+def until(page: Page, question: str) -> None:
+    """Waits until the answer to a question is yes."""
+    for _ in range(PATIENCE_MS // 20):
+        if page.evaluate(question):
+            return
+        page.wait_for_timeout(20)
+    pytest.fail(f"it never was that {question}")
+
+
+def another(folder: Path) -> compact.Compacted:
+    """A model of two words."""
+    model = StrokeClassifier(ModelConfig.from_name(NAME, n_classes=2)).eval()
+    path = write_model(folder / "another", LoadedModel(model, ("star", "sun"), None, folder), {})
+    return compact.export(load_model(path))
 
 
 def test_the_page_can_be_installed(open_offline: Callable[..., Page]) -> None:

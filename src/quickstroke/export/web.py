@@ -22,6 +22,9 @@ _STATIC = Path(__file__).parent.parent / "serve" / "static"
 _MODE = '<meta name="quickstroke-mode" content="served">'
 _BUNDLE = "quickstroke.js"  # has been made small already, and its comments say whose it is
 _STYLE = "page.css"
+# Which recogniser the page has: the export's needs no server.
+_RECOGNIZER = ("recognizer.js", b'export { LocalRecognizer as PageRecognizer } from "./local-recognizer.js";\n')
+_SERVED_ONLY = "http-recognizer.js"
 _SHEETS = re.compile(r'(?:  <link rel="stylesheet" href="[\w.-]+">\n)+')
 # Comments that have lines of their own, empty lines, and what lines are indented by.
 _NEEDLESS = re.compile(rb"^[ ]*(?:(?:/\*.*?\*/[ ]*|//[^\n]*)?\n)?", re.MULTILINE | re.DOTALL)
@@ -65,8 +68,11 @@ def write_folder(into: Path, exported: Compacted, *, replace: bool) -> int:
 
 
 def page_files() -> dict[str, bytes]:
-    """The page's files by name, as `quickstroke serve` has them, but without comments and indents, styles in one."""
+    """The page's files by name, as `quickstroke serve` has them, but with the recogniser that needs no server, without
+    comments and indents, and with styles in one."""
     files = {path.name: path.read_bytes() for path in sorted(_STATIC.iterdir()) if path.is_file()}
+    del files[_SERVED_ONLY]
+    files.update([_RECOGNIZER])
     page = files["index.html"].decode()
     links = _SHEETS.findall(page)
     assert len(links) == 1, "index.html names its style sheets in several places"

@@ -5,15 +5,14 @@ import { isWhole } from "./files.js";
 import { boundsOf, placed } from "./geometry.js";
 import { showGuesses } from "./guess-list.js";
 import { Guesser } from "./guesser.js";
-import { HttpRecognizer } from "./http-recognizer.js";
 import { hideProgress, showProgress } from "./loading.js";
-import { LocalRecognizer } from "./local-recognizer.js";
 import { openLookup } from "./lookup.js";
 import { setUpPictures } from "./open-picture.js";
 import { KeyPen, Pad } from "./pad.js";
 import { loadPeople } from "./people.js";
 import { item, pictureButton } from "./picture.js";
 import { percent, simplify } from "./quickstroke.js";
+import { PageRecognizer } from "./recognizer.js";
 import { play } from "./replay.js";
 import { Rounds } from "./rounds.js";
 import { setUpSave } from "./save.js";
@@ -35,7 +34,7 @@ const $ = (id) => document.getElementById(id);
 const isOffline = document.querySelector('meta[name="quickstroke-mode"]').content === "offline";
 
 /** @type {import("./guesser.js").Recognizer} */
-const recognizer = isOffline ? new LocalRecognizer() : new HttpRecognizer();
+const recognizer = new PageRecognizer();
 const pad = new Pad($("pad"));
 // Nothing is asked while the model comes; what was drawn meanwhile is asked about then.
 const guesser = new Guesser(recognizer, () => (model ? pad.strokes : []), answered, showTrouble);
@@ -372,7 +371,15 @@ if (isOffline) {
   loaded.then(() => setUpTeach({ recognizer, model, strokes: () => pad.strokes, clear, changed }));
 }
 // Afterwards, so that it fetches nothing beside the model.
-if (isOffline && !isWhole) loaded.then(() => navigator.serviceWorker?.register("service-worker.js")).catch(() => {});
+if (isOffline && !isWhole) loaded.then(keepFiles).catch(() => {});
+
+/** Keeps the page's files in the browser. Where a newer page is there already, this one gives way to it; the drawing stays. */
+async function keepFiles() {
+  const { waiting } = await navigator.serviceWorker.register("service-worker.js");
+  if (!waiting) return;
+  navigator.serviceWorker.addEventListener("controllerchange", () => game.phase === "idle" && location.reload());
+  waiting.postMessage("begin");
+}
 
 // For tests and for the curious: stable. Strokes are columns with times, `[[x..], [y..], [t..]]` each.
 window.quickstroke = {
