@@ -78,6 +78,22 @@ def test_a_dot_is_a_drawing(hands: Hands) -> None:
     assert len(words_of(page)) == 5
 
 
+def test_a_pen_that_leaves_the_paper_draws_along_its_edge(hands: Hands) -> None:
+    """So that all is seen that counts."""
+    page = hands.open()
+    box = page.locator("#pad").bounding_box()
+    assert box is not None
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] + 30, middle[1])
+    page.mouse.move(box["x"] + box["width"] + 30, middle[1] + 50)
+    page.mouse.up()
+    ((xs, ys, _),) = page.evaluate("quickstroke.strokes()")
+    assert xs[1:3] == pytest.approx([box["width"]] * 2, abs=2)
+    assert ys[1:3] == pytest.approx([box["height"] / 2, box["height"] / 2 + 50], abs=2)
+
+
 def test_a_second_finger_does_not_draw(hands: Hands) -> None:
     page = hands.open(has_touch=True)
     session = page.context.new_cdp_session(page)

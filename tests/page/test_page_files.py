@@ -325,6 +325,8 @@ def test_a_drawing_outlives_a_reload(hands: Hands) -> None:
     page.reload()
     expect(page.get_by_role("application", name="Drawing with 2 strokes")).to_be_visible()
     assert strokes_of(page) == drawn
+    page.get_by_role("button", name="Undo").click()
+    assert strokes_of(page) == drawn[:1]
     # Whatever else is in the store is nothing to fall over.
     page.get_by_role("button", name="Clear").click()
     while page.evaluate("localStorage.getItem('quickstroke:drawing')") != "[]":

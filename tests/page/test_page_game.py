@@ -295,7 +295,7 @@ def test_six_rounds_end_in_a_gallery_and_a_score_that_stays(hands: Hands) -> Non
     page.reload()
     page.evaluate("quickstroke.ready")
     page.get_by_role("button", name="Play", exact=True).click()
-    expect(page.locator("#records")).to_have_text("Best game: 5 of 6. Longest streak: 4.")
+    expect(page.locator("#records")).to_have_text("Best game: 5 recognised. Longest streak: 4.")
 
 
 def test_a_game_of_ones_own_words(hands: Hands) -> None:

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from typing import Any
 
-from hands import A_WHILE_MS, Hands, Rows, answer
+from hands import A_WHILE_MS, Hands, Pages, Rows, answer
 from playwright.sync_api import Error, Page, Route, expect
 
 LINE: list[Rows] = [[[0, 30, 60, 100], [0, 40, 40, 100]]]
@@ -224,3 +224,15 @@ def test_the_page_says_where_it_does_not_know(hands: Hands) -> None:
         expect(page.locator("#subline")).to_have_text(subline)
         page.keyboard.press("Escape")
         expect(page.locator("#headline")).to_have_text("Draw something")
+
+
+def test_drawing_does_not_hide_that_the_model_does_not_come(hands: Hands, pages: Pages, served: str) -> None:
+    with pages.lent() as page:
+        page.route(
+            "**/api/v1/model", lambda route: route.fulfill(status=503, json={"error": {"message": "it is down"}})
+        )
+        page.goto(served)
+        told = "The server cannot guess right now: it is down. Trying again; your drawing stays."
+        expect(page.get_by_role("alert")).to_have_text(told)
+        hands.mouse(page, LINE)
+        assert page.get_by_role("alert").text_content() == told

@@ -355,6 +355,7 @@ def test_pages_of_an_allowed_origin_may_ask(new_client, recognizer):
     ):
         assert answer.headers["access-control-allow-origin"] == ORIGIN
         assert "access-control-allow-credentials" not in answer.headers
+        assert answer.headers["access-control-expose-headers"] == "Retry-After"
     other = client.post("recognize", {"strokes": SQUARE}, headers={"Origin": "https://evil.example"})
     assert "access-control-allow-origin" not in other.headers
     refused = client.send("OPTIONS", "recognize", headers={**PREFLIGHT, "Origin": "https://evil.example"})

@@ -128,6 +128,7 @@ def create_app(
             allow_origins=[cors] if isinstance(cors, str) else list(cors),
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization"] if tokens else [],
+            expose_headers=["Retry-After"],
         )
     return app
 

@@ -70,6 +70,7 @@ function answered(answer) {
 }
 
 function showTrouble(message) {
+  if (!message && !model) return; // drawing does not help where the model does not come
   if (message) rounds.pause();
   if ($("trouble").textContent !== (message ?? "")) $("trouble").textContent = message ?? "";
   $("guesses").classList.toggle("is-stale", Boolean(message));

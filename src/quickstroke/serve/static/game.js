@@ -150,7 +150,7 @@ export class Game {
 // --- The best game, and the longest streak of won rounds
 
 /**
- * @typedef {{games: number, best: number, streak: number, bestStreak: number}} Score `best`: rounds won of six
+ * @typedef {{games: number, best: number, streak: number, bestStreak: number}} Score `best`: rounds won
  */
 export const NO_SCORE = { games: 0, best: 0, streak: 0, bestStreak: 0 };
 
@@ -172,7 +172,7 @@ export function scored(before, rounds) {
   return { games: before.games + 1, best: Math.max(before.best, nWon), streak, bestStreak, isBest };
 }
 
-/** `Best game: 4 of 6. Longest streak: 9.` */
+/** `Best game: 4 recognised. Longest streak: 9.`, since a game of one's own words may have any number of them. */
 export function recordsText({ games, best, bestStreak }) {
-  return games ? `Best game: ${best} of 6. Longest streak: ${bestStreak}.` : "";
+  return games ? `Best game: ${best} recognised. Longest streak: ${bestStreak}.` : "";
 }

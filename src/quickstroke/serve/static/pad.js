@@ -107,6 +107,13 @@ export class Pad extends EventTarget {
     this.#changed();
   }
 
+  /** Shows the drawing of an earlier visit; each of its strokes can be undone, as if it had just been drawn. */
+  restore(strokes) {
+    this.setStrokes(strokes);
+    this.#undo = this.#strokes.map((_, i) => ({ strokes: this.#strokes.slice(0, i), paper: this.#paper }));
+    this.#changed();
+  }
+
   clear() {
     if (!this.isEmpty) this.setStrokes([]);
   }
@@ -264,7 +271,9 @@ export class Pad extends EventTarget {
   /** Appends a point of the canvas, unless it is nearer than `leastMovePx` to the last one; says whether it did. */
   #add(x, y, timeStamp, leastMovePx) {
     const [xs, ys, ts] = this.#current;
-    const [px, py] = this.#toPaper(x, y);
+    // A pen that has left the canvas draws along its edge: nothing counts that is not seen.
+    const { width, height } = this.#size;
+    const [px, py] = this.#toPaper(Math.min(Math.max(x, 0), width), Math.min(Math.max(y, 0), height));
     if (Math.hypot(px - xs.at(-1), py - ys.at(-1)) * this.#view.scale < leastMovePx) return false;
     xs.push(px);
     ys.push(py);

@@ -43,7 +43,7 @@ export function autosave(pad, canvas, isFree) {
   const observer = new ResizeObserver(() => {
     observer.disconnect();
     const strokes = recall(DRAWING, null, "sessionStorage") ?? recall(DRAWING, []);
-    if (pad.isEmpty && isDrawing(strokes)) pad.setStrokes(strokes);
+    if (pad.isEmpty && isDrawing(strokes)) pad.restore(strokes);
     let timer = 0;
     const save = () => {
       clearTimeout(timer);
