@@ -12,12 +12,23 @@ def test_every_drawing_is_in_one_fold_and_trained_on_in_the_others(dataset, tmp_
     folds = [open_fold(dataset, fold, 3, tmp_path / str(fold)) for fold in range(3)]
     tested = np.concatenate([fold.indices("test") for fold in folds])
     assert np.array_equal(np.sort(tested), np.arange(len(dataset)))
-    for fold in folds:
+    for number, fold in enumerate(folds):
         assert len(fold.indices("train")) > len(dataset) / 2 and len(fold.indices("val"))
         assert np.array_equal(fold.points, dataset.points) and np.array_equal(fold.labels, dataset.labels)
-        assert np.array_equal(open_fold(dataset, 0, 3, fold.path).splits, fold.splits)  # made once
+        assert np.array_equal(open_fold(dataset, number, 3, fold.path).splits, fold.splits)  # made once
     first = PreparedDataset(tmp_path / "0")  # all that a dataset is checked for
     assert np.array_equal(first.splits, folds[0].splits)
+
+
+def test_what_was_begun_otherwise_is_refused(dataset, tmp_path):
+    into = tmp_path / "fold"
+    open_fold(dataset, 0, 3, into)
+    other = PreparedDataset(dataset.path)
+    other.manifest = other.manifest | {"n": 1}
+    for data, fold, n_folds in ((dataset, 0, 2), (dataset, 1, 3), (other, 0, 3)):
+        with pytest.raises(DatasetError, match="fold: was begun with another dataset or number of folds"):
+            open_fold(data, fold, n_folds, into)
+    assert len(open_fold(dataset, 0, 3, into)) == len(dataset)
 
 
 def test_what_cannot_be_dealt_is_refused(dataset, tmp_path):
