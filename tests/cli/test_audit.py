@@ -94,3 +94,16 @@ def test_a_list_that_cannot_be_read_is_refused_with_its_line(tmp_path):
     file.write_bytes(b"9\tThe_Eiffel_Tower\n3\tcat\n2\tcat\n")
     found = read_leave_out(file)
     assert {word: keys.tolist() for word, keys in found.by_word.items()} == {"The Eiffel Tower": [9], "cat": [2, 3]}
+
+
+def test_prepare_tells_of_listed_drawings_that_it_did_not_meet(binary_folder, tmp_path, capsys):
+    listed = tmp_path / "list.txt"
+    listed.write_text("1000000000000000\tcircle\n1000000000000001\thouse\n")
+    arguments = ["prepare", str(binary_folder), "--leave-out", str(listed), "--into"]
+    assert cli.main([*arguments, str(tmp_path / "data")]) == 0
+    said = capsys.readouterr().err
+    assert said == "--leave-out: 0 of the 2 drawings listed were among those that were read\n"
+    data = PreparedDataset(tmp_path / "data")
+    listed.write_text(f"{data.key_ids[0]}\t{data.classes[data.labels[0]]}\n")
+    assert cli.main([*arguments, str(tmp_path / "less")]) == 0
+    assert capsys.readouterr().err == "" and len(PreparedDataset(tmp_path / "less")) == len(data) - 1

@@ -70,6 +70,7 @@ def run(options: Options) -> Answer:
     from quickstroke.formats import find_sources, has_layouts
     from quickstroke.preparation import prepare
     from quickstroke.preparation.journal import folder_of
+    from quickstroke.preparation.leave_out import LISTED, read_leave_out
 
     if not options.sources:
         raise ConfigError("no SOURCE was given; expected drawing files, folders or glob patterns")
@@ -117,6 +118,11 @@ def run(options: Options) -> Answer:
     splits = ", ".join(f"{n:,} {name}" for name, n in prepared.splits.items() if n)
     drawings, classes = counted(prepared.n, "drawing"), counted(prepared.n_classes, "class")
     print(f"{prepared.path}: {drawings} of {classes} ({splits})")
+    if options.leave_out:
+        n_listed = sum(map(len, read_leave_out(Path(options.leave_out)).by_word.values()))
+        n_found = prepared.left_out.get(LISTED, 0)
+        if n_found < n_listed:
+            note(f"--leave-out: {n_found:,} of the {n_listed:,} drawings listed were among those that were read")
     if prepared.left_out:
         print("left out: " + ", ".join(f"{n:,} {reason}" for reason, n in prepared.left_out.items()))
     return Answer(asdict(prepared) | {"path": str(prepared.path)})

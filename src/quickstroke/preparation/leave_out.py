@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from quickstroke.drawings.categories import canonical_word
 from quickstroke.errors import FormatError
 
+# Why a drawing of a list was left out.
+LISTED = "listed to be left out"
+
 
 class LeaveOut(NamedTuple):
     """Drawings to leave out: ascending key_ids uint64 (N,) by word, and the file's SHA-256."""

@@ -13,6 +13,7 @@ from quickstroke.data.manifest import SPLITS
 from quickstroke.data.splits import PositionSplit, Rules
 from quickstroke.drawings.drawing import DrawingBlock
 from quickstroke.preparation.keys import KeySet, is_among
+from quickstroke.preparation.leave_out import LISTED
 from quickstroke.utils.compiled import jit
 
 
@@ -83,7 +84,7 @@ class Picker:
         keep = self._drop(keep, self._keys.add_new(keys[keep]), "repeated key_id")
         if rules.drop_duplicates:
             keep = self._drop(keep, self._hashes.add_new(hashes[keep]), "duplicate strokes")
-        keep = self._drop(keep, ~is_among(keys[keep], self._listed), "listed to be left out")
+        keep = self._drop(keep, ~is_among(keys[keep], self._listed), LISTED)
         keep = self._drop(keep, ~is_among(keys[keep], self._away), "held out by another dataset")
         if self._one_class:
             keep = self._drop(keep, ~self._placed.among(keys[keep]), "key_id of another class")
