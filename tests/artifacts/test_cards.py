@@ -145,6 +145,18 @@ def test_models_by_name_and_path(folders, tmp_path):
     assert find_model(NAME) == Path(NAME)  # a run folder of that name lies here
 
 
+def test_a_folder_of_published_models_stands_for_its_default(folders, tmp_path):
+    only = publish(folders[1] / "animals")
+    assert find_model(only.parent) == only
+    with pytest.raises(WeightsError, match=rf"^{NAME}: neither .*; did you mean 'animals/{NAME}'\?$"):
+        find_model(NAME)
+    second = publish(only.parent, "simple_lay1_sz3")
+    with pytest.raises(WeightsError, match=rf"animals: has 2 models, simple_lay1_sz3, {NAME}; name one, or write into"):
+        find_model(only.parent)
+    (only.parent / "default.txt").write_text("simple_lay1_sz3\n")
+    assert find_model(only.parent) == second
+
+
 def test_a_damaged_card_is_told_when_models_are_listed(folders):
     path = publish(folders[0], facts=facts(0.9))
     path.with_suffix(".json").write_text("{")

@@ -126,10 +126,12 @@ def test_five_commands_from_files_to_words(run, binary_folder, tmp_path, monkeyp
     assert evaluated.json["top3"] == evaluated.json["top5"] == 1
 
     published = run("publish", "run", "--into", "lstm", "--json")
+    assert "in this folder it is the default model now" in published.err
     assert published.code == 0
     assert published.json["figures"]["test"]["top1"] == evaluated.json["top1"]
     one_line(run("publish", "run", "--into", "lstm"), "exists already", "--replace")
-    assert run("publish", "run", "--into", "lstm", "--replace").code == 0
+    again = run("publish", "run", "--into", "lstm", "--replace")
+    assert again.code == 0 and "default model" not in again.err
 
     models = run("models", "--json")
     # What is published here comes before what comes with the package.

@@ -276,11 +276,11 @@ def stated_accuracy(card: dict[str, Any]) -> tuple[str, float]:
 
 
 def find_model(model: object, argument: str = "model") -> Path:
-    """The model that a user means: a file, a run folder, a published name (`SET/NAME` too), an address of the Hugging
-    Face Hub as a text (hf://OWNER/NAME), or the default.
+    """The model that a user means: a file, a run folder, a folder of published models, of which it is the default, a
+    published name (`SET/NAME` too), an address of the Hugging Face Hub as a text (hf://OWNER/NAME), or the default.
 
     Raises:
-        WeightsError: there is none.
+        WeightsError: there is none, or nothing says which of several.
         DownloadError, ConfigError, MissingExtra: as `hub.fetch`.
         ArgumentTypeError: the argument of this name is neither a path nor None.
     """
@@ -299,10 +299,15 @@ def find_model(model: object, argument: str = "model") -> Path:
             )
         return default
     path = expect_path(model, argument)
+    names = sorted(file.stem for file in path.glob("*.model")) if path.is_dir() else []
+    if names and not (path / "config.json").exists():
+        return path / f"{_default_of(path, names, names)}.model"
     if path.exists() or path.suffix in SUFFIXES:
         return path
     for folder in model_folders():
         candidate = folder / f"{model}.model"
         if candidate.is_file():
             return candidate
-    raise WeightsError(f"{model}: neither a .model file, a run folder nor a model published in ./lstm")
+    named = [published.name for published in find_published()[0] if published.path.stem == path.name]
+    hint = f"; did you mean {named[0]!r:.80}?" if named else ""
+    raise WeightsError(f"{model}: neither a .model file, a run folder nor a model published in ./lstm{hint}")

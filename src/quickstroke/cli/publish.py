@@ -61,6 +61,7 @@ def run(options: Options) -> Answer:
         raise ConfigError(f"{given} and --without-data contradict each other; give one of them")
     import_torch()
     from quickstroke.artifacts import loading, runs
+    from quickstroke.artifacts.cards import find_published
     from quickstroke.export.publish import publish
 
     into, hub_folder = Path(options.into), None
@@ -69,6 +70,7 @@ def run(options: Options) -> Answer:
         hub_folder = Path("hub") / runs.read_config(Path(options.run)).model.name
         if hub_folder.exists() and not options.replace:
             raise WeightsError(f"{hub_folder}: exists already; give --replace to replace it")
+    default_before = [model.path for model in find_published()[0] if model.default]
     made = publish(
         options.run,
         into,
@@ -88,6 +90,9 @@ def run(options: Options) -> Answer:
         print(line)
     for text in made.notes:
         note(text)
+    default = [model.path for model in find_published()[0] if model.default]
+    if default != default_before and default == [made.path]:
+        note("in this folder it is the default model now, which commands take where none is named")
     print(f"{made.card_path}: its card")
     values: dict[str, Any] = {"model": made.name, "path": str(made.path), "figures": made.figures}
     values["notes"] = list(made.notes)
