@@ -1,4 +1,4 @@
-/* sources sha256 e93f2bcbd4016eea7ffa318928b6fcc09462c21e77aa19b048bf458f2304ec2c */
+/* sources sha256 5b1beaa3c36a913d7e31f10edc10cec6016980303ed2be077b8d4153459dba82 */
 /* quickstroke 0.1.0, MIT License. Built by js/build.mjs from js/src; do not edit. */
 /* In it gifenc: The MIT License (MIT)
 Copyright (c) 2017 Matt DesLauriers
