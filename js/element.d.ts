@@ -1,8 +1,11 @@
 import type { Guess, Prediction, Recognizer } from "./index.js";
 import type { WorkerRecognizer } from "./worker.js";
 
-/** Points `[x, y, t]`: CSS pixels of the canvas, and milliseconds. */
+/** Points `[x, y, t]`: CSS pixels of the canvas, with which they grow and shrink, and milliseconds. */
 export type DrawnStrokes = [x: number, y: number, t: number][][];
+
+/** Points that are given: those without a time get 0. */
+export type GivenStrokes = readonly (readonly (readonly [x: number, y: number, t?: number])[])[];
 
 export interface AttachOptions {
   /** Called with the guesses for the newest drawing, as it grows; with none for an empty one. */
@@ -13,22 +16,36 @@ export interface AttachOptions {
   top?: number;
   words?: readonly string[];
   /** The drawing to begin with; none by default. */
-  strokes?: DrawnStrokes;
+  strokes?: GivenStrokes;
   /** Of the pen, in CSS pixels; 4 by default. Its colour is the canvas's CSS `color`. */
   width?: number;
 }
 
 export interface AttachedPad {
-  /** The drawing, a copy; another one is shown, and guessed, when it is assigned. */
-  strokes: DrawnStrokes;
+  /**
+   * The drawing, a copy; another one is shown, and guessed, when it is assigned.
+   *
+   * @throws {StrokesError} when something else than points is assigned
+   */
+  get strokes(): DrawnStrokes;
+  set strokes(strokes: GivenStrokes);
   clear(): void;
+  /** Takes back the last stroke, or where there is none the clearing. */
   undo(): void;
-  /** After a change of the canvas's size or colour. */
+  /**
+   * After a change of the canvas's colour that is neither one of the system's theme nor in a CSS `transition`: these are
+   * seen, as is a change of its size.
+   */
   redraw(): void;
   detach(): void;
 }
 
-/** Lets people draw on a canvas of one's own. */
+/**
+ * Lets people draw on a canvas of one's own.
+ *
+ * @throws {OptionError} no canvas, no recogniser (or a promise of one), or an option that cannot be
+ * @throws {StrokesError} `strokes` are no drawing
+ */
 export function attach(
   canvas: HTMLCanvasElement,
   recognizer: Recognizer | WorkerRecognizer,
@@ -37,13 +54,20 @@ export function attach(
 
 /** `<quick-stroke model="URL" words="cat, dog" top="3" ink="navy" paper="ivory">`; importing this module defines it. */
 export class QuickStroke extends HTMLElement {
-  /** The drawing, a copy; another one is shown, and guessed, when it is assigned. */
-  strokes: DrawnStrokes;
+  /**
+   * The drawing, a copy; another one is shown, and guessed, when it is assigned.
+   *
+   * @throws {StrokesError} when something else than points is assigned
+   */
+  get strokes(): DrawnStrokes;
+  set strokes(strokes: GivenStrokes);
   readonly guesses: Guess[];
   /** A recogniser that is loaded already, in place of the attribute `model`. */
-  set recognizer(recognizer: Recognizer | WorkerRecognizer);
+  set recognizer(recognizer: Recognizer | WorkerRecognizer | null);
   clear(): void;
+  /** Takes back the last stroke, or where there is none the clearing. */
   undo(): void;
+  redraw(): void;
   addEventListener<K extends keyof QuickStrokeEventMap>(
     type: K,
     listener: (this: QuickStroke, event: QuickStrokeEventMap[K]) => unknown,

@@ -2,24 +2,34 @@
  * `<quick-stroke model="URL">`: a pad and its guesses, for any page. Importing this module defines it.
  *
  * Attributes: `model`, the address of a `.quickstroke` file; `words`, the only ones that count, separated by commas;
- * `top`, how many guesses are shown (3); `ink` and `paper`, colours, for which CSS has `--quick-stroke-ink` and
- * `--quick-stroke-paper`; parts to style: `pad`, `guesses`. Without a listener, too, it shows what went wrong. Events,
- * which bubble: `guess` (detail `{guesses, unknown}`), `stroke` (`{strokes}`), `clear`, `load` and `error` (`{error}`).
+ * `top`, how many guesses are shown (3); `aria-label`, what the pad is called; `ink` and `paper`, colours, for which CSS
+ * has `--quick-stroke-ink` and `--quick-stroke-paper`; parts to style: `pad`, `guesses`. One can draw before a model has
+ * come, and without. Without a listener, too, it shows what went wrong. Events, which bubble: `guess` (detail `{guesses,
+ * unknown}`), `stroke` (`{strokes}`), `clear`, `load` and `error` (`{error}`).
  */
 
+import { checkRecognizer, drawingOf } from "./given.js";
 import { load } from "./index.js";
-import { attach } from "./pad.js";
+import { guessing } from "./newest.js";
+import { Pad } from "./pad.js";
 import { percent } from "./percent.js";
 
 export { attach } from "./pad.js";
 
+const LABEL = "A pad to draw on";
+
+// The transition tells of each change of the ink's colour, whatever it comes from.
 const STYLE = `
-:host { display: inline-grid; gap: 0.5em; inline-size: 20em; font: inherit; }
+:host { display: inline-grid; gap: 0.5em; inline-size: 20em; max-inline-size: 100%; box-sizing: border-box; font: inherit; }
 :host([hidden]) { display: none; }
 canvas { inline-size: 100%; aspect-ratio: 1; box-sizing: border-box; border: 1px solid; border-radius: 0.5em;
-  color: var(--quick-stroke-ink, #1d2430); background: var(--quick-stroke-paper, #fff); cursor: crosshair; }
-ol { margin: 0; padding: 0; list-style: none; min-block-size: 4em; }
+  color: var(--quick-stroke-ink, #1d2430); background: var(--quick-stroke-paper, #fff); cursor: crosshair;
+  transition: color 1ms; }
+ol { margin: 0; padding: 0; list-style: none; min-block-size: calc(var(--lines, 3) * 1lh); }
+p { position: absolute; margin: 0; inline-size: 1px; block-size: 1px; overflow: hidden; clip-path: inset(50%); }
 `;
+
+const text = ({ word, probability }) => `${word} ${percent(probability)}`;
 
 // Elements of the same address share a model.
 const models = new Map();
@@ -37,15 +47,16 @@ function opened(address) {
 const Base = globalThis.HTMLElement ?? class {};
 
 export class QuickStroke extends Base {
-  static observedAttributes = ["model", "words", "top", "ink", "paper"];
-  #canvas;
-  #list;
+  static observedAttributes = ["model", "words", "top", "ink", "paper", "aria-label"];
+  #canvas = Object.assign(document.createElement("canvas"), { part: "pad" });
+  #list = Object.assign(document.createElement("ol"), { part: "guesses" });
+  /** What a screen reader says: not each guess while the pen moves. */
+  #said = document.createElement("p");
+  #pad;
   #given = null;
-  #pad = null;
-  /** The drawing while there is no pad. */
-  #strokes = [];
+  /** Asks the model, once there is one. */
+  #asked = null;
   #guesses = [];
-  #resizes = null;
   #turn = 0;
 
   constructor() {
@@ -55,39 +66,51 @@ export class QuickStroke extends Base {
     const style = new CSSStyleSheet();
     style.replaceSync(STYLE);
     root.adoptedStyleSheets = [style];
-    this.#canvas = Object.assign(document.createElement("canvas"), { part: "pad" });
     this.#canvas.setAttribute("role", "img");
-    this.#canvas.setAttribute("aria-label", "A pad to draw on");
-    this.#list = Object.assign(document.createElement("ol"), { part: "guesses" });
-    this.#list.setAttribute("aria-live", "polite");
-    root.append(this.#canvas, this.#list);
+    this.#canvas.setAttribute("aria-label", LABEL);
+    this.#said.setAttribute("role", "status");
+    root.append(this.#canvas, this.#list, this.#said);
+    this.#pad = new Pad(this.#canvas, {
+      onResize: () => this.#sharpen(),
+      onStroke: (strokes) => {
+        this.#sayBest();
+        this.#tell("stroke", { strokes });
+      },
+    });
+    this.#pad.onChange = () => this.#asked?.ask();
   }
 
   connectedCallback() {
+    this.#pad.redraw(); // elsewhere it may have another colour
     this.#open();
+    // What was assigned before this module came hides what is here.
+    for (const name of ["recognizer", "strokes"]) {
+      if (!Object.hasOwn(this, name)) continue;
+      const value = this[name];
+      delete this[name];
+      this[name] = value;
+    }
   }
 
   disconnectedCallback() {
-    this.#close();
+    this.#pad.lift();
+    this.#asked?.stop();
+    this.#asked = null;
   }
 
   attributeChangedCallback(name, _, value) {
-    if (name === "ink" || name === "paper") {
-      this.style.setProperty(`--quick-stroke-${name}`, value);
-      this.#pad?.redraw();
-    } else if (this.isConnected) {
-      this.#open();
-    }
+    if (name === "aria-label") this.#canvas.setAttribute(name, value || LABEL);
+    else if (name === "ink" || name === "paper") this.style.setProperty(`--quick-stroke-${name}`, value);
+    else if (this.isConnected) this.#open();
   }
 
   /** The drawing: strokes of points `[x, y, t]`. It stays when the element moves or its attributes change. */
   get strokes() {
-    return this.#pad?.strokes ?? structuredClone(this.#strokes);
+    return structuredClone(this.#pad.strokes);
   }
 
   set strokes(strokes) {
-    if (this.#pad) this.#pad.strokes = strokes;
-    else this.#strokes = structuredClone(strokes);
+    this.#pad.set(drawingOf(strokes));
   }
 
   /** The newest guesses. */
@@ -97,76 +120,94 @@ export class QuickStroke extends Base {
 
   /** A recogniser that is loaded already, in place of the attribute `model`. */
   set recognizer(recognizer) {
+    if (recognizer) checkRecognizer(recognizer);
     this.#given = recognizer;
     this.#open();
   }
 
   clear() {
-    this.strokes = [];
+    this.#pad.clear();
     this.#tell("clear", {});
   }
 
   undo() {
-    this.#pad?.undo();
+    this.#pad.undo();
   }
 
-  #close() {
-    this.#resizes?.disconnect();
-    this.#strokes = this.strokes;
-    this.#pad?.detach();
-    this.#pad = null;
+  redraw() {
+    this.#pad.redraw();
   }
 
   async #open() {
-    this.#close();
+    this.#asked?.stop();
+    this.#asked = null;
     const turn = ++this.#turn;
     await null; // attributes that are set one after the other are one change
     // By then, and once a model has come, it may have been taken away or given another one.
     const isLate = () => turn !== this.#turn || !this.isConnected;
-    const address = this.getAttribute("model");
-    if (isLate() || !(address || this.#given)) return;
+    if (isLate()) return;
+    const top = Number(this.getAttribute("top") ?? 3);
+    this.#list.style.setProperty("--lines", top || 3);
     try {
-      const recognizer = this.#given ?? (await opened(new URL(address, this.baseURI).href));
-      if (!isLate()) await this.#attach(recognizer, isLate);
+      const recognizer = this.#given ?? (await this.#loaded(isLate));
+      if (recognizer && !isLate()) await this.#ask(recognizer, top, isLate);
     } catch (error) {
       if (!isLate()) this.#fail(error);
     }
   }
 
-  async #attach(recognizer, isLate) {
+  /** The model of the attribute, or null where there is none. */
+  async #loaded(isLate) {
+    const address = this.getAttribute("model");
+    if (!address) {
+      this.#write([]);
+      return null;
+    }
+    // One that another element has loaded is there before that.
+    const notice = setTimeout(() => isLate() || this.#write(["Loading the model …"]));
+    try {
+      return await opened(new URL(address, this.baseURI).href);
+    } finally {
+      clearTimeout(notice);
+    }
+  }
+
+  async #ask(recognizer, top, isLate) {
     const words = this.getAttribute("words")?.split(",").map((word) => word.trim()).filter(Boolean);
-    const top = Number(this.getAttribute("top") ?? 3);
     await recognizer.predict([[[0, 0]]], { top, words }); // says at once what is wrong with them
     if (isLate()) return;
-    this.#pad = attach(this.#canvas, recognizer, {
-      top,
-      words,
-      strokes: this.#strokes,
-      onStroke: (strokes) => this.#tell("stroke", { strokes }),
-      onGuess: (answer) => this.#show(answer),
-      onError: (error) => this.#fail(error),
-    });
-    this.#resizes = new ResizeObserver(() => this.#fit());
-    this.#resizes.observe(this.#canvas);
+    const onGuess = (answer) => this.#show(answer);
+    const onError = (error) => this.#fail(error);
+    this.#asked = guessing(this.#pad, recognizer, { top, words }, { onGuess, onError });
+    this.#write([]);
+    this.#guesses = [];
+    if (this.#pad.strokes.length) this.#asked.ask();
     this.#tell("load", { name: recognizer.name, words: recognizer.words });
   }
 
   /** As many pixels as the screen has. */
-  #fit() {
+  #sharpen() {
     const { clientWidth, clientHeight } = this.#canvas;
     const scale = globalThis.devicePixelRatio || 1;
     Object.assign(this.#canvas, { width: Math.round(clientWidth * scale), height: Math.round(clientHeight * scale) });
-    this.#pad?.redraw();
   }
 
   #show(answer) {
     this.#guesses = answer.guesses;
-    this.#write(answer.guesses.map(({ word, probability }) => `${word} ${percent(probability)}`));
+    this.#write(answer.guesses.map(text));
+    this.#sayBest();
     this.#tell("guess", answer);
+  }
+
+  /** Says the best guess when the pen rests and it has come. */
+  #sayBest() {
+    if (!this.#asked || this.#asked.isPending || this.#pad.isDrawing) return;
+    this.#said.textContent = this.#guesses.slice(0, 1).map(text).join("");
   }
 
   #fail(error) {
     this.#write([error.message]);
+    this.#said.textContent = error.message;
     this.#tell("error", { error });
   }
 

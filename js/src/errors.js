@@ -23,7 +23,7 @@ export class OptionError extends RangeError {
 
 /** Options by name; one that there is not is refused, since by a slip of the pen it would have no effect. */
 export function checkOptions(options, ...names) {
-  if (typeof options !== "object") throw new OptionError(`options should be an object, got ${shown(options)}`);
+  if (!options || typeof options !== "object") throw new OptionError(`options should be an object, got ${shown(options)}`);
   for (const name of Object.keys(options)) {
     if (!names.includes(name)) throw new OptionError(`there is no option ${shown(name)}; expected ${names.join(", ")}`);
   }

@@ -87,7 +87,7 @@ export class WorkerRecognizer {
 
   /** Resolves to what a `Recognizer` gives. */
   predict(strokes, options = {}) {
-    const { words } = options;
+    const words = options?.words; // null is refused as by a `Recognizer`
     const isList = typeof words !== "string" && typeof words?.[Symbol.iterator] === "function";
     return this.#call("predict", [strokes, isList ? { ...options, words: [...words] } : options]);
   }

@@ -1,110 +1,131 @@
 /** A canvas that is drawn on, with guesses that keep up with the pen. */
 
-import { checkOptions, OptionError } from "./errors.js";
+import { checkOptions } from "./errors.js";
+import { checkRecognizer, checkWidth, drawingOf, wordsOf } from "./given.js";
+import { OptionError } from "./index.js";
+import { guessing } from "./newest.js";
 
-/**
- * Lets people draw on a canvas; index.d.ts of the package describes options and result.
- *
- * Strokes are points `[x, y, t]` in CSS pixels of the canvas and milliseconds.
- */
+/** Lets people draw on a canvas; element.d.ts of the package describes options and result. */
 export function attach(canvas, recognizer, options = {}) {
   if (typeof canvas?.getContext !== "function") throw new OptionError("attach: expected a <canvas>");
+  checkRecognizer(recognizer);
   checkOptions(options, "top", "words", "width", "strokes", "onGuess", "onStroke", "onError");
-  const pad = new Pad(canvas, options);
-  const asked = new Newest(async () => {
-    const strokes = pad.strokes;
-    if (!strokes.length) return { guesses: [], unknown: null };
-    const { top, words } = options;
-    return recognizer.predict(strokes, { top, words, layout: "points" });
-  }, options);
+  const { top, width = 4 } = options;
+  checkWidth(width);
+  const words = wordsOf(options.words);
+  const strokes = drawingOf(options.strokes ?? []);
+  const pad = new Pad(canvas, { width, onStroke: options.onStroke });
+  const asked = guessing(pad, recognizer, { top, words }, options);
   pad.onChange = () => asked.ask();
-  if (options.strokes?.length) pad.set(structuredClone(options.strokes));
+  if (strokes.length) pad.set(strokes);
+  // Of a theme that goes with the system's: the ink has the new colour of the canvas.
+  const redraw = () => pad.redraw();
+  const theme = matchMedia("(prefers-color-scheme: dark)");
+  theme.addEventListener("change", redraw);
   return {
     get strokes() {
       return structuredClone(pad.strokes);
     },
     set strokes(strokes) {
-      pad.set(structuredClone(strokes));
+      pad.set(drawingOf(strokes));
     },
-    clear: () => pad.set([]),
-    undo: () => pad.set(pad.strokes.slice(0, -1)),
-    redraw: () => pad.redraw(),
+    clear: () => pad.clear(),
+    undo: () => pad.undo(),
+    redraw,
     detach: () => {
+      theme.removeEventListener("change", redraw);
       asked.stop();
       pad.detach();
     },
   };
 }
 
-/** Asks again when something changed while an answer was awaited; an answer about an older drawing is never told. */
-class Newest {
-  #version = 0;
-  #isAsking = false;
-
-  constructor(question, { onGuess = () => {}, onError = (error) => console.error(error) }) {
-    Object.assign(this, { question, onGuess, onError });
-  }
-
-  async ask() {
-    this.#version += 1;
-    if (this.#isAsking) return;
-    this.#isAsking = true;
-    for (let asked = NaN; asked !== this.#version; ) {
-      asked = this.#version;
-      // Events that came together are one question.
-      await new Promise((resolve) => setTimeout(resolve));
-      try {
-        const answer = await this.question();
-        if (asked === this.#version) this.onGuess(answer);
-      } catch (error) {
-        if (asked === this.#version) this.onError(error);
-      }
-    }
-    this.#isAsking = false;
-  }
-
-  stop() {
-    this.#version = Infinity;
-    this.onGuess = this.onError = () => {};
-  }
-}
-
-class Pad {
+/** Strokes are points `[x, y, t]` in CSS pixels of the canvas, with which they grow and shrink, and milliseconds. */
+export class Pad {
   strokes = [];
   onChange = () => {};
   #canvas;
   #options;
   #pointer = null;
+  /** Drawings that were cleared, for `undo`. */
+  #cleared = [];
+  /** The size of the canvas when the drawing changed last, and by how much the drawing was scaled since. */
+  #frame = null;
+  #scale = 1;
+  /** Of the page, and given back. */
+  #touchAction;
   #listeners = new AbortController();
+  #resizes = new ResizeObserver(() => {
+    this.#follow();
+    this.#options.onResize?.();
+    this.redraw();
+  });
 
+  /** `onResize` is called before the drawing is drawn in another size. */
   constructor(canvas, options) {
     this.#canvas = canvas;
     this.#options = options;
     const { signal } = this.#listeners;
     const on = (type, listener) => canvas.addEventListener(type, listener, { signal });
+    this.#touchAction = canvas.style.touchAction;
     canvas.style.touchAction = "none"; // a finger draws, and does not scroll
     on("pointerdown", (event) => this.#begin(event));
     on("pointermove", (event) => this.#go(event));
     for (const type of ["pointerup", "pointercancel"]) on(type, (event) => this.#end(event));
+    on("transitionend", () => this.redraw()); // perhaps of the colour
+    this.#resizes.observe(canvas);
     this.redraw();
   }
 
+  get isDrawing() {
+    return this.#pointer !== null;
+  }
+
   set(strokes) {
+    this.#cleared = [];
+    this.#frame = null; // these are meant in the size that the canvas has now, or when it is seen
+    this.#scale = 1;
+    this.#follow();
+    this.#replace(strokes);
+  }
+
+  clear() {
+    this.#keepFrame();
+    if (this.strokes.length) this.#cleared.push(this.strokes);
+    this.#replace([]);
+  }
+
+  /** Takes back the last stroke, or where there is none that the pad was cleared. */
+  undo() {
+    this.#keepFrame();
+    if (this.strokes.length) this.#replace(this.strokes.slice(0, -1));
+    else if (this.#cleared.length) this.#replace(this.#cleared.pop());
+  }
+
+  /** Ends a stroke of which no more will be heard. */
+  lift() {
     this.#pointer = null;
+  }
+
+  detach() {
+    this.#listeners.abort();
+    this.#resizes.disconnect();
+    this.#canvas.style.touchAction = this.#touchAction;
+  }
+
+  #replace(strokes) {
+    this.lift();
     this.strokes = strokes;
     this.redraw();
     this.onChange();
   }
 
-  detach() {
-    this.#listeners.abort();
-  }
-
   #begin(event) {
-    if (this.#pointer !== null || !event.isPrimary || event.button !== 0) return;
+    if (this.isDrawing || !event.isPrimary || event.button !== 0) return;
     event.preventDefault();
     this.#pointer = event.pointerId;
     this.#canvas.setPointerCapture(event.pointerId);
+    this.#keepFrame();
     this.strokes = [...this.strokes, []];
     this.#add([event]);
   }
@@ -117,18 +138,47 @@ class Pad {
 
   #end(event) {
     if (event.pointerId !== this.#pointer) return;
-    this.#pointer = null;
+    this.lift();
     this.#options.onStroke?.(structuredClone(this.strokes));
   }
 
   #add(events) {
-    const { left, top } = this.#canvas.getBoundingClientRect();
+    const { clientLeft, clientTop, offsetWidth, offsetHeight } = this.#canvas;
+    // By `transform` and `zoom` the canvas is on the screen in another size than its own.
+    const { left, top, width, height } = this.#canvas.getBoundingClientRect();
+    const [xScale, yScale] = [offsetWidth / width, offsetHeight / height];
     const stroke = this.strokes.at(-1);
     for (const { clientX, clientY, timeStamp } of events) {
-      stroke.push([clientX - left - this.#canvas.clientLeft, clientY - top - this.#canvas.clientTop, timeStamp]);
+      stroke.push([(clientX - left) * xScale - clientLeft, (clientY - top) * yScale - clientTop, timeStamp]);
     }
     this.redraw();
     this.onChange();
+  }
+
+  /** From now on the drawing is scaled from the size that the canvas has now. */
+  #keepFrame() {
+    this.#follow();
+    const { clientWidth: width, clientHeight: height } = this.#canvas;
+    if (!width || !height) return;
+    this.#frame = { width, height };
+    this.#scale = 1;
+  }
+
+  /**
+   * Scales the drawing to the canvas, undistorted and so that all of it is seen. It is always scaled from the size at which
+   * it was changed last, so that the old size brings back the old drawing.
+   */
+  #follow() {
+    const { clientWidth: width, clientHeight: height } = this.#canvas;
+    if (!width || !height) return; // hidden, or nowhere
+    this.#frame ??= { width, height };
+    const scale = Math.min(width / this.#frame.width, height / this.#frame.height);
+    if (scale === this.#scale) return;
+    const by = scale / this.#scale;
+    const scaled = (strokes) => strokes.map((stroke) => stroke.map(([x, y, t]) => [x * by, y * by, t]));
+    this.strokes = scaled(this.strokes);
+    this.#cleared = this.#cleared.map(scaled);
+    this.#scale = scale;
   }
 
   redraw() {

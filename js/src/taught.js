@@ -83,8 +83,9 @@ export class TaughtWords {
     for (const [word, { drawings }] of this.#words) this.#words.set(word, this.#learnt(drawings));
   }
 
-  remove(word) {
-    if (!this.#words.delete(word)) throw new OptionError(`the word ${shown(word)} was not taught`);
+  remove(given) {
+    const word = this.words.find((other) => normal(other) === normal(`${given}`));
+    if (!this.#words.delete(word)) throw new OptionError(`the word ${shown(given)} was not taught`);
   }
 
   /** What prototypes are the mean of and are compared with. */
@@ -132,6 +133,7 @@ export class TaughtWords {
     }
     const before = new Map(this.#words);
     try {
+      if (typeof content.words !== "object" || Array.isArray(content.words)) throw Error("words is no object");
       for (const [word, drawings] of Object.entries(content.words)) {
         this.add(word, drawings.map(columnsOf));
       }

@@ -71,6 +71,7 @@ test("an option that there is not is refused", () => {
   const others = [
     [() => recognizer.predict(TRIANGLE, { Top: 1 }), 'there is no option "Top"; expected top, words, simplified, layout'],
     [() => recognizer.predict(TRIANGLE, 3), "options should be an object, got 3"],
+    [() => recognizer.predict(TRIANGLE, null), "options should be an object, got null"],
     [() => recognizer.embed(TRIANGLE, { top: 1 }), 'there is no option "top"; expected simplified, layout'],
     [() => recognizer.teach("hat", [], { simple: true }), 'there is no option "simple"; expected simplified, layout'],
     [() => simplify(TRIANGLE, { epsilon: 1 }), 'there is no option "epsilon"; expected layout'],
@@ -79,6 +80,7 @@ test("an option that there is not is refused", () => {
 });
 
 test("an option of `load` that there is not is refused", async () => {
+  await assert.rejects(load("m", null), { name: "OptionError", message: "options should be an object, got null" });
   await assert.rejects(load("m", { progress() {} }), { name: "OptionError", message: /"progress"; expected onProgress$/ });
 });
 
@@ -164,13 +166,14 @@ test("embeddings are directions, and words are taught by a few drawings", async 
   refuses(() => one.teach("House", squares), /knows the word "House" already/);
   refuses(() => one.teach("robot", squares.slice(2)), /2 drawings of "robot" were given; a word is taught by 3 or more/);
   refuses(() => one.forget("robot"), /"robot" was not taught/);
-  one.forget("my square");
+  one.forget("My_Square");
   assert.deepEqual(one.predict(TRIANGLE, { top: 9 }), before);
   const content = JSON.parse(text);
   for (const [changes, message] of [
     [{ version: 2 }, /version 2; this program reads version 1/],
     [{ model_sha256: "x" }, /another model/],
     [{ words: { robot: [1, 2, 3] } }, /damaged/],
+    ...[undefined, null, 5, []].map((words) => [{ words }, /damaged/]),
     [{ words: { a: content.words["my square"], star: content.words["my square"] } }, /"star" already/],
   ]) {
     refuses(() => one.restore(JSON.stringify({ ...content, ...changes })), message);

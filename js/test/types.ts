@@ -32,4 +32,8 @@ export async function page(canvas: HTMLCanvasElement): Promise<void> {
   element?.addEventListener("error", (event) => console.error(event.detail.error.message));
   element?.addEventListener("click", (event) => console.log(event.clientX));
   if (element) element.strokes = pad.strokes;
+  pad.strokes = [[[10, 10], [60, 12]]];
+  element?.redraw();
+  // @ts-expect-error: a forgotten await
+  attach(canvas, loadInWorker("a.quickstroke"));
 }

@@ -223,6 +223,296 @@ def test_a_canvas_of_ones_own(page: Page, model: compact.Compacted) -> None:
     page.wait_for_function(ink)
 
 
+QUICK_STROKE = "document.querySelector('quick-stroke')"
+# Whether there is ink around a place of a canvas, in its CSS pixels.
+INKED = """(canvas, [x, y]) => {
+  const [left, top] = [(x * canvas.width) / canvas.clientWidth, (y * canvas.height) / canvas.clientHeight];
+  const { data } = canvas.getContext("2d").getImageData(left - 4, top - 4, 8, 8);
+  return data.some((value) => value > 0);
+}"""
+# The colours of the ink, without its edges.
+INKS = """(canvas) => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const colours = new Set();
+  for (let i = 0; i < data.length; i += 4) if (data[i + 3] === 255) colours.add(String(data.slice(i, i + 3)));
+  return [...colours];
+}"""
+# What has been drawn is seen and what observes sizes has been told.
+TWO_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
+def is_inked(page: Page, selector: str, x: float, y: float) -> bool:
+    page.evaluate(TWO_FRAMES)
+    found: bool = page.locator(selector).evaluate(INKED, [x, y])
+    return found
+
+
+def attached(page: Page, options: str = "{}") -> None:
+    """`pad` on the page's own canvas, with a recogniser that says "cat"."""
+    page.evaluate(f"""async () => {{
+      const {{ attach }} = await import("/cdn/element.js");
+      window.recognizer = {{ predict: () => ({{ guesses: [{{ word: "cat", probability: 1 }}], unknown: null }}) }};
+      window.pad = attach(document.getElementById("own"), recognizer, {options});
+    }}""")
+
+
+def refusal(page: Page, code: str) -> str:
+    """What is thrown."""
+    script = f"async () => {{ try {{ {code}; }} catch (error) {{ return String(error); }} return ''; }}"
+    said: str = page.evaluate(script)
+    return said
+
+
+def test_a_drawing_keeps_its_place_when_its_pad_changes_size(page: Page) -> None:
+    page.wait_for_function("told.some(([type]) => type === 'load')")
+    page.evaluate(f"{QUICK_STROKE}.style.inlineSize = '402px'; told.length = 0")
+    page.evaluate(TWO_FRAMES)
+    page.evaluate(f"{QUICK_STROKE}.strokes = [[[100, 100, 0], [360, 340, 9]]]")
+    page.wait_for_function("told.some(([type]) => type === 'guess')")
+    page.evaluate(f"{QUICK_STROKE}.style.inlineSize = '202px'")
+    assert is_inked(page, "quick-stroke canvas", 50, 50) and is_inked(page, "quick-stroke canvas", 178, 169)
+    assert page.evaluate(f"{QUICK_STROKE}.strokes") == [[[50, 50, 0], [180, 170, 9]]]
+    page.evaluate(f"{QUICK_STROKE}.style.display = 'none'")
+    page.evaluate(TWO_FRAMES)
+    page.evaluate(f"Object.assign({QUICK_STROKE}.style, {{ display: '', inlineSize: '402px' }})")
+    assert is_inked(page, "quick-stroke canvas", 100, 100)
+    assert page.evaluate(f"{QUICK_STROKE}.strokes") == [[[100, 100, 0], [360, 340, 9]]]
+    assert page.evaluate("told.filter(([type]) => type === 'guess').length") == 1
+    # Before the new size has been seen.
+    found = page.evaluate(f"""() => {{
+      const element = {QUICK_STROKE};
+      element.strokes = [...element.strokes, [[5, 5]]];
+      element.style.inlineSize = '202px';
+      element.undo();
+      return element.strokes;
+    }}""")
+    assert found == [[[50, 50, 0], [180, 170, 9]]]
+
+
+def test_a_canvas_of_another_shape_has_all_of_the_drawing_undistorted(page: Page) -> None:
+    attached(page, "{ strokes: [[[40, 40], [290, 190]]] }")
+    assert page.evaluate("pad.strokes") == [[[40, 40, 0], [290, 190, 0]]]
+    page.evaluate("own.style.width = '150px'; own.style.height = '200px'")
+    assert is_inked(page, "#own", 20, 20)
+    assert page.evaluate("pad.strokes") == [[[20, 20, 0], [145, 95, 0]]]
+    page.evaluate("own.style.width = own.style.height = ''; own.width = 600; own.height = 400")  # empties it
+    assert is_inked(page, "#own", 80, 80)
+    assert page.evaluate("pad.strokes") == [[[80, 80, 0], [580, 380, 0]]]
+
+
+@pytest.mark.parametrize(
+    "style",
+    ["transform: scale(2); transform-origin: 0 0", "zoom: 1.5", "transform: scale(0.5, 0.8); border: 20px solid"],
+)
+def test_ink_is_where_the_pen_is_on_a_scaled_page(page: Page, style: str) -> None:
+    page.evaluate("(style) => { own.style = style; }", f"position: fixed; left: 0; top: 0; {style}")
+    attached(page)
+    box = page.locator("#own").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.up()
+    assert page.evaluate("pad.strokes[0][0].slice(0, 2)") == pytest.approx([150, 100], abs=1)
+    assert is_inked(page, "#own", 150, 100)
+
+
+def test_one_draws_while_the_model_loads(page: Page, model: compact.Compacted) -> None:
+    page.wait_for_function("told.some(([type]) => type === 'load')")
+    page.evaluate("""async () => {
+      const { load } = await import("/cdn/quickstroke.js");
+      window.recognizer = await load("../../models/small.quickstroke");
+      const [send, may] = [fetch, new Promise((resolve) => { window.go = resolve; })];
+      window.fetch = async (...args) => { await may; return send(...args); };
+      document.querySelector("quick-stroke").remove();
+      const element = document.createElement("quick-stroke");
+      element.strokes = [[[30, 30], [60, 200]]];
+      element.setAttribute("model", "../../models/small.quickstroke?late");
+      document.body.prepend(element);
+      told.length = 0;
+    }""")
+    items = page.locator("quick-stroke li")
+    expect(items).to_have_text(["Loading the model …"])
+    assert is_inked(page, "quick-stroke canvas", 30, 30)
+    draw(page, "quick-stroke canvas", [[20, 20], [150, 40], [90, 200], [20, 20]])
+    draw(page, "quick-stroke canvas", [[220, 220], [250, 240]])
+    page.evaluate(f"{QUICK_STROKE}.undo()")
+    assert is_inked(page, "quick-stroke canvas", 150, 40) and not is_inked(page, "quick-stroke canvas", 250, 240)
+    assert page.locator("quick-stroke canvas").evaluate("(canvas) => canvas.style.touchAction") == "none"
+    assert page.evaluate("told.map(([type]) => type)") == ["stroke", "stroke"]
+    page.evaluate("go()")
+    page.wait_for_function("told.some(([type]) => type === 'guess')")
+    strokes = page.evaluate(f"{QUICK_STROKE}.strokes")
+    assert len(strokes) == 2
+    assert by_word(page.evaluate(f"{QUICK_STROKE}.guesses")) == expected(model, strokes, top=3)
+    expect(items).to_have_count(3)
+
+
+def test_an_element_without_a_model_is_a_pad(page: Page) -> None:
+    page.wait_for_function("told.some(([type]) => type === 'load')")
+    page.evaluate(f"{QUICK_STROKE}.removeAttribute('model'); told.length = 0")
+    draw(page, "quick-stroke canvas", [[20, 20], [150, 40]])
+    assert is_inked(page, "quick-stroke canvas", 150, 40)
+    expect(page.locator("quick-stroke li")).to_have_count(0)
+    assert page.evaluate("told.map(([type]) => type)") == ["stroke"]
+
+
+def test_ink_is_seen_when_the_theme_changes(page: Page) -> None:
+    page.evaluate("""() => {
+      const style = document.createElement("style");
+      style.textContent = `
+        .dark { --quick-stroke-ink: rgb(200, 210, 220); --quick-stroke-paper: black; }
+        #own { color: navy; }
+        @media (prefers-color-scheme: dark) { html { --quick-stroke-ink: white; } #own { color: yellow; } }`;
+      document.head.append(style);
+    }""")
+    attached(page, "{ strokes: [[[40, 40], [290, 190]]] }")
+    element, own = page.locator("quick-stroke canvas"), page.locator("#own")
+    page.evaluate(f"{QUICK_STROKE}.strokes = [[[40, 40], [200, 190]]]")
+    page.evaluate(TWO_FRAMES)
+    assert element.evaluate(INKS) == ["29,36,48"] and own.evaluate(INKS) == ["0,0,128"]
+    part = "own ?? document.querySelector('quick-stroke').shadowRoot.querySelector('canvas')"
+    has = f"([own, colour]) => String(({INKS})({part})) === colour"
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(has, arg=[None, "255,255,255"])
+    page.wait_for_function(has, arg=[own.element_handle(), "255,255,0"])
+    page.evaluate("document.body.className = 'dark'")
+    page.wait_for_function(has, arg=[None, "200,210,220"])
+    page.evaluate(f"{QUICK_STROKE}.setAttribute('ink', 'teal')")
+    page.wait_for_function(has, arg=[None, "0,128,128"])
+    element.evaluate("(canvas) => canvas.getContext('2d').clearRect(0, 0, 999, 999)")
+    page.evaluate(f"{QUICK_STROKE}.redraw()")
+    assert element.evaluate(INKS) == ["0,128,128"]
+
+
+def test_what_is_assigned_before_the_element_is_defined_counts(page: Page, host: str) -> None:
+    page.route("**/later/", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
+    page.goto(f"{host}later/")
+    page.evaluate("""async () => {
+      const { load } = await import("/cdn/quickstroke.js");
+      const element = document.createElement("quick-stroke");
+      document.body.append(element);
+      element.recognizer = await load("/models/small.quickstroke");
+      element.strokes = [[[10, 10, 0], [90, 90, 9]]];
+      await import("/cdn/element.js");
+    }""")
+    expect(page.locator("quick-stroke li")).to_have_count(3)
+    assert is_inked(page, "quick-stroke canvas", 90, 90)
+    page.evaluate(f"{QUICK_STROKE}.clear()")
+    assert page.evaluate(f"{QUICK_STROKE}.strokes") == []
+
+
+def test_an_element_fits_a_phone_and_keeps_its_height(page: Page) -> None:
+    page.set_viewport_size({"width": 320, "height": 640})
+    page.wait_for_function("told.some(([type]) => type === 'load')")
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+    page.evaluate(f"{QUICK_STROKE}.setAttribute('top', '4'); told.length = 0")
+    page.wait_for_function("told.some(([type]) => type === 'load')")
+    before = page.evaluate(f"{QUICK_STROKE}.offsetHeight")
+    page.evaluate(f"{QUICK_STROKE}.strokes = [[[10, 10], [90, 90]]]")
+    expect(page.locator("quick-stroke li")).to_have_count(4)
+    assert page.evaluate(f"{QUICK_STROKE}.offsetHeight") == before
+
+
+def test_a_screen_reader_hears_the_label_and_the_best_guess_of_each_stroke(page: Page) -> None:
+    page.wait_for_function("told.some(([type]) => type === 'load')")
+    pad = page.get_by_role("img")
+    expect(pad).to_have_accessible_name("A pad to draw on")
+    page.evaluate(f"{QUICK_STROKE}.setAttribute('aria-label', 'Draw a star')")
+    expect(pad).to_have_accessible_name("Draw a star")
+    page.evaluate("""() => {
+      window.said = [];
+      const root = document.querySelector("quick-stroke").shadowRoot;
+      const live = [...root.querySelectorAll("[aria-live], [role=status]")];
+      window.live = live.map(({ localName }) => localName);
+      new MutationObserver(() => said.push(live[0].textContent)).observe(live[0], { childList: true });
+    }""")
+    assert page.evaluate("live") == ["p"]
+    box = page.locator("quick-stroke canvas").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.down()
+    for i in range(5):
+        page.evaluate("told.length = 0")
+        page.mouse.move(box["x"] + 40 + 30 * i, box["y"] + 200 * (i % 2))
+        page.wait_for_function("told.some(([type]) => type === 'guess')")
+    assert page.evaluate("said") == []
+    page.mouse.up()
+    page.wait_for_function("said.length === 1")
+    assert page.evaluate("said") == [page.locator("quick-stroke li").first.inner_text()]
+    page.evaluate(f"{QUICK_STROKE}.setAttribute('words', 'moon')")
+    page.wait_for_function("said.length === 2")
+    assert "moon" in page.evaluate("said")[1]
+
+
+@pytest.mark.parametrize(
+    ("strokes", "message"),
+    [
+        ("null", "the drawing is null; expected a list of strokes"),
+        ("[[]]", "strokes[0] has no point; expected at least one"),
+        ("[[[1, 2]], 5]", "strokes[1] is 5; expected a list of points"),
+        ("[[[1, 2], [1, NaN]]]", "strokes[0][1] is [1,null]; expected a point [x, y] or [x, y, t] of finite numbers"),
+        ("[[[1, 2], ['1', 2]]]", 'strokes[0][1] is ["1",2]; expected a point'),
+        ("[[[1, 2, 3, 4], [5, 6, 7, 8]]]", "columns [[x..], [y..]] have to be turned into points first"),
+    ],
+)
+def test_what_is_no_drawing_is_not_taken(page: Page, strokes: str, message: str) -> None:
+    attached(page, "{ strokes: [[[4, 5, 6]]] }")
+    page.evaluate(f"{QUICK_STROKE}.strokes = [[[1, 2, 3]]]")
+    for pad in ("pad", QUICK_STROKE):
+        before = page.evaluate(f"{pad}.strokes")
+        found = refusal(page, f"{pad}.strokes = {strokes}")
+        assert found.startswith("StrokesError: ") and message in found
+        assert page.evaluate(f"{pad}.strokes") == before and len(before) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("Promise.resolve(recognizer)", "the recogniser is a promise; write `await load(...)`"),
+        ("undefined", "the recogniser is undefined; expected what `await load(...)` gives"),
+        ("recognizer, { width: '4' }", 'width should be above 0, got "4"'),
+        ("recognizer, { words: 'cat' }", 'words should be a list of words, got "cat"'),
+        ("recognizer, { words: [5] }", "words should be a list of words, got [5]"),
+        ("recognizer, { strokes: [[]] }", "strokes[0] has no point; expected at least one"),
+        ("recognizer, null", "options should be an object, got null"),
+    ],
+)
+def test_what_cannot_be_attached_is_refused_at_once(page: Page, arguments: str, message: str) -> None:
+    attached(page)
+    page.evaluate("pad.detach()")
+    found = refusal(page, f"(await import('/cdn/element.js')).attach(own, {arguments})")
+    assert found in (f"OptionError: {message}", f"StrokesError: {message}")
+    assert page.evaluate("own.style.cssText") == ""
+
+
+def test_an_element_refuses_a_promise_of_a_recogniser(page: Page) -> None:
+    page.wait_for_function("told.some(([type]) => type === 'load')")
+    found = refusal(page, f"{QUICK_STROKE}.recognizer = Promise.resolve()")
+    assert found == "OptionError: the recogniser is a promise; write `await load(...)`"
+
+
+def test_a_canvas_is_given_back_as_it_was(page: Page) -> None:
+    page.evaluate("own.style.touchAction = 'pan-y'")
+    attached(page)
+    assert page.evaluate("own.style.touchAction") == "none"
+    page.evaluate("pad.detach()")
+    assert page.evaluate("own.style.touchAction") == "pan-y"
+
+
+def test_what_was_cleared_can_be_brought_back(page: Page) -> None:
+    attached(page)
+    for pad in ("pad", QUICK_STROKE):
+        strokes = [[[10, 10, 0], [90, 90, 9]], [[5, 6, 7]]]
+        page.evaluate(f"{pad}.strokes = {strokes}; {pad}.clear()")
+        assert page.evaluate(f"{pad}.strokes") == []
+        page.evaluate(f"{pad}.clear(); {pad}.undo()")
+        assert page.evaluate(f"{pad}.strokes") == strokes
+        page.evaluate(f"{pad}.undo()")
+        assert page.evaluate(f"{pad}.strokes") == strokes[:1]
+        page.evaluate(f"{pad}.clear(); {pad}.strokes = []; {pad}.undo()")  # a new drawing, of which nothing was cleared
+        assert page.evaluate(f"{pad}.strokes") == []
+
+
 def test_a_notebook_shows_the_pad_by_its_widget(page: Page, host: str, model: compact.Compacted) -> None:
     """By the one file of the widget, with a stub of the model that a notebook keeps in step with Python."""
     page.goto(f"{host}models/")

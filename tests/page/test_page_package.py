@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 from itertools import islice
 from pathlib import Path
@@ -250,6 +251,16 @@ def test_the_bundle_is_built_again_to_the_same_bytes(node: str, tools: Path, bun
     # A page's worker and element have their own files.
     sizes = {path.name: len(gzip.compress(path.read_bytes())) for path in (tmp_path / "dist").iterdir()}
     assert sizes.keys() == {"quickstroke.js", "worker.js", "element.js"} and sum(sizes.values()) <= 60_000
+
+
+def test_tools_can_ask_the_installed_package_for_its_version(node: str, tmp_path: Path) -> None:
+    installed = tmp_path / "node_modules" / "quickstroke"
+    installed.mkdir(parents=True)
+    shutil.copy(PACKAGE / "package.json", installed)
+    command = [node, "--eval", "console.log(require('quickstroke/package.json').version)"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    version = json.loads((PACKAGE / "package.json").read_text())["version"]
+    assert (done.stdout.strip(), done.stderr) == (version, "")
 
 
 def test_the_types_compile(node: str, tools: Path) -> None:
