@@ -54,7 +54,7 @@ def test_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = run("train", tmp_path, monkeypatch)
     assert len(ast.literal_eval(shown[2]["text/plain"])) == 4
     assert shown[3]["text/plain"].startswith("[Guess(word='ring'")
-    card = json.loads((tmp_path / "lstm" / "simple_lay1_sz16.json").read_text())
+    card = json.loads((tmp_path / "models" / "simple_lay1_sz16.json").read_text())
     assert card["figures"]["test"]["top1"] > 0.9
 
 
