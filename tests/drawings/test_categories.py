@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from quickstroke.drawings.categories import (
     CATEGORIES,
     CATEGORIES_2020,
+    as_known,
     canonical_word,
     check_classes,
+    choose_words,
     closest_words,
     parse_classes,
     read_classes,
@@ -172,3 +174,14 @@ def test_what_looks_like_a_file_and_is_none_is_refused(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CategoryError, match="no such class list file"):
         parse_classes([value])
+
+
+def test_words_of_ones_own_are_known_in_letters_of_either_case():
+    known = ("cat", "Käse", "Ort", "ort")
+    assert as_known("käse", known) == "Käse" and as_known("KÄSE", known) == "Käse"
+    assert as_known("Ort", known) == "Ort" and as_known("ORT", known) == "ORT"  # of two nothing says which
+    assert choose_words(["käse", "Cat"], known) == ("Käse", "cat")
+    with pytest.raises(CategoryError, match="words: 'Käse' is listed twice, as class 1 and class 3"):
+        choose_words(["käse", "cat", "Käse"], known)
+    with pytest.raises(CategoryError, match="words: not among the 4 that the model knows: 'ORT'"):
+        choose_words(["ORT"], known)

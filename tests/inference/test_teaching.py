@@ -93,6 +93,15 @@ def test_every_format_gives_the_same_embeddings(path, tmp_path):
             call()
 
 
+def test_a_taught_word_is_one_in_letters_of_either_case(recognizer):
+    recognizer.teach("robot", LADDERS[:3])
+    with pytest.raises(CategoryError, match=r"^word: 'robot' is among the words .* already; forget it first"):
+        recognizer.teach("Robot", LADDERS[:3])
+    assert {guess.word for guess in recognizer.predict(LADDERS[0], words=["ROBOT", "cat"])} == {"robot", "cat"}
+    recognizer.forget("Robot")
+    assert recognizer.taught == {}
+
+
 def test_a_taught_word_is_known_everywhere(recognizer):
     before = recognizer.predict_many(others(), top=9)
     recognizer.teach("Ladder", LADDERS[:10])  # canonical where Google has the word

@@ -324,8 +324,15 @@ def test_a_damaged_bitmap_teacher_is_refused(opened: OpenTargets, bitmap_teacher
     bitmap_teacher.write_bytes(bitmap_teacher.read_bytes()[:100])
     with pytest.raises(WeightsError, match=rf"^{bitmap_teacher}: cannot be run as a bitmap network: "):
         opened(bitmap_teacher)
+    data = bitmap_teacher.read_bytes()
     bitmap_teacher.unlink()
     with pytest.raises(WeightsError, match=rf"^{bitmap_teacher}: cannot be run as a bitmap network: "):
+        opened(bitmap_teacher)
+    bitmap_teacher.write_bytes(data)
+    bitmap_teacher.with_suffix(".classes.txt").unlink()
+    with pytest.raises(
+        WeightsError, match=r"a bitmap network needs .*bands\.classes\.txt, its words; in place of an exp"
+    ):
         opened(bitmap_teacher)
 
 

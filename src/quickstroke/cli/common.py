@@ -202,7 +202,9 @@ def drawing_files(sources: Sequence[str], layout: str = "auto") -> tuple[Path, .
     from quickstroke import formats
 
     if not sources:
-        raise ConfigError("no FILE was given; expected drawing files, folders or glob patterns")
+        raise ConfigError(
+            "no FILE was given; expected drawing files, folders or glob patterns, before an option of several values"
+        )
     found = formats.find_sources(sources)
     note_left_out([path.name for path in found.ignored], [path.name for path in found.repeated])
     if layout != "auto" and not any(map(formats.has_layouts, found.files)):

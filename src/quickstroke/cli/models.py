@@ -44,7 +44,8 @@ def _models() -> Answer:
         if model.card is None:
             facts.append("no card: read the 2020 project's way")
         else:
-            facts += [f"{len(card['classes'])} classes", f"{card.get('parameters', 0):,} parameters"]
+            n_classes = len(card["classes"])
+            facts += [f"{n_classes} class{'' if n_classes == 1 else 'es'}", f"{card.get('parameters', 0):,} parameters"]
             facts.append(f"{split} top-1 {percent(top1)}" if split else "not evaluated")
         print(f"{'*' if model.default else ' '} {'  '.join(facts)}  {model.path}")
         rows.append(

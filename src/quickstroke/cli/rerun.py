@@ -10,7 +10,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from quickstroke.artifacts.compare import compared
-from quickstroke.cli.common import Answer, Json, answer, import_torch, note, optional, parse
+from quickstroke.cli.common import Answer, Json, answer, counted, import_torch, note, optional, parse
 from quickstroke.cli.train import train_and_show
 from quickstroke.errors import RunError
 
@@ -94,7 +94,7 @@ def _rerun(options: Options, command: Sequence[str]) -> Answer:
     if " && " in (told := environment.command_of(before)):
         known.append(f"{before} was trained by several commands, which a rerun does in one: {told}")
     if found["is_same"]:
-        print(f"the same to the last bit as {before}: {len(metrics)} epochs and the weights after the last")
+        print(f"the same to the last bit as {before}: {counted(len(metrics), 'epoch')} and the weights after the last")
     else:
         print(f"not the same as {before}: {found['difference']}")
         for line in known:

@@ -41,7 +41,7 @@ def run(options: Options) -> Answer:
     """Runs the command."""
     import_torch(options.model)
     from quickstroke import formats
-    from quickstroke.drawings.categories import check_classes
+    from quickstroke.drawings.categories import as_known, check_classes
     from quickstroke.inference import recognizer
 
     is_all = options.forget and not options.files
@@ -51,7 +51,7 @@ def run(options: Options) -> Answer:
     path = Path(options.taught or f"{model.name}.taught.json")
     if path.exists():
         model.load(path)
-    (word,) = check_classes([options.into], "--into")
+    word = as_known(check_classes([options.into], "--into")[0], model.classes)
     if (options.forget and word in model.taught) or not files:
         model.forget(word)
     if files:

@@ -5,7 +5,7 @@ Words are written as Google writes them, with spaces; underscores are accepted o
 
 import difflib
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from quickstroke.errors import CategoryError, shown
@@ -76,6 +76,12 @@ def canonical_word(name: str) -> str:
     """
     spaced = " ".join(unicodedata.normalize("NFC", name.replace("_", " ")).split())
     return _BY_FOLDED.get(spaced.casefold(), spaced)
+
+
+def as_known(word: str, known: Collection[str]) -> str:
+    """The one of the `known` words that differs from this one in upper and lower case alone; else the word itself."""
+    same = [each for each in known if each.casefold() == word.casefold()] if word not in known else []
+    return same[0] if len(same) == 1 else word
 
 
 def closest_words(name: str, among: Sequence[str] = CATEGORIES) -> str:
@@ -163,12 +169,14 @@ def parse_classes(values: Sequence[str]) -> tuple[str, ...]:
 
 
 def choose_words(words: Sequence[str] | Path | str, known: Sequence[str]) -> tuple[str, ...]:
-    """Some of the `known` words, in the order given: the words themselves, or the file that lists them.
+    """Some of the `known` words, in the order given: the words themselves, in letters of either case, or the file that
+    lists them.
 
     Raises:
         CategoryError: as `parse_classes`, or words that are not known, with those that are most like them.
     """
-    chosen = parse_classes([str(words)]) if isinstance(words, str | Path) else check_classes(words, "words")
+    given = parse_classes([str(words)]) if isinstance(words, str | Path) else check_classes(words, "words")
+    chosen = check_classes([as_known(word, known) for word in given], "words")
     unknown = sorted(set(chosen).difference(known), key=chosen.index)
     if unknown:
         told = []

@@ -13,7 +13,7 @@ from quickstroke.artifacts.discriminant import Discriminant
 from quickstroke.artifacts.unknown import Outputs, among, with_dots_unknown
 from quickstroke.config.model import Preprocessing
 from quickstroke.data.points import n_channels, to_points
-from quickstroke.drawings.categories import check_classes, choose_words
+from quickstroke.drawings.categories import as_known, check_classes, choose_words
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.layouts import Layout
 from quickstroke.drawings.simplification import gather, simplify
@@ -326,7 +326,7 @@ class Recognizer:
             ConfigError: fewer than three drawings; or as `embed`.
             FormatError, ArgumentTypeError, WeightsError: as `embed`.
         """
-        (word,) = check_classes([word], "word")
+        word = as_known(check_classes([word], "word")[0], (*self._model.classes, *self._taught))
         if word in self._model.classes or word in self._taught:
             hint = "; forget it first" if word in self._taught else ""
             raise CategoryError(f"word: {word!r:.60} is among the words that {self.name} knows already{hint}")
@@ -342,7 +342,7 @@ class Recognizer:
         Raises:
             CategoryError: it was not, or no word to choose among would be left.
         """
-        (word,) = check_classes([word], "word")
+        word = as_known(check_classes([word], "word")[0], self._taught)
         if word not in self._taught:
             told = ", ".join(map(repr, self._taught)) or "none"
             raise CategoryError(f"word: {word!r:.60} was not taught; taught words: {told:.200}")

@@ -35,8 +35,13 @@ class BitmapTeacher:
         WeightsError: the file cannot be run, or is of other inputs or outputs.
         CategoryError: its list of words cannot be read.
         """
-        self.path = Path(path)
-        self.classes = read_classes(self.path.with_suffix(".classes.txt"))
+        self.path, words = Path(path), Path(path).with_suffix(".classes.txt")
+        if self.path.is_file() and not words.exists():
+            raise WeightsError(
+                f"{path}: a bitmap network needs {words}, its words; in place of an exported model give the one that it "
+                "was exported from"
+            )
+        self.classes = read_classes(words)
         onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what is wrong is raised, too
