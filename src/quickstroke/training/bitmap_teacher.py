@@ -38,8 +38,8 @@ class BitmapTeacher:
         self.path, words = Path(path), Path(path).with_suffix(".classes.txt")
         if self.path.is_file() and not words.exists():
             raise WeightsError(
-                f"{path}: a bitmap network needs {words}, its words; in place of an exported model give the one that it "
-                "was exported from"
+                f"{path}: a bitmap network needs {words}, its words; in place of an exported model give the one "
+                "that it was exported from"
             )
         self.classes = read_classes(words)
         onnxruntime = import_onnxruntime()
