@@ -124,6 +124,9 @@ def test_five_commands_from_files_to_words(run, binary_folder, tmp_path, monkeyp
     assert keys <= evaluated.json.keys()
     assert evaluated.json["n"] == prepared.json["splits"]["test"]
     assert evaluated.json["top3"] == evaluated.json["top5"] == 1
+    learnt = run("evaluate", "run", binary_folder, "--json")  # the files that the dataset was made of
+    n_train = prepared.json["splits"]["train"]
+    assert learnt.code == 0 and f"{n_train} of the 180 drawings are among those that the run learnt from" in learnt.err
 
     published = run("publish", "run", "--into", "lstm", "--json")
     assert "in this folder it is the default model now" in published.err

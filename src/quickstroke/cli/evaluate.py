@@ -29,6 +29,7 @@ from quickstroke.errors import ConfigError, DatasetError
 if TYPE_CHECKING:
     from quickstroke.data.dataset import PreparedDataset
     from quickstroke.data.selection import LabelledDrawings
+    from quickstroke.drawings.drawing import Drawing
     from quickstroke.evaluation.metrics import Evaluation
 
 
@@ -114,6 +115,9 @@ def run(options: Options) -> Answer:
     note(loaded.note)
     classes = choose_words(parse_classes(options.words), loaded.classes) if options.words else loaded.classes
     asked = _drawings(options, data, classes)
+    if n_learnt := _n_learnt(path, asked.key_ids):
+        few = f"{n_learnt:,} of the {counted(len(asked.drawings), 'drawing')}"
+        note(f"{few} are among those that the run learnt from; --split test, without files, has others")
     drawings = asked.drawings.chosen_of(loaded.classes)
     device = pick_device(TrainConfig(device=options.device))
     if options.precision == "bfloat16" and (device.type != "cpu" or loaded.model.config.reading == "padded"):
@@ -151,11 +155,29 @@ def run(options: Options) -> Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """The drawings that the options ask for, described by `where`, and how many of unknown words were left out."""
+    """The drawings that the options ask for, described by `where`, how many of unknown words were left out, and the
+    key_ids of what was read from files."""
 
     drawings: "LabelledDrawings"
     left_out: Counter[str]
     where: str
+    key_ids: list[int]
+
+
+def _n_learnt(path: Path, key_ids: list[int]) -> int:
+    """How many drawings a run learnt from; 0 for what is no run, or where its dataset is gone."""
+    import numpy as np
+
+    from quickstroke.artifacts import runs
+
+    folder = path if path.is_dir() else path.parent
+    if not key_ids or not (folder / "config.json").is_file():
+        return 0
+    try:
+        data = runs.open_data(runs.read_config(folder))
+    except DatasetError:
+        return 0
+    return int(np.isin(np.array(key_ids, np.uint64), data.key_ids[data.indices("train")]).sum())
 
 
 def _data(options: Options, path: Path) -> "PreparedDataset | None":
@@ -187,10 +209,18 @@ def _drawings(options: Options, data: "PreparedDataset | None", classes: tuple[s
     from quickstroke.data.selection import LabelledDrawings
     from quickstroke.formats import read_file
 
+    key_ids: list[int] = []
+    known_words = set(classes)
+
+    def noted(drawing: "Drawing") -> "Drawing":
+        if drawing.key_id and drawing.word in known_words:
+            key_ids.append(drawing.key_id)
+        return drawing
+
     if data is None:
         where = " ".join(options.files)
         files = drawing_files(options.files, options.layout)
-        read = chain.from_iterable(read_file(path, layout=options.layout) for path in files)
+        read = map(noted, chain.from_iterable(read_file(path, layout=options.layout) for path in files))
         drawings, left_out = LabelledDrawings.of_drawings(read, classes)
     else:
         where = f"{data.path}, split {options.split or 'val'}"
@@ -207,7 +237,7 @@ def _drawings(options: Options, data: "PreparedDataset | None", classes: tuple[s
         raise DatasetError(
             f"none of the {left_out.total()} drawings is of a word {which}; they are of {_most(left_out)}"
         )
-    return _Asked(drawings, left_out, where)
+    return _Asked(drawings, left_out, where, key_ids)
 
 
 def _show(options: Options, name: str, asked: _Asked, result: "Evaluation", early: dict[str, dict[str, float]]) -> None:
