@@ -1,6 +1,6 @@
 #!/bin/sh
-# Trains the models of this folder, the default one by four commands, the others by one to three, and publishes them. It
-# works in the current folder, and given once more goes on where it was stopped.
+# Trains the models of this folder, the two that know all words by four commands each, the others by one or two, and publishes
+# them. It works in the current folder, and given once more goes on where it was stopped.
 #
 #     lstm/train.sh DATA TEACHERS PUBLISHED
 #
@@ -13,17 +13,19 @@ base=bipool_cv1_64_5_cv2_96_5_4_img32_lay2_sz96
 small=bipool_cv1_48_5_cv2_64_5_4_img13_lay1_sz48
 wide=simple_lay1_sz256
 all="--data data --select-by balanced_loss --n-cached-epochs 0 --teacher-cache answers --batch-size 128 --resume"
-teachers="models/bitmap/doodlenet.onnx models/bitmap/trekhleb_cnn.onnx models/bitmap/google_sketcher.onnx
-  models/seed/simple_lay2_sz256.model models/teachers/bilstm_lay1_sz256.model
-  models/teachers/lstm_cv1_128_5_lay2_sz128.model"
-# First the drawings as they are, at a high learning rate; then augmented ones, the default model twice; at last drawings that
-# are hardly augmented. Beside the given teachers are those models, in the end, that know all words after two stages.
+some="models/bitmap/doodlenet.onnx models/seed/simple_lay2_sz256.model models/teachers/bilstm_lay1_sz256.model"
+teachers="$some models/bitmap/trekhleb_cnn.onnx models/bitmap/google_sketcher.onnx models/teachers/lstm_cv1_128_5_lay2_sz128.model"
+# First the drawings as they are, at a high learning rate; then augmented ones, twice; at last drawings that are hardly
+# augmented. Beside the given teachers are those models, in the end, that know all words after two stages. The third stage of
+# the small one has the default one and three others for teachers, which are asked about the augmented drawings.
 first="--n-epochs 4 --learning-rate 0.012 --class-balance 0.5 --distillation-weight 0.6"
 augmented="--warmup 0.02 --augment strokes --augment-magnitude 0.25"
 second="$augmented --n-epochs 16 --learning-rate 0.008 --class-balance 0.5 --distillation-weight 0.6 --ema-decay 0.999
   --prefix-truncation 0.3"
 third="$augmented --n-epochs 14 --learning-rate 0.005 --class-balance 0.6 --distillation-weight 0.5 --ema-decay 0.9997
   --prefix-truncation 0.35"
+views="$augmented --n-epochs 10 --learning-rate 0.006 --class-balance 0.7 --distillation-weight 0.8 --ema-decay 0.9995
+  --prefix-truncation 0.3 --n-cached-epochs 4 --teacher last/$base $some"
 last="--warmup 0.02 --augment strokes --augment-magnitude 0.05 --n-epochs 3 --learning-rate 0.001 --class-balance 0.7
   --distillation-weight 0.35 --ema-decay 0.999 --prefix-truncation 0.2"
 # Of the models of 100 words two are taught by the default one, which is asked about augmented drawings, theirs and others;
@@ -47,12 +49,10 @@ test -d data || quickstroke prepare "$1" --into data --fractions 0.9 0.05 0.05 -
 train first "" $base $first --dropout 0.1; train second first/$base $base $second --dropout 0.1
 train first "" $small $first; train second first/$small $small $second
 teachers="$teachers second/$base second/$base second/$base second/$small"
-train third second/$base $base $third --dropout 0.1
-train last third/$base $base $last --dropout 0.1
-train last second/$small $small $last
+train third second/$base $base $third --dropout 0.1; train last third/$base $base $last --dropout 0.1
+train third second/$small $small $views; train last third/$small $small $last
 for name in simple_lay1_sz64 simple_lay2_sz64; do
-  train first "" $name $words $first
-  train last first/$name $name $words $distilled
+  train first "" $name $words $first; train last first/$name $name $words $distilled
 done
 train last models/seed/$wide.model $wide $words $padded --teacher $teachers models/seed/$wide.model
 quickstroke publish last/$base --into "$3" --replace --default

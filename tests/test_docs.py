@@ -69,7 +69,7 @@ def test_the_recipe_of_the_published_models_is_one_screen(tmp_path: Path) -> Non
     env = {"PATH": f"{program.parent}:/usr/bin:/bin"}
     subprocess.run([script, tmp_path / "drawings", tmp_path, tmp_path / "lstm"], cwd=work, env=env, check=True)
     said = [line.split("\t")[:-1] for line in (tmp_path / "said").read_text().splitlines()]
-    assert [words[0] for words in said] == ["prepare", *["train"] * 12, *["publish"] * 5, "report"]
+    assert [words[0] for words in said] == ["prepare", *["train"] * 13, *["publish"] * 5, "report"]
     trainings = {}
     for words in (words for words in said if words[0] == "train"):
         options = parse(train.Options, "train", words[1:])
@@ -82,7 +82,7 @@ def test_the_recipe_of_the_published_models_is_one_screen(tmp_path: Path) -> Non
         trainings[Path(options.into)] = options
     begun_with = {Path(path) for options in trainings.values() for path in options.train.pretrained}
     of_2020 = [options.name for options in trainings.values() if options.train_classes == ("classes2020",)]
-    assert len(begun_with & trainings.keys()) == 7 and len(of_2020) == 5
+    assert len(begun_with & trainings.keys()) == 8 and len(of_2020) == 5
     published = [parse(publish.Options, "publish", words[1:]) for words in said if words[0] == "publish"]
     assert {Path(options.run) for options in published} == trainings.keys() - begun_with
     assert [options.default for options in published] == [True, *[False] * 4]
