@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from quickstroke.config.model import ModelConfig
     from quickstroke.config.training import TrainConfig
     from quickstroke.data.dataset import PreparedDataset
+    from quickstroke.data.splits import FractionSplit, PositionSplit
     from quickstroke.drawings.categories import CATEGORIES
     from quickstroke.drawings.drawing import Drawing
     from quickstroke.drawings.layouts import layout_of
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _LAZY = {
     "CATEGORIES": "drawings.categories",
     "Drawing": "drawings.drawing",
+    "FractionSplit": "data.splits",
+    "PositionSplit": "data.splits",
     "ModelConfig": "config.model",
     "TrainConfig": "config.training",
     "Guess": "inference.recognizer",
@@ -54,9 +57,11 @@ _NEED_TORCH = ("export.publish", "models.classifier", "inference.recognizer", "e
 __all__ = [
     "CATEGORIES",
     "Drawing",
+    "FractionSplit",
     "Guess",
     "Guesses",
     "ModelConfig",
+    "PositionSplit",
     "PreparedDataset",
     "QuickstrokeError",
     "Recognizer",
