@@ -295,7 +295,23 @@ def test_a_picture_is_read(hands: Hands, tmp_path: Path) -> None:
     assert strokes_of(page) == read
     hands.forgive("Failed to load resource: the server responded with a status of 422")
     page.locator("#picture-file").set_input_files(saved(page, "Vector", tmp_path))
-    expect(page.get_by_role("alert")).to_have_text("Expected a picture: PNG, JPEG or WebP.")
+    expect(page.get_by_role("alert")).to_have_text("Expected a picture, PNG, JPEG or WebP, or ndjson.")
+
+
+def test_a_saved_drawing_is_opened(hands: Hands, tmp_path: Path) -> None:
+    page = hands.open()
+    hands.mouse(page, TRIANGLE)
+    path = saved(page, "Data", tmp_path)
+    page.get_by_role("button", name="Clear").click()
+    page.locator("#picture-file").set_input_files(path)
+    expect(page.get_by_role("application", name="Drawing with 2 strokes")).to_be_visible()
+    kept = [np.transpose(rows[:2]) for rows in strokes_of(page)]
+    expected = json.loads(path.read_text())["drawing"]
+    assert [stroke.T.tolist() for stroke in simplify(kept)] == expected
+    (tmp_path / "no.ndjson").write_text('{"drawing": [[[1, 2], [3]]]}')
+    page.locator("#picture-file").set_input_files(tmp_path / "no.ndjson")
+    expect(page.get_by_role("alert")).to_contain_text("no.ndjson holds no drawing as ndjson: strokes[0]")
+    assert len(strokes_of(page)) == 2
 
 
 def test_a_picture_is_dropped_and_pasted(hands: Hands) -> None:

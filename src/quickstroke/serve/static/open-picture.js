@@ -1,4 +1,9 @@
-/** A picture of a drawing, chosen, dropped or pasted, becomes strokes on the paper. A server reads it. */
+/**
+ * A file that is chosen, dropped or pasted becomes strokes on the paper: a picture of a drawing, which a server reads, or
+ * ndjson, as the page saves it.
+ */
+
+import { simplify } from "./quickstroke.js";
 
 const KINDS = ["image/png", "image/jpeg", "image/webp"];
 // A photo has more pixels than lines need, and more than a server takes.
@@ -19,6 +24,17 @@ async function smaller(file) {
   return new Promise((resolve) => canvas.toBlob((blob) => resolve(blob ?? file), "image/jpeg", 0.9));
 }
 
+/** The first drawing of ndjson. */
+async function drawingOf(file) {
+  try {
+    const strokes = JSON.parse((await file.text()).trim().split("\n")[0]).drawing;
+    simplify(strokes, { layout: "columns" }); // throws where it is no drawing
+    return strokes;
+  } catch (error) {
+    throw new Error(`${file.name} holds no drawing as ndjson: ${error.message}`);
+  }
+}
+
 /**
  * @param {object} page
  * @param {((file: Blob) => Promise<number[][][]>) | undefined} page.read none where there is no server
@@ -30,11 +46,14 @@ export function setUpPictures({ read, isFree, show, tell }) {
   async function take(files) {
     const [file] = files;
     if (!file || !isFree()) return;
-    if (!read) return tell("Pictures are read by `quickstroke serve`, or by `quickstroke predict PICTURE`.");
-    if (!KINDS.includes(file.type)) return tell("Expected a picture: PNG, JPEG or WebP.");
+    const isDrawing = /json$/i.test(file.name);
+    if (!read && !isDrawing) {
+      return tell("Pictures are read by `quickstroke serve`, or by `quickstroke predict PICTURE`; here ndjson is.");
+    }
+    if (!isDrawing && !KINDS.includes(file.type)) return tell("Expected a picture, PNG, JPEG or WebP, or ndjson.");
     tell("Reading the picture …");
     try {
-      const strokes = await read(await smaller(file));
+      const strokes = isDrawing ? await drawingOf(file) : await read(await smaller(file));
       tell(isFree() ? "" : "The picture is not shown, since a game is on: open it again afterwards.");
       if (isFree()) show(strokes);
     } catch (error) {
