@@ -40,6 +40,15 @@ def test_words_are_quoted_and_empty_classes_have_no_accuracy(tmp_path):
         [classes[1], "1", "0", "0"],
         [classes[2], "0", "0", "0"],
     ]
+    tables.write_predictions(tmp_path / "each.csv", result, lambda index: (f"a.bin:{index + 1}", 7 * index))
+    assert rows_of(tmp_path / "each.csv") == [
+        ["true word", "drawing", "key_id", "guess", "probability", "place of true word", "loss"],
+        [classes[0], "a.bin:1", "", classes[0], "0.5", "1", "0.5"],
+        [classes[0], "a.bin:2", "7", classes[2], "0.5", "2", "0.5"],
+        [classes[0], "a.bin:3", "14", classes[0], "0.5", "1", "0.5"],
+        [classes[1], "a.bin:4", "21", classes[0], "0.5", "2", "0.5"],
+    ]
+    (tmp_path / "each.csv").unlink()
     text = (tmp_path / "confusion.csv").read_bytes().decode("utf-8")
     assert text.startswith('true word,"say ""cheese"", please",café,t-shirt\n') and "\r" not in text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["confusion.csv", "words.csv"]
@@ -80,3 +89,30 @@ def test_the_command_writes_them(dataset, tmp_path, capsys):
     assert [[int(n) for n in row[1:]] for row in rows_of(confusion)[1:]] == said["confusion"]
     assert main([*start, "--per-class", str(path.with_suffix(".json"))]) == 2
     assert "expected a FILE.csv" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("from_files", [False, True])
+def test_each_drawing_has_its_guess(dataset, binary_folder, tmp_path, from_files):
+    """Of a dataset, and of files, whose drawings are taken in another order than they are read."""
+    torch.manual_seed(0)
+    model = qs.StrokeClassifier(qs.ModelConfig.from_name("simple_lay1_sz8", n_classes=3)).eval()
+    classes = dataset.classes[::-1]
+    path = write_model(tmp_path, LoadedModel(model, classes, None, tmp_path), {})
+    given = [str(binary_folder)] if from_files else ["--data", str(dataset.path), "--split", "test"]
+    assert main(["evaluate", str(path), *given, "--predictions", str(tmp_path / "each.csv")]) == 0
+    rows = rows_of(tmp_path / "each.csv")[1:]
+    assert len(rows) == (180 if from_files else 30)
+    read = {drawing.key_id: drawing for drawing in qs.read_drawings(binary_folder)}
+    recognizer = qs.load(path)
+    for word, drawn, key_id, guess, probability, place, loss in rows:
+        drawing = read[int(key_id)]
+        ranked = recognizer.predict(drawing, top=3)
+        assert (drawing.word, ranked[0].word) == (word, guess)
+        assert float(probability) == pytest.approx(ranked[0].probability, abs=2e-5)
+        true = [each.word for each in ranked].index(word)
+        assert int(place) == true + 1 and float(loss) == pytest.approx(-np.log(ranked[true].probability), abs=1e-4)
+        origin, number = drawn.rsplit(":", 1)
+        if from_files:
+            assert list(qs.read_drawings(origin))[int(number) - 1].key_id == drawing.key_id
+        else:
+            assert origin == str(dataset.path) and dataset.key_ids[int(number)] == drawing.key_id

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -27,6 +26,8 @@ from quickstroke.drawings.categories import choose_words, parse_classes
 from quickstroke.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from quickstroke.data.dataset import PreparedDataset
     from quickstroke.data.selection import LabelledDrawings
     from quickstroke.drawings.drawing import Drawing
@@ -57,6 +58,8 @@ class Options:
             there are and how many were recognised
         partial: also measure early recognition: after 25%, 50% and 75% of the points, and 60% of the strokes
         confusion: give the confusion matrix in the JSON, a row a true class; or write it as a table
+        predictions: write a table with a row for each drawing: its file or dataset and its number there, key_id, first
+            guess, probability, at which place the true word is, and loss
     """
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
@@ -74,6 +77,7 @@ class Options:
     per_class: Annotated[tuple[str, ...] | None, optional("[FILE.csv]")] = None
     partial: bool = False
     confusion: Annotated[tuple[str, ...] | None, optional("[FILE.csv]")] = None
+    predictions: Annotated[str | None, optional("FILE.csv")] = None
     json: Json = False
 
 
@@ -83,7 +87,10 @@ def _check(options: Options) -> None:
         raise ConfigError("give either drawing files or --data DIR")
     if options.batch_size is not None and options.batch_size < 1:
         raise ConfigError(f"--batch-size should be 1 or more, got {options.batch_size}")
-    tables.check_names({"--per-class": options.per_class, "--confusion": options.confusion})
+    predictions = (options.predictions,) if options.predictions else None
+    tables.check_names(
+        {"--per-class": options.per_class, "--confusion": options.confusion, "--predictions": predictions}
+    )
     if options.batch_size is not None and options.protocol == "standard":
         note("--batch-size has no effect: the protocol `standard` does not depend on it")
     if options.split and options.files:
@@ -115,7 +122,7 @@ def run(options: Options) -> Answer:
     note(loaded.note)
     classes = choose_words(parse_classes(options.words), loaded.classes) if options.words else loaded.classes
     asked = _drawings(options, data, classes)
-    if n_learnt := _n_learnt(path, asked.key_ids):
+    if n_learnt := _n_learnt(path, [key_id for _, key_id in asked.read if key_id]):
         few = f"{n_learnt:,} of the {counted(len(asked.drawings), 'drawing')}"
         note(f"{few} are among those that the run learnt from; --split test, without files, has others")
     drawings = asked.drawings.chosen_of(loaded.classes)
@@ -155,13 +162,22 @@ def run(options: Options) -> Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """The drawings that the options ask for, described by `where`, how many of unknown words were left out, and the
-    key_ids of what was read from files."""
+    """The drawings that the options ask for, described by `where`, how many of unknown words were left out, and
+    `FILE:NUMBER` and key_id of those that were read from files, in the order of the data."""
 
     drawings: "LabelledDrawings"
     left_out: Counter[str]
     where: str
-    key_ids: list[int]
+    read: list[tuple[str, int]]
+
+    def source(self, index: int) -> tuple[str, int]:
+        """Where a drawing of the data came from, and its key_id."""
+        from quickstroke.data.dataset import PreparedDataset
+
+        data = self.drawings.data
+        if isinstance(data, PreparedDataset):
+            return f"{data.path}:{index}", int(data.key_ids[index])
+        return self.read[index]
 
 
 def _n_learnt(path: Path, key_ids: list[int]) -> int:
@@ -209,19 +225,21 @@ def _drawings(options: Options, data: "PreparedDataset | None", classes: tuple[s
     from quickstroke.data.selection import LabelledDrawings
     from quickstroke.formats import read_file
 
-    key_ids: list[int] = []
-    known_words = set(classes)
+    position = {word: i for i, word in enumerate(classes)}
+    known_drawings: list[tuple[int, str, int]] = []
 
-    def noted(drawing: "Drawing") -> "Drawing":
-        if drawing.key_id and drawing.word in known_words:
-            key_ids.append(drawing.key_id)
-        return drawing
+    def read(files: "Iterable[Path]") -> "Iterator[Drawing]":
+        for path in files:
+            for number, drawing in enumerate(read_file(path, layout=options.layout), start=1):
+                if drawing.word in position:
+                    known_drawings.append((position[drawing.word], f"{path}:{number}", drawing.key_id))
+                yield drawing
 
     if data is None:
         where = " ".join(options.files)
         files = drawing_files(options.files, options.layout)
-        read = map(noted, chain.from_iterable(read_file(path, layout=options.layout) for path in files))
-        drawings, left_out = LabelledDrawings.of_drawings(read, classes)
+        drawings, left_out = LabelledDrawings.of_drawings(read(files), classes)
+        known_drawings.sort(key=lambda known: known[0])  # as the data is
     else:
         where = f"{data.path}, split {options.split or 'val'}"
         label_map = data.label_map(classes)
@@ -237,7 +255,7 @@ def _drawings(options: Options, data: "PreparedDataset | None", classes: tuple[s
         raise DatasetError(
             f"none of the {left_out.total()} drawings is of a word {which}; they are of {_most(left_out)}"
         )
-    return _Asked(drawings, left_out, where, key_ids)
+    return _Asked(drawings, left_out, where, [(at, key_id) for _, at, key_id in known_drawings])
 
 
 def _show(options: Options, name: str, asked: _Asked, result: "Evaluation", early: dict[str, dict[str, float]]) -> None:
@@ -267,6 +285,9 @@ def _show(options: Options, name: str, asked: _Asked, result: "Evaluation", earl
         for file in names or ():
             write(file, result)
             print(f"wrote {printable(file)}")
+    if options.predictions:
+        tables.write_predictions(options.predictions, result, asked.source)
+        print(f"wrote {printable(options.predictions)}")
     if options.per_class is not None:
         for word, (right, n) in result.per_class().items():
             print(f"{percent(right / n) if n else '-':>8}  {right:>6} of {n:>6}  {word}")

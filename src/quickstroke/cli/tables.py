@@ -1,8 +1,8 @@
-"""Tables of an evaluation as CSV files: each class's accuracy, and the confusion matrix."""
+"""Tables of an evaluation as CSV files: each class's accuracy, the confusion matrix, and each drawing's guess."""
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,18 @@ def write_confusion(path: Path | str, result: "Evaluation") -> None:
     """A row a true class, a column each class that its drawings were taken for."""
     rows = zip(result.classes, result.confusion().tolist(), strict=True)
     _write(path, [[_HEAD, *result.classes], *([word, *row] for word, row in rows)])
+
+
+def write_predictions(path: Path | str, result: "Evaluation", source: Callable[[int], tuple[str, int]]) -> None:
+    """A row a drawing, in the order of `result`: where it came from and its key_id, empty for none, both by `source` of
+    its index; the first guess and its probability, at which place the true word is, from 1, and the loss in nats."""
+    columns = (result.indices, result.labels, result.predicted, result.probability, result.ranks, result.losses)
+    rows = []
+    for index, label, guess, probability, rank, loss in zip(*(each.tolist() for each in columns), strict=True):
+        where, key_id = source(index)
+        word, said = result.classes[label], result.classes[guess]
+        rows.append([word, where, key_id or "", said, round(probability, 6), rank + 1, round(loss, 6)])
+    _write(path, [[_HEAD, "drawing", "key_id", "guess", "probability", "place of true word", "loss"], *rows])
 
 
 def _write(path: Path | str, rows: Sequence[Sequence[Any]]) -> None:
