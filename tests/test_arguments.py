@@ -62,6 +62,8 @@ def calls(data: qs.PreparedDataset, folder: Path, known: qs.Recognizer) -> dict[
             NO_FLAG.replace("int ", ""),
         ),
         "layout_of": (qs.layout_of, "int float None bytes text dict object"),
+        "FractionSplit": (qs.FractionSplit, NO_FLAG),
+        "PositionSplit": (lambda x: qs.PositionSplit(x, 1, 1), NO_FLAG.replace("int ", "")),
         "PreparedDataset": (qs.PreparedDataset, NO_PATH),
         "PreparedDataset.indices": (data.indices, NO_FLAG),
         "PreparedDataset.strokes": (data.strokes, NO_FLAG.replace("int ", "")),

@@ -265,6 +265,10 @@ def test_the_strokes_of_a_drawing_may_be_lists(recognizer):
 def test_probabilities_take_drawings_in_simplified_form(recognizer):
     strokes = [np.array(stroke, np.uint8) for stroke in SQUARE]
     assert recognizer.probabilities([strokes, strokes]).shape == (2, len(CLASSES))
+    drawings = [Drawing("cat", SQUARE), Drawing("cat", strokes)]
+    expected = [{guess.word: guess.probability for guess in recognizer.predict(drawing, top=9)} for drawing in drawings]
+    for row, of in zip(recognizer.probabilities(drawings), expected, strict=True):
+        assert dict(zip(recognizer.classes, row, strict=True)) == pytest.approx(of, abs=1e-6)
     with pytest.raises(FormatError, match="expected integers from 0 to 255"):
         recognizer.probabilities([[np.full((2, 2), 0.5)]])
 

@@ -71,6 +71,8 @@ def test_won(hands: Hands) -> None:
     game = Round(hands)
     page, word = game.page, game.word
     game.expect_phase("ready")
+    examples = page.locator("#examples-card")  # a slip of the hand there ends no game
+    expect(examples).to_have_js_property("inert", True)
     game.draw(game.other)
     game.expect_phase("drawing")
     page.clock.fast_forward(5000)

@@ -113,7 +113,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _tell_compiling() -> None:
-    text = "compiling what this needs for this processor, which takes up to a minute; it is kept for the next time"
+    text = "compiling for this processor what this needs, which takes up to a minute; it is kept for the next time"
     print(text, file=sys.stderr, flush=True)
 
 

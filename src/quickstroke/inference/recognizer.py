@@ -16,7 +16,7 @@ from quickstroke.data.points import n_channels, to_points
 from quickstroke.drawings.categories import as_known, check_classes, choose_words
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.layouts import Layout
-from quickstroke.drawings.simplification import gather, simplify
+from quickstroke.drawings.simplification import simplify
 from quickstroke.errors import (
     ArgumentTypeError,
     CategoryError,
@@ -28,7 +28,7 @@ from quickstroke.errors import (
     shown,
 )
 from quickstroke.inference import prototypes
-from quickstroke.inference.given import all_in_simplified_form, checked, in_simplified_form, positions_of
+from quickstroke.inference.given import all_in_simplified_form, in_simplified_form, positions_of
 from quickstroke.utils.compiled import beside, compiling
 from quickstroke.utils.files import sha256_of
 
@@ -272,16 +272,16 @@ class Recognizer:
         expect(drawing, Drawing, "drawing", "a Drawing")
         return self.predict(drawing, top=top, words=words)
 
-    def probabilities(self, drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> NDArray[np.float64]:
-        """Softmax probabilities float64 (B, K) over `classes` of B drawings in simplified form, strokes uint8 (n, 2).
+    def probabilities(self, drawings: Sequence[Sequence[NDArray[np.uint8]] | Drawing]) -> NDArray[np.float64]:
+        """Softmax probabilities float64 (B, K) over `classes` of B `Drawing`s, or simplified strokes uint8 (n, 2) each.
 
         Raises:
             FormatError: a drawing of another form.
             ArgumentTypeError: `drawings` is no list.
         """
-        return self._outputs_of(
-            [checked(*gather(strokes)[:2]) for strokes in expect_items(drawings, "drawings", "a list of drawings")]
-        ).probabilities
+        given = expect_items(drawings, "drawings", "a list of drawings")
+        read = [in_simplified_form(each, None if isinstance(each, Drawing) else True, "auto")[0] for each in given]
+        return self._outputs_of(read).probabilities
 
     def embed(
         self,

@@ -109,6 +109,7 @@ function showGame() {
   $("paper").dataset.phase = phase;
   $("show").hidden = phase !== "over" || !people.drawings.has(word);
   setText("show", word ? `See how others draw ${withArticle(word)}` : "");
+  $("examples-card").inert = game.isOn; // a slip of the hand would end the game
   pad.redraw();
   showTools();
   if (phase === "won" && !pad.isEmpty) {
