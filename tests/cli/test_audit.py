@@ -1,5 +1,6 @@
 """`quickstroke audit`: doubtful labels, judged by models that have not learnt them, and the list that prepare takes."""
 
+import csv
 import json
 import re
 
@@ -63,6 +64,12 @@ def test_the_command_shows_the_doubtful_and_prepare_leaves_them_out(binary_folde
     assert (into / "leave-out.txt").read_text() == "".join(f"{key_id}\t{word}\n" for key_id, word in listed)
     assert all(f'"key_id":"{key_id}"' in (into / "index.html").read_text() for key_id, _ in listed)
     assert not (into / "folds").exists()
+    with (into / "doubts.csv").open(newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["key_id", "word", "guess", "doubt"] and len({key_id for key_id, *_ in rows}) == len(rows) == 180
+    doubts = [float(doubt) for *_, doubt in rows]
+    assert doubts == sorted(doubts, reverse=True) and [tuple(row[:2]) for row in rows[:9]] == listed
+    assert doubts[:9] == pytest.approx([each["doubt"] for each in told["doubtful"]], abs=1e-6)
     left = prepare(binary_folder, tmp_path / "clean", leave_out=into / "leave-out.txt")
     assert left.n == 171 and left.left_out == {"listed to be left out": 9}
     kept = PreparedDataset(tmp_path / "clean")

@@ -22,7 +22,8 @@ class Options:
     The drawings are dealt into folds. For each fold a model is trained on all others, and judges the drawings of this
     one: none is judged by a model that has learnt it. DIR/index.html shows the most doubted ones, to keep, drop or
     relabel; it saves what was chosen as a list for `prepare --leave-out` and as drawings with their new words.
-    DIR/leave-out.txt has all that are shown. What was stopped goes on by the same command.
+    DIR/leave-out.txt has all that are shown, DIR/doubts.csv the doubt about every label, the greatest first. What was
+    stopped goes on by the same command.
 
     Attributes:
         data: a prepared dataset; all its splits are audited
@@ -62,7 +63,7 @@ def run(options: Options) -> Answer:
     from quickstroke.reports.audit_page import audit_page
     from quickstroke.training.loop import train
     from quickstroke.training.session import Watcher
-    from quickstroke.utils.files import write_text
+    from quickstroke.utils.files import write_table, write_text
 
     data, into = PreparedDataset(options.data), Path(options.into)
     if (into / "index.html").exists():
@@ -81,17 +82,27 @@ def run(options: Options) -> Answer:
             folder = into / "folds" / f"{fold}-run"
             train(model, config, part, folder, resume=True, watcher=Watcher(on_step=show))
             found.append(doubts_on(load_model(folder), part, "test"))
-    worst = most_doubted(found, max(round(options.part * len(data)), 1))
-    items = [_item(data, *row) for row in zip(worst.rows.tolist(), worst.guess.tolist(), strict=True)]
+    ranked = most_doubted(found, len(data))
+    rows = list(zip(ranked.rows.tolist(), ranked.guess.tolist(), ranked.doubt.tolist(), strict=True))
+    worst = rows[: max(round(options.part * len(data)), 1)]
+    items = [_item(data, row, guess) for row, guess, _ in worst]
     write_text(into / "leave-out.txt", text_of((int(item["key_id"]), item["word"]) for item in items))
-    write_text(into / "index.html", audit_page(items))
+    write_table(into / "doubts.csv", [("key_id", "word", "guess", "doubt"), *(_doubt(data, *row) for row in rows)])
+    write_text(into / "index.html", audit_page(items))  # the last, by which an audit is known as ended
     shutil.rmtree(into / "folds")
-    print(f"{printable(str(into))}: {len(items):,} of {len(data):,} labels to look at in index.html, leave-out.txt")
+    n_all = f"{len(data):,}"
+    print(f"{printable(str(into))}: {len(items):,} of {n_all} labels to look at in index.html, leave-out.txt")
+    print(f"{printable(str(into / 'doubts.csv'))}: all {n_all}, the most doubted first")
     told = [
         {"key_id": item["key_id"], "word": item["word"], "guess": item["guess"], "doubt": doubt}
-        for item, doubt in zip(items, worst.doubt.tolist(), strict=True)
+        for item, (_, _, doubt) in zip(items, worst, strict=True)
     ]
     return Answer({"n": len(data), "folds": options.folds, "doubtful": told})
+
+
+def _doubt(data: "PreparedDataset", row: int, guess: int, doubt: float) -> tuple[int, str, str, float]:
+    """A row of the table of all doubts."""
+    return int(data.key_ids[row]), data.classes[data.labels[row]], data.classes[guess], round(doubt, 6)
 
 
 def _item(data: "PreparedDataset", row: int, guess: int) -> dict[str, Any]:

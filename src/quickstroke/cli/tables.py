@@ -1,12 +1,11 @@
 """Tables of an evaluation as CSV files: each class's accuracy, the confusion matrix, and each drawing's guess."""
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from quickstroke.errors import ConfigError
+from quickstroke.utils.files import write_table
 
 if TYPE_CHECKING:
     from quickstroke.evaluation.metrics import Evaluation
@@ -44,13 +43,13 @@ def write_per_class(path: Path | str, result: "Evaluation") -> None:
     """A row a class: drawings, recognised ones, and top-1 from 0 to 1, empty where there is no drawing."""
     counts = zip(result.classes, result.n_by_class().tolist(), result.n_right_by_class().tolist(), strict=True)
     rows = [[word, n, right, round(right / n, 6) if n else ""] for word, n, right in counts]
-    _write(path, [[_HEAD, "drawings", "recognised", "accuracy"], *rows])
+    write_table(path, [[_HEAD, "drawings", "recognised", "accuracy"], *rows])
 
 
 def write_confusion(path: Path | str, result: "Evaluation") -> None:
     """A row a true class, a column each class that its drawings were taken for."""
     rows = zip(result.classes, result.confusion().tolist(), strict=True)
-    _write(path, [[_HEAD, *result.classes], *([word, *row] for word, row in rows)])
+    write_table(path, [[_HEAD, *result.classes], *([word, *row] for word, row in rows)])
 
 
 def write_predictions(path: Path | str, result: "Evaluation", source: Callable[[int], tuple[str, int]]) -> None:
@@ -62,12 +61,4 @@ def write_predictions(path: Path | str, result: "Evaluation", source: Callable[[
         where, key_id = source(index)
         word, said = result.classes[label], result.classes[guess]
         rows.append([word, where, key_id or "", said, round(probability, 6), rank + 1, round(loss, 6)])
-    _write(path, [[_HEAD, "drawing", "key_id", "guess", "probability", "place of true word", "loss"], *rows])
-
-
-def _write(path: Path | str, rows: Sequence[Sequence[Any]]) -> None:
-    from quickstroke.utils.files import write_text
-
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    write_text(path, text.getvalue())
+    write_table(path, [[_HEAD, "drawing", "key_id", "guess", "probability", "place of true word", "loss"], *rows])

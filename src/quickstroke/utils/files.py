@@ -1,9 +1,11 @@
 """Files: whole under their final name or not at all; links, locks, hashes."""
 
+import csv
 import ctypes
 import errno
 import gzip
 import hashlib
+import io
 import json
 import os
 import platform
@@ -12,7 +14,7 @@ import secrets
 import shutil
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -275,6 +277,13 @@ def write_bytes(path: Path | str, data: bytes | memoryview) -> None:
 def write_text(path: Path | str, text: str) -> None:
     """Writes UTF-8 text through `atomic_write`."""
     write_bytes(path, text.encode("utf-8"))
+
+
+def write_table(path: Path | str, rows: Iterable[Iterable[Any]]) -> None:
+    """Writes rows as a CSV file through `atomic_write`."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def sha256_of(path: Path) -> str:
