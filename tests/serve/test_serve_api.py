@@ -94,7 +94,7 @@ def test_words_to_choose_among(client, recognizer):
         (["sun", "sun"], "invalid_words", "listed twice"),
         (["\a"], "invalid_words", "cannot be printed"),
         (["\ud800"], "invalid_request", "words[0]"),
-        ([], "invalid_request", "words"),
+        ([], "invalid_request", "words: expected at least one item"),
         ("sun", "invalid_request", "words"),
         (["x" * 201], "invalid_request", "words[0]"),
     ):

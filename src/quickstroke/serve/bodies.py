@@ -230,6 +230,8 @@ def _checked(validate: Callable[[], Checked], begin: str = "") -> Checked:
         depth = sum(isinstance(part, int) for part in first["loc"])
         is_drawing = bool(begin) or first["loc"][:1] == ("strokes",)
         message = first["msg"][0].lower() + first["msg"][1:]
+        if first["type"] == "too_short":
+            message = "expected at least one item"
         if is_drawing and depth < 3:
             message = _MESSAGES.get(first["type"], (message,) * 3)[depth]
         raise Refused(422, code, f"{field}: {message}", field=field) from error
