@@ -180,14 +180,19 @@ class _Asked:
         return self.read[index]
 
 
+def _run_folder(path: Path) -> Path | None:
+    """The run that a model is of; None for a model without one."""
+    folder = path if path.is_dir() else path.parent
+    return folder if (folder / "config.json").is_file() else None
+
+
 def _n_learnt(path: Path, key_ids: list[int]) -> int:
     """How many drawings a run learnt from; 0 for what is no run, or where its dataset is gone."""
     import numpy as np
 
     from quickstroke.artifacts import runs
 
-    folder = path if path.is_dir() else path.parent
-    if not key_ids or not (folder / "config.json").is_file():
+    if not key_ids or (folder := _run_folder(path)) is None:
         return 0
     try:
         data = runs.open_data(runs.read_config(folder))
@@ -205,8 +210,7 @@ def _data(options: Options, path: Path) -> "PreparedDataset | None":
         return None
     if options.data:
         return PreparedDataset(options.data)
-    folder = path if path.is_dir() else path.parent
-    if not (folder / "config.json").is_file():
+    if (folder := _run_folder(path)) is None:
         raise ConfigError(f"{options.model}: is no run folder, which has its own drawings: give files or --data DIR")
     try:
         return runs.open_data(runs.read_config(folder))
