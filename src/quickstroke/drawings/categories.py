@@ -175,8 +175,9 @@ def choose_words(words: Sequence[str] | Path | str, known: Sequence[str]) -> tup
     Raises:
         CategoryError: as `parse_classes`, or words that are not known, with those that are most like them.
     """
-    given = parse_classes([str(words)]) if isinstance(words, str | Path) else check_classes(words, "words")
-    chosen = check_classes([as_known(word, known) for word in given], "words")
+    chosen = parse_classes([str(words)]) if isinstance(words, str | Path) else check_classes(words, "words")
+    if not set(chosen).issubset(known):
+        chosen = check_classes([as_known(word, known) for word in chosen], "words")
     unknown = sorted(set(chosen).difference(known), key=chosen.index)
     if unknown:
         told = []
