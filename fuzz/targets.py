@@ -65,7 +65,7 @@ def reader(path: Path, check: Callable[[list[Drawing], bytes], None], pack: Call
     def one(data: bytes) -> None:
         path.write_bytes(pack(data))
         if ".bin" not in path.name:
-            assert joined(path, read_records(path, lambda word: None)) == joined(path, read_file(path))
+            assert joined(path, read_records(path)) == joined(path, read_file(path))
         found = list(read_file(path))
         assert all(len(stroke) and stroke.shape[1] == 2 for drawing in found for stroke in drawing.strokes)
         check(found, data)

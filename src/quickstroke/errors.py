@@ -20,7 +20,7 @@ exits with 2.
 
 import os
 import reprlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,10 @@ class FormatError(QuickstrokeError):
             where += f", byte {offset}"
         where = where.removeprefix(", ")
         super().__init__(f"{where}: {reason}" if where else reason)
+
+
+# What is done with the error of a drawing that is left out; None where it is raised.
+OnInvalid = Callable[[FormatError], None] | None
 
 
 class CategoryError(QuickstrokeError):
@@ -121,6 +125,17 @@ def located(path: Path | str | None, part: str = "", *, line: int | None = None)
         yield
     except FormatError as error:
         raise FormatError(f"{part}: {error.reason}" if part else error.reason, path, line=line) from error
+
+
+@contextmanager
+def leaving_out(on_invalid: OnInvalid) -> Iterator[None]:
+    """A FormatError in here is handed to `on_invalid`, where that is no None, and nothing is raised."""
+    try:
+        yield
+    except FormatError as error:
+        if on_invalid is None:
+            raise
+        on_invalid(error)
 
 
 def expect(value: object, kinds: type | tuple[type, ...], name: str, expected: str) -> None:

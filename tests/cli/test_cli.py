@@ -690,10 +690,42 @@ def test_a_damaged_manifest_is_one_line_whatever_opens_it(run, trained, dataset,
         assert not new.exists() or command[0] == "publish"
 
 
+def test_what_is_no_drawing_is_left_out_on_request(run, trained, tmp_path):
+    path, into = tmp_path / "own.jsonl", tmp_path / "data"
+    good, bad, nameless = '{"word":"cat","drawing":[[[1,2,%d],[3,4,5]]]}', '{"drawing":[]}', '{"drawing":[[[1],[3]]]}'
+    path.write_text("\n".join([good % 7, *[bad] * 12, nameless, good % 9, ""]))
+    for command in (
+        ["predict", path, "--model", trained],
+        ["convert", path, "--to", "ndjson", "--into", tmp_path / "x"],
+    ):
+        one_line(run(*command[:-1], f"{command[-1]}.ndjson" if command[0] == "convert" else trained), "line 2")
+    one_line(run("prepare", path, "--into", into), f"{path}, line 2: the drawing has no strokes")
+    result = run("predict", path, "--model", trained, "--skip-invalid", "--json")
+    assert len(result.json["drawings"]) == 3
+    assert result.json["left_out"] == 12
+    told = result.err.splitlines()
+    (first, *_) = [line for line in told if "left out: " in line]
+    assert first.endswith("line 2: the drawing has no strokes; expected at least one")
+    assert told[-1].endswith("left out: 2 more")
+    result = run("convert", path, "--to", "ndjson", "--into", tmp_path / "out.ndjson", "--skip-invalid", "--json")
+    assert (result.json["n"], result.json["left_out"]) == (3, 12)
+    result = run("prepare", path, "--into", into, "--skip-invalid", "--fractions", 1, 0, 0, "--json")
+    assert (result.json["n"], result.json["left_out"]) == (2, {"no drawings": 13})
+    assert "own.jsonl: drawing 14 has no word" not in result.err  # the eleventh and later ones are counted
+    same = ["prepare", path, "--into", into, "--fractions", 1, 0, 0, "--resume"]
+    assert run(*same, "--skip-invalid", "--json").json == result.json
+    one_line(run(*same), "from other sources or with other options")
+    path.write_text(bad + "\n")
+    result = run("predict", path, "--model", trained, "--skip-invalid")
+    assert (result.code, result.err.splitlines()[-1]) == (2, f"quickstroke predict: {path}: holds no drawing")
+
+
 def test_files_without_drawings_are_told(run, trained, tmp_path):
     empty = tmp_path / "empty.ndjson"
     empty.write_text("")
-    assert f"{empty}: holds no drawing" in run("predict", empty, "--model", trained).err
+    one_line(run("predict", empty, "--model", trained), "holds no drawing")
+    (tmp_path / "other.ndjson").write_text('{"drawing": [[[1, 2, 9], [3, 4, 5]]]}\n')
+    assert f"{empty}: holds no drawing" in run("predict", tmp_path, "--model", trained).err
     one_line(run("evaluate", trained, empty), "holds no drawing")
     (tmp_path / "above").mkdir()
     (tmp_path / "above" / "below").mkdir()

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quickstroke import formats
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import FormatError
 from quickstroke.formats import binary, csv, input, ndjson, npz, records, scanning
@@ -78,7 +79,7 @@ def plain(read: Callable[..., Any], path: Path) -> Any:
 
 
 def converted(read: Callable[..., Any], path: Path) -> Any:
-    for part in read(path, lambda word: None):
+    for part in read(path):
         if isinstance(part, Drawing):
             yield part.word, binary.encode(as_prepared(part))
             continue
@@ -157,7 +158,7 @@ def test_numbers_and_rows_of_all_lengths_are_read_anywhere(separators: tuple[str
         check(path)
     path.write_text("\n".join(right) + "\n")
     check(path)
-    assert [part.n for part in records.read_ndjson(path, lambda word: None) if not isinstance(part, Drawing)] == [89]
+    assert [part.n for part in records.read_ndjson(path) if not isinstance(part, Drawing)] == [89]
 
 
 def test_changed_rows_are_what_their_reader_makes_of_them(tmp_path: Path) -> None:
@@ -174,7 +175,7 @@ def test_changed_rows_are_what_their_reader_makes_of_them(tmp_path: Path) -> Non
 def test_most_lines_are_converted_and_runs_of_a_word_are_one(tmp_path: Path) -> None:
     path = tmp_path / "x.ndjson"
     path.write_bytes(b"\n".join([*[lines()[0]] * 30, *[lines()[1]] * 2, *[lines()[0]] * 5, lines()[2]]) + b"\n")
-    found = list(records.read_ndjson(path, lambda word: None))
+    found = list(records.read_ndjson(path))
     assert [(part.word, part.n) for part in found if not isinstance(part, Drawing)] == [
         ("cat", 30),
         ("cat", 2),
@@ -183,7 +184,90 @@ def test_most_lines_are_converted_and_runs_of_a_word_are_one(tmp_path: Path) -> 
     ]
     path = tmp_path / "x.csv"
     path.write_bytes(b"\n".join([b"countrycode,drawing,key_id,recognized,timestamp,word", *[rows()[0]] * 30]) + b"\n")
-    assert [part.word for part in records.read_csv(path, lambda word: None)] == ["cat"]
+    assert [part.word for part in records.read_csv(path)] == ["cat"]
+
+
+def left_out(convert: Callable[..., Any], read: Callable[..., Any], path: Path) -> tuple[Any, list[str]]:
+    """What is read where what is no drawing is left out, and the errors of that."""
+    errors: list[str] = []
+    found = convert(lambda path: read(path, on_invalid=lambda error: errors.append(str(error))), path)
+    return list(found), errors
+
+
+@pytest.mark.parametrize("is_csv", [False, True])
+def test_what_is_no_drawing_is_left_out_with_its_error(is_csv: bool, tmp_path: Path) -> None:
+    path, rng = tmp_path / "x", random.Random(5)
+    given = [b"countrycode,drawing,key_id,recognized,timestamp,word", *rows()[:4]] if is_csv else lines()
+    given += [b'{"drawing":[]}', given[1], given[1]]
+    read, fast = (csv.read, records.read_csv) if is_csv else (ndjson.read, records.read_ndjson)
+    for _ in range(20):
+        path.write_bytes(b"\n".join([given[0], *rng.sample(given[1:], len(given) - 1)]) + b"\n")
+        found, errors = left_out(converted, fast, path)
+        assert (found, errors) == left_out(plain, read, path)
+        assert found
+        assert outcome(converted(fast, path))[1] == errors[0]
+
+
+def test_of_sketches_and_bitmaps_those_that_are_no_drawing_are_left_out(tmp_path: Path) -> None:
+    items = [np.array([[1, 2, 0], [3, 4, 1]], np.int16), np.zeros((0, 3), np.int16), np.array([[5, 5, 1]], np.int16)]
+    train = np.empty(len(items), object)
+    train[:] = items
+    np.savez(tmp_path / "cat.npz", train=train)
+    bitmaps = np.zeros((3, 784), np.uint8)
+    bitmaps[0, 300:320] = bitmaps[2, 400:410] = 255
+    np.save(tmp_path / "cat.npy", bitmaps)
+    for name, message in (("cat.npz", "drawing 2 of 'train'"), ("cat.npy", "bitmap 2")):
+        errors: list[FormatError] = []
+        assert len(list(formats.read_file(tmp_path / name, on_invalid=errors.append))) == 2
+        (error,) = errors
+        assert message in str(error)
+        assert error.path == tmp_path / name
+        parts = formats.read_records(tmp_path / name, on_invalid=errors.append)
+        assert sum(getattr(part, "n", 1) for part in parts) == 2
+        assert len(errors) == 2
+        with pytest.raises(FormatError, match=message):
+            list(formats.read_file(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.svg", b"<svg", "not well-formed XML"),
+        ("a.inkml", b"<ink/>", "no trace"),
+        ("a.json", b"[[", "not valid JSON"),
+        ("a.png", b"no picture", "is no PNG"),
+    ],
+)
+def test_a_file_of_one_drawing_is_left_out_as_a_whole(name: str, content: bytes, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    errors: list[FormatError] = []
+    assert list(formats.read_drawings(path, on_invalid=errors.append)) == []
+    (error,) = errors
+    with pytest.raises(FormatError) as raised:
+        list(formats.read_drawings(path))
+    assert str(raised.value) == str(error)
+    assert expected in str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("cat.bin", b"too short"),
+        ("cat.npz", b"no archive"),
+        ("a.csv", b"no,header\n1,2\n"),
+        ("a.ndjson.gz", b"no gzip"),
+        ("a.ndjson", b"<!doctype html>\n"),
+        ("a.json", b'[{"drawing": [[[1, 2], [3, 4]]]},'),
+    ],
+)
+def test_a_file_that_is_damaged_as_a_whole_is_refused_all_the_same(name: str, content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    errors: list[FormatError] = []
+    with pytest.raises(FormatError, match=re.escape(str(path))):
+        list(formats.read_drawings(path, on_invalid=errors.append))
+    assert errors == []
 
 
 @pytest.mark.parametrize("n_bytes", [1, 700, 1 << 20])
@@ -229,7 +313,7 @@ def test_sketches_are_converted_as_they_are_read(dtype: str, tmp_path: Path) -> 
         np.savez(tmp_path / "cat.npz", train=array, test=array[:1])
         path = tmp_path / "cat.npz"
         expected = outcome(plain(lambda path: npz.read(path, "cat"), path))
-        assert outcome(converted(lambda path, check: records.read_npz(path, "cat"), path)) == expected
+        assert outcome(converted(lambda path: records.read_npz(path, "cat"), path)) == expected
 
 
 def sketches(n: int, rng: Any) -> Any:
@@ -297,7 +381,7 @@ def test_drawings_in_a_pickle_are_found_without_unpickling_each(
     unpickled = []
     load = npz._Unpickler.load
     monkeypatch.setattr(npz._Unpickler, "load", lambda self: unpickled.append(self._left_bytes) or load(self))
-    found = list(converted(lambda path, check: records.read_npz(path, "cat"), path))
+    found = list(converted(lambda path: records.read_npz(path, "cat"), path))
     assert found == expected and len(found) == len(array)
     assert max(unpickled) < 4000 < path.stat().st_size
 
@@ -316,7 +400,7 @@ def test_changed_pickles_are_what_their_reader_makes_of_them(kind: str, tmp_path
         changed = pickled[:at] + inserted + pickled[at + n :]
         save_pickle(path, changed if i else pickled, len(array))
         expected = outcome(plain(lambda path: npz.read(path, "cat"), path))
-        assert outcome(converted(lambda path, check: records.read_npz(path, "cat"), path)) == expected, changed
+        assert outcome(converted(lambda path: records.read_npz(path, "cat"), path)) == expected, changed
         n_whole += not expected[1]
     assert 1 < n_whole < 250
 
@@ -339,7 +423,7 @@ def test_a_note_under_the_number_of_a_name_is_seen(tmp_path: Path) -> None:
     for data in changed:
         save_pickle(path, data, len(array))
         expected = outcome(plain(lambda path: npz.read(path, "cat"), path))
-        assert outcome(converted(lambda path, check: records.read_npz(path, "cat"), path)) == expected
+        assert outcome(converted(lambda path: records.read_npz(path, "cat"), path)) == expected
         reasons.append(expected[1])
     assert reasons[0] and not reasons[1] and not reasons[3] and all(reasons[4:])
 

@@ -11,7 +11,7 @@ from quickstroke.errors import FormatError
 from quickstroke.formats import binary, ending_of, find_sources, ndjson, read_drawings, read_file, word_of
 from quickstroke.preparation.prepare import prepare
 
-ENDINGS = [".bin", ".bin.gz", ".ndjson", ".ndjson.gz", ".npz", ".csv", ".csv.gz"]
+ENDINGS = [".bin", ".bin.gz", ".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz", ".npz", ".csv", ".csv.gz"]
 
 
 @pytest.fixture

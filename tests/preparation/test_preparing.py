@@ -423,9 +423,9 @@ def words_file(path: Path, words: Sequence[str]) -> Path:
 
 
 @pytest.mark.parametrize("is_compiled", [False, True])
-@pytest.mark.parametrize(("name", "line"), [("x.ndjson", 3), ("x.csv", 4)])
-def test_word_that_cannot_be_printed_is_refused_with_its_line(
-    name: str, line: int, is_compiled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["x.ndjson", "x.csv"])
+def test_word_that_cannot_be_printed_is_refused_with_its_place(
+    name: str, is_compiled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if is_compiled:
         monkeypatch.setattr(convert, "_FEW_BYTES", 0)
@@ -433,8 +433,12 @@ def test_word_that_cannot_be_printed_is_refused_with_its_line(
         path = words_file(tmp_path / "in" / name, ["cat", "dog", f"c{letter}at", "sun"])
         with pytest.raises(FormatError, match=rf"U\+{ord(letter):04X}, which cannot be printed") as caught:
             prepare(path, tmp_path / "out", split=ALL_TRAIN)
-        assert (caught.value.path, caught.value.line) == (path, line) and str(caught.value).isprintable()
+        assert str(caught.value).startswith(f"{path}: drawing 3 has the word 'c") and str(caught.value).isprintable()
         assert not (tmp_path / "out").exists()
+        errors: list[FormatError] = []
+        prepared = prepare(path, tmp_path / "three", split=ALL_TRAIN, on_invalid=errors.append)
+        assert (prepared.n, prepared.left_out, list(map(str, errors))) == (3, {"no drawings": 1}, [str(caught.value)])
+        shutil.rmtree(tmp_path / "three")
         # Of words that are not taken only the number is kept.
         assert prepare(path, tmp_path / "some", classes=["sun", "cat"], split=ALL_TRAIN).left_out == {"other words": 2}
         shutil.rmtree(tmp_path / "some")

@@ -35,9 +35,12 @@ from quickstroke.cli.answers import print_json as print_json
 from quickstroke.cli.answers import say as say
 from quickstroke.config import former
 from quickstroke.drawings.layouts import LayoutChoice
-from quickstroke.errors import ConfigError
+from quickstroke.errors import ConfigError, FormatError
 
 Options = TypeVar("Options")
+
+# Of what is left out, told one by one.
+_MOST_TOLD = 10
 
 # In fewer, tyro looks for a layout of its help without an end.
 _LEAST_COLUMNS = 20
@@ -112,6 +115,14 @@ Words = Annotated[
 
 Taught = Annotated[
     str | None, optional("FILE", "a file of taught words (`quickstroke teach`), which count beside the model's own")
+]
+
+SkipInvalid = Annotated[
+    bool,
+    tyro.conf.arg(
+        help="leave out each line, row or file of one drawing that is no drawing, and tell of it, where the command "
+        "would end with its error"
+    ),
 ]
 
 CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff)
@@ -226,6 +237,32 @@ def checked_limit(limit: int | None) -> int | None:
 def counted(n: int, what: str) -> str:
     """`1 drawing`, `2,000 drawings`, `3 classes`."""
     return f"{n:,} {what}{'' if n == 1 else 'es' if what.endswith('s') else 's'}"
+
+
+class Invalid:
+    """What is left out by `--skip-invalid`.
+
+    Attributes:
+        n: how much that is.
+        add: takes the error of each; None where the option was not given, and the first is to be raised.
+    """
+
+    def __init__(self, is_skipped: bool) -> None:
+        self.n = 0
+        self._first: list[FormatError] = []
+        self.add = self._add if is_skipped else None
+
+    def _add(self, error: FormatError) -> None:
+        self.n += 1
+        if len(self._first) < _MOST_TOLD:
+            self._first.append(error)
+
+    def tell(self) -> None:
+        """Tells of the first of them, and how many there are."""
+        for error in self._first:
+            note(f"left out: {error}")
+        if self.n > len(self._first):
+            note(f"left out: {self.n - len(self._first):,} more")
 
 
 def note_left_out(ignored: Sequence[str], repeated: Sequence[str]) -> None:

@@ -7,7 +7,18 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from quickstroke.cli import printable
-from quickstroke.cli.common import Answer, Files, Json, Limit, StrokeLayout, checked_limit, counted, drawing_files
+from quickstroke.cli.common import (
+    Answer,
+    Files,
+    Invalid,
+    Json,
+    Limit,
+    SkipInvalid,
+    StrokeLayout,
+    checked_limit,
+    counted,
+    drawing_files,
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,7 @@ class Options:
     into: Annotated[str, arg(metavar="OUT")]
     limit: Limit = None
     layout: StrokeLayout = "auto"
+    skip_invalid: SkipInvalid = False
     json: Json = False
 
 
@@ -42,7 +54,9 @@ def run(options: Options) -> Answer:
 
     conversion.check_target(options.to, Path(options.into))
     files = drawing_files(options.files, options.layout)
-    words = conversion.convert(files, options.to, Path(options.into), layout=options.layout, limit=limit)
+    into, invalid = Path(options.into), Invalid(options.skip_invalid)
+    words = conversion.convert(files, options.to, into, layout=options.layout, limit=limit, on_invalid=invalid.add)
+    invalid.tell()
     n, n_words = sum(words.values()), len(words)
     print(f"wrote {printable(options.into)}: {counted(n, 'drawing')} of {counted(n_words, 'word')}")
-    return Answer({"into": options.into, "to": options.to, "n": n, "words": words})
+    return Answer({"into": options.into, "to": options.to, "n": n, "words": words, "left_out": invalid.n})

@@ -11,8 +11,10 @@ from quickstroke.cli.common import (
     Answer,
     ClassesFile,
     Files,
+    Invalid,
     Json,
     Limit,
+    SkipInvalid,
     StrokeLayout,
     Taught,
     Words,
@@ -25,7 +27,7 @@ from quickstroke.cli.common import (
     percent,
 )
 from quickstroke.drawings.categories import parse_classes
-from quickstroke.errors import ConfigError
+from quickstroke.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
     from quickstroke.drawings.drawing import Drawing
@@ -57,6 +59,7 @@ class Options:
     top: Annotated[int, arg(metavar="N")] = 5
     limit: Limit = None
     layout: StrokeLayout = "auto"
+    skip_invalid: SkipInvalid = False
     show: Annotated[str | None, optional("FILE")] = None
     json: Json = False
 
@@ -79,11 +82,13 @@ def run(options: Options) -> Answer:
     model.compiles, n_left = False, _FEW_DRAWINGS  # beside the guesses, their last digits would depend on a clock
     note(model.note)
     drawings = []
+    n_read, invalid = 0, Invalid(options.skip_invalid)
     shown: list[Drawing] = []
     captions: list[str] = []
     for path in files:
         number = n_points = n_ambiguous = 0
-        for number, drawing in enumerate(islice(formats.read_file(path, layout=options.layout), limit), start=1):
+        read = formats.read_file(path, layout=options.layout, on_invalid=invalid.add)
+        for number, drawing in enumerate(islice(read, limit), start=1):
             if not n_left:
                 model.compile()
             n_left -= 1
@@ -118,7 +123,8 @@ def run(options: Options) -> Answer:
                         "unknown": guesses.unknown,
                     }
                 )
-        if not number:
+        n_read += number
+        if not number and len(files) > 1:
             note(f"{path}: holds no drawing")
         if n_points and options.layout == "auto":
             rest = f", the other {number - n_points:,} as columns" * (number > n_points)
@@ -126,8 +132,12 @@ def run(options: Options) -> Answer:
         if n_ambiguous and options.layout == "auto":
             are = "drawing that may be" if n_ambiguous == 1 else "drawings that may be"
             note(f"{path}: {n_ambiguous:,} {are} either read as columns (--layout decides)")
+    invalid.tell()
+    if not n_read:
+        where = files[0] if len(files) == 1 else f"{len(files)} files"
+        raise FormatError("holds no drawing" if len(files) == 1 else "hold no drawing", where)
     if options.show:
         render.write_picture(options.show, shown, captions)
         note(f"wrote {options.show}")
     chosen = {"words": list(model.classes)} if options.words else {}
-    return Answer({"model": model.name, **chosen, "drawings": drawings})
+    return Answer({"model": model.name, **chosen, "drawings": drawings, "left_out": invalid.n})

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Answer, Json, StrokeLayout, counted, note, note_left_out, optional, progress
+from quickstroke.cli.common import (
+    Answer,
+    Invalid,
+    Json,
+    SkipInvalid,
+    StrokeLayout,
+    counted,
+    note,
+    note_left_out,
+    optional,
+    progress,
+)
 from quickstroke.drawings.categories import parse_classes
 from quickstroke.errors import ConfigError, FormatError
 
@@ -56,6 +67,7 @@ class Options:
     n_test_reserved: Annotated[int | None, optional("N")] = None
     limit: Annotated[int | None, optional("N")] = None
     layout: StrokeLayout = "auto"
+    skip_invalid: SkipInvalid = False
     recognized_only: bool = False
     drop_duplicates: bool = False
     held_out: Annotated[str | None, optional("DIR")] = None
@@ -74,6 +86,7 @@ def run(options: Options) -> Answer:
 
     if not options.sources:
         raise ConfigError("no SOURCE was given; expected drawing files, folders or glob patterns")
+    invalid = Invalid(options.skip_invalid)
     with progress() as bar:
         task = bar.add_task("preparing", total=None)
 
@@ -102,6 +115,7 @@ def run(options: Options) -> Answer:
                 on_start=on_start,
                 on_source=show,
                 on_class=show,
+                on_invalid=invalid.add,
             )
         except (FormatError, OSError, KeyboardInterrupt) as error:
             bar.stop()
@@ -109,8 +123,12 @@ def run(options: Options) -> Answer:
             if part.exists():
                 note(f"what is done is in {part}: the same command with --resume goes on")
                 if isinstance(error, FormatError):
-                    note(f"with the file corrected it does so; without the file, remove {part} and begin anew")
+                    anew = (
+                        "without the file, or with --skip-invalid" if not options.skip_invalid else "without the file"
+                    )
+                    note(f"with the file corrected it does so; {anew}, remove {part} and begin anew")
             raise
+    invalid.tell()
     note_left_out(prepared.ignored_files, prepared.repeated_files)
     files = find_sources([*options.sources, *(options.train_only or ())]).files
     if options.layout != "auto" and not any(map(has_layouts, files)):

@@ -97,7 +97,7 @@ class PositionSplit:
 @dataclass(frozen=True, slots=True)
 class Rules:
     """Which drawings are taken, and how they are split; `held_out` is the hash of another dataset's manifest,
-    `leave_out` that of a list of drawings."""
+    `leave_out` that of a list of drawings; `skip_invalid` whether what is no drawing is left out."""
 
     split: FractionSplit | PositionSplit
     limit: int | None
@@ -105,6 +105,7 @@ class Rules:
     drop_duplicates: bool
     held_out: str | None
     leave_out: str | None = None
+    skip_invalid: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As a manifest has them."""
@@ -117,6 +118,7 @@ class Rules:
                 "drop_duplicates": self.drop_duplicates,
                 **({"held_out": self.held_out} if self.held_out is not None else {}),
                 **({"leave_out": self.leave_out} if self.leave_out is not None else {}),
+                **({"skip_invalid": True} if self.skip_invalid else {}),
             },
         }
 

@@ -3,7 +3,7 @@
 | ending | what | word |
 |---|---|---|
 | .bin | official binary, simplified | the file's name |
-| .ndjson | official simplified or raw | in each line, where there is one |
+| .ndjson, .jsonl | official simplified or raw | in each line, where there is one |
 | .npz | sketch-rnn | the file's name |
 | .csv | Kaggle's, simplified or raw | in each row, where there is one |
 | .png, .jpg, .jpeg, .webp | a picture, whose lines are traced | the folder's name |
@@ -19,7 +19,7 @@ Strokes in text and parquet files may be written in columns, as the official one
 
 import glob
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from quickstroke.drawings.categories import canonical_word
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.layouts import check_choice
-from quickstroke.errors import FormatError, expect_items, expect_path
+from quickstroke.errors import FormatError, OnInvalid, expect_items, expect_path, leaving_out
 from quickstroke.formats import binary, csv, inkml, ndjson, npz, parquet, pictures, plain_json, svg
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _FEW_BYTES = 1 << 16
 
 # By what a folder is likely to hold them for: of several kinds those of the first alone are read.
 _KINDS = (
-    (".bin", ".bin.gz", ".ndjson", ".ndjson.gz", ".npz", ".csv", ".csv.gz", ".parquet"),
+    (".bin", ".bin.gz", ".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz", ".npz", ".csv", ".csv.gz", ".parquet"),
     (".svg", ".inkml"),
     (".npy", *pictures.ENDINGS),
     (".json",),
@@ -58,7 +58,7 @@ def ending_of(path: Path) -> str | None:
 
 def has_layouts(path: Path) -> bool:
     """Whether a file of this ending may write strokes as points or as columns."""
-    return (ending_of(path) or "").startswith((".ndjson", ".csv", ".parquet", ".json"))
+    return (ending_of(path) or "").startswith((".csv", ".parquet", ".ndjson", ".json"))
 
 
 def is_picture(path: Path) -> bool:
@@ -150,12 +150,15 @@ def _drawings_of(files: Sequence[Path]) -> list[Path]:
     return next((found for found in kinds if found), [])
 
 
-def read_drawings(sources: Sequence[Path | str] | Path | str, *, layout: str = "auto") -> Iterator[Drawing]:
+def read_drawings(
+    sources: Sequence[Path | str] | Path | str, *, layout: str = "auto", on_invalid: OnInvalid = None
+) -> Iterator[Drawing]:
     """The drawings of files, folders and glob patterns, one by one, in the order of `find_sources`.
 
     Args:
         sources: the files.
         layout: as `read_file`.
+        on_invalid: as `read_file`.
 
     Raises:
         ConfigError: `layout` is no choice.
@@ -164,12 +167,11 @@ def read_drawings(sources: Sequence[Path | str] | Path | str, *, layout: str = "
         ArgumentTypeError: something that is no path.
     """
     check_choice(layout)
-    return chain.from_iterable(read_file(path, layout=layout) for path in find_sources(sources).files)
+    files = find_sources(sources).files
+    return chain.from_iterable(read_file(path, layout=layout, on_invalid=on_invalid) for path in files)
 
 
-def read_file(
-    path: Path | str, check: Callable[[Drawing], None] | None = None, *, layout: str = "auto"
-) -> Iterator[Drawing]:
+def read_file(path: Path | str, *, layout: str = "auto", on_invalid: OnInvalid = None) -> Iterator[Drawing]:
     """The drawings of one file, in file order.
 
     Args:
@@ -177,7 +179,8 @@ def read_file(
         layout: of strokes in text and parquet files, whatever they are in others: `points`, `columns`, or `auto`, which
             sees it for each drawing, and reads columns where every stroke has two or three rows of two or three
             numbers. A drawing's `source_layout` says which was read.
-        check: called with each drawing of a text file; a FormatError that it raises is told with the line.
+        on_invalid: called with the FormatError of each line, row, bitmap or file of one drawing that is no drawing,
+            which is left out; None raises it. A file that is damaged as a whole, and a damaged binary one, is refused.
 
     Raises:
         FormatError: the ending is unknown, or the file breaks its format; with the place.
@@ -189,47 +192,51 @@ def read_file(
         case ".bin" | ".bin.gz":
             for block in binary.read_blocks(path, word_of(path), _FEW_BYTES):  # one may ask for the first only
                 yield from block.drawings()
-        case ".ndjson" | ".ndjson.gz":
-            yield from ndjson.read(path, check, layout)
+        case ".ndjson" | ".ndjson.gz" | ".jsonl" | ".jsonl.gz":
+            yield from ndjson.read(path, layout, on_invalid)
         case ".npz":
-            yield from npz.read(path, word_of(path))
+            yield from npz.read(path, word_of(path), on_invalid)
         case ".csv" | ".csv.gz":
-            yield from csv.read(path, check, layout)
+            yield from csv.read(path, layout, on_invalid)
         case ".parquet":
-            yield from parquet.read(path, check, layout)
+            yield from parquet.read(path, layout, on_invalid)
         case ".inkml":
-            yield from inkml.read(path, word_of(path))
+            with leaving_out(on_invalid):
+                yield from inkml.read(path, word_of(path))
         case ".json":
-            yield from plain_json.read(path, (word_of(path), canonical_word(path.name[:-5])), check, layout)
+            words = word_of(path), canonical_word(path.name[:-5])
+            yield from plain_json.read(path, words, layout, on_invalid)
         case ".svg":
-            yield from svg.read(path, word_of(path))
+            with leaving_out(on_invalid):
+                yield from svg.read(path, word_of(path))
         case ".npy" | ".png" | ".jpg" | ".jpeg" | ".webp":
-            yield from pictures.read(path, word_of(path))
+            yield from pictures.read(path, word_of(path), on_invalid)
         case _:
             raise FormatError(_NO_ENDING, path)
 
 
 def read_records(
-    path: Path, check: Callable[[str], None], layout: str = "auto", *, plain: bool = False
+    path: Path, layout: str = "auto", on_invalid: OnInvalid = None, *, plain: bool = False
 ) -> Iterator["Records | Drawing"]:
     """The drawings of one file that is not binary, in file order, many at once as records where that is possible.
 
     Args:
         path: the file.
-        check: called with the word of drawings in a text file; a FormatError that it raises is told with the line.
         layout: as `read_file`.
+        on_invalid: as `read_file`.
         plain: whether Python alone reads it, without compiling anything.
 
     Raises:
         FormatError: as `read_file`.
     """
     ending = (ending_of(path) or "").removesuffix(".gz")
-    if plain or ending not in (".csv", ".ndjson", ".npz"):
-        yield from read_file(path, lambda drawing: check(drawing.word), layout=layout)
+    if plain or ending not in (".csv", ".ndjson", ".jsonl", ".npz"):
+        yield from read_file(path, layout=layout, on_invalid=on_invalid)
         return
     from quickstroke.formats import records  # it needs numba, whose import takes longer than reading a few drawings
 
     if ending == ".npz":
-        yield from records.read_npz(path, word_of(path))
+        yield from records.read_npz(path, word_of(path), on_invalid)
     else:
-        yield from (records.read_csv if ending == ".csv" else records.read_ndjson)(path, check, layout)
+        read = records.read_csv if ending == ".csv" else records.read_ndjson
+        yield from read(path, layout, on_invalid)

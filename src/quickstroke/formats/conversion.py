@@ -11,7 +11,7 @@ from typing import Literal
 from quickstroke import formats
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.simplification import simplified_strokes
-from quickstroke.errors import ConfigError, FormatError, located
+from quickstroke.errors import ConfigError, FormatError, OnInvalid, leaving_out, located
 from quickstroke.formats import binary, ndjson, npz, parquet, svg
 from quickstroke.utils.files import GrowingFiles, atomic_folder, followed
 
@@ -33,7 +33,13 @@ def check_target(to: Format, into: Path) -> None:
 
 
 def convert(
-    files: Sequence[Path], to: Format, into: Path, *, layout: str = "auto", limit: int | None = None
+    files: Sequence[Path],
+    to: Format,
+    into: Path,
+    *,
+    layout: str = "auto",
+    limit: int | None = None,
+    on_invalid: OnInvalid = None,
 ) -> dict[str, int]:
     """Writes the drawings of some files, simplified, in their order.
 
@@ -44,6 +50,7 @@ def convert(
         into: the file or folder to make.
         layout: of strokes in text files, as `formats.read_file`.
         limit: only the first so many drawings of each file.
+        on_invalid: as `formats.read_file`; also called with the error of a drawing that cannot be simplified.
 
     Returns:
         How many drawings of each word were written.
@@ -58,12 +65,14 @@ def convert(
 
     def drawings() -> Iterator[Drawing]:
         for path in files:
-            for number, drawing in enumerate(islice(formats.read_file(path, layout=layout), limit), start=1):
-                with located(path, f"drawing {number}"):
-                    ndjson.check_text("word", drawing.word)
-                    strokes = simplified_strokes(drawing)
-                words[drawing.word] += 1
-                yield replace(drawing, strokes=strokes, times_ms=None)
+            read = formats.read_file(path, layout=layout, on_invalid=on_invalid)
+            for number, drawing in enumerate(islice(read, limit), start=1):
+                with leaving_out(on_invalid):
+                    with located(path, f"drawing {number}"):
+                        ndjson.check_text("word", drawing.word)
+                        strokes = simplified_strokes(drawing)
+                    words[drawing.word] += 1
+                    yield replace(drawing, strokes=strokes, times_ms=None)
         if not words:
             raise FormatError("there is no drawing to write", into)
 

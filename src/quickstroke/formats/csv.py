@@ -7,12 +7,12 @@ nobody is told the word.
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from quickstroke.drawings.drawing import MAX_DRAWING_BYTES, Drawing
-from quickstroke.errors import FormatError, located
+from quickstroke.errors import FormatError, OnInvalid, leaving_out, located
 from quickstroke.formats.input import InputFile, refuse_html
 from quickstroke.formats.ndjson import drawing_of
 from quickstroke.formats.scanning import NAMES, UNKNOWN
@@ -21,11 +21,11 @@ _COLUMNS = ("countrycode", "drawing", "key_id", "recognized", "timestamp", "word
 _MAX_COLUMNS = 100
 
 
-def read(path: Path, check: Callable[[Drawing], None] | None = None, layout: str = "auto") -> Iterator[Drawing]:
+def read(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> Iterator[Drawing]:
     """The drawings of one CSV file, in the layout of each.
 
     Args:
-        check: called with each drawing; a FormatError that it raises is told with the line.
+        on_invalid: called with the error of each row that is no drawing, which is left out.
 
     Raises:
         FormatError: no header with a column `drawing`, or a row that is no drawing; with its line.
@@ -55,17 +55,14 @@ def read(path: Path, check: Callable[[Drawing], None] | None = None, layout: str
                 break
             except csv.Error as error:
                 raise FormatError(f"not valid CSV ({error})", path, line=first) from error
-            with located(path, line=first):
+            with leaving_out(on_invalid if names else None), located(path, line=first):
                 if names is None:
                     refuse_html(row[0].encode() if row else b"", path)
                     names = _header(row)
                 elif row:
                     if len(row) != len(names):
                         raise FormatError(f"{len(row)} values where the header has {len(names)} columns")
-                    drawing = drawing_of(_record(dict(zip(names, row, strict=True))), layout)
-                    if check:
-                        check(drawing)
-                    yield drawing
+                    yield drawing_of(_record(dict(zip(names, row, strict=True))), layout)
         if names is None:
             raise FormatError("is empty; expected a header line with " + ", ".join(_COLUMNS), path)
 

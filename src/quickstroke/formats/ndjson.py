@@ -7,7 +7,7 @@ and `[[x, y, t], ..]` for raw strokes: both are read (`layouts`). Only `drawing`
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 from quickstroke.drawings.categories import canonical_word
 from quickstroke.drawings.drawing import MAX_DRAWING_BYTES, UNKNOWN_COUNTRY, Drawing, check_simplified
 from quickstroke.drawings.layouts import Layout, decide, shape_of
-from quickstroke.errors import FormatError, located, shown
+from quickstroke.errors import FormatError, OnInvalid, leaving_out, located, shown
 from quickstroke.formats.input import InputFile, refuse_html
 from quickstroke.formats.scanning import MAX_STROKES
 from quickstroke.utils.files import atomic_write
@@ -26,22 +26,22 @@ from quickstroke.utils.files import atomic_write
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def read(path: Path, check: Callable[[Drawing], None] | None = None, layout: str = "auto") -> Iterator[Drawing]:
+def read(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> Iterator[Drawing]:
     """The drawings of one file, simplified or raw, in the layout of each; empty lines are passed over.
 
     Args:
-        check: called with each drawing; a FormatError that it raises is told with the line.
+        on_invalid: called with the error of each line that is no drawing, which is left out.
 
     Raises:
         FormatError: a line that is not JSON or not a drawing, a truncated last line; with its number.
     """
     with InputFile(path) as file:
         for number, line in file.lines(MAX_DRAWING_BYTES):
-            yield from read_line(line, number, path, check, layout)
+            yield from read_line(line, number, path, layout, on_invalid)
 
 
 def read_line(
-    line: bytes, number: int, path: Path, check: Callable[[Drawing], None] | None = None, layout: str = "auto"
+    line: bytes, number: int, path: Path, layout: str = "auto", on_invalid: OnInvalid = None
 ) -> Iterator[Drawing]:
     """The drawing of a line, if it has any.
 
@@ -52,11 +52,10 @@ def read_line(
         refuse_html(line, path)
     if not line.strip():
         return
-    with located_line(line, number, path):
-        drawing = parse_line(line, layout)
-        if check:
-            check(drawing)
-    yield drawing
+    with leaving_out(on_invalid):
+        with located_line(line, number, path):
+            drawing = parse_line(line, layout)
+        yield drawing
 
 
 @contextmanager

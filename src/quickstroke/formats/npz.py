@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quickstroke.drawings.drawing import Drawing, check_simplified
-from quickstroke.errors import FormatError, located
+from quickstroke.errors import FormatError, OnInvalid, leaving_out, located
 from quickstroke.formats import pickled_rows
 from quickstroke.formats.input import InputFile, read_npy_header, refuse_html
 from quickstroke.utils import pickles
@@ -148,18 +148,22 @@ class _Unpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it names {f'{module}.{name}':.60}; only numpy arrays are admitted")
 
 
-def read(path: Path, word: str) -> Iterator[Drawing]:
+def read(path: Path, word: str, on_invalid: OnInvalid = None) -> Iterator[Drawing]:
     """The drawings of `train`, then `valid`, then `test`, moved to the top left.
 
     The format holds differences only; where the sides exceed 255 the drawing is scaled down to fit, as Google's
     simplification does. The first point has no pen flag of its own and joins the first stroke.
+
+    Args:
+        on_invalid: called with the error of each item that is no drawing, which is left out.
 
     Raises:
         FormatError: not such a file, a pickle that names anything but numpy arrays, or rows that are no drawing.
     """
     for part, items in parts(path):
         for i, rows in enumerate(items):
-            yield drawing_of(rows, i, part, path, word)
+            with leaving_out(on_invalid):
+                yield drawing_of(rows, i, part, path, word)
 
 
 def drawing_of(rows: Any, i: int, part: str, path: Path, word: str) -> Drawing:

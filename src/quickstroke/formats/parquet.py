@@ -14,7 +14,7 @@ The column `word` or `label` is text, or a number where the file names its class
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from quickstroke.drawings.drawing import MAX_DRAWING_BYTES, UNKNOWN_COUNTRY, Drawing, check_simplified
-from quickstroke.errors import FormatError, MissingExtra, first_line, located, shown
+from quickstroke.errors import FormatError, MissingExtra, OnInvalid, first_line, leaving_out, located, shown
 from quickstroke.formats.input import InputFile, refuse_html
 from quickstroke.formats.ndjson import drawing_of, facts_of, format_timestamp, load
 from quickstroke.formats.npz import strokes_of_rows
@@ -36,11 +36,11 @@ _MAX_INFLATION, _FREE_BYTES, _MAX_ITEMS = 100, 1 << 20, 100_000
 _ROWS_OF_A_GROUP = 5000
 
 
-def read(path: Path, check: Callable[[Drawing], None] | None = None, layout: str = "auto") -> Iterator[Drawing]:
+def read(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> Iterator[Drawing]:
     """The drawings of a parquet file, a row each.
 
     Args:
-        check: called with each drawing; a FormatError that it raises is told with the number of its row.
+        on_invalid: called with the error of each row that is no drawing, which is left out.
 
     Raises:
         FormatError: no parquet file, one without these columns, or a row that is no drawing; with its number.
@@ -50,11 +50,10 @@ def read(path: Path, check: Callable[[Drawing], None] | None = None, layout: str
         refuse_html(file.read(64), path)
     names: list[str] = []
     for number, row in enumerate(_rows(path, names), start=1):
-        with located(path, f"row {number}"):
-            drawing = _drawing(row, names, layout)
-            if check:
-                check(drawing)
-        yield drawing
+        with leaving_out(on_invalid):
+            with located(path, f"row {number}"):
+                drawing = _drawing(row, names, layout)
+            yield drawing
 
 
 def _arrow() -> tuple[Any, Any]:

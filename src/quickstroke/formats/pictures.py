@@ -20,7 +20,16 @@ from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.ink import MOST_SIDE, find_ink
 from quickstroke.drawings.simplification import simplify
 from quickstroke.drawings.tracing import trace_ink
-from quickstroke.errors import ArgumentTypeError, FormatError, MissingExtra, expect_path, located, shown
+from quickstroke.errors import (
+    ArgumentTypeError,
+    FormatError,
+    MissingExtra,
+    OnInvalid,
+    expect_path,
+    leaving_out,
+    located,
+    shown,
+)
 from quickstroke.formats.input import InputFile, read_npy_header, refuse_html
 
 if TYPE_CHECKING:
@@ -65,19 +74,22 @@ def trace(image: "Picture", *, word: str = "", max_pixels: int = MAX_PIXELS) -> 
     return Drawing(word, simplify(strokes, layout="points"), is_traced=True)
 
 
-def read(path: Path, word: str) -> Iterator[Drawing]:
+def read(path: Path, word: str, on_invalid: OnInvalid = None) -> Iterator[Drawing]:
     """The drawing of a picture, or those of a `.npy` of bitmaps.
+
+    Args:
+        on_invalid: called with the error of each picture or bitmap that shows no drawing, which is left out.
 
     Raises:
         FormatError: as `trace`, with the file; or the file is no array of bitmaps.
         MissingExtra: as `trace`.
     """
     if path.suffix.lower() != ".npy":
-        with located(path):
+        with leaving_out(on_invalid), located(path):
             yield trace(path, word=word)
         return
     for number, row in enumerate(_bitmaps(path), start=1):
-        with located(path, f"bitmap {number}"):
+        with leaving_out(on_invalid), located(path, f"bitmap {number}"):
             yield trace(row, word=word)
 
 

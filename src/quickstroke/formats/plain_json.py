@@ -6,12 +6,12 @@ ndjson file. Strokes are raw, with or without times, unless the object says `"si
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from quickstroke.drawings.drawing import MAX_DRAWING_BYTES, Drawing
-from quickstroke.errors import FormatError, shown
+from quickstroke.errors import FormatError, OnInvalid, leaving_out, shown
 from quickstroke.formats.input import InputFile, refuse_html
 from quickstroke.formats.ndjson import drawing_of, facts_of, load, parse_strokes
 
@@ -20,14 +20,12 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\[\s\S])*+(?:"|\\?\Z)|[\[\]{},]')
 _IS_LIST = re.compile(r"\s*\[\s*(\{|\[\s*\[\s*\[)")
 
 
-def read(
-    path: Path, words: tuple[str, str], check: Callable[[Drawing], None] | None = None, layout: str = "auto"
-) -> Iterator[Drawing]:
+def read(path: Path, words: tuple[str, str], layout: str = "auto", on_invalid: OnInvalid = None) -> Iterator[Drawing]:
     """The drawings of a JSON file.
 
     Args:
         words: what is drawn, where a drawing does not say it, in a file of one and in a file with a list of drawings.
-        check: called with each drawing; a FormatError that it raises is told with the line.
+        on_invalid: called with the error of each item that is no drawing, which is left out.
 
     Raises:
         FormatError: it is not JSON or no drawing, or a drawing has more than 400,000 bytes; with the line.
@@ -43,16 +41,15 @@ def read(
     is_list = _IS_LIST.match(text) is not None
     for begin, end in _items(text, path) if is_list else [(0, len(text))]:
         item = text[begin:end].lstrip()
-        try:
-            if len(item) > MAX_DRAWING_BYTES:
-                raise FormatError(f"a drawing of more than {MAX_DRAWING_BYTES} bytes")
-            drawing = _drawing(load(item), words[is_list], layout)
-            if check:
-                check(drawing)
-        except FormatError as error:
-            line = text.count("\n", 0, end - len(item)) + (error.line or 1)
-            raise FormatError(error.reason, path, line=line) from error
-        yield drawing
+        with leaving_out(on_invalid):
+            try:
+                if len(item) > MAX_DRAWING_BYTES:
+                    raise FormatError(f"a drawing of more than {MAX_DRAWING_BYTES} bytes")
+                drawing = _drawing(load(item), words[is_list], layout)
+            except FormatError as error:
+                line = text.count("\n", 0, end - len(item)) + (error.line or 1)
+                raise FormatError(error.reason, path, line=line) from error
+            yield drawing
 
 
 def _items(text: str, path: Path) -> Iterator[tuple[int, int]]:

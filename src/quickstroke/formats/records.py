@@ -4,7 +4,7 @@ A dataset is prepared from these. Compiled code converts what it knows (`lines`)
 wrong, goes through the readers of drawings, which say what and where.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,7 @@ import numpy as np
 from quickstroke.drawings.categories import canonical_word
 from quickstroke.drawings.drawing import MAX_DRAWING_BYTES, Drawing
 from quickstroke.drawings.layouts import check_choice
-from quickstroke.errors import located
+from quickstroke.errors import OnInvalid, leaving_out
 from quickstroke.formats import csv, lines, ndjson, npz, scanning
 from quickstroke.formats.input import InputFile
 
@@ -36,11 +36,8 @@ class Records(NamedTuple):
     n: int
 
 
-Check = Callable[[str], None]
-
-
-def read_ndjson(path: Path, check: Check, layout: str = "auto") -> Iterator[Records | Drawing]:
-    """The drawings of an ndjson file in order; `check` is called with each word, and its error told with the line.
+def read_ndjson(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> Iterator[Records | Drawing]:
+    """The drawings of an ndjson file in order; `on_invalid` as `ndjson.read`.
 
     Raises:
         FormatError: as `ndjson.read`.
@@ -50,15 +47,13 @@ def read_ndjson(path: Path, check: Check, layout: str = "auto") -> Iterator[Reco
             if records is None:
                 if len(line) > MAX_DRAWING_BYTES:
                     raise file.too_long(MAX_DRAWING_BYTES, number)
-                yield from ndjson.read_line(line, number, path, lambda drawing: check(drawing.word), layout)
+                yield from ndjson.read_line(line, number, path, layout, on_invalid)
                 continue
-            with ndjson.located_line(line, number, path):
-                check(records.word)
             yield records
 
 
-def read_csv(path: Path, check: Check, layout: str = "auto") -> Iterator[Records | Drawing]:
-    """The drawings of a CSV file in order; `check` as in `read_ndjson`.
+def read_csv(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> Iterator[Records | Drawing]:
+    """The drawings of a CSV file in order; `on_invalid` as `csv.read`.
 
     Raises:
         FormatError: as `csv.read`.
@@ -68,22 +63,20 @@ def read_csv(path: Path, check: Check, layout: str = "auto") -> Iterator[Records
         _, header = next(file.lines(MAX_DRAWING_BYTES), (1, b""))
         columns = csv.plain_columns(header)
         file.n_lines = 1
-        for number, _, records in _converted(file, columns, layout) if columns else ():
+        for _, _, records in _converted(file, columns, layout) if columns else ():
             if records is None:
                 break
-            with located(path, line=number):
-                check(records.word)
             n += records.n
             yield records
         else:
             if columns:
                 return
     # Python reads on from the first row that is not like the others: it alone knows where that ends.
-    yield from islice(csv.read(path, lambda drawing: check(drawing.word), layout), n, None)
+    yield from islice(csv.read(path, layout, on_invalid), n, None)
 
 
-def read_npz(path: Path, word: str) -> Iterator[Records | Drawing]:
-    """The drawings of a sketch-rnn file in order.
+def read_npz(path: Path, word: str, on_invalid: OnInvalid = None) -> Iterator[Records | Drawing]:
+    """The drawings of a sketch-rnn file in order; `on_invalid` as `npz.read`.
 
     Raises:
         FormatError: as `npz.read`.
@@ -91,7 +84,8 @@ def read_npz(path: Path, word: str) -> Iterator[Records | Drawing]:
     for part, items in npz.parts(path, compiled=True):
         if not isinstance(items, npz.PlainRows):
             for i, item in enumerate(items):
-                yield npz.drawing_of(item, i, part, path, word)
+                with leaving_out(on_invalid):
+                    yield npz.drawing_of(item, i, part, path, word)
             continue
         i = 0
         while i < len(items.begins):
@@ -100,7 +94,8 @@ def read_npz(path: Path, word: str) -> Iterator[Records | Drawing]:
             if made.n:
                 yield made
             else:
-                yield npz.drawing_of(items.numbers(i), i, part, path, word)
+                with leaving_out(on_invalid):
+                    yield npz.drawing_of(items.numbers(i), i, part, path, word)
                 i += 1
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from quickstroke import formats
 from quickstroke.drawings.categories import unprintable
 from quickstroke.drawings.drawing import UNKNOWN_COUNTRY, Drawing
 from quickstroke.drawings.simplification import simplified_strokes
-from quickstroke.errors import FormatError, located
+from quickstroke.errors import FormatError, OnInvalid, leaving_out, located
 from quickstroke.formats import binary
 from quickstroke.formats.records import Records
 from quickstroke.utils.files import GrowingFiles
@@ -27,19 +28,24 @@ class Converted:
     Attributes:
         words: word to SHA-256.
         n_other: drawings of words that were not asked for.
+        n_invalid: what was left out because it is no drawing, or one without a word.
     """
 
     words: dict[str, str]
     n_other: int
+    n_invalid: int = 0
 
 
 class Converter:
     """Converts files; several threads may use it at a time."""
 
-    def __init__(self, words: Iterable[str] | None, layout: str = "auto") -> None:
-        """Takes the drawings of `words`, None for all, whose strokes are read in `layout`."""
+    def __init__(self, words: Iterable[str] | None, layout: str = "auto", on_invalid: OnInvalid = None) -> None:
+        """Takes the drawings of `words`, None for all, whose strokes are read in `layout`.
+
+        `on_invalid` as `formats.read_file`; threads call it.
+        """
         self._words = None if words is None else set(words)
-        self._layout = layout
+        self._layout, self._on_invalid = layout, on_invalid
         self._stopped = False
         self._n_left = _FEW_BYTES
 
@@ -54,32 +60,48 @@ class Converter:
         """
         folder.mkdir(parents=True)
         files, names, hashes = GrowingFiles(folder), dict[str, str](), dict[str, Any]()
-        n = n_other = 0
+        n = n_other = n_invalid = 0  # of all n, also of those that are no drawings
+
+        def leave_out(error: FormatError, n_unread: int = 1) -> None:
+            nonlocal n, n_invalid
+            n += n_unread
+            n_invalid += 1
+            self._on_invalid(error)  # type: ignore[misc]
+
+        on_unread = self._on_invalid and leave_out
+        on_invalid = self._on_invalid and partial(leave_out, n_unread=0)
         self._n_left -= path.stat().st_size
-        for drawings in formats.read_records(path, self._check, self._layout, plain=self._n_left >= 0):
+        for drawings in formats.read_records(path, self._layout, on_unread, plain=self._n_left >= 0):
             if self._stopped:
                 raise KeyboardInterrupt
             n_own, word = drawings.n if isinstance(drawings, Records) else 1, drawings.word
             n += n_own
-            if not word:
-                raise FormatError(f"drawing {n - n_own + 1} has no word; a dataset needs one for each", path)
+            if reason := self._why_no_class(word):
+                for number in range(n - n_own + 1, n + 1):
+                    with leaving_out(on_invalid):
+                        raise FormatError(f"drawing {number} has {reason}", path)
+                continue
             if self._words is not None and word not in self._words:
                 n_other += n_own
                 continue
-            with located(path, f"drawing {n}"):
+            with leaving_out(on_invalid), located(path, f"drawing {n}"):
                 records = drawings.data if isinstance(drawings, Records) else binary.encode(as_prepared(drawings))
-            files.append(names.setdefault(word, f"{len(names)}.bin"), records)
-            hashes.setdefault(word, hashlib.sha256()).update(records)
+                files.append(names.setdefault(word, f"{len(names)}.bin"), records)
+                hashes.setdefault(word, hashlib.sha256()).update(records)
         files.flush()
-        return Converted({word: hashes[word].hexdigest() for word in names}, n_other)
+        return Converted({word: hashes[word].hexdigest() for word in names}, n_other, n_invalid)
 
     def stop(self) -> None:
         """Ends what other threads convert; what they wrote is incomplete."""
         self._stopped = True
 
-    def _check(self, word: str) -> None:
+    def _why_no_class(self, word: str) -> str:
+        """What is wrong with the word of a drawing; empty where it can be one of a dataset."""
+        if not word:
+            return "no word; a dataset needs one for each"
         if self._words is None and (reason := unprintable(word)):
-            raise FormatError(f"the word {word!r:.60} {reason}; a class needs a word that can be")
+            return f"the word {word!r:.60}, which {reason}; a class needs a word that can be"
+        return ""
 
 
 def as_prepared(drawing: Drawing) -> Drawing:

@@ -24,6 +24,7 @@ from quickstroke.errors import (
     ConfigError,
     DatasetError,
     FormatError,
+    OnInvalid,
     QuickstrokeError,
     expect,
     expect_path,
@@ -95,6 +96,7 @@ class _Progress(NamedTuple):
     on_start: Callable[[int, int], None]
     on_source: Callable[[str, int, int], None]
     on_class: Callable[[str, int, int], None]
+    on_invalid: OnInvalid
 
 
 def prepare(
@@ -114,6 +116,7 @@ def prepare(
     on_start: Callable[[int, int], None] = lambda n_sources, n_classes: None,
     on_source: Callable[[str, int, int], None] = lambda name, done, total: None,
     on_class: Callable[[str, int, int], None] = lambda word, done, total: None,
+    on_invalid: OnInvalid = None,
 ) -> Prepared:
     """Converts drawing files of any format into one prepared dataset; raw drawings are simplified.
 
@@ -142,6 +145,8 @@ def prepare(
         on_start: called once with how many sources that are no binary files, and classes, are done already.
         on_source: called with (file name, done, in all) after each source that is no binary file of a class.
         on_class: called with (word, classes done, classes in all) after each class.
+        on_invalid: called, by any thread, with the FormatError of each line, row or file of one drawing that is no
+            drawing, or has no word, which is left out and counted; by default it is raised.
 
     Raises:
         FormatError: a source, or the list `leave_out`, that is missing or breaks its format.
@@ -153,13 +158,14 @@ def prepare(
     """
     into = followed(expect_path(into, "into"))
     check_choice(layout)
-    progress = _Progress(on_start, on_source, on_class)
+    progress = _Progress(on_start, on_source, on_class, on_invalid)
     _check_options(split, limit, recognized_only, drop_duplicates, resume, progress)
     is_made = _is_made(into, resume)
     other = None if held_out is None else PreparedDataset(expect_path(held_out, "held_out"))
     other_sha256 = None if other is None else other.manifest_sha256
     listed = LeaveOut({}, None) if leave_out is None else read_leave_out(expect_path(leave_out, "leave_out"))
-    rules = Rules(split or FractionSplit(), limit, recognized_only, drop_duplicates, other_sha256, listed.sha256)
+    options = limit, recognized_only, drop_duplicates, other_sha256, listed.sha256, on_invalid is not None
+    rules = Rules(split or FractionSplit(), *options)
     found, n_split = _find_sources(sources, train_only, rules)
     wanted = None if classes is None else check_classes(classes, "classes")
     request = _Request(into, found.files, n_split, wanted, layout, rules, other, listed.by_word)
@@ -182,7 +188,7 @@ def _check_options(
     for name, flag in flags.items():
         expect(flag, bool, name, "True or False")
     for name, callback in progress._asdict().items():
-        if not callable(callback):
+        if not callable(callback) and (name, callback) != ("on_invalid", None):
             raise ArgumentTypeError(f"{name} should be a function, got {shown(callback)}")
     if limit is not None and (not fits(limit, int) or limit < 1):
         raise ConfigError(f"limit should be a whole number of 1 or more, got {limit!r:.60}")
@@ -250,7 +256,13 @@ def _make(request: _Request, resume: bool, progress: _Progress) -> dict[str, Any
     with _opened(Preparation(into, request.plan(), resume), files) as (preparation, writer):
         progress.on_start(len(preparation.sources), len(preparation.classes))
         by_word = sources_by_word(
-            files, request.n_split, request.classes, request.layout, preparation, progress.on_source
+            files,
+            request.n_split,
+            request.classes,
+            request.layout,
+            preparation,
+            progress.on_source,
+            progress.on_invalid,
         )
         words = tuple(sorted(by_word)) if request.classes is None else request.classes
         check_found(words, by_word)
@@ -308,7 +320,9 @@ def _write_classes(
     if begin:
         picker.go_on(preparation.classes[-1]["left_out"], writer.key_ids())
     else:
-        picker.left_out["other words"] += sum(line["n_other"] for line in preparation.sources.values())
+        sources = preparation.sources.values()
+        picker.left_out["other words"] += sum(line["n_other"] for line in sources)
+        picker.left_out["no drawings"] += sum(line.get("n_invalid", 0) for line in sources)
     too_few: list[str] = []
     read: dict[int, dict[str, Any]] = {}  # the journal's description of each binary source, by position
     with InTurn() as behind:

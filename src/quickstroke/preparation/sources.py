@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from quickstroke import formats
 from quickstroke.drawings.categories import CATEGORIES, closest_words, unprintable
 from quickstroke.drawings.drawing import DrawingBlock
-from quickstroke.errors import CategoryError, DatasetError, FormatError
+from quickstroke.errors import CategoryError, DatasetError, FormatError, OnInvalid
 from quickstroke.formats import binary
 from quickstroke.preparation.convert import Converted, Converter
 from quickstroke.preparation.journal import Preparation
@@ -60,6 +60,7 @@ def sources_by_word(
     layout: str,
     preparation: Preparation,
     on_source: Callable[[str, int, int], None],
+    on_invalid: OnInvalid,
 ) -> dict[str, list[Source]]:
     """For each word, the binary files that hold its drawings, in source order; the first `n_split` files are split, the
     others are for training alone.
@@ -85,7 +86,7 @@ def sources_by_word(
             as_it_is.add(position)
         else:
             others.append(position)
-    converter = Converter(wanted, layout)
+    converter = Converter(wanted, layout, on_invalid)
     wrong: dict[int, FormatError] = {}
     with ThreadPoolExecutor(min(n_cores(), _MAX_AT_A_TIME)) as pool:
         futures = {

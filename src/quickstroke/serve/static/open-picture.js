@@ -46,7 +46,7 @@ export function setUpPictures({ read, isFree, show, tell }) {
   async function take(files) {
     const [file] = files;
     if (!file || !isFree()) return;
-    const isDrawing = /json$/i.test(file.name);
+    const isDrawing = /jsonl?$/i.test(file.name);
     if (!read && !isDrawing) {
       return tell("Pictures are read by `quickstroke serve`, or by `quickstroke predict PICTURE`; here ndjson is.");
     }
