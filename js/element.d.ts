@@ -61,9 +61,21 @@ export class QuickStroke extends HTMLElement {
    */
   get strokes(): DrawnStrokes;
   set strokes(strokes: GivenStrokes);
+  /** The newest guesses; none where nothing is drawn or there is no model. */
   readonly guesses: Guess[];
-  /** A recogniser that is loaded already, in place of the attribute `model`. */
+  /** The probability, 0 to 1, that the drawing shows none of the words; null where that cannot be told. */
+  readonly unknown: number | null;
+  /** A recogniser that is loaded already, in place of the attribute `model`; null for that one. */
+  get recognizer(): Recognizer | WorkerRecognizer | null;
   set recognizer(recognizer: Recognizer | WorkerRecognizer | null);
+  /** The attribute of this name, as are the next four; empty where it is not there. */
+  model: string;
+  get words(): string;
+  set words(words: string | readonly string[] | null);
+  get top(): string;
+  set top(top: number | string | null);
+  ink: string;
+  paper: string;
   clear(): void;
   /** Takes back the last stroke, or where there is none the clearing. */
   undo(): void;
@@ -94,12 +106,18 @@ export class QuickStroke extends HTMLElement {
 export interface QuickStrokeEventMap extends Omit<HTMLElementEventMap, "load" | "error"> {
   guess: CustomEvent<Prediction>;
   stroke: CustomEvent<{ strokes: DrawnStrokes }>;
+  undo: CustomEvent<{ strokes: DrawnStrokes }>;
   clear: CustomEvent<Record<string, never>>;
   load: CustomEvent<{ name: string; words: readonly string[] }>;
   error: CustomEvent<{ error: Error }>;
 }
 
 declare global {
+  /** They bubble to documents and windows. */
+  interface GlobalEventHandlersEventMap {
+    guess: CustomEvent<Prediction>;
+    stroke: CustomEvent<{ strokes: DrawnStrokes }>;
+  }
   interface HTMLElementTagNameMap {
     "quick-stroke": QuickStroke;
   }

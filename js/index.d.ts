@@ -37,6 +37,8 @@ export type EmbedOptions = Pick<PredictOptions, "simplified" | "layout">;
 export interface LoadOptions {
   /** Called while a model comes over the network; `total` is null where the server does not say. */
   onProgress?: (bytes: number, total: number | null) => void;
+  /** Ends the loading, which then raises the signal's reason. */
+  signal?: AbortSignal;
 }
 
 /** What the model file says of its model. */

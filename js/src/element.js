@@ -3,9 +3,9 @@
  *
  * Attributes: `model`, the address of a `.quickstroke` file; `words`, the only ones that count, separated by commas;
  * `top`, how many guesses are shown (3); `aria-label`, what the pad is called; `ink` and `paper`, colours, for which CSS
- * has `--quick-stroke-ink` and `--quick-stroke-paper`; parts to style: `pad`, `guesses`. One can draw before a model has
- * come, and without. Without a listener, too, it shows what went wrong. Events, which bubble: `guess` (detail `{guesses,
- * unknown}`), `stroke` (`{strokes}`), `clear`, `load` and `error` (`{error}`).
+ * has `--quick-stroke-ink` and `--quick-stroke-paper`; parts to style: `pad`, `guesses`. All but `aria-label` are properties,
+ * too. One can draw before a model has come, and without. Without a listener, too, it shows what went wrong. Events, which
+ * bubble: `guess` (detail `{guesses, unknown}`), `stroke` and `undo` (`{strokes}`), `clear`, `load` and `error` (`{error}`).
  */
 
 import { checkRecognizer, drawingOf } from "./given.js";
@@ -17,12 +17,17 @@ import { percent } from "./percent.js";
 export { attach } from "./pad.js";
 
 const LABEL = "A pad to draw on";
+// Above it the drawing is said to show none of the words, as by the page.
+const UNKNOWN = 0.5;
+const UNKNOWN_TEXT = "I don’t know this one.";
+// Of the attributes that are properties of the same name.
+const REFLECTED = ["model", "words", "top", "ink", "paper"];
 
 // The transition tells of each change of the ink's colour, whatever it comes from.
 const STYLE = `
-:host { display: inline-grid; gap: 0.5em; inline-size: 20em; max-inline-size: 100%; box-sizing: border-box; font: inherit; }
+:host { display: inline-grid; grid-template-rows: minmax(0, 1fr) auto; gap: 0.5em; inline-size: 20em; max-inline-size: 100%; box-sizing: border-box; font: inherit; }
 :host([hidden]) { display: none; }
-canvas { inline-size: 100%; aspect-ratio: 1; box-sizing: border-box; border: 1px solid; border-radius: 0.5em;
+canvas { inline-size: 100%; block-size: 100%; min-block-size: 0; aspect-ratio: 1; box-sizing: border-box; border: 1px solid; border-radius: 0.5em;
   color: var(--quick-stroke-ink, #1d2430); background: var(--quick-stroke-paper, #fff); cursor: crosshair;
   transition: color 1ms; }
 ol { margin: 0; padding: 0; list-style: none; min-block-size: calc(var(--lines, 3) * 1lh); }
@@ -47,7 +52,7 @@ function opened(address) {
 const Base = globalThis.HTMLElement ?? class {};
 
 export class QuickStroke extends Base {
-  static observedAttributes = ["model", "words", "top", "ink", "paper", "aria-label"];
+  static observedAttributes = [...REFLECTED, "aria-label"];
   #canvas = Object.assign(document.createElement("canvas"), { part: "pad" });
   #list = Object.assign(document.createElement("ol"), { part: "guesses" });
   /** What a screen reader says: not each guess while the pen moves. */
@@ -57,6 +62,7 @@ export class QuickStroke extends Base {
   /** Asks the model, once there is one. */
   #asked = null;
   #guesses = [];
+  #unknown = null;
   #turn = 0;
 
   constructor() {
@@ -71,7 +77,7 @@ export class QuickStroke extends Base {
     this.#said.setAttribute("role", "status");
     root.append(this.#canvas, this.#list, this.#said);
     this.#pad = new Pad(this.#canvas, {
-      onResize: () => this.#sharpen(),
+      onResize: (size) => this.#sharpen(size),
       onStroke: (strokes) => {
         this.#sayBest();
         this.#tell("stroke", { strokes });
@@ -84,7 +90,7 @@ export class QuickStroke extends Base {
     this.#pad.redraw(); // elsewhere it may have another colour
     this.#open();
     // What was assigned before this module came hides what is here.
-    for (const name of ["recognizer", "strokes"]) {
+    for (const name of ["recognizer", "strokes", ...REFLECTED]) {
       if (!Object.hasOwn(this, name)) continue;
       const value = this[name];
       delete this[name];
@@ -118,10 +124,19 @@ export class QuickStroke extends Base {
     return structuredClone(this.#guesses);
   }
 
+  /** The probability that the drawing shows none of the words; null where nobody can tell. */
+  get unknown() {
+    return this.#unknown;
+  }
+
   /** A recogniser that is loaded already, in place of the attribute `model`. */
+  get recognizer() {
+    return this.#given;
+  }
+
   set recognizer(recognizer) {
     if (recognizer) checkRecognizer(recognizer);
-    this.#given = recognizer;
+    this.#given = recognizer ?? null;
     this.#open();
   }
 
@@ -131,7 +146,7 @@ export class QuickStroke extends Base {
   }
 
   undo() {
-    this.#pad.undo();
+    if (this.#pad.undo()) this.#tell("undo", { strokes: this.strokes });
   }
 
   redraw() {
@@ -141,6 +156,7 @@ export class QuickStroke extends Base {
   async #open() {
     this.#asked?.stop();
     this.#asked = null;
+    this.#take({ guesses: [], unknown: null });
     const turn = ++this.#turn;
     await null; // attributes that are set one after the other are one change
     // By then, and once a model has come, it may have been taken away or given another one.
@@ -173,28 +189,37 @@ export class QuickStroke extends Base {
   }
 
   async #ask(recognizer, top, isLate) {
-    const words = this.getAttribute("words")?.split(",").map((word) => word.trim()).filter(Boolean);
+    const listed = this.words.split(",").map((word) => word.trim()).filter(Boolean);
+    const words = listed.length ? listed : undefined; // a template's empty attribute means all
     await recognizer.predict([[[0, 0]]], { top, words }); // says at once what is wrong with them
     if (isLate()) return;
     const onGuess = (answer) => this.#show(answer);
     const onError = (error) => this.#fail(error);
     this.#asked = guessing(this.#pad, recognizer, { top, words }, { onGuess, onError });
     this.#write([]);
-    this.#guesses = [];
     if (this.#pad.strokes.length) this.#asked.ask();
     this.#tell("load", { name: recognizer.name, words: recognizer.words });
   }
 
   /** As many pixels as the screen has. */
-  #sharpen() {
-    const { clientWidth, clientHeight } = this.#canvas;
+  #sharpen({ width, height }) {
     const scale = globalThis.devicePixelRatio || 1;
-    Object.assign(this.#canvas, { width: Math.round(clientWidth * scale), height: Math.round(clientHeight * scale) });
+    Object.assign(this.#canvas, { width: Math.round(width * scale), height: Math.round(height * scale) });
+  }
+
+  #take({ guesses, unknown }) {
+    this.#guesses = guesses;
+    this.#unknown = unknown ?? null;
+  }
+
+  get #isUnknown() {
+    return this.#unknown > UNKNOWN && this.#guesses.length > 0;
   }
 
   #show(answer) {
-    this.#guesses = answer.guesses;
-    this.#write(answer.guesses.map(text));
+    this.#take(answer);
+    const lines = answer.guesses.map(text);
+    this.#write(this.#isUnknown ? [UNKNOWN_TEXT, ...lines.slice(0, -1)] : lines);
     this.#sayBest();
     this.#tell("guess", answer);
   }
@@ -202,7 +227,7 @@ export class QuickStroke extends Base {
   /** Says the best guess when the pen rests and it has come. */
   #sayBest() {
     if (!this.#asked || this.#asked.isPending || this.#pad.isDrawing) return;
-    this.#said.textContent = this.#guesses.slice(0, 1).map(text).join("");
+    this.#said.textContent = this.#isUnknown ? UNKNOWN_TEXT : this.#guesses.slice(0, 1).map(text).join("");
   }
 
   #fail(error) {
@@ -220,6 +245,20 @@ export class QuickStroke extends Base {
   #tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail, bubbles: true, composed: true }));
   }
+}
+
+for (const name of REFLECTED) {
+  Object.defineProperty(QuickStroke.prototype, name, {
+    configurable: true,
+    enumerable: true,
+    get() {
+      return this.getAttribute(name) ?? "";
+    },
+    set(value) {
+      if (value === null || value === undefined) this.removeAttribute(name);
+      else this.setAttribute(name, value);
+    },
+  });
 }
 
 if (globalThis.customElements && !customElements.get("quick-stroke")) customElements.define("quick-stroke", QuickStroke);

@@ -4,11 +4,11 @@ import { ModelError, shown } from "./errors.js";
 
 /**
  * @param {string | URL | ArrayBuffer | ArrayBufferView} source
- * @param {(bytes: number, total: number | null) => void} [onProgress]
+ * @param {{onProgress?: (bytes: number, total: number | null) => void, signal?: AbortSignal}} [options]
  * @returns {Promise<Uint8Array>}
  * @throws {ModelError} there is nothing to be had
  */
-export async function fetchBytes(source, onProgress) {
+export async function fetchBytes(source, { onProgress, signal } = {}) {
   if (source instanceof ArrayBuffer) return new Uint8Array(source);
   if (ArrayBuffer.isView(source)) return new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
   if (typeof source !== "string" && !(source instanceof URL)) {
@@ -18,17 +18,21 @@ export async function fetchBytes(source, onProgress) {
   const fs = globalThis.process?.getBuiltinModule?.("node:fs/promises");
   if (fs && !/^(https?|data|blob):/i.test(address)) {
     const path = /^file:/i.test(address) ? new URL(address) : address;
-    return fs.readFile(path).catch((error) => {
-      throw new ModelError(`${address}: cannot be read: ${error.message}`);
-    });
+    return fs.readFile(path, { signal }).catch((error) => failed(address, "cannot be read", error, signal));
   }
   try {
-    const response = await fetch(address);
+    const response = await fetch(address, { signal });
     if (!response.ok) throw new Error(`the server answered ${response.status}`);
     return await received(response, onProgress);
   } catch (error) {
-    throw new ModelError(`${address}: could not be loaded: ${error.message}`);
+    failed(address, "could not be loaded", error, signal);
   }
+}
+
+function failed(address, what, error, signal) {
+  signal?.throwIfAborted();
+  const why = error.cause?.message ? `${error.message} (${error.cause.message})` : error.message; // Node's says no more than "fetch failed"
+  throw new ModelError(`${address}: ${what}: ${why}`, { cause: error });
 }
 
 async function received(response, onProgress) {

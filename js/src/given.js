@@ -1,6 +1,6 @@
 /** What a page gives a pad, looked at when it is given: a mistake shows where it was made. */
 
-import { shown } from "./errors.js";
+import { checkOptions, shown } from "./errors.js";
 import { OptionError, StrokesError } from "./index.js";
 
 const POINT = "a point [x, y] or [x, y, t] of finite numbers";
@@ -33,6 +33,14 @@ export function checkRecognizer(recognizer) {
   const isPromise = typeof recognizer?.then === "function";
   const what = isPromise ? "a promise; write `await load(...)`" : `${shown(recognizer)}; expected what \`await load(...)\` gives`;
   throw new OptionError(`the recogniser is ${what}`);
+}
+
+export function checkAttachOptions(options) {
+  try {
+    checkOptions(options, "top", "words", "width", "strokes", "onGuess", "onStroke", "onError");
+  } catch ({ message }) {
+    throw new OptionError(message); // of the class that a page imports
+  }
 }
 
 export function checkWidth(width) {

@@ -10,12 +10,15 @@ import { fetchBytes } from "./fetch.js";
 
 export { ModelError, OptionError, StrokesError } from "./errors.js";
 
+/** Lists as a worker can be sent them: those of Vue and its like are proxies, which cannot. */
+const plain = (value) => (Array.isArray(value) ? Array.from(value, plain) : value);
+
 const KINDS = { ModelError, OptionError, StrokesError };
 
 /** Opens a model in a worker of its own. */
 export async function load(from, options = {}) {
-  const { onProgress } = checkOptions(options, "onProgress");
-  const bytes = await fetchBytes(from, onProgress);
+  checkOptions(options, "onProgress", "signal");
+  const bytes = await fetchBytes(from, options);
   const recognizer = new WorkerRecognizer(started());
   await recognizer.open(bytes);
   return recognizer;
@@ -66,7 +69,7 @@ export class WorkerRecognizer {
   }
 
   async teach(word, drawings, options = {}) {
-    this.#setTaught(await this.#call("teach", [word, drawings, options]));
+    this.#setTaught(await this.#call("teach", [word, plain(drawings), options]));
   }
 
   async forget(word) {
@@ -89,12 +92,12 @@ export class WorkerRecognizer {
   predict(strokes, options = {}) {
     const words = options?.words; // null is refused as by a `Recognizer`
     const isList = typeof words !== "string" && typeof words?.[Symbol.iterator] === "function";
-    return this.#call("predict", [strokes, isList ? { ...options, words: [...words] } : options]);
+    return this.#call("predict", [plain(strokes), isList ? { ...options, words: [...words] } : options]);
   }
 
   /** Resolves to what a `Recognizer` gives. */
   embed(strokes, options = {}) {
-    return this.#call("embed", [strokes, options]);
+    return this.#call("embed", [plain(strokes), options]);
   }
 
   /** Ends the worker; what is still asked is refused. */
@@ -109,8 +112,12 @@ export class WorkerRecognizer {
     if (this.#end) return Promise.reject(this.#end);
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
+      try {
+        this.#worker.postMessage({ id, method, args });
+      } catch (error) {
+        throw new StrokesError(`cannot be sent to a worker: ${error.message}`, { cause: error });
+      }
       this.#calls.set(id, { resolve, reject });
-      this.#worker.postMessage({ id, method, args });
     });
   }
 }

@@ -20,8 +20,8 @@ const READING = ["simplified", "layout"];
 
 /** Opens a model. */
 export async function load(source, options = {}) {
-  const { onProgress } = checkOptions(options, "onProgress");
-  const bytes = await fetchBytes(source, onProgress);
+  checkOptions(options, "onProgress", "signal");
+  const bytes = await fetchBytes(source, options);
   const { card, weights } = await readModel(bytes);
   return new Recognizer(card, new Network(await compiled(), card, weights));
 }

@@ -1,7 +1,6 @@
 /** A canvas that is drawn on, with guesses that keep up with the pen. */
 
-import { checkOptions } from "./errors.js";
-import { checkRecognizer, checkWidth, drawingOf, wordsOf } from "./given.js";
+import { checkAttachOptions, checkRecognizer, checkWidth, drawingOf, wordsOf } from "./given.js";
 import { OptionError } from "./index.js";
 import { guessing } from "./newest.js";
 
@@ -9,10 +8,12 @@ import { guessing } from "./newest.js";
 export function attach(canvas, recognizer, options = {}) {
   if (typeof canvas?.getContext !== "function") throw new OptionError("attach: expected a <canvas>");
   checkRecognizer(recognizer);
-  checkOptions(options, "top", "words", "width", "strokes", "onGuess", "onStroke", "onError");
+  checkAttachOptions(options);
   const { top, width = 4 } = options;
   checkWidth(width);
   const words = wordsOf(options.words);
+  // Says at once what is wrong with them; a worker later.
+  recognizer.predict([[[0, 0]]], { top, words })?.catch?.(options.onError ?? console.error);
   const strokes = drawingOf(options.strokes ?? []);
   const pad = new Pad(canvas, { width, onStroke: options.onStroke });
   const asked = guessing(pad, recognizer, { top, words }, options);
@@ -30,7 +31,7 @@ export function attach(canvas, recognizer, options = {}) {
       pad.set(drawingOf(strokes));
     },
     clear: () => pad.clear(),
-    undo: () => pad.undo(),
+    undo: () => void pad.undo(),
     redraw,
     detach: () => {
       theme.removeEventListener("change", redraw);
@@ -57,11 +58,11 @@ export class Pad {
   #listeners = new AbortController();
   #resizes = new ResizeObserver(() => {
     this.#follow();
-    this.#options.onResize?.();
+    this.#options.onResize?.(this.#inner());
     this.redraw();
   });
 
-  /** `onResize` is called before the drawing is drawn in another size. */
+  /** `onResize` is called with the new size before the drawing is drawn in another size. */
   constructor(canvas, options) {
     this.#canvas = canvas;
     this.#options = options;
@@ -71,7 +72,9 @@ export class Pad {
     canvas.style.touchAction = "none"; // a finger draws, and does not scroll
     on("pointerdown", (event) => this.#begin(event));
     on("pointermove", (event) => this.#go(event));
-    for (const type of ["pointerup", "pointercancel"]) on(type, (event) => this.#end(event));
+    // The last of them comes when the canvas is taken away under the pen; its document hears it then.
+    for (const type of ["pointerup", "pointercancel", "lostpointercapture"]) on(type, (event) => this.#end(event));
+    canvas.ownerDocument.addEventListener("lostpointercapture", (event) => this.#end(event), { signal });
     on("transitionend", () => this.redraw()); // perhaps of the colour
     this.#resizes.observe(canvas);
     this.redraw();
@@ -95,11 +98,12 @@ export class Pad {
     this.#replace([]);
   }
 
-  /** Takes back the last stroke, or where there is none that the pad was cleared. */
+  /** Takes back the last stroke, or where there is none that the pad was cleared; whether there was anything to do. */
   undo() {
     this.#keepFrame();
-    if (this.strokes.length) this.#replace(this.strokes.slice(0, -1));
-    else if (this.#cleared.length) this.#replace(this.#cleared.pop());
+    const before = this.strokes.length ? this.strokes.slice(0, -1) : this.#cleared.pop();
+    if (before) this.#replace(before);
+    return Boolean(before);
   }
 
   /** Ends a stroke of which no more will be heard. */
@@ -143,22 +147,32 @@ export class Pad {
   }
 
   #add(events) {
-    const { clientLeft, clientTop, offsetWidth, offsetHeight } = this.#canvas;
+    const { offsetWidth, offsetHeight } = this.#canvas;
+    const inner = this.#inner();
     // By `transform` and `zoom` the canvas is on the screen in another size than its own.
     const { left, top, width, height } = this.#canvas.getBoundingClientRect();
     const [xScale, yScale] = [offsetWidth / width, offsetHeight / height];
     const stroke = this.strokes.at(-1);
     for (const { clientX, clientY, timeStamp } of events) {
-      stroke.push([(clientX - left) * xScale - clientLeft, (clientY - top) * yScale - clientTop, timeStamp]);
+      stroke.push([(clientX - left) * xScale - inner.left, (clientY - top) * yScale - inner.top, timeStamp]);
     }
     this.redraw();
     this.onChange();
   }
 
+  /** Where the picture is within the canvas's border box, and its size, both in CSS pixels: inside of border and padding. */
+  #inner() {
+    const { clientLeft, clientTop, clientWidth, clientHeight } = this.#canvas;
+    const style = getComputedStyle(this.#canvas);
+    const [left, right, top, bottom] = ["Left", "Right", "Top", "Bottom"].map((side) => parseFloat(style[`padding${side}`]) || 0);
+    const [width, height] = [clientWidth - left - right, clientHeight - top - bottom];
+    return { left: clientLeft + left, top: clientTop + top, width, height };
+  }
+
   /** From now on the drawing is scaled from the size that the canvas has now. */
   #keepFrame() {
     this.#follow();
-    const { clientWidth: width, clientHeight: height } = this.#canvas;
+    const { width, height } = this.#inner();
     if (!width || !height) return;
     this.#frame = { width, height };
     this.#scale = 1;
@@ -169,7 +183,7 @@ export class Pad {
    * it was changed last, so that the old size brings back the old drawing.
    */
   #follow() {
-    const { clientWidth: width, clientHeight: height } = this.#canvas;
+    const { width, height } = this.#inner();
     if (!width || !height) return; // hidden, or nowhere
     this.#frame ??= { width, height };
     const scale = Math.min(width / this.#frame.width, height / this.#frame.height);
@@ -183,11 +197,12 @@ export class Pad {
 
   redraw() {
     const canvas = this.#canvas;
-    const { width, height, clientWidth, clientHeight } = canvas;
+    const { width, height } = canvas;
+    const inner = this.#inner();
     const pen = canvas.getContext("2d");
     pen.setTransform(1, 0, 0, 1, 0, 0);
     pen.clearRect(0, 0, width, height);
-    pen.scale(width / (clientWidth || width), height / (clientHeight || height));
+    pen.scale(width / (inner.width || width), height / (inner.height || height));
     const { width: lineWidth = 4 } = this.#options;
     Object.assign(pen, { strokeStyle: getComputedStyle(canvas).color, lineWidth, lineCap: "round", lineJoin: "round" });
     for (const stroke of this.strokes) {

@@ -19,13 +19,11 @@ async function render({ model, el }) {
     model.save_changes();
   };
   pad.addEventListener("stroke", ({ detail }) => tell({ strokes: detail.strokes, error: "" }));
+  pad.addEventListener("undo", ({ detail }) => tell({ strokes: detail.strokes }));
   pad.addEventListener("clear", () => tell({ strokes: [] }));
   pad.addEventListener("guess", ({ detail }) => tell({ guesses: detail.guesses, unknown: detail.unknown }));
   pad.addEventListener("error", ({ detail }) => tell({ error: detail.error.message }));
-  const undo = button("Undo", () => {
-    pad.undo();
-    tell({ strokes: pad.strokes });
-  });
+  const undo = button("Undo", () => pad.undo());
   const clear = button("Clear", () => pad.clear());
   const onStrokes = () => {
     if (!model.get("strokes").length && pad.strokes.length) pad.clear();

@@ -81,7 +81,7 @@ test("an option that there is not is refused", () => {
 
 test("an option of `load` that there is not is refused", async () => {
   await assert.rejects(load("m", null), { name: "OptionError", message: "options should be an object, got null" });
-  await assert.rejects(load("m", { progress() {} }), { name: "OptionError", message: /"progress"; expected onProgress$/ });
+  await assert.rejects(load("m", { progress() {} }), { name: "OptionError", message: /"progress"; expected onProgress, signal$/ });
 });
 
 test("both layouts are understood, and times are ignored", () => {

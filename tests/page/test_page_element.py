@@ -22,7 +22,7 @@ HTML = """<!doctype html><title>somebody's page</title>
 <canvas id="own" width="300" height="200"></canvas>
 <script>
   window.told = [];
-  for (const type of ["guess", "stroke", "clear", "load", "error"]) {
+  for (const type of ["guess", "stroke", "undo", "clear", "load", "error"]) {
     document.addEventListener(type, ({ detail }) => {
       const drawn = JSON.stringify(document.querySelector("quick-stroke").strokes);
       window.told.push([type, detail?.error ? detail.error.message : detail, drawn]);
@@ -85,16 +85,25 @@ def test_in_a_worker_from_another_folder(page: Page, model: compact.Compacted) -
       const kinds = [undefined, new Set(["sun"])];
       const both = await Promise.all(kinds.map((words) => recognizer.predict(strokes, { words })));
       const refused = await recognizer.predict(strokes, { words: ["moon"] }).catch((error) => error);
+      const proxy = (value) => (Array.isArray(value) ? new Proxy(value.map(proxy), {}) : value);
+      const ofProxies = await recognizer.predict(proxy(strokes));
+      const unsendable = await recognizer.predict([[() => 1]]).catch(({ name }) => name);
       recognizer.close();
       const closed = await recognizer.predict(strokes).catch(({ message }) => message);
       const missing = await load("no.quickstroke").catch(({ message }) => message);
+      const stopping = new AbortController();
+      const stopped = load("../../models/small.quickstroke", { signal: stopping.signal }).catch(({ name }) => name);
+      stopping.abort();
       const isOption = refused instanceof OptionError;
-      return { name, words, both, seen, isOption, refused: refused.message, closed, missing };
+      const more = { ofProxies, unsendable, stopped: await stopped };
+      return { ...more, name, words, both, seen, isOption, refused: refused.message, closed, missing };
     }"""
     found = page.evaluate(script, TRIANGLE)
     assert (found["name"], tuple(found["words"])) == (model.model.name, model.model.classes)
     assert by_word(found["both"][0]["guesses"]) == expected(model, TRIANGLE)
     assert found["both"][1] == {"guesses": [{"word": "sun", "probability": 1}], "unknown": None}
+    assert found["ofProxies"] == found["both"][0]
+    assert (found["unsendable"], found["stopped"]) == ("StrokesError", "AbortError")
     assert found["seen"][-2:] == [len(model.data), len(model.data)]
     assert found["isOption"] and found["refused"].startswith('the model does not know the word "moon"; the nearest')
     assert found["closed"] == "the recogniser was closed"
@@ -226,7 +235,11 @@ def test_a_canvas_of_ones_own(page: Page, model: compact.Compacted) -> None:
 QUICK_STROKE = "document.querySelector('quick-stroke')"
 # Whether there is ink around a place of a canvas, in its CSS pixels.
 INKED = """(canvas, [x, y]) => {
-  const [left, top] = [(x * canvas.width) / canvas.clientWidth, (y * canvas.height) / canvas.clientHeight];
+  const style = getComputedStyle(canvas);
+  const without = (size, ...sides) => sides.reduce((left, side) => left - parseFloat(style[`padding${side}`]), size);
+  const width = without(canvas.clientWidth, "Left", "Right");
+  const height = without(canvas.clientHeight, "Top", "Bottom");
+  const [left, top] = [(x * canvas.width) / width, (y * canvas.height) / height];
   const { data } = canvas.getContext("2d").getImageData(left - 4, top - 4, 8, 8);
   return data.some((value) => value > 0);
 }"""
@@ -302,14 +315,20 @@ def test_a_canvas_of_another_shape_has_all_of_the_drawing_undistorted(page: Page
 
 @pytest.mark.parametrize(
     "style",
-    ["transform: scale(2); transform-origin: 0 0", "zoom: 1.5", "transform: scale(0.5, 0.8); border: 20px solid"],
+    [
+        "transform: scale(2); transform-origin: 0 0",
+        "zoom: 1.5",
+        "transform: scale(0.5, 0.8); border: 20px solid",
+        "border: 5px solid; padding: 30px 10px 4px 50px",
+    ],
 )
 def test_ink_is_where_the_pen_is_on_a_scaled_page(page: Page, style: str) -> None:
     page.evaluate("(style) => { own.style = style; }", f"position: fixed; left: 0; top: 0; {style}")
     attached(page)
     box = page.locator("#own").bounding_box()
     assert box is not None
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    off_x, off_y = (20, 13) if "padding" in style else (0, 0)  # the middle of the picture is not that of the box
+    page.mouse.move(box["x"] + box["width"] / 2 + off_x, box["y"] + box["height"] / 2 + off_y)
     page.mouse.down()
     page.mouse.up()
     assert page.evaluate("pad.strokes[0][0].slice(0, 2)") == pytest.approx([150, 100], abs=1)
@@ -338,7 +357,7 @@ def test_one_draws_while_the_model_loads(page: Page, model: compact.Compacted) -
     page.evaluate(f"{QUICK_STROKE}.undo()")
     assert is_inked(page, "quick-stroke canvas", 150, 40) and not is_inked(page, "quick-stroke canvas", 250, 240)
     assert page.locator("quick-stroke canvas").evaluate("(canvas) => canvas.style.touchAction") == "none"
-    assert page.evaluate("told.map(([type]) => type)") == ["stroke", "stroke"]
+    assert page.evaluate("told.map(([type]) => type)") == ["stroke", "stroke", "undo"]
     page.evaluate("go()")
     page.wait_for_function("told.some(([type]) => type === 'guess')")
     strokes = page.evaluate(f"{QUICK_STROKE}.strokes")
@@ -475,14 +494,119 @@ def test_what_is_no_drawing_is_not_taken(page: Page, strokes: str, message: str)
         ("recognizer, { words: [5] }", "words should be a list of words, got [5]"),
         ("recognizer, { strokes: [[]] }", "strokes[0] has no point; expected at least one"),
         ("recognizer, null", "options should be an object, got null"),
+        ("recognizer, { wodth: 4 }", 'there is no option "wodth"; expected top, words, width, strokes, onGuess'),
     ],
 )
 def test_what_cannot_be_attached_is_refused_at_once(page: Page, arguments: str, message: str) -> None:
     attached(page)
     page.evaluate("pad.detach()")
     found = refusal(page, f"(await import('/cdn/element.js')).attach(own, {arguments})")
-    assert found in (f"OptionError: {message}", f"StrokesError: {message}")
+    assert found.startswith((f"OptionError: {message}", f"StrokesError: {message}"))
     assert page.evaluate("own.style.cssText") == ""
+
+
+def test_what_a_model_refuses_is_told_when_it_is_attached(page: Page) -> None:
+    script = """async (inWorker) => {
+      const { attach } = await import("/cdn/element.js");
+      const { load, OptionError } = await import(inWorker ? "/cdn/worker.js" : "/cdn/quickstroke.js");
+      const recognizer = await load("/models/small.quickstroke");
+      const told = new Promise((onError) => {
+        try {
+          attach(own, recognizer, { words: ["moon"], onError });
+        } catch (error) {
+          onError(error);
+        }
+      });
+      return told.then((error) => [error instanceof OptionError, error.message]);
+    }"""
+    for in_worker in (False, True):
+        is_option, message = page.evaluate(script, in_worker)
+        assert is_option
+        assert message.startswith('the model does not know the word "moon"')
+
+
+def test_a_pen_ends_its_stroke_where_the_canvas_is_taken_away(page: Page) -> None:
+    attached(page, "{ onStroke: (strokes) => (window.ended = strokes.length) }")
+    box = page.locator("#own").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 50, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 90, box["y"] + 50)
+    page.evaluate("window.canvas = own; own.remove()")
+    page.wait_for_function("window.ended === 1")
+    page.mouse.up()
+    page.evaluate("document.body.append(canvas)")
+    box = page.locator("#own").bounding_box()
+    assert box is not None
+    drawn = page.evaluate("pad.strokes")
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.move(box["x"] + 30, box["y"] + 30)
+    assert page.evaluate("pad.strokes") == drawn
+    draw(page, "#own", [[60, 60], [80, 80]])
+    assert len(page.evaluate("pad.strokes")) == 2
+
+
+def test_an_element_tells_of_what_is_taken_back(page: Page) -> None:
+    page.wait_for_function("told.some(([type]) => type === 'load')")
+    page.evaluate(f"{QUICK_STROKE}.strokes = [[[10, 10, 0], [90, 90, 9]], [[5, 6, 7]]]; told.length = 0")
+    page.evaluate(f"{QUICK_STROKE}.undo(); {QUICK_STROKE}.undo(); {QUICK_STROKE}.undo()")
+    undone = page.evaluate("told.filter(([type]) => type === 'undo').map(([, detail]) => detail.strokes)")
+    assert undone == [[[[10, 10, 0], [90, 90, 9]]], []]
+
+
+def test_an_element_says_that_it_does_not_know_a_drawing(page: Page) -> None:
+    page.evaluate("""() => {
+      window.unknown = 0.7;
+      const guesses = [{ word: "cat", probability: 0.4 }, { word: "dog", probability: 0.2 }];
+      document.querySelector("quick-stroke").recognizer = { predict: () => ({ guesses, unknown: window.unknown }) };
+    }""")
+    said = page.locator("quick-stroke p")
+    draw(page, "quick-stroke canvas", [[20, 20], [150, 40]])
+    expect(page.locator("quick-stroke li")).to_have_text(["I don’t know this one.", "cat 40%"])
+    expect(said).to_have_text("I don’t know this one.")
+    assert page.evaluate(f"{QUICK_STROKE}.unknown") == 0.7
+    assert len(page.evaluate(f"{QUICK_STROKE}.guesses")) == 2
+    page.evaluate("window.unknown = null")
+    draw(page, "quick-stroke canvas", [[20, 60], [150, 90]])
+    expect(page.locator("quick-stroke li")).to_have_text(["cat 40%", "dog 20%"])
+    expect(said).to_have_text("cat 40%")
+    assert page.evaluate(f"{QUICK_STROKE}.unknown") is None
+
+
+def test_attributes_are_properties_and_guesses_go_with_their_model(page: Page) -> None:
+    page.wait_for_function("told.some(([type]) => type === 'load')")
+    found = page.evaluate(f"""() => {{
+      const el = {QUICK_STROKE};
+      const before = [el.model, el.words, el.top, el.recognizer];
+      Object.assign(el, {{ words: ["sun", "star"], top: 1, ink: "navy", paper: null }});
+      return [before, el.getAttribute("words"), el.top, el.style.getPropertyValue("--quick-stroke-ink"), el.paper];
+    }}""")
+    assert found == [["../../models/small.quickstroke", "", "2", None], "sun,star", "1", "navy", ""]
+    page.evaluate(f"{QUICK_STROKE}.strokes = [[[10, 10], [90, 90]]]")
+    expect(page.locator("quick-stroke li")).to_have_count(1)
+    page.evaluate("told.length = 0")
+    page.evaluate(f"{QUICK_STROKE}.words = ''")  # as a template writes no restriction
+    page.wait_for_function("told.some(([type]) => type === 'load')")
+    page.evaluate(f"{QUICK_STROKE}.model = 'no.quickstroke'")
+    page.wait_for_function("told.some(([type]) => type === 'error')")
+    assert page.evaluate(f"{QUICK_STROKE}.guesses") == []
+    page.evaluate(f"{QUICK_STROKE}.model = null")
+    assert page.evaluate(f"{QUICK_STROKE}.hasAttribute('model')") is False
+
+
+def test_an_element_keeps_to_the_height_that_it_is_given(page: Page) -> None:
+    sizes = """(style) => {
+      const el = document.querySelector("quick-stroke");
+      el.style = style;
+      const { width, height } = el.shadowRoot.querySelector("canvas").getBoundingClientRect();
+      const { offsetWidth, offsetHeight, scrollHeight } = el;
+      return [offsetWidth, offsetHeight, Math.round(width), Math.round(height), scrollHeight <= offsetHeight];
+    }"""
+    width, _, pad_width, pad_height, _ = page.evaluate(sizes, "")
+    assert (pad_width, pad_height) == (width, width)
+    width, height, pad_width, pad_height, is_inside = page.evaluate(sizes, "width: 300px; height: 150px")
+    assert (width, height, pad_width, is_inside) == (300, 150, 300, True)
+    assert 40 < pad_height < 140
 
 
 def test_an_element_refuses_a_promise_of_a_recogniser(page: Page) -> None:

@@ -191,7 +191,7 @@ def test_what_was_drawn_before_a_game_is_there_after_it(hands: Hands) -> None:
         assert page.evaluate("quickstroke.strokes()") == drawn
 
 
-def test_a_word_looked_up_in_a_game_takes_no_drawing_away(hands: Hands) -> None:
+def test_no_slip_of_the_hand_ends_a_round(hands: Hands) -> None:
     page = hands.open()
     page.evaluate("quickstroke.allReady")
     answer(page, lambda strokes: {"apple": 0.3, "cat": 0.3})
@@ -200,12 +200,39 @@ def test_a_word_looked_up_in_a_game_takes_no_drawing_away(hands: Hands) -> None:
     page.get_by_role("button", name="Play", exact=True).click()
     page.get_by_role("button", name="Start").click()
     expect(page.locator("#strip")).to_have_attribute("data-phase", "ready")
-    page.get_by_role("button", name="Look up a word").click()
+    look_up = page.get_by_role("button", name="Look up a word")
+    expect(look_up).to_be_disabled()
+    assert page.evaluate(
+        "document.getElementById('examples-card').inert && document.getElementById('teach-card').inert"
+    )
+    page.get_by_role("button", name="Stop").click()
+    assert page.evaluate("quickstroke.strokes()") == drawn
+    expect(look_up).to_be_enabled()
+    assert not page.evaluate("document.getElementById('teach-card').inert")
+    look_up.click()
     page.get_by_role("dialog").get_by_role("button", name=re.compile("being drawn")).first.click()
     expect(page.locator("#strip")).to_have_attribute("data-phase", "idle")
     assert page.evaluate("quickstroke.strokes()") not in ([], drawn)
     page.get_by_role("button", name="Undo").click()
     assert page.evaluate("quickstroke.strokes()") == drawn
+
+
+def test_the_clock_waits_behind_a_dialog(hands: Hands) -> None:
+    game = Round(hands)
+    page = game.page
+    game.draw(game.other)
+    seconds = page.locator("#clock-seconds")
+    page.clock.run_for(2_000)
+    page.get_by_role("button", name="About the model").click()
+    page.clock.run_for(500)
+    before = seconds.inner_text()
+    assert int(before) in (17, 18)
+    page.clock.run_for(30_000)
+    assert seconds.inner_text() == before
+    game.expect_phase("drawing")
+    page.keyboard.press("Escape")
+    page.clock.run_for(3_000)
+    assert int(seconds.inner_text()) in (int(before) - 3, int(before) - 2)
 
 
 def test_after_a_lost_round_one_can_be_watched(hands: Hands) -> None:

@@ -1,5 +1,6 @@
 """The exported page: it recognises in a worker, with no server but one of files."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -87,6 +88,12 @@ def test_recognises_without_a_server(
 def test_who_reads_pictures_is_told(open_offline: Callable[..., Page]) -> None:
     page = open_offline()
     expect(page.get_by_role("button", name="Read a picture")).to_have_count(0)
+    expect(page.locator("#picture-file")).to_have_attribute("accept", ".ndjson,.jsonl")
+    with page.expect_file_chooser() as chosen:
+        page.get_by_role("button", name="Open a saved drawing").click()
+    line = json.dumps({"word": "triangle", "drawing": [[[10, 60, 35], [10, 12, 80]]]})
+    chosen.value.set_files({"name": "a.ndjson", "mimeType": "application/x-ndjson", "buffer": line.encode()})
+    page.wait_for_function("quickstroke.strokes().length === 1")
     page.locator("#picture-file").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": b"any"})
     expect(page.get_by_role("alert")).to_contain_text("quickstroke serve")
     expect(page.get_by_role("alert")).to_contain_text("quickstroke predict PICTURE")

@@ -169,7 +169,7 @@ def test_a_file_adds_what_is_not_there(page: Page, tmp_path: Path) -> None:
     page.get_by_role("button", name="Forget ladder").click()
     expect(page.locator("#taught li")).to_have_count(1)
     page.locator("#teach-file").set_input_files(tmp_path / "mine.json")
-    says(page, "The words of the file are known now.")
+    says(page, "The words of the file are known now. I knew these before, and left them as they are: robot.")
     expect(page.locator("#taught li")).to_have_count(2)
     page.get_by_label("Your word", exact=True).fill("Robot")
     draw(page, 0)

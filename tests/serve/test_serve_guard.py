@@ -42,6 +42,18 @@ def test_the_page_its_documentation_and_whether_the_server_lives_need_none(guard
     assert guarded.get("healthz").status_code == guarded.get("/").status_code == guarded.get("/docs").status_code == 200
 
 
+def test_the_description_for_programs_says_which_requests_need_a_token(guarded, new_client, recognizer):
+    told = guarded.get("openapi.json").json()
+    (name,) = told["components"]["securitySchemes"]
+    assert told["components"]["securitySchemes"][name] == {"type": "http", "scheme": "bearer"}
+    assert told["security"] == [{name: []}]
+    free = {
+        path for path, methods in told["paths"].items() if any(each.get("security") == [] for each in methods.values())
+    }
+    assert free == {"/api/v1/healthz"}
+    assert "security" not in new_client(recognizer).get("openapi.json").json()
+
+
 def test_a_proxys_path_before_the_api_opens_nothing(new_client, recognizer):
     client = new_client(recognizer, tokens=(TOKEN,), root_path="/sketch")
     assert client.get("/sketch/api/v1/model").status_code == 401

@@ -31,7 +31,7 @@ from quickstroke.serve import schemas
 from quickstroke.serve.batching import Batcher
 from quickstroke.serve.bodies import PICTURES, Asked, Bodies, take, take_picture
 from quickstroke.serve.docs import STYLE, docs_page
-from quickstroke.serve.guard import Guard
+from quickstroke.serve.guard import OPEN, Guard
 from quickstroke.serve.limits import Limits, Refused
 from quickstroke.serve.metrics import CONTENT_TYPE, Metrics
 from quickstroke.serve.quick import QuickReader
@@ -118,6 +118,8 @@ def create_app(
         return Response(STYLE, media_type="text/css")
 
     app.router.routes.append(_Page("/", StaticFiles(directory=STATIC, html=True), name="page"))
+    if tokens:
+        _tell_of_tokens(app.openapi())
     if tokens or per_minute:
         app.add_middleware(Guard, tokens=tokens, per_minute=per_minute)
     policy = " ".join([_POLICY, *frame_ancestors])
@@ -131,6 +133,15 @@ def create_app(
             expose_headers=["Retry-After"],
         )
     return app
+
+
+def _tell_of_tokens(document: dict[str, Any]) -> None:
+    """Has an OpenAPI document say which requests need a token, and where it stands."""
+    document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"token": []}]
+    for path in document["paths"].keys() & set(OPEN):
+        for operation in document["paths"][path].values():
+            operation["security"] = []
 
 
 def _add_api(app: FastAPI, service: "Service", recognizer: Recognizer, limits: Limits) -> None:

@@ -18,8 +18,8 @@ from quickstroke.serve.limits import Refused
 LEAST_TOKEN_LENGTH = 16
 # Of so many clients it is remembered how often they asked; who was not heard of for longest is forgotten first.
 _MOST_CLIENTS = 10_000
-# Without a token: whether the server lives says nothing of anybody's drawings.
-_OPEN = "/api/v1/healthz"
+# Without a token: whether the server lives, and how it is asked, say nothing of anybody's drawings.
+OPEN = ("/api/v1/healthz", "/api/v1/openapi.json")
 
 
 def read_tokens(path: Path) -> tuple[str, ...]:
@@ -66,7 +66,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"] if scope["type"] == "http" else ""
-        if "/api/" not in path or path.endswith(_OPEN):  # a proxy may have left its own path before it
+        if "/api/" not in path or path.endswith(OPEN):  # a proxy may have left its own path before it
             await self._app(scope, receive, send)
             return
         try:

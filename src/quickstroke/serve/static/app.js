@@ -19,7 +19,7 @@ import { setUpSave } from "./save.js";
 import { Sounds, Voice } from "./sound.js";
 import { celebrate } from "./sparks.js";
 import { autosave, keep, recall } from "./store.js";
-import { sentences, showStrip } from "./strip.js";
+import { sentences, showStrip, UNKNOWN } from "./strip.js";
 import { setUpTeach } from "./teach.js";
 import { withArticle } from "./words.js";
 
@@ -109,7 +109,9 @@ function showGame() {
   $("paper").dataset.phase = phase;
   $("show").hidden = phase !== "over" || !people.drawings.has(word);
   setText("show", word ? `See how others draw ${withArticle(word)}` : "");
-  $("examples-card").inert = game.isOn; // a slip of the hand would end the game
+  // A slip of the hand would end the game, or take its drawing.
+  for (const id of ["examples-card", "teach-card"]) $(id).inert = game.isOn;
+  for (const id of ["open-words", "open-teach"]) $(id).disabled = game.isOn;
   pad.redraw();
   showTools();
   if (phase === "won" && !pad.isEmpty) {
@@ -137,12 +139,14 @@ function announceSoon() {
   if (!first) announced = "";
   if (!first || pad.isDown || playing || rounds.isFrozen) return;
   announceTimer = setTimeout(() => {
-    const text = `First guess: ${withArticle(first.word)}, ${percent(first.probability)}.`;
-    if (first.word !== announced) {
-      announce(text);
-      voice.say(unknown > 0.5 ? "I don’t know this one." : `Is it ${withArticle(first.word)}?`);
+    const isUnknown = unknown > UNKNOWN;
+    const what = isUnknown || first.word;
+    if (what !== announced) {
+      const text = `First guess: ${withArticle(first.word)}, ${percent(first.probability)}.`;
+      announce(isUnknown ? `I don’t know this one. ${text}` : text);
+      voice.say(isUnknown ? "I don’t know this one." : `Is it ${withArticle(first.word)}?`);
     }
-    announced = first.word;
+    announced = what;
   }, ANNOUNCE_AFTER_MS);
 }
 

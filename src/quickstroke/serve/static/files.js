@@ -18,7 +18,7 @@ export const isWhole = inside("model.quickstroke") !== null;
  */
 export async function bytesOf(name, onProgress) {
   const text = inside(name);
-  if (text === null) return fetchBytes(name, onProgress);
+  if (text === null) return fetchBytes(name, { onProgress });
   const packed = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());

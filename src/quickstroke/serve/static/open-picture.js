@@ -8,6 +8,7 @@ import { simplify } from "./quickstroke.js";
 const KINDS = ["image/png", "image/jpeg", "image/webp"];
 // A photo has more pixels than lines need, and more than a server takes.
 const MOST_SIDE = 2000;
+const IS_ON = "The picture is not shown, since a game is on: open it again afterwards.";
 const $ = (id) => document.getElementById(id);
 
 /** The picture, drawn smaller where it is large. */
@@ -45,7 +46,8 @@ async function drawingOf(file) {
 export function setUpPictures({ read, isFree, show, tell }) {
   async function take(files) {
     const [file] = files;
-    if (!file || !isFree()) return;
+    if (!file) return;
+    if (!isFree()) return tell(IS_ON);
     const isDrawing = /jsonl?$/i.test(file.name);
     if (!read && !isDrawing) {
       return tell("Pictures are read by `quickstroke serve`, or by `quickstroke predict PICTURE`; here ndjson is.");
@@ -54,14 +56,19 @@ export function setUpPictures({ read, isFree, show, tell }) {
     tell("Reading the picture …");
     try {
       const strokes = isDrawing ? await drawingOf(file) : await read(await smaller(file));
-      tell(isFree() ? "" : "The picture is not shown, since a game is on: open it again afterwards.");
+      tell(isFree() ? "" : IS_ON);
       if (isFree()) show(strokes);
     } catch (error) {
       tell(error.message);
     }
   }
 
-  $("open-picture").hidden = !read;
+  if (!read) {
+    $("picture-file").accept = ".ndjson,.jsonl";
+    const name = ($("open-picture").title = "Open a saved drawing");
+    for (const id of ["open-picture", "picture-file"]) $(id).setAttribute("aria-label", name);
+  }
+  $("open-picture").hidden = false;
   $("open-picture").addEventListener("click", () => $("picture-file").click());
   $("picture-file").addEventListener("change", ({ target }) => {
     take([...target.files]);

@@ -23,6 +23,8 @@ export class Rounds {
   /** What was drawn in each round that has ended. */
   #drawings = [];
   #lastSecond = 0;
+  /** Whether the clock waits for a dialog. */
+  #isCovered = false;
 
   /**
    * @param {import("./pad.js").Pad} pad
@@ -52,7 +54,7 @@ export class Rounds {
   }
 
   saw(first, nowMs) {
-    this.game.resume(nowMs);
+    if (!this.#isCovered) this.game.resume(nowMs);
     this.game.saw(first, nowMs);
     this.#ended();
   }
@@ -119,6 +121,10 @@ export class Rounds {
 
   #tick() {
     const now = performance.now();
+    const isCovered = document.querySelector("dialog[open]") !== null;
+    if (isCovered) this.game.pause(now);
+    else if (this.#isCovered) this.game.resume(now);
+    this.#isCovered = isCovered;
     this.game.tick(now);
     const seconds = Math.ceil(this.game.remainingMs(now) / 1000);
     if (this.game.phase === "drawing" && seconds <= LAST_SECONDS && seconds !== this.#lastSecond) this.#sounds.play("tick");

@@ -9,7 +9,7 @@ const LAST = "Results";
 const N_SEEN = 3;
 // A first guess is called sure above the one; a drawing is called unknown above the other.
 const SURE = 0.75;
-const UNKNOWN = 0.5;
+export const UNKNOWN = 0.5;
 
 /**
  * @typedef {object} Moment what there is to say something about

@@ -121,17 +121,21 @@ export async function setUpTeach({ recognizer, model, strokes, clear, changed })
     return also;
   }
 
-  /** Adds the words of a file but for those that are taught already. */
+  /** Adds the words of a file but for those that are known already. */
   async function open(file) {
     let text = await file.text();
+    const before = [];
     try {
       const { words, ...rest } = JSON.parse(text);
-      const others = Object.entries(words).filter(([word]) => !Object.hasOwn(known.taught, word));
-      text = JSON.stringify({ ...rest, words: Object.fromEntries(others) });
+      const all = known.classes.map(normal);
+      before.push(...Object.keys(words).filter((word) => all.includes(normal(word))));
+      for (const word of before) delete words[word];
+      text = JSON.stringify({ ...rest, words });
     } catch {
       // The recogniser says what is wrong with it.
     }
-    return change("restore", text);
+    const also = await change("restore", text);
+    return (before.length ? ` I knew these before, and left them as they are: ${before.join(", ")}.` : "") + also;
   }
 
   $("teach-form").addEventListener("submit", async (event) => {
