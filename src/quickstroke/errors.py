@@ -127,15 +127,20 @@ def located(path: Path | str | None, part: str = "", *, line: int | None = None)
         raise FormatError(f"{part}: {error.reason}" if part else error.reason, path, line=line) from error
 
 
+def leave_out(error: FormatError, on_invalid: OnInvalid) -> None:
+    """Hands the error of a drawing that is left out to `on_invalid`, or raises it where that is None."""
+    if on_invalid is None:
+        raise error
+    on_invalid(error)
+
+
 @contextmanager
 def leaving_out(on_invalid: OnInvalid) -> Iterator[None]:
-    """A FormatError in here is handed to `on_invalid`, where that is no None, and nothing is raised."""
+    """A FormatError in here goes where `leave_out` has it go."""
     try:
         yield
     except FormatError as error:
-        if on_invalid is None:
-            raise
-        on_invalid(error)
+        leave_out(error, on_invalid)
 
 
 def expect(value: object, kinds: type | tuple[type, ...], name: str, expected: str) -> None:

@@ -692,7 +692,7 @@ def test_a_damaged_manifest_is_one_line_whatever_opens_it(run, trained, dataset,
 
 def test_what_is_no_drawing_is_left_out_on_request(run, trained, tmp_path):
     path, into = tmp_path / "own.jsonl", tmp_path / "data"
-    good, bad, nameless = '{"word":"cat","drawing":[[[1,2,%d],[3,4,5]]]}', '{"drawing":[]}', '{"drawing":[[[1],[3]]]}'
+    good, bad, nameless = '{"word":"star","drawing":[[[1,2,%d],[3,4,5]]]}', '{"drawing":[]}', '{"drawing":[[[1],[3]]]}'
     path.write_text("\n".join([good % 7, *[bad] * 12, nameless, good % 9, ""]))
     for command in (
         ["predict", path, "--model", trained],
@@ -702,22 +702,52 @@ def test_what_is_no_drawing_is_left_out_on_request(run, trained, tmp_path):
     one_line(run("prepare", path, "--into", into), f"{path}, line 2: the drawing has no strokes")
     result = run("predict", path, "--model", trained, "--skip-invalid", "--json")
     assert len(result.json["drawings"]) == 3
-    assert result.json["left_out"] == 12
+    assert [drawing["number"] for drawing in result.json["drawings"]] == [1, 14, 15]
+    assert len(result.json["invalid"]) == 12 and result.json["invalid"][0].startswith(f"{path}, line 2: ")
     told = result.err.splitlines()
     (first, *_) = [line for line in told if "left out: " in line]
     assert first.endswith("line 2: the drawing has no strokes; expected at least one")
-    assert told[-1].endswith("left out: 2 more")
+    assert told[-1].endswith("left out: 2 more, which --json has all of")
     result = run("convert", path, "--to", "ndjson", "--into", tmp_path / "out.ndjson", "--skip-invalid", "--json")
-    assert (result.json["n"], result.json["left_out"]) == (3, 12)
+    assert (result.json["n"], len(result.json["invalid"])) == (3, 12)
     result = run("prepare", path, "--into", into, "--skip-invalid", "--fractions", 1, 0, 0, "--json")
     assert (result.json["n"], result.json["left_out"]) == (2, {"no drawings": 13})
-    assert "own.jsonl: drawing 14 has no word" not in result.err  # the eleventh and later ones are counted
+    assert f"{path}: drawing 14 has no word; a dataset needs one for each" in result.json["invalid"]
     same = ["prepare", path, "--into", into, "--fractions", 1, 0, 0, "--resume"]
-    assert run(*same, "--skip-invalid", "--json").json == result.json
+    assert run(*same, "--skip-invalid", "--json").json == result.json | {"invalid": [], "layouts": {}}
+    for command in (
+        ["evaluate", trained, path],
+        ["render", path, "--into", tmp_path / "a.svg"],
+        ["render", path, "--into", tmp_path / "a.npy"],
+        ["teach", trained, path, "--into", "robot", "--taught", tmp_path / "a.json"],
+    ):
+        one_line(run(*command), "line 2")
+        assert len(run(*command, "--skip-invalid", "--json").json["invalid"]) == 12
     one_line(run(*same), "from other sources or with other options")
     path.write_text(bad + "\n")
     result = run("predict", path, "--model", trained, "--skip-invalid")
     assert (result.code, result.err.splitlines()[-1]) == (2, f"quickstroke predict: {path}: holds no drawing")
+
+
+def test_drawings_of_another_dataset_that_a_run_learnt_from_are_told(run, trained, dataset, binary_folder, tmp_path):
+    run("prepare", binary_folder, "--into", tmp_path / "other", "--fractions", 0.5, 0.25, 0.25)
+    told = run("evaluate", trained, "--data", tmp_path / "other", "--split", "test").err
+    assert re.search(r"\d+ of the \d+ drawings are among those that the run learnt from", told)
+    assert "learnt from" not in run("evaluate", trained, "--data", dataset.path, "--split", "test").err
+
+
+def test_a_file_that_was_read_in_both_layouts_is_told(run, trained, tmp_path):
+    path = tmp_path / "star.ndjson"
+    lines = ['{"word":"star","drawing":[[[%d,9],[99,9],[9,50],[9,60]]]}', '{"word":"star","drawing":[[[%d,9],[99,9]]]}']
+    path.write_text("\n".join(line % (9 * i) for i in range(6) for line in lines) + "\n")
+    for command in (
+        ["prepare", path, "--into", tmp_path / "data", "--fractions", 1, 0, 0],
+        ["evaluate", trained, path],
+        ["render", path, "--into", tmp_path / "a.svg"],
+    ):
+        assert "6 drawings read as points, the other 6 as columns (--layout decides)" in run(*command).err
+        shutil.rmtree(tmp_path / "data", ignore_errors=True)
+        assert "as columns" not in run(*command, "--layout", "points").err
 
 
 def test_files_without_drawings_are_told(run, trained, tmp_path):
@@ -729,7 +759,10 @@ def test_files_without_drawings_are_told(run, trained, tmp_path):
     one_line(run("evaluate", trained, empty), "holds no drawing")
     (tmp_path / "above").mkdir()
     (tmp_path / "above" / "below").mkdir()
-    one_line(run("prepare", tmp_path / "above", "--into", tmp_path / "data"), "subfolders are not searched")
+    one_line(
+        run("prepare", tmp_path / "above", "--into", tmp_path / "data"),
+        "subfolders are searched for files of one drawing alone",
+    )
     one_line(run("prepare", "--into", tmp_path / "data"), "no SOURCE was given")
 
 

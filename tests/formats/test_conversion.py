@@ -70,7 +70,7 @@ def test_everything_comes_back(to: str, into: str, back: str, source: Path, tmp_
     code, out, _ = run("convert", source, "--to", to, "--into", tmp_path / into, "--json")
     assert code == 0
     words = dict.fromkeys(("circle", "The Eiffel Tower", "my own"), 4)
-    assert json.loads(out) == {"into": str(tmp_path / into), "to": to, "n": 12, "words": words, "left_out": 0}
+    assert json.loads(out) == {"into": str(tmp_path / into), "to": to, "n": 12, "words": words, "invalid": []}
     assert by_word(f"{tmp_path}/{back}") == by_word(source)
     assert [path.name for path in tmp_path.iterdir()] == [into]
     # A file that was made so is a source like any other, and nothing is lost on the way back.

@@ -270,6 +270,43 @@ def test_a_file_that_is_damaged_as_a_whole_is_refused_all_the_same(name: str, co
     assert errors == []
 
 
+@pytest.mark.parametrize("size", [400_000, 400_001, 1_500_000])
+def test_a_line_that_is_too_long_is_left_out_and_what_follows_is_read(size: int, tmp_path: Path) -> None:
+    path = tmp_path / "x.ndjson"
+    good, long = lines()[0], b'{"drawing":' + b" " * size
+    path.write_bytes(b"\n".join([good, long, good, b"", long, long, good]) + b"\n")
+    found, errors = left_out(plain, ndjson.read, path)
+    assert len(found) == 3
+    assert [re.search(r"line (\d)", error)[1] for error in errors] == ["2", "5", "6"]  # type: ignore[index]
+    assert (found, errors) == left_out(converted, records.read_ndjson, path)
+    path.write_bytes(good + b"\n" + long)
+    assert left_out(plain, ndjson.read, path) == left_out(converted, records.read_ndjson, path)
+
+
+def test_points_and_columns_are_counted_by_compiled_code_too(tmp_path: Path) -> None:
+    path = tmp_path / "x.ndjson"
+    path.write_bytes(b"\n".join(line for line in lines() if line) * 3)
+    for layout in ("auto", "points", "columns"):
+        errors: list[FormatError] = []
+        parts = list(records.read_ndjson(path, layout, errors.append))
+        counted = sum(part.source_layout == "points" if isinstance(part, Drawing) else part.n_points for part in parts)
+        assert counted == sum(drawing.source_layout == "points" for drawing in ndjson.read(path, layout, errors.append))
+
+
+def test_strokes_of_a_line_are_raw_unless_it_says_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "x.ndjson"
+    strokes = [[[1.5, 9, 300, 7], [2, 8, 500, 7]]]
+    path.write_text("".join(json.dumps({"word": "cat", "strokes": strokes} | more) + "\n" for more in ({}, {"a": 1})))
+    first, _ = ndjson.read(path)
+    assert not first.is_simplified
+    assert first.strokes[0].tolist() == [[1.5, 2], [9, 8], [300, 500], [7, 7]]
+    assert left_out(plain, ndjson.read, path) == left_out(converted, records.read_ndjson, path)
+    simplified = {"strokes": [[[1, 2, 3, 4], [1, 2, 3, 4]]], "simplified": True}
+    assert ndjson.parse_line(json.dumps(simplified)).is_simplified
+    with pytest.raises(FormatError, match=r"simplified.* but a value that is no integer from 0 to 255"):
+        ndjson.parse_line(json.dumps({"strokes": strokes, "simplified": True}))
+
+
 @pytest.mark.parametrize("n_bytes", [1, 700, 1 << 20])
 def test_blocks_of_any_size_hold_the_same_lines(n_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(input, "_BLOCK_BYTES", n_bytes)

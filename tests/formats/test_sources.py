@@ -153,3 +153,26 @@ def test_a_prepared_dataset_is_no_folder_of_drawings(tmp_path: Path) -> None:
     prepare(tmp_path / "cat.bin", into)
     with pytest.raises(FormatError, match="is a prepared dataset; expected drawing files"):
         find_sources(into)
+
+
+def test_a_folder_of_folders_of_pictures_is_read_and_one_of_other_files_is_not(tmp_path: Path) -> None:
+    for name in ("in/dog/2.svg", "in/cat/b.svg", "in/cat/a.svg", "in/cat/deep/c.svg", "in/.git/d.svg", "in/note.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    files = find_sources(tmp_path / "in").files
+    assert [str(path.relative_to(tmp_path / "in")) for path in files] == ["cat/a.svg", "cat/b.svg", "dog/2.svg"]
+    (tmp_path / "in" / "dog.svg").touch()
+    assert found(tmp_path / "in") == ["dog.svg"]
+    (tmp_path / "all" / "binary").mkdir(parents=True)
+    (tmp_path / "all" / "binary" / "cat.bin").touch()
+    with pytest.raises(FormatError, match="subfolders are searched for files of one drawing alone"):
+        find_sources(tmp_path / "all")
+
+
+def test_a_link_to_nothing_is_told(tmp_path: Path) -> None:
+    (tmp_path / "cat.bin").symlink_to("/nonexistent/cat.bin")
+    (tmp_path / "dog.bin").touch()
+    (tmp_path / "notes.txt").symlink_to("/nonexistent/notes.txt")
+    for source in (tmp_path, f"{tmp_path}/*.bin"):
+        with pytest.raises(FormatError, match=r"cat\.bin: is a link to /nonexistent/cat\.bin, which is not there"):
+            find_sources(source)

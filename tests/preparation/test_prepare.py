@@ -427,3 +427,14 @@ def test_the_option_that_added_to_a_dataset_is_told_to_be_gone(
     assert main(["prepare", str(mixed), "--into", str(tmp_path / "out"), "--add"]) == 2
     told = "quickstroke prepare: --add was removed; prepare all sources anew; see `quickstroke prepare --help`\n"
     assert capsys.readouterr() == ("", told)
+
+
+def test_what_ended_at_no_drawing_goes_on_without_it(mixed: Path, tmp_path: Path) -> None:
+    (mixed / "b.ndjson").write_text((mixed / "a.ndjson").read_text() + "no drawing\n")
+    with pytest.raises(FormatError, match=r"b\.ndjson, line"):
+        prepare(mixed, tmp_path / "out", split=HALF)
+    errors: list[FormatError] = []
+    prepared = prepare(mixed, tmp_path / "out", split=HALF, resume=True, on_invalid=errors.append)
+    assert prepared.left_out["no drawings"] == len(errors) == 1
+    prepare(mixed, tmp_path / "other", split=HALF, on_invalid=errors.append)
+    assert contents(tmp_path / "out") == contents(tmp_path / "other")

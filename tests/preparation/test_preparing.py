@@ -281,7 +281,7 @@ def test_drawing_without_a_key_id_gets_a_hash_of_its_strokes(tmp_path: Path) -> 
     prepared = prepare(folder, tmp_path / "out", split=ALL_TRAIN)
     expected = [fnv(strokes), fnv([[[3, 7]]]), fnv([[[4, 7]]]), 8]
     assert PreparedDataset(tmp_path / "out").key_ids.tolist() == expected
-    assert prepared.left_out == {"repeated key_id": 1}
+    assert prepared.left_out == {"repeated strokes without key_id": 1}
 
 
 def test_limit_has_to_be_a_drawing(binary_folder: Path, tmp_path: Path) -> None:

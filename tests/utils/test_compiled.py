@@ -82,3 +82,11 @@ def test_work_beside_compiles_and_ends_with_the_process(monkeypatch: pytest.Monk
     monkeypatch.setattr(compiled, "_is_ending", True)
     beside(work).join()
     assert values == [8]
+
+
+def test_work_beside_ends_in_silence_when_the_process_does(capfd: pytest.CaptureFixture[str]) -> None:
+    def too_late() -> None:
+        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+
+    beside(too_late).join()
+    assert capfd.readouterr().err == ""

@@ -9,10 +9,11 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import tyro
 from rich.console import Console
@@ -36,6 +37,9 @@ from quickstroke.cli.answers import say as say
 from quickstroke.config import former
 from quickstroke.drawings.layouts import LayoutChoice
 from quickstroke.errors import ConfigError, FormatError
+
+if TYPE_CHECKING:
+    from quickstroke.drawings.drawing import Drawing
 
 Options = TypeVar("Options")
 
@@ -243,26 +247,46 @@ class Invalid:
     """What is left out by `--skip-invalid`.
 
     Attributes:
-        n: how much that is.
+        messages: of each its error.
         add: takes the error of each; None where the option was not given, and the first is to be raised.
     """
 
     def __init__(self, is_skipped: bool) -> None:
-        self.n = 0
-        self._first: list[FormatError] = []
+        self.messages: list[str] = []
         self.add = self._add if is_skipped else None
 
     def _add(self, error: FormatError) -> None:
-        self.n += 1
-        if len(self._first) < _MOST_TOLD:
-            self._first.append(error)
+        self.messages.append(str(error))
+
+    def numbered(self, path: Path, layout: str, tells: bool = True) -> "Iterator[tuple[int, Drawing]]":
+        """The drawings of a file, each with its number in it, counted from 1, in which those left out count, too; where
+        it `tells`, their layouts are told.
+
+        Raises:
+            FormatError: as `formats.read_file`.
+        """
+        from quickstroke.formats import read_file
+
+        n_before, layouts = len(self.messages), Counter[Any]()
+        for number, drawing in enumerate(read_file(path, layout=layout, on_invalid=self.add), start=1):
+            layouts[drawing.source_layout] += 1
+            yield number + len(self.messages) - n_before, drawing
+        if tells and layout == "auto":
+            note_layouts(str(path), layouts["points"], layouts["columns"])
 
     def tell(self) -> None:
         """Tells of the first of them, and how many there are."""
-        for error in self._first:
-            note(f"left out: {error}")
-        if self.n > len(self._first):
-            note(f"left out: {self.n - len(self._first):,} more")
+        for message in self.messages[:_MOST_TOLD]:
+            note(f"left out: {message}")
+        if len(self.messages) > _MOST_TOLD:
+            note(f"left out: {len(self.messages) - _MOST_TOLD:,} more, which --json has all of")
+
+
+def note_layouts(name: str, n_points: int, n_columns: int) -> None:
+    """Tells of a file whose drawings were read in both layouts, which hardly any file has."""
+    if n_points and n_columns:
+        read = f"{counted(n_points, 'drawing')} read as points"
+        note(f"{name}: {read}, the other {n_columns:,} as columns (--layout decides)")
 
 
 def note_left_out(ignored: Sequence[str], repeated: Sequence[str]) -> None:

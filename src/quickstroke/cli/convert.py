@@ -59,4 +59,4 @@ def run(options: Options) -> Answer:
     invalid.tell()
     n, n_words = sum(words.values()), len(words)
     print(f"wrote {printable(options.into)}: {counted(n, 'drawing')} of {counted(n_words, 'word')}")
-    return Answer({"into": options.into, "to": options.to, "n": n, "words": words, "left_out": invalid.n})
+    return Answer({"into": options.into, "to": options.to, "n": n, "words": words, "invalid": invalid.messages})

@@ -11,7 +11,9 @@ from quickstroke.cli import printable, tables
 from quickstroke.cli.common import (
     Answer,
     ClassesFile,
+    Invalid,
     Json,
+    SkipInvalid,
     StrokeLayout,
     Words,
     counted,
@@ -67,6 +69,7 @@ class Options:
     data: Annotated[str | None, optional("DIR")] = None
     split: Annotated[Literal["train", "val", "test", "reserved"] | None, optional("{train,val,test,reserved}")] = None
     layout: StrokeLayout = "auto"
+    skip_invalid: SkipInvalid = False
     classes: ClassesFile = None
     words: Words = None
     protocol: Literal["standard", "2020"] = "standard"
@@ -97,6 +100,8 @@ def _check(options: Options) -> None:
         note("--split has no effect without --data: every drawing of the files is taken")
     if options.layout != "auto" and options.data:
         note("--layout has no effect on a prepared dataset")
+    if options.skip_invalid and not options.files:
+        note("--skip-invalid has no effect on a prepared dataset, which has no such drawings")
     if options.partial and options.protocol == "2020":
         raise ConfigError("--partial goes with the protocol `standard` only")
     if options.reestimate_batchnorm and options.protocol == "2020":
@@ -122,9 +127,9 @@ def run(options: Options) -> Answer:
     note(loaded.note)
     classes = choose_words(parse_classes(options.words), loaded.classes) if options.words else loaded.classes
     asked = _drawings(options, data, classes)
-    if n_learnt := _n_learnt(path, [key_id for _, key_id in asked.read if key_id]):
+    if n_learnt := _n_learnt(path, asked):
         few = f"{n_learnt:,} of the {counted(len(asked.drawings), 'drawing')}"
-        note(f"{few} are among those that the run learnt from; --split test, without files, has others")
+        note(f"{few} are among those that the run learnt from; --split test, without files or --data, has others")
     drawings = asked.drawings.chosen_of(loaded.classes)
     device = pick_device(TrainConfig(device=options.device))
     if options.precision == "bfloat16" and (device.type != "cpu" or loaded.model.config.reading == "padded"):
@@ -150,6 +155,7 @@ def run(options: Options) -> Answer:
         "model": loaded.name,
         **result.figures(),
         "left_out": dict(sorted(asked.left_out.items())),
+        "invalid": asked.invalid,
         "parameters": n_parameters(model),
         "protocol": options.protocol,
         "precision": options.precision,
@@ -162,13 +168,27 @@ def run(options: Options) -> Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """The drawings that the options ask for, described by `where`, how many of unknown words were left out, and
-    `FILE:NUMBER` and key_id of those that were read from files, in the order of the data."""
+    """The drawings that the options ask for, described by `where`, and how many of unknown words were left out.
+
+    Of those that were read from files `read` has `FILE:NUMBER` and key_id, in the order of the data, and `invalid` the
+    errors of what is no drawing.
+    """
 
     drawings: "LabelledDrawings"
     left_out: Counter[str]
     where: str
     read: list[tuple[str, int]]
+    invalid: list[str]
+
+    @property
+    def key_ids(self) -> list[int]:
+        """Of those that have one."""
+        from quickstroke.data.dataset import PreparedDataset
+
+        data = self.drawings.data
+        if isinstance(data, PreparedDataset):
+            return [int(key_id) for key_id in data.key_ids[self.drawings.indices]]
+        return [key_id for _, key_id in self.read if key_id]
 
     def source(self, index: int) -> tuple[str, int]:
         """Where a drawing of the data came from, and its key_id."""
@@ -186,19 +206,23 @@ def _run_folder(path: Path) -> Path | None:
     return folder if (folder / "config.json").is_file() else None
 
 
-def _n_learnt(path: Path, key_ids: list[int]) -> int:
-    """How many drawings a run learnt from; 0 for what is no run, or where its dataset is gone."""
+def _n_learnt(path: Path, asked: _Asked) -> int:
+    """How many drawings a run learnt from; 0 for what is no run, and where its dataset is gone or is that of these."""
     import numpy as np
 
     from quickstroke.artifacts import runs
+    from quickstroke.data.dataset import PreparedDataset
 
-    if not key_ids or (folder := _run_folder(path)) is None:
+    if (folder := _run_folder(path)) is None:
         return 0
     try:
-        data = runs.open_data(runs.read_config(folder))
+        learnt = runs.open_data(runs.read_config(folder))
     except DatasetError:
         return 0
-    return int(np.isin(np.array(key_ids, np.uint64), data.key_ids[data.indices("train")]).sum())
+    data = asked.drawings.data
+    if isinstance(data, PreparedDataset) and data.manifest_sha256 == learnt.manifest_sha256:
+        return 0
+    return int(np.isin(np.array(asked.key_ids, np.uint64), learnt.key_ids[learnt.indices("train")]).sum())
 
 
 def _data(options: Options, path: Path) -> "PreparedDataset | None":
@@ -227,14 +251,14 @@ def _drawings(options: Options, data: "PreparedDataset | None", classes: tuple[s
     import numpy as np
 
     from quickstroke.data.selection import LabelledDrawings
-    from quickstroke.formats import read_file
 
+    invalid = Invalid(options.skip_invalid)
     position = {word: i for i, word in enumerate(classes)}
     known_drawings: list[tuple[int, str, int]] = []
 
     def read(files: "Iterable[Path]") -> "Iterator[Drawing]":
         for path in files:
-            for number, drawing in enumerate(read_file(path, layout=options.layout), start=1):
+            for number, drawing in invalid.numbered(path, options.layout):
                 if drawing.word in position:
                     known_drawings.append((position[drawing.word], f"{path}:{number}", drawing.key_id))
                 yield drawing
@@ -243,6 +267,7 @@ def _drawings(options: Options, data: "PreparedDataset | None", classes: tuple[s
         where = " ".join(options.files)
         files = drawing_files(options.files, options.layout)
         drawings, left_out = LabelledDrawings.of_drawings(read(files), classes)
+        invalid.tell()
         known_drawings.sort(key=lambda known: known[0])  # as the data is
     else:
         where = f"{data.path}, split {options.split or 'val'}"
@@ -259,7 +284,7 @@ def _drawings(options: Options, data: "PreparedDataset | None", classes: tuple[s
         raise DatasetError(
             f"none of the {left_out.total()} drawings is of a word {which}; they are of {_most(left_out)}"
         )
-    return _Asked(drawings, left_out, where, [(at, key_id) for _, at, key_id in known_drawings])
+    return _Asked(drawings, left_out, where, [(at, key_id) for _, at, key_id in known_drawings], invalid.messages)
 
 
 def _show(options: Options, name: str, asked: _Asked, result: "Evaluation", early: dict[str, dict[str, float]]) -> None:

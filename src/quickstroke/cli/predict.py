@@ -86,9 +86,9 @@ def run(options: Options) -> Answer:
     shown: list[Drawing] = []
     captions: list[str] = []
     for path in files:
-        number = n_points = n_ambiguous = 0
-        read = formats.read_file(path, layout=options.layout, on_invalid=invalid.add)
-        for number, drawing in enumerate(islice(read, limit), start=1):
+        n = n_points = n_ambiguous = 0
+        for number, drawing in islice(invalid.numbered(path, options.layout, tells=False), limit):
+            n += 1
             if not n_left:
                 model.compile()
             n_left -= 1
@@ -123,11 +123,11 @@ def run(options: Options) -> Answer:
                         "unknown": guesses.unknown,
                     }
                 )
-        n_read += number
-        if not number and len(files) > 1:
+        n_read += n
+        if not n and len(files) > 1:
             note(f"{path}: holds no drawing")
         if n_points and options.layout == "auto":
-            rest = f", the other {number - n_points:,} as columns" * (number > n_points)
+            rest = f", the other {n - n_points:,} as columns" * (n > n_points)
             note(f"{path}: {counted(n_points, 'drawing')} read as points{rest} (--layout decides)")
         if n_ambiguous and options.layout == "auto":
             are = "drawing that may be" if n_ambiguous == 1 else "drawings that may be"
@@ -140,4 +140,4 @@ def run(options: Options) -> Answer:
         render.write_picture(options.show, shown, captions)
         note(f"wrote {options.show}")
     chosen = {"words": list(model.classes)} if options.words else {}
-    return Answer({"model": model.name, **chosen, "drawings": drawings, "left_out": invalid.n})
+    return Answer({"model": model.name, **chosen, "drawings": drawings, "invalid": invalid.messages})

@@ -14,6 +14,7 @@ from quickstroke.cli.common import (
     StrokeLayout,
     counted,
     note,
+    note_layouts,
     note_left_out,
     optional,
     progress,
@@ -128,11 +129,16 @@ def run(options: Options) -> Answer:
                     )
                     note(f"with the file corrected it does so; {anew}, remove {part} and begin anew")
             raise
-    invalid.tell()
+        finally:
+            bar.stop()
+            invalid.tell()
     note_left_out(prepared.ignored_files, prepared.repeated_files)
     files = find_sources([*options.sources, *(options.train_only or ())]).files
     if options.layout != "auto" and not any(map(has_layouts, files)):
         note("--layout has no effect: none of the files is .ndjson, .csv, .parquet or .json")
+    for name, (n_points, n_columns) in prepared.layouts.items():
+        if options.layout == "auto":
+            note_layouts(name, n_points, n_columns)
     splits = ", ".join(f"{n:,} {name}" for name, n in prepared.splits.items() if n)
     drawings, classes = counted(prepared.n, "drawing"), counted(prepared.n_classes, "class")
     print(f"{prepared.path}: {drawings} of {classes} ({splits})")
@@ -143,7 +149,7 @@ def run(options: Options) -> Answer:
             note(f"--leave-out: {n_found:,} of the {n_listed:,} drawings listed were among those that were read")
     if prepared.left_out:
         print("left out: " + ", ".join(f"{n:,} {reason}" for reason, n in prepared.left_out.items()))
-    return Answer(asdict(prepared) | {"path": str(prepared.path)})
+    return Answer(asdict(prepared) | {"path": str(prepared.path), "invalid": invalid.messages})
 
 
 def _split(options: Options) -> "FractionSplit | PositionSplit | None":

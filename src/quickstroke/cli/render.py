@@ -13,8 +13,10 @@ from quickstroke.cli.common import (
     Answer,
     ClassesFile,
     Files,
+    Invalid,
     Json,
     Limit,
+    SkipInvalid,
     StrokeLayout,
     checked_limit,
     counted,
@@ -55,6 +57,7 @@ class Options:
     animate: bool = False
     limit: Limit = None
     layout: StrokeLayout = "auto"
+    skip_invalid: SkipInvalid = False
     size: Annotated[int | None, optional("PIXELS")] = None
     columns: Annotated[int | None, optional("N")] = None
     no_captions: bool = False
@@ -71,15 +74,17 @@ def run(options: Options) -> Answer:
 
     files = drawing_files(options.files, options.layout)
     left_out: list[str] = []
+    invalid = Invalid(options.skip_invalid)
     if ending == ".npy":
-        n = _write_bitmaps(options, files)
+        n = _write_bitmaps(options, files, invalid)
     else:
-        n, left_out = _write_picture(options, ending, files)
+        n, left_out = _write_picture(options, ending, files, invalid)
+    invalid.tell()
     print(f"wrote {options.into}: {counted(n, 'drawing')}")
     if left_out:
         names = ", ".join(left_out[:5]) + (f" and {len(left_out) - 5} more files" if len(left_out) > 5 else "")
         print(f"left out: later drawings of {printable(names)} (--limit N shows more)")
-    return Answer({"into": options.into, "n": n, "left_out": left_out})
+    return Answer({"into": options.into, "n": n, "left_out": left_out, "invalid": invalid.messages})
 
 
 def _check(options: Options, ending: str) -> None:
@@ -98,21 +103,18 @@ def _check(options: Options, ending: str) -> None:
         raise ConfigError("--classes has no effect without --model")
 
 
-def _write_bitmaps(options: Options, files: Sequence[Path]) -> int:
+def _write_bitmaps(options: Options, files: Sequence[Path], invalid: Invalid) -> int:
     """Writes a .npy; returns how many drawings it has."""
-    from quickstroke import formats
     from quickstroke.drawings import bitmap
 
-    drawings = chain.from_iterable(
-        islice(formats.read_file(path, layout=options.layout), options.limit) for path in files
-    )
+    read = (islice(invalid.numbered(path, options.layout), options.limit) for path in files)
+    drawings = (drawing for _, drawing in chain.from_iterable(read))
     with progress("drawings") as bar:
         return bitmap.write_bitmaps(options.into, bar.track(drawings, description="drawing"))
 
 
-def _write_picture(options: Options, ending: str, files: Sequence[Path]) -> tuple[int, list[str]]:
+def _write_picture(options: Options, ending: str, files: Sequence[Path], invalid: Invalid) -> tuple[int, list[str]]:
     """Writes a picture; returns how many drawings it shows, and the files of which it could have shown more."""
-    from quickstroke import formats
     from quickstroke.drawings import render
 
     model = None
@@ -129,8 +131,8 @@ def _write_picture(options: Options, ending: str, files: Sequence[Path]) -> tupl
     captions: list[str] = []
     left_out: list[str] = []
     for path in files:
-        rest = formats.read_file(path, layout=options.layout)
-        for number, drawing in enumerate(islice(rest, limit), start=1):
+        rest = invalid.numbered(path, options.layout)
+        for number, drawing in islice(rest, limit):
             drawings.append(drawing)
             captions.append(drawing.word if limit == 1 else f"{number}. {drawing.word}".rstrip())
             if model:

@@ -8,7 +8,19 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from quickstroke.cli import printable
-from quickstroke.cli.common import MODEL, Answer, Files, Json, StrokeLayout, drawing_files, import_torch, note, optional
+from quickstroke.cli.common import (
+    MODEL,
+    Answer,
+    Files,
+    Invalid,
+    Json,
+    SkipInvalid,
+    StrokeLayout,
+    drawing_files,
+    import_torch,
+    note,
+    optional,
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,7 @@ class Options:
     taught: Annotated[str | None, optional("FILE")] = None
     forget: bool = False
     layout: StrokeLayout = "auto"
+    skip_invalid: SkipInvalid = False
     json: Json = False
 
 
@@ -54,8 +67,10 @@ def run(options: Options) -> Answer:
     word = as_known(check_classes([options.into], "--into")[0], model.classes)
     if (options.forget and word in model.taught) or not files:
         model.forget(word)
+    invalid = Invalid(options.skip_invalid)
     if files:
-        read = [(file, drawing) for file in files for drawing in formats.read_file(file, layout=options.layout)]
+        read = [(file, drawing) for file in files for _, drawing in invalid.numbered(file, options.layout)]
+        invalid.tell()
         drawings = [drawing for _, drawing in read]
         others = [drawing.word for file, drawing in read if not formats.is_named_by_folder(file, drawing)]
         said = Counter(other for other in others if other not in ("", word))
@@ -66,4 +81,4 @@ def run(options: Options) -> Answer:
     model.save(path)
     told = ", ".join(f"{word} ({n})" for word, n in model.taught.items()) or "none"
     print(f"{printable(str(path))}: taught words of {model.name}, with their drawings: {printable(told)}")
-    return Answer({"model": model.name, "taught": str(path), "words": model.taught})
+    return Answer({"model": model.name, "taught": str(path), "words": model.taught, "invalid": invalid.messages})

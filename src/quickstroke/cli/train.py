@@ -201,6 +201,8 @@ def _train(
     distributed.leave()
     if state is None:
         return Answer(None, 130)
+    if len(classes or data.classes) == 1:
+        note("there was one word to choose from: whatever is drawn, the model says that")
     values = {
         "model": name,
         "run": options.into,

@@ -1,6 +1,7 @@
 """Configurations to JSON values and back."""
 
 import dataclasses
+import difflib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -42,7 +43,9 @@ def from_json(kind: type[Config], values: Mapping[str, Any], where: str) -> Conf
     fields = {field.name for field in dataclasses.fields(kind)}
     for key in values:
         if key not in fields:
-            raise ConfigError(f"{where}: unknown key {key!r}; expected {', '.join(sorted(fields))}")
+            like = difflib.get_close_matches(str(key).replace("-", "_"), fields, 1)
+            hint = f"did you mean {like[0]}?" if like else f"expected {', '.join(sorted(fields))}"
+            raise ConfigError(f"{where}: unknown key {key!r}; {hint}")
     try:
         return kind(**values)
     except ConfigError as error:

@@ -19,7 +19,7 @@ Strokes in text and parquet files may be written in columns, as the official one
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -101,7 +101,10 @@ class Sources:
 
 
 def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
-    """The drawing files that the sources name: files, folders (not their subfolders) and glob patterns.
+    """The drawing files that the sources name: files, folders and glob patterns.
+
+    Where a folder itself has no drawing file, its subfolders with files of one drawing each are read, such as pictures:
+    `cat/1.png`, `dog/1.png`.
 
     The order is that of the sources; a folder's or pattern's files are sorted by name. A file named twice,
     however it is written, is read once. Files of a folder or pattern that may show anything are left out where others
@@ -122,16 +125,20 @@ def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
         if path.is_dir():
             if (path / "manifest.json").is_file() and (path / "points.bin").is_file():
                 raise FormatError("is a prepared dataset; expected drawing files (`evaluate` takes it by --data)", path)
-            entries = sorted(entry for entry in path.iterdir() if entry.is_file() and not entry.name.startswith("."))
+            entries = _files_of(path)
+            if not _drawings_of(entries):
+                folders = sorted(inner for inner in path.iterdir() if inner.is_dir() and not inner.name.startswith("."))
+                inner = [entry for folder in folders for entry in _files_of(folder)]
+                entries += inner if all(map(is_single, _drawings_of(inner))) else []
             lacks = (
-                f"holds no drawing file; expected {', '.join(ENDINGS)} in it (subfolders are not searched: name them, "
-                "or a pattern such as '**/*.ndjson')"
+                f"holds no drawing file; expected {', '.join(ENDINGS)} in it (subfolders are searched for files of one "
+                "drawing alone: name them, or a pattern such as '**/*.ndjson')"
             )
         elif path.exists():
             entries, lacks = [path], _NO_ENDING
         elif glob.has_magic(str(source)):
             matches = sorted(glob.glob(str(source), recursive=True))  # noqa: PTH207 (takes absolute patterns)
-            entries, lacks = list(filter(Path.is_file, map(Path, matches))), "no drawing file matches this pattern"
+            entries, lacks = _there(map(Path, matches)), "no drawing file matches this pattern"
         else:
             raise FormatError("no such file or folder", path)
         found = _drawings_of(entries)
@@ -142,6 +149,26 @@ def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
             if files.setdefault(path.resolve(), path).name != path.name:
                 repeated[path] = None
     return Sources(tuple(files.values()), tuple(ignored), tuple(repeated))
+
+
+def _files_of(folder: Path) -> list[Path]:
+    """The files of a folder, by name, without hidden ones."""
+    return _there(sorted(entry for entry in folder.iterdir() if not entry.name.startswith(".")))
+
+
+def _there(entries: Iterable[Path]) -> list[Path]:
+    """Those that are files.
+
+    Raises:
+        FormatError: one is a link to a drawing file that is not there, as of data that a tool has yet to fetch.
+    """
+    found = []
+    for entry in entries:
+        if entry.is_symlink() and not entry.exists() and ending_of(entry):
+            raise FormatError(f"is a link to {entry.readlink()}, which is not there", entry)
+        if entry.is_file():
+            found.append(entry)
+    return found
 
 
 def _drawings_of(files: Sequence[Path]) -> list[Path]:

@@ -40,10 +40,8 @@ def read(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> Iter
                 n_bytes += len(line)
                 if n_bytes > MAX_DRAWING_BYTES:
                     raise FormatError(f"a row of more than {MAX_DRAWING_BYTES} bytes", path, line=first)
-                try:
-                    yield line.decode("utf-8-sig" if last == 1 else "utf-8")
-                except UnicodeDecodeError as error:
-                    raise FormatError(f"not UTF-8 text ({error.reason})", path, line=last) from error
+                # What is no UTF-8 is told of its row, of which the reader alone knows where it begins.
+                yield line.decode("utf-8-sig" if last == 1 else "utf-8", "surrogateescape")
 
         rows = csv.reader(text_lines(), strict=True)
         names: list[str] | None = None
@@ -56,6 +54,7 @@ def read(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> Iter
             except csv.Error as error:
                 raise FormatError(f"not valid CSV ({error})", path, line=first) from error
             with leaving_out(on_invalid if names else None), located(path, line=first):
+                _check_text(row)
                 if names is None:
                     refuse_html(row[0].encode() if row else b"", path)
                     names = _header(row)
@@ -65,6 +64,15 @@ def read(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> Iter
                     yield drawing_of(_record(dict(zip(names, row, strict=True))), layout)
         if names is None:
             raise FormatError("is empty; expected a header line with " + ", ".join(_COLUMNS), path)
+
+
+def _check_text(row: list[str]) -> None:
+    """Raises FormatError for values that were no UTF-8."""
+    for value in row:
+        try:
+            value.isascii() or value.encode("utf-8", "surrogateescape").decode()
+        except UnicodeDecodeError as error:
+            raise FormatError(f"not UTF-8 text ({error.reason})") from error
 
 
 def plain_columns(line: bytes) -> list[int] | None:

@@ -9,7 +9,7 @@ from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 
-from quickstroke.errors import FormatError
+from quickstroke.errors import FormatError, OnInvalid, leave_out
 
 # What zlib and gzip raise for damaged or truncated input.
 _GZIP_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error)
@@ -49,8 +49,8 @@ class InputFile:
         except (*_GZIP_ERRORS, OSError) as error:
             raise self._unreadable(error) from error
 
-    def lines(self, max_bytes: int) -> Iterator[tuple[int, bytes]]:
-        """Each line with its number, counted from 1.
+    def lines(self, max_bytes: int, on_invalid: OnInvalid = None) -> Iterator[tuple[int, bytes]]:
+        """Each line with its number, counted from 1; `on_invalid` is called with the error of one that is too long.
 
         Raises:
             FormatError: as `read`, or a line of more than `max_bytes`.
@@ -64,22 +64,26 @@ class InputFile:
             if not line:
                 return
             number += 1
-            if len(line) > max_bytes:
-                raise self.too_long(max_bytes, number)
-            yield number, line
+            if len(line) <= max_bytes:
+                yield number, line
+                continue
+            leave_out(self.too_long(max_bytes, number), on_invalid)
+            while line and not line.endswith(b"\n"):
+                line = self._file.readline(max_bytes)
 
-    def blocks(self, max_bytes: int) -> Iterator[tuple[memoryview, bool]]:
+    def blocks(self, max_bytes: int, on_invalid: OnInvalid = None) -> Iterator[tuple[memoryview, bool]]:
         """The same lines many at a time, each with its end, and whether the last end was added here.
 
         A block is to be used before the next one is asked for, which takes its place: new memory for each would cost
         more than reading it. Who uses it counts its lines in `n_lines`, which an error tells.
 
         Raises:
-            FormatError: as `read`, after the lines before it; or a line of more than `max_bytes` that fills a block:
-                shorter ones may come within one.
+            FormatError: as `read`, after the lines before it; or a line of more than `max_bytes` that fills a block,
+                unless `on_invalid` takes its error: shorter ones may come within one.
         """
         buffer = bytearray(_BLOCK_BYTES + max_bytes + 1)
         view, n = memoryview(buffer), 0
+        is_within = False  # a line that is left out
         while True:
             damage: FormatError | None = None
             n_read, full = 1, n + _BLOCK_BYTES
@@ -91,6 +95,13 @@ class InputFile:
                     break
                 n += n_read
             is_end = not n_read
+            if is_within:
+                begin = buffer.find(b"\n", 0, n) + 1
+                is_within = not begin
+                self.n_lines += bool(begin)
+                begin = begin or n
+                view[: n - begin] = bytes(view[begin:n])
+                n -= begin
             end = buffer.rfind(b"\n", 0, n) + 1
             is_cut = is_end and end < n
             if is_cut:
@@ -101,7 +112,8 @@ class InputFile:
             view[: n - end] = bytes(view[end:n])
             n -= end
             if n > max_bytes:
-                raise self.too_long(max_bytes, self.n_lines + 1)
+                leave_out(self.too_long(max_bytes, self.n_lines + 1), on_invalid)
+                n, is_within = 0, True
             if damage:
                 raise damage
             if is_end:

@@ -44,8 +44,9 @@ _jit = jit(_nrt=False)
 # What some lines are: records of one word, or something else; or what is not there in the end, a drawing to simplify.
 RECORDS, OTHER, _RAW = range(3)
 # Columns of `runs`: what lines are, how many were before them, where the first one begins and ends, where the word
-# begins and ends, how many records they have, and where these end in `out`.
-_WHAT, _LINE, _BEGINS, _ENDS, _WORD_BEGINS, _WORD_ENDS, _N, _OUT = range(8)
+# begins and ends, how many records they have, of how many of these strokes were points, and where these end in `out`.
+_WHAT, _LINE, _BEGINS, _ENDS, _WORD_BEGINS, _WORD_ENDS, _N, _N_POINTS, _OUT = range(9)
+N_COLUMNS = 9
 
 _WORD, _COUNTRY, _TIME, _RECOGNIZED, _KEY, _DRAWING = range(6)
 _NAMES = np.frombuffer("".join(name.ljust(16) for name in NAMES).encode(), np.uint8).reshape(len(NAMES), 16)
@@ -57,7 +58,7 @@ _TEXTS, _MASKS = (
 )
 _TRUE, _FALSE, _NULL = (np.frombuffer(word, np.uint8) for word in (b"true", b"false", b"null"))
 # Of `Found.facts`.
-_BEGIN, _END, _KEY_BITS, _IS_RECOGNIZED, _N_STROKES, _WRITTEN = range(6)
+_BEGIN, _END, _KEY_BITS, _IS_RECOGNIZED, _N_STROKES, _WRITTEN, _LAYOUT = range(7)
 
 
 # --- Records ----------------------------------------------------------------------------------------------------------
@@ -132,7 +133,7 @@ def _read_strokes(data: Any, at: Any, layout: Any, facts: Any, found: Any, out: 
     if layout != POINTS:
         end, written, n_strokes = write_columns(data, at, out, to + 17)
         if end != NOWHERE:
-            facts[_WRITTEN], facts[_N_STROKES] = written, n_strokes
+            facts[_WRITTEN], facts[_N_STROKES], facts[_LAYOUT] = written, n_strokes, COLUMNS
             return end
     return strokes(data, at, found)
 
@@ -146,6 +147,7 @@ def _write(begin: Any, end: Any, layout: Any, facts: Any, found: Any, out: Any, 
         _write_head(facts, out, at)
         return RECORDS, facts[_WRITTEN]
     layout, size = layout_of(found, layout)
+    facts[_LAYOUT] = layout
     if size == 3:
         return _RAW, at
     end = _write_simplified(found, layout, out, at) if size == 2 else NOWHERE
@@ -314,12 +316,14 @@ def _finish(
     goes_on = what == RECORDS and n_runs and runs[last, _WHAT] == RECORDS
     if goes_on and past(data[runs[last, _WORD_BEGINS] : runs[last, _WORD_ENDS]], data, facts[_BEGIN]) == facts[_END]:
         runs[last, _N] += 1
+        runs[last, _N_POINTS] += facts[_LAYOUT] == POINTS
         runs[last, _OUT] = to
         return n_runs, end + 1
     runs[n_runs, _WHAT], runs[n_runs, _LINE] = what, line
     runs[n_runs, _BEGINS], runs[n_runs, _ENDS] = begin, end + 1
     runs[n_runs, _WORD_BEGINS], runs[n_runs, _WORD_ENDS] = facts[_BEGIN], facts[_END]
     runs[n_runs, _N], runs[n_runs, _OUT] = what == RECORDS, to
+    runs[n_runs, _N_POINTS] = what == RECORDS and facts[_LAYOUT] == POINTS
     return n_runs + 1, end + 1
 
 
@@ -365,8 +369,8 @@ def convert_ndjson(data: Any, at: Any, columns: Any, layout: Any, found: Any, ou
         layout: one of AUTO, POINTS and COLUMNS.
         found: memory, a `scanning.Found`.
         out: uint8; gets the records; twice as many bytes as the lines have are enough.
-        runs: int64 (N, 8); gets what lines are: each time those, one after the other, that have records of one word, or
-            one that has none. Empty lines are nothing.
+        runs: int64 (N, `N_COLUMNS`); gets what lines are: each time those, one after the other, that have records of
+            one word, or one that has none. Empty lines are nothing.
 
     Returns:
         (runs, lines, where the next line begins).

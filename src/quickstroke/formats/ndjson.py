@@ -36,7 +36,7 @@ def read(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> Iter
         FormatError: a line that is not JSON or not a drawing, a truncated last line; with its number.
     """
     with InputFile(path) as file:
-        for number, line in file.lines(MAX_DRAWING_BYTES):
+        for number, line in file.lines(MAX_DRAWING_BYTES, on_invalid):
             yield from read_line(line, number, path, layout, on_invalid)
 
 
@@ -98,12 +98,16 @@ def load(text: bytes | str) -> Any:
 def drawing_of(record: dict[str, Any], layout: str = "auto") -> Drawing:
     """A Drawing from the fields of an official JSON object or CSV row; `layout` as `parse_strokes`.
 
+    Named `strokes`, as the HTTP API takes them, they are raw, with or without times, unless `simplified` is true.
+
     Raises:
         FormatError: a value is missing, of the wrong type or out of range.
     """
-    if "drawing" not in record:
+    if "drawing" not in record and "strokes" not in record:
         raise FormatError("has no key 'drawing'")
-    strokes, times_ms, read_as = parse_strokes(record["drawing"], layout)
+    key = "drawing" if "drawing" in record else "strokes"
+    raw = key == "strokes" and record.get("simplified", False) is not True
+    strokes, times_ms, read_as = parse_strokes(record[key], layout, raw=raw)
     return Drawing(strokes=strokes, times_ms=times_ms, source_layout=read_as, **facts_of(record))
 
 
@@ -179,7 +183,7 @@ def parse_strokes(value: Any, layout: str = "auto", *, raw: bool = False) -> tup
             if array.min() < 0 or array.max() > 255 or not np.array_equal(array, np.floor(array)):
                 raise FormatError(
                     f"stroke {position} has two {what} (simplified) but a value that is no integer from 0 to 255; "
-                    f"raw strokes have times as well: {form}"
+                    f"raw strokes have times as well, {form}, or are called 'strokes' in place of 'drawing'"
                 )
             strokes.append(np.ascontiguousarray(array.T.astype(np.uint8)))
         else:

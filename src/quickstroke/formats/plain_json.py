@@ -13,7 +13,7 @@ from typing import Any
 from quickstroke.drawings.drawing import MAX_DRAWING_BYTES, Drawing
 from quickstroke.errors import FormatError, OnInvalid, leaving_out, shown
 from quickstroke.formats.input import InputFile, refuse_html
-from quickstroke.formats.ndjson import drawing_of, facts_of, load, parse_strokes
+from quickstroke.formats.ndjson import drawing_of, load
 
 # A string, even without its end, or what divides values.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\[\s\S])*+(?:"|\\?\Z)|[\[\]{},]')
@@ -39,7 +39,8 @@ def read(path: Path, words: tuple[str, str], layout: str = "auto", on_invalid: O
         raise FormatError(f"not UTF-8 text ({error.reason})", path, offset=error.start) from error
     del data
     is_list = _IS_LIST.match(text) is not None
-    for begin, end in _items(text, path) if is_list else [(0, len(text))]:
+    items = _items(text, path) if is_list else [(0, len(text))]
+    for number, (begin, end) in enumerate(items, start=1):
         item = text[begin:end].lstrip()
         with leaving_out(on_invalid):
             try:
@@ -48,7 +49,8 @@ def read(path: Path, words: tuple[str, str], layout: str = "auto", on_invalid: O
                 drawing = _drawing(load(item), words[is_list], layout)
             except FormatError as error:
                 line = text.count("\n", 0, end - len(item)) + (error.line or 1)
-                raise FormatError(error.reason, path, line=line) from error
+                reason = f"drawing {number}: {error.reason}" if is_list else error.reason
+                raise FormatError(reason, path, line=line) from error
             yield drawing
 
 
@@ -78,9 +80,4 @@ def _drawing(value: Any, word: str, layout: str) -> Drawing:
         value = {"strokes": value}
     if not isinstance(value, dict) or not {"drawing", "strokes"} & value.keys():
         raise FormatError(f"is {shown(value)}; expected strokes, or an object with 'strokes' or 'drawing'")
-    facts = {"word": word, **value}
-    if "drawing" in value:
-        return drawing_of(facts, layout)
-    raw = value.get("simplified", False) is not True
-    strokes, times_ms, read_as = parse_strokes(value["strokes"], layout, raw=raw)
-    return Drawing(strokes=strokes, times_ms=times_ms, source_layout=read_as, **facts_of(facts))
+    return drawing_of({"word": word, **value}, layout)

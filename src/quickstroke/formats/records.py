@@ -14,7 +14,7 @@ import numpy as np
 from quickstroke.drawings.categories import canonical_word
 from quickstroke.drawings.drawing import MAX_DRAWING_BYTES, Drawing
 from quickstroke.drawings.layouts import check_choice
-from quickstroke.errors import OnInvalid, leaving_out
+from quickstroke.errors import OnInvalid, leave_out, leaving_out
 from quickstroke.formats import csv, lines, ndjson, npz, scanning
 from quickstroke.formats.input import InputFile
 
@@ -28,12 +28,14 @@ _LAYOUTS = {"auto": scanning.AUTO, "points": scanning.POINTS, "columns": scannin
 class Records(NamedTuple):
     """`n` drawings of one word, simplified, one after the other as the binary format has them.
 
-    Their country is unknown and their time 0, as a dataset has neither.
+    The strokes of `n_points` of them were written as points. Their country is unknown and their time 0, as a dataset
+    has neither.
     """
 
     word: str
     data: bytes
     n: int
+    n_points: int = 0
 
 
 def read_ndjson(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> Iterator[Records | Drawing]:
@@ -43,10 +45,11 @@ def read_ndjson(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) 
         FormatError: as `ndjson.read`.
     """
     with InputFile(path) as file:
-        for number, line, records in _converted(file, None, layout):
+        for number, line, records in _converted(file, None, layout, on_invalid):
             if records is None:
                 if len(line) > MAX_DRAWING_BYTES:
-                    raise file.too_long(MAX_DRAWING_BYTES, number)
+                    leave_out(file.too_long(MAX_DRAWING_BYTES, number), on_invalid)
+                    continue
                 yield from ndjson.read_line(line, number, path, layout, on_invalid)
                 continue
             yield records
@@ -107,7 +110,9 @@ def _of_sketches(word: str, plain: npz.PlainRows, some: slice) -> Records:
     return Records(word, out[: int(ends[n])].tobytes(), n)
 
 
-def _converted(file: InputFile, columns: list[int] | None, layout: str) -> Iterator[tuple[int, bytes, Records | None]]:
+def _converted(
+    file: InputFile, columns: list[int] | None, layout: str, on_invalid: OnInvalid = None
+) -> Iterator[tuple[int, bytes, Records | None]]:
     """The lines of a file: its number, the line, and the records of it and those after it.
 
     Lines of JSON, or rows with these columns. A line that was not converted has None in place of records.
@@ -116,8 +121,8 @@ def _converted(file: InputFile, columns: list[int] | None, layout: str) -> Itera
         (lines.convert_csv, lines.simplify_csv) if columns else (lines.convert_ndjson, lines.simplify_ndjson)
     )
     facts = np.array(columns or [], np.int64), _LAYOUTS[check_choice(layout)], scanning.memory()
-    out, runs = np.empty(0, np.uint8), np.zeros((_RUNS, 8), np.int64)
-    for block, is_cut in file.blocks(MAX_DRAWING_BYTES):
+    out, runs = np.empty(0, np.uint8), np.zeros((_RUNS, lines.N_COLUMNS), np.int64)
+    for block, is_cut in file.blocks(MAX_DRAWING_BYTES, on_invalid):
         data = np.frombuffer(block.toreadonly(), np.uint8)
         if len(out) < 2 * len(data):
             out = np.empty(2 * len(data), np.uint8)
@@ -127,10 +132,11 @@ def _converted(file: InputFile, columns: list[int] | None, layout: str) -> Itera
             if not n_lines:  # the other one is for this line
                 convert, other = other, convert
             out_begin = 0
-            for what, position, begin, end, word_begin, word_end, n, out_end in runs[:n_runs].tolist():
+            for what, position, begin, end, word_begin, word_end, n, n_points, out_end in runs[:n_runs].tolist():
                 line = bytes(block[begin : end - (is_cut and end == len(block))])
                 word = _word(bytes(block[word_begin:word_end])) if what == lines.RECORDS else ""
-                made = Records(word, out[out_begin:out_end].tobytes(), n) if what == lines.RECORDS else None
+                data_of = out[out_begin:out_end].tobytes()
+                made = Records(word, data_of, n, n_points) if what == lines.RECORDS else None
                 yield file.n_lines + 1 + position, line, made
                 out_begin = out_end
             file.n_lines += n_lines

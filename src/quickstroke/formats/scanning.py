@@ -35,8 +35,8 @@ class Found(NamedTuple):
     """Memory for what is read of a line.
 
     Attributes:
-        facts: int64 (6,): where the word begins and ends, the bits of the key_id, recognized, how many strokes, and
-            where these end in a record, or 0 where they are in the other arrays.
+        facts: int64 (7,): where the word begins and ends, the bits of the key_id, recognized, how many strokes, where
+            these end in a record, or 0 where they are in the other arrays, and the layout that they were read in.
         numbers: float64, of all strokes.
         row_ends: int64, where the numbers of each row end.
         stroke_ends: int64, where the rows of each stroke end.
@@ -51,7 +51,7 @@ class Found(NamedTuple):
 def memory() -> Found:
     """Enough for any line."""
     n = MAX_DRAWING_BYTES // 2
-    return Found(np.zeros(6, np.int64), np.empty(n), np.empty(n, np.int64), np.empty(MAX_STROKES, np.int64))
+    return Found(np.zeros(7, np.int64), np.empty(n), np.empty(n, np.int64), np.empty(MAX_STROKES, np.int64))
 
 
 @jit()

@@ -12,7 +12,7 @@ from quickstroke import formats
 from quickstroke.drawings.categories import unprintable
 from quickstroke.drawings.drawing import UNKNOWN_COUNTRY, Drawing
 from quickstroke.drawings.simplification import simplified_strokes
-from quickstroke.errors import FormatError, OnInvalid, leaving_out, located
+from quickstroke.errors import FormatError, OnInvalid, leave_out, leaving_out, located
 from quickstroke.formats import binary
 from quickstroke.formats.records import Records
 from quickstroke.utils.files import GrowingFiles
@@ -29,11 +29,14 @@ class Converted:
         words: word to SHA-256.
         n_other: drawings of words that were not asked for.
         n_invalid: what was left out because it is no drawing, or one without a word.
+        n_points, n_columns: drawings of text and parquet files whose strokes were written so.
     """
 
     words: dict[str, str]
     n_other: int
     n_invalid: int = 0
+    n_points: int = 0
+    n_columns: int = 0
 
 
 class Converter:
@@ -60,26 +63,28 @@ class Converter:
         """
         folder.mkdir(parents=True)
         files, names, hashes = GrowingFiles(folder), dict[str, str](), dict[str, Any]()
-        n = n_other = n_invalid = 0  # of all n, also of those that are no drawings
+        n = n_other = n_invalid = n_points = n_columns = 0  # of all n, also of those that are no drawings
 
-        def leave_out(error: FormatError, n_unread: int = 1) -> None:
+        def count(error: FormatError, n_unread: int = 1) -> None:
             nonlocal n, n_invalid
             n += n_unread
             n_invalid += 1
             self._on_invalid(error)  # type: ignore[misc]
 
-        on_unread = self._on_invalid and leave_out
-        on_invalid = self._on_invalid and partial(leave_out, n_unread=0)
+        on_unread = self._on_invalid and count
+        on_invalid = self._on_invalid and partial(count, n_unread=0)
         self._n_left -= path.stat().st_size
         for drawings in formats.read_records(path, self._layout, on_unread, plain=self._n_left >= 0):
             if self._stopped:
                 raise KeyboardInterrupt
             n_own, word = drawings.n if isinstance(drawings, Records) else 1, drawings.word
             n += n_own
+            is_points = drawings.n_points if isinstance(drawings, Records) else drawings.source_layout == "points"
+            if formats.has_layouts(path):
+                n_points, n_columns = n_points + is_points, n_columns + n_own - is_points
             if reason := self._why_no_class(word):
                 for number in range(n - n_own + 1, n + 1):
-                    with leaving_out(on_invalid):
-                        raise FormatError(f"drawing {number} has {reason}", path)
+                    leave_out(FormatError(f"drawing {number} has {reason}", path), on_invalid)
                 continue
             if self._words is not None and word not in self._words:
                 n_other += n_own
@@ -89,7 +94,7 @@ class Converter:
                 files.append(names.setdefault(word, f"{len(names)}.bin"), records)
                 hashes.setdefault(word, hashlib.sha256()).update(records)
         files.flush()
-        return Converted({word: hashes[word].hexdigest() for word in names}, n_other, n_invalid)
+        return Converted({word: hashes[word].hexdigest() for word in names}, n_other, n_invalid, n_points, n_columns)
 
     def stop(self) -> None:
         """Ends what other threads convert; what they wrote is incomplete."""

@@ -64,7 +64,7 @@ class Preparation:
                 self._read_journal()
             else:  # whatever a kill left of the first moment, nothing of it was read
                 self._journal.truncate(0)
-                write_text(self._plan_path, json.dumps({"format": FORMAT, "version": VERSION, **plan}) + "\n")
+                self._write_plan(plan)
         except BaseException:
             self._journal.close()
             raise
@@ -104,6 +104,9 @@ class Preparation:
                     raise
                 journal.close()
 
+    def _write_plan(self, plan: Mapping[str, Any]) -> None:
+        write_text(self._plan_path, json.dumps({"format": FORMAT, "version": VERSION, **plan}) + "\n")
+
     def _check_plan(self, plan: Mapping[str, Any]) -> None:
         path = self._plan_path
         try:
@@ -114,6 +117,9 @@ class Preparation:
         if begun != (FORMAT, VERSION):
             raise DatasetError(f"{path}: {begun[0]} version {begun[1]}; expected {FORMAT} {VERSION}")
         asked = json.loads(json.dumps(plan))
+        options = stored.get("options")
+        if isinstance(options, dict) and options | {"skip_invalid": True} == asked.get("options") != options:
+            stored["options"] = asked["options"]  # nothing had to be left out of what is done
         for key in sorted((asked | stored).keys() - {"format", "version"}):
             then, now = stored.get(key), asked.get(key)
             if then != now:
@@ -126,6 +132,8 @@ class Preparation:
                     f"{self.into}: was begun with {key} = {then!r:.80}, cannot resume with {now!r:.80}; "
                     f"remove {self.folder} to start anew"
                 )
+        if stored.get("options") is not options:
+            self._write_plan(plan)
 
     def _read_journal(self) -> None:
         path = self._journal_path

@@ -81,7 +81,9 @@ class Picker:
         keep = np.arange(len(block))
         if rules.recognized_only:
             keep = self._drop(keep, block.recognized == 1, "not recognized")
-        keep = self._drop(keep, self._keys.add_new(keys[keep]), "repeated key_id")
+        is_new, has_id = self._keys.add_new(keys[keep]), block.key_ids[keep] != 0
+        keep = self._drop(keep, is_new | ~has_id, "repeated key_id")
+        keep = self._drop(keep, is_new[is_new | ~has_id], "repeated strokes without key_id")
         if rules.drop_duplicates:
             keep = self._drop(keep, self._hashes.add_new(hashes[keep]), "duplicate strokes")
         keep = self._drop(keep, ~is_among(keys[keep], self._listed), LISTED)

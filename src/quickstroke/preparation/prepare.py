@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,6 +55,7 @@ class Prepared:
     Attributes:
         ignored_files: files beside the sources that are no drawing files.
         repeated_files: further names, by links, of sources, which are read once.
+        layouts: of each text and parquet file how many drawings were written in `points`, and how many in `columns`.
     """
 
     path: Path
@@ -64,6 +65,7 @@ class Prepared:
     left_out: dict[str, int]
     ignored_files: tuple[str, ...]
     repeated_files: tuple[str, ...]
+    layouts: dict[str, tuple[int, int]] = field(default_factory=dict, compare=False)
 
 
 class _Request(NamedTuple):
@@ -145,8 +147,7 @@ def prepare(
         on_start: called once with how many sources that are no binary files, and classes, are done already.
         on_source: called with (file name, done, in all) after each source that is no binary file of a class.
         on_class: called with (word, classes done, classes in all) after each class.
-        on_invalid: called, by any thread, with the FormatError of each line, row or file of one drawing that is no
-            drawing, or has no word, which is left out and counted; by default it is raised.
+        on_invalid: as `formats.read_file`, for drawings without a word, too; any thread may call it.
 
     Raises:
         FormatError: a source, or the list `leave_out`, that is missing or breaks its format.
@@ -169,7 +170,7 @@ def prepare(
     found, n_split = _find_sources(sources, train_only, rules)
     wanted = None if classes is None else check_classes(classes, "classes")
     request = _Request(into, found.files, n_split, wanted, layout, rules, other, listed.by_word)
-    manifest = _manifest_of_same(request) if is_made else _make(request, resume, progress)
+    manifest, layouts = (_manifest_of_same(request), {}) if is_made else _make(request, resume, progress)
     return Prepared(
         path=into,
         n=manifest["n"],
@@ -178,6 +179,7 @@ def prepare(
         left_out=manifest["left_out"],
         ignored_files=tuple(path.name for path in found.ignored),
         repeated_files=tuple(path.name for path in found.repeated),
+        layouts=layouts,
     )
 
 
@@ -249,8 +251,8 @@ def _manifest_of_same(request: _Request) -> dict[str, Any]:
     return manifest
 
 
-def _make(request: _Request, resume: bool, progress: _Progress) -> dict[str, Any]:
-    """Writes the dataset beside its place and moves it there; its manifest."""
+def _make(request: _Request, resume: bool, progress: _Progress) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
+    """Writes the dataset beside its place and moves it there; its manifest, and the `layouts` of its files."""
     into, files = request.into, request.files
     into.parent.mkdir(parents=True, exist_ok=True)
     with _opened(Preparation(into, request.plan(), resume), files) as (preparation, writer):
@@ -271,12 +273,13 @@ def _make(request: _Request, resume: bool, progress: _Progress) -> dict[str, Any
             raise DatasetError(f"{len(words)} classes are more than the {_MOST_CLASSES} that a dataset can hold")
         _write_classes(words, by_word, request, preparation, writer, progress.on_class)
         manifest = _manifest(words, request, preparation, writer.finish())
-        made = preparation.folder / "dataset"
+        made, done = preparation.folder / "dataset", preparation.sources
         write_text(made / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
         if into.exists():
             into.rmdir()
         made.rename(into)
-    return manifest
+    counts = {files[i].name: (line.get("n_points", 0), line.get("n_columns", 0)) for i, line in done.items()}
+    return manifest, {name: both for name, both in counts.items() if any(both)}
 
 
 @contextmanager

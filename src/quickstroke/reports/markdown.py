@@ -1,10 +1,12 @@
 """The text of a results document."""
 
+import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from quickstroke.config.training import TrainConfig
 from quickstroke.evaluation.metrics import wilson_interval
 from quickstroke.reports import document_config, documents
 from quickstroke.reports.figures import confused_pairs, figures, words_by_accuracy
@@ -28,7 +30,8 @@ _DESCRIPTION = """\
 # Description
 
 Each section under *Results* is one training: its configuration, in the form that `quickstroke train NAME --config` \
-takes, and the log of its epochs; what else it was trained with is in the command beside it. A model is named by its \
+takes, and the log of its epochs; options that it leaves out, and that differ from the recipe's, are named beside the \
+command. A model is named by its \
 shape:
 
 - `simple_lay<layers>_sz<size>`: an LSTM with so many layers, each with so many hidden units;
@@ -162,6 +165,8 @@ def _how(run: RunFacts) -> str:
     """Command, time and teachers of a training, and what it began with."""
     train, before = run.config.train, run.before
     text = f"\nTrained in {_duration(run.seconds)}" + (f" by `{run.command}`" if run.command else "") + ".\n"
+    if options := _options_beside(train):
+        text += f"\nOptions that differ from the recipe's: {options}.\n"
     if train.pretrained:
         paths = ", ".join(f"`{path}`" for path in train.pretrained)
         text += f"\nIt began with the {'mean of the ' if len(train.pretrained) > 1 else ''}weights of {paths}."
@@ -186,6 +191,16 @@ def _how(run: RunFacts) -> str:
         told = ", ".join(f"`{key}` = {value}" for key, value in run.config.deleted_options.items())
         text += f"\nIt was trained with options that quickstroke does not have any more: {told}.\n"
     return text
+
+
+def _options_beside(train: TrainConfig) -> str:
+    """The options of a training that have not the value of its recipe, but for those that are told elsewhere."""
+    of_recipe = dataclasses.asdict(TrainConfig(recipe=train.recipe))
+    told = {*document_config.KEYS, "recipe", "seed", "precision", "device", "pretrained", "teacher"}
+    own = {
+        key: value for key, value in dataclasses.asdict(train).items() if key not in told and value != of_recipe[key]
+    }
+    return ", ".join(f"`{key}` = `{value}`" for key, value in own.items())
 
 
 def _duration(seconds: float) -> str:

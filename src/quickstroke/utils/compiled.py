@@ -98,8 +98,13 @@ def beside(work: Callable[[], None]) -> threading.Thread:
 
     def run() -> None:
         _here.is_beside = True
-        with suppress(SystemExit), compiling():
-            work()
+        try:
+            with suppress(SystemExit), compiling():
+                work()
+        except RuntimeError as error:
+            # What the work shares out among threads, nobody takes any more when the process ends.
+            if "interpreter shutdown" not in str(error):
+                raise
 
     thread = threading.Thread(target=run, name="quickstroke-compile", daemon=True)
     thread.start()
