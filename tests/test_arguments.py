@@ -96,6 +96,15 @@ def calls(data: qs.PreparedDataset, folder: Path, known: qs.Recognizer) -> dict[
         "prepare sources": (lambda x: qs.prepare(x, into), NO_FLAG),
         "read_drawings": (qs.read_drawings, NO_FLAG),
         "read_drawings one": (lambda x: qs.read_drawings([x]), NO_FLAG),
+        "read_drawings on_invalid": (
+            lambda x: qs.read_drawings(folder, on_invalid=x),
+            NO_FUNCTION.replace("None ", ""),
+        ),
+        "StrokeClassifier.save_pretrained": (qs.StrokeClassifier(model).save_pretrained, NO_PATH),
+        "StrokeClassifier.save_pretrained classes": (
+            lambda x: qs.StrokeClassifier(model).save_pretrained(into, x),
+            NO_FLAG.replace("None ", ""),
+        ),
         "simplify": (qs.simplify, NO_DRAWINGS),
         "simplify one": (lambda x: qs.simplify([x]), NO_DRAWINGS),
         "trace": (qs.trace, NO_FLAG),
@@ -118,6 +127,7 @@ def calls(data: qs.PreparedDataset, folder: Path, known: qs.Recognizer) -> dict[
                 "held_out": NO_PATH_OR_NONE,
                 **dict.fromkeys(("recognized_only", "drop_duplicates", "resume"), NO_FLAG),
                 **dict.fromkeys(("on_start", "on_source", "on_class"), NO_FUNCTION),
+                "on_invalid": NO_FUNCTION.replace("None ", ""),
             },
         ),
         "train": (

@@ -23,8 +23,16 @@ from quickstroke.artifacts.runs import RunConfig
 from quickstroke.config.model import ModelConfig
 from quickstroke.config.training import TrainConfig
 from quickstroke.drawings.categories import CATEGORIES_2020, read_classes
-from quickstroke.errors import ArgumentTypeError, CategoryError, ModelNameError, QuickstrokeError, WeightsError
+from quickstroke.errors import (
+    ArgumentTypeError,
+    CategoryError,
+    ConfigError,
+    ModelNameError,
+    QuickstrokeError,
+    WeightsError,
+)
 from quickstroke.export import safetensors
+from quickstroke.inference.recognizer import Recognizer
 from quickstroke.models.classifier import StrokeClassifier
 from quickstroke.utils.files import sha256_of
 
@@ -68,6 +76,42 @@ def test_from_pretrained_is_the_module_and_can_be_trained(tmp_path):
     with pytest.raises(ArgumentTypeError, match="model should be a path, got 3"):
         StrokeClassifier.from_pretrained(3)
     assert StrokeClassifier(model.config).classes == ()
+
+
+def test_what_was_trained_further_is_saved_and_loaded(tmp_path):
+    model = StrokeClassifier.from_pretrained(publish(tmp_path / "from"))
+    words = ("cat", "dog")
+    with pytest.raises(ConfigError, match="classes: 2 words were given, but the output layer has 3 outputs"):
+        model.save_pretrained(tmp_path / "to", words)
+    model.linear = torch.nn.Linear(model.linear.in_features, 2)
+    with pytest.raises(ConfigError, match="classes: 3 words were given, but the output layer has 2 outputs"):
+        model.save_pretrained(tmp_path / "to")
+    path = model.save_pretrained(tmp_path / "to", words)
+    assert path == tmp_path / "to" / f"{NAME}.model"
+    loaded = load_model(path)
+    assert loaded.classes == words
+    assert torch.equal(logits(loaded.model), logits(model))
+    assert StrokeClassifier.from_pretrained(tmp_path / "to").classes == words
+    before = path.read_bytes()
+    with pytest.raises(WeightsError, match="exists already; give `replace` to replace it, or another folder"):
+        model.save_pretrained(tmp_path / "to", words)
+    with torch.no_grad():
+        model.linear.bias[0] = float("nan")
+    with pytest.raises(WeightsError, match=r"'linear\.bias' has numbers that are not finite"):
+        model.save_pretrained(tmp_path / "to", words, replace=True)
+    assert path.read_bytes() == before
+    with torch.no_grad():
+        model.linear.bias[0] = 5
+    model.save_pretrained(str(tmp_path / "to"), words, replace=True)
+    assert load_model(path).model.linear.bias[0] == 5
+
+
+def test_a_default_model_for_other_words_is_saved_with_how_it_reads(tmp_path):
+    model = StrokeClassifier(ModelConfig.from_name("bipool_cv1_8_5_2_img2_lay1_sz8", n_classes=2, max_padding=150))
+    path = model.eval().save_pretrained(tmp_path, ["cat", "dog"])
+    recognizer = Recognizer(load_model(path))
+    assert (recognizer.classes, load_model(path).max_padding) == (("cat", "dog"), 150)
+    assert recognizer.predict([[[1, 2], [30, 40], [50, 9]]]).unknown is None
 
 
 def logits(model):

@@ -28,7 +28,15 @@ from typing import TYPE_CHECKING
 from quickstroke.drawings.categories import canonical_word
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.layouts import check_choice
-from quickstroke.errors import FormatError, OnInvalid, expect_items, expect_path, leaving_out
+from quickstroke.errors import (
+    ArgumentTypeError,
+    FormatError,
+    OnInvalid,
+    expect_items,
+    expect_path,
+    leaving_out,
+    shown,
+)
 from quickstroke.formats import binary, csv, inkml, ndjson, npz, parquet, pictures, plain_json, svg
 
 if TYPE_CHECKING:
@@ -191,9 +199,11 @@ def read_drawings(
         ConfigError: `layout` is no choice.
         FormatError: at once for a source that cannot be found; on the way for a file that breaks its format, with the
             place.
-        ArgumentTypeError: something that is no path.
+        ArgumentTypeError: something that is no path, or `on_invalid` no function.
     """
     check_choice(layout)
+    if on_invalid is not None and not callable(on_invalid):
+        raise ArgumentTypeError(f"on_invalid should be a function, got {shown(on_invalid)}")
     files = find_sources(sources).files
     return chain.from_iterable(read_file(path, layout=layout, on_invalid=on_invalid) for path in files)
 

@@ -13,7 +13,8 @@ and so on, `linear.*`. Parameters are its own too, but for those of readout `poo
                   nothing depends on how far a batch is padded.
 """
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self, cast
@@ -27,7 +28,8 @@ from quickstroke import kernels
 from quickstroke.config.model import ModelConfig
 from quickstroke.config.schema import fits
 from quickstroke.data import points
-from quickstroke.errors import ConfigError, expect, shown
+from quickstroke.drawings.categories import check_classes
+from quickstroke.errors import ConfigError, WeightsError, expect, expect_items, expect_path, shown
 from quickstroke.kernels import raster
 from quickstroke.models.image_branch import ImageReader
 from quickstroke.models.normalization import RowBatchNorm
@@ -107,6 +109,42 @@ class StrokeClassifier(nn.Module):
         loaded = loading.load_model(cards.find_model(model))
         loaded.model.classes = loaded.classes
         return loaded.model
+
+    def save_pretrained(
+        self, folder: Path | str, classes: Sequence[str] | None = None, *, replace: bool = False
+    ) -> Path:
+        """Writes NAME.model, a plain state dict, and its card NAME.json, which `load` and all commands take.
+
+        Args:
+            folder: where to; it is made where it is not there.
+            classes: the words in the order of the output layer, which may have been exchanged; by default `classes`.
+            replace: whether an earlier model of this name gives way.
+
+        Returns:
+            The path of NAME.model.
+
+        Raises:
+            ConfigError: the output layer has not as many outputs as there are words.
+            CategoryError: words that cannot be used, or one twice.
+            WeightsError: there is a model of this name, or a weight is not finite.
+            ArgumentTypeError: `folder` is no path, or `classes` no list.
+        """
+        from quickstroke.artifacts import loading  # upwards, as above
+
+        words = check_classes(expect_items(self.classes if classes is None else classes, "classes", "words"), "classes")
+        if len(words) != self.linear.out_features:
+            n = self.linear.out_features
+            raise ConfigError(f"classes: {len(words)} words were given, but the output layer has {n} outputs")
+        path = expect_path(folder, "folder") / f"{self.config.name}.model"
+        if path.exists() and not replace:
+            raise WeightsError(f"{path}: exists already; give `replace` to replace it, or another folder")
+        for name, value in self.state_dict().items():
+            if not value.isfinite().all():
+                raise WeightsError(f"{path}: {name!r} has numbers that are not finite")
+        model = type(self)(dataclasses.replace(self.config, n_classes=len(words)))
+        model.load_state_dict(self.state_dict())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return loading.write_model(path.parent, loading.LoadedModel(model, words, None, path), {})
 
     @property
     def convolutions(self) -> list[tuple[nn.Conv1d, Any]]:

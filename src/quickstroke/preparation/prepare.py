@@ -190,7 +190,7 @@ def _check_options(
     for name, flag in flags.items():
         expect(flag, bool, name, "True or False")
     for name, callback in progress._asdict().items():
-        if not callable(callback) and (name, callback) != ("on_invalid", None):
+        if not callable(callback) and (name != "on_invalid" or callback is not None):
             raise ArgumentTypeError(f"{name} should be a function, got {shown(callback)}")
     if limit is not None and (not fits(limit, int) or limit < 1):
         raise ConfigError(f"limit should be a whole number of 1 or more, got {limit!r:.60}")
