@@ -48,6 +48,7 @@ def test_words_are_quoted_and_empty_classes_have_no_accuracy(tmp_path):
         [classes[0], "a.bin:3", "14", classes[0], "0.5", "1", "0.5"],
         [classes[1], "a.bin:4", "21", classes[0], "0.5", "2", "0.5"],
     ]
+    assert result.map3() == pytest.approx((1 + 1 / 2 + 1 + 1 / 2) / 4)
     (tmp_path / "each.csv").unlink()
     text = (tmp_path / "confusion.csv").read_bytes().decode("utf-8")
     assert text.startswith('true word,"say ""cheese"", please",café,t-shirt\n') and "\r" not in text
@@ -116,3 +117,28 @@ def test_each_drawing_has_its_guess(dataset, binary_folder, tmp_path, from_files
             assert list(qs.read_drawings(origin))[int(number) - 1].key_id == drawing.key_id
         else:
             assert origin == str(dataset.path) and dataset.key_ids[int(number)] == drawing.key_id
+
+
+def test_predict_writes_a_row_for_each_drawing(dataset, binary_folder, tmp_path, capsys):
+    torch.manual_seed(0)
+    model = qs.StrokeClassifier(qs.ModelConfig.from_name("simple_lay1_sz8", n_classes=3)).eval()
+    path = write_model(tmp_path, LoadedModel(model, dataset.classes, None, tmp_path), {})
+    table = tmp_path / "each.csv"
+    (tmp_path / "own.ndjson").write_text('no drawing\n{"drawing":[[[1,9,30],[2,8,1]]]}\n')
+    given = [str(binary_folder / "star.bin"), str(tmp_path / "own.ndjson"), "--skip-invalid", "--top", "5"]
+    assert main(["predict", *given, "--model", str(path), "--predictions", str(table), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)["drawings"]
+    heads, *rows = rows_of(table)
+    assert heads[:7] == ["true word", "drawing", "key_id", "guess", "probability", "guess 2", "probability 2"]
+    assert heads[-1] == "unknown" and {len(row) for row in rows} == {len(heads)} == {3 + 2 * 5 + 1}
+    assert len(rows) == len(said) == 61
+    for row, drawing in zip(rows, said, strict=True):
+        assert row[3:9:2] == [guess["word"] for guess in drawing["guesses"]]
+        assert [float(value) for value in row[4:10:2]] == pytest.approx(
+            [guess["probability"] for guess in drawing["guesses"]], abs=2e-6
+        )
+        assert row[9:] == [""] * 5  # the model knows three words, and nothing was fitted
+    assert rows[0][:3] == ["star", f"{binary_folder / 'star.bin'}:1", said[0]["key_id"]]
+    assert rows[-1][:3] == ["", f"{tmp_path / 'own.ndjson'}:2", ""]
+    assert main(["predict", *given, "--model", str(path), "--predictions", str(tmp_path / "own.ndjson")]) == 2
+    assert "--predictions" in capsys.readouterr().err

@@ -154,6 +154,7 @@ def run(options: Options) -> Answer:
     values = {
         "model": loaded.name,
         **result.figures(),
+        "map3": result.map3(),
         "left_out": dict(sorted(asked.left_out.items())),
         "invalid": asked.invalid,
         "parameters": n_parameters(model),
@@ -295,7 +296,7 @@ def _show(options: Options, name: str, asked: _Asked, result: "Evaluation", earl
     print(f"{name} on {counted(result.n, 'drawing')} ({printable(asked.where)}), protocol {options.protocol}{among}:")
     print(
         f"top-1 {percent(result.top(1))} ({low} to {high})  top-3 {percent(result.top(3))} ({low_3} to {high_3})  "
-        f"top-5 {percent(result.top(5))}  loss {result.loss:.4f}"
+        f"top-5 {percent(result.top(5))}  MAP@3 {result.map3():.4f}  loss {result.loss:.4f}"
     )
     print(
         f"balanced accuracy {percent(result.balanced_accuracy())} ({balanced_low} to {balanced_high})  "

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import arg
 
-from quickstroke.cli import printable
+from quickstroke.cli import printable, tables
 from quickstroke.cli.common import (
     MODEL,
     Answer,
@@ -30,6 +30,8 @@ from quickstroke.drawings.categories import parse_classes
 from quickstroke.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from quickstroke.drawings.drawing import Drawing
 
 # PyTorch takes the first drawings. Compiling what is quicker takes as long as some thousands of them.
@@ -49,6 +51,8 @@ class Options:
     Attributes:
         top: words for each drawing
         show: also write what was read, with its guesses, as a picture: .svg, .png or .gif
+        predictions: also write a table with a row for each drawing: what the file says, its number there, key_id, the
+            guesses and their probabilities
     """
 
     files: Files
@@ -61,6 +65,7 @@ class Options:
     layout: StrokeLayout = "auto"
     skip_invalid: SkipInvalid = False
     show: Annotated[str | None, optional("FILE")] = None
+    predictions: Annotated[str | None, optional("FILE.csv")] = None
     json: Json = False
 
 
@@ -74,6 +79,7 @@ def run(options: Options) -> Answer:
     from quickstroke.drawings import render
     from quickstroke.inference import recognizer
 
+    tables.check_names({"--predictions": (options.predictions,) if options.predictions else None})
     if options.show:
         render.check_picture(options.show)
     files = drawing_files(options.files, options.layout)
@@ -111,7 +117,7 @@ def run(options: Options) -> Answer:
                 captions.append(f"{path.name}:{number}\n{guesses[0].word} {guesses[0].probability:.0%}")
                 if len(shown) * render.SIZE**2 > render.MAX_PIXELS:
                     raise ConfigError("--show: too many drawings for one picture; expected a smaller --limit")
-            if options.json:
+            if options.json or options.predictions:
                 drawings.append(
                     {
                         "file": str(path),
@@ -126,12 +132,8 @@ def run(options: Options) -> Answer:
         n_read += n
         if not n and len(files) > 1:
             note(f"{path}: holds no drawing")
-        if n_points and options.layout == "auto":
-            rest = f", the other {n - n_points:,} as columns" * (n > n_points)
-            note(f"{path}: {counted(n_points, 'drawing')} read as points{rest} (--layout decides)")
-        if n_ambiguous and options.layout == "auto":
-            are = "drawing that may be" if n_ambiguous == 1 else "drawings that may be"
-            note(f"{path}: {n_ambiguous:,} {are} either read as columns (--layout decides)")
+        if options.layout == "auto":
+            _tell_layouts(path, n, n_points, n_ambiguous)
     invalid.tell()
     if not n_read:
         where = files[0] if len(files) == 1 else f"{len(files)} files"
@@ -139,5 +141,18 @@ def run(options: Options) -> Answer:
     if options.show:
         render.write_picture(options.show, shown, captions)
         note(f"wrote {options.show}")
+    if options.predictions:
+        tables.write_guesses(options.predictions, drawings, options.top)
+        note(f"wrote {options.predictions}")
     chosen = {"words": list(model.classes)} if options.words else {}
     return Answer({"model": model.name, **chosen, "drawings": drawings, "invalid": invalid.messages})
+
+
+def _tell_layouts(path: "Path", n: int, n_points: int, n_ambiguous: int) -> None:
+    """Tells which of the `n` drawings of a file were read as points, and which may have been."""
+    if n_points:
+        rest = f", the other {n - n_points:,} as columns" * (n > n_points)
+        note(f"{path}: {counted(n_points, 'drawing')} read as points{rest} (--layout decides)")
+    if n_ambiguous:
+        are = "drawing that may be" if n_ambiguous == 1 else "drawings that may be"
+        note(f"{path}: {n_ambiguous:,} {are} either read as columns (--layout decides)")

@@ -1,8 +1,8 @@
-"""Tables of an evaluation as CSV files: each class's accuracy, the confusion matrix, and each drawing's guess."""
+"""Tables as CSV files: each class's accuracy, the confusion matrix, and each drawing's guesses."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from quickstroke.errors import ConfigError
 from quickstroke.utils.files import write_table
@@ -62,3 +62,19 @@ def write_predictions(path: Path | str, result: "Evaluation", source: Callable[[
         word, said = result.classes[label], result.classes[guess]
         rows.append([word, where, key_id or "", said, round(probability, 6), rank + 1, round(loss, 6)])
     write_table(path, [[_HEAD, "drawing", "key_id", "guess", "probability", "place of true word", "loss"], *rows])
+
+
+def write_guesses(path: Path | str, drawings: Sequence[dict[str, Any]], top: int) -> None:
+    """A row a drawing, as `predict --json` has them: the word that its file says, where it came from and its key_id,
+    empty for none, the `top` guesses with their probabilities, and how probable none of the words is."""
+    rows = []
+    for drawing in drawings:
+        where = f"{drawing['file']}:{drawing['number']}"
+        row: list[Any] = [drawing["word"], where, drawing["key_id"] if drawing["key_id"] != "0" else ""]
+        for guess in drawing["guesses"]:
+            row += [guess["word"], round(guess["probability"], 6)]
+        row += [""] * (3 + 2 * top - len(row))
+        rows.append([*row, "" if drawing["unknown"] is None else round(drawing["unknown"], 6)])
+    numbers = ["", *(f" {place}" for place in range(2, top + 1))]
+    heads = [f"{what}{number}" for number in numbers for what in ("guess", "probability")]
+    write_table(path, [[_HEAD, "drawing", "key_id", *heads, "unknown"], *rows])
