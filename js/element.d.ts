@@ -68,14 +68,17 @@ export class QuickStroke extends HTMLElement {
   /** A recogniser that is loaded already, in place of the attribute `model`; null for that one. */
   get recognizer(): Recognizer | WorkerRecognizer | null;
   set recognizer(recognizer: Recognizer | WorkerRecognizer | null);
-  /** The attribute of this name, as are the next four; empty where it is not there. */
-  model: string;
+  /** The attribute of this name, as are the next four; empty where it is not there, and taken away by null. */
+  get model(): string;
+  set model(model: string | null);
   get words(): string;
   set words(words: string | readonly string[] | null);
   get top(): string;
   set top(top: number | string | null);
-  ink: string;
-  paper: string;
+  get ink(): string;
+  set ink(ink: string | null);
+  get paper(): string;
+  set paper(paper: string | null);
   clear(): void;
   /** Takes back the last stroke, or where there is none the clearing. */
   undo(): void;
@@ -117,6 +120,8 @@ declare global {
   interface GlobalEventHandlersEventMap {
     guess: CustomEvent<Prediction>;
     stroke: CustomEvent<{ strokes: DrawnStrokes }>;
+    undo: CustomEvent<{ strokes: DrawnStrokes }>;
+    clear: CustomEvent<Record<string, never>>;
   }
   interface HTMLElementTagNameMap {
     "quick-stroke": QuickStroke;

@@ -25,12 +25,13 @@ const REFLECTED = ["model", "words", "top", "ink", "paper"];
 
 // The transition tells of each change of the ink's colour, whatever it comes from.
 const STYLE = `
-:host { display: inline-grid; grid-template-rows: minmax(0, 1fr) auto; gap: 0.5em; inline-size: 20em; max-inline-size: 100%; box-sizing: border-box; font: inherit; }
+:host { display: inline-block; inline-size: 20em; max-inline-size: 100%; box-sizing: border-box; font: inherit; }
 :host([hidden]) { display: none; }
-canvas { inline-size: 100%; block-size: 100%; min-block-size: 0; aspect-ratio: 1; box-sizing: border-box; border: 1px solid; border-radius: 0.5em;
+div { display: flex; flex: auto; flex-direction: column; gap: 0.5em; min-inline-size: 0; min-block-size: 0; block-size: 100%; }
+canvas { inline-size: 100%; min-block-size: 0; aspect-ratio: 1; box-sizing: border-box; border: 1px solid; border-radius: 0.5em;
   color: var(--quick-stroke-ink, #1d2430); background: var(--quick-stroke-paper, #fff); cursor: crosshair;
   transition: color 1ms; }
-ol { margin: 0; padding: 0; list-style: none; min-block-size: calc(var(--lines, 3) * 1lh); }
+ol { flex: none; margin: 0; padding: 0; list-style: none; min-block-size: calc(var(--lines, 3) * 1lh); }
 p { position: absolute; margin: 0; inline-size: 1px; block-size: 1px; overflow: hidden; clip-path: inset(50%); }
 `;
 
@@ -75,7 +76,9 @@ export class QuickStroke extends Base {
     this.#canvas.setAttribute("role", "img");
     this.#canvas.setAttribute("aria-label", LABEL);
     this.#said.setAttribute("role", "status");
-    root.append(this.#canvas, this.#list, this.#said);
+    const column = document.createElement("div"); // whatever a page makes of the element's own `display`
+    column.append(this.#canvas, this.#list, this.#said);
+    root.append(column);
     this.#pad = new Pad(this.#canvas, {
       onResize: (size) => this.#sharpen(size),
       onStroke: (strokes) => {

@@ -1,6 +1,6 @@
 /** The bytes of a model, from where a caller has it. */
 
-import { ModelError, shown } from "./errors.js";
+import { ModelError, OptionError, shown } from "./errors.js";
 
 /**
  * @param {string | URL | ArrayBuffer | ArrayBufferView} source
@@ -9,6 +9,10 @@ import { ModelError, shown } from "./errors.js";
  * @throws {ModelError} there is nothing to be had
  */
 export async function fetchBytes(source, { onProgress, signal } = {}) {
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw new OptionError(`signal should be an AbortSignal, got ${shown(signal)}`);
+  }
+  signal?.throwIfAborted();
   if (source instanceof ArrayBuffer) return new Uint8Array(source);
   if (ArrayBuffer.isView(source)) return new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
   if (typeof source !== "string" && !(source instanceof URL)) {

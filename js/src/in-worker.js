@@ -13,6 +13,17 @@ export { ModelError, OptionError, StrokesError } from "./errors.js";
 /** Lists as a worker can be sent them: those of Vue and its like are proxies, which cannot. */
 const plain = (value) => (Array.isArray(value) ? Array.from(value, plain) : value);
 
+/** Options likewise; what are none is refused by a `Recognizer`. */
+const plainOptions = (options) => (options && typeof options === "object" ? { ...options } : options);
+
+const isClonable = (value) => {
+  try {
+    return structuredClone(value) !== Symbol;
+  } catch {
+    return false;
+  }
+};
+
 const KINDS = { ModelError, OptionError, StrokesError };
 
 /** Opens a model in a worker of its own. */
@@ -69,7 +80,7 @@ export class WorkerRecognizer {
   }
 
   async teach(word, drawings, options = {}) {
-    this.#setTaught(await this.#call("teach", [word, plain(drawings), options]));
+    this.#setTaught(await this.#call("teach", [word, plain(drawings), plainOptions(options)]));
   }
 
   async forget(word) {
@@ -92,12 +103,12 @@ export class WorkerRecognizer {
   predict(strokes, options = {}) {
     const words = options?.words; // null is refused as by a `Recognizer`
     const isList = typeof words !== "string" && typeof words?.[Symbol.iterator] === "function";
-    return this.#call("predict", [plain(strokes), isList ? { ...options, words: [...words] } : options]);
+    return this.#call("predict", [plain(strokes), isList ? { ...options, words: [...words] } : plainOptions(options)]);
   }
 
   /** Resolves to what a `Recognizer` gives. */
   embed(strokes, options = {}) {
-    return this.#call("embed", [plain(strokes), options]);
+    return this.#call("embed", [plain(strokes), plainOptions(options)]);
   }
 
   /** Ends the worker; what is still asked is refused. */
@@ -115,7 +126,8 @@ export class WorkerRecognizer {
       try {
         this.#worker.postMessage({ id, method, args });
       } catch (error) {
-        throw new StrokesError(`cannot be sent to a worker: ${error.message}`, { cause: error });
+        const Kind = isClonable(args.slice(0, -1)) ? OptionError : StrokesError;
+        throw new Kind(`cannot be sent to a worker: ${error.message}`, { cause: error });
       }
       this.#calls.set(id, { resolve, reject });
     });

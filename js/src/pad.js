@@ -48,6 +48,8 @@ export class Pad {
   #canvas;
   #options;
   #pointer = null;
+  /** Of a canvas that is taken away under the pen its document hears that the pen is lost. */
+  #losing = null;
   /** Drawings that were cleared, for `undo`. */
   #cleared = [];
   /** The size of the canvas when the drawing changed last, and by how much the drawing was scaled since. */
@@ -72,9 +74,7 @@ export class Pad {
     canvas.style.touchAction = "none"; // a finger draws, and does not scroll
     on("pointerdown", (event) => this.#begin(event));
     on("pointermove", (event) => this.#go(event));
-    // The last of them comes when the canvas is taken away under the pen; its document hears it then.
     for (const type of ["pointerup", "pointercancel", "lostpointercapture"]) on(type, (event) => this.#end(event));
-    canvas.ownerDocument.addEventListener("lostpointercapture", (event) => this.#end(event), { signal });
     on("transitionend", () => this.redraw()); // perhaps of the colour
     this.#resizes.observe(canvas);
     this.redraw();
@@ -109,9 +109,11 @@ export class Pad {
   /** Ends a stroke of which no more will be heard. */
   lift() {
     this.#pointer = null;
+    this.#losing?.abort();
   }
 
   detach() {
+    this.lift();
     this.#listeners.abort();
     this.#resizes.disconnect();
     this.#canvas.style.touchAction = this.#touchAction;
@@ -128,6 +130,9 @@ export class Pad {
     if (this.isDrawing || !event.isPrimary || event.button !== 0) return;
     event.preventDefault();
     this.#pointer = event.pointerId;
+    this.#losing = new AbortController();
+    const { signal } = this.#losing;
+    this.#canvas.ownerDocument.addEventListener("lostpointercapture", (lost) => this.#end(lost), { signal });
     this.#canvas.setPointerCapture(event.pointerId);
     this.#keepFrame();
     this.strokes = [...this.strokes, []];
@@ -165,7 +170,8 @@ export class Pad {
     const { clientLeft, clientTop, clientWidth, clientHeight } = this.#canvas;
     const style = getComputedStyle(this.#canvas);
     const [left, right, top, bottom] = ["Left", "Right", "Top", "Bottom"].map((side) => parseFloat(style[`padding${side}`]) || 0);
-    const [width, height] = [clientWidth - left - right, clientHeight - top - bottom];
+    // Of a hidden canvas the padding is there, and no size.
+    const [width, height] = [clientWidth - left - right, clientHeight - top - bottom].map((size) => Math.max(size, 0));
     return { left: clientLeft + left, top: clientTop + top, width, height };
   }
 

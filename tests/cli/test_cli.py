@@ -744,9 +744,13 @@ def test_a_file_that_was_read_in_both_layouts_is_told(run, trained, tmp_path):
         ["prepare", path, "--into", tmp_path / "data", "--fractions", 1, 0, 0],
         ["evaluate", trained, path],
         ["render", path, "--into", tmp_path / "a.svg"],
+        ["render", path, "--into", tmp_path / "a.svg", "--limit", 12],
+        ["convert", path, "--to", "ndjson", "--into", tmp_path / "out.ndjson"],
     ):
+        (tmp_path / "out.ndjson").unlink(missing_ok=True)
         assert "6 drawings read as points, the other 6 as columns (--layout decides)" in run(*command).err
         shutil.rmtree(tmp_path / "data", ignore_errors=True)
+        (tmp_path / "out.ndjson").unlink(missing_ok=True)
         assert "as columns" not in run(*command, "--layout", "points").err
 
 

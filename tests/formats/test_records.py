@@ -283,6 +283,17 @@ def test_a_line_that_is_too_long_is_left_out_and_what_follows_is_read(size: int,
     assert left_out(plain, ndjson.read, path) == left_out(converted, records.read_ndjson, path)
 
 
+def test_a_gzip_that_ends_within_a_line_that_is_left_out_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.ndjson.gz"
+    content = gzip.compress(lines()[0] + b'\n{"drawing":"' + random.Random(0).randbytes(900_000).hex().encode())
+    path.write_bytes(content[: len(content) * 9 // 10])
+    for read in (ndjson.read, records.read_ndjson):
+        errors: list[FormatError] = []
+        with pytest.raises(FormatError, match="damaged or truncated gzip file"):
+            list(read(path, on_invalid=errors.append))
+        assert [error.line for error in errors] == [2]
+
+
 def test_points_and_columns_are_counted_by_compiled_code_too(tmp_path: Path) -> None:
     path = tmp_path / "x.ndjson"
     path.write_bytes(b"\n".join(line for line in lines() if line) * 3)

@@ -161,6 +161,9 @@ def test_a_folder_of_folders_of_pictures_is_read_and_one_of_other_files_is_not(t
         (tmp_path / name).touch()
     files = find_sources(tmp_path / "in").files
     assert [str(path.relative_to(tmp_path / "in")) for path in files] == ["cat/a.svg", "cat/b.svg", "dog/2.svg"]
+    (tmp_path / "in" / "cow").mkdir()
+    (tmp_path / "in" / "cow" / "1.png").touch()  # each folder for itself
+    assert found(tmp_path / "in") == ["a.svg", "b.svg", "1.png", "2.svg"]
     (tmp_path / "in" / "dog.svg").touch()
     assert found(tmp_path / "in") == ["dog.svg"]
     (tmp_path / "all" / "binary").mkdir(parents=True)
@@ -172,7 +175,10 @@ def test_a_folder_of_folders_of_pictures_is_read_and_one_of_other_files_is_not(t
 def test_a_link_to_nothing_is_told(tmp_path: Path) -> None:
     (tmp_path / "cat.bin").symlink_to("/nonexistent/cat.bin")
     (tmp_path / "dog.bin").touch()
-    (tmp_path / "notes.txt").symlink_to("/nonexistent/notes.txt")
+    for name in ("notes.txt", "meta.json", "preview.png"):  # none of them would be read
+        (tmp_path / name).symlink_to(f"/nonexistent/{name}")
     for source in (tmp_path, f"{tmp_path}/*.bin"):
         with pytest.raises(FormatError, match=r"cat\.bin: is a link to /nonexistent/cat\.bin, which is not there"):
             find_sources(source)
+    (tmp_path / "cat.bin").unlink()
+    assert found(tmp_path) == ["dog.bin"]

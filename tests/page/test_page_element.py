@@ -88,6 +88,9 @@ def test_in_a_worker_from_another_folder(page: Page, model: compact.Compacted) -
       const proxy = (value) => (Array.isArray(value) ? new Proxy(value.map(proxy), {}) : value);
       const ofProxies = await recognizer.predict(proxy(strokes));
       const unsendable = await recognizer.predict([[() => 1]]).catch(({ name }) => name);
+      const reactive = await recognizer.predict(strokes, new Proxy({ top: 2 }, {}));
+      const refusedOption = await recognizer.predict(strokes, { layout: () => 1 }).catch(({ name }) => name);
+      const noSignal = await load("../../models/small.quickstroke", { signal: 5 }).catch(({ message }) => message);
       recognizer.close();
       const closed = await recognizer.predict(strokes).catch(({ message }) => message);
       const missing = await load("no.quickstroke").catch(({ message }) => message);
@@ -95,8 +98,9 @@ def test_in_a_worker_from_another_folder(page: Page, model: compact.Compacted) -
       const stopped = load("../../models/small.quickstroke", { signal: stopping.signal }).catch(({ name }) => name);
       stopping.abort();
       const isOption = refused instanceof OptionError;
-      const more = { ofProxies, unsendable, stopped: await stopped };
-      return { ...more, name, words, both, seen, isOption, refused: refused.message, closed, missing };
+      const more = { ofProxies, unsendable, stopped: await stopped, refusedOption, noSignal };
+      const all = { ...more, n: reactive.guesses.length, name, words, both, seen, isOption };
+      return { ...all, refused: refused.message, closed, missing };
     }"""
     found = page.evaluate(script, TRIANGLE)
     assert (found["name"], tuple(found["words"])) == (model.model.name, model.model.classes)
@@ -104,6 +108,8 @@ def test_in_a_worker_from_another_folder(page: Page, model: compact.Compacted) -
     assert found["both"][1] == {"guesses": [{"word": "sun", "probability": 1}], "unknown": None}
     assert found["ofProxies"] == found["both"][0]
     assert (found["unsendable"], found["stopped"]) == ("StrokesError", "AbortError")
+    assert (found["n"], found["refusedOption"]) == (2, "OptionError")
+    assert found["noSignal"] == "signal should be an AbortSignal, got 5"
     assert found["seen"][-2:] == [len(model.data), len(model.data)]
     assert found["isOption"] and found["refused"].startswith('the model does not know the word "moon"; the nearest')
     assert found["closed"] == "the recogniser was closed"
@@ -594,6 +600,35 @@ def test_attributes_are_properties_and_guesses_go_with_their_model(page: Page) -
     assert page.evaluate(f"{QUICK_STROKE}.hasAttribute('model')") is False
 
 
+def test_a_drawing_outlives_that_its_padded_canvas_is_hidden(page: Page) -> None:
+    page.evaluate("own.style = 'padding: 10px; border: 2px solid'")
+    attached(page)
+    page.evaluate("own.style.display = 'none'")
+    page.evaluate(TWO_FRAMES)
+    page.evaluate("pad.strokes = [[[10, 10], [100, 100]]]")
+    assert page.evaluate("pad.strokes") == [[[10, 10, 0], [100, 100, 0]]]
+    page.evaluate("own.style.display = ''")
+    page.evaluate(TWO_FRAMES)
+    assert page.evaluate("pad.strokes") == [[[10, 10, 0], [100, 100, 0]]]
+
+
+@pytest.mark.parametrize("around", ["display: flex", "display: grid; grid-template-columns: auto auto"])
+def test_a_pad_stays_square_beside_what_is_taller(page: Page, around: str) -> None:
+    sizes = page.evaluate(
+        """(style) => {
+          const el = document.querySelector("quick-stroke");
+          const box = document.createElement("div");
+          box.style = style;
+          document.body.prepend(box);
+          box.append(el, Object.assign(document.createElement("div"), { style: "height: 800px" }));
+          const { width, height } = el.shadowRoot.querySelector("canvas").getBoundingClientRect();
+          return [Math.round(width), Math.round(height)];
+        }""",
+        around,
+    )
+    assert sizes[0] == sizes[1] > 200
+
+
 def test_an_element_keeps_to_the_height_that_it_is_given(page: Page) -> None:
     sizes = """(style) => {
       const el = document.querySelector("quick-stroke");
@@ -607,6 +642,11 @@ def test_an_element_keeps_to_the_height_that_it_is_given(page: Page) -> None:
     width, height, pad_width, pad_height, is_inside = page.evaluate(sizes, "width: 300px; height: 150px")
     assert (width, height, pad_width, is_inside) == (300, 150, 300, True)
     assert 40 < pad_height < 140
+    for display in ("block", "flex", "inline-flex", "grid"):
+        style = f"display: {display}; width: 300px; height: 250px"
+        _, height, pad_width, pad_height, is_inside = page.evaluate(sizes, style)
+        assert (height, pad_width, is_inside) == (250, 300, True)
+        assert 100 < pad_height < 250
 
 
 def test_an_element_refuses_a_promise_of_a_recogniser(page: Page) -> None:

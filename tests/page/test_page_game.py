@@ -217,6 +217,35 @@ def test_no_slip_of_the_hand_ends_a_round(hands: Hands) -> None:
     assert page.evaluate("quickstroke.strokes()") == drawn
 
 
+def test_a_word_that_was_first_before_a_dialog_is_won_behind_it(hands: Hands) -> None:
+    game = Round(hands)
+    page = game.page
+    game.draw(game.word)
+    page.get_by_role("button", name="About the model").click()
+    page.clock.run_for(5_000)
+    game.expect_phase("drawing")
+    page.keyboard.press("Escape")
+    page.clock.run_for(1_000)
+    game.expect_phase("won")
+
+
+def test_a_dialog_does_not_start_the_clock_that_waits_for_the_server(hands: Hands) -> None:
+    game = Round(hands)
+    page = game.page
+    page.route("**/recognize", lambda route: route.abort())
+    hands.mouse(page, LINE)
+    page.clock.run_for(300)
+    expect(page.locator("#subline")).to_have_text(re.compile("The clock waits"))
+    seconds = page.locator("#clock-seconds").inner_text()
+    page.get_by_role("button", name="About the model").click()
+    page.clock.run_for(300)
+    page.keyboard.press("Escape")
+    page.clock.run_for(10_000)
+    assert page.locator("#clock-seconds").inner_text() == seconds
+    game.expect_phase("drawing")
+    hands.forgive("Failed to load resource")
+
+
 def test_the_clock_waits_behind_a_dialog(hands: Hands) -> None:
     game = Round(hands)
     page = game.page

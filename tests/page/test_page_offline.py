@@ -232,13 +232,13 @@ def test_how_much_has_come_is_shown(pages: Pages, exported: compact.Compacted, f
         page.goto(url)
         page.evaluate("quickstroke.ready")  # the page's own progress is over
         page.evaluate("""async () => {
-          const { showProgress } = await import("./loading.js");
+          const { showProgress } = await import("./app.js");
           showProgress(250_000, 1_000_000);
         }""")
         expect(page.get_by_role("progressbar", name="Loading the model: 0.3 of 1.0 MB")).to_have_js_property(
             "value", 0.25
         )
-        page.evaluate("import('./loading.js').then(({ showProgress }) => showProgress(250_000, null))")
+        page.evaluate("import('./app.js').then(({ showProgress }) => showProgress(250_000, null))")
         expect(page.get_by_role("progressbar", name="Loading the model: 0.3 MB")).to_have_js_property("position", -1)
         told = page.evaluate("""async () => {
           const { bytesOf } = await import("./files.js");

@@ -268,11 +268,13 @@ class Invalid:
         from quickstroke.formats import read_file
 
         n_before, layouts = len(self.messages), Counter[Any]()
-        for number, drawing in enumerate(read_file(path, layout=layout, on_invalid=self.add), start=1):
-            layouts[drawing.source_layout] += 1
-            yield number + len(self.messages) - n_before, drawing
-        if tells and layout == "auto":
-            note_layouts(str(path), layouts["points"], layouts["columns"])
+        try:
+            for number, drawing in enumerate(read_file(path, layout=layout, on_invalid=self.add), start=1):
+                layouts[drawing.source_layout] += 1
+                yield number + len(self.messages) - n_before, drawing
+        finally:  # also where no more are asked for
+            if tells and layout == "auto":
+                note_layouts(str(path), layouts["points"], layouts["columns"])
 
     def tell(self) -> None:
         """Tells of the first of them, and how many there are."""

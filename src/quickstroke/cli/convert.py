@@ -18,6 +18,7 @@ from quickstroke.cli.common import (
     checked_limit,
     counted,
     drawing_files,
+    note_layouts,
 )
 
 
@@ -55,8 +56,18 @@ def run(options: Options) -> Answer:
     conversion.check_target(options.to, Path(options.into))
     files = drawing_files(options.files, options.layout)
     into, invalid = Path(options.into), Invalid(options.skip_invalid)
-    words = conversion.convert(files, options.to, into, layout=options.layout, limit=limit, on_invalid=invalid.add)
-    invalid.tell()
+    try:
+        words = conversion.convert(
+            files,
+            options.to,
+            into,
+            layout=options.layout,
+            limit=limit,
+            on_invalid=invalid.add,
+            on_file=lambda path, *counts: note_layouts(str(path), *counts) if options.layout == "auto" else None,
+        )
+    finally:
+        invalid.tell()
     n, n_words = sum(words.values()), len(words)
     print(f"wrote {printable(options.into)}: {counted(n, 'drawing')} of {counted(n_words, 'word')}")
     return Answer({"into": options.into, "to": options.to, "n": n, "words": words, "invalid": invalid.messages})

@@ -182,14 +182,16 @@ class _Asked:
     invalid: list[str]
 
     @property
-    def key_ids(self) -> list[int]:
-        """Of those that have one."""
+    def key_ids(self) -> Any:
+        """Of those that have one, uint64."""
+        import numpy as np
+
         from quickstroke.data.dataset import PreparedDataset
 
         data = self.drawings.data
         if isinstance(data, PreparedDataset):
-            return [int(key_id) for key_id in data.key_ids[self.drawings.indices]]
-        return [key_id for _, key_id in self.read if key_id]
+            return data.key_ids[self.drawings.indices]
+        return np.array([key_id for _, key_id in self.read if key_id], np.uint64)
 
     def source(self, index: int) -> tuple[str, int]:
         """Where a drawing of the data came from, and its key_id."""
@@ -223,7 +225,7 @@ def _n_learnt(path: Path, asked: _Asked) -> int:
     data = asked.drawings.data
     if isinstance(data, PreparedDataset) and data.manifest_sha256 == learnt.manifest_sha256:
         return 0
-    return int(np.isin(np.array(asked.key_ids, np.uint64), learnt.key_ids[learnt.indices("train")]).sum())
+    return int(np.isin(asked.key_ids, learnt.key_ids[learnt.indices("train")]).sum())
 
 
 def _data(options: Options, path: Path) -> "PreparedDataset | None":

@@ -124,10 +124,10 @@ def run(options: Options) -> Answer:
             if part.exists():
                 note(f"what is done is in {part}: the same command with --resume goes on")
                 if isinstance(error, FormatError):
-                    anew = (
-                        "without the file, or with --skip-invalid" if not options.skip_invalid else "without the file"
+                    skipping = ", or with --skip-invalid," * (not options.skip_invalid)
+                    note(
+                        f"with the file corrected{skipping} it does so; without the file, remove {part} and begin anew"
                     )
-                    note(f"with the file corrected it does so; {anew}, remove {part} and begin anew")
             raise
         finally:
             bar.stop()

@@ -19,7 +19,7 @@ Strokes in text and parquet files may be written in columns, as the official one
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -134,26 +134,26 @@ def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
             if (path / "manifest.json").is_file() and (path / "points.bin").is_file():
                 raise FormatError("is a prepared dataset; expected drawing files (`evaluate` takes it by --data)", path)
             entries = _files_of(path)
-            if not _drawings_of(entries):
-                folders = sorted(inner for inner in path.iterdir() if inner.is_dir() and not inner.name.startswith("."))
-                inner = [entry for folder in folders for entry in _files_of(folder)]
-                entries += inner if all(map(is_single, _drawings_of(inner))) else []
+            found = _drawings_of(entries) or _in_subfolders(path)
             lacks = (
                 f"holds no drawing file; expected {', '.join(ENDINGS)} in it (subfolders are searched for files of one "
                 "drawing alone: name them, or a pattern such as '**/*.ndjson')"
             )
         elif path.exists():
             entries, lacks = [path], _NO_ENDING
+            found = _drawings_of(entries)
         elif glob.has_magic(str(source)):
             matches = sorted(glob.glob(str(source), recursive=True))  # noqa: PTH207 (takes absolute patterns)
-            entries, lacks = _there(map(Path, matches)), "no drawing file matches this pattern"
+            entries, lacks = list(filter(_is_file, map(Path, matches))), "no drawing file matches this pattern"
+            found = _drawings_of(entries)
         else:
             raise FormatError("no such file or folder", path)
-        found = _drawings_of(entries)
         if not found:
             raise FormatError(lacks, path)
         ignored.update(dict.fromkeys(entry for entry in entries if entry not in found))
         for path in found:
+            if not path.exists():  # of data that a tool has yet to fetch
+                raise FormatError(f"is a link to {path.readlink()}, which is not there", path)
             if files.setdefault(path.resolve(), path).name != path.name:
                 repeated[path] = None
     return Sources(tuple(files.values()), tuple(ignored), tuple(repeated))
@@ -161,22 +161,19 @@ def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
 
 def _files_of(folder: Path) -> list[Path]:
     """The files of a folder, by name, without hidden ones."""
-    return _there(sorted(entry for entry in folder.iterdir() if not entry.name.startswith(".")))
+    return sorted(entry for entry in folder.iterdir() if _is_file(entry) and not entry.name.startswith("."))
 
 
-def _there(entries: Iterable[Path]) -> list[Path]:
-    """Those that are files.
+def _is_file(path: Path) -> bool:
+    """Whether it is a file, or a link to one that is not there."""
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
-    Raises:
-        FormatError: one is a link to a drawing file that is not there, as of data that a tool has yet to fetch.
-    """
-    found = []
-    for entry in entries:
-        if entry.is_symlink() and not entry.exists() and ending_of(entry):
-            raise FormatError(f"is a link to {entry.readlink()}, which is not there", entry)
-        if entry.is_file():
-            found.append(entry)
-    return found
+
+def _in_subfolders(path: Path) -> list[Path]:
+    """The drawing files of a folder's subfolders, where these have files of one drawing each."""
+    folders = sorted(inner for inner in path.iterdir() if inner.is_dir() and not inner.name.startswith("."))
+    found = [entry for folder in folders for entry in _drawings_of(_files_of(folder))]
+    return found if all(map(is_single, found)) else []
 
 
 def _drawings_of(files: Sequence[Path]) -> list[Path]:

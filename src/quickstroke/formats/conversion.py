@@ -40,6 +40,7 @@ def convert(
     layout: str = "auto",
     limit: int | None = None,
     on_invalid: OnInvalid = None,
+    on_file: Callable[[Path, int, int], None] = lambda path, n_points, n_columns: None,
 ) -> dict[str, int]:
     """Writes the drawings of some files, simplified, in their order.
 
@@ -50,7 +51,8 @@ def convert(
         into: the file or folder to make.
         layout: of strokes in text files, as `formats.read_file`.
         limit: only the first so many drawings of each file.
-        on_invalid: as `formats.read_file`; also called with the error of a drawing that cannot be simplified.
+        on_invalid: as `formats.read_file`; also called with the error of what cannot be simplified or written.
+        on_file: called after each file with how many of its drawings were read as points, and how many as columns.
 
     Returns:
         How many drawings of each word were written.
@@ -66,13 +68,18 @@ def convert(
     def drawings() -> Iterator[Drawing]:
         for path in files:
             read = formats.read_file(path, layout=layout, on_invalid=on_invalid)
+            layouts: Counter[str | None] = Counter()
             for number, drawing in enumerate(islice(read, limit), start=1):
+                layouts[drawing.source_layout] += 1
                 with leaving_out(on_invalid):
                     with located(path, f"drawing {number}"):
                         ndjson.check_text("word", drawing.word)
                         strokes = simplified_strokes(drawing)
+                    if to in ("binary", "npz"):
+                        _name_of(drawing.word, ".bin", words.total() + 1, into)
                     words[drawing.word] += 1
                     yield replace(drawing, strokes=strokes, times_ms=None)
+            on_file(path, layouts["points"], layouts["columns"])
         if not words:
             raise FormatError("there is no drawing to write", into)
 

@@ -57,10 +57,7 @@ class InputFile:
         """
         number = 0
         while True:
-            try:
-                line = self._file.readline(max_bytes + 1)
-            except (*_GZIP_ERRORS, OSError) as error:
-                raise self._unreadable(error) from error
+            line = self._line(max_bytes + 1)
             if not line:
                 return
             number += 1
@@ -69,7 +66,13 @@ class InputFile:
                 continue
             leave_out(self.too_long(max_bytes, number), on_invalid)
             while line and not line.endswith(b"\n"):
-                line = self._file.readline(max_bytes)
+                line = self._line(max_bytes)
+
+    def _line(self, n_bytes: int) -> bytes:
+        try:
+            return self._file.readline(n_bytes)
+        except (*_GZIP_ERRORS, OSError) as error:
+            raise self._unreadable(error) from error
 
     def blocks(self, max_bytes: int, on_invalid: OnInvalid = None) -> Iterator[tuple[memoryview, bool]]:
         """The same lines many at a time, each with its end, and whether the last end was added here.

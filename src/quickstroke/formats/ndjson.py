@@ -183,7 +183,7 @@ def parse_strokes(value: Any, layout: str = "auto", *, raw: bool = False) -> tup
             if array.min() < 0 or array.max() > 255 or not np.array_equal(array, np.floor(array)):
                 raise FormatError(
                     f"stroke {position} has two {what} (simplified) but a value that is no integer from 0 to 255; "
-                    f"raw strokes have times as well, {form}, or are called 'strokes' in place of 'drawing'"
+                    f"raw strokes have times as well: {form}"
                 )
             strokes.append(np.ascontiguousarray(array.T.astype(np.uint8)))
         else:

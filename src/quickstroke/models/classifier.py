@@ -29,7 +29,7 @@ from quickstroke.config.model import ModelConfig
 from quickstroke.config.schema import fits
 from quickstroke.data import points
 from quickstroke.drawings.categories import check_classes
-from quickstroke.errors import ConfigError, WeightsError, expect, expect_items, expect_path, shown
+from quickstroke.errors import ConfigError, WeightsError, expect, expect_items, expect_path, first_line, shown
 from quickstroke.kernels import raster
 from quickstroke.models.image_branch import ImageReader
 from quickstroke.models.normalization import RowBatchNorm
@@ -124,7 +124,7 @@ class StrokeClassifier(nn.Module):
             The path of NAME.model.
 
         Raises:
-            ConfigError: the output layer has not as many outputs as there are words.
+            ConfigError: the output layer has not as many outputs as there are words, or another layer was exchanged.
             CategoryError: words that cannot be used, or one twice.
             WeightsError: there is a model of this name, or a weight is not finite.
             ArgumentTypeError: `folder` is no path, or `classes` no list.
@@ -132,6 +132,8 @@ class StrokeClassifier(nn.Module):
         from quickstroke.artifacts import loading  # upwards, as above
 
         words = check_classes(expect_items(self.classes if classes is None else classes, "classes", "words"), "classes")
+        if type(self.linear) is not nn.Linear or self.linear.bias is None:
+            raise ConfigError(f"linear should be an nn.Linear with a bias, got {shown(self.linear)}")
         if len(words) != self.linear.out_features:
             n = self.linear.out_features
             raise ConfigError(f"classes: {len(words)} words were given, but the output layer has {n} outputs")
@@ -142,8 +144,13 @@ class StrokeClassifier(nn.Module):
             if not value.isfinite().all():
                 raise WeightsError(f"{path}: {name!r} has numbers that are not finite")
         model = type(self)(dataclasses.replace(self.config, n_classes=len(words)))
-        model.load_state_dict(self.state_dict())
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            model.load_state_dict(self.state_dict())
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except RuntimeError as error:
+            raise ConfigError(f"the weights are not those of a {self.config.name}: {first_line(error)}") from error
+        except OSError as error:
+            raise WeightsError(f"{path.parent}: cannot be made: {error.strerror}") from error
         return loading.write_model(path.parent, loading.LoadedModel(model, words, None, path), {})
 
     @property

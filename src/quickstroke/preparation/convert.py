@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from quickstroke import formats
 from quickstroke.drawings.categories import unprintable
 from quickstroke.drawings.drawing import UNKNOWN_COUNTRY, Drawing
 from quickstroke.drawings.simplification import simplified_strokes
-from quickstroke.errors import FormatError, OnInvalid, leave_out, leaving_out, located
+from quickstroke.errors import FormatError, OnInvalid, leave_out, located
 from quickstroke.formats import binary
 from quickstroke.formats.records import Records
 from quickstroke.utils.files import GrowingFiles
@@ -65,34 +64,40 @@ class Converter:
         files, names, hashes = GrowingFiles(folder), dict[str, str](), dict[str, Any]()
         n = n_other = n_invalid = n_points = n_columns = 0  # of all n, also of those that are no drawings
 
-        def count(error: FormatError, n_unread: int = 1) -> None:
+        def on_unread(error: FormatError) -> None:
             nonlocal n, n_invalid
-            n += n_unread
-            n_invalid += 1
-            self._on_invalid(error)  # type: ignore[misc]
+            leave_out(error, self._on_invalid)
+            n, n_invalid = n + 1, n_invalid + 1
 
-        on_unread = self._on_invalid and count
-        on_invalid = self._on_invalid and partial(count, n_unread=0)
+        has_layouts = formats.has_layouts(path)
         self._n_left -= path.stat().st_size
-        for drawings in formats.read_records(path, self._layout, on_unread, plain=self._n_left >= 0):
+        for drawings in formats.read_records(
+            path, self._layout, self._on_invalid and on_unread, plain=self._n_left >= 0
+        ):
             if self._stopped:
                 raise KeyboardInterrupt
             n_own, word = drawings.n if isinstance(drawings, Records) else 1, drawings.word
             n += n_own
-            is_points = drawings.n_points if isinstance(drawings, Records) else drawings.source_layout == "points"
-            if formats.has_layouts(path):
-                n_points, n_columns = n_points + is_points, n_columns + n_own - is_points
+            if has_layouts:
+                of_points, of_columns = _layouts_of(drawings)
+                n_points, n_columns = n_points + of_points, n_columns + of_columns
             if reason := self._why_no_class(word):
                 for number in range(n - n_own + 1, n + 1):
-                    leave_out(FormatError(f"drawing {number} has {reason}", path), on_invalid)
+                    leave_out(FormatError(f"drawing {number} has {reason}", path), self._on_invalid)
+                n_invalid += n_own
                 continue
             if self._words is not None and word not in self._words:
                 n_other += n_own
                 continue
-            with leaving_out(on_invalid), located(path, f"drawing {n}"):
-                records = drawings.data if isinstance(drawings, Records) else binary.encode(as_prepared(drawings))
-                files.append(names.setdefault(word, f"{len(names)}.bin"), records)
-                hashes.setdefault(word, hashlib.sha256()).update(records)
+            try:
+                with located(path, f"drawing {n}"):
+                    records = drawings.data if isinstance(drawings, Records) else binary.encode(as_prepared(drawings))
+            except FormatError as error:
+                leave_out(error, self._on_invalid)
+                n_invalid += 1
+                continue
+            files.append(names.setdefault(word, f"{len(names)}.bin"), records)
+            hashes.setdefault(word, hashlib.sha256()).update(records)
         files.flush()
         return Converted({word: hashes[word].hexdigest() for word in names}, n_other, n_invalid, n_points, n_columns)
 
@@ -107,6 +112,13 @@ class Converter:
         if self._words is None and (reason := unprintable(word)):
             return f"the word {word!r:.60}, which {reason}; a class needs a word that can be"
         return ""
+
+
+def _layouts_of(drawings: Records | Drawing) -> tuple[int, int]:
+    """How many of them were written in points, and how many in columns."""
+    if isinstance(drawings, Records):
+        return drawings.n_points, drawings.n - drawings.n_points
+    return int(drawings.source_layout == "points"), int(drawings.source_layout == "columns")
 
 
 def as_prepared(drawing: Drawing) -> Drawing:

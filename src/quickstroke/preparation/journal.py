@@ -117,9 +117,11 @@ class Preparation:
         if begun != (FORMAT, VERSION):
             raise DatasetError(f"{path}: {begun[0]} version {begun[1]}; expected {FORMAT} {VERSION}")
         asked = json.loads(json.dumps(plan))
-        options = stored.get("options")
-        if isinstance(options, dict) and options | {"skip_invalid": True} == asked.get("options") != options:
-            stored["options"] = asked["options"]  # nothing had to be left out of what is done
+        before = stored.get("options")
+        # Nothing had to be left out of what is done.
+        is_widened = isinstance(before, dict) and before | {"skip_invalid": True} == asked.get("options") != before
+        if is_widened:
+            stored["options"] = asked["options"]
         for key in sorted((asked | stored).keys() - {"format", "version"}):
             then, now = stored.get(key), asked.get(key)
             if then != now:
@@ -132,7 +134,7 @@ class Preparation:
                     f"{self.into}: was begun with {key} = {then!r:.80}, cannot resume with {now!r:.80}; "
                     f"remove {self.folder} to start anew"
                 )
-        if stored.get("options") is not options:
+        if is_widened:
             self._write_plan(plan)
 
     def _read_journal(self) -> None:

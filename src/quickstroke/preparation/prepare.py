@@ -165,8 +165,8 @@ def prepare(
     other = None if held_out is None else PreparedDataset(expect_path(held_out, "held_out"))
     other_sha256 = None if other is None else other.manifest_sha256
     listed = LeaveOut({}, None) if leave_out is None else read_leave_out(expect_path(leave_out, "leave_out"))
-    options = limit, recognized_only, drop_duplicates, other_sha256, listed.sha256, on_invalid is not None
-    rules = Rules(split or FractionSplit(), *options)
+    skips = on_invalid is not None
+    rules = Rules(split or FractionSplit(), limit, recognized_only, drop_duplicates, other_sha256, listed.sha256, skips)
     found, n_split = _find_sources(sources, train_only, rules)
     wanted = None if classes is None else check_classes(classes, "classes")
     request = _Request(into, found.files, n_split, wanted, layout, rules, other, listed.by_word)
@@ -278,7 +278,7 @@ def _make(request: _Request, resume: bool, progress: _Progress) -> tuple[dict[st
         if into.exists():
             into.rmdir()
         made.rename(into)
-    counts = {files[i].name: (line.get("n_points", 0), line.get("n_columns", 0)) for i, line in done.items()}
+    counts = {str(files[i]): (line.get("n_points", 0), line.get("n_columns", 0)) for i, line in done.items()}
     return manifest, {name: both for name, both in counts.items() if any(both)}
 
 

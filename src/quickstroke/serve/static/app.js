@@ -5,7 +5,6 @@ import { isWhole } from "./files.js";
 import { boundsOf, placed } from "./geometry.js";
 import { showGuesses } from "./guess-list.js";
 import { Guesser } from "./guesser.js";
-import { hideProgress, showProgress } from "./loading.js";
 import { openLookup } from "./lookup.js";
 import { setUpPictures } from "./open-picture.js";
 import { KeyPen, Pad } from "./pad.js";
@@ -299,7 +298,7 @@ setUpSave({
 
 setUpPictures({
   read: isOffline ? undefined : (file) => recognizer.trace(file),
-  isFree: () => game.phase === "idle" && !document.querySelector("dialog[open]"),
+  isFree: () => game.phase === "idle",
   show(strokes) {
     stopReplay();
     pad.setStrokes(centred(strokes));
@@ -334,6 +333,20 @@ function loadModel() {
   return loading;
 }
 
+/**
+ * Shows how much of the model has come.
+ *
+ * @param {number} nBytes
+ * @param {number | null} total null where nobody knows
+ */
+export function showProgress(nBytes, total) {
+  $("loading").hidden = false;
+  const megabytes = (n) => (n / 1e6).toFixed(1);
+  if (total) $("loading-bar").value = nBytes / total;
+  else $("loading-bar").removeAttribute("value");
+  setText("loading-text", `Loading the model: ${megabytes(nBytes)}${total ? ` of ${megabytes(total)}` : ""} MB`);
+}
+
 async function loadModelAnew() {
   setText("model", "");
   for (;;) {
@@ -341,12 +354,12 @@ async function loadModelAnew() {
       model = await recognizer.load(showProgress);
       break;
     } catch (error) {
-      hideProgress();
+      $("loading").hidden = true;
       showTrouble(error.message);
       await new Promise((resolve) => setTimeout(resolve, LOAD_RETRY_MS));
     }
   }
-  hideProgress();
+  $("loading").hidden = true;
   showTrouble(null);
   rounds.stop();
   setText("model", `${friendlyName(model)} · ${model.classes.length} words`);

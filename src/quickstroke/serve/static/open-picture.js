@@ -46,7 +46,7 @@ async function drawingOf(file) {
 export function setUpPictures({ read, isFree, show, tell }) {
   async function take(files) {
     const [file] = files;
-    if (!file) return;
+    if (!file || document.querySelector("dialog[open]")) return;
     if (!isFree()) return tell(IS_ON);
     const isDrawing = /jsonl?$/i.test(file.name);
     if (!read && !isDrawing) {
@@ -65,7 +65,8 @@ export function setUpPictures({ read, isFree, show, tell }) {
 
   if (!read) {
     $("picture-file").accept = ".ndjson,.jsonl";
-    const name = ($("open-picture").title = "Open a saved drawing");
+    const name = "Open a saved drawing";
+    $("open-picture").title = name;
     for (const id of ["open-picture", "picture-file"]) $(id).setAttribute("aria-label", name);
   }
   $("open-picture").hidden = false;

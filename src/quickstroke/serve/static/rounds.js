@@ -23,8 +23,10 @@ export class Rounds {
   /** What was drawn in each round that has ended. */
   #drawings = [];
   #lastSecond = 0;
-  /** Whether the clock waits for a dialog. */
-  #isCovered = false;
+  /** What the clock waits for: a dialog, or trouble. */
+  #waits = new Set();
+  /** The newest first guess, which counts again when the clock goes on. */
+  #first;
 
   /**
    * @param {import("./pad.js").Pad} pad
@@ -54,13 +56,21 @@ export class Rounds {
   }
 
   saw(first, nowMs) {
-    if (!this.#isCovered) this.game.resume(nowMs);
-    this.game.saw(first, nowMs);
+    this.#first = first;
+    this.#waits.delete("trouble");
+    this.#goOn(nowMs);
+  }
+
+  #goOn(nowMs) {
+    if (this.#waits.size) return;
+    this.game.resume(nowMs);
+    this.game.saw(this.#first, nowMs);
     this.#ended();
   }
 
-  /** Nobody can guess for now. */
-  pause() {
+  /** Nobody can guess for now, or see the paper. */
+  pause(why = "trouble") {
+    this.#waits.add(why);
     this.game.pause(performance.now());
   }
 
@@ -105,6 +115,8 @@ export class Rounds {
 
   #begin() {
     this.#host.begin();
+    this.#waits.clear();
+    this.#first = undefined;
     this.#pad.isFrozen = false;
     this.#pad.reset();
     clearInterval(this.#ticking);
@@ -121,10 +133,8 @@ export class Rounds {
 
   #tick() {
     const now = performance.now();
-    const isCovered = document.querySelector("dialog[open]") !== null;
-    if (isCovered) this.game.pause(now);
-    else if (this.#isCovered) this.game.resume(now);
-    this.#isCovered = isCovered;
+    if (document.querySelector("dialog[open]")) this.pause("dialog");
+    else if (this.#waits.delete("dialog")) this.#goOn(now);
     this.game.tick(now);
     const seconds = Math.ceil(this.game.remainingMs(now) / 1000);
     if (this.game.phase === "drawing" && seconds <= LAST_SECONDS && seconds !== this.#lastSecond) this.#sounds.play("tick");
