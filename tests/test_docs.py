@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import tomllib
 from functools import cache
@@ -56,7 +57,8 @@ def options_of(command: str) -> set[str]:
     return set(re.findall(r"--[a-z0-9-]+", output.getvalue()))
 
 
-def test_the_recipe_of_the_published_models_is_one_screen(tmp_path: Path) -> None:
+@pytest.mark.parametrize("has_teachers", [True, False])
+def test_the_recipe_of_the_published_models_is_one_screen(tmp_path: Path, has_teachers: bool) -> None:
     """Up to four trainings a model, each from the one before or from given weights, by options that there are."""
     script = ROOT / "lstm" / "train.sh"
     assert len(script.read_text(encoding="utf-8").splitlines()) <= 60
@@ -67,22 +69,23 @@ def test_the_recipe_of_the_published_models_is_one_screen(tmp_path: Path) -> Non
     work = tmp_path / "work"
     work.mkdir()
     env = {"PATH": f"{program.parent}:/usr/bin:/bin"}
-    subprocess.run([script, tmp_path / "drawings", tmp_path, tmp_path / "lstm"], cwd=work, env=env, check=True)
+    given = [tmp_path / "drawings", tmp_path / "lstm", *[tmp_path] * has_teachers]
+    subprocess.run([script, *given], cwd=work, env=env, check=True)
     said = [line.split("\t")[:-1] for line in (tmp_path / "said").read_text().splitlines()]
-    assert [words[0] for words in said] == ["prepare", *["train"] * 13, *["publish"] * 5, "report"]
+    assert [words[0] for words in said] == ["prepare", *["train"] * (14 - has_teachers), *["publish"] * 5, "report"]
     trainings = {}
     for words in (words for words in said if words[0] == "train"):
         options = parse(train.Options, "train", words[1:])
         assert ModelConfig.from_name(options.name).name == options.name
-        assert options.resume and options.train.teacher
+        assert options.resume and (options.train.teacher or not has_teachers)
         # What it begins with, or has as a teacher, was trained before, or is given.
         assert all(options.name in path for path in options.train.pretrained)
         others = [*options.train.pretrained, *options.train.teacher]
-        assert all(Path(path) in trainings for path in others if not path.startswith("models/"))
+        assert all(Path(path) in trainings for path in others if not (has_teachers and path.startswith("models/")))
         trainings[Path(options.into)] = options
     begun_with = {Path(path) for options in trainings.values() for path in options.train.pretrained}
     of_2020 = [options.name for options in trainings.values() if options.train_classes == ("classes2020",)]
-    assert len(begun_with & trainings.keys()) == 8 and len(of_2020) == 5
+    assert len(begun_with & trainings.keys()) == 9 - has_teachers and len(of_2020) == 6 - has_teachers
     published = [parse(publish.Options, "publish", words[1:]) for words in said if words[0] == "publish"]
     assert {Path(options.run) for options in published} == trainings.keys() - begun_with
     assert [options.default for options in published] == [True, *[False] * 4]
@@ -197,3 +200,31 @@ def test_commands_of_your_own_drawings_run(
     assert qs.PreparedDataset("data").classes == qs.PreparedDataset("data-of-csv").classes == ("circle", "square")
     read = [sorted(drawing.word for drawing in qs.read_drawings(name)) for name in ("sketches.ndjson", "mine.parquet")]
     assert read == [["circle"] * 40 + ["square"] * 40] * 2
+
+
+@pytest.mark.parametrize("name", ["teach", "audit"])
+def test_commands_of_taught_words_and_of_wrong_labels_run(
+    name: str, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("drawings", "robots"):
+        (tmp_path / folder).symlink_to(drawn / folder)
+    # What the page of doubted drawings would save.
+    ndjson.write(tmp_path / "relabelled.ndjson", synthetic_drawings(3, words=("star",), seed=1))
+    given = {"leave-out.txt": "audit/leave-out.txt"}
+    quick = {"audit": ["--n-epochs", "1", "--folds", "2", "--part", "0.1"]}
+    run = [
+        [given.get(word, word) for word in words] + quick.get(words[0], [])
+        for words in commands(ROOT / "docs" / "howto" / f"{name}.md")
+        if len(words) > 2 and words[0] in ("prepare", "audit", "teach", "predict")
+    ]
+    assert len(run) >= 4
+    for words in run:
+        shutil.rmtree("clean", ignore_errors=True)  # each command of the page prepares it
+        assert cli.main(words) == 0, (words, capsys.readouterr().err)
+    printed = capsys.readouterr().out
+    if name == "teach":
+        assert "robot" in printed and "robot" not in Path("mine.taught.json").read_text()
+    else:
+        n_left_out = len(Path("audit/leave-out.txt").read_text().splitlines())
+        assert len(qs.PreparedDataset("clean")) == 120 + 3 - n_left_out < 123

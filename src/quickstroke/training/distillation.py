@@ -260,7 +260,7 @@ def open_targets(
         if model.config.reading == "padded":
             few = [trained[labels[trained] == k][:_DRAWINGS_A_CLASS] for k in known]
             statistics.reestimate_batchnorm(model, data, np.concatenate(few))
-        ask = partial(_ask_views, model, data, columns, change, candidates, device)
+        ask = partial(_ask_augmented, model, data, columns, change, candidates, device)
         facts.append(_facts(loaded))
         opened.append((path, Teacher(loaded.name, facts[-1]["sha256"], known, ask, loaded)))
         configured.append([facts[-1]["sha256"], serialize.to_json(model.config), list(loaded.classes)])
@@ -300,7 +300,7 @@ def _columns(path: str, classes: Sequence[str], words: Sequence[str]) -> tuple[N
     return known, [words.index(classes[k]) for k in known]
 
 
-def _ask_views(
+def _ask_augmented(
     model: StrokeClassifier,
     data: PreparedDataset,
     columns: list[int],
