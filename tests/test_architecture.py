@@ -32,7 +32,7 @@ ROOMS = (
     "notebook",
     "cli",
 )
-# StrokeClassifier.from_pretrained and save_pretrained are where users of PyTorch look for them; a later room does the work.
+# StrokeClassifier.from_pretrained and save_pretrained are where users of PyTorch look; a later room does the work.
 UPWARDS = {("models/classifier.py", "artifacts")}
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 500, 80
 

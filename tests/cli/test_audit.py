@@ -47,9 +47,11 @@ def test_the_most_doubted_come_first_whichever_fold_they_are_of():
 
 def test_the_page_holds_what_it_is_given_as_data():
     item = {"key_id": "7", "word": "</script><b>", "guess": "cat", "drawing": [[[0, 9], [0, 5]]]}
-    page = audit_page([item])
+    page = audit_page([item], ["</script>", "cat"])
     (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
     assert json.loads(data) == [item]
+    (words,) = re.findall(r'<script type="application/json" id="known">(.*?)</script>', page, re.S)
+    assert json.loads(words) == ["</script>", "cat"]
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
 
 

@@ -108,6 +108,39 @@ def test_one_clear_line(folder, monkeypatch, capsys, command, told):
     assert sorted(folder.rglob("*")) == before
 
 
+def test_no_command_writes_over_what_it_reads(tmp_path, binary_folder, dataset, capsys):
+    picture = tmp_path / "photo.png"
+    assert main(["render", str(binary_folder), "--into", str(picture), "--limit", "1"]) == 0
+    content = picture.read_bytes()
+    (tmp_path / "link.png").symlink_to(picture)
+    for name in ("photo.png", "link.png"):
+        for words in (["render", "--into"], ["predict", "--show"]):
+            assert main([words[0], str(picture), words[1], str(tmp_path / name)]) == 2
+            assert f"{words[1]} {tmp_path / name}: is read by this command" in capsys.readouterr().err
+    assert picture.read_bytes() == content
+    (tmp_path / "folder.csv").mkdir()
+    assert main(["predict", str(picture), "--predictions", str(tmp_path / "folder.csv")]) == 2
+    assert "folder.csv: is there and is no such table" in capsys.readouterr().err
+    assert main(["predict", str(picture), "--show", f"{picture}/a.svg"]) == 2
+    assert "a.svg: cannot be written: " in capsys.readouterr().err
+    assert main(["audit", str(dataset.path), "--into", str(dataset.path)]) == 2
+    assert f"{dataset.path}: is a dataset; expected another folder for the audit" in capsys.readouterr().err
+
+
+def test_what_is_no_drawing_is_named(tmp_path, capsys):
+    for name, content, told in (
+        (
+            "card.json",
+            '{"format": "quickstroke model", "sha256": "0", "name": "x"}',
+            "is the card of a model; expected",
+        ),
+        ("a.ndjson", '[{"word": "cat"}]', "got list; JSON of another form is read from a file that ends in .json"),
+    ):
+        (tmp_path / name).write_text(content)
+        assert main(["predict", str(tmp_path / name)]) == 2
+        assert told in capsys.readouterr().err
+
+
 def test_into_a_file_is_told_before_anything_is_measured(tmp_path, dataset, capsys):
     run, file = tmp_path / "run", tmp_path / "file"
     start = ["train", "simple_lay1_sz4", "--data", str(dataset.path), "--into", str(run), "--n-epochs", "1"]

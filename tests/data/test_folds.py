@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from quickstroke.data.dataset import PreparedDataset
-from quickstroke.data.folds import open_fold
+from quickstroke.data.folds import check_folds, open_fold
 from quickstroke.errors import ConfigError, DatasetError
 
 
@@ -40,3 +40,9 @@ def test_what_cannot_be_dealt_is_refused(dataset, tmp_path):
     with pytest.raises(DatasetError, match="has too few drawings for 2 folds"):
         for fold in range(2):
             open_fold(few, fold, 2, tmp_path / f"few{fold}")
+    few = PreparedDataset(dataset.path)
+    few.labels, few.key_ids = np.zeros(4, np.uint16), np.arange(4, dtype=np.uint64)
+    few.classes = few.classes[:1]
+    with pytest.raises(DatasetError, match=r"drawings are too few for 2 folds, each of some hundreds"):
+        check_folds(few, 2)
+    check_folds(dataset, 3)

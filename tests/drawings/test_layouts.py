@@ -381,8 +381,8 @@ def test_predict_reads_both_and_says_which(model: Path, files: dict[str, Path], 
     assert "24 drawings read as points (--layout decides)" in by_name["points"][2]
     assert "2 drawings read as points, the other 1 as columns (--layout decides)" in by_name["both"][2]
     assert "read as points" not in by_name["columns"][2] + by_name["line"][2]
-    assert "1 drawing that may be either read as columns (--layout decides)" in by_name["line"][2]
-    assert "may be either" not in by_name["points"][2]
+    assert "1 drawing may be written in points or in columns, and was read as columns" in by_name["line"][2]
+    assert "may be written" not in by_name["points"][2]
 
 
 def test_predict_reads_the_layout_that_it_is_told(model: Path, files: dict[str, Path], capsys: Any) -> None:

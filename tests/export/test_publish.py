@@ -61,6 +61,7 @@ def test_the_command_writes_what_python_does(trained, dataset, tmp_path, capsys)
     for path in (made.path, made.card_path):
         assert (tmp_path / "command" / path.name).read_bytes() == path.read_bytes()
     assert qs.load(made.path).card == card and "discriminant" not in card  # of so few words
+    assert ("unknown" in card) == ("`unknown`" in card["limits"])
 
 
 def test_only_googles_drawings_are_said_to_be_googles(trained, dataset, tmp_path, monkeypatch):
@@ -69,6 +70,8 @@ def test_only_googles_drawings_are_said_to_be_googles(trained, dataset, tmp_path
         return card.get("attribution"), card.get("licence"), "Quick, Draw!" in card["limits"]
 
     assert terms("own") == (None, None, False)
+    # What was not fitted is not told of.
+    assert "`unknown`" not in json.loads((tmp_path / "own" / f"{NAME}.json").read_text())["limits"]
     assert terms("said", attribution="By class 4b.", licence="CC0-1.0") == ("By class 4b.", "CC0-1.0", False)
     least, most = int(dataset.key_ids.min()), int(dataset.key_ids.max())
     monkeypatch.setattr("quickstroke.export.publish._KEY_IDS", (least, most + 1))

@@ -50,7 +50,7 @@ def test_word_is_the_name_without_its_ending() -> None:
 def test_folder_is_its_files_by_name_without_subfolders(folder: Path) -> None:
     sources = find_sources(folder)
     assert [path.name for path in sources.files] == ["a.ndjson.gz", "b.bin", "c.csv", "d.NPZ"]
-    assert [path.name for path in sources.ignored] == ["README.md", "a.npy"]
+    assert sources.ignored_names == ("README.md", "a.npy", "sub.bin/")
     assert all(path.parent == folder for path in sources.files)
 
 
@@ -164,8 +164,15 @@ def test_a_folder_of_folders_of_pictures_is_read_and_one_of_other_files_is_not(t
     (tmp_path / "in" / "cow").mkdir()
     (tmp_path / "in" / "cow" / "1.png").touch()  # each folder for itself
     assert found(tmp_path / "in") == ["a.svg", "b.svg", "1.png", "2.svg"]
+    assert find_sources(tmp_path / "in").ignored_names == ("note.txt", "deep/")
+    (tmp_path / "in" / "dog" / "house.bmp").touch()
+    assert find_sources(tmp_path / "in").ignored_names == ("note.txt", "house.bmp", "deep/")
     (tmp_path / "in" / "dog.svg").touch()
     assert found(tmp_path / "in") == ["dog.svg"]
+    assert find_sources(tmp_path / "in").ignored_names == ("note.txt", "cat/", "cow/", "dog/")
+    (tmp_path / "in" / "cow" / "manifest.json").touch()
+    (tmp_path / "in" / "cow" / "points.bin").touch()  # a dataset
+    assert find_sources(tmp_path / "in").ignored_names == ("note.txt", "cat/", "dog/")
     (tmp_path / "all" / "binary").mkdir(parents=True)
     (tmp_path / "all" / "binary" / "cat.bin").touch()
     with pytest.raises(FormatError, match="subfolders are searched for files of one drawing alone"):

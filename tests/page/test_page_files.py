@@ -238,6 +238,9 @@ def test_a_word_is_looked_up_and_watched(hands: Hands) -> None:
     expect(dialog.get_by_role("button", name="gizmo")).to_have_count(0)
     dialog.get_by_label("Word", exact=True).fill("co")
     expect(items).to_have_text(["coffee cup", "cow"])
+    for typed in ("coffeecup", "Coffee-Cup", "ｃｏｆｆｅｅ_cup"):
+        dialog.get_by_label("Word", exact=True).fill(typed)
+        expect(items).to_have_text(["coffee cup"])
     dialog.get_by_label("Word", exact=True).fill("unicorn")
     expect(dialog.get_by_role("status")).to_contain_text("does not know “unicorn”")
     dialog.get_by_label("Word", exact=True).fill("cow")
@@ -312,6 +315,12 @@ def test_a_saved_drawing_is_opened(hands: Hands, tmp_path: Path) -> None:
     page.locator("#picture-file").set_input_files(tmp_path / "no.ndjson")
     expect(page.get_by_role("alert")).to_contain_text("no.ndjson holds no drawing as ndjson: strokes[0]")
     assert len(strokes_of(page)) == 2
+    (tmp_path / "two.ndjson").write_text(2 * path.read_text())
+    page.locator("#picture-file").set_input_files(tmp_path / "two.ndjson")
+    hands.settle(page)
+    expect(page.get_by_role("alert")).to_have_text("The first of 2 drawings is shown.")
+    page.get_by_role("button", name="Clear").click()
+    expect(page.get_by_role("alert")).to_have_text("")
 
 
 def test_a_picture_is_dropped_and_pasted(hands: Hands) -> None:

@@ -356,13 +356,39 @@ def test_six_rounds_end_in_a_gallery_and_a_score_that_stays(hands: Hands) -> Non
     expect(page.locator("#records")).to_have_text("Best game: 5 recognised. Longest streak: 4.")
 
 
+def test_enter_starts_the_game(hands: Hands) -> None:
+    page = hands.open()
+    page.evaluate("quickstroke.allReady")
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.get_by_label("All words").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#strip")).to_have_attribute("data-phase", "ready")
+
+
+def test_another_model_of_the_server_is_told(hands: Hands) -> None:
+    page = hands.open(classes=["cat", "sun", "The Eiffel Tower"])
+    page.evaluate("quickstroke.allReady")
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#strip")).to_have_attribute("data-phase", "ready")
+    model = {"name": "simple_lay1_sz16", "classes": ["cow", "dog"]}
+    page.route("**/api/v1/model", lambda route: route.fulfill(json=model))
+    answer(page, lambda strokes: {"cow": 0.9})
+    hands.mouse(page, LINE)
+    expect(page.get_by_role("alert")).to_have_text("The model was changed: the game is over.")
+    expect(page.locator("#strip")).to_have_attribute("data-phase", "idle")
+    examples = page.locator("#examples").get_by_role("button")
+    expect(examples).to_have_count(2)
+    expect(page.locator("#examples")).to_contain_text("cow")
+
+
 def test_a_game_of_ones_own_words(hands: Hands) -> None:
     page = hands.open(classes=["cat", "The Eiffel Tower", "sun"])
     page.get_by_role("button", name="Play", exact=True).click()
     page.get_by_label("My own words").check()
     start = page.get_by_role("button", name="Start")
     expect(start).to_be_disabled()
-    page.get_by_label("Your words").fill("CAT, eiffel tower; horsey")
+    page.get_by_label("Your words").fill("CAT, eiffel-tower; horsey")
     expect(page.locator("#own-facts")).to_have_text(
         "2 words. A game asks for six at most, each once. Unknown to this model: “horsey”."
     )

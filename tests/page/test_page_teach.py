@@ -116,7 +116,7 @@ def test_what_is_taken_can_be_taken_away_and_outlives_a_reload(page: Page) -> No
     expect(page.locator("#teach-drawings svg")).to_have_count(2)
     page.reload()
     page.evaluate("quickstroke.ready")
-    page.get_by_role("button", name="Teach me a word").click()
+    says(page, "Draw “robot” again, or take its drawings away.")
     expect(word).to_have_value("robot")
     expect(take).to_have_text("Take drawing 3 of 5")
     for _ in range(2):

@@ -57,7 +57,7 @@ def run(options: Options) -> Answer:
     from quickstroke.config.model import ModelConfig
     from quickstroke.config.training import TrainConfig
     from quickstroke.data.dataset import PreparedDataset
-    from quickstroke.data.folds import open_fold
+    from quickstroke.data.folds import check_folds, open_fold
     from quickstroke.evaluation.audit import doubts_on, most_doubted
     from quickstroke.preparation.leave_out import text_of
     from quickstroke.reports.audit_page import audit_page
@@ -66,10 +66,13 @@ def run(options: Options) -> Answer:
     from quickstroke.utils.files import write_table, write_text
 
     data, into = PreparedDataset(options.data), Path(options.into)
+    if (into / "manifest.json").exists():
+        raise DatasetError(f"{into}: is a dataset; expected another folder for the audit")
     if (into / "index.html").exists():
         raise DatasetError(f"{into}: an audit is there already; give another folder, or remove it first")
     model = ModelConfig.from_name(options.name)
     config = TrainConfig(n_epochs=options.n_epochs, seed=options.seed or 0, select_by="balanced_loss")
+    check_folds(data, options.folds)
     found = []
     with progress("drawings") as bar:
         for fold in range(options.folds):
@@ -88,7 +91,7 @@ def run(options: Options) -> Answer:
     items = [_item(data, row, guess) for row, guess, _ in worst]
     write_text(into / "leave-out.txt", text_of((int(item["key_id"]), item["word"]) for item in items))
     write_table(into / "doubts.csv", [("key_id", "word", "guess", "doubt"), *(_doubt(data, *row) for row in rows)])
-    write_text(into / "index.html", audit_page(items))  # the last, by which an audit is known as ended
+    write_text(into / "index.html", audit_page(items, data.classes))  # the last, by which an audit is known as ended
     shutil.rmtree(into / "folds")
     n_all = f"{len(data):,}"
     print(f"{printable(str(into))}: {len(items):,} of {n_all} labels to look at in index.html, leave-out.txt")

@@ -221,10 +221,24 @@ def drawing_files(sources: Sequence[str], layout: str = "auto") -> tuple[Path, .
             "no FILE was given; expected drawing files, folders or glob patterns, before an option of several values"
         )
     found = formats.find_sources(sources)
-    note_left_out([path.name for path in found.ignored], [path.name for path in found.repeated])
+    note_left_out(found.ignored_names, [path.name for path in found.repeated])
     if layout != "auto" and not any(map(formats.has_layouts, found.files)):
         note("--layout has no effect: none of the files is .ndjson, .csv, .parquet or .json")
     return found.files
+
+
+def check_output(option: str, name: str | None, files: Sequence[Path] = ()) -> None:
+    """Raises ConfigError where a file cannot be written, before the work for it, or is one of those that are read."""
+    if name is None:
+        return
+    path = Path(name)
+    if path.resolve() in {file.resolve() for file in files}:
+        raise ConfigError(f"{option} {name}: is read by this command; expected the name of another file")
+    if path.is_dir():
+        raise ConfigError(f"{option} {name}: is a folder; expected the name of a file")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ConfigError(f"{option} {name}: cannot be written: {folder} is no folder that may be written to")
 
 
 def checked_limit(limit: int | None) -> int | None:
@@ -292,12 +306,14 @@ def note_layouts(name: str, n_points: int, n_columns: int) -> None:
 
 
 def note_left_out(ignored: Sequence[str], repeated: Sequence[str]) -> None:
-    """Tells of files that were given and are no drawing files, and of further names of those that are read."""
+    """Tells of files and folders that were given and not read, and of further names of files that are."""
     from quickstroke.formats import ending_of
 
-    unknown = [name for name in ignored if ending_of(Path(name)) is None]
-    others = [name for name in ignored if name not in unknown]
+    folders = [name for name in ignored if name.endswith("/")]
+    unknown = [name for name in ignored if name not in folders and ending_of(Path(name)) is None]
+    others = [name for name in ignored if name not in folders and name not in unknown]
     for names, one, several in (
+        (folders, "folder with drawing files", "folders with drawing files"),
         (unknown, "file that is no drawing file", "files that are no drawing files"),
         (others, "file of another kind than those read beside it", "files of other kinds than those read beside them"),
         (repeated, "name of a file that is read by another one", "names of files that are read by other ones"),
@@ -305,8 +321,9 @@ def note_left_out(ignored: Sequence[str], repeated: Sequence[str]) -> None:
         if names:
             told = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
             note(f"ignored {len(names)} {one if len(names) == 1 else several}: {told}")
-            if names is others:
-                note("what is named, or matches a pattern of its own such as '*.png', is read, too")
+            if names is folders or names is others:
+                pattern = "*.png" if names is others else "**/*.svg"
+                note(f"what is named, or matches a pattern of its own such as {pattern!r}, is read, too")
 
 
 class _Speed(ProgressColumn):

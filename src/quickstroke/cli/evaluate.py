@@ -16,6 +16,7 @@ from quickstroke.cli.common import (
     SkipInvalid,
     StrokeLayout,
     Words,
+    check_output,
     counted,
     drawing_files,
     import_torch,
@@ -122,6 +123,9 @@ def run(options: Options) -> Answer:
     from quickstroke.runtime.device import pick_device
 
     path = cards.find_model(options.model)
+    for option, names in (("--per-class", options.per_class), ("--confusion", options.confusion)):
+        check_output(option, names[0] if names else None)
+    check_output("--predictions", options.predictions)
     data = _data(options, path)
     loaded = loading.load_model(path, options.classes)
     note(loaded.note)

@@ -18,6 +18,7 @@ from quickstroke.cli.common import (
     StrokeLayout,
     Taught,
     Words,
+    check_output,
     checked_limit,
     counted,
     drawing_files,
@@ -83,6 +84,8 @@ def run(options: Options) -> Answer:
     if options.show:
         render.check_picture(options.show)
     files = drawing_files(options.files, options.layout)
+    check_output("--show", options.show, files)
+    check_output("--predictions", options.predictions, files)
     words = options.words and parse_classes(options.words)
     model = recognizer.load(options.model, options.classes, words=words, taught=options.taught)
     model.compiles, n_left = False, _FEW_DRAWINGS  # beside the guesses, their last digits would depend on a clock
@@ -154,5 +157,6 @@ def _tell_layouts(path: "Path", n: int, n_points: int, n_ambiguous: int) -> None
         rest = f", the other {n - n_points:,} as columns" * (n > n_points)
         note(f"{path}: {counted(n_points, 'drawing')} read as points{rest} (--layout decides)")
     if n_ambiguous:
-        are = "drawing that may be" if n_ambiguous == 1 else "drawings that may be"
-        note(f"{path}: {n_ambiguous:,} {are} either read as columns (--layout decides)")
+        were = "was" if n_ambiguous == 1 else "were"
+        may_be = f"{counted(n_ambiguous, 'drawing')} may be written in points or in columns"
+        note(f"{path}: {may_be}, and {were} read as columns (--layout decides)")

@@ -18,6 +18,7 @@ from quickstroke.cli.common import (
     Limit,
     SkipInvalid,
     StrokeLayout,
+    check_output,
     checked_limit,
     counted,
     drawing_files,
@@ -73,6 +74,7 @@ def run(options: Options) -> Answer:
     options = replace(options, limit=checked_limit(options.limit))
 
     files = drawing_files(options.files, options.layout)
+    check_output("--into", options.into, files)
     left_out: list[str] = []
     invalid = Invalid(options.skip_invalid)
     if ending == ".npy":

@@ -29,11 +29,9 @@ def open_fold(data: PreparedDataset, fold: int, n_folds: int, into: Path) -> Pre
 
     Raises:
         ConfigError: fewer than 2 folds.
-        DatasetError: a word has too few drawings, so that a fold leaves none to train on; or what is there is of
-            another dataset or another fold.
+        DatasetError: a word has too few drawings, so that a fold leaves none to train on, or there are too few in all
+            to choose an epoch by; or what is there is of another dataset or another fold.
     """
-    if n_folds < 2:
-        raise ConfigError(f"folds should be 2 or more, got {n_folds}")
     rule, splits = _split(data, fold, n_folds)
     manifest = _manifest(data, rule, splits, n_folds)
     if not into.exists():
@@ -46,7 +44,15 @@ def open_fold(data: PreparedDataset, fold: int, n_folds: int, into: Path) -> Pre
     return opened
 
 
+def check_folds(data: PreparedDataset, n_folds: int) -> None:
+    """Raises ConfigError for fewer than 2 folds, and DatasetError where drawings are too few for one of them."""
+    for fold in range(max(n_folds, 1)):
+        _manifest(data, *_split(data, fold, n_folds), n_folds)
+
+
 def _split(data: PreparedDataset, fold: int, n_folds: int) -> tuple[FractionSplit, NDArray[np.uint8]]:
+    if n_folds < 2:
+        raise ConfigError(f"folds should be 2 or more, got {n_folds}")
     part = 1 / n_folds
     rule = FractionSplit(train=(1 - part) * (1 - _VAL_FRACTION), val=(1 - part) * _VAL_FRACTION, test=part)
     # Hashed once more, since `test` of the dataset itself is a part of the first hash.
@@ -62,6 +68,10 @@ def _manifest(data: PreparedDataset, rule: FractionSplit, splits: NDArray[np.uin
     lacking = [word for word, row in zip(data.classes, counts, strict=True) if not row[1]]
     if lacking:
         raise DatasetError(f"{data.path}: {lacking[0]!r:.60} has too few drawings for {n_folds} folds")
+    if not counts[:, SPLITS.index("val")].any():
+        raise DatasetError(
+            f"{data.path}: {len(data):,} drawings are too few for {n_folds} folds, each of some hundreds"
+        )
     by_class: Mapping[str, Any] = {
         word: dict(zip(SPLITS, row, strict=True)) for word, row in zip(data.classes, counts.tolist(), strict=True)
     }

@@ -36,10 +36,8 @@ from quickstroke.evaluation.unknown import evidence, fit_unknown, jumbled, refus
 from quickstroke.models.classifier import n_parameters
 from quickstroke.reports.figures import confused_pairs, words_by_accuracy
 
-LIMITS = (
-    "Knows {n} words and shares all probability among them, whatever is drawn; `unknown` is the probability that it is "
-    "none of them. "
-)
+LIMITS = "Knows {n} words and shares all probability among them, whatever is drawn"
+_LIMITS_OF_UNKNOWN = "; `unknown` is the probability that it is none of them"
 _LIMITS_OF_QUICKDRAW = (
     "Learnt from drawings that players of Quick, "
     "Draw! made in at most 20 seconds, of which about one in ten to twenty shows something else than its label says. "
@@ -143,14 +141,15 @@ def publish(
     notes: list[str] = []
     own = _open(config, where, test_where, without_data, notes)
     figures = {"val": runs.figures_of(runs.best_line(metrics, config.train.select_by))}
-    calibration, tested, further = None, None, _terms(loaded.classes, own, attribution, licence)
+    calibration, tested, further = None, None, dict[str, Any]()
     if own is not None:
         tested = None if test_where is None else PreparedDataset(test_where)
         parts = _parts(own, tested or own, loaded)
         figures, calibration, words = _figures(config, loaded, parts, own, calibrate, notes)
-        further |= {"words": words, "discriminant": discriminant_of(loaded, own)}
+        further = {"words": words, "discriminant": discriminant_of(loaded, own)}
         further["unknown"] = unknown_of(loaded, own, parts) if calibration else None
-    facts = _facts(folder, config, metrics, loaded, figures, calibration, own, tested, notes) | further
+    terms = _terms(loaded.classes, own, attribution, licence, tells_unknown=further.get("unknown") is not None)
+    facts = _facts(folder, config, metrics, loaded, figures, calibration, own, tested, notes) | terms | further
     facts = {key: value for key, value in facts.items() if value is not None}
     _keep_default(into, loaded.name, default, notes)
     path = loading.write_model(into, loaded, facts)
@@ -256,12 +255,17 @@ def _facts(
 
 
 def _terms(
-    classes: tuple[str, ...], data: PreparedDataset | None, attribution: str | None, licence: str | None
+    classes: tuple[str, ...],
+    data: PreparedDataset | None,
+    attribution: str | None,
+    licence: str | None,
+    tells_unknown: bool,
 ) -> dict[str, Any]:
     """The card's limits, licence and attribution; None of what nobody said."""
     is_quickdraw = _is_quickdraw(classes, data)
+    limits = _LIMITS_OF_QUICKDRAW if is_quickdraw else _LIMITS_OF_OTHERS
     return {
-        "limits": LIMITS.format(n=len(classes)) + (_LIMITS_OF_QUICKDRAW if is_quickdraw else _LIMITS_OF_OTHERS),
+        "limits": f"{LIMITS.format(n=len(classes))}{_LIMITS_OF_UNKNOWN * tells_unknown}. {limits}",
         "licence": licence or (cards.LICENCE if is_quickdraw else None),
         "attribution": attribution or (cards.QUICKDRAW if is_quickdraw else None),
     }

@@ -99,13 +99,19 @@ class Sources:
     """Drawing files in reading order.
 
     Attributes:
-        ignored: files beside them, in a folder or of a pattern, that have no known ending.
+        ignored: what is beside them, in a folder or of a pattern: files of no known ending or of another kind, and
+            folders with drawing files.
         repeated: further names, by links, of what is read already.
     """
 
     files: tuple[Path, ...]
     ignored: tuple[Path, ...]
     repeated: tuple[Path, ...]
+
+    @property
+    def ignored_names(self) -> tuple[str, ...]:
+        """The names of what was ignored; that of a folder ends in a slash."""
+        return tuple(path.name + "/" * path.is_dir() for path in self.ignored)
 
 
 def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
@@ -131,10 +137,9 @@ def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
         if not str(source):
             raise FormatError("an empty name is no file or folder")
         if path.is_dir():
-            if (path / "manifest.json").is_file() and (path / "points.bin").is_file():
+            if _is_dataset(path):
                 raise FormatError("is a prepared dataset; expected drawing files (`evaluate` takes it by --data)", path)
-            entries = _files_of(path)
-            found = _drawings_of(entries) or _in_subfolders(path)
+            entries, found = _in_folder(path)
             lacks = (
                 f"holds no drawing file; expected {', '.join(ENDINGS)} in it (subfolders are searched for files of one "
                 "drawing alone: name them, or a pattern such as '**/*.ndjson')"
@@ -169,11 +174,35 @@ def _is_file(path: Path) -> bool:
     return path.is_file() or (path.is_symlink() and not path.exists())
 
 
-def _in_subfolders(path: Path) -> list[Path]:
-    """The drawing files of a folder's subfolders, where these have files of one drawing each."""
-    folders = sorted(inner for inner in path.iterdir() if inner.is_dir() and not inner.name.startswith("."))
+def _in_folder(path: Path) -> tuple[list[Path], list[Path]]:
+    """What is in a folder, and the drawing files that are read of it: its own, or where it has none those of its
+    subfolders, if these have files of one drawing each. Folders that are not read count where they have drawing files.
+    """
+    own, folders = _files_of(path), _folders_of(path)
+    if found := _drawings_of(own):
+        return [*own, *filter(_has_drawings, folders)], found
     found = [entry for folder in folders for entry in _drawings_of(_files_of(folder))]
-    return found if all(map(is_single, found)) else []
+    if not all(map(is_single, found)):
+        return own, []
+    inner = [inner for folder in folders for inner in _folders_of(folder)]
+    return [*own, *(entry for folder in folders for entry in _files_of(folder)), *filter(_has_drawings, inner)], found
+
+
+def _folders_of(folder: Path) -> list[Path]:
+    """The folders in a folder, by name, without hidden ones."""
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _has_drawings(folder: Path) -> bool:
+    """Whether there are drawing files in a folder that may be read, which is no prepared dataset."""
+    try:
+        return not _is_dataset(folder) and bool(_drawings_of(_files_of(folder)))
+    except PermissionError:
+        return False
+
+
+def _is_dataset(folder: Path) -> bool:
+    return (folder / "manifest.json").is_file() and (folder / "points.bin").is_file()
 
 
 def _drawings_of(files: Sequence[Path]) -> list[Path]:

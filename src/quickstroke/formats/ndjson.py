@@ -76,7 +76,8 @@ def parse_line(line: bytes | str, layout: str = "auto") -> Drawing:
     """
     record = load(line)
     if not isinstance(record, dict):
-        raise FormatError(f"expected a JSON object with a key 'drawing', got {type(record).__name__}")
+        hint = "; JSON of another form is read from a file that ends in .json" if isinstance(record, list) else ""
+        raise FormatError(f"expected a JSON object with a key 'drawing', got {type(record).__name__}{hint}")
     return drawing_of(record, layout)
 
 

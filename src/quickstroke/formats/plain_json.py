@@ -79,5 +79,7 @@ def _drawing(value: Any, word: str, layout: str) -> Drawing:
     if isinstance(value, list):
         value = {"strokes": value}
     if not isinstance(value, dict) or not {"drawing", "strokes"} & value.keys():
-        raise FormatError(f"is {shown(value)}; expected strokes, or an object with 'strokes' or 'drawing'")
+        is_card = isinstance(value, dict) and {"format", "sha256"} <= value.keys()
+        got = "the card of a model" if is_card else f"{shown(value):.80}"
+        raise FormatError(f"is {got}; expected strokes, or an object with 'strokes' or 'drawing'")
     return drawing_of({"word": word, **value}, layout)

@@ -53,7 +53,7 @@ class Prepared:
     """What `prepare` made: the folder, drawings of each split, and drawings left out by reason.
 
     Attributes:
-        ignored_files: files beside the sources that are no drawing files.
+        ignored_files: `formats.Sources.ignored_names` of the sources.
         repeated_files: further names, by links, of sources, which are read once.
         layouts: of each text and parquet file how many drawings were written in `points`, and how many in `columns`.
     """
@@ -177,7 +177,7 @@ def prepare(
         n_classes=len(manifest["classes"]),
         splits=manifest["n_by_split"],
         left_out=manifest["left_out"],
-        ignored_files=tuple(path.name for path in found.ignored),
+        ignored_files=found.ignored_names,
         repeated_files=tuple(path.name for path in found.repeated),
         layouts=layouts,
     )

@@ -1,6 +1,6 @@
 /** What there is to know about the model: a friendly name, and behind it the technical one, figures and limits. */
 
-const $ = (id) => document.getElementById(id);
+import { $, make } from "./elements.js";
 
 // By the number of parameters: the more, the more it sees.
 const NAMES = [
@@ -39,9 +39,10 @@ export function factsOf(model, isOffline) {
   const figures = card?.figures ?? card?.figures_float32 ?? {};
   const { top1, top3, n, top1_of_points: early } = figures.test ?? figures.val ?? {};
   const longest = longestOf(model);
+  const nAll = card?.classes?.length;
   const half = early?.["0.5"];
   const rows = [
-    ["Words", String(classes.length)],
+    ["Words", classes.length + (nAll > classes.length ? `; figures: of all ${nAll}` : "")],
     ["First guess right", top1 && `${counted(top1)} drawings${n ? ` (${n.toLocaleString("en")} tested)` : ""}`],
     ["Among the first three", top3 && `${counted(top3)} drawings`],
     ["Right when half drawn", half && `${counted(half)} drawings`],
@@ -62,8 +63,8 @@ export function openAbout(model, isOffline) {
   $("about-what").textContent = "A small neural network that reads the strokes in the order in which you draw them.";
   $("about-facts").replaceChildren(
     ...factsOf(model, isOffline).flatMap(([name, value]) => [
-      Object.assign(document.createElement("dt"), { textContent: name }),
-      Object.assign(document.createElement("dd"), { textContent: value }),
+      make("dt", { textContent: name }),
+      make("dd", { textContent: value }),
     ]),
   );
   $("about").showModal();

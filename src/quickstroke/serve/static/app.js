@@ -1,6 +1,7 @@
 /** The page: which part tells which, and what the user reads. */
 
 import { friendlyName, longestOf, openAbout } from "./about.js";
+import { $, item, pictureButton } from "./elements.js";
 import { isWhole } from "./files.js";
 import { boundsOf, placed } from "./geometry.js";
 import { showGuesses } from "./guess-list.js";
@@ -9,7 +10,6 @@ import { openLookup } from "./lookup.js";
 import { setUpPictures } from "./open-picture.js";
 import { KeyPen, Pad } from "./pad.js";
 import { loadPeople } from "./people.js";
-import { item, pictureButton } from "./picture.js";
 import { percent, simplify } from "./quickstroke.js";
 import { PageRecognizer } from "./recognizer.js";
 import { play } from "./replay.js";
@@ -29,7 +29,6 @@ const STOP_ICON = "M7 7h10v10H7z";
 const NOTE = document.getElementById("note").textContent;
 const N_EXAMPLES = 8;
 
-const $ = (id) => document.getElementById(id);
 const isOffline = document.querySelector('meta[name="quickstroke-mode"]').content === "offline";
 
 /** @type {import("./guesser.js").Recognizer} */
@@ -44,7 +43,7 @@ const rounds = new Rounds(pad, sounds, {
   classes: () => model.classes,
   people: () => people,
   show: showGame,
-  begin: stopReplay,
+  begin,
 });
 const game = rounds.game;
 
@@ -71,8 +70,9 @@ function answered(answer) {
 function showTrouble(message) {
   if (!message && !model) return; // drawing does not help where the model does not come
   if (message) rounds.pause();
-  if ($("trouble").textContent !== (message ?? "")) $("trouble").textContent = message ?? "";
-  $("guesses").classList.toggle("is-stale", Boolean(message));
+  const { classList } = $("guesses");
+  if (message || classList.contains("is-stale")) setText("trouble", message ?? ""); // else something is told there
+  classList.toggle("is-stale", Boolean(message));
 }
 
 /** Says so when a drawing is longer than the model reads. */
@@ -194,8 +194,13 @@ function redo() {
   if (pad.canRedo) pad.redo();
 }
 
-function clear() {
+function begin() {
   stopReplay();
+  if (!$("guesses").classList.contains("is-stale")) setText("trouble", ""); // something was told, and is no trouble
+}
+
+function clear() {
+  begin();
   if (!pad.isFrozen) pad.clear();
 }
 
@@ -361,11 +366,14 @@ async function loadModelAnew() {
   }
   $("loading").hidden = true;
   showTrouble(null);
+  const wasOn = game.phase !== "idle";
   rounds.stop();
+  if (wasOn) setText("trouble", "The model was changed: the game is over.");
   setText("model", `${friendlyName(model)} · ${model.classes.length} words`);
   $("words").replaceChildren(...model.classes.map((word) => new Option(word, word)));
   $("play").disabled = false;
   showGame();
+  showExamples();
   guesser.changed();
   return model;
 }

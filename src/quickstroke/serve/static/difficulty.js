@@ -27,25 +27,3 @@ export function kindsOf(words, percents) {
   });
   return [...parts, all];
 }
-
-/**
- * The words that somebody typed, with commas or lines between them.
- *
- * @param {string} text
- * @param {string[]} words that the model knows
- * @returns {{known: string[], unknown: string[]}} each once
- */
-export function typedWords(text, words) {
-  const normal = (word) => word.replaceAll("_", " ").trim().replace(/\s+/g, " ").toLowerCase();
-  const byName = new Map(words.map((word) => [normal(word), word]));
-  // `Eiffel Tower` is enough.
-  for (const word of words) if (word.startsWith("The ")) byName.set(normal(word.slice(4)), word);
-  const known = new Set();
-  const unknown = new Set();
-  for (const typed of text.split(/[,;\n]/).filter((each) => each.trim())) {
-    const word = byName.get(normal(typed));
-    if (word) known.add(word);
-    else unknown.add(typed.trim());
-  }
-  return { known: [...known], unknown: [...unknown] };
-}

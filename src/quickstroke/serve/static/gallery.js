@@ -1,11 +1,10 @@
 /** The end of a game: all drawings, what was seen in each, and how other people draw these words. */
 
-import { drawAnew, item, pictureButton } from "./picture.js";
+import { $, drawAnew, item, make, pictureButton } from "./elements.js";
 import { recordsText } from "./game.js";
 import { moving, picture, share } from "./share.js";
 import { capitalized, listed, withArticle } from "./words.js";
 
-const $ = (id) => document.getElementById(id);
 const MARKS = { won: "Recognised", over: "Time was up", skipped: "Skipped" };
 
 let onAgain = () => {};
@@ -30,7 +29,7 @@ export function openGallery(results, score, people, again) {
     const { word, outcome, drawing } = result;
     const tile = pictureButton(drawing, `${word}: ${MARKS[outcome].toLowerCase()}`);
     tile.dataset.outcome = outcome;
-    tile.append(Object.assign(document.createElement("span"), { className: "tile-word", textContent: word }));
+    tile.append(make("span", { className: "tile-word", textContent: word }));
     tile.addEventListener("click", () => showDetail(i, people));
     return item(tile);
   });
@@ -46,11 +45,11 @@ function showDetail(i, people) {
   [...$("tiles").children].forEach((tile, k) => tile.firstChild.setAttribute("aria-pressed", String(k === i)));
   const saw = seen.length ? `I saw ${listed(seen.slice(-4).map(withArticle))}.` : "I saw nothing.";
   const said = {
-    won: `${capitalized(withArticle(word))}, recognised after ${(tookMs / 1000).toFixed(1)} s. ${saw}`,
-    over: `${capitalized(withArticle(word))}, not recognised. ${saw}`,
-    skipped: `${capitalized(withArticle(word))}, skipped. ${saw}`,
+    won: `recognised after ${(tookMs / 1000).toFixed(1)} s`,
+    over: "not recognised",
+    skipped: "skipped",
   };
-  $("detail-said").textContent = said[outcome];
+  $("detail-said").textContent = `${capitalized(withArticle(word))}, ${said[outcome]}. ${saw}`;
   const others = people.drawings.get(word) ?? [];
   $("detail-title").hidden = !others.length;
   $("detail-title").textContent = others.length ? `How others draw ${withArticle(word)}` : "";

@@ -1,21 +1,22 @@
 /** The list of guesses: words, their bars and percentages. */
 
+import { $, make } from "./elements.js";
 import { FittingText } from "./fitting-text.js";
 import { percent } from "./quickstroke.js";
 
 const N_GUESSES = 5;
 
 const rows = Array.from({ length: N_GUESSES }, () => {
-  const row = document.createElement("li");
+  const row = make("li");
   const [word, value, track] = ["word", "value", "track"].map((name) => {
-    const span = document.createElement("span");
+    const span = make("span");
     span.className = name;
     return span;
   });
-  const bar = document.createElement("span");
+  const bar = make("span");
   track.append(bar);
   row.append(word, value, track);
-  document.getElementById("guesses").append(row);
+  $("guesses").append(row);
   return { row, word: new FittingText(word), value, bar };
 });
 

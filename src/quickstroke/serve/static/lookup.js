@@ -1,9 +1,7 @@
 /** Every word that the model knows, to be looked up and watched being drawn by people. */
 
-import { item, pictureButton } from "./picture.js";
-import { withArticle } from "./words.js";
-
-const $ = (id) => document.getElementById(id);
+import { $, item, make, pictureButton } from "./elements.js";
+import { bare, withArticle } from "./words.js";
 
 let words = [];
 let people = { drawings: new Map() };
@@ -23,10 +21,11 @@ export function openLookup(known, byPeople, watch) {
 }
 
 function show() {
-  const asked = $("lookup-search").value.trim().toLowerCase();
-  const found = words.filter((word) => word.toLowerCase().includes(asked));
+  const asked = $("lookup-search").value.trim();
+  const found = words.filter((word) => bare(word).includes(bare(asked)));
   // What begins with it before what holds it.
-  found.sort((a, b) => Number(b.toLowerCase().startsWith(asked)) - Number(a.toLowerCase().startsWith(asked)));
+  const begins = (word) => bare(word).startsWith(bare(asked));
+  found.sort((a, b) => begins(b) - begins(a));
   $("lookup-facts").textContent = facts(asked, found.length);
   $("lookup-words").replaceChildren(...found.map(row));
 }
@@ -34,12 +33,13 @@ function show() {
 function facts(asked, n) {
   if (asked && !n) return `The model does not know “${asked}”: drawn, it would be taken for something else.`;
   if (asked) return `${n} ${n === 1 ? "word" : "words"} of ${words.length}.`;
-  return `The model knows ${words.length} ${words.length === 1 ? "word" : "words"}. Choose one to watch it being drawn.`;
+  const some = words.some((word) => people.drawings.has(word)) ? " Choose one to watch it being drawn." : "";
+  return `The model knows ${words.length} ${words.length === 1 ? "word" : "words"}.${some}`;
 }
 
 function row(word) {
   const drawings = people.drawings.get(word);
-  if (!drawings) return item(Object.assign(document.createElement("span"), { textContent: word }));
+  if (!drawings) return item(make("span", { textContent: word }));
   const button = pictureButton(drawings[0], `Watch ${withArticle(word)} being drawn`, word);
   button.addEventListener("click", () => {
     $("lookup").close();

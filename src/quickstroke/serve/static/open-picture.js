@@ -3,20 +3,20 @@
  * ndjson, as the page saves it.
  */
 
+import { $, make } from "./elements.js";
 import { simplify } from "./quickstroke.js";
 
 const KINDS = ["image/png", "image/jpeg", "image/webp"];
 // A photo has more pixels than lines need, and more than a server takes.
 const MOST_SIDE = 2000;
 const IS_ON = "The picture is not shown, since a game is on: open it again afterwards.";
-const $ = (id) => document.getElementById(id);
 
 /** The picture, drawn smaller where it is large. */
 async function smaller(file) {
   const image = await createImageBitmap(file).catch(() => null); // then the server says what is wrong with it
   const scale = image ? MOST_SIDE / Math.max(image.width, image.height) : 1;
   if (scale >= 1) return file;
-  const canvas = document.createElement("canvas");
+  const canvas = make("canvas");
   [canvas.width, canvas.height] = [image.width, image.height].map((side) => Math.max(Math.round(scale * side), 1));
   const pen = canvas.getContext("2d");
   pen.fillStyle = "#fff"; // behind what is transparent
@@ -25,12 +25,13 @@ async function smaller(file) {
   return new Promise((resolve) => canvas.toBlob((blob) => resolve(blob ?? file), "image/jpeg", 0.9));
 }
 
-/** The first drawing of ndjson. */
+/** The first drawing of ndjson, and what there is to tell of others. */
 async function drawingOf(file) {
   try {
-    const strokes = JSON.parse((await file.text()).trim().split("\n")[0]).drawing;
+    const lines = (await file.text()).trim().split("\n");
+    const strokes = JSON.parse(lines[0]).drawing;
     simplify(strokes, { layout: "columns" }); // throws where it is no drawing
-    return strokes;
+    return [strokes, lines[1] ? `The first of ${lines.length} drawings is shown.` : ""];
   } catch (error) {
     throw new Error(`${file.name} holds no drawing as ndjson: ${error.message}`);
   }
@@ -55,8 +56,8 @@ export function setUpPictures({ read, isFree, show, tell }) {
     if (!isDrawing && !KINDS.includes(file.type)) return tell("Expected a picture, PNG, JPEG or WebP, or ndjson.");
     tell("Reading the picture …");
     try {
-      const strokes = isDrawing ? await drawingOf(file) : await read(await smaller(file));
-      tell(isFree() ? "" : IS_ON);
+      const [strokes, told] = isDrawing ? await drawingOf(file) : [await read(await smaller(file)), ""];
+      tell(isFree() ? told : IS_ON);
       if (isFree()) show(strokes);
     } catch (error) {
       tell(error.message);

@@ -1,5 +1,6 @@
 /** The rounds of a game on the page: their clock, sounds and end. */
 
+import { $ } from "./elements.js";
 import { Game, NO_SCORE, scored } from "./game.js";
 import { openGallery } from "./gallery.js";
 import { openSetup } from "./setup.js";
@@ -7,8 +8,6 @@ import { keep, recall } from "./store.js";
 
 const TICK_MS = 100;
 const LAST_SECONDS = 5;
-
-const $ = (id) => document.getElementById(id);
 
 export class Rounds {
   game = new Game();

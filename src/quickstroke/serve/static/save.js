@@ -1,10 +1,10 @@
 /** The drawing as a file: official simplified ndjson, SVG, PNG or an animated GIF; and the dialog that saves it. */
 
+import { $, make } from "./elements.js";
 import { boundsOf, pathText, trace } from "./geometry.js";
 import { simplify } from "./quickstroke.js";
 import { gifBlob } from "./replay.js";
 
-const $ = (id) => document.getElementById(id);
 const MARGIN_PX = 12;
 const INK = "#1f1d1a";
 const LINE_WIDTH_PX = 4.5;
@@ -78,7 +78,7 @@ function painter(strokes, mostScale, mostPx) {
 }
 
 function painted(strokes, { x, y, width, height }, scale) {
-  const canvas = document.createElement("canvas");
+  const canvas = make("canvas");
   canvas.width = Math.ceil((width + 2 * MARGIN_PX) * scale);
   canvas.height = Math.ceil((height + 2 * MARGIN_PX) * scale);
   const pen = canvas.getContext("2d");
@@ -98,7 +98,7 @@ function painted(strokes, { x, y, width, height }, scale) {
 /** Hands something to the user as a file. */
 export function download(name, blob) {
   const url = URL.createObjectURL(blob);
-  const link = document.createElement("a");
+  const link = make("a");
   link.href = url;
   link.download = name;
   link.click();

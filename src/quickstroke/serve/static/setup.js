@@ -1,10 +1,11 @@
 /** The dialog before a game: which words it is about. */
 
-import { kindsOf, typedWords } from "./difficulty.js";
+import { kindsOf } from "./difficulty.js";
+import { $, make } from "./elements.js";
 import { recordsText } from "./game.js";
 import { keep, recall } from "./store.js";
+import { typedWords } from "./words.js";
 
-const $ = (id) => document.getElementById(id);
 const OWN = "own";
 const SHOWN_UNKNOWN = 3;
 
@@ -12,16 +13,17 @@ let kinds = [];
 let words = [];
 let onStart = () => {};
 
+const kind = () => document.querySelector("#kinds input:checked")?.value;
+
 /** What is chosen, or null where that is no word. */
 function chosen() {
-  const name = document.querySelector("#kinds input:checked")?.value;
-  if (name !== OWN) return kinds.find((kind) => kind.name === name)?.words ?? null;
+  if (kind() !== OWN) return kinds.find(({ name }) => name === kind())?.words ?? null;
   const { known } = typedWords($("own-words").value, words);
   return known.length ? known : null;
 }
 
 function show() {
-  const isOwn = document.querySelector("#kinds input:checked")?.value === OWN;
+  const isOwn = kind() === OWN;
   $("own").hidden = !isOwn;
   $("start").disabled = !chosen();
   if (!isOwn) return;
@@ -34,11 +36,11 @@ function show() {
 }
 
 function choice({ name, label, fact }, isChecked) {
-  const element = document.createElement("label");
-  const input = Object.assign(document.createElement("input"), { type: "radio", name: "kind", value: name });
+  const element = make("label");
+  const input = make("input", { type: "radio", name: "kind", value: name });
   input.checked = isChecked;
-  const text = document.createElement("span");
-  const small = Object.assign(document.createElement("small"), { textContent: fact });
+  const text = make("span");
+  const small = make("small", { textContent: fact });
   text.append(label, " ", small);
   element.append(input, text);
   return element;
@@ -58,7 +60,7 @@ export function openSetup(known, percents, score, start) {
   const own = { name: OWN, label: "My own words", fact: "for a lesson or a party" };
   const before = recall("kind", kinds[0].name);
   const isThere = [...kinds, own].some(({ name }) => name === before);
-  const rows = [...kinds, own].map((kind, i) => choice(kind, isThere ? kind.name === before : i === 0));
+  const rows = [...kinds, own].map((each, i) => choice(each, isThere ? each.name === before : i === 0));
   $("kinds").replaceChildren($("kinds").querySelector("legend"), ...rows);
   $("own-words").value ||= recall("own-words", "");
   $("records").textContent = recordsText(score);
@@ -72,7 +74,7 @@ $("kinds").addEventListener("change", show);
 $("own-words").addEventListener("input", show);
 $("setup").addEventListener("close", () => {
   if ($("setup").returnValue !== "start" || !chosen()) return;
-  keep("kind", document.querySelector("#kinds input:checked").value);
+  keep("kind", kind());
   keep("own-words", $("own-words").value);
   onStart(chosen());
 });

@@ -1,5 +1,6 @@
 /** A game as one picture, still or moving, to be shared or kept. */
 
+import { make } from "./elements.js";
 import { placed, trace } from "./geometry.js";
 import { gifBlob } from "./replay.js";
 import { download } from "./save.js";
@@ -11,7 +12,7 @@ const BOTTOM_PX = 64;
 const COLUMNS = 3;
 const MOVING_SCALE = 0.5;
 const COLOURS = { page: "#f4f2ed", card: "#fffefb", ink: "#1f1d1a", muted: "#67625a", good: "#0f7355", line: "#e1dcd2" };
-const FONT = "system-ui, -apple-system, Segoe UI, Roboto, sans-serif";
+const FONT = "system-ui, sans-serif";
 
 /**
  * @typedef {{results: import("./gallery.js").Result[], headline: string}} Ended a game
@@ -42,7 +43,7 @@ function painted({ results, headline }, tiles, scale) {
   const rows = Math.ceil(results.length / columns);
   const width = Math.max(columns * (TILE_PX + GAP_PX) + GAP_PX, 720);
   const height = TOP_PX + rows * (TILE_PX + GAP_PX) + BOTTOM_PX;
-  const canvas = Object.assign(document.createElement("canvas"), { width: width * scale, height: height * scale });
+  const canvas = make("canvas", { width: width * scale, height: height * scale });
   const pen = canvas.getContext("2d");
   pen.scale(scale, scale);
   pen.fillStyle = COLOURS.page;

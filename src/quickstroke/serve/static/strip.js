@@ -1,5 +1,6 @@
 /** The strip over the paper: what the page says, the clock of a round, and the buttons of the game. */
 
+import { $ } from "./elements.js";
 import { FittingText } from "./fitting-text.js";
 import { ROUND_MS } from "./game.js";
 import { capitalized, listed, withArticle } from "./words.js";
@@ -27,7 +28,6 @@ export const UNKNOWN = 0.5;
  * @property {boolean} isEmpty whether nothing is drawn
  */
 
-const $ = (id) => document.getElementById(id);
 const headline = new FittingText($("headline"));
 const subline = new FittingText($("subline"));
 

@@ -1,12 +1,11 @@
 /** "Teach me a word": a few drawings, and the page knows it. Taught words stay on this device, and go into a file. */
 
-import { item, pictureButton } from "./picture.js";
+import { $, item, make, pictureButton } from "./elements.js";
 import { normal, simplify } from "./quickstroke.js";
 import { download } from "./save.js";
 import { keep, onKept, recall } from "./store.js";
 
 const N_DRAWINGS = 5;
-const $ = (id) => document.getElementById(id);
 
 /**
  * Shows the card and knows again what was taught before.
@@ -36,8 +35,8 @@ export async function setUpTeach({ recognizer, model, strokes, clear, changed })
   }
 
   function lineOf(word, n) {
-    const text = Object.assign(document.createElement("span"), { textContent: `${word}, by ${n} drawings` });
-    const forget = Object.assign(document.createElement("button"), { type: "button", className: "quiet", textContent: "Forget" });
+    const text = make("span", { textContent: `${word}, by ${n} drawings` });
+    const forget = make("button", { type: "button", className: "quiet", textContent: "Forget" });
     forget.setAttribute("aria-label", `Forget ${word}`);
     forget.addEventListener("click", () => tell(change("forget", word), () => `“${word}” is forgotten.`));
     return item(text, " ", forget);
@@ -158,14 +157,19 @@ export async function setUpTeach({ recognizer, model, strokes, clear, changed })
     if (file) await tell(open(file), () => "The words of the file are known now.");
   });
   $("open-teach").hidden = false;
-  $("open-teach").addEventListener("click", () => {
+  function toggle() {
     const isOpen = document.body.classList.toggle("is-teaching");
     $("teach-card").hidden = !isOpen;
     $("open-teach").setAttribute("aria-expanded", String(isOpen));
     if (isOpen) $("teach-word").focus();
-  });
+  }
+  $("open-teach").addEventListener("click", toggle);
   showBegun();
-  const followInTurn = () => (turn = turn.catch(() => {}).then(follow));
-  onKept(place, () => tell(followInTurn(), () => $("teach-says").textContent));
-  await tell(followInTurn(), () => $("teach-says").textContent);
+  if (begun.drawings.length) {
+    toggle();
+    $("teach-says").textContent = `Draw “${begun.word}” again, or take its drawings away.`;
+  }
+  const followInTurn = () => tell((turn = turn.catch(() => {}).then(follow)), () => $("teach-says").textContent);
+  onKept(place, followInTurn);
+  await followInTurn();
 }

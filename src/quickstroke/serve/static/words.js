@@ -1,4 +1,4 @@
-/** Words in sentences. */
+/** Words in sentences, and words that somebody typed. */
 
 // Of the official categories: what has no article, and what there is one of.
 const WITHOUT_ARTICLE = new Set(
@@ -18,6 +18,9 @@ export function withArticle(word) {
   return `${/^(?!uni|eu|one\b|use)[aeiou]|^hour/i.test(word) ? "an" : "a"} ${word}`;
 }
 
+/** What words are compared by, so that `teddy bear`, `Teddy-Bear` and `teddybear` are one. */
+export const bare = (word) => word.normalize("NFKC").toLowerCase().replace(/[\s_-]+/g, "");
+
 /** `a cat`, `a cat and a dog`, `a cat, a dog and a fish`. */
 export function listed(texts) {
   return texts.length < 2 ? texts.join("") : `${texts.slice(0, -1).join(", ")} and ${texts.at(-1)}`;
@@ -26,4 +29,25 @@ export function listed(texts) {
 /** The text with its first letter large. */
 export function capitalized(text) {
   return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+/**
+ * The words that somebody typed, with commas or lines between them.
+ *
+ * @param {string} text
+ * @param {string[]} words that the model knows
+ * @returns {{known: string[], unknown: string[]}} each once
+ */
+export function typedWords(text, words) {
+  const byName = new Map(words.map((word) => [bare(word), word]));
+  // `Eiffel Tower` is enough.
+  for (const word of words) if (word.startsWith("The ")) byName.set(bare(word.slice(4)), word);
+  const known = new Set();
+  const unknown = new Set();
+  for (const typed of text.split(/[,;\n]/).filter((each) => each.trim())) {
+    const word = byName.get(bare(typed));
+    if (word) known.add(word);
+    else unknown.add(typed.trim());
+  }
+  return { known: [...known], unknown: [...unknown] };
 }

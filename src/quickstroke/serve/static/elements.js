@@ -1,7 +1,19 @@
-/** A drawing as a small picture, as SVG within the page. */
+/** Elements of the page, and drawings as small pictures in them, as SVG. */
 
 import { pathText, placed } from "./geometry.js";
 import { play } from "./replay.js";
+
+export const $ = (id) => document.getElementById(id);
+
+/** A new element with these properties. */
+export const make = (name, values) => Object.assign(document.createElement(name), values);
+
+/** A list's item with something in it. */
+export function item(...content) {
+  const element = make("li");
+  element.append(...content);
+  return element;
+}
 
 const SVG = "http://www.w3.org/2000/svg";
 const SIDE = 64;
@@ -34,16 +46,9 @@ export async function drawAnew(svg, strokes) {
 
 /** A button with such a picture and perhaps a word under it. */
 export function pictureButton(strokes, label, text = "") {
-  const button = document.createElement("button");
+  const button = make("button");
   button.type = "button";
   button.setAttribute("aria-label", label);
   button.append(picture(strokes), text);
   return button;
-}
-
-/** A list's item with something in it. */
-export function item(...content) {
-  const element = document.createElement("li");
-  element.append(...content);
-  return element;
 }
