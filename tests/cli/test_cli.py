@@ -235,6 +235,17 @@ def test_links_to_what_is_read_already_are_told(run, drawings, tmp_path):
     assert " of 1 class (" in result.err
 
 
+def test_one_key_id_of_two_drawings_and_words_of_two_cases_are_told(run, tmp_path):
+    path = tmp_path / "mine.ndjson"
+    lines = [{"word": word, "key_id": 7, "drawing": [[[0, k], [5, 9]]]} for k, word in ((1, "robot"), (2, "robot"))]
+    lines += [{"word": "Robot", "drawing": [[[0, 3], [5, 9]]]}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = run("prepare", path, "--into", tmp_path / "data", "--fractions", 1, 0, 0)
+    assert result.code == 0 and "left out: 1 repeated key_id" in result.out
+    assert "drawings with one key_id are taken for one" in result.err
+    assert "words that differ in letter case alone are words of their own: Robot, robot" in result.err
+
+
 def test_names_of_files_reach_no_terminal_with_what_it_would_obey(run, trained, drawings, tmp_path):
     path = tmp_path / "st\x1b[2Jar\n.bin"
     binary.write(path, drawings["star"][:1])

@@ -28,10 +28,10 @@ def test_words_are_quoted_and_empty_classes_have_no_accuracy(tmp_path):
     )
     tables.write_per_class(tmp_path / "words.csv", result)
     assert rows_of(tmp_path / "words.csv") == [
-        ["true word", "drawings", "recognised", "accuracy"],
-        [classes[0], "3", "2", "0.666667"],
-        [classes[1], "1", "0", "0.0"],
-        [classes[2], "0", "0", ""],
+        ["true word", "drawings", "recognised", "accuracy", "precision", "f1"],
+        [classes[0], "3", "2", "0.666667", "0.666667", "0.666667"],
+        [classes[1], "1", "0", "0.0", "", "0.0"],
+        [classes[2], "0", "0", "", "0.0", "0.0"],
     ]
     tables.write_confusion(tmp_path / "confusion.csv", result)
     assert rows_of(tmp_path / "confusion.csv") == [

@@ -36,6 +36,11 @@ def test_a_split_of_a_dataset(path, dataset):
         assert scores.n == 20 and scores.classes == CLASSES and scores.figures() == expected.figures()
         np.testing.assert_array_equal(scores.confusion(), expected.confusion())
         assert scores.n_by_class().tolist() == [10, 0, 10] and np.isnan(scores.accuracy_by_class()[1])
+    classifier = qs.StrokeClassifier.from_pretrained(path)
+    assert qs.evaluate(classifier, dataset, "test").figures() == expected.figures()
+    classifier.classes = ()
+    with pytest.raises(ConfigError, match="the classifier has no classes; set its `classes`"):
+        qs.evaluate(classifier, dataset, "test")
     with pytest.raises(DatasetError, match="no split 'tests'"):
         qs.evaluate(path, dataset, "tests")
 

@@ -284,3 +284,12 @@ def test_any_text_under_the_header_is_drawings_or_refused(folder: Path, text: st
         assert (error.line or 0) >= 3
     else:
         assert said(found[0]) == EXPECTED
+
+
+def test_strokes_in_place_of_drawings_need_no_times(folder: Path) -> None:
+    path = save(folder, 'word,strokes\ncat,"[[[301.5, 304.2], [120, 121.7]]]"\n')
+    (drawing,) = read_file(path)
+    assert not drawing.is_simplified and drawing.times_ms is None
+    assert [stroke.tolist() for stroke in drawing.strokes] == [[[301.5, 120.0], [304.2, 121.7]]]
+    error = refusal(save(folder, "word;drawing\ncat;[]\n"))[1]
+    assert "has no column 'drawing' or 'strokes'; got 'word;drawing'; expected commas between columns" in error.reason

@@ -295,3 +295,13 @@ def test_pieces_of_a_file_may_end_anywhere(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("quickstroke.formats.xml._PIECE_BYTES", 7)
     monkeypatch.setattr("quickstroke.formats.xml._MOST_PIECE_BYTES", 9)
     assert list(map(facts, read(tmp_path, whole.getvalue()))) == expected and len(expected) == 4
+
+
+def test_a_point_alone_is_a_dot(tmp_path: Path) -> None:
+    found = strokes(tmp_path, '<path d="M2 3"/><polyline points="4,5"/><path d="M0 0L9 9M7 7"/><path d="M1 1 M6 6z"/>')
+    assert [{tuple(point) for point in stroke.tolist()} for stroke in found] == [
+        {(2.0, 3.0)},
+        {(4.0, 5.0)},
+        {(0.0, 0.0), (9.0, 9.0)},
+        {(6.0, 6.0)},
+    ]

@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
 from quickstroke.config.model import ModelConfig
+from quickstroke.errors import ConfigError
 from quickstroke.kernels import lstm as lstm_module
 from quickstroke.kernels import threads
 from quickstroke.models import image_branch
@@ -161,6 +162,17 @@ def test_state_dict_is_the_2020_projects(name, reading):
     assert list(ours) == list(theirs)
     assert {key: value.shape for key, value in ours.items()} == {key: value.shape for key, value in theirs.items()}
     assert {key: value.dtype for key, value in ours.items()} == {key: value.dtype for key, value in theirs.items()}
+
+
+def test_what_is_no_batch_of_points_is_refused():
+    model = StrokeClassifier(ModelConfig.from_name("simple_lay1_sz4", n_classes=2))
+    for shape, n, told in (
+        ((2, 3), 2, r"points should be \(B, T, 3\), as the preprocessing delta3 gives them, got \(2, 3\)"),
+        ((2, 4, 5), 2, r"got \(2, 4, 5\)"),
+        ((2, 4, 3), 1, r"lengths should be \(2,\), one for each drawing, got \(1,\)"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            model(torch.zeros(shape), torch.ones(n, dtype=torch.long))
 
 
 def test_keys_of_every_part():

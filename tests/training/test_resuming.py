@@ -169,7 +169,6 @@ def test_resuming_without_a_checkpoint_starts_anew(dataset, finished, tmp_path):
         ({"recipe": "2020"}, "reading|recipe"),
         ({"seed": 3}, "seed"),
         ({"max_padding": 20}, "max_padding"),
-        ({"patience": 4}, "patience"),
         ({"n_epochs": 1}, "n_epochs"),
     ],
 )
@@ -179,6 +178,14 @@ def test_other_options_do_not_resume(dataset, finished, change, key):
     with pytest.raises(RunError, match=f"was started with ({key}) = "):
         train(MODEL, replace(CONFIG, **change), dataset, folder, resume=True)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_what_patience_ended_goes_on_with_more_of_it(dataset, tmp_path):
+    config = replace(CONFIG, n_epochs=4, patience=1, learning_rate=1e-12)
+    assert train(MODEL, config, dataset, tmp_path / "run").epoch == 2
+    assert train(MODEL, replace(config, patience=2), dataset, tmp_path / "run", resume=True).epoch == 3
+    assert runs.read_config(tmp_path / "run").train.patience == 2
+    assert train(MODEL, replace(config, patience=0), dataset, tmp_path / "run", resume=True).epoch == 4
 
 
 def test_another_model_other_classes_or_data_do_not_resume(dataset, finished, binary_folder, tmp_path):

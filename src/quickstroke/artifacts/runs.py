@@ -318,7 +318,7 @@ def check_same(given: RunConfig, stored: RunConfig, folder: Path) -> None:
     """Raises when a run cannot be resumed with a configuration.
 
     Raises:
-        RunError: more than the number of epochs is different.
+        RunError: more than the number of epochs, the patience or the device is different.
         ConfigError: it was trained with options that this version does not have any more.
     """
     check_trainable(stored, folder)
@@ -330,7 +330,7 @@ def check_same(given: RunConfig, stored: RunConfig, folder: Path) -> None:
     ]
     for ours, theirs in ((given.model, stored.model), (given.train, stored.train)):
         mine, other = serialize.to_json(ours), serialize.to_json(theirs)
-        pairs += [(key, mine[key], other.get(key)) for key in mine if key not in ("n_epochs", "device")]
+        pairs += [(key, mine[key], other.get(key)) for key in mine if key not in ("n_epochs", "patience", "device")]
     for key, now, then in pairs:
         if now != then:
             raise RunError(f"{folder}: was started with {key} = {then!r:.80}, cannot resume with {now!r:.80}")

@@ -1,6 +1,7 @@
 """`quickstroke audit`."""
 
 import shutil
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,11 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 from quickstroke.cli import printable
-from quickstroke.cli.common import Answer, Json, import_torch, optional, progress
+from quickstroke.cli.common import Answer, Json, import_torch, note, optional, progress
 from quickstroke.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
     from quickstroke.data.dataset import PreparedDataset
+
+# Of a word that loses more than this part of its drawings the list is likely to be wrong.
+_MANY = 0.1
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,10 @@ def run(options: Options) -> Answer:
     if (into / "index.html").exists():
         raise DatasetError(f"{into}: an audit is there already; give another folder, or remove it first")
     model = ModelConfig.from_name(options.name)
-    config = TrainConfig(n_epochs=options.n_epochs, seed=options.seed or 0, select_by="balanced_loss")
+    # Otherwise rare words would be doubted for being rare.
+    config = TrainConfig(
+        n_epochs=options.n_epochs, seed=options.seed or 0, select_by="balanced_loss", class_balance=1.0
+    )
     check_folds(data, options.folds)
     found = []
     with progress("drawings") as bar:
@@ -93,6 +100,12 @@ def run(options: Options) -> Answer:
     write_table(into / "doubts.csv", [("key_id", "word", "guess", "doubt"), *(_doubt(data, *row) for row in rows)])
     write_text(into / "index.html", audit_page(items, data.classes))  # the last, by which an audit is known as ended
     shutil.rmtree(into / "folds")
+    n_by_word = Counter(data.classes[i] for i in data.labels)
+    for word, n in Counter(item["word"] for item in items).items():
+        if n > _MANY * n_by_word[word]:
+            note(
+                f"{printable(word)}: {n} of its {n_by_word[word]} drawings are listed; look at them in index.html first"
+            )
     n_all = f"{len(data):,}"
     print(f"{printable(str(into))}: {len(items):,} of {n_all} labels to look at in index.html, leave-out.txt")
     print(f"{printable(str(into / 'doubts.csv'))}: all {n_all}, the most doubted first")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
+from quickstroke.cli import printable
 from quickstroke.cli.common import (
     Answer,
     Invalid,
@@ -80,10 +81,12 @@ class Options:
 
 def run(options: Options) -> Answer:
     """Runs the command."""
+    from quickstroke.data.dataset import PreparedDataset
     from quickstroke.formats import find_sources, has_layouts
     from quickstroke.preparation import prepare
     from quickstroke.preparation.journal import folder_of
     from quickstroke.preparation.leave_out import LISTED, read_leave_out
+    from quickstroke.preparation.picker import REPEATED
 
     if not options.sources:
         raise ConfigError("no SOURCE was given; expected drawing files, folders or glob patterns")
@@ -149,7 +152,21 @@ def run(options: Options) -> Answer:
             note(f"--leave-out: {n_found:,} of the {n_listed:,} drawings listed were among those that were read")
     if prepared.left_out:
         print("left out: " + ", ".join(f"{n:,} {reason}" for reason, n in prepared.left_out.items()))
+    if REPEATED in prepared.left_out:
+        note(
+            "drawings with one key_id are taken for one; if yours are different ones, give them other key_ids, or none"
+        )
+    for words in _spelt_alike(PreparedDataset(prepared.path).classes):
+        note(f"words that differ in letter case alone are words of their own: {', '.join(map(printable, words))}")
     return Answer(asdict(prepared) | {"path": str(prepared.path), "invalid": invalid.messages})
+
+
+def _spelt_alike(classes: tuple[str, ...]) -> list[list[str]]:
+    """Groups of words that are the same but for letter case."""
+    groups = dict[str, list[str]]()
+    for word in classes:
+        groups.setdefault(word.casefold(), []).append(word)
+    return [words for words in groups.values() if len(words) > 1]
 
 
 def _split(options: Options) -> "FractionSplit | PositionSplit | None":

@@ -40,10 +40,17 @@ def _is_table(path: Path) -> bool:
 
 
 def write_per_class(path: Path | str, result: "Evaluation") -> None:
-    """A row a class: drawings, recognised ones, and top-1 from 0 to 1, empty where there is no drawing."""
-    counts = zip(result.classes, result.n_by_class().tolist(), result.n_right_by_class().tolist(), strict=True)
-    rows = [[word, n, right, round(right / n, 6) if n else ""] for word, n, right in counts]
-    write_table(path, [[_HEAD, "drawings", "recognised", "accuracy"], *rows])
+    """A row a class: drawings, recognised ones, and accuracy (recall), precision and F1, 0 to 1, empty for 0 of 0."""
+    counts = (result.n_by_class(), result.n_right_by_class(), result.confusion().sum(0))
+
+    def part(n: int, of: int) -> float | str:
+        return round(n / of, 6) if of else ""
+
+    rows = [
+        [word, n, right, part(right, n), part(right, taken), part(2 * right, n + taken)]
+        for word, n, right, taken in zip(result.classes, *(each.tolist() for each in counts), strict=True)
+    ]
+    write_table(path, [[_HEAD, "drawings", "recognised", "accuracy", "precision", "f1"], *rows])
 
 
 def write_confusion(path: Path | str, result: "Evaluation") -> None:

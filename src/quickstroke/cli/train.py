@@ -59,7 +59,8 @@ class Options:
         config: values for the options below: TOML (n_epochs = 5), or a results document, of which one section's
             configuration block is taken; options given here come first
         teacher_cache: where teachers' log-probabilities are cached, for trainings to share (default: RUN/teacher)
-        resume: go on from the last checkpoint in RUN, by its options but for those given; without one, start anew
+        resume: go on from the last checkpoint in RUN, by its options; more epochs, another patience or device may be
+            given; without one, start anew
         n_train: checked against what DIR was prepared with
         n_val: checked likewise
         n_test: checked likewise
@@ -119,8 +120,11 @@ def _configured(options: Options, args: Sequence[str]) -> tuple[str, Options, Cl
         if name != options.name:
             raise ConfigError(f"{path}: is for {name!r}, but {options.name!r} was asked for")
         classes = values.pop("train_classes", None)
+    elif path.suffix in (".json", ".yaml", ".yml"):
+        raise ConfigError(f"{path}: expected options as TOML, in a file that ends in .toml, or a results document")
     else:
         section = documents.read_document(path).find(options.name)
+        note(f"{path}: what its block does not have is as by default; a command above it may have more")
         if section.config is None:
             raise ConfigError(f"{path}: section {' > '.join(section.path)} has no configuration block")
         name = documents.implied_name(section.config)
@@ -306,6 +310,8 @@ def train_and_show(
             if stop.asked:  # and so were the others, which have left already
                 return None
             raise
+    if state.epoch < config.n_epochs:
+        note(f"patience ended it: no epoch after {state.best_epoch} was better (--resume with more --patience goes on)")
     ended = EndLine(state.epoch, 100 * max(line["val_top1"] for line in state.metrics))
     say(documents.format_end(ended, is_short=True))
     return state

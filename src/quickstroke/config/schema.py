@@ -42,6 +42,8 @@ def described(hint: Any) -> str:
         return " or ".join(map(repr, typing.get_args(hint)))
     if hint is float:
         return "a finite number"
+    if hint == tuple[str, ...]:
+        return 'a list of texts, ["..."]'
     return hint.__name__ if isinstance(hint, type) else str(hint)
 
 

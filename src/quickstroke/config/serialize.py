@@ -45,6 +45,8 @@ def from_json(kind: type[Config], values: Mapping[str, Any], where: str) -> Conf
         if key not in fields:
             like = difflib.get_close_matches(str(key).replace("-", "_"), fields, 1)
             hint = f"did you mean {like[0]}?" if like else f"expected {', '.join(sorted(fields))}"
+            if isinstance(values[key], dict):
+                hint = "options stand in no table"
             raise ConfigError(f"{where}: unknown key {key!r}; {hint}")
     try:
         return kind(**values)

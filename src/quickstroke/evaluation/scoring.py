@@ -14,10 +14,11 @@ from quickstroke.errors import ArgumentTypeError, ConfigError, DatasetError, exp
 from quickstroke.evaluation import evaluate as evaluation
 from quickstroke.evaluation.metrics import Evaluation
 from quickstroke.inference.recognizer import Recognizer
+from quickstroke.models.classifier import StrokeClassifier
 
 
 def evaluate(
-    model: Recognizer | Path | str | None,
+    model: Recognizer | StrokeClassifier | Path | str | None,
     data: PreparedDataset | Iterable[Drawing] | Path | str,
     split: Literal["reserved", "train", "val", "test"] = "val",
     *,
@@ -29,7 +30,7 @@ def evaluate(
     confusion matrix, `confusion()`, in the order of its `classes`.
 
     Args:
-        model: as for `load`, or what that returned of a model that runs in PyTorch.
+        model: as for `load`, or what that returned of a model that runs in PyTorch; or a classifier that has `classes`.
         data: a prepared dataset, or its folder; or drawings, raw or simplified.
         split: of a prepared dataset.
         words: the model chooses among these alone, or those of the file that lists them, and only drawings of these are
@@ -39,7 +40,7 @@ def evaluate(
         DatasetError: no such dataset or split, or no drawing of a word that the model knows.
         WeightsError, CategoryError, ModelNameError: as `load`.
         FormatError: a drawing without strokes, or with strokes that are no (n, 2) arrays.
-        ConfigError: an exported model, which does not run in PyTorch, or one with taught words.
+        ConfigError: an exported model, which does not run in PyTorch, one with taught words, or one without classes.
         ArgumentTypeError: an argument of another type.
     """
     loaded = _loaded(model)
@@ -57,6 +58,12 @@ def evaluate(
 
 
 def _loaded(model: object) -> LoadedModel:
+    if isinstance(model, StrokeClassifier):
+        if len(model.classes) != model.config.n_classes:
+            raise ConfigError(
+                "the classifier has no classes; set its `classes`, a tuple of words in the order of its output layer"
+            )
+        return LoadedModel(model, model.classes, None, Path(model.config.name))
     if isinstance(model, Recognizer):
         if not isinstance(model._model, LoadedModel):
             raise ConfigError(f"{model.name}: is exported and does not run in PyTorch; expected a .model file or a run")

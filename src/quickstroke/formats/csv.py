@@ -2,7 +2,7 @@
 
 Columns countrycode, drawing (JSON `[[[x..],[y..]],..]`, raw with `[t..]` as well), key_id, recognized, timestamp, word,
 in any order; points `[[[x,y],..],..]` are read as well (`layouts`). Only drawing is needed: of the test files' drawings
-nobody is told the word.
+nobody is told the word. A column strokes in its place has raw strokes, also without times.
 """
 
 import csv
@@ -82,6 +82,8 @@ def plain_columns(line: bytes) -> list[int] | None:
         if '"' in text or not text.isprintable():
             return None
         names = _header(text.split(","))
+        if "drawing" not in names:
+            return None
     except (FormatError, UnicodeDecodeError):
         return None
     return [NAMES.index(name) if name in NAMES else UNKNOWN for name in names]
@@ -91,8 +93,9 @@ def _header(row: list[str]) -> list[str]:
     if len(row) > _MAX_COLUMNS:
         raise FormatError(f"header has {len(row)} columns; expected at most {_MAX_COLUMNS}")
     names = [name.strip() for name in row]
-    if "drawing" not in names:
-        raise FormatError(f"header has no column 'drawing'; got {','.join(names)!r:.80}")
+    if not {"drawing", "strokes"} & set(names):
+        hint = "; expected commas between columns" if {";", "\t"} & set("".join(names)) else ""
+        raise FormatError(f"header has no column 'drawing' or 'strokes'; got {','.join(names)!r:.80}{hint}")
     for name in _COLUMNS:
         if names.count(name) > 1:
             raise FormatError(f"header has {names.count(name)} columns {name!r}")
@@ -101,10 +104,11 @@ def _header(row: list[str]) -> list[str]:
 
 def _record(row: dict[str, str]) -> dict[str, Any]:
     record: dict[str, Any] = {name: row[name] for name in _COLUMNS if row.get(name)}
+    name = "drawing" if "drawing" in row else "strokes"
     try:
-        record["drawing"] = json.loads(row["drawing"])
+        record[name] = json.loads(row[name])
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"'drawing' is not valid JSON ({error})") from error
+        raise FormatError(f"{name!r} is not valid JSON ({error})") from error
     recognized = row.get("recognized", "True")
     if recognized not in ("True", "False"):
         raise FormatError(f"'recognized' should be True or False, got {recognized!r:.40}")

@@ -97,6 +97,11 @@ class _Pen:
         self.x, self.y, self.x0, self.y0 = x, y, x, y
         self.cubic = self.quadratic = None
 
+    def dot(self) -> None:
+        """Where the pen was only put down, that is a dot, as programs write one, though browsers show nothing."""
+        if self._is_moved and not self.chains:
+            self.line(self.x, self.y)
+
     def line(self, x: float, y: float) -> None:
         dx, dy = (x - self.x) / 3, (y - self.y) / 3
         self.curve(self.x + dx, self.y + dy, x - dx, y - dy, x, y)
@@ -179,6 +184,7 @@ def _path(pen: _Pen, data: str) -> None:
             _command(pen, scan, kind, letter.islower())
             kind = "L" if kind == "M" else kind
             is_more = scan.has_number()
+    pen.dot()
 
 
 def _command(pen: _Pen, scan: _Scanner, kind: str, is_relative: bool) -> None:
@@ -238,6 +244,7 @@ def _poly(pen: _Pen, points: str, is_closed: bool) -> None:
         draw = pen.line
     if is_closed and points.strip():
         pen.close()
+    pen.dot()
 
 
 def _length(text: str, name: str) -> float | None:

@@ -169,6 +169,7 @@ class StrokeClassifier(nn.Module):
                 logits, then those of the points and of the image, of which its own are the mean.
             plain: whether PyTorch's layers compute everything, also where compiled kernels could.
         """
+        self._check_given(points, lengths)
         if not len(points):  # a process without a share of a small batch keeps in step with the others
             self.bn(points)
             nothing = torch.stack([parameter.sum() for parameter in self.parameters()]).sum() * 0
@@ -177,6 +178,15 @@ class StrokeClassifier(nn.Module):
         if auxiliary and self.image is not None:
             return self._auxiliary_logits(read)  # (B, 3, K)
         return cast(Tensor, self.linear(read))  # (B, K)
+
+    def _check_given(self, points: Tensor, lengths: Tensor) -> None:
+        """Raises ConfigError for what is no batch of this model's points."""
+        n, preprocessing = len(self.bn.weight), self.config.preprocessing
+        if points.ndim != 3 or points.shape[2] != n:
+            what = f"(B, T, {n}), as the preprocessing {preprocessing} gives them"
+            raise ConfigError(f"points should be {what}, got {tuple(points.shape)}")
+        if lengths.shape != points.shape[:1]:
+            raise ConfigError(f"lengths should be ({len(points)},), one for each drawing, got {tuple(lengths.shape)}")
 
     def features(self, points: Tensor, lengths: Tensor, plain: bool = False) -> Tensor:
         """What the output layer reads, float32 (B, R), of drawings as `forward` takes them."""

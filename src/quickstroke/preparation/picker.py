@@ -16,6 +16,8 @@ from quickstroke.preparation.keys import KeySet, is_among
 from quickstroke.preparation.leave_out import LISTED
 from quickstroke.utils.compiled import jit
 
+REPEATED = "repeated key_id"
+
 
 @jit()
 def _hash_drawings(points: Any, pen_up: Any, offsets: Any) -> Any:
@@ -82,7 +84,7 @@ class Picker:
         if rules.recognized_only:
             keep = self._drop(keep, block.recognized == 1, "not recognized")
         is_new, has_id = self._keys.add_new(keys[keep]), block.key_ids[keep] != 0
-        keep = self._drop(keep, is_new | ~has_id, "repeated key_id")
+        keep = self._drop(keep, is_new | ~has_id, REPEATED)
         keep = self._drop(keep, is_new[is_new | ~has_id], "repeated strokes without key_id")
         if rules.drop_duplicates:
             keep = self._drop(keep, self._hashes.add_new(hashes[keep]), "duplicate strokes")

@@ -276,7 +276,7 @@ def _figures_row(
         _percent(values["top3"]),
         _interval(top3),
         _percent(values["top5"]),
-        _percent(values["balanced_accuracy"]) if balanced else "",
+        _percent(values["balanced_accuracy"]) if "balanced_accuracy" in values else "",
         _interval(balanced) if balanced else "",
         f"{values['loss']:.4f}",
     )

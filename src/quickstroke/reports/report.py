@@ -212,6 +212,11 @@ def _of_model(path: Path) -> tuple["LoadedModel", RunFacts]:
         hint = f"report its run, {path.parent}" if is_of_run else "`quickstroke evaluate` measures it"
         raise RunError(f"{path}: has no card, which would tell how it was trained; {hint}")
     loaded = loading.load_model(path)
+    if "training" not in (loaded.card or {}):
+        raise RunError(
+            f"{path}: its card has no training, such as of a model that was saved by `save_pretrained`; "
+            "`quickstroke evaluate` measures it"
+        )
     try:
         return loaded, _facts_of(loaded)
     except (ConfigError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:

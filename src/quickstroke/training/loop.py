@@ -56,7 +56,7 @@ def train(
         command: the words of a command that trains the same, for environment.json, cards and reports.
         log: loggers that are told of each epoch, too, among `tensorboard`, `wandb` and `mlflow`; each is an extra.
         group: the processes that share each batch, all of which call this with the same arguments; the first of them
-            alone writes. Their number changes no loss beyond its last digits, but for what dropout leaves out.
+            alone writes. Their number changes a step's loss in its last digits, and by what dropout leaves out.
 
     Returns:
         The final state.
