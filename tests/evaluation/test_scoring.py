@@ -39,7 +39,9 @@ def test_a_split_of_a_dataset(path, dataset):
     classifier = qs.StrokeClassifier.from_pretrained(path)
     assert qs.evaluate(classifier, dataset, "test").figures() == expected.figures()
     classifier.classes = ()
-    with pytest.raises(ConfigError, match="the classifier has no classes; set its `classes`"):
+    with pytest.raises(
+        ConfigError, match="the classifier has 0 `classes` and 3 outputs; set its `classes`, a tuple of words"
+    ):
         qs.evaluate(classifier, dataset, "test")
     with pytest.raises(DatasetError, match="no split 'tests'"):
         qs.evaluate(path, dataset, "tests")

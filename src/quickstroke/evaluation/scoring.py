@@ -59,9 +59,10 @@ def evaluate(
 
 def _loaded(model: object) -> LoadedModel:
     if isinstance(model, StrokeClassifier):
-        if len(model.classes) != model.config.n_classes:
+        n, n_outputs = len(model.classes), model.linear.out_features
+        if n != n_outputs:
             raise ConfigError(
-                "the classifier has no classes; set its `classes`, a tuple of words in the order of its output layer"
+                f"the classifier has {n} `classes` and {n_outputs} outputs; set its `classes`, a tuple of words"
             )
         return LoadedModel(model, model.classes, None, Path(model.config.name))
     if isinstance(model, Recognizer):
