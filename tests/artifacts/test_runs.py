@@ -343,7 +343,6 @@ def test_the_same_configuration_more_epochs_or_another_device_may_resume(tmp_pat
         ({"train": replace(RUN.train, learning_rate=0.02)}, "learning_rate"),
         ({"train": replace(RUN.train, recipe="2020")}, "recipe"),
         ({"train": replace(RUN.train, seed=6)}, "seed"),
-        ({"train": replace(RUN.train, patience=1)}, "patience"),
         ({"train": replace(RUN.train, max_padding=50)}, "max_padding"),
         ({"train": replace(RUN.train, deterministic=True)}, "deterministic"),
         ({"train": replace(RUN.train, n_epochs=2)}, "n_epochs"),

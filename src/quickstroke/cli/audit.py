@@ -14,9 +14,12 @@ from quickstroke.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
     from quickstroke.data.dataset import PreparedDataset
+    from quickstroke.evaluation.audit import Doubts
 
 # Of a word that loses more than this part of its drawings the list is likely to be wrong.
 _MANY = 0.1
+# So many times as many drawings of one word as of another are uneven.
+_UNEVEN = 4
 
 
 @dataclass(frozen=True)
@@ -57,16 +60,10 @@ def run(options: Options) -> Answer:
         raise ConfigError(f"--n-epochs should be 1 or more, got {options.n_epochs}")
 
     import_torch()
-    from quickstroke.artifacts.loading import load_model
-    from quickstroke.config.model import ModelConfig
-    from quickstroke.config.training import TrainConfig
     from quickstroke.data.dataset import PreparedDataset
-    from quickstroke.data.folds import check_folds, open_fold
-    from quickstroke.evaluation.audit import doubts_on, most_doubted
+    from quickstroke.evaluation.audit import most_doubted
     from quickstroke.preparation.leave_out import text_of
     from quickstroke.reports.audit_page import audit_page
-    from quickstroke.training.loop import train
-    from quickstroke.training.session import Watcher
     from quickstroke.utils.files import write_table, write_text
 
     data, into = PreparedDataset(options.data), Path(options.into)
@@ -74,25 +71,7 @@ def run(options: Options) -> Answer:
         raise DatasetError(f"{into}: is a dataset; expected another folder for the audit")
     if (into / "index.html").exists():
         raise DatasetError(f"{into}: an audit is there already; give another folder, or remove it first")
-    model = ModelConfig.from_name(options.name)
-    # Otherwise rare words would be doubted for being rare.
-    config = TrainConfig(
-        n_epochs=options.n_epochs, seed=options.seed or 0, select_by="balanced_loss", class_balance=1.0
-    )
-    check_folds(data, options.folds)
-    found = []
-    with progress("drawings") as bar:
-        for fold in range(options.folds):
-            part = open_fold(data, fold, options.folds, into / "folds" / f"{fold}-data")
-            task = bar.add_task(f"fold {fold + 1} of {options.folds}", total=None)
-
-            def show(epoch: int, done: int, total: int, task: Any = task) -> None:
-                bar.update(task, completed=epoch * total + done, total=options.n_epochs * total)
-
-            folder = into / "folds" / f"{fold}-run"
-            train(model, config, part, folder, resume=True, watcher=Watcher(on_step=show))
-            found.append(doubts_on(load_model(folder), part, "test"))
-    ranked = most_doubted(found, len(data))
+    ranked = most_doubted(_judged(data, options, into / "folds"), len(data))
     rows = list(zip(ranked.rows.tolist(), ranked.guess.tolist(), ranked.doubt.tolist(), strict=True))
     worst = rows[: max(round(options.part * len(data)), 1)]
     items = [_item(data, row, guess) for row, guess, _ in worst]
@@ -114,6 +93,41 @@ def run(options: Options) -> Answer:
         for item, (_, _, doubt) in zip(items, worst, strict=True)
     ]
     return Answer({"n": len(data), "folds": options.folds, "doubtful": told})
+
+
+def _judged(data: "PreparedDataset", options: Options, into: Path) -> "list[Doubts]":
+    """The doubts of each fold, by a model that is trained on the others in the folder `into`."""
+    import numpy as np
+
+    from quickstroke.artifacts.loading import load_model
+    from quickstroke.config.model import ModelConfig
+    from quickstroke.config.training import TrainConfig
+    from quickstroke.data.folds import check_folds, open_fold
+    from quickstroke.evaluation.audit import doubts_on
+    from quickstroke.training.loop import train
+    from quickstroke.training.session import Watcher
+
+    model = ModelConfig.from_name(options.name)
+    counts = np.bincount(data.labels)
+    # Otherwise rare words would be doubted for being rare.
+    balance = 1.0 if counts.max() > _UNEVEN * counts.min() else 0.0
+    config = TrainConfig(
+        n_epochs=options.n_epochs, seed=options.seed or 0, select_by="balanced_loss", class_balance=balance
+    )
+    check_folds(data, options.folds)
+    found = []
+    with progress("drawings") as bar:
+        for fold in range(options.folds):
+            part = open_fold(data, fold, options.folds, into / f"{fold}-data")
+            task = bar.add_task(f"fold {fold + 1} of {options.folds}", total=None)
+
+            def show(epoch: int, done: int, total: int, task: Any = task) -> None:
+                bar.update(task, completed=epoch * total + done, total=options.n_epochs * total)
+
+            folder = into / f"{fold}-run"
+            train(model, config, part, folder, resume=True, watcher=Watcher(on_step=show))
+            found.append(doubts_on(load_model(folder), part, "test"))
+    return found
 
 
 def _doubt(data: "PreparedDataset", row: int, guess: int, doubt: float) -> tuple[int, str, str, float]:

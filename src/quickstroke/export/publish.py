@@ -132,8 +132,7 @@ def publish(
     where, test_where = (None if path is None else expect_path(path, name) for path, name in paths)
     for name, text in (("attribution", attribution), ("licence", licence)):
         expect(text, (str, NoneType), name, "a text or None")
-    if hub is not None:
-        _check_hub(hub)
+    _check_hub(hub)
     config = runs.read_config(folder)
     metrics = _metrics_of_finished(folder, config)
     loaded = loading.load_model(folder)
@@ -161,8 +160,10 @@ def publish(
     return Published(loaded.name, path, path.with_suffix(".json"), figures, calibration, tuple(notes), url)
 
 
-def _check_hub(repo: str) -> None:
+def _check_hub(repo: str | None) -> None:
     """Raises ConfigError, DownloadError or MissingExtra where nothing could be uploaded to a repository."""
+    if repo is None:
+        return
     expect(repo, str, "hub", "the name of a repository")
     try:
         from quickstroke.export import hub
