@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -96,16 +97,42 @@ def _summary(results: Sequence[Result]) -> str:
                 _percent(values["best_val_top1"]) + "\\*" * (not result.run and values["best_val_top1"] is not None),
                 f"{values['split']}, {values['n']:,} drawings" if values["n"] else "not measured",
                 _percent(values["top1"]) + interval,
+                _percent(values.get("balanced_accuracy")),
                 _percent(values["top3"]),
                 _percent(values["top5"]),
                 "" if values["seconds_per_epoch"] is None else f"{values['seconds_per_epoch']:.1f}",
             )
         )
-    head = "Model|Recipe|Classes|Parameters|Epochs|Val top-1|Measured on|Top-1 (95% interval)|Top-3|Top-5|s/epoch"
-    table = _table("llrrrrlrrrr", head.split("|"), rows)
+    head = (
+        "Model|Recipe|Classes|Parameters|Epochs|Val top-1|Measured on|Top-1 (95% interval)|Balanced|Top-3|Top-5|s/epoch"
+    )
+    table = _table("llrrrrlrrrrr", head.split("|"), rows)
     if "\\* |" in table:
         table += "\n\\* as its document says; not measured here.\n"
-    return table
+    return table + _over_seeds(results)
+
+
+def _over_seeds(results: Sequence[Result]) -> str:
+    """Mean and standard deviation of runs that differ by their seed alone; nothing where there are none."""
+    groups: dict[str, list[RunFacts]] = {}
+    for run in (result.run for result in results if result.run and result.run.measured):
+        config = run.config
+        same = (config.model, dataclasses.replace(config.train, seed=0), config.classes, config.data, run.split)
+        groups.setdefault(repr(same), []).append(run)
+    rows = []
+    for runs in groups.values():
+        figures = [run.measured.figures() for run in runs if run.measured]
+        seeds = sorted(run.config.train.seed for run in runs)
+        if len(set(seeds)) == len(seeds) > 1:
+            spreads = []
+            for key in ("top1", "balanced_accuracy", "top3"):
+                values = [100 * each[key] for each in figures]
+                spreads.append(f"{statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f}%")
+            rows.append((f"`{runs[0].config.model.name}`", ", ".join(map(str, seeds)), *spreads))
+    if not rows:
+        return ""
+    head = ("Model", "Seeds", "Top-1", "Balanced", "Top-3")
+    return "\nRuns that differ by their seed alone, mean ± standard deviation:\n\n" + _table("llrrr", head, rows)
 
 
 def _section(result: Result, pictures: dict[str, str]) -> Iterator[str]:
