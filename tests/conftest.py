@@ -24,6 +24,9 @@ from quickstroke.formats import binary
 from quickstroke.inference.recognizer import Recognizer
 from quickstroke.preparation.prepare import prepare
 
+# What these modules assert for several files is told as what a test asserts: with both sides.
+pytest.register_assert_rewrite("model_files", "searches", "small_classifiers", "typed_commands")
+
 # A third of the time that importing all tests takes would go into looking for garbage among what stays.
 gc.disable()
 
@@ -68,12 +71,14 @@ LONG_FILES = (
     "test_page_drawing.py",
     "test_page_words.py",
     "test_page_files.py",
-    "test_tune.py",
+    "test_study.py",
     "test_page_parity.py",
     "test_distributed.py",
     "test_page_states.py",
     "test_cli.py",
+    "test_cli_train.py",
     "test_page_game.py",
+    "test_tune.py",
     "test_serve_process.py",
     "test_faults.py",
     "test_fuzz.py",

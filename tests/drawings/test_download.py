@@ -1,144 +1,17 @@
-import base64
-import hashlib
-import io
-import json
-import re
-import struct
+"""Downloads from a server on this machine: whole files, what is tried again, and what is refused."""
+
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from bucket import BODY, RAW, SIMPLIFIED, Answer, Bucket, Getter, binary_file, md5_header, names
 
 from quickstroke.drawings import download as download_module
 from quickstroke.drawings.categories import CATEGORIES
-from quickstroke.drawings.download import DownloadedFile, download, file_url, reachable
+from quickstroke.drawings.download import download, file_url, reachable
 from quickstroke.errors import CategoryError, ConfigError, DownloadError, QuickstrokeError
-
-
-def binary_file(n_drawings: int, key_id: int = 1) -> bytes:
-    file = io.BytesIO()
-    for index in range(n_drawings):
-        file.write(struct.pack("<Q2sbIH", key_id + index, b"ZZ", 1, 0, 2))
-        for n_points in (3 + index % 5, 2):
-            file.write(struct.pack("<H", n_points) + bytes(range(2 * n_points)))
-    return file.getvalue()
-
-
-def line(*rows: list[int]) -> bytes:
-    return json.dumps({"word": "cat", "drawing": [list(rows)]}).encode() + b"\n"
-
-
-SIMPLIFIED = line([1, 2], [3, 4]) * 5
-RAW = line([1, 2], [3, 4], [0, 9]) * 5
-
-
-@dataclass
-class Answer:
-    """How the server answers one request for a path."""
-
-    body: bytes = b""
-    status: int = 200
-    announce: int | None = None  # another Content-Length than the true one
-    with_length: bool = True
-    with_range: bool = True
-    breaks_after: int | None = None  # bytes of the body, of which all are announced
-    headers: list[tuple[str, str]] = field(default_factory=list)
-
-
-@dataclass
-class Bucket:
-    """A server on localhost. The last answer of a path is given again and again."""
-
-    url: str
-    answers: dict[str, list[Answer]] = field(default_factory=dict)
-    requests: list[tuple[str, str | None]] = field(default_factory=list)
-
-    def put(self, word: str, *answers: Answer | bytes, kind: download_module.Kind = "binary") -> None:
-        path = file_url(word, kind, "")
-        self.answers[path] = [Answer(answer) if isinstance(answer, bytes) else answer for answer in answers]
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    monkeypatch.setenv("no_proxy", "*")
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            sent_range = self.headers.get("Range")
-            bucket.requests.append((self.path, sent_range))
-            answers = bucket.answers.get(self.path)
-            if not answers:
-                self.send_error(404)
-                return
-            answer = answers.pop(0) if len(answers) > 1 else answers[0]
-            body, status, first = answer.body, answer.status, 0
-            if sent_range and answer.with_range and status == 200:
-                match = re.fullmatch(r"bytes=(\d+)-(\d*)", sent_range)
-                assert match
-                first, last = int(match[1]), int(match[2] or len(body) - 1)
-                if first >= len(body):
-                    self.send_error(416)
-                    return
-                body, status = body[first : last + 1], 206
-            self.send_response(status)
-            if status == 206 and not any(name == "Content-Range" for name, _ in answer.headers):
-                self.send_header("Content-Range", f"bytes {first}-{first + len(body) - 1}/{len(answer.body)}")
-            if answer.with_length:
-                self.send_header("Content-Length", str(answer.announce or len(body)))
-            for name, value in answer.headers:
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body[: answer.breaks_after])
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, *_: object) -> None:
-            """A client that reads only the beginning hangs up on us."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    bucket = Bucket(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield bucket
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@dataclass
-class Getter:
-    """Downloads one file; `waits` are those that the last download asked for."""
-
-    url: str
-    folder: Path
-    waits: list[float] = field(default_factory=list)
-
-    def __call__(self, word: str = "cat", **options: Any) -> DownloadedFile:
-        self.waits.clear()
-        options = {"url": self.url, "sleep": self.waits.append} | options
-        (file,) = download([word], self.folder, **options)
-        return file
-
-
-@pytest.fixture
-def get(bucket: Bucket, tmp_path: Path) -> Getter:
-    return Getter(bucket.url, tmp_path)
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-def md5_header(body: bytes) -> tuple[str, str]:
-    md5 = base64.b64encode(hashlib.md5(body).digest()).decode()
-    return "x-goog-hash", f"crc32c=AAAAAA==,md5={md5}"
 
 
 def test_addresses() -> None:
@@ -244,64 +117,6 @@ def test_a_broken_connection_is_tried_again(get: Getter, bucket: Bucket, monkeyp
     monkeypatch.setattr(download_module, "_opened", fragile)
     assert get().path.read_bytes() == binary_file(3)
     assert get.waits == [1]
-
-
-BODY = binary_file(3)
-
-
-@pytest.mark.parametrize("breaks", [[4], [4, 7], [4, 0, 9]])
-def test_goes_on_behind_what_came(bucket: Bucket, get: Getter, tmp_path: Path, breaks: list[int]) -> None:
-    broken = [Answer(BODY, breaks_after=n, headers=[md5_header(BODY)]) for n in breaks]
-    bucket.put("cat", *broken, Answer(BODY, headers=[md5_header(BODY)]))
-    assert get().path.read_bytes() == BODY
-    begins = [sum(breaks[:n]) for n in range(len(breaks) + 1)]
-    assert [sent for _, sent in bucket.requests] == [f"bytes={n}-" if n else None for n in begins]
-    assert names(tmp_path) == ["cat.bin"]
-
-
-def test_another_command_goes_on(bucket: Bucket, get: Getter, tmp_path: Path) -> None:
-    bucket.put("cat", Answer(BODY, breaks_after=20, headers=[md5_header(BODY)]))
-    with pytest.raises(DownloadError, match=r"0 bytes came|bytes came; expected|broke"):
-        get(n_tries=1)
-    assert names(tmp_path) == [".cat.bin.md5", ".cat.bin.part"]
-    bucket.put("cat", Answer(BODY, headers=[md5_header(BODY)]))
-    assert get().path.read_bytes() == BODY
-    assert bucket.requests[-1][1] == "bytes=20-"
-    assert names(tmp_path) == ["cat.bin"]
-
-
-@pytest.mark.parametrize(
-    "then",
-    [
-        Answer(BODY[::-1], headers=[md5_header(BODY[::-1])]),  # it was changed in the meantime
-        Answer(BODY, with_range=False, headers=[md5_header(BODY)]),  # the server knows no ranges
-        Answer(BODY),  # it no longer announces anything
-        Answer(BODY[:20], headers=[md5_header(BODY[:20])]),  # and has nothing behind what is there
-        Answer(BODY, headers=[md5_header(BODY), ("Content-Range", f"bytes 9-{len(BODY) - 1}/{len(BODY)}")]),
-    ],
-)
-def test_begins_again_where_a_part_does_not_fit(bucket: Bucket, get: Getter, tmp_path: Path, then: Answer) -> None:
-    bucket.put("cat", Answer(BODY, breaks_after=20, headers=[md5_header(BODY)]), then)
-    assert get().path.read_bytes() == then.body
-    assert names(tmp_path) == ["cat.bin"]
-
-
-def test_a_part_that_was_damaged_is_not_gone_on_with(bucket: Bucket, get: Getter, tmp_path: Path) -> None:
-    answer = Answer(BODY, headers=[md5_header(BODY)])
-    bucket.put("cat", Answer(BODY, breaks_after=20, headers=[md5_header(BODY)]))
-    with pytest.raises(DownloadError):
-        get(n_tries=1)
-    (tmp_path / ".cat.bin.part").write_bytes(bytes(20))
-    bucket.put("cat", answer)
-    assert get().path.read_bytes() == BODY
-    assert get.waits == [1]  # the MD5 told it, and all came anew
-
-
-def test_without_an_md5_nothing_is_kept_of_a_broken_file(bucket: Bucket, get: Getter, tmp_path: Path) -> None:
-    bucket.put("cat", Answer(BODY, breaks_after=20))
-    with pytest.raises(DownloadError):
-        get(n_tries=2)
-    assert names(tmp_path) == []
 
 
 def test_several_at_once_are_there_in_order(bucket: Bucket, tmp_path: Path) -> None:
@@ -420,87 +235,6 @@ def test_words_are_checked_before_anything_is_fetched(bucket: Bucket, tmp_path: 
 def test_options_that_cannot_be(get: Getter, options: dict[str, object], reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         get(**options)
-
-
-@pytest.mark.parametrize("with_range", [True, False])
-@pytest.mark.parametrize("with_length", [True, False])
-def test_the_beginning_of_a_binary_file(bucket: Bucket, get: Getter, with_range: bool, with_length: bool) -> None:
-    whole = binary_file(20000)
-    # The hash is that of the whole file: it must not be held against a part.
-    answer = Answer(whole, with_range=with_range, with_length=with_length, headers=[md5_header(whole)])
-    bucket.put("cat", answer)
-    ends = [len(binary_file(n)) for n in range(1, 30)]
-    for first_bytes in (
-        ends[0],
-        ends[0] + 1,
-        ends[4] - 1,
-        ends[4],
-        ends[4] + 16,
-        ends[4] + 18,
-        ends[20] + 19,
-    ):
-        file = get(first_bytes=first_bytes)
-        assert not file.complete and not file.kept
-        assert file.n_bytes == max(end for end in ends if end <= first_bytes)
-        assert file.path.read_bytes() == whole[: file.n_bytes]
-        assert bucket.requests[-1][1] == f"bytes=0-{first_bytes - 1}"
-
-
-def test_a_beginning_is_not_mistaken_for_the_file(bucket: Bucket, get: Getter, tmp_path: Path) -> None:
-    whole = binary_file(100)
-    bucket.put("cat", Answer(whole, headers=[md5_header(whole)]))
-    first = get(first_bytes=300)
-    assert names(tmp_path) == [".cat.bin.partial", "cat.bin"]
-    again = get(first_bytes=300)
-    assert again.kept and not again.complete and again.n_bytes == first.n_bytes
-    assert get(first_bytes=500).n_bytes > first.n_bytes
-    full = get()
-    assert full.complete and not full.kept and full.path.read_bytes() == whole
-    assert names(tmp_path) == ["cat.bin"]
-    assert get().kept
-    assert len(bucket.requests) == 3
-
-
-@pytest.mark.parametrize("with_range", [True, False])
-def test_a_beginning_that_is_the_whole_file(bucket: Bucket, get: Getter, tmp_path: Path, with_range: bool) -> None:
-    whole = binary_file(5)
-    bucket.put("cat", Answer(whole, with_range=with_range))
-    bucket.put("dog", Answer(whole, with_range=with_range, headers=[md5_header(b"else")]))
-    assert get(first_bytes=len(whole)).complete
-    assert names(tmp_path) == ["cat.bin"]
-    with pytest.raises(DownloadError, match="MD5"):
-        get("dog", first_bytes=1000)
-
-
-def test_the_beginning_of_an_ndjson_file_ends_with_a_line(bucket: Bucket, get: Getter) -> None:
-    bucket.put("cat", SIMPLIFIED, kind="simplified")
-    n = len(SIMPLIFIED) // 5
-    assert get(kind="simplified", first_bytes=3 * n - 1).path.read_bytes() == SIMPLIFIED[: 2 * n]
-    assert get(kind="simplified", first_bytes=3 * n).path.read_bytes() == SIMPLIFIED[: 3 * n]
-
-
-@pytest.mark.parametrize(("kind", "body"), [("binary", binary_file(9)), ("simplified", SIMPLIFIED)])
-def test_too_few_bytes_for_one_drawing(
-    bucket: Bucket,
-    get: Getter,
-    tmp_path: Path,
-    kind: download_module.Kind,
-    body: bytes,
-) -> None:
-    bucket.put("cat", body, kind=kind)
-    with pytest.raises(ConfigError, match="first_bytes=20"):
-        get(kind=kind, first_bytes=20)
-    assert names(tmp_path) == []
-
-
-def test_a_range_that_was_not_asked_for(bucket: Bucket, get: Getter) -> None:
-    wrong = [("Content-Range", "bytes 100-199/500")]
-    bucket.put("cat", Answer(binary_file(9), headers=wrong))
-    bucket.put("dog", Answer(binary_file(9), status=206))
-    with pytest.raises(DownloadError, match="from its beginning"):
-        get(first_bytes=100)
-    with pytest.raises(DownloadError, match="from its beginning"):
-        get("dog")
 
 
 def test_other_kinds_and_their_common_name(bucket: Bucket, get: Getter) -> None:

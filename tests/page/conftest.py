@@ -1,9 +1,10 @@
-"""Chromium, the page as `quickstroke serve` gives it, and hands that draw on it."""
+"""Chromium, the page as `quickstroke serve` gives it and hands that draw on it, and a page of somebody else's."""
 
 import asyncio
 import logging
 import os
 import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,20 @@ expect.set_options(timeout=PATIENCE_MS)
 PATIENT = Limits(body_s=PATIENCE_MS / 1000, work_s=PATIENCE_MS / 1000)
 # Of the shared weights, those with the best accuracy.
 BEST = "simple_lay2_sz256.model"
+# A page of somebody else's, with an element and a canvas.
+HTML = """<!doctype html><title>somebody's page</title>
+<script type="module" src="../../cdn/element.js"></script>
+<quick-stroke model="../../models/small.quickstroke" top="2"></quick-stroke>
+<canvas id="own" width="300" height="200"></canvas>
+<script>
+  window.told = [];
+  for (const type of ["guess", "stroke", "undo", "clear", "load", "error"]) {
+    document.addEventListener(type, ({ detail }) => {
+      const drawn = JSON.stringify(document.querySelector("quick-stroke").strokes);
+      window.told.push([type, detail?.error ? detail.error.message : detail, drawn]);
+    });
+  }
+</script>"""
 
 
 @pytest.fixture(scope="session")
@@ -201,3 +216,29 @@ def hands(pages: Pages, served: str) -> Iterator[Hands]:
     yield hands
     hands.close()
     assert hands.problems == []
+
+
+@pytest.fixture(scope="session")
+def host(node: str, tools: Path, model: compact.Compacted, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A host with the package in one folder, a model in another, and a page in a third."""
+    folder = tmp_path_factory.mktemp("host")
+    build = [node, tools.parent / "build.mjs", folder / "page", folder / "cdn"]
+    done = subprocess.run(build, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name in ("models", "app/deep"):
+        (folder / name).mkdir(parents=True)
+    (folder / "models" / "small.quickstroke").write_bytes(model.data)
+    (folder / "app" / "deep" / "index.html").write_text(HTML)
+    with serving(folder) as url:
+        yield url
+
+
+@pytest.fixture
+def page(pages: Pages, host: str) -> Iterator[Page]:
+    """The page of somebody else's; afterwards no error was left to it."""
+    problems: list[str] = []
+    with pages.lent() as page:
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(f"{host}app/deep/")
+        yield page
+    assert problems == []

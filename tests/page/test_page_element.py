@@ -1,78 +1,15 @@
-"""The npm package in a page of somebody else's: from another folder and in a worker, on a canvas, and as an element."""
+"""The npm package in a page of somebody else's: from another folder and in a worker, and as an element."""
 
 import json
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from hands import Pages, serving
+from pads import INKS, QUICK_STROKE, TWO_FRAMES, attached, by_word, draw, expected, is_inked, refusal
 from playwright.sync_api import Page, expect
 
 from quickstroke.export import compact
 from quickstroke.inference.recognizer import Recognizer
 
 TRIANGLE = [[[10, 10], [60, 12], [35, 80], [10, 10]]]
-
-HTML = """<!doctype html><title>somebody's page</title>
-<script type="module" src="../../cdn/element.js"></script>
-<quick-stroke model="../../models/small.quickstroke" top="2"></quick-stroke>
-<canvas id="own" width="300" height="200"></canvas>
-<script>
-  window.told = [];
-  for (const type of ["guess", "stroke", "undo", "clear", "load", "error"]) {
-    document.addEventListener(type, ({ detail }) => {
-      const drawn = JSON.stringify(document.querySelector("quick-stroke").strokes);
-      window.told.push([type, detail?.error ? detail.error.message : detail, drawn]);
-    });
-  }
-</script>"""
-
-
-@pytest.fixture(scope="module")
-def host(node: str, tools: Path, model: compact.Compacted, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A host with the package in one folder, a model in another, and a page in a third."""
-    folder = tmp_path_factory.mktemp("host")
-    build = [node, tools.parent / "build.mjs", folder / "page", folder / "cdn"]
-    done = subprocess.run(build, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    for name in ("models", "app/deep"):
-        (folder / name).mkdir(parents=True)
-    (folder / "models" / "small.quickstroke").write_bytes(model.data)
-    (folder / "app" / "deep" / "index.html").write_text(HTML)
-    with serving(folder) as url:
-        yield url
-
-
-@pytest.fixture
-def page(pages: Pages, host: str) -> Iterator[Page]:
-    problems: list[str] = []
-    with pages.lent() as page:
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.goto(f"{host}app/deep/")
-        yield page
-    assert problems == []
-
-
-def expected(model: compact.Compacted, strokes: list[Any], **options: Any) -> dict[str, Any]:
-    guesses = Recognizer(model.model).predict([np.array(stroke)[:, :2] for stroke in strokes], **options)
-    return {guess.word: pytest.approx(guess.probability, abs=1e-5) for guess in guesses}
-
-
-def by_word(guesses: list[Any]) -> dict[str, float]:
-    return {guess["word"]: guess["probability"] for guess in guesses}
-
-
-def draw(page: Page, selector: str, points: list[list[int]]) -> None:
-    box = page.locator(selector).bounding_box()
-    assert box is not None
-    for i, (x, y) in enumerate(points):
-        page.mouse.move(box["x"] + x, box["y"] + y)
-        if i == 0:
-            page.mouse.down()
-    page.mouse.up()
 
 
 def test_in_a_worker_from_another_folder(page: Page, model: compact.Compacted) -> None:
@@ -209,79 +146,6 @@ def test_an_element_tells_what_a_worker_refuses(page: Page) -> None:
     assert "load" not in page.evaluate("told.map(([type]) => type)")
 
 
-def test_a_canvas_of_ones_own(page: Page, model: compact.Compacted) -> None:
-    page.evaluate("""async () => {
-      const { attach } = await import("/cdn/element.js");
-      const { load } = await import("/cdn/quickstroke.js");
-      window.answers = [];
-      const recognizer = await load("../../models/small.quickstroke");
-      window.pad = attach(document.getElementById("own"), recognizer, {
-        words: ["cat", "sun"],
-        onGuess: (answer) => answers.push(answer),
-      });
-    }""")
-    draw(page, "#own", [[20, 20], [150, 40], [90, 150]])
-    draw(page, "#own", [[200, 50], [210, 60]])
-    page.wait_for_function("answers.length && pad.strokes.length === 2")
-    page.evaluate("pad.undo()")
-    page.wait_for_function("pad.strokes.length === 1")
-    page.evaluate("answers.length = 0; pad.undo()")
-    page.wait_for_function("answers.length === 1")
-    assert page.evaluate("answers") == [{"guesses": [], "unknown": None}]
-    draw(page, "#own", [[20, 20], [150, 40], [90, 150]])
-    page.wait_for_function("answers.length > 1 && answers.at(-1).guesses.length === 2")
-    assert set(by_word(page.evaluate("answers.at(-1).guesses"))) == {"cat", "sun"}
-    page.evaluate("pad.detach()")
-    draw(page, "#own", [[20, 20], [150, 40]])
-    assert page.evaluate("pad.strokes.length") == 1
-    ink = "document.getElementById('own').getContext('2d').getImageData(80, 28, 8, 8).data.some((value) => value > 0)"
-    page.wait_for_function(ink)
-
-
-QUICK_STROKE = "document.querySelector('quick-stroke')"
-# Whether there is ink around a place of a canvas, in its CSS pixels.
-INKED = """(canvas, [x, y]) => {
-  const style = getComputedStyle(canvas);
-  const without = (size, ...sides) => sides.reduce((left, side) => left - parseFloat(style[`padding${side}`]), size);
-  const width = without(canvas.clientWidth, "Left", "Right");
-  const height = without(canvas.clientHeight, "Top", "Bottom");
-  const [left, top] = [(x * canvas.width) / width, (y * canvas.height) / height];
-  const { data } = canvas.getContext("2d").getImageData(left - 4, top - 4, 8, 8);
-  return data.some((value) => value > 0);
-}"""
-# The colours of the ink, without its edges.
-INKS = """(canvas) => {
-  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  const colours = new Set();
-  for (let i = 0; i < data.length; i += 4) if (data[i + 3] === 255) colours.add(String(data.slice(i, i + 3)));
-  return [...colours];
-}"""
-# What has been drawn is seen and what observes sizes has been told.
-TWO_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-
-
-def is_inked(page: Page, selector: str, x: float, y: float) -> bool:
-    page.evaluate(TWO_FRAMES)
-    found: bool = page.locator(selector).evaluate(INKED, [x, y])
-    return found
-
-
-def attached(page: Page, options: str = "{}") -> None:
-    """`pad` on the page's own canvas, with a recogniser that says "cat"."""
-    page.evaluate(f"""async () => {{
-      const {{ attach }} = await import("/cdn/element.js");
-      window.recognizer = {{ predict: () => ({{ guesses: [{{ word: "cat", probability: 1 }}], unknown: null }}) }};
-      window.pad = attach(document.getElementById("own"), recognizer, {options});
-    }}""")
-
-
-def refusal(page: Page, code: str) -> str:
-    """What is thrown."""
-    script = f"async () => {{ try {{ {code}; }} catch (error) {{ return String(error); }} return ''; }}"
-    said: str = page.evaluate(script)
-    return said
-
-
 def test_a_drawing_keeps_its_place_when_its_pad_changes_size(page: Page) -> None:
     page.wait_for_function("told.some(([type]) => type === 'load')")
     page.evaluate(f"{QUICK_STROKE}.style.inlineSize = '402px'; told.length = 0")
@@ -306,39 +170,6 @@ def test_a_drawing_keeps_its_place_when_its_pad_changes_size(page: Page) -> None
       return element.strokes;
     }}""")
     assert found == [[[50, 50, 0], [180, 170, 9]]]
-
-
-def test_a_canvas_of_another_shape_has_all_of_the_drawing_undistorted(page: Page) -> None:
-    attached(page, "{ strokes: [[[40, 40], [290, 190]]] }")
-    assert page.evaluate("pad.strokes") == [[[40, 40, 0], [290, 190, 0]]]
-    page.evaluate("own.style.width = '150px'; own.style.height = '200px'")
-    assert is_inked(page, "#own", 20, 20)
-    assert page.evaluate("pad.strokes") == [[[20, 20, 0], [145, 95, 0]]]
-    page.evaluate("own.style.width = own.style.height = ''; own.width = 600; own.height = 400")  # empties it
-    assert is_inked(page, "#own", 80, 80)
-    assert page.evaluate("pad.strokes") == [[[80, 80, 0], [580, 380, 0]]]
-
-
-@pytest.mark.parametrize(
-    "style",
-    [
-        "transform: scale(2); transform-origin: 0 0",
-        "zoom: 1.5",
-        "transform: scale(0.5, 0.8); border: 20px solid",
-        "border: 5px solid; padding: 30px 10px 4px 50px",
-    ],
-)
-def test_ink_is_where_the_pen_is_on_a_scaled_page(page: Page, style: str) -> None:
-    page.evaluate("(style) => { own.style = style; }", f"position: fixed; left: 0; top: 0; {style}")
-    attached(page)
-    box = page.locator("#own").bounding_box()
-    assert box is not None
-    off_x, off_y = (20, 13) if "padding" in style else (0, 0)  # the middle of the picture is not that of the box
-    page.mouse.move(box["x"] + box["width"] / 2 + off_x, box["y"] + box["height"] / 2 + off_y)
-    page.mouse.down()
-    page.mouse.up()
-    assert page.evaluate("pad.strokes[0][0].slice(0, 2)") == pytest.approx([150, 100], abs=1)
-    assert is_inked(page, "#own", 150, 100)
 
 
 def test_one_draws_while_the_model_loads(page: Page, model: compact.Compacted) -> None:
@@ -469,89 +300,6 @@ def test_a_screen_reader_hears_the_label_and_the_best_guess_of_each_stroke(page:
     assert "moon" in page.evaluate("said")[1]
 
 
-@pytest.mark.parametrize(
-    ("strokes", "message"),
-    [
-        ("null", "the drawing is null; expected a list of strokes"),
-        ("[[]]", "strokes[0] has no point; expected at least one"),
-        ("[[[1, 2]], 5]", "strokes[1] is 5; expected a list of points"),
-        ("[[[1, 2], [1, NaN]]]", "strokes[0][1] is [1,null]; expected a point [x, y] or [x, y, t] of finite numbers"),
-        ("[[[1, 2], ['1', 2]]]", 'strokes[0][1] is ["1",2]; expected a point'),
-        ("[[[1, 2, 3, 4], [5, 6, 7, 8]]]", "columns [[x..], [y..]] have to be turned into points first"),
-    ],
-)
-def test_what_is_no_drawing_is_not_taken(page: Page, strokes: str, message: str) -> None:
-    attached(page, "{ strokes: [[[4, 5, 6]]] }")
-    page.evaluate(f"{QUICK_STROKE}.strokes = [[[1, 2, 3]]]")
-    for pad in ("pad", QUICK_STROKE):
-        before = page.evaluate(f"{pad}.strokes")
-        found = refusal(page, f"{pad}.strokes = {strokes}")
-        assert found.startswith("StrokesError: ") and message in found
-        assert page.evaluate(f"{pad}.strokes") == before and len(before) == 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ("Promise.resolve(recognizer)", "the recogniser is a promise; write `await load(...)`"),
-        ("undefined", "the recogniser is undefined; expected what `await load(...)` gives"),
-        ("recognizer, { width: '4' }", 'width should be above 0, got "4"'),
-        ("recognizer, { words: 'cat' }", 'words should be a list of words, got "cat"'),
-        ("recognizer, { words: [5] }", "words should be a list of words, got [5]"),
-        ("recognizer, { strokes: [[]] }", "strokes[0] has no point; expected at least one"),
-        ("recognizer, null", "options should be an object, got null"),
-        ("recognizer, { wodth: 4 }", 'there is no option "wodth"; expected top, words, width, strokes, onGuess'),
-    ],
-)
-def test_what_cannot_be_attached_is_refused_at_once(page: Page, arguments: str, message: str) -> None:
-    attached(page)
-    page.evaluate("pad.detach()")
-    found = refusal(page, f"(await import('/cdn/element.js')).attach(own, {arguments})")
-    assert found.startswith((f"OptionError: {message}", f"StrokesError: {message}"))
-    assert page.evaluate("own.style.cssText") == ""
-
-
-def test_what_a_model_refuses_is_told_when_it_is_attached(page: Page) -> None:
-    script = """async (inWorker) => {
-      const { attach } = await import("/cdn/element.js");
-      const { load, OptionError } = await import(inWorker ? "/cdn/worker.js" : "/cdn/quickstroke.js");
-      const recognizer = await load("/models/small.quickstroke");
-      const told = new Promise((onError) => {
-        try {
-          attach(own, recognizer, { words: ["moon"], onError });
-        } catch (error) {
-          onError(error);
-        }
-      });
-      return told.then((error) => [error instanceof OptionError, error.message]);
-    }"""
-    for in_worker in (False, True):
-        is_option, message = page.evaluate(script, in_worker)
-        assert is_option
-        assert message.startswith('the model does not know the word "moon"')
-
-
-def test_a_pen_ends_its_stroke_where_the_canvas_is_taken_away(page: Page) -> None:
-    attached(page, "{ onStroke: (strokes) => (window.ended = strokes.length) }")
-    box = page.locator("#own").bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + 50, box["y"] + 50)
-    page.mouse.down()
-    page.mouse.move(box["x"] + 90, box["y"] + 50)
-    page.evaluate("window.canvas = own; own.remove()")
-    page.wait_for_function("window.ended === 1")
-    page.mouse.up()
-    page.evaluate("document.body.append(canvas)")
-    box = page.locator("#own").bounding_box()
-    assert box is not None
-    drawn = page.evaluate("pad.strokes")
-    page.mouse.move(box["x"] + 20, box["y"] + 20)
-    page.mouse.move(box["x"] + 30, box["y"] + 30)
-    assert page.evaluate("pad.strokes") == drawn
-    draw(page, "#own", [[60, 60], [80, 80]])
-    assert len(page.evaluate("pad.strokes")) == 2
-
-
 def test_an_element_tells_of_what_is_taken_back(page: Page) -> None:
     page.wait_for_function("told.some(([type]) => type === 'load')")
     page.evaluate(f"{QUICK_STROKE}.strokes = [[[10, 10, 0], [90, 90, 9]], [[5, 6, 7]]]; told.length = 0")
@@ -600,18 +348,6 @@ def test_attributes_are_properties_and_guesses_go_with_their_model(page: Page) -
     assert page.evaluate(f"{QUICK_STROKE}.hasAttribute('model')") is False
 
 
-def test_a_drawing_outlives_that_its_padded_canvas_is_hidden(page: Page) -> None:
-    page.evaluate("own.style = 'padding: 10px; border: 2px solid'")
-    attached(page)
-    page.evaluate("own.style.display = 'none'")
-    page.evaluate(TWO_FRAMES)
-    page.evaluate("pad.strokes = [[[10, 10], [100, 100]]]")
-    assert page.evaluate("pad.strokes") == [[[10, 10, 0], [100, 100, 0]]]
-    page.evaluate("own.style.display = ''")
-    page.evaluate(TWO_FRAMES)
-    assert page.evaluate("pad.strokes") == [[[10, 10, 0], [100, 100, 0]]]
-
-
 @pytest.mark.parametrize("around", ["display: flex", "display: grid; grid-template-columns: auto auto"])
 def test_a_pad_stays_square_beside_what_is_taller(page: Page, around: str) -> None:
     sizes = page.evaluate(
@@ -653,28 +389,6 @@ def test_an_element_refuses_a_promise_of_a_recogniser(page: Page) -> None:
     page.wait_for_function("told.some(([type]) => type === 'load')")
     found = refusal(page, f"{QUICK_STROKE}.recognizer = Promise.resolve()")
     assert found == "OptionError: the recogniser is a promise; write `await load(...)`"
-
-
-def test_a_canvas_is_given_back_as_it_was(page: Page) -> None:
-    page.evaluate("own.style.touchAction = 'pan-y'")
-    attached(page)
-    assert page.evaluate("own.style.touchAction") == "none"
-    page.evaluate("pad.detach()")
-    assert page.evaluate("own.style.touchAction") == "pan-y"
-
-
-def test_what_was_cleared_can_be_brought_back(page: Page) -> None:
-    attached(page)
-    for pad in ("pad", QUICK_STROKE):
-        strokes = [[[10, 10, 0], [90, 90, 9]], [[5, 6, 7]]]
-        page.evaluate(f"{pad}.strokes = {strokes}; {pad}.clear()")
-        assert page.evaluate(f"{pad}.strokes") == []
-        page.evaluate(f"{pad}.clear(); {pad}.undo()")
-        assert page.evaluate(f"{pad}.strokes") == strokes
-        page.evaluate(f"{pad}.undo()")
-        assert page.evaluate(f"{pad}.strokes") == strokes[:1]
-        page.evaluate(f"{pad}.clear(); {pad}.strokes = []; {pad}.undo()")  # a new drawing, of which nothing was cleared
-        assert page.evaluate(f"{pad}.strokes") == []
 
 
 def test_a_notebook_shows_the_pad_by_its_widget(page: Page, host: str, model: compact.Compacted) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import pytest
 
 from prepared import ALL_TRAIN, ARRAYS, as_lists, contents, dot, save
 from quickstroke.data.dataset import PreparedDataset
-from quickstroke.data.manifest import SPLITS
 from quickstroke.data.splits import FractionSplit, PositionSplit
 from quickstroke.drawings.categories import CATEGORIES, CATEGORIES_2020
 from quickstroke.drawings.drawing import Drawing
@@ -21,7 +20,6 @@ from quickstroke.drawings.simplification import simplify
 from quickstroke.drawings.synthetic import synthetic_drawings
 from quickstroke.errors import CategoryError, ConfigError, DatasetError, FormatError
 from quickstroke.formats import binary, ndjson, read_file, svg
-from quickstroke.preparation import convert
 from quickstroke.preparation.prepare import prepare
 
 
@@ -176,45 +174,6 @@ def test_one_file_may_hold_more_words_than_files_can_be_open(
     assert data.key_ids.tolist() == [100 * turn + i + 1 for i in range(20) for turn in (0, 1)]
 
 
-def test_order_of_the_classes_is_that_of_the_labels(drawings: dict[str, list[Drawing]], tmp_path: Path) -> None:
-    folder = save(tmp_path / "in", **drawings)
-    prepare(folder, tmp_path / "out", classes=["star", "Circle"], split=ALL_TRAIN)
-    data = PreparedDataset(tmp_path / "out")
-    assert data.classes == ("star", "circle")
-    for i in (0, 59, 60, 119):
-        one = drawings[data.classes[data.labels[i]]][i % 60]
-        assert as_lists(data.strokes(i)) == as_lists(one.strokes)
-    assert data.manifest["left_out"] == {"other words": 60}
-
-
-def test_without_a_list_classes_are_all_words_sorted(tmp_path: Path) -> None:
-    folder = save(tmp_path / "in", zebra=[dot(1)], the_mona_lisa=[dot(2)], my_word=[dot(3)], ant=[dot(4)])
-    prepare(folder, tmp_path / "out", split=ALL_TRAIN)
-    assert PreparedDataset(tmp_path / "out").classes == ("The Mona Lisa", "ant", "my word", "zebra")
-
-
-def test_files_of_one_word_are_one_class_in_source_order(tmp_path: Path) -> None:
-    one = save(tmp_path / "one", ice_cream=[dot(2), dot(1)])
-    other = save(tmp_path / "other", **{"ice cream": [dot(3), dot(2)]})
-    for i, sources in enumerate(([one, other], [other, one])):
-        prepare(sources, tmp_path / f"out{i}", split=ALL_TRAIN)
-    assert PreparedDataset(tmp_path / "out0").key_ids.tolist() == [2, 1, 3]
-    assert PreparedDataset(tmp_path / "out1").key_ids.tolist() == [3, 2, 1]
-
-
-def test_class_twice_is_refused(binary_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(CategoryError, match="'star' is listed twice, as class 1 and class 3"):
-        prepare(binary_folder, tmp_path / "out", classes=["star", "house", "Star"])
-
-
-def test_class_that_no_source_has_is_refused_with_a_hint(binary_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(CategoryError) as caught:
-        prepare(binary_folder, tmp_path / "out", classes=["star", "cat", "umbrela"])
-    message = str(caught.value)
-    assert "no drawings of 'cat', 'umbrela' (not a Quick, Draw! category; did you mean 'umbrella'?)" in message
-    assert "star" not in message
-
-
 def test_reasons_come_in_their_order_and_the_first_one_counts(tmp_path: Path) -> None:
     folder = save(
         tmp_path / "in",
@@ -305,12 +264,6 @@ def test_rules_of_other_types_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         prepare(binary_folder, tmp_path / "out", **rules())
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_text_is_no_list_of_classes(binary_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(CategoryError, match="classes: expected words, got the text 'cat'"):
-        prepare(binary_folder, tmp_path / "out", classes="cat")
     assert not list(tmp_path.iterdir())
 
 
@@ -405,157 +358,6 @@ def test_name_of_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="its name is no UTF-8 text"):
         prepare(tmp_path / "in", tmp_path / "out", split=ALL_TRAIN)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
-
-
-# An escape, nothing, the direction of writing and its isolation, no width three times, and a hyphen that is not seen.
-UNPRINTABLE = ["\x1b", "\0", "\u202e", "\u2066", "\u200b", "\u200d", "\ufeff", "\u00ad"]
-
-
-def words_file(path: Path, words: Sequence[str]) -> Path:
-    """An ndjson or CSV file of a drawing a word."""
-    if path.suffix == ".csv":
-        lines = ["word,drawing", *(f'"{word}","[[[0,9],[0,9]]]"' for word in words)]
-    else:
-        lines = [json.dumps({"word": word, "drawing": [[[0, 9], [0, 9]]]}) for word in words]
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
-
-
-@pytest.mark.parametrize("is_compiled", [False, True])
-@pytest.mark.parametrize("name", ["x.ndjson", "x.csv"])
-def test_word_that_cannot_be_printed_is_refused_with_its_place(
-    name: str, is_compiled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if is_compiled:
-        monkeypatch.setattr(convert, "_FEW_BYTES", 0)
-    for letter in UNPRINTABLE[:1] if is_compiled else UNPRINTABLE:
-        path = words_file(tmp_path / "in" / name, ["cat", "dog", f"c{letter}at", "sun"])
-        with pytest.raises(FormatError, match=rf"U\+{ord(letter):04X}, which cannot be printed") as caught:
-            prepare(path, tmp_path / "out", split=ALL_TRAIN)
-        assert str(caught.value).startswith(f"{path}: drawing 3 has the word 'c") and str(caught.value).isprintable()
-        assert not (tmp_path / "out").exists()
-        errors: list[FormatError] = []
-        prepared = prepare(path, tmp_path / "three", split=ALL_TRAIN, on_invalid=errors.append)
-        assert (prepared.n, prepared.left_out, list(map(str, errors))) == (3, {"no drawings": 1}, [str(caught.value)])
-        shutil.rmtree(tmp_path / "three")
-        # Of words that are not taken only the number is kept.
-        assert prepare(path, tmp_path / "some", classes=["sun", "cat"], split=ALL_TRAIN).left_out == {"other words": 2}
-        shutil.rmtree(tmp_path / "some")
-
-
-@pytest.mark.parametrize("ending", [".bin", ".npz", ".bin.gz"])
-def test_name_of_a_file_that_gives_a_word_that_cannot_be_printed_is_refused(ending: str, tmp_path: Path) -> None:
-    for letter in UNPRINTABLE:
-        if letter == "\0":  # in no name
-            continue
-        path = tmp_path / "in" / f"c{letter}at{ending}"
-        save(path.parent, cat=[dot(1)])
-        path.write_bytes(b"not read")
-        with pytest.raises(FormatError, match=rf"gives the word .*U\+{ord(letter):04X}") as caught:
-            prepare(path.parent, tmp_path / "out", split=ALL_TRAIN)
-        assert caught.value.path == path
-        assert [entry.name for entry in tmp_path.iterdir()] == ["in"]
-        path.unlink()
-
-
-def test_words_of_any_language_are_classes(tmp_path: Path) -> None:
-    words = sorted(["cat", "Käse", "कमल", "قط", "猫", "😀", "2 + 2 = <4>"])
-    for name in ("x.ndjson", "x.csv"):
-        prepare(words_file(tmp_path / name, words), tmp_path / f"out {name}", split=ALL_TRAIN)
-        assert list(PreparedDataset(tmp_path / f"out {name}").classes) == words
-
-
-def test_a_preparation_that_an_older_version_began_makes_no_dataset_that_cannot_be_opened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = words_file(tmp_path / "in" / "x.ndjson", ["c\x1bat"])
-    monkeypatch.setattr(convert, "unprintable", lambda word: "")
-    with pytest.raises(CategoryError, match="cannot be printed"):
-        prepare(path, tmp_path / "out", split=ALL_TRAIN)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["in"]
-
-
-def by_split(data: PreparedDataset, *splits: str) -> set[tuple[str, int]]:
-    found = np.flatnonzero(np.isin(data.splits, [SPLITS.index(split) for split in splits]))
-    return {(data.classes[data.labels[i]], int(data.key_ids[i])) for i in found}
-
-
-def test_what_another_dataset_does_not_train_on_is_held_out(binary_folder: Path, tmp_path: Path) -> None:
-    prepare(binary_folder, tmp_path / "small", split=PositionSplit(20, 5, 10, n_test_reserved=3), limit=50)
-    done = prepare(
-        binary_folder, tmp_path / "all", split=FractionSplit(0.9, 0.05, 0.05), held_out=str(tmp_path / "small")
-    )
-    small, everything = PreparedDataset(tmp_path / "small"), PreparedDataset(tmp_path / "all")
-    away = by_split(small, "val", "test", "reserved")
-    assert len(away) == 3 * 18
-    assert not by_split(everything, *SPLITS) & away
-    assert by_split(small, "train") <= by_split(everything, *SPLITS)
-    assert len(everything) == 180 - 54
-    assert done.left_out["held out by another dataset"] == 54
-
-
-def test_the_manifest_says_which_dataset_is_held_out(binary_folder: Path, tmp_path: Path) -> None:
-    prepare(binary_folder, tmp_path / "first", split=PositionSplit(40, 10, 10))
-    first = PreparedDataset(tmp_path / "first")
-    prepare(binary_folder, tmp_path / "second", split=FractionSplit(1, 0, 0), held_out=tmp_path / "first")
-    second = PreparedDataset(tmp_path / "second")
-    assert "held_out" not in first.manifest["options"]
-    assert second.manifest["options"]["held_out"] == first.manifest_sha256
-
-
-def test_only_the_word_it_is_of_holds_a_drawing_out(tmp_path: Path) -> None:
-    small = save(tmp_path / "small", star=[dot(key) for key in range(1, 11)])
-    prepare(small, tmp_path / "held", split=PositionSplit(5, 0, 5))
-    both = save(tmp_path / "both", star=[dot(key) for key in range(1, 21)], house=[dot(key) for key in range(1, 21)])
-    prepare(both, tmp_path / "all", split=FractionSplit(1, 0, 0), held_out=tmp_path / "held")
-    data = PreparedDataset(tmp_path / "all")
-    kept = {word: sorted(key for of, key in by_split(data, *SPLITS) if of == word) for word in data.classes}
-    assert kept == {"house": list(range(1, 21)), "star": [*range(1, 6), *range(11, 21)]}
-
-
-def test_held_out_folder_that_is_none_is_refused_before_anything_is_made(binary_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="nowhere"):
-        prepare(binary_folder, tmp_path / "all", split=FractionSplit(1, 0, 0), held_out=tmp_path / "nowhere")
-    assert not (tmp_path / "all").exists()
-
-
-def test_drawings_to_train_on_alone_judge_nothing(tmp_path: Path) -> None:
-    judged = save(tmp_path / "judged", star=[dot(key) for key in range(1, 41)], sun=[dot(key) for key in range(41, 81)])
-    restored = save(tmp_path / "restored", star=[dot(key) for key in [*range(31, 41), *range(101, 131)]])
-    # Of another word, the first already judged there; a text file is converted first.
-    ndjson.write(restored / "more.ndjson", [dataclasses.replace(dot(key), word="sun") for key in (1, 200, 201)])
-    fractions = FractionSplit(0.4, 0.3, 0.3)
-    prepare(judged, tmp_path / "plain", split=fractions)
-    done = prepare(judged, tmp_path / "out", split=fractions, train_only=restored)
-    plain, data = PreparedDataset(tmp_path / "plain"), PreparedDataset(tmp_path / "out")
-    for split in ("val", "test"):
-        assert by_split(data, split) == by_split(plain, split)
-    added = {("star", key) for key in range(101, 131)} | {("sun", 200), ("sun", 201)}
-    assert by_split(data, "train") == by_split(plain, "train") | added
-    assert done.left_out == {"repeated key_id": 10, "key_id of another class": 1}
-    told = {(source["name"], source.get("train_only", False)) for source in data.manifest["sources"]}
-    assert told == {("star.bin", False), ("sun.bin", False), ("star.bin", True), ("more.ndjson", True)}
-    assert "train_only" not in json.dumps(plain.manifest)
-    assert prepare(judged, tmp_path / "out", split=fractions, train_only=[restored], resume=True) == done
-    with pytest.raises(DatasetError, match="exists already, from other sources or with other options"):
-        prepare([judged, restored], tmp_path / "out", split=fractions, resume=True)
-
-
-def test_a_file_that_is_named_twice_is_to_train_on_alone(tmp_path: Path) -> None:
-    folder = save(tmp_path / "in", star=[dot(key) for key in range(1, 41)], sun=[dot(key) for key in range(41, 81)])
-    prepare(folder, tmp_path / "out", split=FractionSplit(0.4, 0.3, 0.3), train_only=folder / "sun.bin")
-    by_class = PreparedDataset(tmp_path / "out").manifest["n_by_class"]
-    assert by_class["sun"] == {"reserved": 0, "train": 40, "val": 0, "test": 0} != by_class["star"]
-
-
-@pytest.mark.parametrize("nothing", ["nowhere", ["nowhere.bin"]])
-def test_what_to_train_on_alone_has_to_be_there(nothing: Any, binary_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="no such file or folder"):
-        prepare(binary_folder, tmp_path / "out", train_only=nothing)
-    with pytest.raises(ConfigError, match="train_only needs a split by fractions"):
-        prepare(binary_folder, tmp_path / "out", split=PositionSplit(5, 1, 1), train_only=binary_folder)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_all_wrong_files_of_one_drawing_each_are_told_at_once(tmp_path: Path) -> None:

@@ -1,130 +1,28 @@
+"""Reports: their figures are those of an evaluation, whatever they are of, and nothing else is written over."""
+
 import dataclasses
 import json
 import re
 import shutil
 import sys
-from pathlib import Path
 from urllib.parse import unquote
 
-import numpy as np
 import pytest
+from small_documents import LOG, block, edit_json, measured_again
 
 from quickstroke import cli
-from quickstroke.artifacts import cards, runs
-from quickstroke.artifacts.loading import load_model
-from quickstroke.config.model import ModelConfig
-from quickstroke.config.training import TrainConfig
+from quickstroke.artifacts import runs
 from quickstroke.data.dataset import PreparedDataset
-from quickstroke.data.selection import LabelledDrawings
-from quickstroke.data.splits import FractionSplit, PositionSplit
 from quickstroke.errors import ConfigError, DatasetError, DocumentError, RunError, WeightsError
-from quickstroke.evaluation.evaluate import evaluate
-from quickstroke.evaluation.metrics import Evaluation, wilson_interval
-from quickstroke.preparation.prepare import prepare
+from quickstroke.evaluation.metrics import wilson_interval
 from quickstroke.reports import figures as figures_module
-from quickstroke.reports import plots, report
-from quickstroke.reports import results as results_module
+from quickstroke.reports import report
 from quickstroke.reports.document_config import ClassSlice
 from quickstroke.reports.documents import read_document
-from quickstroke.training.loop import train
-from quickstroke.utils.files import write_text
 
 pytest.importorskip("matplotlib")
 
-LOG = """```
-Epoch: 1/3, loss: 3.5, validation accuracy: 12.25% took: 80.5 seconds
-Epoch: 2/3, loss: 2.5, validation accuracy: 50.75% took: 81.5 seconds
-Training ended after 2 ! Best validation accuracy: 50.75%
-```
-"""
-
-
-def block(**values):
-    values = {"n_layers": 1, "hidden_size": 64, **values}
-    lines = "\n".join(f"{key} = {value!r}" for key, value in values.items())
-    return f"```python\n{lines}\n```\n"
-
-
-def edit_json(path, change):
-    values = json.loads(path.read_text())
-    change(values)
-    path.write_text(json.dumps(values))
-
-
-@pytest.fixture(autouse=True)
-def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing is most of a report's time: only `written` draws, and tests that ask for `pictures`."""
-    if "pictures" not in request.fixturenames:
-        monkeypatch.setattr(report, "write_picture", lambda path, draw: write_text(path, ""))
-
-
-@pytest.fixture
-def pictures() -> None:
-    """Asked for by tests whose reports have real pictures."""
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("report")
-
-
-@pytest.fixture(scope="module")
-def run(dataset: PreparedDataset, folder: Path) -> Path:
-    """Two epochs of a tiny model, on the dataset that has a test split."""
-    config = TrainConfig(n_epochs=2, batch_size=32, learning_rate=0.01, device="cpu")
-    command = ["quickstroke", "train", "simple_lay1_sz4", "--n-epochs", "2"]
-    train(ModelConfig.from_name("simple_lay1_sz4"), config, dataset, folder / "first", command=command)
-    return folder / "first"
-
-
-@pytest.fixture(scope="module")
-def seed_run(binary_folder: Path, folder: Path) -> Path:
-    """The same model by the recipe `2020`, on two of the words of a dataset without a test split."""
-    prepare(binary_folder, folder / "fractions", split=FractionSplit(0.7, 0.3, 0.0))
-    train(
-        ModelConfig.from_name("simple_lay1_sz4"),
-        TrainConfig(n_epochs=2, batch_size=32, recipe="2020", seed=3, device="cpu"),
-        PreparedDataset(folder / "fractions"),
-        folder / "second",
-        train_classes=("star", "circle"),
-    )
-    return folder / "second"
-
-
-@pytest.fixture(scope="module")
-def written(run: Path, seed_run: Path, folder: Path) -> tuple[Path, list[results_module.Result]]:
-    into = folder / "out" / "results.md"
-    return into, report.write_report([run, seed_run], into)
-
-
-@pytest.fixture
-def copy(run: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(run, tmp_path / "copy")
-
-
-@pytest.fixture
-def write(tmp_path: Path):
-    """Reports on the text of a document."""
-
-    def write_text(text, name="given.md"):
-        (tmp_path / name).write_text(text)
-        results = report.write_report([tmp_path / name], tmp_path / "out.md")
-        return results, (tmp_path / "out.md").read_text()
-
-    return write_text
-
-
-def evaluation(pairs, probability=None, classes=("cat", "dog", "owl")):
-    labels, predicted = (np.array(side, dtype=np.int64) for side in zip(*sorted(pairs), strict=True))
-    probability = np.linspace(0.9, 0.5, len(labels)) if probability is None else np.array(probability)
-    wrong = (labels != predicted).astype(np.int64)
-    return Evaluation(classes, np.arange(len(labels)), labels, predicted, probability, wrong, np.ones(len(labels)))
-
-
-def measured_again(run, data, split):
-    loaded = load_model(run)
-    label_map = data.label_map(loaded.classes)
-    return evaluate(loaded.model, LabelledDrawings(data, data.indices(split), loaded.classes, label_map))
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 # --- a document of runs
@@ -441,193 +339,6 @@ def test_documents_need_no_torch(write, monkeypatch):
     assert len(write(f"# A\n{LOG}")[0]) == 1
 
 
-# --- published models
-
-
-@pytest.fixture(scope="module")
-def published_once(run: Path, folder: Path) -> Path:
-    assert cli.main(["publish", str(run), "--into", str(folder / "models")]) == 0
-    return folder / "models"
-
-
-@pytest.fixture
-def model(published_once, tmp_path) -> Path:
-    return shutil.copytree(published_once, tmp_path / "models") / "simple_lay1_sz4.model"
-
-
-def test_a_published_model_is_measured_as_it_is(model, dataset, tmp_path):
-    into = tmp_path / "out.md"
-    (result,) = report.write_report([model], into, data=[dataset.path])
-    assert result.run is not None
-    expected = measured_again(model, dataset, "test")
-    values = figures_module.figures(result)
-    assert {key: values[key] for key in ("top1", "loss", "n")} == {
-        key: expected.figures()[key] for key in ("top1", "loss", "n")
-    }
-    card = json.loads(model.with_suffix(".json").read_text())
-    assert (values["epochs"], values["best_epoch"]) == (2, card["training"]["best_epoch"])
-    assert values["best_val_top1"] == card["figures"]["val"]["top1"]
-    assert values["seconds_per_epoch"] == card["training"]["seconds"] / 2
-    text = into.read_text()
-    assert f"3 classes, as published in `{model}`. Of its 2 epochs" in text
-    assert f"by `{card['command']}`." in text
-    assert f"\nData: manifest `{dataset.manifest_sha256[:12]}` from 3 source files." in text
-    assert "Figures of `simple_lay1_sz4.model`, epoch " in text
-    assert f"| test | 30 | **{expected.top(1):.2%}** |" in text
-    assert f"| val | 30 | {card['figures']['val']['top1']:.2%} |" in text
-    # Its log stays with its run.
-    assert "Log of" not in text and "curves" not in text
-    assert {path.name for path in (tmp_path / "out_files").iterdir()} == {
-        "01-simple_lay1_sz4-confusion.png",
-        "01-simple_lay1_sz4-mistakes.png",
-    }
-    (section,) = read_document(into).sections
-    assert (section.name, section.log) == ("simple_lay1_sz4", ())
-
-
-def test_a_published_model_without_its_dataset(model, folder, seed_run, tmp_path, capsys):
-    into = tmp_path / "out.md"
-    assert cli.main(["report", str(model), "--into", str(into)]) == 2
-    assert "nothing says where its dataset is, with the manifest " in capsys.readouterr().err
-    assert cli.main(["report", str(model), "--into", str(into), "--without-data"]) == 0
-    captured = capsys.readouterr()
-    assert "not measured: nothing says where its dataset is, with the manifest " in captured.err
-    text = into.read_text()
-    figures = json.loads(model.with_suffix(".json").read_text())["figures"]
-    assert "Below is what its card states; confusions and mistakes are left out." in text
-    for split in ("test", "val"):
-        assert f"| {split} | 30 | {figures[split]['top1']:.2%} |" in text
-    (result,) = report.write_report([model], into, data=[folder / "fractions"], without_data=True)
-    assert result.run is not None
-    assert re.fullmatch(r"no --data has the manifest [0-9a-f]{12} of its dataset", result.run.why_no_data)
-    with pytest.raises(DatasetError, match=r"nowhere: no prepared dataset there"):
-        report.write_report([model], into, data=["nowhere"])
-
-
-def test_a_model_with_a_test_split_of_its_own(run, binary_folder, dataset, tmp_path, capsys):
-    prepare(binary_folder, tmp_path / "others", split=PositionSplit(52, 0, 8))
-    command = ["publish", str(run), "--into", str(tmp_path), "--test-data", str(tmp_path / "others")]
-    assert cli.main(command) == 0, capsys.readouterr().err
-    others = PreparedDataset(tmp_path / "others")
-    path = tmp_path / "simple_lay1_sz4.model"
-    own = f"Data: manifest `{dataset.manifest_sha256[:12]}`"
-    for split, data in (("test", others), ("val", dataset)):
-        (result,) = report.write_report([path], tmp_path / "out.md", split=split, data=[dataset.path, others.path])
-        assert figures_module.figures(result)["top1"] == measured_again(path, data, split).top(1)
-        assert figures_module.figures(result)["n"] == len(data.indices(split))
-        text = (tmp_path / "out.md").read_text()
-        assert own + (" from 3 source files. " if split == "val" else ". ") + "Drawings: 120 train" in text
-        assert f"\nThe test figures are of another dataset, manifest `{others.manifest_sha256[:12]}`.\n" in text
-        # Of which dataset's classes these are all cannot be said by another one.
-        assert ("train_classes = classes[:]" in text) == (split == "val")
-    (result,) = report.write_report([path], tmp_path / "out.md", data=[dataset.path], without_data=True)
-    assert result.run is not None and "of the dataset of its test drawings" in result.run.why_no_data
-
-
-def test_a_model_and_its_run_are_told_apart(run, model, dataset, tmp_path):
-    results = report.write_report([run, model], tmp_path / "out.md", data=[dataset.path])
-    assert [result.title for result in results] == [
-        "simple_lay1_sz4, run first",
-        "simple_lay1_sz4, published in models",
-    ]
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        *(("training",), ("figures",), ("figures", "val"), ("data",), ("parameters",), ("command",)),
-        *(("training", key) for key in ("epochs", "best_epoch", "seconds")),
-        *(("figures", "val", key) for key in ("top3", "n", "loss")),
-        *(("figures", "test", "top5"), ("data", "split")),
-    ],
-    ids="-".join,
-)
-def test_models_that_tell_nothing_of_their_training(model, tmp_path, path):
-    good = json.loads(model.with_suffix(".json").read_text())
-    for value in ("missing", -1, float("nan"), 10**400, [{"name": "x"}]):
-        card = json.loads(json.dumps(good))
-        *above, last = path
-        place = card
-        for key in above:
-            place = place[key]
-        if value == "missing":
-            del place[last]
-        elif last == "command":  # which may be any text
-            continue
-        else:
-            place[last] = value
-        card["card_sha256"] = cards.card_hash(card)
-        model.with_suffix(".json").write_text(json.dumps(card))
-        with pytest.raises(
-            (RunError, WeightsError), match=r"does not tell of its training \(|has no training|damaged card"
-        ):
-            report.write_report([model], tmp_path / "out.md")
-    assert not (tmp_path / "out.md").exists()
-
-
-def test_weights_without_a_card(run, model, tmp_path):
-    model.with_suffix(".json").unlink()
-    with pytest.raises(
-        RunError, match=r"has no card, which would tell how it was trained; `quickstroke evaluate` measures"
-    ):
-        report.write_report([model], tmp_path / "out.md")
-    with pytest.raises(RunError, match=rf"best\.model: has no card, .*; report its run, {run}$"):
-        report.write_report([run / "best.model"], tmp_path / "out.md")
-
-
-def test_a_published_model_by_its_name(model, tmp_path, monkeypatch):
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    shutil.copytree(model.parent, "lstm")
-    (result,) = report.write_report([model.stem], "out.md", without_data=True)
-    assert result.source == Path("lstm") / model.name
-
-
-def test_a_model_that_was_published_before_its_training_had_ended(run, dataset, tmp_path, capsys):
-    copied = shutil.copytree(run, tmp_path / "copy")
-    edit_json(copied / "config.json", lambda values: values["train"].update(n_epochs=9))
-    assert cli.main(["publish", str(copied), "--into", str(tmp_path)]) == 0
-    report.write_report([tmp_path / "simple_lay1_sz4.model"], tmp_path / "out.md", without_data=True)
-    assert "It was published after 2 of 9 epochs, the best of which is " in (tmp_path / "out.md").read_text()
-
-
-def test_a_report_of_a_report_of_a_model(model, tmp_path):
-    report.write_report([model], tmp_path / "out.md", without_data=True)
-    (result,) = report.write_report([tmp_path / "out.md"], tmp_path / "again.md")
-    assert (
-        figures_module.figures(result)["epochs"] == 0
-        and "| 3 |  |  |  | not measured |" in (tmp_path / "again.md").read_text()
-    )
-    text = (tmp_path / "again.md").read_text()
-    assert "It has no log there; nothing was measured here." in text
-    assert "as its document says" not in text
-
-
-def test_a_command_stays_on_its_line(model, tmp_path):
-    card = json.loads(model.with_suffix(".json").read_text())
-    card["command"] = "quickstroke train\n\n# Heading\n"
-    card["card_sha256"] = cards.card_hash(card)
-    model.with_suffix(".json").write_text(json.dumps(card))
-    report.write_report([model], tmp_path / "out.md", without_data=True)
-    assert "by `quickstroke train # Heading`." in (tmp_path / "out.md").read_text()
-
-
-@pytest.mark.parametrize("before", [None, {"trainings": 3, "seconds": 600.0, "missing": []}], ids=["unknown", "known"])
-def test_what_a_model_began_with(model, before, tmp_path):
-    card = json.loads(model.with_suffix(".json").read_text())
-    # The first cards have one path, and nothing on what was before.
-    card["training"]["pretrained"] = "runs/first"
-    if before:
-        card["training"]["before"] = before
-    card["card_sha256"] = cards.card_hash(card)
-    model.with_suffix(".json").write_text(json.dumps(card))
-    report.write_report([model], tmp_path / "out.md", without_data=True)
-    told = (
-        " The 3 trainings before it took 10 minutes." if before else " Nothing is known of how `runs/first` came about."
-    )
-    assert f"It began with the weights of `runs/first`.{told}\n" in (tmp_path / "out.md").read_text()
-
-
 # --- documents as sources
 
 
@@ -661,59 +372,6 @@ def test_a_report_of_a_report_has_the_same_sections(written, tmp_path):
         )
 
 
-@pytest.mark.parametrize(
-    ("values", "headings"),
-    [
-        ({}, ("Simple LSTM", "1 layer", "Size 64")),
-        ({"n_layers": 2, "hidden_size": 256, "conv2": (8, 3)}, ("Simple LSTM", "2 layers", "Size 256")),
-        ({"conv1": (128, 5)}, ("LSTM with convolution (128, 5)", "1 layer", "Size 64")),
-        ({"bidirectional": True}, ("Bidirectional LSTM", "1 layer", "Size 64")),
-        (
-            {"conv1": (256, 5), "conv2": (256, 3), "bidirectional": True},
-            ("Bidirectional LSTM with convolutions (256, 5) and (256, 3)", "1 layer", "Size 64"),
-        ),
-    ],
-)
-def test_headings(write, values, headings):
-    (result,), _ = write(f"# Anything\n{block(**values)}{LOG}")
-    assert result.path == headings
-
-
-def test_sections_are_ordered_by_shape(write):
-    shapes = [
-        {"bidirectional": True},
-        {"conv1": (128, 5)},
-        {"n_layers": 2, "hidden_size": 32},
-        {"hidden_size": 256},
-        {"n_layers": 2, "hidden_size": 16},
-        {},
-    ]
-    results, text = write("".join(f"# {i}\n{block(**shape)}{LOG}" for i, shape in enumerate(shapes)))
-    assert [result.name for result in results] == [
-        "simple_lay1_sz64",
-        "simple_lay1_sz256",
-        "simple_lay2_sz16",
-        "simple_lay2_sz32",
-        "lstm_cv1_128_5_lay1_sz64",
-        "bilstm_lay1_sz64",
-    ]
-    assert text.count("\n## Simple LSTM\n") == text.count("\n### 2 layers\n") == 1
-
-
-def test_sections_without_a_shape_keep_their_headings(write):
-    names = ("a", "b", "c", "d", "e", "f")
-    deep = "".join(f"{'#' * depth} {name}\n" for depth, name in enumerate(names, start=1))
-    results, text = write(f"{LOG}\n# Results\n## Mine | *old*\n{LOG}{block()}{LOG}{deep}{LOG}")
-    assert [result.path for result in results] == [
-        ("Simple LSTM", "1 layer", "Size 64"),
-        ("given.md, line 2",),
-        ("Mine | *old*",),
-        ("a", "b", "c", "d", "e, f"),
-    ]
-    assert r"| Mine \| \*old\*" in text
-    assert len(results[1].log) == 2
-
-
 def test_a_section_without_a_log(write):
     (result,), text = write(f"# A\n{block()}")
     assert "curves" not in text
@@ -730,45 +388,6 @@ def test_numbers_that_are_not_finite_are_no_json(write):
 def test_other_lines_of_a_log_are_counted(write):
     _, text = write(f"# A\n{LOG.replace('Training', 'loading' + chr(10) + 'Training')}")
     assert "1 other lines of its log are left out." in text
-
-
-# --- sections of the same shape
-
-
-def test_runs_and_documents_are_told_apart(run, copy, tmp_path):
-    document = tmp_path / "old.md"
-    document.write_text(f"# A\n{block(hidden_size=4)}{LOG}")
-    results = report.write_report([run, copy, document], tmp_path / "out.md")
-    sizes = ["Size 4, run first", "Size 4, run copy", "Size 4, from old.md"]
-    assert [result.path[-1] for result in results] == sizes
-    written = read_document(tmp_path / "out.md")
-    for size, section in zip(sizes, written.sections, strict=True):
-        assert written.find(size) is section
-    again = report.write_report([tmp_path / "out.md"], tmp_path / "again.md")
-    assert [result.path[-1] for result in again] == sizes
-
-
-def test_a_folder_named_like_its_model_tells_nothing(run, tmp_path):
-    folders = [shutil.copytree(run, tmp_path / name / "simple_lay1_sz4") for name in ("old", "new")]
-    results = report.write_report(folders, tmp_path / "out.md")
-    assert [result.path[-1] for result in results] == ["Size 4, run old", "Size 4, run new"]
-
-
-def test_what_differs_tells_apart(run, copy, tmp_path):
-    edit_json(copy / "config.json", lambda values: values["train"].update(seed=7))
-    results = report.write_report([run, copy], tmp_path / "out.md")
-    assert [result.path[-1] for result in results] == ["Size 4, seed 0", "Size 4, seed 7"]
-
-
-def test_equal_sections_are_numbered(write):
-    section = f"# A\n{block()}{LOG}"
-    results, _ = write(section * 3 + f"# Simple LSTM\n## 1 layer\n### size 64\n{LOG}")
-    assert [result.path[-1] for result in results] == [
-        "Size 64",
-        "Size 64, number 2",
-        "Size 64, number 3",
-        "size 64, number 4",
-    ]
 
 
 # --- writing again
@@ -795,81 +414,6 @@ def test_names_with_spaces_are_linked(run, tmp_path):
     report.write_report([run], tmp_path / "my results.md")
     text = (tmp_path / "my results.md").read_text()
     assert "](my%20results_files/01-simple_lay1_sz4-curves.svg)" in text
-
-
-# --- mistakes
-
-
-def test_confused_pairs():
-    pairs = [(0, 0)] * 6 + [(0, 1)] * 2 + [(1, 0)] * 3 + [(1, 2)] + [(0, 2)] * 2
-    assert figures_module.confused_pairs(evaluation(pairs)) == [
-        ("dog", "cat", 3, 0.75),
-        ("cat", "dog", 2, 0.2),
-        ("cat", "owl", 2, 0.2),
-        ("dog", "owl", 1, 0.25),
-    ]
-    assert figures_module.confused_pairs(evaluation([(0, 0), (1, 1)])) == []
-
-
-def test_words_by_accuracy():
-    pairs = [(0, 0)] * 3 + [(0, 1)] + [(1, 1)] + [(1, 0)]
-    assert figures_module.words_by_accuracy(evaluation(pairs)) == [
-        ("dog", 1, 2, 0.5),
-        ("cat", 3, 4, 0.75),
-        ("owl", 0, 0, None),
-    ]
-
-
-def test_a_report_without_mistakes_shows_no_drawings(run, tmp_path):
-    report.write_report([run], tmp_path / "results.md", with_mistakes=False)
-    names = sorted(path.name for path in (tmp_path / "results_files").iterdir())
-    assert [name for name in names if name.endswith(".png")] == ["01-simple_lay1_sz4-confusion.png"]
-    assert "mistakes.png" not in (tmp_path / "results.md").read_text()
-
-
-def test_worst_mistakes():
-    pairs = [(0, 0), (0, 1), (0, 1), (0, 1), (0, 2), (1, 0)]
-    probability = [0.99, 0.5, 0.9, 0.7, 0.8, 0.9]
-    assert figures_module.worst_mistakes(evaluation(pairs, probability)) == [2, 5, 4, 3]
-    many = [(i, (i + j) % 40) for i in range(40) for j in range(1, 30)]
-    rows = figures_module.worst_mistakes(evaluation(many, classes=tuple(map(str, range(40)))))
-    assert rows == list(range(figures_module.N_MISTAKES))
-
-
-def test_the_gallery_shows_the_worst_mistakes(written, run, dataset):
-    from matplotlib.figure import Figure
-
-    expected = measured_again(run, dataset, "test")
-    rows = figures_module.worst_mistakes(expected)
-    figure = Figure()
-    plots.draw_mistakes(expected, dataset, rows, figure)
-    for axes, row in zip(figure.axes, rows, strict=False):
-        word, guess = dataset.classes[expected.labels[row]], dataset.classes[expected.predicted[row]]
-        assert word != guess
-        assert axes.get_title() == f"{word} →\n{guess} {expected.probability[row]:.0%}"
-        strokes = dataset.strokes(int(expected.indices[row]))
-        assert len(axes.lines) == len(strokes)
-        for line, stroke in zip(axes.lines, strokes, strict=True):
-            assert np.array_equal(line.get_xydata(), stroke)
-
-
-@pytest.mark.parametrize("n_classes", [1, 3, 30])
-def test_a_confusion_matrix_of_any_size(n_classes, tmp_path):
-    classes = tuple(f"word $ {i}_" for i in range(n_classes))
-    pairs = [(i, j) for i in range(n_classes) for j in (i, i, 0)]
-    with plots.picture_style():
-        measured = evaluation(pairs, classes=classes)
-        plots.write_picture(tmp_path / "a.png", lambda figure: plots.draw_confusion(measured, figure))
-    assert (tmp_path / "a.png").stat().st_size > 1000
-
-
-# https://en.wikipedia.org/wiki/Binomial_proportion_confidence_interval has the formula; values by R's binom.wilson.
-@pytest.mark.parametrize(
-    ("right", "n", "low", "high"),
-    [(8, 10, 0.4901625, 0.9433178), (0, 10, 0.0, 0.2775328), (50, 100, 0.4038315, 0.5961685)],
-)
-def test_wilson_interval(right, n, low, high):
-    assert wilson_interval(right, n) == pytest.approx((low, high), abs=1e-6)
 
 
 # --- the command

@@ -1,0 +1,82 @@
+"""`quickstroke evaluate`: what it counts and tells, of files and of a dataset."""
+
+import re
+import shutil
+
+import pytest
+from typed_commands import MODEL, one_line
+
+from quickstroke.formats import binary
+
+
+def test_evaluate_files_counts_what_it_leaves_out(run, trained, binary_folder, tmp_path, drawings):
+    binary.write(tmp_path / "zebra.bin", drawings["star"][:5])
+    binary.write(tmp_path / "ant.bin", drawings["star"][:2])
+    result = run("evaluate", trained, binary_folder, tmp_path, "--json")
+    assert result.code == 0
+    assert result.json["n"] == 180
+    assert result.json["left_out"] == {"ant": 2, "zebra": 5}
+    assert "zebra 5" in result.err
+    one_line(run("evaluate", trained, tmp_path), "none of the 7 drawings")
+    few = tmp_path / "few.txt"
+    few.write_text("star\nhouse\n", encoding="utf-8")
+    result = run("evaluate", trained, binary_folder, "--words", few, "--json")
+    assert result.json["words"] == ["star", "house"] and result.json["n"] == 120
+    assert result.json["left_out"] == {"circle": 60} and "choosing among 2 words" in result.err
+    assert "left out: 60 drawings of words that are not to be chosen (circle 60)" in result.err
+    one_line(run("evaluate", trained, binary_folder, "--words", "whal", "sta"), "'whal', 'sta' (did you mean 'star'?)")
+    guessed = run("predict", binary_folder / "circle.bin", "--model", trained, "--words", few, "--limit", 1, "--json")
+    assert guessed.json["words"] == ["star", "house"]
+    assert {guess["word"] for guess in guessed.json["drawings"][0]["guesses"]} == {"star", "house"}
+
+
+def test_evaluate_details(run, trained, dataset):
+    result = run("evaluate", trained, "--data", dataset.path, "--per-class", "--confusion", "--json")
+    assert result.json["n"] == 30
+    assert sum(map(sum, result.json["confusion"])) == 30
+    accuracy = sum(result.json["per_class"].values()) / 3
+    assert accuracy == pytest.approx(result.json["top1"], abs=1e-5)
+    published = run("evaluate", trained, "--data", dataset.path, "--protocol", "2020", "--batch-size", 10, "--json")
+    assert published.json["protocol"] == "2020"
+    again = run("evaluate", trained, "--data", dataset.path, "--reestimate-batchnorm", "--json")
+    assert again.json["batchnorm_reestimated"] is True
+
+
+@pytest.mark.parametrize(("former", "current"), [("honest", "standard"), ("published", "2020")])
+def test_a_former_protocol_is_told_by_its_name_of_today(run, trained, dataset, former, current):
+    for words in (("--protocol", former), (f"--protocol={former}",)):
+        one_line(run("evaluate", trained, "--data", dataset.path, *words), repr(former), repr(current))
+    one_line(run("evaluate", trained, "--data", dataset.path, "--protocol", "no"), "--protocol no", "2020 or standard")
+
+
+def test_evaluate_needs_one_source_of_drawings(run, trained, dataset, binary_folder):
+    model = trained.parent / f"{MODEL}.model"
+    shutil.copy(trained / "best.model", model)
+    one_line(run("evaluate", model), f"{model}: is no run folder", "files or --data DIR")
+    model.unlink()
+    one_line(run("evaluate", trained, binary_folder, "--data", dataset.path), "either")
+    one_line(run("evaluate", trained, "--data", dataset.path, "--split", "reserved"), "reserved", "train 120")
+
+
+def test_drawings_of_another_dataset_that_a_run_learnt_from_are_told(run, trained, dataset, binary_folder, tmp_path):
+    run("prepare", binary_folder, "--into", tmp_path / "other", "--fractions", 0.5, 0.25, 0.25)
+    told = run("evaluate", trained, "--data", tmp_path / "other", "--split", "test").err
+    assert re.search(r"\d+ of the \d+ drawings are among those that the run learnt from", told)
+    assert "learnt from" not in run("evaluate", trained, "--data", dataset.path, "--split", "test").err
+
+
+def test_evaluate_tells_how_much_of_a_drawing_is_enough(run, trained, dataset):
+    start = ("evaluate", trained, "--data", dataset.path, "--json")
+    plain, partial = run(*start), run(*start, "--partial")
+    assert partial.code == 0
+    assert list(partial.json["top1_of_points"]) == ["0.25", "0.5", "0.75", "1"]
+    assert partial.json["top1_of_points"]["1"] == partial.json["top1"]
+    assert partial.json["top1_of_strokes"]["0.6"] <= partial.json["top3_of_strokes"]["0.6"] <= 1
+    assert "top-3 by part of the strokes: 60% " in partial.err
+    assert list(partial.json["balanced_accuracy_of_points"]) == ["0.25", "0.5", "0.75", "1"]
+    assert partial.json["balanced_accuracy_of_points"]["1"] == partial.json["balanced_accuracy"]
+    assert partial.json.items() >= plain.json.items() and "top1_of_points" not in plain.json
+    assert {"balanced_accuracy", "calibration_error", "top1_low", "top1_high"} <= plain.json.keys()
+    assert partial.err.count("of the points") == 2 and partial.err.count(" 25% ") == 2
+    assert "calibration error" in plain.err
+    one_line(run(*start, "--partial", "--protocol", "2020"), "--partial", "standard")
