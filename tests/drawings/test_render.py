@@ -363,7 +363,7 @@ def test_command_writes_a_picture_of_each_ending(run, files):
 def test_command_writes_bitmaps_of_all_drawings(run, files):
     code, out, _ = run(files, "--into", "all.npy", "--json")
     assert code == 0
-    assert json.loads(out) == {"into": "all.npy", "n": 163, "left_out": []}
+    assert json.loads(out) == {"into": "all.npy", "n": 163, "left_out": [], "invalid": []}
     bitmaps = np.load("all.npy")
     expected = [to_bitmap(drawing.strokes).ravel() for path in sorted(files.iterdir()) for drawing in read_file(path)]
     assert np.array_equal(bitmaps, expected)
