@@ -36,7 +36,7 @@ def figures(binary: str, simplified: str, raw: str | None) -> dict[str, float]:
     start = found("start_speed.py", drawings, "--n-turns", "3")
     result = {
         "first_predict_warm_to_cold": 1 / start["ratio_cold_warm"],
-        "first_predict_beyond_torch_s": start["beyond_torch_s"],
+        "first_predict_to_torch": start["import_torch_s"] / start["predict_cold_s"],
         "help_s": start["help_s"],
         "models_s": start["models_s"],
     }

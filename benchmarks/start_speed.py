@@ -36,11 +36,15 @@ WAYS = {
 }
 
 
-def run(words: Sequence[str], folder: str) -> tuple[float, float]:
-    """Processor and wall seconds of Python with these words; compiled code is kept in a folder."""
+# What bash does of the script `$0` when somebody types `quickstroke pre` and the key Tab.
+TAB = 'source "$0"; COMP_WORDS=(quickstroke pre); COMP_CWORD=1; _tyro_quickstroke; test "${COMPREPLY[*]}"'
+
+
+def run(words: Sequence[str], folder: str, program: str = sys.executable) -> tuple[float, float]:
+    """Processor and wall seconds of a program with these words; compiled code is kept in a folder."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
-    subprocess.run([sys.executable, *words], env=environment, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run([program, *words], env=environment, stdout=subprocess.DEVNULL, check=True)
     wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
 
@@ -64,6 +68,8 @@ def training(files: Path, n_turns: int) -> dict[str, float]:
     result = {name: statistics.median(each) for name, each in taken.items()}
     result["ratio_epochs"] = result["first_epoch_cold_s"] / result["second_epoch_cold_s"]
     result["compiling_s"] = result["before_epochs_cold_s"] - result["before_epochs_warm_s"]
+    first = result["compiling_s"] + result["first_epoch_cold_s"]
+    result["ratio_epochs_with_compiling"] = first / result["second_epoch_cold_s"]
     return result
 
 
@@ -75,7 +81,8 @@ def main() -> None:
     parser.add_argument("--n-turns", type=int, default=5)
     options = parser.parse_args()
     predict = (*PREDICT, str(options.drawings))
-    taken: dict[str, list[tuple[float, float]]] = {way: [] for way in (*WAYS, "predict_cold", "predict_warm")}
+    ways = (*WAYS, "completion", "predict_cold", "predict_warm")
+    taken: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     n_kept = 0
     for _ in range(options.n_turns):
         with tempfile.TemporaryDirectory() as folder:
@@ -84,6 +91,10 @@ def main() -> None:
             taken["predict_warm"].append(run(predict, folder))
             for way, words in WAYS.items():
                 taken[way].append(run(words, folder))
+            script = Path(folder) / "completion.bash"
+            command = [sys.executable, "-m", "quickstroke", "completion", "bash"]
+            script.write_bytes(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+            taken["completion"].append(run(("-c", TAB, str(script)), folder, "bash"))
     result: dict[str, float] = {"functions_compiled": n_kept / options.n_turns}
     for way, figures in taken.items():
         processor, wall = (statistics.median(each) for each in zip(*figures, strict=True))

@@ -245,12 +245,13 @@ def _read(x: Any) -> Any:
 
 
 @_jit
-def _features(drawn: Any, ends: Any, tiled: Any, after: Any, halved: Any) -> Any:
-    """Features of an image (2, S, S), without Python in between.
+def _features(points: Any, ends: Any, tiled: Any, after: Any, halved: Any) -> Any:
+    """Features of the image of points (T, 5), without Python in between, for which this thread would have to wait.
 
     `ends` has the filters of the first convolution and of the last, `tiled` those of the others, `after` bias and norm
     of each, and `halved` whether it halves the image.
     """
+    drawn = raster.draw(points.reshape(1, *points.shape), np.full(1, len(points)))[0]
     n_channels, side, _ = drawn.shape
     x = np.empty((side, side, n_channels), np.float32)
     for i in range(side):
@@ -282,9 +283,8 @@ class SingleImageReader:
 
     def features(self, points: Array) -> Array:
         """Features float32 (`raster.n_features`,) of the image of the points float32 (T, 5) of a drawing."""
-        drawn = raster.draw(points[None], np.array([len(points)]))[0]
         ends, tiled, after = self._weights
-        read: Array = _features(drawn, ends, tiled, after, _HALVED)
+        read: Array = _features(points, ends, tiled, after, _HALVED)
         return read
 
 
