@@ -25,7 +25,7 @@ from quickstroke.inference.recognizer import Recognizer
 from quickstroke.preparation.prepare import prepare
 
 # What these modules assert for several files is told as what a test asserts: with both sides.
-pytest.register_assert_rewrite("model_files", "searches", "small_classifiers", "typed_commands")
+pytest.register_assert_rewrite("kept_models", "searches", "small_classifiers", "typed_commands")
 
 # A third of the time that importing all tests takes would go into looking for garbage among what stays.
 gc.disable()

@@ -10,8 +10,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from kept_models import CLASSES, NAME, bare, change_card, logits, new_model, publish, refused, saved, weights
 
-from model_files import CLASSES, NAME, bare, change_card, logits, new_model, publish, refused, saved, weights
 from quickstroke.artifacts.loading import load_model, read_weights
 from quickstroke.config.model import ModelConfig
 from quickstroke.drawings.categories import CATEGORIES_2020, read_classes

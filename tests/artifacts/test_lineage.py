@@ -1,8 +1,8 @@
 """The trainings that weights come from."""
 
 import pytest
+from kept_models import CLASSES, NAME, new_model, publish
 
-from model_files import CLASSES, NAME, new_model, publish
 from quickstroke.artifacts import runs, weight_files
 from quickstroke.artifacts.lineage import TrainingsBefore, trainings_before
 from quickstroke.artifacts.loading import load_model

@@ -11,8 +11,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kept_models import CLASSES, NAME, change_card, logits, new_model, publish, refused, saved
 
-from model_files import CLASSES, NAME, change_card, logits, new_model, publish, refused, saved
 from quickstroke.artifacts import loading, runs, weight_files
 from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
 from quickstroke.artifacts.runs import RunConfig
