@@ -80,7 +80,7 @@ the next step for large models. Of the default model most of a guess is six conv
 thread reads the points. Where all cores are busy it has not begun when the image is read, and nobody waits for it.
 
 **GPU.** An epoch of 2,000,000 drawings against cuDNN's `nn.LSTM` with padded batches (at least 2 x, aim 4 x) was not
-measured: there was no GPU to run it on, and nothing of that path has ever run.
+measured: there was no GPU. Tests run that path on a CPU.
 
 **Serving.** Three fifths of a request is the model's guess, the rest is HTTP. A constant takes a fifth of a millisecond
 on the server's core, so at half its rate as much would be left for reading a drawing and a guess, which take four times

@@ -43,7 +43,9 @@ TAB = 'source "$0"; COMP_WORDS=(quickstroke pre); COMP_CWORD=1; _tyro_quickstrok
 def run(words: Sequence[str], folder: str, program: str = sys.executable) -> tuple[float, float]:
     """Processor and wall seconds of a program with these words; compiled code is kept in a folder."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    environment = {**os.environ, "NUMBA_CACHE_DIR": folder}
+    # The script of a shell takes the first Python.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    environment = {**os.environ, "NUMBA_CACHE_DIR": folder, "PATH": path}
     subprocess.run([program, *words], env=environment, stdout=subprocess.DEVNULL, check=True)
     wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall

@@ -32,7 +32,7 @@ asked="$augmented --n-epochs 10 --learning-rate 0.006 --class-balance 0.7 --dist
 last="--warmup 0.02 --augment strokes --augment-magnitude 0.05 --n-epochs 3 --learning-rate 0.001 --class-balance 0.7
   --distillation-weight 0.35 --ema-decay 0.999 --prefix-truncation 0.2"
 # Of the models of 100 words two are taught by the default one, which is asked about augmented drawings, theirs and others;
-# the third goes on with its weights of 2020, which read drawings padded.
+# the third goes on with its weights of 2020, where they are given; it reads drawings padded, as they do.
 words="--train-classes classes2020"
 distilled="--n-epochs 24 --learning-rate 0.006 --class-balance 0.8 --distillation-weight 0.85 --ema-decay 0.999 --warmup 0.03
   --augment geometric --geometric-magnitude 0.5 --n-cached-epochs 8 --other-class-fraction 0.2"

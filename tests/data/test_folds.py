@@ -43,6 +43,6 @@ def test_what_cannot_be_dealt_is_refused(dataset, tmp_path):
     few = PreparedDataset(dataset.path)
     few.labels, few.key_ids = np.zeros(4, np.uint16), np.arange(4, dtype=np.uint64)
     few.classes = few.classes[:1]
-    with pytest.raises(DatasetError, match=r"drawings are too few for 2 folds, each of some hundreds"):
+    with pytest.raises(DatasetError, match=r"drawings are too few for 2 folds; expected some hundreds in each"):
         check_folds(few, 2)
     check_folds(dataset, 3)

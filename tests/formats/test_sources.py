@@ -1,6 +1,6 @@
 """Which files the names on a command line stand for."""
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -170,8 +170,9 @@ def test_a_folder_of_folders_of_pictures_is_read_and_one_of_other_files_is_not(t
     (tmp_path / "in" / "dog.svg").touch()
     assert found(tmp_path / "in") == ["dog.svg"]
     assert find_sources(tmp_path / "in").ignored_names == ("note.txt", "cat/", "cow/", "dog/")
-    (tmp_path / "in" / "cow" / "manifest.json").touch()
-    (tmp_path / "in" / "cow" / "points.bin").touch()  # a dataset
+    (tmp_path / "in" / "cow" / "points.bin").touch()  # of a dataset
+    (tmp_path / "in" / "package").mkdir()
+    (tmp_path / "in" / "package" / "package.json").touch()  # any JSON
     assert find_sources(tmp_path / "in").ignored_names == ("note.txt", "cat/", "dog/")
     (tmp_path / "all" / "binary").mkdir(parents=True)
     (tmp_path / "all" / "binary" / "cat.bin").touch()
@@ -189,3 +190,20 @@ def test_a_link_to_nothing_is_told(tmp_path: Path) -> None:
             find_sources(source)
     (tmp_path / "cat.bin").unlink()
     assert found(tmp_path) == ["dog.bin"]
+
+
+def test_no_file_is_looked_up_among_all_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("cat", "dog"):
+        (tmp_path / folder).mkdir()
+        for i in range(500):
+            (tmp_path / folder / f"{i}.png").touch()
+    n_compared, equal = 0, PurePath.__eq__
+
+    def counted(self: PurePath, other: object) -> bool:
+        nonlocal n_compared
+        n_compared += 1
+        return bool(equal(self, other))
+
+    monkeypatch.setattr(PurePath, "__eq__", counted)
+    assert len(find_sources(tmp_path).files) == 1000
+    assert n_compared < 20_000  # some 500,000 where each is

@@ -161,7 +161,9 @@ def load_model(path: Path | str, classes: Any = None) -> LoadedModel:
 def _load(path: Path, given: tuple[str, ...] | None) -> LoadedModel:
     if path.is_dir():
         if not (path / "best.model").is_file():
-            lacks = "its training has ended no epoch yet" if (path / "config.json").is_file() else "is no run folder"
+            has_card = any(model.with_suffix(".json").is_file() for model in path.glob("*.model"))
+            is_run = (path / "config.json").is_file() and not has_card
+            lacks = "its training has ended no epoch yet" if is_run else "is no run folder"
             raise WeightsError(f"{path}: {lacks}; expected a .model file or the folder of a run with a trained model")
         path = path / "best.model"
     card_path = path.with_suffix(".json")

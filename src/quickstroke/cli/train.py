@@ -124,9 +124,9 @@ def _configured(options: Options, args: Sequence[str]) -> tuple[str, Options, Cl
         raise ConfigError(f"{path}: expected options as TOML, in a file that ends in .toml, or a results document")
     else:
         section = documents.read_document(path).find(options.name)
-        note(f"{path}: what its block does not have is as by default; a command above it may have more")
         if section.config is None:
             raise ConfigError(f"{path}: section {' > '.join(section.path)} has no configuration block")
+        note(f"{path}: what its block does not have is as by default; a command above it may have more")
         name = documents.implied_name(section.config)
         model_keys = ("hidden_size", "n_layers", "conv1", "conv2", "bidirectional", "readout", "image", "train_classes")
         values = {key.lower(): value for key, value in section.config.items() if key not in model_keys}

@@ -70,7 +70,7 @@ def _manifest(data: PreparedDataset, rule: FractionSplit, splits: NDArray[np.uin
         raise DatasetError(f"{data.path}: {lacking[0]!r:.60} has too few drawings for {n_folds} folds")
     if not counts[:, SPLITS.index("val")].any():
         raise DatasetError(
-            f"{data.path}: {len(data):,} drawings are too few for {n_folds} folds, each of some hundreds"
+            f"{data.path}: {len(data):,} drawings are too few for {n_folds} folds; expected some hundreds in each"
         )
     by_class: Mapping[str, Any] = {
         word: dict(zip(SPLITS, row, strict=True)) for word, row in zip(data.classes, counts.tolist(), strict=True)

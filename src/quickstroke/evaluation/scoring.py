@@ -4,11 +4,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, cast
 
+import torch
+from torch import nn
+
 from quickstroke.artifacts import cards, loading
 from quickstroke.artifacts.loading import LoadedModel
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.selection import LabelledDrawings
-from quickstroke.drawings.categories import choose_words
+from quickstroke.drawings.categories import check_classes, choose_words
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import ArgumentTypeError, ConfigError, DatasetError, expect, shown
 from quickstroke.evaluation import evaluate as evaluation
@@ -59,12 +62,16 @@ def evaluate(
 
 def _loaded(model: object) -> LoadedModel:
     if isinstance(model, StrokeClassifier):
-        n, n_outputs = len(model.classes), model.linear.out_features
+        if type(model.linear) is not nn.Linear or model.linear.weight.dtype != torch.float32:
+            raise ConfigError(
+                f"the classifier should be float32, with an nn.Linear as `linear`, got {shown(model.linear)}"
+            )
+        n, n_outputs = len(model.classes or ()), model.linear.out_features
         if n != n_outputs:
             raise ConfigError(
                 f"the classifier has {n} `classes` and {n_outputs} outputs; set its `classes`, a tuple of words"
             )
-        return LoadedModel(model, model.classes, None, Path(model.config.name))
+        return LoadedModel(model, check_classes(model.classes, "classes"), None, Path(model.config.name))
     if isinstance(model, Recognizer):
         if not isinstance(model._model, LoadedModel):
             raise ConfigError(f"{model.name}: is exported and does not run in PyTorch; expected a .model file or a run")

@@ -155,7 +155,8 @@ def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
             raise FormatError("no such file or folder", path)
         if not found:
             raise FormatError(lacks, path)
-        ignored.update(dict.fromkeys(entry for entry in entries if entry not in found))
+        known = set(found)
+        ignored.update(dict.fromkeys(entry for entry in entries if entry not in known))
         for path in found:
             if not path.exists():  # of data that a tool has yet to fetch
                 raise FormatError(f"is a link to {path.readlink()}, which is not there", path)
@@ -194,9 +195,12 @@ def _folders_of(folder: Path) -> list[Path]:
 
 
 def _has_drawings(folder: Path) -> bool:
-    """Whether there are drawing files in a folder that may be read, which is no prepared dataset."""
+    """Whether a folder that may be read has drawing files. JSON alone may be anything, and so may what we left, such as
+    a dataset that is not whole."""
     try:
-        return not _is_dataset(folder) and bool(_drawings_of(_files_of(folder)))
+        if any((folder / name).exists() for name in ("points.bin", "manifest.json", "config.json")):
+            return False
+        return any(_is_file(entry) and ending_of(entry) not in (None, *_KINDS[-1]) for entry in folder.iterdir())
     except PermissionError:
         return False
 

@@ -98,8 +98,9 @@ class _Pen:
         self.cubic = self.quadratic = None
 
     def dot(self) -> None:
-        """Where the pen was only put down, that is a dot, as programs write one, though browsers show nothing."""
-        if self._is_moved and not self.chains:
+        """Where the pen was only put down, that is a dot, as programs write one, though browsers show nothing; at the
+        origin it is a path without anything."""
+        if self._is_moved and not self.chains and (self.x or self.y):
             self.line(self.x, self.y)
 
     def line(self, x: float, y: float) -> None:

@@ -114,21 +114,22 @@ def _summary(results: Sequence[Result]) -> str:
 
 def _over_seeds(results: Sequence[Result]) -> str:
     """Mean and standard deviation of runs that differ by their seed alone; nothing where there are none."""
-    groups: dict[str, list[RunFacts]] = {}
+    groups: dict[str, dict[int, RunFacts]] = {}
     for run in (result.run for result in results if result.run and result.run.measured):
         config = run.config
-        same = (config.model, dataclasses.replace(config.train, seed=0), config.classes, config.data, run.split)
-        groups.setdefault(repr(same), []).append(run)
+        same = (config.model, dataclasses.replace(config.train, seed=0), config.classes, run.split)
+        key = f"{same} {config.data['manifest_sha256']}"
+        groups.setdefault(key, {}).setdefault(config.train.seed, run)  # one run of each
     rows = []
     for runs in groups.values():
-        figures = [run.measured.figures() for run in runs if run.measured]
-        seeds = sorted(run.config.train.seed for run in runs)
-        if len(set(seeds)) == len(seeds) > 1:
+        figures = [run.measured.figures() for run in runs.values() if run.measured]
+        if len(runs) > 1:
             spreads = []
             for key in ("top1", "balanced_accuracy", "top3"):
                 values = [100 * each[key] for each in figures]
                 spreads.append(f"{statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f}%")
-            rows.append((f"`{runs[0].config.model.name}`", ", ".join(map(str, seeds)), *spreads))
+            name = next(iter(runs.values())).config.model.name
+            rows.append((f"`{name}`", ", ".join(map(str, sorted(runs))), *spreads))
     if not rows:
         return ""
     head = ("Model", "Seeds", "Top-1", "Balanced", "Top-3")

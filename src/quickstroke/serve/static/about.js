@@ -60,7 +60,6 @@ export function factsOf(model, isOffline) {
 /** Opens the panel. */
 export function openAbout(model, isOffline) {
   $("about-title").textContent = friendlyName(model);
-  $("about-what").textContent = "A small neural network that reads the strokes in the order in which you draw them.";
   $("about-facts").replaceChildren(
     ...factsOf(model, isOffline).flatMap(([name, value]) => [
       make("dt", { textContent: name }),

@@ -157,7 +157,7 @@ function announce(text) {
 
 new KeyPen(pad, $("pad"), $("key-pen"), (isDown) => announce(isDown ? "Pen down." : "Pen up."));
 
-pad.addEventListener("before-pen", () => stopReplay());
+pad.addEventListener("before-pen", begin);
 
 pad.addEventListener("pen", () => {
   if (pad.isDown) rounds.begin(performance.now());
@@ -261,7 +261,7 @@ function showExample(word) {
 
 /** Shows a drawing of somebody else being drawn. After a round it is only shown; else it can be drawn on. */
 function watch(drawing) {
-  stopReplay();
+  begin();
   if (!rounds.isFrozen) rounds.stop();
   const moved = centred(drawing);
   if (!rounds.isFrozen) pad.setStrokes(moved);

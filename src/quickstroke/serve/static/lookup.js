@@ -22,9 +22,10 @@ export function openLookup(known, byPeople, watch) {
 
 function show() {
   const asked = $("lookup-search").value.trim();
-  const found = words.filter((word) => bare(word).includes(bare(asked)));
+  const key = bare(asked);
+  const found = words.filter((word) => bare(word).includes(key));
   // What begins with it before what holds it.
-  const begins = (word) => bare(word).startsWith(bare(asked));
+  const begins = (word) => bare(word).startsWith(key);
   found.sort((a, b) => begins(b) - begins(a));
   $("lookup-facts").textContent = facts(asked, found.length);
   $("lookup-words").replaceChildren(...found.map(row));

@@ -157,11 +157,11 @@ export async function setUpTeach({ recognizer, model, strokes, clear, changed })
     if (file) await tell(open(file), () => "The words of the file are known now.");
   });
   $("open-teach").hidden = false;
-  function toggle() {
+  function toggle(event) {
     const isOpen = document.body.classList.toggle("is-teaching");
     $("teach-card").hidden = !isOpen;
     $("open-teach").setAttribute("aria-expanded", String(isOpen));
-    if (isOpen) $("teach-word").focus();
+    if (isOpen && event) $("teach-word").focus();
   }
   $("open-teach").addEventListener("click", toggle);
   showBegun();
