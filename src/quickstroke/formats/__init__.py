@@ -182,11 +182,12 @@ def _in_folder(path: Path) -> tuple[list[Path], list[Path]]:
     own, folders = _files_of(path), _folders_of(path)
     if found := _drawings_of(own):
         return [*own, *filter(_has_drawings, folders)], found
-    found = [entry for folder in folders for entry in _drawings_of(_files_of(folder))]
+    each = list(map(_files_of, folders))
+    found = list(chain.from_iterable(map(_drawings_of, each)))
     if not all(map(is_single, found)):
         return own, []
-    inner = [inner for folder in folders for inner in _folders_of(folder)]
-    return [*own, *(entry for folder in folders for entry in _files_of(folder)), *filter(_has_drawings, inner)], found
+    inner = chain.from_iterable(map(_folders_of, folders))
+    return [*own, *chain.from_iterable(each), *filter(_has_drawings, inner)], found
 
 
 def _folders_of(folder: Path) -> list[Path]:
