@@ -25,7 +25,7 @@ from quickstroke.cli import main
 from quickstroke.errors import ConfigError, RunError, TrainingError
 from quickstroke.training import loop, session
 from quickstroke.training.checkpoint import State
-from quickstroke.tuning import space
+from quickstroke.tuning import report, space
 from quickstroke.tuning import storage as storage_module
 from quickstroke.tuning import study as study_module
 from quickstroke.tuning.study import Trial, WorkerWatcher
@@ -85,6 +85,37 @@ def test_the_value_is_the_best_of_the_epochs_and_is_maximised(dataset, tmp_path,
     assert trial.curve == (0.2, 0.7, 0.7) and trial.value == 0.7
     stored = optuna.load_study(storage=f"sqlite:///{tmp_path / 'study' / 'study.db'}", study_name="quickstroke")
     assert stored.best_value == 0.7 and stored.direction == optuna.study.StudyDirection.MAXIMIZE
+
+
+def test_trials_that_select_by_the_balanced_loss_are_ranked_by_balanced_accuracy(dataset, tmp_path, monkeypatch):
+    """It is that of the epoch with the lowest loss. A study begun by an earlier version keeps to top-1."""
+
+    def train(model_config, config, data, into, *, watcher, **_):
+        watcher.on_start(State(), False)
+        lines = ((0.9, 0.3, 2.0), (0.5, 0.4, 1.0), (0.6, 0.6, 1.5))
+        for epoch, (top1, balanced_accuracy, balanced_loss) in enumerate(lines, 1):
+            figures = {"val_balanced_accuracy": balanced_accuracy, "val_balanced_loss": balanced_loss}
+            watcher.on_epoch({"epoch": epoch, "val_top1": top1, **figures})
+        return State(epoch=3, best=0.5)
+
+    monkeypatch.setattr(loop, "train", train)
+    declared = {"learning_rate": {"low": 0.001, "high": 0.1}, "n_epochs": 3, "select_by": "balanced_loss"}
+    search, _ = study_module.start(search_of(dataset, tmp_path / "study", declared, n_trials=1), resume=False)
+    assert search.metric == "balanced_accuracy"
+    study_module.work(search)
+    (trial,) = study_module.trials(search)
+    assert trial.curve == (0.3, 0.4, 0.4)
+    report.write_study(search, [trial], {})
+    document = (tmp_path / "study" / "study.md").read_text()
+    assert "the validation balanced accuracy of its best epoch" in document and "| val balanced accuracy |" in document
+
+    stored = optuna.load_study(storage=f"sqlite:///{tmp_path / 'study' / 'study.db'}", study_name="quickstroke")
+    spec = stored.user_attrs["search"]
+    stored.set_user_attr("search", {key: value for key, value in spec.items() if key != "metric"})
+    again, existed = study_module.start(search_of(dataset, tmp_path / "study", declared, n_trials=2), resume=True)
+    assert existed and again.metric == "top1"
+    study_module.work(again)
+    assert study_module.trials(again)[1].curve == (0.9, 0.5, 0.5)
 
 
 def test_a_trial_that_diverges_fails_with_its_reason_and_the_study_goes_on(run, dataset, tmp_path):

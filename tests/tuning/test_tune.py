@@ -46,13 +46,13 @@ def test_what_is_told_at_the_end(run, study, dataset, space_file):
     code, out, err = run(*tune(dataset, study, "--n-trials", 3, "--resume", "--json", space_file=space_file))
     assert code == 0 and err.startswith("3 of 3 trials have ended\n")
     told = json.loads(out)
-    assert told["counts"] == {"complete": 3, "pruned": 0, "failed": 0}
+    assert told["counts"] == {"complete": 3, "pruned": 0, "failed": 0} and told["metric"] == "top1"
     best = told["best"]
-    assert best["val_top1"] == max(trial["val_top1"] for trial in told["trials"])
-    assert best["val_top1"] == pytest.approx(runs.read_metrics(Path(best["run"]))[0]["val_top1"], rel=1e-5)
+    assert best["value"] == max(trial["value"] for trial in told["trials"])
+    assert best["value"] == pytest.approx(runs.read_metrics(Path(best["run"]))[0]["val_top1"], rel=1e-5)
     table = [line.split() for line in err.splitlines()[2:6]]
     assert table[0] == ["trial", "val", "top-1", "epochs", "state", "learning_rate", "batch_size"]
-    assert table[1][:2] == [str(best["number"]), f"{best['val_top1']:.2%}"]
+    assert table[1][:2] == [str(best["number"]), f"{best['value']:.2%}"]
     assert "3 complete, 0 pruned, 0 failed" in err
 
     document = (study / "study.md").read_text()
@@ -71,7 +71,7 @@ def test_the_command_repeats_the_best_trial(run, study, dataset, space_file, tmp
     assert words[words.index("--n-epochs") + 1] == "4"
     words[words.index("--n-epochs") + 1] = "1"  # a cosine over four begins otherwise
     assert run(*words[1:])[0] == 0
-    assert runs.read_metrics(tmp_path / "again")[0]["val_top1"] == pytest.approx(told["best"]["val_top1"], rel=1e-5)
+    assert runs.read_metrics(tmp_path / "again")[0]["val_top1"] == pytest.approx(told["best"]["value"], rel=1e-5)
 
 
 def test_a_study_goes_on_to_more_trials_as_if_it_had_never_ended(run, dataset, space_file, study, tmp_path):

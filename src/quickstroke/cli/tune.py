@@ -46,9 +46,10 @@ N_SHOWN = 10
 class Options:
     """Search for better options: many trainings, of which Optuna chooses the values and cuts the hopeless ones short.
 
-    A trial's value is the validation top-1 of its best epoch; test drawings are not touched. STUDY holds trials/N, an
-    ordinary run folder each, study.db, and study.md with tables and pictures of what came out. Options of a training
-    that are given here are the same for all trials; the space says what is tried.
+    A trial's value is the validation top-1 of its best epoch, or its balanced accuracy with --select-by balanced_loss.
+    Test drawings are not touched. STUDY holds trials/N, an ordinary run folder each, study.db, and study.md with tables
+    and pictures of what came out. Options of a training that are given here are the same for all trials; the space says
+    what is tried.
 
     Ctrl-C or a kill lose nothing: the same command with --resume continues, also to more trials. In another terminal,
     and on another machine, too, where --storage is a server, it is one more worker.
@@ -142,6 +143,7 @@ def _tune(options: Options, args: Sequence[str]) -> Answer:
     values = {
         "study": options.into,
         "document": str(document),
+        "metric": search.metric,
         "counts": tuning_report.counts(trials),
         "best": best and _as_json(best, search),
         "command": best and tuning_report.longer(search, best),
@@ -165,7 +167,7 @@ def _as_json(trial: "Trial", search: "Search") -> dict[str, Any]:
     return {
         "number": trial.number,
         "state": trial.state,
-        "val_top1": trial.value,
+        "value": trial.value,
         "epochs": len(trial.curve),
         "values": trial.values,
         "run": str(search.run_folder(trial.number)),
@@ -272,11 +274,11 @@ def _show(trial: "Trial") -> None:
     from quickstroke.tuning.report import shown
 
     values = ", ".join(f"{key} {shown(value)}" for key, value in trial.values.items())
-    top1 = "" if trial.value is None else f"{trial.value:.2%} "
+    value = "" if trial.value is None else f"{trial.value:.2%} "
     epochs = counted(len(trial.curve), "epoch")
     ended = {
-        "complete": f"{top1}in {epochs}",
-        "pruned": f"{top1}pruned after {epochs}",
+        "complete": f"{value}in {epochs}",
+        "pruned": f"{value}pruned after {epochs}",
         "failed": f"failed: {trial.reason}",
     }[trial.state]
     say(f"Trial {trial.number}: {ended} ({values})")

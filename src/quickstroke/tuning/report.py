@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# How tables and pictures call what ranks trials.
+METRICS = {"top1": "top-1", "balanced_accuracy": "balanced accuracy"}
 STATES = ("complete", "pruned", "failed", "running", "waiting")
 _COLORS = {"complete": "C0", "pruned": "0.6", "running": "C1"}
 
@@ -45,7 +47,7 @@ def told_counts(trials: Sequence[Trial]) -> str:
 def rows(search: Search, trials: Sequence[Trial]) -> list[tuple[str, ...]]:
     """The head and the cells of a table of trials."""
     keys = list(search.space.tuned)
-    cells = [("trial", "val top-1", "epochs", "state", *keys)]
+    cells = [("trial", f"val {METRICS[search.metric]}", "epochs", "state", *keys)]
     for trial in trials:
         value = "" if trial.value is None else f"{trial.value:.2%}"
         tried = (shown(trial.values[key]) if key in trial.values else "" for key in keys)
@@ -79,7 +81,7 @@ def write_study(search: Search, trials: Sequence[Trial], importances: dict[str, 
     folder = search.folder / "study_files"
     pictures: dict[str, plots.Draw] = {}
     if any(trial.curve for trial in trials):
-        pictures["history.svg"] = partial(draw_history, trials)
+        pictures["history.svg"] = partial(draw_history, search, trials)
         pictures["slices.svg"] = partial(draw_slices, search, trials)
     if importances:
         pictures["importance.svg"] = partial(draw_importance, importances)
@@ -93,6 +95,7 @@ def write_study(search: Search, trials: Sequence[Trial], importances: dict[str, 
 def _document(
     search: Search, trials: Sequence[Trial], importances: dict[str, float], pictures: dict[str, Any], folder: str
 ) -> list[str]:
+    metric = METRICS[search.metric]
     names = ", ".join(f"`{name}`" for name in search.space.names)
     fixed = ", ".join(f"`{key} = {shown(value)}`" for key, value in search.space.fixed.items())
     parts = [
@@ -102,8 +105,8 @@ def _document(
         + f". Pruner `{search.pruner}`, seed {search.seed}."
         + (f" The same for all: {fixed}." if fixed else "")
         + "\n",
-        "Each trial is a run folder, `trials/N`. Its value is the validation top-1 of its best epoch: of many trials "
-        "the best flatters, so measure it on test drawings, which no trial has seen.\n",
+        f"Each trial is a run folder, `trials/N`. Its value is the validation {metric} of its best epoch: of many "
+        "trials the best flatters, so measure it on test drawings, which no trial has seen.\n",
     ]
     first = best(trials)
     if first:
@@ -113,8 +116,8 @@ def _document(
         "| option | tried |\n|---|---|\n" + "".join(f"| `{k}` | {v} |\n" for k, v in search.space.tuned.items())
     )
     if "history.svg" in pictures:
-        parts.append(f"![Validation top-1 of the trials and over their epochs]({folder}/history.svg)\n")
-        parts.append(f"![Validation top-1 by each option]({folder}/slices.svg)\n")
+        parts.append(f"![Validation {metric} of the trials and over their epochs]({folder}/history.svg)\n")
+        parts.append(f"![Validation {metric} by each option]({folder}/slices.svg)\n")
     if importances:
         n = sum(trial.state == "complete" for trial in trials)
         parts.append(f"![Importance of each option]({folder}/importance.svg)\n")
@@ -135,7 +138,7 @@ def _document(
 # --- pictures
 
 
-def draw_history(trials: Sequence[Trial], figure: "Figure") -> None:
+def draw_history(search: Search, trials: Sequence[Trial], figure: "Figure") -> None:
     """The value of each trial with the best so far, and the curves of all of them."""
     figure.set_size_inches(8.5, 3.4)
     values, curves = figure.subplots(1, 2, sharey=True)
@@ -144,8 +147,8 @@ def draw_history(trials: Sequence[Trial], figure: "Figure") -> None:
         if some:
             values.plot([t.number for t in some], [_percent(t) for t in some], "o", color=color, label=state)
         for trial in some:
-            epochs, top1 = range(1, len(trial.curve) + 1), [100 * value for value in trial.curve]
-            curves.plot(epochs, top1, color=color, linewidth=1, alpha=0.7, marker=".")
+            epochs, percent = range(1, len(trial.curve) + 1), [100 * value for value in trial.curve]
+            curves.plot(epochs, percent, color=color, linewidth=1, alpha=0.7, marker=".")
     failed = [trial.number for trial in trials if trial.state == "failed"]
     if failed:
         values.plot(failed, [values.get_ylim()[0]] * len(failed), "x", color="C3", label="failed", clip_on=False)
@@ -156,11 +159,11 @@ def draw_history(trials: Sequence[Trial], figure: "Figure") -> None:
         values.step([*numbers, trials[-1].number], [*steps, steps[-1]], where="post", color="C0", label="best so far")
         first = best(trials)
         assert first
-        top1 = [100 * value for value in first.curve]
-        curves.plot(range(1, len(top1) + 1), top1, color="C2", linewidth=2.5, label=f"best: trial {first.number}")
+        percent = [100 * value for value in first.curve]
+        curves.plot(range(1, len(percent) + 1), percent, color="C2", linewidth=2.5, label=f"best: trial {first.number}")
         values.plot(first.number, _percent(first), "o", color="C2", markersize=9)
         curves.legend(loc="lower right")
-    values.set(xlabel="trial", ylabel="best val top-1, %")
+    values.set(xlabel="trial", ylabel=f"best val {METRICS[search.metric]}, %")
     curves.set(xlabel="epoch")
     for axes in (values, curves):
         axes.locator_params(axis="x", integer=True)
@@ -194,7 +197,7 @@ def draw_slices(search: Search, trials: Sequence[Trial], figure: "Figure") -> No
         if first := best(trials):
             axes.plot(_place(first.values[key], domain), _percent(first), "o", color="C2", markersize=9, label="best")
     for row in panels:
-        row[0].set_ylabel("best val top-1, %")
+        row[0].set_ylabel(f"best val {METRICS[search.metric]}, %")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
 
 

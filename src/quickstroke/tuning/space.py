@@ -18,6 +18,9 @@ from quickstroke.config.model import ModelConfig
 from quickstroke.config.training import TrainConfig
 from quickstroke.errors import ConfigError
 
+# The validation figures that may rank trials.
+Metric = typing.Literal["top1", "balanced_accuracy"]
+
 # Where nothing is declared. What they mean hardly depends on model and data, and all of them matter.
 DEFAULT: dict[str, Any] = {
     "learning_rate": {"low": 0.0005, "high": 0.02, "log": True},
@@ -88,6 +91,11 @@ class Space:
     names: tuple[str, ...]
     fixed: dict[str, Any]
     tuned: dict[str, Range | Choices]
+
+    @property
+    def metric(self) -> Metric:
+        """What ranks trials: balanced accuracy where each selects its epoch by the balanced loss, else top-1."""
+        return "balanced_accuracy" if self.fixed.get("select_by") == "balanced_loss" else "top1"
 
     def trial(self, values: Mapping[str, Any]) -> tuple[ModelConfig, TrainConfig]:
         """The model and the training that some values of the tuned keys make.

@@ -55,6 +55,7 @@ def of_today(spec: Mapping[str, Any], given: Mapping[str, Any], where: str) -> d
         given: what this version writes of the search that is to go on.
     """
     fixed, tuned = (_renamed(spec[key], where) for key in ("fixed", "tuned"))
+    spec = {"metric": "top1", **spec}
     if "recipes" in spec:
         recipes = {name: _renamed(values, where) for name, values in spec["recipes"].items()}
         return {**spec, "fixed": fixed, "tuned": tuned, "recipes": recipes}

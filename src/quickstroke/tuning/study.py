@@ -35,7 +35,7 @@ from quickstroke.data.dataset import PreparedDataset
 from quickstroke.errors import ConfigError, RunError, TrainingError
 from quickstroke.training import loop, session
 from quickstroke.training.checkpoint import State
-from quickstroke.tuning.space import Choices, Range, Space
+from quickstroke.tuning.space import Choices, Metric, Range, Space
 from quickstroke.tuning.storage import open_storage
 from quickstroke.tuning.stored import Stored, as_begun, of_today
 
@@ -73,6 +73,7 @@ class Search:
         n_trials: trials in all.
         pruner: how trials are cut short.
         seed: of what is tried.
+        metric: the validation figure that ranks trials; `start` says which: a study keeps the one it was begun with.
         teacher_cache: the folder of cached log-probabilities of teachers; by default one that all trials share.
     """
 
@@ -84,6 +85,7 @@ class Search:
     n_trials: int
     pruner: Pruner
     seed: int
+    metric: Metric = "top1"
     teacher_cache: str | None = None
 
     @property
@@ -118,7 +120,7 @@ class Trial:
         number: from 0.
         state: "complete", "pruned", "failed", "running" or "waiting" (also after an interruption).
         values: what it tries, by key of the space.
-        curve: the validation top-1 of its best epoch so far, after each of its epochs.
+        curve: the figure that ranks trials, of its best epoch so far, after each of its epochs.
         reason: why it failed.
     """
 
@@ -130,7 +132,7 @@ class Trial:
 
     @property
     def value(self) -> float | None:
-        """The validation top-1 of its best epoch, None before the first has ended."""
+        """The figure of its best epoch, None before the first has ended."""
         return self.curve[-1] if self.curve else None
 
 
@@ -161,7 +163,8 @@ def start(search: Search, resume: bool) -> tuple[Search, bool]:
     """Makes the study, or checks that the one in the storage is the same search.
 
     Returns:
-        The search, with the values that its recipe had where version 0.1.0 began it; whether there was a study.
+        The search, with its metric, and the values that its recipe had where version 0.1.0 began it; whether there was
+        a study.
 
     Raises:
         RunError: there is one and `resume` is false, or it searches something else.
@@ -186,12 +189,14 @@ def start(search: Search, resume: bool) -> tuple[Search, bool]:
             study, existed = optuna.load_study(storage=storage, study_name=search.study_name), True
         began = study.user_attrs.get(_SPEC)
         search = replace(search, space=as_begun(search.space, began))
+        search = replace(search, metric=began.get("metric", "top1") if began else search.space.metric)
         spec = {
             **search.space.to_json(),
             "classes": list(classes),
             "manifest_sha256 of the dataset": data.manifest_sha256,
             "pruner": search.pruner,
             "seed": search.seed,
+            "metric": search.metric,
         }
         if began:
             _check_same(search.folder, spec, of_today(began, spec, str(search.folder)))
@@ -308,7 +313,7 @@ def _train(
     watcher: WorkerWatcher,
     is_ours: Callable[[], bool],
 ) -> float:
-    """The validation top-1 of a trial's best epoch, after all of its epochs.
+    """The validation figure of a trial's best epoch, after all of its epochs.
 
     Raises:
         optuna.TrialPruned: the epochs so far are worse than those of other trials.
@@ -324,10 +329,12 @@ def _train(
     model_config, config = search.space.trial(values)
     metrics: list[dict[str, Any]] = []
 
+    def value(n_epochs: int) -> float:
+        return float(runs.best_line(metrics[:n_epochs], config.select_by)[f"val_{search.metric}"])
+
     def report(line: dict[str, Any]) -> None:
         if line["epoch"] not in known:
-            so_far = metrics[: line["epoch"]]
-            trial.report(runs.best_line(so_far, config.select_by)["val_top1"], line["epoch"])
+            trial.report(value(line["epoch"]), line["epoch"])
 
     def on_start(state: State, resumed: bool) -> None:
         metrics.extend(state.metrics)
@@ -349,7 +356,7 @@ def _train(
         if line["epoch"] < config.n_epochs and trial.should_prune():
             raise optuna.TrialPruned
 
-    state = loop.train(
+    loop.train(
         model_config,
         config,
         data,
@@ -362,7 +369,7 @@ def _train(
             on_start, on_step, on_epoch=on_epoch, on_write=on_write, should_stop=watcher.should_stop
         ),
     )
-    return state.best
+    return value(len(metrics))
 
 
 def _suggest(trial: optuna.Trial, key: str, domain: Range | Choices, stored: Stored) -> Any:
