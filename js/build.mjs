@@ -19,6 +19,8 @@ const python = `${here}../src/quickstroke`;
 const [page = `${python}/serve/static`, dist = `${here}dist`] = process.argv.slice(2);
 const notebook = process.argv[2] ?? `${python}/notebook`;
 
+const GIFENC = "LICENSE-gifenc.txt";
+
 async function sourcesHash() {
   const hash = createHash("sha256");
   const files = (await readdir(`${here}src`, { recursive: true })).filter((name) => /\.(js|ts)$/.test(name));
@@ -65,7 +67,7 @@ await writeFile(`${here}build/worker.txt`, await bundled("src/worker.js", { form
 const main = await bundled("src/index.js", { banner, lineLimit: 500 });
 const worker = await bundled("src/in-worker.js", { banner });
 const licence = await readFile(`${here}node_modules/gifenc/LICENSE.md`, "utf8");
-const ofPage = await bundled("src/page.js", { banner: { js: `${banner.js}\n/* In it gifenc: ${licence.trim()} */` } });
+const ofPage = await bundled("src/page.js", { banner: { js: `${banner.js}\n/* In it gifenc, whose licence is ${GIFENC} */` } });
 // The element's module takes the recogniser from the file beside it, as a page may, too.
 const beside = {
   name: "beside",
@@ -76,6 +78,7 @@ const element = await bundled("src/element.js", { banner, plugins: [beside] });
 for (const [path, contents] of [
   [`${dist}/quickstroke.js`, main],
   [`${page}/quickstroke.js`, ofPage],
+  [`${page}/${GIFENC}`, licence],
   [`${notebook}/widget.js`, widget],
   [`${dist}/worker.js`, worker],
   [`${dist}/element.js`, element],

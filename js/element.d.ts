@@ -52,7 +52,18 @@ export function attach(
   options?: AttachOptions,
 ): AttachedPad;
 
-/** `<quick-stroke model="URL" words="cat, dog" top="3" ink="navy" paper="ivory">`; importing this module defines it. */
+/** What a `<quick-stroke>` says by itself, with its English texts as defaults. */
+export interface Texts {
+  /** What the pad is called, where there is no `aria-label`. */
+  pad: string;
+  loading: string;
+  /** In place of the last guess where the drawing shows none of the words. */
+  unknown: string;
+  undo: string;
+  clear: string;
+}
+
+/** `<quick-stroke model="URL" words="cat, dog" top="3" controls name="drawing">`; importing this module defines it. */
 export class QuickStroke extends HTMLElement {
   /**
    * The drawing, a copy; another one is shown, and guessed, when it is assigned.
@@ -68,7 +79,17 @@ export class QuickStroke extends HTMLElement {
   /** A recogniser that is loaded already, in place of the attribute `model`; null for that one. */
   get recognizer(): Recognizer | WorkerRecognizer | null;
   set recognizer(recognizer: Recognizer | WorkerRecognizer | null);
-  /** The attribute of this name, as are the next four; empty where it is not there, and taken away by null. */
+  /** What it says; those that are not given stay as they are. */
+  get texts(): Texts;
+  set texts(texts: Partial<Texts>);
+  /** The drawing as a form with the element's `name` has it: JSON of `strokes`, empty without a drawing. */
+  readonly value: string;
+  readonly form: HTMLFormElement | null;
+  /** Whether there are buttons that undo and clear. */
+  controls: boolean;
+  /** Whether nobody can draw; of a disabled `<fieldset>` nobody can, either. */
+  disabled: boolean;
+  /** The attribute of this name, as are the next five; empty where it is not there, and taken away by null. */
   get model(): string;
   set model(model: string | null);
   get words(): string;
@@ -79,6 +100,8 @@ export class QuickStroke extends HTMLElement {
   set ink(ink: string | null);
   get paper(): string;
   set paper(paper: string | null);
+  get name(): string;
+  set name(name: string | null);
   clear(): void;
   /** Takes back the last stroke, or where there is none the clearing. */
   undo(): void;

@@ -175,6 +175,27 @@ def test_python_of_a_document_runs(name: str, drawn: Path, tmp_path: Path, monke
     assert names.get("qs", qs) is qs
 
 
+def test_the_program_that_runs_an_exported_model_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says what `load` says, also of a drawing with strokes that are longer than the model reads."""
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["export", qs.load().name, "--to", "onnx", "--into", "NAME.onnx"]) == 0
+    recognizer = qs.load("NAME.onnx")
+    (code,) = blocks(ROOT / "docs" / "howto" / "export.md", "python")
+    line = next(line for line in code.splitlines() if line.startswith("strokes = "))
+    for drawing in synthetic_drawings(3):
+        given = [stroke.tolist() for stroke in drawing.strokes] * 40
+        capsys.readouterr()
+        exec(compile(code.replace(line, f"strokes = {given}"), "export.md", "exec"), {})
+        prediction = recognizer.predict(given, simplified=True, top=1)
+        *word, probability, unknown = capsys.readouterr().out.split()
+        assert " ".join(word) == prediction[0].word
+        assert float(probability) == pytest.approx(prediction[0].probability, abs=1e-5)
+        assert float(unknown) == pytest.approx(prediction.unknown, abs=1e-5)
+
+
 def test_commands_of_your_own_drawings_run(
     drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

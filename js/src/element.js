@@ -1,37 +1,49 @@
 /**
  * `<quick-stroke model="URL">`: a pad and its guesses, for any page. Importing this module defines it.
  *
- * Attributes: `model`, the address of a `.quickstroke` file; `words`, the only ones that count, separated by commas;
- * `top`, how many guesses are shown (3); `aria-label`, what the pad is called; `ink` and `paper`, colours, for which CSS
- * has `--quick-stroke-ink` and `--quick-stroke-paper`; parts to style: `pad`, `guesses`. All but `aria-label` are properties,
- * too. One can draw before a model has come, and without. Without a listener, too, it shows what went wrong. Events, which
- * bubble: `guess` (detail `{guesses, unknown}`), `stroke` and `undo` (`{strokes}`), `clear`, `load` and `error` (`{error}`).
+ * Attributes: `model`, the address of a `.quickstroke` file; `words`, the only ones that count, separated by commas, or a
+ * list in JSON; `top`, how many guesses are shown (3); `controls`, for buttons; `name` and `disabled`, as of an `<input>`; `aria-label`,
+ * what the pad is called; `ink` and `paper`, colours, for which CSS has `--quick-stroke-ink` and `--quick-stroke-paper`;
+ * parts to style: `pad`, `guesses`, `controls`. All but `aria-label` are properties, too. One can draw before a model has
+ * come, and without. It shows what went wrong, unless a listener prevents that. Events, which bubble: `guess` (detail
+ * `{guesses, unknown}`), `stroke` and `undo` (`{strokes}`), `clear`, `load` and `error` (`{error}`).
  */
 
-import { checkRecognizer, drawingOf } from "./given.js";
-import { load } from "./index.js";
+import { checkRecognizer, checkTexts, drawingOf } from "./given.js";
+import { load, ModelError } from "./index.js";
 import { guessing } from "./newest.js";
 import { Pad } from "./pad.js";
 import { percent } from "./percent.js";
 
 export { attach } from "./pad.js";
 
-const LABEL = "A pad to draw on";
+/** What it says by itself; an error says more. */
+const TEXTS = {
+  pad: "A pad to draw on",
+  loading: "Loading the model …",
+  unknown: "I don’t know this one.",
+  undo: "Undo",
+  clear: "Clear",
+};
 // Above it the drawing is said to show none of the words, as by the page.
 const UNKNOWN = 0.5;
-const UNKNOWN_TEXT = "I don’t know this one.";
-// Of the attributes that are properties of the same name.
-const REFLECTED = ["model", "words", "top", "ink", "paper"];
+// Of the attributes that are properties of the same name: texts, and those that are there or not.
+const REFLECTED = ["model", "words", "top", "ink", "paper", "name"];
+const FLAGS = ["controls", "disabled"];
 
 // The transition tells of each change of the ink's colour, whatever it comes from.
 const STYLE = `
 :host { display: inline-block; inline-size: 20em; max-inline-size: 100%; box-sizing: border-box; font: inherit; }
 :host([hidden]) { display: none; }
+:host(:disabled) { opacity: 0.6; }
+:host(:not([controls])) span { display: none; }
 div { display: flex; flex: auto; flex-direction: column; gap: 0.5em; min-inline-size: 0; min-block-size: 0; block-size: 100%; }
 canvas { inline-size: 100%; min-block-size: 0; aspect-ratio: 1; box-sizing: border-box; border: 1px solid; border-radius: 0.5em;
   color: var(--quick-stroke-ink, #1d2430); background: var(--quick-stroke-paper, #fff); cursor: crosshair;
   transition: color 1ms; }
-ol { flex: none; margin: 0; padding: 0; list-style: none; min-block-size: calc(var(--lines, 3) * 1lh); }
+span { display: flex; flex: none; flex-wrap: wrap; gap: 0.5em; }
+button { font: inherit; padding: 0.3em 0.8em; min-block-size: 44px; touch-action: manipulation; }
+ol { flex: none; margin: 0; padding: 0; list-style: none; overflow-wrap: anywhere; min-block-size: calc(var(--lines, 3) * 1lh); }
 p { position: absolute; margin: 0; inline-size: 1px; block-size: 1px; overflow: hidden; clip-path: inset(50%); }
 `;
 
@@ -52,9 +64,24 @@ function opened(address) {
 // In Node, where a program may import what it shares with its page, there are no elements.
 const Base = globalThis.HTMLElement ?? class {};
 
+/** Words as the attribute has them. */
+const listOf = (text) =>
+  text.trim().startsWith("[") ? JSON.parse(text) : text.split(",").map((word) => word.trim()).filter(Boolean);
+
+/** A list as the attribute has it. */
+const written = (value) => (Array.isArray(value) && String(value).split(",").length > value.length ? JSON.stringify(value) : value);
+
 export class QuickStroke extends Base {
-  static observedAttributes = [...REFLECTED, "aria-label"];
+  static formAssociated = true;
+  static observedAttributes = ["model", "words", "top", "ink", "paper", "aria-label"];
+  /** Of the form; what stands for a browser in tests may lack it. */
+  #internals = this.attachInternals?.();
+  #texts = TEXTS;
+  /** All of it, whatever a page makes of the element's own `display`. */
+  #column = document.createElement("div");
   #canvas = Object.assign(document.createElement("canvas"), { part: "pad" });
+  #undo = Object.assign(document.createElement("button"), { type: "button", onclick: () => this.undo() });
+  #clear = Object.assign(document.createElement("button"), { type: "button", onclick: () => this.clear() });
   #list = Object.assign(document.createElement("ol"), { part: "guesses" });
   /** What a screen reader says: not each guess while the pen moves. */
   #said = document.createElement("p");
@@ -65,35 +92,66 @@ export class QuickStroke extends Base {
   #guesses = [];
   #unknown = null;
   #turn = 0;
+  /** Whether the model did not come, as where there is no network. */
+  #isMissing = false;
+  /** While it is in a page. */
+  #connection = null;
 
   constructor() {
     super();
     const root = this.attachShadow({ mode: "open" });
-    // Unlike a <style> element it is no inline style, which a page's content security policy may forbid.
-    const style = new CSSStyleSheet();
-    style.replaceSync(STYLE);
-    root.adoptedStyleSheets = [style];
+    this.#dress();
     this.#canvas.setAttribute("role", "img");
-    this.#canvas.setAttribute("aria-label", LABEL);
     this.#said.setAttribute("role", "status");
-    const column = document.createElement("div"); // whatever a page makes of the element's own `display`
-    column.append(this.#canvas, this.#list, this.#said);
-    root.append(column);
+    const controls = Object.assign(document.createElement("span"), { part: "controls" });
+    controls.append(this.#undo, this.#clear);
+    this.#column.append(this.#canvas, controls, this.#list, this.#said);
+    root.append(this.#column);
+    this.#label();
+    this.addEventListener("keydown", (event) => this.#press(event));
     this.#pad = new Pad(this.#canvas, {
       onResize: (size) => this.#sharpen(size),
       onStroke: (strokes) => {
         this.#sayBest();
+        this.#keepValue();
         this.#tell("stroke", { strokes });
+        if (this.#isMissing) this.#open();
       },
     });
     this.#pad.onChange = () => this.#asked?.ask();
   }
 
+  /** A sheet is of one document. Unlike a <style> element it is no inline style, which a page's policy may forbid. */
+  #dress() {
+    const view = this.ownerDocument.defaultView;
+    if (!view) return; // a document that nobody sees
+    const style = new view.CSSStyleSheet();
+    style.replaceSync?.(STYLE);
+    this.shadowRoot.adoptedStyleSheets = [style];
+  }
+
+  #label() {
+    this.#canvas.setAttribute("aria-label", this.getAttribute("aria-label") || this.#texts.pad);
+    this.#undo.textContent = this.#texts.undo;
+    this.#clear.textContent = this.#texts.clear;
+  }
+
+  /** The keys of its buttons, or of the element where a page gives it the focus. */
+  #press(event) {
+    const isUndo = (event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z";
+    if (!isUndo || this.#column.inert) return;
+    event.preventDefault();
+    this.undo();
+  }
+
   connectedCallback() {
     this.#pad.redraw(); // elsewhere it may have another colour
     this.#open();
+    this.#connection = new AbortController();
+    const { signal } = this.#connection;
+    globalThis.addEventListener("online", () => this.#isMissing && this.#open(), { signal });
     // What was assigned before this module came hides what is here.
-    for (const name of ["recognizer", "strokes", ...REFLECTED]) {
+    for (const name of ["recognizer", "strokes", "texts", ...REFLECTED, ...FLAGS]) {
       if (!Object.hasOwn(this, name)) continue;
       const value = this[name];
       delete this[name];
@@ -102,15 +160,34 @@ export class QuickStroke extends Base {
   }
 
   disconnectedCallback() {
+    this.#connection.abort();
     this.#pad.lift();
     this.#asked?.stop();
     this.#asked = null;
   }
 
-  attributeChangedCallback(name, _, value) {
-    if (name === "aria-label") this.#canvas.setAttribute(name, value || LABEL);
-    else if (name === "ink" || name === "paper") this.style.setProperty(`--quick-stroke-${name}`, value);
-    else if (this.isConnected) this.#open();
+  adoptedCallback() {
+    this.#dress();
+  }
+
+  formDisabledCallback(isDisabled) {
+    this.#pad.lift();
+    this.#column.inert = isDisabled;
+  }
+
+  formResetCallback() {
+    this.clear();
+  }
+
+  formStateRestoreCallback(value) {
+    this.strokes = JSON.parse(value);
+  }
+
+  attributeChangedCallback(name, before, value) {
+    if (name === "aria-label") this.#label();
+    else if (name === "ink" || name === "paper") this.#canvas.style.setProperty(`--quick-stroke-${name}`, value);
+    // Frameworks set what has not changed.
+    else if (this.isConnected && (value !== before || this.#isMissing)) this.#open();
   }
 
   /** The drawing: strokes of points `[x, y, t]`. It stays when the element moves or its attributes change. */
@@ -120,6 +197,27 @@ export class QuickStroke extends Base {
 
   set strokes(strokes) {
     this.#pad.set(drawingOf(strokes));
+    this.#keepValue();
+  }
+
+  /** The drawing as a form has it, JSON; empty without one. */
+  get value() {
+    return this.#pad.strokes.length ? JSON.stringify(this.#pad.strokes) : "";
+  }
+
+  get form() {
+    return this.#internals?.form ?? null;
+  }
+
+  /** What it says, in the page's language; those that are not given stay. */
+  get texts() {
+    return { ...this.#texts };
+  }
+
+  set texts(texts) {
+    checkTexts(texts, Object.keys(TEXTS));
+    this.#texts = { ...this.#texts, ...texts };
+    this.#label();
   }
 
   /** The newest guesses. */
@@ -145,11 +243,14 @@ export class QuickStroke extends Base {
 
   clear() {
     this.#pad.clear();
+    this.#keepValue();
     this.#tell("clear", {});
   }
 
   undo() {
-    if (this.#pad.undo()) this.#tell("undo", { strokes: this.strokes });
+    if (!this.#pad.undo()) return;
+    this.#keepValue();
+    this.#tell("undo", { strokes: this.strokes });
   }
 
   redraw() {
@@ -159,17 +260,20 @@ export class QuickStroke extends Base {
   async #open() {
     this.#asked?.stop();
     this.#asked = null;
+    this.#isMissing = false;
+    const hadGuesses = this.#guesses.length > 0;
     this.#take({ guesses: [], unknown: null });
     const turn = ++this.#turn;
     await null; // attributes that are set one after the other are one change
     // By then, and once a model has come, it may have been taken away or given another one.
     const isLate = () => turn !== this.#turn || !this.isConnected;
     if (isLate()) return;
-    const top = Number(this.getAttribute("top") ?? 3);
+    const top = Number(this.top || 3); // a template's empty attribute means what none means
     this.#list.style.setProperty("--lines", top || 3);
     try {
       const recognizer = this.#given ?? (await this.#loaded(isLate));
       if (recognizer && !isLate()) await this.#ask(recognizer, top, isLate);
+      else if (!recognizer && hadGuesses) this.#tell("guess", { guesses: [], unknown: null });
     } catch (error) {
       if (!isLate()) this.#fail(error);
     }
@@ -183,8 +287,9 @@ export class QuickStroke extends Base {
       return null;
     }
     // One that another element has loaded is there before that.
-    const notice = setTimeout(() => isLate() || this.#write(["Loading the model …"]));
+    const notice = setTimeout(() => isLate() || this.#write([this.#texts.loading]));
     try {
+      if (!URL.canParse(address, this.baseURI)) throw new ModelError(`model should be an address, got "${address}"`);
       return await opened(new URL(address, this.baseURI).href);
     } finally {
       clearTimeout(notice);
@@ -192,7 +297,7 @@ export class QuickStroke extends Base {
   }
 
   async #ask(recognizer, top, isLate) {
-    const listed = this.words.split(",").map((word) => word.trim()).filter(Boolean);
+    const listed = listOf(this.words);
     const words = listed.length ? listed : undefined; // a template's empty attribute means all
     await recognizer.predict([[[0, 0]]], { top, words }); // says at once what is wrong with them
     if (isLate()) return;
@@ -222,7 +327,7 @@ export class QuickStroke extends Base {
   #show(answer) {
     this.#take(answer);
     const lines = answer.guesses.map(text);
-    this.#write(this.#isUnknown ? [UNKNOWN_TEXT, ...lines.slice(0, -1)] : lines);
+    this.#write(this.#isUnknown ? [this.#texts.unknown, ...lines.slice(0, -1)] : lines);
     this.#sayBest();
     this.#tell("guess", answer);
   }
@@ -230,13 +335,14 @@ export class QuickStroke extends Base {
   /** Says the best guess when the pen rests and it has come. */
   #sayBest() {
     if (!this.#asked || this.#asked.isPending || this.#pad.isDrawing) return;
-    this.#said.textContent = this.#isUnknown ? UNKNOWN_TEXT : this.#guesses.slice(0, 1).map(text).join("");
+    this.#said.textContent = this.#isUnknown ? this.#texts.unknown : this.#guesses.slice(0, 1).map(text).join("");
   }
 
   #fail(error) {
-    this.#write([error.message]);
-    this.#said.textContent = error.message;
-    this.#tell("error", { error });
+    this.#isMissing = error instanceof ModelError && error.cause !== undefined;
+    const text = this.#tell("error", { error }) ? error.message : "";
+    this.#write(text ? [text] : []);
+    this.#said.textContent = text;
   }
 
   #write(texts) {
@@ -245,8 +351,14 @@ export class QuickStroke extends Base {
     );
   }
 
+  #keepValue() {
+    this.#internals?.setFormValue?.(this.value || null);
+  }
+
+  /** False where a listener said that the element should not show it. */
   #tell(type, detail) {
-    this.dispatchEvent(new CustomEvent(type, { detail, bubbles: true, composed: true }));
+    const cancelable = type === "error";
+    return this.dispatchEvent(new CustomEvent(type, { detail, bubbles: true, composed: true, cancelable }));
   }
 }
 
@@ -259,7 +371,20 @@ for (const name of REFLECTED) {
     },
     set(value) {
       if (value === null || value === undefined) this.removeAttribute(name);
-      else this.setAttribute(name, value);
+      else this.setAttribute(name, written(value));
+    },
+  });
+}
+
+for (const name of FLAGS) {
+  Object.defineProperty(QuickStroke.prototype, name, {
+    configurable: true,
+    enumerable: true,
+    get() {
+      return this.hasAttribute(name);
+    },
+    set(value) {
+      this.toggleAttribute(name, Boolean(value));
     },
   });
 }

@@ -30,6 +30,12 @@ export function checkOptions(options, ...names) {
   return options;
 }
 
+/** Throws an error about what came from `source`, with its address where it has one. */
+export function throwAbout(source, error) {
+  if (typeof source === "string" || source.href) error.message = `${source}: ${error.message}`;
+  throw error;
+}
+
 /** A value as messages show it, short and on one line. */
 export function shown(value) {
   let text;

@@ -9,13 +9,13 @@ import { ModelError, OptionError, shown } from "./errors.js";
  * @throws {ModelError} there is nothing to be had
  */
 export async function fetchBytes(source, { onProgress, signal } = {}) {
-  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+  if (signal && kindOf(signal) !== "AbortSignal") {
     throw new OptionError(`signal should be an AbortSignal, got ${shown(signal)}`);
   }
   signal?.throwIfAborted();
-  if (source instanceof ArrayBuffer) return new Uint8Array(source);
+  if (kindOf(source) === "ArrayBuffer") return new Uint8Array(source);
   if (ArrayBuffer.isView(source)) return new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
-  if (typeof source !== "string" && !(source instanceof URL)) {
+  if (typeof source !== "string" && kindOf(source) !== "URL") {
     throw new ModelError(`a model is given by its address or its bytes, got ${shown(source)}`);
   }
   const address = String(source);
@@ -32,6 +32,9 @@ export async function fetchBytes(source, { onProgress, signal } = {}) {
     failed(address, "could not be loaded", error, signal);
   }
 }
+
+/** Also of what another window made, which is no instance of this one's classes. */
+const kindOf = (value) => Object.prototype.toString.call(value).slice(8, -1);
 
 function failed(address, what, error, signal) {
   signal?.throwIfAborted();

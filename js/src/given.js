@@ -41,6 +41,21 @@ export function checkAttachOptions(options) {
   } catch ({ message }) {
     throw new OptionError(message); // of the class that a page imports
   }
+  for (const name of ["onGuess", "onStroke", "onError"]) {
+    const given = options[name];
+    if (given !== undefined && typeof given !== "function") throw new OptionError(`${name} should be a function, got ${shown(given)}`);
+  }
+}
+
+export function checkTexts(texts, names) {
+  try {
+    checkOptions(texts, ...names);
+  } catch ({ message }) {
+    throw new OptionError(`texts: ${message}`);
+  }
+  for (const [name, text] of Object.entries(texts)) {
+    if (typeof text !== "string") throw new OptionError(`texts.${name} should be a text, got ${shown(text)}`);
+  }
 }
 
 export function checkWidth(width) {

@@ -5,7 +5,7 @@
 
 import source from "../build/worker.txt";
 
-import { checkOptions, ModelError, OptionError, StrokesError } from "./errors.js";
+import { checkOptions, ModelError, OptionError, StrokesError, throwAbout } from "./errors.js";
 import { fetchBytes } from "./fetch.js";
 
 export { ModelError, OptionError, StrokesError } from "./errors.js";
@@ -31,15 +31,32 @@ export async function load(from, options = {}) {
   checkOptions(options, "onProgress", "signal");
   const bytes = await fetchBytes(from, options);
   const recognizer = new WorkerRecognizer(started());
-  await recognizer.open(bytes);
+  await recognizer.open(bytes).catch((error) => throwAbout(from, error));
+  if (options.signal?.aborted) recognizer.close();
+  options.signal?.throwIfAborted();
   return recognizer;
+}
+
+let policy;
+
+/** The address as a page takes it that requires trusted types. It may forbid this policy: then the worker does not start. */
+function trusted(address) {
+  try {
+    policy ??= globalThis.trustedTypes?.createPolicy("quickstroke", { createScriptURL: (own) => own });
+  } catch {
+    return address;
+  }
+  return policy ? policy.createScriptURL(address) : address;
 }
 
 function started() {
   if (typeof Worker !== "function") throw new ModelError("there are no web workers here; import 'quickstroke' itself");
   const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
   try {
-    return new Worker(address);
+    return new Worker(trusted(address));
+  } catch (error) {
+    const needs = "a page that requires trusted types has to allow the policy quickstroke";
+    throw new ModelError(`the worker could not be started: ${error.message}; ${needs}`, { cause: error });
   } finally {
     // It is read when the worker has started, which is when it answers for the first time.
     setTimeout(() => URL.revokeObjectURL(address), 60_000);
@@ -51,6 +68,8 @@ export class WorkerRecognizer {
   #calls = new Map();
   #nextId = 0;
   #end = null;
+  #taught = {};
+  #words = [];
 
   constructor(worker) {
     this.#worker = worker;
@@ -72,11 +91,20 @@ export class WorkerRecognizer {
     });
     this.name = this.card.name;
     this.#setTaught({});
+    Object.freeze(this); // reactive frameworks leave such an object alone
   }
 
   #setTaught(taught) {
-    this.taught = taught;
-    this.words = Object.freeze([...this.card.classes, ...Object.keys(taught)]);
+    this.#taught = Object.freeze(taught);
+    this.#words = Object.freeze([...this.card.classes, ...Object.keys(taught)]);
+  }
+
+  get taught() {
+    return this.#taught;
+  }
+
+  get words() {
+    return this.#words;
   }
 
   async teach(word, drawings, options = {}) {

@@ -1,7 +1,7 @@
 /** Names a drawing from its pen strokes. index.d.ts describes what is exported. */
 
 import { Discriminant } from "./discriminant.js";
-import { checkOptions, ModelError, OptionError, shown } from "./errors.js";
+import { checkOptions, ModelError, OptionError, shown, throwAbout } from "./errors.js";
 import { compiled } from "./compiled.js";
 import { fetchBytes } from "./fetch.js";
 import { readModel } from "./model-file.js";
@@ -22,8 +22,10 @@ const READING = ["simplified", "layout"];
 export async function load(source, options = {}) {
   checkOptions(options, "onProgress", "signal");
   const bytes = await fetchBytes(source, options);
-  const { card, weights } = await readModel(bytes);
-  return new Recognizer(card, new Network(await compiled(), card, weights));
+  const { card, weights } = await readModel(bytes).catch((error) => throwAbout(source, error));
+  const recognizer = new Recognizer(card, new Network(await compiled(), card, weights));
+  options.signal?.throwIfAborted();
+  return recognizer;
 }
 
 /** A drawing as Google simplifies it. */

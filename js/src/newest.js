@@ -32,19 +32,23 @@ class Newest {
       asked = this.#version;
       // Events that came together are one question.
       await new Promise((resolve) => setTimeout(resolve));
-      try {
-        const answer = await this.question();
-        if (asked === this.#version) this.#tell(asked, this.onGuess, answer);
-      } catch (error) {
-        if (asked === this.#version) this.#tell(asked, this.onError, error);
-      }
+      const [told, value] = await this.question().then(
+        (answer) => ["onGuess", answer],
+        (error) => ["onError", error],
+      );
+      if (asked === this.#version) this.#tell(told, value);
     }
     this.#isAsking = false;
   }
 
-  #tell(asked, listener, value) {
-    this.#answered = asked;
-    listener(value);
+  /** An error of the listener's own is one of the page, as those of event listeners are. */
+  #tell(told, value) {
+    this.#answered = this.#version;
+    try {
+      this[told](value);
+    } catch (error) {
+      (globalThis.reportError ?? console.error)(error);
+    }
   }
 
   stop() {

@@ -21,8 +21,8 @@ export function attach(canvas, recognizer, options = {}) {
   if (strokes.length) pad.set(strokes);
   // Of a theme that goes with the system's: the ink has the new colour of the canvas.
   const redraw = () => pad.redraw();
-  const theme = matchMedia("(prefers-color-scheme: dark)");
-  theme.addEventListener("change", redraw);
+  const theme = globalThis.matchMedia?.("(prefers-color-scheme: dark)");
+  theme?.addEventListener("change", redraw);
   return {
     get strokes() {
       return structuredClone(pad.strokes);
@@ -34,12 +34,15 @@ export function attach(canvas, recognizer, options = {}) {
     undo: () => void pad.undo(),
     redraw,
     detach: () => {
-      theme.removeEventListener("change", redraw);
+      theme?.removeEventListener("change", redraw);
       asked.stop();
       pad.detach();
     },
   };
 }
+
+// As many cleared drawings are kept, the newest.
+const MAX_CLEARED = 20;
 
 /** Strokes are points `[x, y, t]` in CSS pixels of the canvas, with which they grow and shrink, and milliseconds. */
 export class Pad {
@@ -47,6 +50,7 @@ export class Pad {
   onChange = () => {};
   #canvas;
   #options;
+  /** The id and type of the one that draws. */
   #pointer = null;
   /** Of a canvas that is taken away under the pen its document hears that the pen is lost. */
   #losing = null;
@@ -58,13 +62,9 @@ export class Pad {
   /** Of the page, and given back. */
   #touchAction;
   #listeners = new AbortController();
-  #resizes = new ResizeObserver(() => {
-    this.#follow();
-    this.#options.onResize?.(this.#inner());
-    this.redraw();
-  });
+  #resizes = null;
 
-  /** `onResize` is called with the new size before the drawing is drawn in another size. */
+  /** `onResize` is called with the size before the drawing is drawn in another size, or for another density of pixels. */
   constructor(canvas, options) {
     this.#canvas = canvas;
     this.#options = options;
@@ -76,7 +76,10 @@ export class Pad {
     on("pointermove", (event) => this.#go(event));
     for (const type of ["pointerup", "pointercancel", "lostpointercapture"]) on(type, (event) => this.#end(event));
     on("transitionend", () => this.redraw()); // perhaps of the colour
-    this.#resizes.observe(canvas);
+    // What stands for a browser in tests may lack it.
+    this.#resizes = globalThis.ResizeObserver && new ResizeObserver(() => this.#resized());
+    this.#resizes?.observe(canvas);
+    this.#followDensity();
     this.redraw();
   }
 
@@ -94,7 +97,7 @@ export class Pad {
 
   clear() {
     this.#keepFrame();
-    if (this.strokes.length) this.#cleared.push(this.strokes);
+    if (this.strokes.length) this.#cleared = [...this.#cleared, this.strokes].slice(-MAX_CLEARED);
     this.#replace([]);
   }
 
@@ -115,7 +118,7 @@ export class Pad {
   detach() {
     this.lift();
     this.#listeners.abort();
-    this.#resizes.disconnect();
+    this.#resizes?.disconnect();
     this.#canvas.style.touchAction = this.#touchAction;
   }
 
@@ -127,26 +130,36 @@ export class Pad {
   }
 
   #begin(event) {
-    if (this.isDrawing || !event.isPrimary || event.button !== 0) return;
+    if (event.button !== 0 || !this.#canvas.isConnected) return;
+    if (this.isDrawing) {
+      // A hand often rests before its pen does: what the hand began goes, what a pen began stays.
+      if (event.pointerType !== "pen" || this.#pointer.type !== "touch") return;
+      this.lift();
+      this.strokes = this.strokes.slice(0, -1);
+    }
     event.preventDefault();
-    this.#pointer = event.pointerId;
+    this.#pointer = { id: event.pointerId, type: event.pointerType };
     this.#losing = new AbortController();
     const { signal } = this.#losing;
     this.#canvas.ownerDocument.addEventListener("lostpointercapture", (lost) => this.#end(lost), { signal });
-    this.#canvas.setPointerCapture(event.pointerId);
     this.#keepFrame();
     this.strokes = [...this.strokes, []];
+    try {
+      this.#canvas.setPointerCapture(event.pointerId);
+    } catch {
+      // No such pointer: the event was made by a program.
+    }
     this.#add([event]);
   }
 
   #go(event) {
-    if (event.pointerId !== this.#pointer) return;
+    if (event.pointerId !== this.#pointer?.id) return;
     const all = event.getCoalescedEvents?.() ?? [];
     this.#add(all.length ? all : [event]);
   }
 
   #end(event) {
-    if (event.pointerId !== this.#pointer) return;
+    if (event.pointerId !== this.#pointer?.id) return;
     this.lift();
     this.#options.onStroke?.(structuredClone(this.strokes));
   }
@@ -163,6 +176,19 @@ export class Pad {
     }
     this.redraw();
     this.onChange();
+  }
+
+  #resized() {
+    this.#follow();
+    this.#options.onResize?.(this.#inner());
+    this.redraw();
+  }
+
+  /** A window that comes to another screen, or is zoomed, has other pixels, and the canvas perhaps its size. */
+  #followDensity() {
+    const { signal } = this.#listeners;
+    const density = globalThis.matchMedia?.(`(resolution: ${devicePixelRatio}dppx)`);
+    density?.addEventListener("change", () => (this.#resized(), this.#followDensity()), { signal, once: true });
   }
 
   /** Where the picture is within the canvas's border box, and its size, both in CSS pixels: inside of border and padding. */
@@ -206,6 +232,7 @@ export class Pad {
     const { width, height } = canvas;
     const inner = this.#inner();
     const pen = canvas.getContext("2d");
+    if (!pen) return; // as above, in tests
     pen.setTransform(1, 0, 0, 1, 0, 0);
     pen.clearRect(0, 0, width, height);
     pen.scale(width / (inner.width || width), height / (inner.height || height));

@@ -10,10 +10,8 @@ import { load } from "./index.js";
 
 async function render({ model, el }) {
   const pad = document.createElement("quick-stroke");
-  pad.setAttribute("top", model.get("top"));
+  Object.assign(pad, { top: model.get("top"), words: model.get("words"), controls: true });
   pad.strokes = model.get("strokes"); // a notebook may show a pad anew, or in another cell, too
-  const words = model.get("words");
-  if (words.length) pad.setAttribute("words", words.join(","));
   const tell = (values) => {
     for (const [name, value] of Object.entries(values)) model.set(name, value);
     model.save_changes();
@@ -23,27 +21,17 @@ async function render({ model, el }) {
   pad.addEventListener("clear", () => tell({ strokes: [] }));
   pad.addEventListener("guess", ({ detail }) => tell({ guesses: detail.guesses, unknown: detail.unknown }));
   pad.addEventListener("error", ({ detail }) => tell({ error: detail.error.message }));
-  const undo = button("Undo", () => pad.undo());
-  const clear = button("Clear", () => pad.clear());
   const onStrokes = () => {
     if (!model.get("strokes").length && pad.strokes.length) pad.clear();
   };
   model.on("change:strokes", onStrokes);
-  const row = document.createElement("div");
-  row.append(undo, clear);
-  el.append(pad, row);
+  el.append(pad);
   try {
     pad.recognizer = await load(model.get("model_file"));
   } catch (error) {
     tell({ error: error.message });
   }
   return () => model.off("change:strokes", onStrokes);
-}
-
-function button(text, onClick) {
-  const made = Object.assign(document.createElement("button"), { type: "button", textContent: text });
-  made.addEventListener("click", onClick);
-  return made;
 }
 
 export default { render };

@@ -94,7 +94,7 @@ def test_the_service_worker_lists_every_file_and_changes_with_each(model, tmp_pa
     into = tmp_path / "page"
     write(into, model[1])
     files, version = listing(into)
-    assert sorted([*files, "LICENSE", "service-worker.js"]) == names(into)
+    assert sorted([*files, "LICENSE", "LICENSE-gifenc.txt", "service-worker.js"]) == names(into)
     write(into, model[1], replace=True)
     assert listing(into) == (files, version)
     write(into, longer(model[1], b"more"), replace=True)

@@ -184,3 +184,86 @@ def test_what_was_cleared_can_be_brought_back(page: Page) -> None:
         assert page.evaluate(f"{pad}.strokes") == strokes[:1]
         page.evaluate(f"{pad}.clear(); {pad}.strokes = []; {pad}.undo()")  # a new drawing, of which nothing was cleared
         assert page.evaluate(f"{pad}.strokes") == []
+
+
+def pointer(page: Page, *events: tuple[str, int, str, int, int]) -> None:
+    """Events of a program, by type, pointer, kind of pointer and place, on the page's own canvas."""
+    page.evaluate(
+        """(events) => {
+          const canvas = document.getElementById("own");
+          const { left, top } = canvas.getBoundingClientRect();
+          for (const [type, pointerId, pointerType, x, y] of events) {
+            const at = { clientX: left + x, clientY: top + y, bubbles: true };
+            canvas.dispatchEvent(new PointerEvent(type, { ...at, pointerId, pointerType }));
+          }
+        }""",
+        list(events),
+    )
+
+
+def test_a_pointer_that_a_program_made_draws_a_stroke_of_its_own(page: Page) -> None:
+    attached(page, "{ strokes: [[[40, 40], [290, 190]]] }")
+    pointer(
+        page,
+        ("pointerdown", 77, "mouse", 20, 20),
+        ("pointermove", 77, "mouse", 30, 30),
+        ("pointerup", 77, "mouse", 30, 30),
+    )
+    assert page.evaluate("pad.strokes.map(({ length }) => length)") == [2, 2]
+    draw(page, "#own", [[100, 20], [120, 40]])
+    assert page.evaluate("pad.strokes.length") == 3
+
+
+def test_a_pen_takes_over_from_the_hand_that_rests(page: Page) -> None:
+    attached(page)
+    pointer(page, ("pointerdown", 1, "touch", 200, 150), ("pointermove", 1, "touch", 205, 150))
+    pointer(
+        page, ("pointerdown", 2, "pen", 20, 20), ("pointerdown", 3, "touch", 90, 90), ("pointermove", 2, "pen", 40, 40)
+    )
+    pointer(
+        page,
+        ("pointermove", 1, "touch", 210, 150),
+        ("pointerup", 1, "touch", 210, 150),
+        ("pointerup", 2, "pen", 40, 40),
+    )
+    found = page.evaluate("pad.strokes.map((stroke) => stroke.map(([x, y]) => [Math.round(x), Math.round(y)]))")
+    assert found == [[[20, 20], [40, 40]]]
+
+
+def test_an_error_of_a_listener_is_the_pages_and_guesses_go_on(page: Page) -> None:
+    page.evaluate(
+        "window.mine = []; addEventListener('error', (event) => { mine.push(event.message); event.preventDefault(); })"
+    )
+    attached(
+        page,
+        """{
+      onGuess: ({ guesses }) => {
+        if (pad.strokes.length === 1) throw new Error("of a guess");
+        window.guessed = guesses;
+      },
+      onError: () => { throw new Error("of an error"); },
+    }""",
+    )
+    draw(page, "#own", [[20, 20], [150, 40]])
+    page.wait_for_function("mine.length > 0")
+    assert set(page.evaluate("mine")) == {"Uncaught Error: of a guess"}
+    page.evaluate("window.kept = recognizer.predict; recognizer.predict = () => { throw new Error('no answer'); }; 0")
+    draw(page, "#own", [[20, 60], [150, 80]])
+    page.wait_for_function("mine.includes('Uncaught Error: of an error')")
+    page.evaluate("recognizer.predict = kept; 0")
+    draw(page, "#own", [[20, 90], [150, 99]])
+    page.wait_for_function("window.guessed?.[0].word === 'cat'")
+
+
+def test_cleared_drawings_are_kept_but_not_all(page: Page) -> None:
+    attached(page)
+    page.evaluate("for (let i = 0; i < 30; i++) { pad.strokes; pad.clear(); }")
+    draw(page, "#own", [[20, 20], [150, 40]])
+    kept = page.evaluate("""() => {
+      const drawing = pad.strokes;
+      for (let i = 0; i < 30; i++) { pad.clear(); pad.undo(); pad.clear(); pad.undo(); }
+      pad.clear();
+      pad.undo();
+      return JSON.stringify(pad.strokes) === JSON.stringify(drawing);
+    }""")
+    assert kept

@@ -333,9 +333,10 @@ def test_attributes_are_properties_and_guesses_go_with_their_model(page: Page) -
       const el = {QUICK_STROKE};
       const before = [el.model, el.words, el.top, el.recognizer];
       Object.assign(el, {{ words: ["sun", "star"], top: 1, ink: "navy", paper: null }});
-      return [before, el.getAttribute("words"), el.top, el.style.getPropertyValue("--quick-stroke-ink"), el.paper];
+      return [before, el.getAttribute("words"), el.top, el.ink, el.paper];
     }}""")
     assert found == [["../../models/small.quickstroke", "", "2", None], "sun,star", "1", "navy", ""]
+    expect(page.locator("quick-stroke canvas")).to_have_css("color", "rgb(0, 0, 128)")
     page.evaluate(f"{QUICK_STROKE}.strokes = [[[10, 10], [90, 90]]]")
     expect(page.locator("quick-stroke li")).to_have_count(1)
     page.evaluate("told.length = 0")

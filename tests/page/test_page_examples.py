@@ -99,7 +99,11 @@ def test_a_frame(page: Page) -> None:
     frame = page.frame_locator("iframe")
     expect(frame.get_by_role("button", name="Play", exact=True)).to_be_enabled()
     draw(page, "iframe >> internal:control=enter-frame >> #pad")
-    expect(frame.locator("#guesses li .word").first).not_to_have_text("")
+    first = frame.locator("#guesses li .word").first
+    expect(first).not_to_have_text("")
+    expect(page.locator("#said")).to_have_text(f"I see: {first.inner_text()}, 1 stroke(s)")
+    frame.get_by_role("button", name="Clear").click()
+    expect(page.locator("#said")).to_have_text("")
 
 
 def test_vite(page: Page, root: Path, node: str, tools: Path, first_word: str) -> None:

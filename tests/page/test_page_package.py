@@ -239,7 +239,7 @@ def test_the_bundle_says_that_it_is_built_from_these_sources(bundle: Path) -> No
         first, second, third = path.read_text(encoding="utf-8").splitlines()[:3]
         assert first == f"/* sources sha256 {digest.hexdigest()} */"
         assert "MIT License. Built by js/build.mjs" in second
-        assert ("gifenc: The MIT License" in third) == (path == bundle)
+        assert ("gifenc, whose licence is LICENSE-gifenc.txt" in third) == (path == bundle)
 
 
 def test_the_bundle_is_built_again_to_the_same_bytes(node: str, tools: Path, bundle: Path, tmp_path: Path) -> None:
@@ -248,6 +248,9 @@ def test_the_bundle_is_built_again_to_the_same_bytes(node: str, tools: Path, bun
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "page" / "quickstroke.js").read_bytes() == bundle.read_bytes()
     assert (tmp_path / "page" / "widget.js").read_bytes() == WIDGET.read_bytes()
+    licence = (tmp_path / "page" / "LICENSE-gifenc.txt").read_text(encoding="utf-8")
+    assert licence == bundle.with_name("LICENSE-gifenc.txt").read_text(encoding="utf-8")
+    assert licence.startswith("The MIT License (MIT)\nCopyright (c) 2017 Matt DesLauriers")
     # A page's worker and element have their own files.
     sizes = {path.name: len(gzip.compress(path.read_bytes())) for path in (tmp_path / "dist").iterdir()}
     assert sizes.keys() == {"quickstroke.js", "worker.js", "element.js"} and sum(sizes.values()) <= 60_000

@@ -12,7 +12,7 @@ from quickstroke.drawings.categories import CATEGORIES
 
 LINE: list[Rows] = [[[0, 30, 60, 100], [0, 40, 40, 100]]]
 AXE_CORE = Path(__file__).parents[2] / "js" / "node_modules" / "axe-core" / "axe.min.js"
-SIZES = [(1280, 720), (1366, 768), (390, 844), (844, 390), (320, 568)]
+SIZES = [(1280, 720), (1366, 768), (390, 844), (844, 390), (320, 568), (430, 932), (900, 700), (760, 700)]
 LONGEST = "The Great Wall of China, animal migration, aircraft carrier, swing set, birthday cake, pillow"
 
 # What is beyond the screen or cut. A list of words may scroll in its own box, and so may a long text about the model.
@@ -24,7 +24,8 @@ PROBLEMS = """() => {
   if (scrollWidth > innerWidth) found.push(`the page is ${scrollWidth - innerWidth} px too wide`);
   const isLong = dialog && dialog.id !== "about" && dialog.scrollHeight > dialog.clientHeight;
   if (isLong) found.push(`${dialog.id} is ${dialog.scrollHeight - dialog.clientHeight} px too high`);
-  for (const element of (dialog ?? document).querySelectorAll("button, h1, h2, h3, p, label, li, dt, dd")) {
+  const all = "button, h1, h2, h3, p, label, li, dt, dd, .tools, .menu";
+  for (const element of (dialog ?? document).querySelectorAll(all)) {
     if (!element.getClientRects().length || element.closest(".unseen, .lookup-words")) continue;
     const { left, right } = element.getBoundingClientRect();
     if (left < -0.5 || right > innerWidth + 0.5) found.push(`beyond the screen: ${element.id || element.textContent}`);

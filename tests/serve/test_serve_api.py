@@ -44,6 +44,14 @@ def test_guesses_are_those_of_the_recognizer(client, recognizer, simplified):
         assert body["model"] == recognizer.name and body["ms"] > 0
 
 
+def test_options_in_the_address_are_refused(client):
+    for kind, body in (("recognize", {"strokes": SQUARE}), ("recognize-batch", {"drawings": [SQUARE]})):
+        answer = client.post(f"{kind}?top=1", body)
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"], error["field"]) == (422, "invalid_request", "top")
+        assert error["message"] == "top: is in the address; options of this request are in its body"
+
+
 def test_real_drawings(client, recognizer, shared):
     for path in sorted((shared / "data/quickdraw/raw").glob("*.ndjson")):
         with path.open(encoding="utf-8") as file:

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -319,10 +320,29 @@ def test_several_workers_answer_and_one_that_is_killed_is_replaced(model_file, t
 def test_workers_end_with_a_parent_that_was_killed():
     command = [sys.executable, Path(__file__).with_name("idle_workers.py")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "they wait\n"
+        assert int(process.stdout.readline())
         process.kill()
         process.communicate(timeout=600)  # its pipes are closed, so no worker has them any more
     assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="signals")
+def test_who_comes_while_workers_end_is_refused_and_not_let_wait(tmp_path):
+    until = tmp_path / "end"
+    command = [sys.executable, Path(__file__).with_name("idle_workers.py"), until]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        port = int(process.stdout.readline())
+        socket.create_connection(("127.0.0.1", port)).close()
+        process.terminate()
+        deadline = time.monotonic() + 60
+        try:
+            with pytest.raises(ConnectionRefusedError):
+                while time.monotonic() < deadline:
+                    socket.create_connection(("127.0.0.1", port)).close()
+                    time.sleep(0.05)
+        finally:
+            until.touch()
+        assert process.wait(timeout=600) == 0
 
 
 def test_workers_that_do_not_serve_are_not_begun_for_ever():

@@ -39,7 +39,9 @@ def page(exported: Compacted) -> bytes:
     }
     icon = f"data:image/svg+xml;base64,{base64.b64encode(files['icon.svg']).decode()}"
     inside = model_files(exported) | {name: data for name, data in files.items() if name.endswith(".bin")}
+    licences = [data.decode() for name, data in files.items() if name.startswith("LICENSE")]
     body = [
+        *(f"<!-- A part of the scripts is of others:\n{text}-->" for text in licences),
         *(f'<script type="text/plain" id="file:{name}">{_packed(data)}</script>' for name, data in inside.items()),
         f'<script type="text/plain" id="modules">{_packed(json.dumps(modules).encode())}</script>',
         f"<script>\n{_START.read_text(encoding='utf-8')}</script>",

@@ -104,7 +104,7 @@ def offline(page: str, head: str) -> str:
 
 def _listing(files: dict[str, bytes]) -> str:
     """The service worker with the names of all files but its own, and a hash of them."""
-    names = sorted(set(files) - {SERVICE_WORKER, "LICENSE"})
+    names = sorted(name for name in files if name != SERVICE_WORKER and not name.startswith("LICENSE"))
     version = hashlib.sha256(b"".join(hashlib.sha256(files[name]).digest() for name in names)).hexdigest()
     worker = files[SERVICE_WORKER].decode()
     for before, after in (

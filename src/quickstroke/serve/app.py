@@ -246,6 +246,9 @@ class Service:
         Raises:
             Refused: the request is wrong, or there is too much to do.
         """
+        if kind is not None and (name := next(iter(request.query_params), None)) is not None:
+            message = f"{name}: is in the address; options of this request are in its body"
+            raise Refused(422, "invalid_request", message, is_reading=True, field=name)
         async with self._bodies.read(request, is_picture=kind is None) as body:
             begin = time.monotonic()
             with self._admitted():

@@ -17,7 +17,7 @@ def run_workers(n: int, sock: socket.socket, work: Work, ready: Callable[[], Non
 
     Args:
         n: processes.
-        sock: bound and listening; each process takes connections from it.
+        sock: bound and listening; each process takes connections from it. It is closed in the end.
         work: can be pickled; serves until SIGTERM, and calls what it is given once it does.
         ready: called when all serve.
 
@@ -56,6 +56,7 @@ def run_workers(n: int, sock: socket.socket, work: Work, ready: Callable[[], Non
                     raise RuntimeError(f"a worker ended before it served, with exit code {worker.exitcode}")
                 workers[i] = begin()
     finally:
+        sock.close()  # who comes while workers end what they have begun would be let wait, and cut off
         for worker in workers:
             worker.terminate()
         for worker in workers:

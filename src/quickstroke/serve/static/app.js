@@ -62,6 +62,8 @@ function answered(answer) {
   showGuesses(guesses, game.word);
   if (answer.model && model && answer.model !== model.name) loadModel();
   if (!playing) rounds.saw(guesses[0], performance.now());
+  // Of a page that shows this one in a frame: docs/howto/export.md.
+  if (!playing && parent !== window) parent.postMessage({ type: "quickstroke", guesses, unknown, drawing: pad.drawing }, "*");
   showGame();
   showLength();
   announceSoon();

@@ -1,0 +1,209 @@
+"""`<quick-stroke>` among what pages have around it: forms, frameworks, other documents, other languages, no network."""
+
+from pads import INKS, QUICK_STROKE, TWO_FRAMES, draw, is_inked, refusal
+from playwright.sync_api import Page, expect
+
+TRIANGLE = [[20, 20], [150, 40], [90, 200], [20, 20]]
+LOADED = "told.some(([type]) => type === 'load')"
+
+
+def test_its_buttons_and_keys_take_back(page: Page) -> None:
+    page.wait_for_function(LOADED)
+    undo, clear = page.get_by_role("button", name="Undo"), page.get_by_role("button", name="Clear")
+    expect(undo).to_be_hidden()
+    page.evaluate(f"{QUICK_STROKE}.controls = true")
+    draw(page, "quick-stroke canvas", TRIANGLE)
+    draw(page, "quick-stroke canvas", [[200, 50], [210, 60]])
+    undo.click()
+    assert page.evaluate(f"{QUICK_STROKE}.strokes.length") == 1
+    clear.click()
+    assert page.evaluate(f"{QUICK_STROKE}.strokes.length") == 0
+    page.keyboard.press("Control+z")
+    assert page.evaluate(f"{QUICK_STROKE}.strokes.length") == 1
+    assert page.evaluate("told.map(([type]) => type).filter((type) => type === 'undo' || type === 'clear')") == [
+        "undo",
+        "clear",
+        "undo",
+    ]
+
+
+def test_the_drawing_is_the_value_in_a_form(page: Page) -> None:
+    page.evaluate("""() => {
+      const form = document.createElement("form");
+      form.innerHTML = '<fieldset><quick-stroke name="sketch" controls></quick-stroke></fieldset>';
+      document.body.prepend(form);
+      window.pad = form.querySelector("quick-stroke");
+      window.sent = () => new FormData(form).get("sketch");
+    }""")
+    assert page.evaluate("[pad.form === document.querySelector('form'), sent(), pad.value]") == [True, None, ""]
+    draw(page, "form canvas", TRIANGLE)
+    assert page.evaluate("JSON.stringify(pad.strokes) === sent() && pad.value === sent()")
+    page.evaluate("pad.strokes = [[[1, 2, 3]]]")
+    assert page.evaluate("sent()") == "[[[1,2,3]]]"
+    page.evaluate("pad.undo()")
+    assert page.evaluate("sent()") is None
+    for disable in ("pad.disabled = true", "pad.disabled = false; document.querySelector('fieldset').disabled = true"):
+        page.evaluate(disable)
+        draw(page, "form canvas", TRIANGLE)
+        assert page.evaluate("pad.strokes") == []
+    page.evaluate("document.querySelector('fieldset').disabled = false")
+    draw(page, "form canvas", TRIANGLE)
+    assert page.evaluate("pad.strokes.length") == 1
+    page.evaluate("document.querySelector('form').reset()")
+    assert page.evaluate("[pad.strokes, sent()]") == [[], None]
+
+
+def test_what_is_set_to_the_same_again_loads_nothing(page: Page) -> None:
+    """As frameworks do with each change of something else."""
+    page.evaluate(f"{QUICK_STROKE}.words = ['cat', 'sun']")
+    page.wait_for_function("told.filter(([type]) => type === 'load').length > 0")
+    draw(page, "quick-stroke canvas", TRIANGLE)
+    page.wait_for_function(f"{QUICK_STROKE}.guesses.length === 2")
+    page.evaluate("told.length = 0")
+    page.evaluate(f"{QUICK_STROKE}.words = ['cat', 'sun']; {QUICK_STROKE}.top = 2; {QUICK_STROKE}.model += ''")
+    page.evaluate(TWO_FRAMES)
+    assert page.evaluate(f"[{QUICK_STROKE}.guesses.length, told]") == [2, []]
+
+
+def test_words_may_have_commas(page: Page) -> None:
+    page.wait_for_function(LOADED)
+    page.evaluate(f"""() => {{
+      window.asked = [];
+      const predict = (_, {{ words }}) => (asked.push(words), {{ guesses: [], unknown: null }});
+      Object.assign({QUICK_STROKE}, {{ words: ["salt, pepper", "sun"], recognizer: {{ predict }} }});
+    }}""")
+    page.wait_for_function("asked.length > 0")
+    assert page.evaluate("asked[0]") == ["salt, pepper", "sun"]
+
+
+def test_it_speaks_the_language_of_its_page(page: Page) -> None:
+    page.wait_for_function(LOADED)
+    page.evaluate(f"""() => {{
+      const guesses = [{{ word: "Katze", probability: 0.4 }}];
+      const recognizer = {{ predict: () => ({{ guesses, unknown: 0.9 }}) }};
+      const texts = {{ pad: "Zeichenfläche", unknown: "Das kenne ich nicht.", undo: "Zurück" }};
+      Object.assign({QUICK_STROKE}, {{ controls: true, texts, recognizer }});
+    }}""")
+    expect(page.get_by_role("img")).to_have_accessible_name("Zeichenfläche")
+    expect(page.get_by_role("button", name="Zurück")).to_be_visible()
+    expect(page.get_by_role("button", name="Clear")).to_be_visible()
+    draw(page, "quick-stroke canvas", TRIANGLE)
+    expect(page.locator("quick-stroke li")).to_have_text(["Das kenne ich nicht."])
+    assert "there is no option" in refusal(page, f"{QUICK_STROKE}.texts = {{ redo: 'x' }}")
+    assert refusal(page, f"{QUICK_STROKE}.texts = {{ undo: 5 }}") == "OptionError: texts.undo should be a text, got 5"
+
+
+def test_a_listener_may_tell_of_errors_itself(page: Page) -> None:
+    page.wait_for_function(LOADED)
+    page.evaluate(f"{QUICK_STROKE}.addEventListener('error', (event) => event.preventDefault())")
+    page.evaluate(f"told.length = 0; {QUICK_STROKE}.model = 'http://'")
+    page.wait_for_function("told.some(([type]) => type === 'error')")
+    message = page.evaluate(f"""async () => {{
+      const told = new Promise((done) => {QUICK_STROKE}.addEventListener("error", done));
+      {QUICK_STROKE}.model = "http:///";
+      const {{ name, message }} = (await told).detail.error;
+      return [name, message];
+    }}""")
+    assert message == ["ModelError", 'model should be an address, got "http:///"']
+    expect(page.locator("quick-stroke li")).to_have_count(0)
+
+
+def test_a_model_that_did_not_come_is_asked_for_again(page: Page) -> None:
+    page.wait_for_function(LOADED)
+    page.evaluate(f"""() => {{
+      window.isAway = true;
+      const send = fetch;
+      window.fetch = (...args) => (isAway ? Promise.reject(new TypeError("no network")) : send(...args));
+      {QUICK_STROKE}.model = "../../models/small.quickstroke?again";
+    }}""")
+    expect(page.locator("quick-stroke li")).to_contain_text("no network")
+    page.evaluate("isAway = false; told.length = 0; dispatchEvent(new Event('online'))")
+    page.wait_for_function(LOADED)
+    page.evaluate(f"isAway = true; told.length = 0; {QUICK_STROKE}.model += '2'")
+    page.wait_for_function("told.some(([type]) => type === 'error')")
+    page.evaluate("isAway = false")
+    draw(page, "quick-stroke canvas", TRIANGLE)
+    page.wait_for_function(f"{QUICK_STROKE}.guesses.length > 0")
+    # A model that is taken away takes its guesses with it.
+    page.evaluate(f"told.length = 0; {QUICK_STROKE}.model = null")
+    page.wait_for_function("told.some(([type]) => type === 'guess')")
+    assert page.evaluate("told.at(-1)[1]") == {"guesses": [], "unknown": None}
+
+
+def test_it_keeps_its_style_in_another_document(page: Page) -> None:
+    page.wait_for_function(LOADED)
+    page.evaluate("document.body.append(document.createElement('iframe'))")
+    sizes = page.evaluate(f"""() => {{
+      const element = {QUICK_STROKE};
+      const size = () => getComputedStyle(element).display;
+      const before = size();
+      document.querySelector("iframe").contentDocument.body.append(element);
+      const there = size();
+      document.body.append(element);
+      return [before, there, size()];
+    }}""")
+    assert sizes == ["inline-block"] * 3
+
+
+def test_ink_stays_when_a_page_sets_the_style(page: Page) -> None:
+    page.wait_for_function(LOADED)
+    page.evaluate(f"{QUICK_STROKE}.ink = 'teal'; {QUICK_STROKE}.setAttribute('style', 'margin: 1px')")
+    page.evaluate(f"{QUICK_STROKE}.strokes = [[[40, 40], [200, 190]]]")
+    canvas = page.locator("quick-stroke canvas")
+    expect(canvas).to_have_css("color", "rgb(0, 128, 128)")
+    page.evaluate(f"{QUICK_STROKE}.redraw()")
+    assert canvas.evaluate(INKS) == ["0,128,128"]
+
+
+def test_it_is_sharp_on_a_screen_of_another_density(page: Page) -> None:
+    """The browser's own events of it do not come where a density is emulated."""
+    page.wait_for_function(LOADED)
+    page.evaluate("""() => {
+      window.asked = [];
+      window.matchMedia = (query) => (asked.push(Object.assign(new EventTarget(), { query })), asked.at(-1));
+      document.body.append(document.createElement("quick-stroke"));
+    }""")
+    page.evaluate(TWO_FRAMES)
+    found = page.evaluate("""() => {
+      const [, added] = document.querySelectorAll("quick-stroke");
+      const { width, clientWidth } = added.shadowRoot.querySelector("canvas");
+      return [width, clientWidth];
+    }""")
+    assert found[0] == found[1]
+    for density in (2, 3):
+        page.evaluate(f"""() => {{
+          Object.defineProperty(window, "devicePixelRatio", {{ value: {density}, configurable: true }});
+          asked.at(-1).dispatchEvent(new Event("change"));
+        }}""")
+        canvas = page.locator("quick-stroke").last.locator("canvas")
+        assert canvas.evaluate("({ width }) => width") == density * found[1]
+    queries = page.evaluate("asked.map(({ query }) => query)")
+    assert queries == ["(resolution: 1dppx)", "(resolution: 2dppx)", "(resolution: 3dppx)"]
+
+
+def test_a_long_error_stays_within_the_element(page: Page) -> None:
+    page.set_viewport_size({"width": 320, "height": 640})
+    page.evaluate(f"{QUICK_STROKE}.model = '/{'very' * 40}/none.quickstroke'")
+    expect(page.locator("quick-stroke li")).to_contain_text("could not be loaded")
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
+def test_two_hands_draw_on_two_pads(page: Page) -> None:
+    """Only the first finger on a screen is the primary one."""
+    page.evaluate(f"""() => {{
+      const other = document.createElement("quick-stroke");
+      document.body.append(other);
+      window.pads = [{QUICK_STROKE}, other];
+      const fire = (i, type, x, y) => {{
+        const canvas = pads[i].shadowRoot.querySelector("canvas");
+        const {{ left, top }} = canvas.getBoundingClientRect();
+        const at = {{ clientX: left + x, clientY: top + y, bubbles: true, composed: true }};
+        const finger = {{ pointerId: 7 + i, pointerType: "touch", isPrimary: i === 0 }};
+        canvas.dispatchEvent(new PointerEvent(type, {{ ...at, ...finger }}));
+      }};
+      for (const [type, x, y] of [["pointerdown", 20, 20], ["pointermove", 90, 90], ["pointerup", 90, 90]]) {{
+        for (const i of [0, 1]) fire(i, type, x, y);
+      }}
+    }}""")
+    assert page.evaluate("pads.map(({ strokes }) => strokes.map(({ length }) => length))") == [[2], [2]]
+    assert is_inked(page, "quick-stroke >> nth=1 >> canvas", 90, 90)
