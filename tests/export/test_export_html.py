@@ -25,6 +25,7 @@ def test_everything_is_inside(publish):
         url for url in re.findall(r'(?:src|href)="([^"]*)"', text) if not url.startswith(("data:", "#", "http"))
     ] == []
     assert text.count("<style>") == 1
+    assert "Copyright (c) 2017 Matt DesLauriers" in text  # of what writes GIFs
     teaching = json.loads(gzip.decompress(base64.b64decode(inside["teaching.json"])))
     assert teaching["discriminant"] is None and teaching["model_sha256"] == exported.model.card["sha256"]
     assert "default-src 'none'" in text and 'content="offline"' in text
