@@ -65,6 +65,13 @@ def test_drawings_of_another_dataset_that_a_run_learnt_from_are_told(run, traine
     assert "learnt from" not in run("evaluate", trained, "--data", dataset.path, "--split", "test").err
 
 
+def test_a_drawing_of_another_word_is_not_one_that_a_run_learnt_from(run, trained, tmp_path, drawings):
+    binary.write(tmp_path / "circle.bin", drawings["star"])
+    binary.write(tmp_path / "star.bin", drawings["star"][:45])
+    told = run("evaluate", trained, tmp_path).err
+    assert "40 of the 105 drawings are among those that the run learnt from" in told
+
+
 def test_evaluate_tells_how_much_of_a_drawing_is_enough(run, trained, dataset):
     start = ("evaluate", trained, "--data", dataset.path, "--json")
     plain, partial = run(*start), run(*start, "--partial")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from quickstroke.data.batches import n_points_of
-from quickstroke.data.selection import LabelledDrawings
+from quickstroke.data.selection import LabelledDrawings, n_among
 from quickstroke.errors import DatasetError
 
 CLASSES = ("star", "cat", "circle")
@@ -27,6 +27,17 @@ def test_drawings_in_memory_tell_what_was_left_out(drawings):
     assert found.labels.tolist() == [0, 0, 0, 0, 2, 2] and left_out == {"house": 3}
     none, left_out = LabelledDrawings.of_drawings(drawings["house"][:3], CLASSES)
     assert len(none) == 0 and left_out == {"house": 3}
+
+
+def test_drawings_are_compared_by_word_and_key_id(dataset):
+    rows = dataset.indices("train")[::7]
+    key_ids, words = dataset.key_ids[rows], [dataset.classes[label] for label in dataset.labels[rows]]
+    labels = np.array([CLASSES.index(word) if word in CLASSES else -1 for word in words])
+    assert n_among(key_ids, labels, CLASSES, dataset, "train") == {
+        word: words.count(word) for word in ("star", "circle")
+    }
+    assert not n_among(key_ids, np.ones_like(labels), CLASSES, dataset, "train")  # all of a word that it has not
+    assert not n_among(key_ids, labels, CLASSES, dataset, "val")
 
 
 def test_order_and_first_points(dataset):

@@ -187,7 +187,7 @@ class _Asked:
 
     @property
     def key_ids(self) -> Any:
-        """Of those that have one, uint64."""
+        """Of each drawing, uint64; 0 for one of a file without."""
         import numpy as np
 
         from quickstroke.data.dataset import PreparedDataset
@@ -195,7 +195,7 @@ class _Asked:
         data = self.drawings.data
         if isinstance(data, PreparedDataset):
             return data.key_ids[self.drawings.indices]
-        return np.array([key_id for _, key_id in self.read if key_id], np.uint64)
+        return np.array([key_id for _, key_id in self.read], np.uint64)
 
     def source(self, index: int) -> tuple[str, int]:
         """Where a drawing of the data came from, and its key_id."""
@@ -215,10 +215,9 @@ def _run_folder(path: Path) -> Path | None:
 
 def _n_learnt(path: Path, asked: _Asked) -> int:
     """How many drawings a run learnt from; 0 for what is no run, and where its dataset is gone or is that of these."""
-    import numpy as np
-
     from quickstroke.artifacts import runs
     from quickstroke.data.dataset import PreparedDataset
+    from quickstroke.data.selection import n_among
 
     if (folder := _run_folder(path)) is None:
         return 0
@@ -226,10 +225,10 @@ def _n_learnt(path: Path, asked: _Asked) -> int:
         learnt = runs.open_data(runs.read_config(folder))
     except DatasetError:
         return 0
-    data = asked.drawings.data
-    if isinstance(data, PreparedDataset) and data.manifest_sha256 == learnt.manifest_sha256:
+    drawings = asked.drawings
+    if isinstance(drawings.data, PreparedDataset) and drawings.data.manifest_sha256 == learnt.manifest_sha256:
         return 0
-    return int(np.isin(asked.key_ids, learnt.key_ids[learnt.indices("train")]).sum())
+    return n_among(asked.key_ids, drawings.labels, drawings.classes, learnt, "train").total()
 
 
 def _data(options: Options, path: Path) -> "PreparedDataset | None":

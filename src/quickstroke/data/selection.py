@@ -51,6 +51,28 @@ def select(data: PreparedDataset, split: str, label_map: np.ndarray[Any, np.dtyp
     return taken
 
 
+def n_among(
+    key_ids: NDArray[np.uint64], labels: NDArray[np.int64], classes: Sequence[str], data: PreparedDataset, split: str
+) -> Counter[str]:
+    """How many drawings of each word a split of a dataset has, too, by word and key_id.
+
+    Args:
+        key_ids: uint64 (N,), of the drawings.
+        labels: int64 (N,), which of `classes` each is of; others, of none of them, are not counted.
+
+    Raises:
+        DatasetError: the split has no drawing.
+    """
+    rows = data.indices(split)
+    bounds = np.searchsorted(data.labels[rows], np.arange(len(data.classes) + 1))
+    counts = Counter[str]()
+    for label, word in enumerate(classes):
+        if word in data.classes:
+            begin, end = bounds[(at := data.classes.index(word)) : at + 2]
+            counts[word] = int(np.isin(key_ids[labels == label], data.key_ids[rows[begin:end]]).sum())
+    return +counts
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledDrawings:
     """Drawings of a dataset that a model is evaluated or calibrated on, with their classes.

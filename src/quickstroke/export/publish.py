@@ -16,7 +16,7 @@ from quickstroke.artifacts.runs import RunConfig
 from quickstroke.config import serialize
 from quickstroke.config.training import SelectBy
 from quickstroke.data.dataset import PreparedDataset
-from quickstroke.data.selection import LabelledDrawings
+from quickstroke.data.selection import LabelledDrawings, n_among
 from quickstroke.drawings.categories import CATEGORIES
 from quickstroke.errors import (
     ConfigError,
@@ -412,18 +412,14 @@ def _check_unseen(tested: PreparedDataset, data: PreparedDataset, classes: Seque
     """Raises DatasetError when a test drawing is among those of a dataset that a run learnt from or was chosen by, by
     word and key_id."""
     test = tested.indices("test")
+    key_ids, labels = tested.key_ids[test], tested.label_map(classes)[tested.labels[test]]
     for split, what in (("train", "the run learnt from"), ("val", "chose its epoch and its calibration")):
-        seen = data.indices(split)
-        for word in classes:
-            keys = []
-            for source, rows in ((tested, test), (data, seen)):
-                label = source.classes.index(word) if word in source.classes else -1
-                keys.append(source.key_ids[rows[source.labels[rows] == label]])
-            if n := len(np.intersect1d(*keys)):
-                raise DatasetError(
-                    f"{tested.path}: {n} test drawings of {word!r} are among those that {what}; prepare its data with "
-                    f"--held-out {tested.path}"
-                )
+        if seen := n_among(key_ids, labels, classes, data, split):
+            word, n = next(iter(seen.items()))
+            raise DatasetError(
+                f"{tested.path}: {n} test drawings of {word!r} are among those that {what}; prepare its data with "
+                f"--held-out {tested.path}"
+            )
 
 
 def _test_data(tested: PreparedDataset, classes: Sequence[str]) -> dict[str, Any]:
