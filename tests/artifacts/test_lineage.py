@@ -46,6 +46,12 @@ def test_a_safetensors_file_tells_as_much(tmp_path):
     assert trainings_before(TrainConfig(pretrained=(str(single),))) == TrainingsBefore(2, 21, ())
 
 
+def test_a_card_counts_beside_a_foreign_config(tmp_path):
+    path = publish(tmp_path, facts={"training": {"seconds": 20.0}})
+    (tmp_path / "config.json").write_text("{}")
+    assert trainings_before(TrainConfig(pretrained=(str(path),))) == TrainingsBefore(1, 20, ())
+
+
 def test_a_card_is_believed_where_what_it_began_with_is_gone(tmp_path):
     before = {"trainings": 2, "seconds": 500.0, "missing": ["runs/x"]}
     path = publish(tmp_path, facts={"training": {"seconds": 20.0, "pretrained": ["runs/gone"], "before": before}})

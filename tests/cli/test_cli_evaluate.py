@@ -58,6 +58,16 @@ def test_evaluate_needs_one_source_of_drawings(run, trained, dataset, binary_fol
     one_line(run("evaluate", trained, "--data", dataset.path, "--split", "reserved"), "reserved", "train 120")
 
 
+def test_a_published_model_is_evaluated_beside_a_foreign_config(run, trained, binary_folder, tmp_path):
+    run("publish", trained, "--into", tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    model = tmp_path / f"{MODEL}.model"
+    run("export", model, "--to", "safetensors", "--into", tmp_path)
+    for path in (model, model.with_suffix(".safetensors")):
+        assert run("evaluate", path, binary_folder, "--json").json["n"] == 180
+        one_line(run("evaluate", path), f"{path}: is no run folder", "files or --data DIR")
+
+
 def test_drawings_of_another_dataset_that_a_run_learnt_from_are_told(run, trained, dataset, binary_folder, tmp_path):
     run("prepare", binary_folder, "--into", tmp_path / "other", "--fractions", 0.5, 0.25, 0.25)
     told = run("evaluate", trained, "--data", tmp_path / "other", "--split", "test").err

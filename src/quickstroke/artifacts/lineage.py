@@ -59,8 +59,7 @@ def _training_of(path: Path) -> tuple[Path, TrainingsBefore, Sequence[str], runs
         QuickstrokeError, ValueError, KeyError, TypeError, AttributeError: nothing can be read there.
     """
     path = cards.find_model(path)
-    folder = path if path.is_dir() else path.parent
-    if (folder / "config.json").is_file():
+    if folder := runs.folder_of(path):
         spent = sum(line["seconds"] for line in runs.read_metrics(folder))
         config = runs.read_config(folder)
         return folder.resolve(), TrainingsBefore(1, spent, ()), config.train.pretrained, config.places

@@ -193,8 +193,8 @@ def _load(path: Path, given: tuple[str, ...] | None) -> LoadedModel:
         cards.check_unchanged(card, card_path)
         _check_given(given, card_classes, path)
         return LoadedModel(_build(config, read_weights(path), path), card_classes, card, path)
-    if (path.parent / "config.json").is_file():
-        run = runs.read_config(path.parent)
+    if folder := runs.folder_of(path):
+        run = runs.read_config(folder)
         if given is not None and given != run.classes:
             raise WeightsError(f"{path}: the classes given are not those of its run, or not in its order")
         return LoadedModel(_build(run.model, read_weights(path), path), run.classes, None, path)

@@ -148,6 +148,14 @@ def open_data(config: RunConfig, path: Path | str | None = None) -> PreparedData
     return data
 
 
+def folder_of(path: Path) -> Path | None:
+    """The run that a run folder or a file of weights in one is of; None for a model with a card, which tells all of it
+    whatever is beside it, and for a file that is alone."""
+    has_card = path.suffix != ".model" or path.with_suffix(".json").is_file()
+    folder = path if path.is_dir() else None if has_card else path.parent
+    return folder if folder and (folder / "config.json").is_file() else None
+
+
 def write_config(folder: Path, config: RunConfig) -> None:
     """Writes config.json."""
     write_json(

@@ -207,19 +207,13 @@ class _Asked:
         return self.read[index]
 
 
-def _run_folder(path: Path) -> Path | None:
-    """The run that a model is of; None for a model without one."""
-    folder = path if path.is_dir() else path.parent
-    return folder if (folder / "config.json").is_file() else None
-
-
 def _n_learnt(path: Path, asked: _Asked) -> int:
     """How many drawings a run learnt from; 0 for what is no run, and where its dataset is gone or is that of these."""
     from quickstroke.artifacts import runs
     from quickstroke.data.dataset import PreparedDataset
     from quickstroke.data.selection import n_among
 
-    if (folder := _run_folder(path)) is None:
+    if (folder := runs.folder_of(path)) is None:
         return 0
     try:
         learnt = runs.open_data(runs.read_config(folder))
@@ -240,7 +234,7 @@ def _data(options: Options, path: Path) -> "PreparedDataset | None":
         return None
     if options.data:
         return PreparedDataset(options.data)
-    if (folder := _run_folder(path)) is None:
+    if (folder := runs.folder_of(path)) is None:
         raise ConfigError(f"{options.model}: is no run folder, which has its own drawings: give files or --data DIR")
     try:
         return runs.open_data(runs.read_config(folder))
