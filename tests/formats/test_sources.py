@@ -86,6 +86,18 @@ def test_file_named_twice_is_read_once(folder: Path, monkeypatch: pytest.MonkeyP
     assert found([*names, "."]) == ["b.bin", "a.ndjson.gz", "c.csv", "d.NPZ"]
 
 
+def test_a_picture_linked_into_the_folder_of_another_word_is_told(tmp_path: Path) -> None:
+    for word in ("cat", "dog"):
+        (tmp_path / word).mkdir()
+    (tmp_path / "cat" / "1.png").touch()
+    for name in ("1.png", "2.png"):
+        (tmp_path / "dog" / name).symlink_to(tmp_path / "cat" / "1.png")
+    (tmp_path / "also").symlink_to(tmp_path / "dog")
+    sources = find_sources([tmp_path / "cat", tmp_path / "dog", tmp_path / "cat" / "1.png"])
+    assert sources.files == (tmp_path / "cat" / "1.png",) and sources.repeated_names == ("dog/1.png", "dog/2.png")
+    assert find_sources(tmp_path).repeated_names == ("also/2.png", "cat/1.png", "dog/1.png", "dog/2.png")
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [

@@ -221,7 +221,7 @@ def drawing_files(sources: Sequence[str], layout: str = "auto") -> tuple[Path, .
             "no FILE was given; expected drawing files, folders or glob patterns, before an option of several values"
         )
     found = formats.find_sources(sources)
-    note_left_out(found.ignored_names, [path.name for path in found.repeated])
+    note_left_out(found.ignored_names, found.repeated_names)
     if layout != "auto" and not any(map(formats.has_layouts, found.files)):
         note("--layout has no effect: none of the files is .ndjson, .csv, .parquet or .json")
     return found.files

@@ -113,6 +113,11 @@ class Sources:
         """The names of what was ignored; that of a folder ends in a slash."""
         return tuple(path.name + "/" * path.is_dir() for path in self.ignored)
 
+    @property
+    def repeated_names(self) -> tuple[str, ...]:
+        """The further names; that of a file of one drawing has its folder's before it, which is its word."""
+        return tuple("/".join(path.absolute().parts[-1 - is_single(path) :]) for path in self.repeated)
+
 
 def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
     """The drawing files that the sources name: files, folders and glob patterns.
@@ -160,7 +165,8 @@ def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
         for path in found:
             if not path.exists():  # of data that a tool has yet to fetch
                 raise FormatError(f"is a link to {path.readlink()}, which is not there", path)
-            if files.setdefault(path.resolve(), path).name != path.name:
+            first = files.setdefault(path.resolve(), path)
+            if first is not path and (first.name, word_of(first)) != (path.name, word_of(path)):
                 repeated[path] = None
     return Sources(tuple(files.values()), tuple(ignored), tuple(repeated))
 

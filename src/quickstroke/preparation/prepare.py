@@ -54,7 +54,7 @@ class Prepared:
 
     Attributes:
         ignored_files: `formats.Sources.ignored_names` of the sources.
-        repeated_files: further names, by links, of sources, which are read once.
+        repeated_files: `formats.Sources.repeated_names`: further names, by links, of sources, which are read once.
         layouts: of each text and parquet file how many drawings were written in `points`, and how many in `columns`.
     """
 
@@ -178,7 +178,7 @@ def prepare(
         splits=manifest["n_by_split"],
         left_out=manifest["left_out"],
         ignored_files=found.ignored_names,
-        repeated_files=tuple(path.name for path in found.repeated),
+        repeated_files=found.repeated_names,
         layouts=layouts,
     )
 
