@@ -321,7 +321,11 @@ def test_a_whole_dataset_is_told_from_another(mixed: Path, tmp_path: Path) -> No
     for sources, split in ((mixed, POSITION), (mixed / "star.bin", HALF)):
         with pytest.raises(DatasetError, match="exists already, from other sources or with other options"):
             prepare(sources, tmp_path / "out", split=split, resume=True)
+    with pytest.raises(DatasetError, match="exists already, from other sources or with other options"):
+        prepare(mixed, tmp_path / "out", split=HALF, layout="columns", resume=True)
     assert contents(tmp_path / "out") == before
+    first = prepare(mixed, tmp_path / "columns", split=HALF, layout="columns")
+    assert prepare(mixed, tmp_path / "columns", split=HALF, layout="columns", resume=True) == first
 
 
 def test_compiled_code_converts_the_same(mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

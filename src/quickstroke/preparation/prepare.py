@@ -91,6 +91,11 @@ class _Request(NamedTuple):
             **self.rules.to_json(),
         }
 
+    def described(self) -> dict[str, Any]:
+        """The split rule and the options as a manifest has them."""
+        told = self.rules.to_json()
+        return told if self.layout == "auto" else told | {"options": told["options"] | {"layout": self.layout}}
+
 
 class _Progress(NamedTuple):
     """The callbacks of `prepare`."""
@@ -241,7 +246,7 @@ def _manifest_of_same(request: _Request) -> dict[str, Any]:
     """
     manifest = PreparedDataset(request.into).manifest
     asked = {
-        **request.rules.to_json(),
+        **request.described(),
         "classes": manifest["classes"] if request.classes is None else list(request.classes),
         "sources": [_source(described(path), i, request) for i, path in enumerate(request.files)],
     }
@@ -375,11 +380,11 @@ def _manifest(
         "version": VERSION,
         "n": sum(by_split.values()),
         "classes": list(words),
-        "split": request.rules.to_json()["split"],
+        "split": request.described()["split"],
         "n_by_split": by_split,
         "n_by_class": by_class,
         "left_out": {reason: n for reason, n in sorted(left_out.items()) if n},
-        "options": request.rules.to_json()["options"],
+        "options": request.described()["options"],
         "sources": [_source(line, position, request) for position, line in sorted(preparation.sources.items())],
         "arrays": arrays,
     }
