@@ -103,6 +103,9 @@ def test_train_refuses_an_existing_run_and_resumes_it(run, dataset, tmp_path):
     assert resumed.code == 0
     assert "resuming at epoch 2" in resumed.err
     assert resumed.out.startswith("Epoch: 2/2")
+    ended = run(*start, "--n-epochs", 2, "--resume")
+    assert ended.code == 0 and "nothing is left to resume: the training ended after 2 epochs" in ended.err
+    assert "resuming" not in ended.err
     one_line(run(*start, "--n-epochs", 2, "--resume", "--batch-size", 7), "batch_size = 64")
 
 

@@ -422,7 +422,19 @@ def test_the_command_says_what_it_goes_on_with(begun: Path, mixed: Path, capsys:
     refused = capsys.readouterr().err
     assert refused.count("\n") == 1 and "give --resume to go on with it, or remove" in refused
     assert main([*command, "--resume"]) == 0
-    assert capsys.readouterr().err.startswith("resuming at class 2")
+    assert capsys.readouterr().err.startswith("resuming after 1 class\n")
+
+
+def test_the_command_does_not_speak_of_a_class_after_the_last(
+    mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["prepare", str(mixed), "--into", str(tmp_path / "out")]
+    with monkeypatch.context() as patch:  # a kill when all classes are written
+        patch.setattr(Writer, "finish", stop_at(1, Writer.finish, KeyboardInterrupt(), False))
+        assert main(command) == 130
+    capsys.readouterr()
+    assert main([*command, "--resume"]) == 0
+    assert capsys.readouterr().err.startswith("resuming after 4 classes\n")
 
 
 def test_the_option_that_added_to_a_dataset_is_told_to_be_gone(

@@ -99,7 +99,7 @@ def run(options: Options) -> Answer:
 
         def on_start(n_sources: int, n_classes: int) -> None:
             if options.resume:
-                at = f"resuming at class {n_classes + 1}"
+                at = f"resuming after {counted(n_classes, 'class')}"  # which may be all of them
                 note(at if n_sources else f"nothing done for {options.into} yet: starting anew")
 
         try:

@@ -280,7 +280,9 @@ def train_and_show(
         task = bar.add_task("", total=None)
 
         def on_start(state: Any, resumed: bool) -> None:
-            if resume:
+            if resume and session.has_ended(state, config):
+                note(f"nothing is left to resume: the training ended after {counted(state.epoch, 'epoch')}")
+            elif resume:
                 steps = f", step {state.step + 1}" if state.step else ""
                 where = f"epoch {state.epoch + 1}{steps}"
                 note(f"resuming at {where}" if resumed else f"no checkpoint in {into} yet: starting anew")
