@@ -1,6 +1,7 @@
 """What several commands share: reading options, answering people and scripts, a bar, stopping on Ctrl-C."""
 
 import contextlib
+import dataclasses
 import difflib
 import gc
 import io
@@ -13,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_args, get_origin
 
 import tyro
 from rich.console import Console
@@ -151,14 +152,25 @@ def parse(kind: type[Options], command: str, args: Sequence[str], default: Optio
     return cast(Options, options)
 
 
+def options_of(kind: type[Any]) -> dict[str, Any]:
+    """The options of a command, each with the type of its value; those of a dataclass in it are options as well."""
+    found: dict[str, Any] = {"--help": bool}
+    for field in dataclasses.fields(kind):
+        hint, *marks = get_args(field.type) if get_origin(field.type) is Annotated else (field.type,)
+        if dataclasses.is_dataclass(hint):
+            found |= options_of(cast(type[Any], hint))
+        elif tyro.conf.Positional not in marks:
+            found[f"--{field.name.replace('_', '-')}"] = hint
+    return found
+
+
 def _mistake(kind: type[Any], command: str, args: Sequence[str]) -> str:
     """What is wrong with arguments in one line, from what tyro tells in a box of many."""
-    heads = re.findall(r"^│ +(?:-h, )?(--.*?)(?:  |│)", _told(kind, command, ["--help"]), re.M)
-    known = [name for head in heads for name in re.findall(r"--[\w-]+", head)]
+    known = options_of(kind)
     given = [word.partition("=")[0] for word in args if word.startswith("--") and word != "--"]
     for option in given:
         if option.replace("_", "-") not in known:
-            return _unknown(option, known)
+            return _unknown(option, [*known])
     lines = [line for line in _told(kind, command, args).splitlines() if re.match("│(?! ──)", line)]
     lines = [line.strip("│").rstrip() for line in lines]
     for end in ("For full helptext", "Argument helptext"):
