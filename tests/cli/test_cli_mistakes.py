@@ -39,6 +39,11 @@ def folder(tmp_path_factory, binary_folder):
         ("train x --data d --into r --n-epochs", "--n-epochs: expected a value"),
         ("prepare x --into y --fractions 1 2", "--fractions 1 2: expected three numbers"),
         ("prepare x --into y --n-train=many", "--n-train many: expected a whole number"),
+        ("predict a --words cat dog --words elbow", "--words is given 2 times; expected it once, with all its values"),
+        ("train x --data d --into r --train_classes=a --train-classes b", "--train-classes is given 2 times"),
+        ("train x --data d --into r --teacher a --teacher b --teacher c", "--teacher is given 3 times"),
+        ("prepare x --into y --fractions 1 0 0 --fractions 0 1 0", "--fractions is given 2 times"),
+        ("export empty.bin --split val --split test", "empty.bin: not a model"),  # of one value the last counts
         # options that contradict each other
         ("evaluate run drawings --data data", "either drawing files or --data DIR"),
         ("evaluate run --data d --batch-size 0 --protocol 2020", "--batch-size should be 1 or more"),

@@ -12,6 +12,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_args, get_origin
@@ -134,10 +135,10 @@ CONFIG = (tyro.conf.FlagCreatePairsOff, tyro.conf.HelptextFromCommentsOff)
 
 
 def parse(kind: type[Options], command: str, args: Sequence[str], default: Options | None = None) -> Options:
-    """The options of a command from its arguments.
+    """The options of a command from its arguments; of an option that is given several times the last value counts.
 
     Raises:
-        ConfigError: the arguments are wrong.
+        ConfigError: the arguments are wrong, or an option of several values is given several times.
         SystemExit: 0 after --help.
     """
     if shutil.get_terminal_size().columns < _LEAST_COLUMNS:
@@ -149,6 +150,13 @@ def parse(kind: type[Options], command: str, args: Sequence[str], default: Optio
         if not error.code:
             raise
         raise ConfigError(f"{_mistake(kind, command, args)}; see `quickstroke {command} --help`") from None
+    given = Counter(word.partition("=")[0].replace("_", "-") for word in takewhile(lambda word: word != "--", args))
+    for option, hint in options_of(kind).items():
+        # tyro would take the last ones and say nothing; of an option of one value that is the custom.
+        if given[option] > 1 and any(get_origin(part) is tuple for part in (hint, *get_args(hint))):
+            raise ConfigError(
+                f"{option} is given {given[option]} times; expected it once, with all its values behind it"
+            )
     return cast(Options, options)
 
 
