@@ -27,6 +27,7 @@ from quickstroke.errors import RunError
 from quickstroke.preparation.prepare import prepare
 from quickstroke.training.loop import train
 from quickstroke.training.session import Interrupted, Watcher
+from quickstroke.utils import files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -116,12 +117,15 @@ def test_what_a_kill_leaves_half_written_is_no_harm(dataset, finished, tmp_path)
     with pytest.raises(Interrupted):
         train(MODEL, CONFIG, dataset, folder, watcher=stop_at(5))
     for name in ("last.ckpt", "best.model", "metrics.jsonl", "config.json"):
-        (folder / f".{name}.1234567.tmp").write_bytes(b"half of it")
+        (folder / f".{name}.{files._machine()}.01234567.tmp").write_bytes(b"half of it")
+    (folder / ".notes.tmp").write_bytes(b"of somebody else")
+    (folder / ".folder.tmp").mkdir()
     (folder / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n')  # of an epoch without its checkpoint
     seen = []
     watcher = Watcher(on_start=lambda state, resumed: seen.append(len(runs.read_metrics(folder))))
     train(MODEL, CONFIG, dataset, folder, resume=True, watcher=watcher)
     assert seen == [0]
+    assert {path.name for path in folder.glob(".*")} == {".notes.tmp", ".folder.tmp"}
     assert_same_run(folder, finished["default"])
 
 
@@ -265,7 +269,7 @@ def test_a_run_keeps_the_precision_that_it_began_with(dataset, tmp_path):
 
 def test_resuming_tells_both_commands_and_removes_what_a_kill_left(dataset, tmp_path):
     train(MODEL, replace(CONFIG, n_epochs=1), dataset, tmp_path / "run", command=["quickstroke", "train", "first"])
-    leftover = tmp_path / "run" / ".last.ckpt.99999.tmp"
+    leftover = tmp_path / "run" / f".last.ckpt.{files._machine()}.01234567.tmp"
     leftover.write_bytes(b"half")
     train(MODEL, CONFIG, dataset, tmp_path / "run", resume=True, command=["quickstroke", "train", "second"])
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())

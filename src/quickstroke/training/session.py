@@ -237,8 +237,6 @@ def _open(
             raise RunError(f"{folder}: has a checkpoint but no config.json; it is no run of this program")
         if (folder / "last.ckpt").exists():
             state = checkpoint.load_checkpoint(folder, model, optimizer, averaged)
-            for leftover in folder.glob(".*.tmp"):  # of a kill in the middle of writing
-                leftover.unlink(missing_ok=True)
             runs.write_config(folder, run)
             # A kill may have left lines of an epoch that the checkpoint does not know.
             runs.write_metrics(folder, state.metrics)
