@@ -293,3 +293,18 @@ def test_strokes_in_place_of_drawings_need_no_times(folder: Path) -> None:
     assert [stroke.tolist() for stroke in drawing.strokes] == [[[301.5, 120.0], [304.2, 121.7]]]
     error = refusal(save(folder, "word;drawing\ncat;[]\n"))[1]
     assert "has no column 'drawing' or 'strokes'; got 'word;drawing'; expected commas between columns" in error.reason
+
+
+def test_a_callers_own_limit_of_a_value_stays(tmp_path: Path) -> None:
+    before = csv.field_size_limit(100)
+    try:
+        strokes = json.dumps([[list(range(90)), [7] * 90]])
+        drawings = read_file(save(tmp_path, table({**ROW, "drawing": strokes}, ROW)))
+        assert next(drawings).strokes[0].shape == (90, 2)
+        assert csv.field_size_limit() == 100  # while the file is open, too
+        assert len(list(drawings)) == 1 and csv.field_size_limit() == 100
+        with pytest.raises(FormatError, match="not valid CSV"):
+            list(read_file(save(tmp_path, 'drawing\n"')))
+        assert csv.field_size_limit() == 100
+    finally:
+        csv.field_size_limit(before)

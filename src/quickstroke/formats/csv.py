@@ -7,6 +7,7 @@ nobody is told the word. A column strokes in its place has raw strokes, also wit
 
 import csv
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from quickstroke.formats.scanning import NAMES, UNKNOWN
 
 _COLUMNS = ("countrycode", "drawing", "key_id", "recognized", "timestamp", "word")
 _MAX_COLUMNS = 100
+_limit_is_ours = threading.Lock()
 
 
 def read(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> Iterator[Drawing]:
@@ -30,7 +32,6 @@ def read(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> Iter
     Raises:
         FormatError: no header with a column `drawing`, or a row that is no drawing; with its line.
     """
-    csv.field_size_limit(MAX_DRAWING_BYTES)
     with InputFile(path) as file:
         last = n_bytes = 0
 
@@ -48,11 +49,11 @@ def read(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> Iter
         while True:
             first, n_bytes = last + 1, 0  # a quoted value may hold line ends: a row is where it begins
             try:
-                row = next(rows)
-            except StopIteration:
-                break
+                row = _next(rows)
             except csv.Error as error:
                 raise FormatError(f"not valid CSV ({error})", path, line=first) from error
+            if row is None:
+                break
             with leaving_out(on_invalid if names else None), located(path, line=first):
                 _check_text(row)
                 if names is None:
@@ -64,6 +65,17 @@ def read(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> Iter
                     yield drawing_of(_record(dict(zip(names, row, strict=True))), layout)
         if names is None:
             raise FormatError("is empty; expected a header line with " + ", ".join(_COLUMNS), path)
+
+
+def _next(rows: Iterator[list[str]]) -> list[str] | None:
+    """The next row, or None. How long a value may be is one limit for all who read CSV in this process: ours holds only
+    meanwhile."""
+    with _limit_is_ours:
+        before = csv.field_size_limit(MAX_DRAWING_BYTES)
+        try:
+            return next(rows, None)
+        finally:
+            csv.field_size_limit(before)
 
 
 def _check_text(row: list[str]) -> None:
