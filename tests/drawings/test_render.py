@@ -388,6 +388,16 @@ def test_command_shows_the_first_of_each_file_and_says_what_it_left_out(run, fil
     assert ("left out: later drawings of" in err) == bool(left_out)
 
 
+def test_command_needs_no_drawing_that_it_does_not_show(run, files, tmp_path):
+    lines = (files / "circle.ndjson").read_text().splitlines(keepends=True)
+    for n, code in ((100, 0), (99, 2)):
+        (tmp_path / "some.ndjson").write_text("".join((lines * 2)[:n]) + "no drawing\n")
+        assert run("some.ndjson", "--into", "a.svg")[0] == code
+    (tmp_path / "some.ndjson").write_text("".join((lines * 2)[:100]) + "no drawing\n")
+    _, out, err = run("some.ndjson", "--into", "a.svg")
+    assert out.endswith("left out: later drawings of some.ndjson (--limit N shows more)\n") and err == ""
+
+
 def test_command_shows_a_models_guesses(run, files, monkeypatch):
     class Model:
         note = "a remark"

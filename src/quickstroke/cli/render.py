@@ -28,7 +28,7 @@ from quickstroke.cli.common import (
     progress,
 )
 from quickstroke.drawings.drawing import Drawing
-from quickstroke.errors import ConfigError
+from quickstroke.errors import ConfigError, FormatError
 
 _ENDINGS = (".svg", ".png", ".gif", ".npy")
 # By default a picture shows so many drawings, of all files together; browsers and GIFs can move fewer.
@@ -145,7 +145,11 @@ def _write_picture(options: Options, ending: str, files: Sequence[Path], invalid
                     f"{len(drawings):,} drawings and more, {size} x {size} pixels each, are too many for one picture; "
                     "expected a smaller --limit or --size"
                 )
-        if options.limit is None and next(rest, None):
+        try:
+            has_more = options.limit is None and next(rest, None) is not None
+        except FormatError:  # of what is not shown, as with --limit
+            has_more = True
+        if has_more:
             left_out.append(str(path))
     shown = None if options.no_captions else captions
     animated = {"animate": options.animate} if ending == ".svg" else {}
