@@ -135,10 +135,16 @@ def test_raw_drawings_are_simplified_and_limited(tmp_path: Path, run) -> None:
         ("good.ndjson cut.ndjson --to npz --into new", "cut.ndjson, line 1: "),
         ("empty.ndjson --to svg --into new", "there is no drawing to write"),
         ("empty.ndjson --to ndjson --into new.ndjson", "there is no drawing to write"),
-        ("good.ndjson nameless.ndjson --to binary --into new", "new: drawing 2 has no word"),
-        ("named.ndjson --to binary --into new", "new: drawing 1 has the word '../../up' that can be no file's name"),
-        ("named.ndjson --to svg --into new", "new: drawing 1 has the word '../../up' that can be no file's name"),
-        ("full.ndjson --to npz --into new", "new: drawing 1 has the word 'a.full' that can be no file's name"),
+        ("good.ndjson nameless.ndjson --to binary --into new", "nameless.ndjson: drawing 1: has no word"),
+        (
+            "named.ndjson --to binary --into new",
+            "named.ndjson: drawing 1: has the word '../../up' that can be no file's name",
+        ),
+        (
+            "named.ndjson --to svg --into new",
+            "named.ndjson: drawing 1: has the word '../../up' that can be no file's name",
+        ),
+        ("full.ndjson --to npz --into new", "full.ndjson: drawing 1: has the word 'a.full' that can be no file's name"),
         ("country.ndjson --to binary --into new", "new: drawing 1: countrycode 'Ost' does not fit"),
     ],
 )
@@ -157,3 +163,22 @@ def test_what_fails_is_one_line_and_leaves_nothing(
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert told in err, err
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(("to", "nameless"), [("binary", [5]), ("npz", [5]), ("svg", [])])
+def test_what_is_left_out_is_named_by_its_place_in_its_file(
+    to: str, nameless: list[int], tmp_path: Path, run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    good = '{"word":"cat","drawing":[[[0,255],[0,255]]]}\n'
+    lines = [good, "no drawing\n", good, good.replace("cat", "x/y"), good.replace("cat", "")]
+    (tmp_path / "good.ndjson").write_text(2 * good)
+    (tmp_path / "mixed.ndjson").write_text("".join(lines))
+    command = ("convert", "good.ndjson", "mixed.ndjson", "--to", to, "--into", "new", "--skip-invalid", "--json")
+    code, out, err = run(*command)
+    assert code == 0 and json.loads(out)["words"]["cat"] == 4
+    assert "mixed.ndjson, line 2: " in err
+    assert "left out: mixed.ndjson: drawing 4: has the word 'x/y' that can be no file's name" in err
+    for number in nameless:
+        assert f"left out: mixed.ndjson: drawing {number}: has no word" in err
+    assert len(json.loads(out)["invalid"]) == 2 + len(nameless)

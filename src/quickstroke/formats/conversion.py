@@ -11,7 +11,7 @@ from typing import Literal
 from quickstroke import formats
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.simplification import simplified_strokes
-from quickstroke.errors import ConfigError, FormatError, OnInvalid, leaving_out, located
+from quickstroke.errors import ConfigError, FormatError, OnInvalid, leave_out, leaving_out, located
 from quickstroke.formats import binary, ndjson, npz, parquet, svg
 from quickstroke.utils.files import GrowingFiles, atomic_folder, followed
 
@@ -65,25 +65,26 @@ def convert(
     check_target(to, into)
     words: Counter[str] = Counter()
 
+    is_folder = formats.ending_of(into) is None
+
     def drawings() -> Iterator[Drawing]:
         for path in files:
-            read = formats.read_file(path, layout=layout, on_invalid=on_invalid)
             layouts: Counter[str | None] = Counter()
-            for number, drawing in enumerate(islice(read, limit), start=1):
+            for number, drawing in islice(_numbered(path, layout, on_invalid), limit):
                 layouts[drawing.source_layout] += 1
                 with leaving_out(on_invalid):
                     with located(path, f"drawing {number}"):
                         ndjson.check_text("word", drawing.word)
+                        if is_folder:
+                            _name_of(drawing.word, to)
                         strokes = simplified_strokes(drawing)
-                    if to in ("binary", "npz"):
-                        _name_of(drawing.word, ".bin", words.total() + 1, into)
                     words[drawing.word] += 1
                     yield replace(drawing, strokes=strokes, times_ms=None)
             on_file(path, layouts["points"], layouts["columns"])
         if not words:
             raise FormatError("there is no drawing to write", into)
 
-    if formats.ending_of(into):
+    if not is_folder:
         writers: dict[str, Callable[[Path, Iterable[Drawing]], int]]
         writers = {"ndjson": ndjson.write, "svg": svg.write, "parquet": parquet.write}
         writers[to](into, drawings())
@@ -101,10 +102,22 @@ def convert(
     return dict(words)
 
 
+def _numbered(path: Path, layout: str, on_invalid: OnInvalid) -> Iterator[tuple[int, Drawing]]:
+    """The drawings of a file, each with its number in it, counted from 1, in which those left out count, too."""
+    n_left_out = 0
+
+    def leave(error: FormatError) -> None:
+        nonlocal n_left_out
+        n_left_out += 1
+        leave_out(error, on_invalid)
+
+    for number, drawing in enumerate(formats.read_file(path, layout=layout, on_invalid=leave), start=1):
+        yield number + n_left_out, drawing
+
+
 def _write_svg(folder: Path, drawings: Iterable[Drawing], into: Path, words: Counter[str]) -> None:
-    for n, drawing in enumerate(drawings, start=1):
-        name = f"{words[drawing.word]:06}.svg"
-        path = (folder / _name_of(drawing.word, "", n, into) if drawing.word else folder) / name
+    for drawing in drawings:
+        path = folder / _name_of(drawing.word, "svg") / f"{words[drawing.word]:06}.svg"
         path.parent.mkdir(exist_ok=True)
         with path.open("wb") as file:
             svg.write_to(file, [drawing], into / path.relative_to(folder))
@@ -116,19 +129,19 @@ def _write_binary(folder: Path, drawings: Iterable[Drawing], into: Path) -> None
     for n, drawing in enumerate(drawings, start=1):
         with located(into, f"drawing {n}"):
             record = binary.encode(drawing)
-        files.append(_name_of(drawing.word, ".bin", n, into), record)
+        files.append(_name_of(drawing.word, "binary"), record)
     files.flush()
 
 
-def _name_of(word: str, ending: str, n: int, into: Path) -> str:
-    """The name of the file or folder of a word.
+def _name_of(word: str, to: Format) -> str:
+    """The name of the file of a word, or for SVG of its folder, "" without a word.
 
     Raises:
         FormatError: it would not be read as this word again.
     """
-    name = word + ending
-    is_name = word and not word.startswith(".") and not {"/", "\\", "\0"} & set(word)
-    if not is_name or (ending and formats.word_of(Path(name)) != word):
-        what = f"the word {word!r:.60} that can be no file's name" if word else "no word; its file is named after it"
-        raise FormatError(f"drawing {n} has {what}", into)
+    if not word and to != "svg":
+        raise FormatError("has no word, which its file is named after")
+    name = word + ".bin" * (to != "svg")
+    if word.startswith(".") or {"/", "\\", "\0"} & set(word) or (to != "svg" and formats.word_of(Path(name)) != word):
+        raise FormatError(f"has the word {word!r:.60} that can be no file's name")
     return name
