@@ -158,6 +158,18 @@ def test_8_bit_weights(run, publish, dataset, drawings):
         assert f"int8: {int8['bytes']:,} bytes, top-1 {int8['top1']:.2%} of {n}; float32: " in result.err
 
 
+def test_drawings_to_measure_on_are_told_as_elsewhere(run, publish, drawings):
+    model = publish("simple_lay2_sz32").path
+    Path("some").mkdir()
+    Path("some/README.md").touch()
+    ndjson.write(Path("some/star.ndjson"), drawings["star"])
+    result = run("export", model, "some", "--split", "test", "--to", "quickstroke")
+    assert result.code == 0 and "ignored 1 file that is no drawing file: README.md\n" in result.err
+    assert "--split has no effect without --data\n" in result.err
+    result = run("export", model, "--split", "val", "--replace")
+    assert result.code == 0 and "--split has no effect without --data\n" in result.err
+
+
 def test_the_default_is_a_megabyte_and_teaches_better_if_asked_to(run):
     path = run("export", qs.load().name, "--to", "quickstroke", "--json").json["path"]
     assert Path(path).stat().st_size <= 1_050_000

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Answer, ClassesFile, Json, import_torch, note, optional, percent
+from quickstroke.cli.common import Answer, ClassesFile, Json, drawing_files, import_torch, note, optional, percent
 from quickstroke.errors import ConfigError, DatasetError, WeightsError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Options:
             top-1 on the drawings of --data or FILE, else the weights stay float32
         converter: for `litert`: the Python of an environment that has litert-torch
         data: a prepared dataset, in place of files
-        split: which drawings of the prepared dataset
+        split: which drawings of the prepared dataset (default: val)
     """
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
@@ -55,7 +55,7 @@ class Options:
     int8: bool = False
     converter: Annotated[str | None, optional("PYTHON")] = None
     data: Annotated[str | None, optional("DIR")] = None
-    split: Literal["train", "val", "test", "reserved"] = "val"
+    split: Annotated[Literal["train", "val", "test", "reserved"] | None, optional("{train,val,test,reserved}")] = None
     json: Json = False
 
 
@@ -99,6 +99,8 @@ def _check(options: Options) -> None:
         raise ConfigError("weights are measured on either drawing files or --data DIR, not on both")
     if (options.files or options.data) and not options.int8 and not is_compact:
         raise ConfigError("drawings are for measuring 8-bit weights; give --int8, too, or no drawings")
+    if options.split and not options.data:
+        note("--split has no effect without --data")
 
 
 def _target(options: Options, name: str) -> Path:
@@ -180,9 +182,9 @@ def _drawings(options: Options, classes: tuple[str, ...]) -> "LabelledDrawings":
     from quickstroke.formats import read_drawings
 
     if options.data:
-        drawings = LabelledDrawings.of_split(PreparedDataset(options.data), options.split, classes)
+        drawings = LabelledDrawings.of_split(PreparedDataset(options.data), options.split or "val", classes)
     else:
-        drawings, _ = LabelledDrawings.of_drawings(read_drawings(options.files), classes)
+        drawings, _ = LabelledDrawings.of_drawings(read_drawings(drawing_files(options.files)), classes)
     if not len(drawings):
         raise DatasetError("no drawing to measure the weights on is of a word that the model knows")
     return drawings
