@@ -199,8 +199,9 @@ def test_options_without_effect_are_told(run, trained, dataset, binary_folder, t
     standard = run("evaluate", trained, "--data", dataset.path, "--batch-size", 7)
     assert standard.code == 0 and "--batch-size has no effect" in standard.err
     assert "--split has no effect" in run("evaluate", trained, files, "--split", "test").err
-    both = run("evaluate", trained, files, "--protocol", "2020", "--reestimate-batchnorm")
+    both = run("evaluate", trained, files, "--protocol", "2020", "--reestimate-batchnorm", "--json")
     assert "--reestimate-batchnorm has no effect" in both.err
+    assert both.json == run("evaluate", trained, files, "--protocol", "2020", "--json").json
     assert "no effect" not in run("evaluate", trained, "--data", dataset.path, "--split", "test").err
     into = tmp_path / "patient"
     patient = run("train", MODEL, "--data", dataset.path, "--into", into, "--n-epochs", 1, "--patience", 5)

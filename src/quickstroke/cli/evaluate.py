@@ -141,7 +141,8 @@ def run(options: Options) -> Answer:
         raise ConfigError(f"--precision bfloat16 is for length-aware models on a CPU, not for {why}")
     precision = getattr(torch, options.precision)
     model = loaded.model.to(device)
-    if options.reestimate_batchnorm:
+    is_reestimated = options.reestimate_batchnorm and options.protocol == "standard"
+    if is_reestimated:
         reestimate_batchnorm(model, drawings.data, drawings.indices)
     with progress("drawings") as bar:
         task = bar.add_task("evaluating", total=len(drawings))
@@ -164,7 +165,7 @@ def run(options: Options) -> Answer:
         "parameters": n_parameters(model),
         "protocol": options.protocol,
         "precision": options.precision,
-        "batchnorm_reestimated": options.reestimate_batchnorm,
+        "batchnorm_reestimated": is_reestimated,
         **early,
         **_more(options, result),
     }
