@@ -205,7 +205,7 @@ def test_files_older_than_the_batch_counter_load(tmp_path):
 def test_a_missing_file_and_other_endings(tmp_path):
     refused(tmp_path / f"{NAME}.model", "no such model file")
     (tmp_path / "weights.pt").write_bytes(saved(weights()))
-    refused(tmp_path / "weights.pt", "expected a .model file or a run folder")
+    refused(tmp_path / "weights.pt", "expected a .model, .safetensors or .quickstroke file or a run folder")
 
 
 # --- code in a file never runs

@@ -54,7 +54,7 @@ def test_nothing_published(folders):
     assert find_published()[0] == []
     with pytest.raises(WeightsError, match="no published model found"):
         find_model(None)
-    with pytest.raises(WeightsError, match=f"{NAME}: neither a .model file, a run folder nor a model published"):
+    with pytest.raises(WeightsError, match=rf"{NAME}: neither a \.model, .* a run folder nor a model published"):
         find_model(NAME)
 
 

@@ -18,6 +18,10 @@ def test_evaluate_files_counts_what_it_leaves_out(run, trained, binary_folder, t
     assert result.json["left_out"] == {"ant": 2, "zebra": 5}
     assert "zebra 5" in result.err
     one_line(run("evaluate", trained, tmp_path), "none of the 7 drawings")
+    binary.write(tmp_path / "zebra.bin", drawings["star"][:1])
+    (tmp_path / "ant.bin").unlink()
+    told = run("evaluate", trained, binary_folder, tmp_path / "zebra.bin").out
+    assert "left out: 1 drawing of words that the model does not know (zebra 1)" in told
     few = tmp_path / "few.txt"
     few.write_text("star\nhouse\n", encoding="utf-8")
     result = run("evaluate", trained, binary_folder, "--words", few, "--json")

@@ -43,7 +43,10 @@ def folder(tmp_path_factory, binary_folder):
         ("train x --data d --into r --train_classes=a --train-classes b", "--train-classes is given 2 times"),
         ("train x --data d --into r --teacher a --teacher b --teacher c", "--teacher is given 3 times"),
         ("prepare x --into y --fractions 1 0 0 --fractions 0 1 0", "--fractions is given 2 times"),
-        ("export empty.bin --split val --split test", "empty.bin: not a model"),  # of one value the last counts
+        (
+            "predict missing.bin --top 1 --top 2",
+            "missing.bin: no such file",
+        ),  # of an option of one value the last counts
         # options that contradict each other
         ("evaluate run drawings --data data", "either drawing files or --data DIR"),
         ("evaluate run --data d --batch-size 0 --protocol 2020", "--batch-size should be 1 or more"),
@@ -59,7 +62,10 @@ def folder(tmp_path_factory, binary_folder):
         ("predict none", "none"),
         ("predict file", "file"),
         ("predict empty.bin --model empty.model", "empty.model"),
-        ("predict empty.bin --model missing", "missing: neither a .model file, a run folder nor a model published"),
+        (
+            "predict empty.bin --model missing",
+            "missing: neither a .model, .safetensors, .quickstroke or .onnx file, a run folder nor a model published",
+        ),
         ("predict empty.bin --model folder.model", "folder.model"),
         ("predict empty.bin --model empty.onnx", "empty.onnx"),
         ("predict empty.bin --model run", "run"),

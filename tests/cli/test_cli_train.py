@@ -334,7 +334,7 @@ def test_bad_teachers_and_weights_to_begin_with(run, dataset, trained, tmp_path)
     one_line(run(*start, "--distillation-weight", 2), "distillation_weight should be from 0 to 1")
     one_line(run(*start, "--pretrained", tmp_path / "no.model"), "no.model")
     for option in ("--pretrained", "--teacher"):
-        one_line(run(*start, option, "nope"), "nope: neither a .model file, a run folder nor a model published")
+        one_line(run(*start, option, "nope"), "nope: neither a .model, ", "a run folder nor a model published")
     one_line(run("train", "simple_lay1_sz8", *start[2:], "--pretrained", trained), "no layer of the shape")
     assert not (tmp_path / "run").exists()
     few = tmp_path / "few"

@@ -234,7 +234,7 @@ def test_what_is_written_where_8_bits_are_kept_or_not(run, publish, dataset, mon
 
 def test_mistakes_are_one_line(run, model, dataset):
     one_line(run("export", "no.model"), "no.model: no such model file")
-    one_line(run("export", "no_such_model"), "neither a .model file")
+    one_line(run("export", "no_such_model"), "neither a .model, .safetensors, .quickstroke or .onnx file")
     one_line(run("export", model, "--int8"), "give either drawing files or --data DIR")
     one_line(run("export", model, "x.bin", "--int8", "--data", dataset.path), "give either drawing files or --data DIR")
     one_line(run("export", model, "x.bin"), "give --int8, too")

@@ -310,4 +310,5 @@ def find_model(model: object, argument: str = "model") -> Path:
             return candidate
     named = [published.name for published in find_published()[0] if published.path.stem == path.name]
     hint = f"; did you mean {named[0]!r:.80}?" if named else ""
-    raise WeightsError(f"{model}: neither a .model file, a run folder nor a model published in ./lstm{hint}")
+    kinds = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file"
+    raise WeightsError(f"{model}: neither a {kinds}, a run folder nor a model published in ./lstm{hint}")

@@ -170,7 +170,7 @@ def _load(path: Path, given: tuple[str, ...] | None) -> LoadedModel:
     if path.suffix == ".onnx":
         raise WeightsError(f"{path}: is not for PyTorch; expected the .model file or the run that it was exported from")
     if path.suffix not in (".model", ".safetensors", compact.SUFFIX):
-        raise WeightsError(f"{path}: not a model; expected a .model file or a run folder")
+        raise WeightsError(f"{path}: not a model; expected a .model, .safetensors or .quickstroke file or a run folder")
     if not path.is_file():
         raise WeightsError(f"{path}: no such model file")
     if path.suffix == ".safetensors":

@@ -310,7 +310,7 @@ def _show(options: Options, name: str, asked: _Asked, result: "Evaluation", earl
     if asked.left_out:
         n, most = asked.left_out.total(), _most(asked.left_out)
         which = "are not to be chosen" if options.words else "the model does not know"
-        print(f"left out: {n:,} drawings of words that {which} ({most})")
+        print(f"left out: {counted(n, 'drawing')} of words that {which} ({most})")
     for names, write in ((options.per_class, tables.write_per_class), (options.confusion, tables.write_confusion)):
         for file in names or ():
             write(file, result)

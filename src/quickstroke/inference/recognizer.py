@@ -458,7 +458,7 @@ def load(
     taught: Path | str | None = None,
 ) -> Recognizer:
     """A recognizer from a `.model` file (with its card, or bare as the 2020 project's are), a run folder, or an
-    exported file, `.onnx` or `.safetensors`.
+    exported file, `.onnx`, `.safetensors` or `.quickstroke`.
 
     Args:
         path: the file or folder, the name of a published model, or hf://OWNER/NAME or hf://OWNER/NAME@REVISION of the

@@ -97,8 +97,8 @@ class StrokeClassifier(nn.Module):
         """The classifier of a model, on the CPU, in evaluation mode, its weights ready to be trained further.
 
         Args:
-            model: a `.model` or `.safetensors` file, a run folder, the name of a published model, or hf://OWNER/NAME of
-                the Hugging Face Hub; by default the default model.
+            model: a `.model`, `.safetensors` or `.quickstroke` file, a run folder, the name of a published model, or
+                hf://OWNER/NAME of the Hugging Face Hub; by default the default model.
 
         Raises:
             WeightsError: the file is missing, damaged, unsafe, an `.onnx` one, or does not fit its card.
