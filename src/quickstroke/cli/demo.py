@@ -25,7 +25,7 @@ class Options:
     """From drawings to recognised drawings in about a minute, with the commands that do it.
 
     Takes the first drawings of a dozen categories from Google's bucket (3.6 MB), or, where it does not answer within
-    five seconds, synthetic drawings that this program makes.
+    four seconds, synthetic drawings that this program makes.
 
     Attributes:
         into: the folder for all it makes; what a former one made there is replaced

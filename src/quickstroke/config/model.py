@@ -31,7 +31,7 @@ class ModelConfig:
             them, normalises and activates the convolutions, and takes points with positions (`pos5`); it needs two
             directions and length-aware reading.
         image: filters of the first of the convolutions over the image of the drawing, which is looked at beside its
-            points (`images`); None to go without it. It needs readout `pool`.
+            points (`image_branch`); None to go without it. It needs readout `pool`.
         n_classes: size of the output layer.
         reading: `length-aware` reads each direction's output at its own end of the drawing; `padded` is the 2020
             project's: the output at the last of `max_padding` steps, most of which are zeros.

@@ -1,12 +1,14 @@
 """Trained models in other forms: files that run without PyTorch, pages that recognise in the browser, the Hub.
 
-publish.py        a run -> NAME.model and its card, calibrated
-onnx.py           StrokeClassifier -> an .onnx file, checked against PyTorch; 8-bit weights
-safetensors.py    weights and card in one .safetensors file
-compact.py        weights in 8 or 16 bits and card in one .quickstroke file
-web.py            a folder for any static host: the page and a .quickstroke file
-html.py           the same as one file that needs no host
-hub.py            a folder for the Hugging Face Hub
+publish.py           a run -> NAME.model and its card, calibrated
+onnx.py              StrokeClassifier -> an .onnx file, checked against PyTorch; 8-bit weights
+safetensors.py       weights and card in one .safetensors file
+litert.py            StrokeClassifier -> a .tflite file, checked against PyTorch
+litert_converter.py  the program for it, run by a Python that has litert-torch
+compact.py           weights in 8 or 16 bits and card in one .quickstroke file
+web.py               a folder for any static host: the page and a .quickstroke file
+html.py              the same as one file that needs no host
+hub.py               a folder for the Hugging Face Hub
 """
 
 from typing import TYPE_CHECKING, Any

@@ -261,7 +261,7 @@ def _look(g: Graph, matrix: Matrix, points: str, n_filters: int) -> str:
         if is_halved:
             side //= 2
             x = g.add("MaxPool", x, kernel_shape=(2, 2), strides=(2, 2))
-        # With its own epsilon, which is `images.EPSILON`.
+        # With its own epsilon, which is `raster.EPSILON`.
         x = g.add("InstanceNormalization", g.add("Reshape", x, _row(g, 0, 1, -1)), one, zero)
         x = g.add("Reshape", x, _row(g, 0, n, side, side))
         x = g.add("Mul", x, g.floats(f"image.norms.{i}.weight", n, 1, 1))

@@ -149,7 +149,7 @@ def prepare(
         train_only: further sources, read after the others, whose drawings all go to the split `train`: such as may
             teach but not judge. A file that `sources` has, too, is one of these. The manifest says which they are.
         resume: go on with a preparation of `into` that was stopped; without one, start anew. The result is the same.
-        on_start: called once with how many sources that are no binary files, and classes, are done already.
+        on_start: called once with how many sources, and classes, are done already; binary files are with their classes.
         on_source: called with (file name, done, in all) after each source that is no binary file of a class.
         on_class: called with (word, classes done, classes in all) after each class.
         on_invalid: as `formats.read_file`, for drawings without a word, too; any thread may call it.

@@ -58,7 +58,7 @@ def _is_convolution(value: object) -> bool:
 
 _INTEGER = ("an integer", _is_integer)
 _CONVOLUTION = ("None, (n_filters, filter_size) or (n_filters, filter_size, stride)", _is_convolution)
-# The keys of the seed's document in its order, one group for each of its paragraphs: what each expects.
+# The keys of the 2020 project's document in its order, one group for each of its paragraphs: what each expects.
 _GROUPS: tuple[dict[str, tuple[str, Callable[[object], bool]]], ...] = (
     {"batch_size": _INTEGER, "learning_rate": ("a number", _is_number)},
     {
@@ -123,7 +123,7 @@ def parse_config(code: str, where: str = "configuration", first_line: int = 1) -
 
 
 def format_config(values: Mapping[str, Any]) -> str:
-    """Text of a configuration block, without fences, in the order and spelling of the seed's document.
+    """Text of a configuration block, without fences, in the order and spelling of the 2020 project's document.
 
     Raises:
         DocumentError: an unknown key or a value of the wrong type.

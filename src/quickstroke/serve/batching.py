@@ -25,13 +25,14 @@ class _Job:
 
 
 class Batcher:
-    """Runs the model on whatever is waiting to choose among the same words, on a thread of its own.
+    """Runs the model on whatever is waiting to choose among the same words, one run after the other.
 
     Nothing waits for a batch to fill: a drawing that comes while the model is idle is run at once, and those that come
     meanwhile are run together next.
 
     Attributes:
-        most_here: a run of so many drawings or fewer has the event loop's thread: to wake another takes longer.
+        most_here: a run of so many drawings or fewer has the event loop's thread, as to wake another takes longer; a
+            larger one has a thread of its own.
     """
 
     most_here = 0
@@ -39,7 +40,7 @@ class Batcher:
     def __init__(self, recognizer: Recognizer, max_drawings: int, on_batch: Callable[[int], None]) -> None:
         """
         Args:
-            recognizer: used by the one thread only.
+            recognizer: used by one thread at a time.
             max_drawings: of one run; a job with more is run alone.
             on_batch: told the number of drawings of each run.
         """
