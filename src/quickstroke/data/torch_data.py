@@ -1,6 +1,6 @@
 """A split of a prepared dataset as `torch.utils.data.Dataset`, for training loops of one's own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from operator import index as as_index
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,8 +14,8 @@ from torch.utils.data import Dataset
 from quickstroke.config.model import ModelConfig
 from quickstroke.data import batches
 from quickstroke.data.points import n_channels
-from quickstroke.data.selection import resolve_classes
-from quickstroke.errors import ArgumentTypeError, DatasetError, expect, expect_items, shown
+from quickstroke.data.selection import resolve_classes, select
+from quickstroke.errors import ArgumentTypeError, expect, expect_items, shown
 
 if TYPE_CHECKING:
     from quickstroke.data.dataset import PreparedDataset
@@ -94,23 +94,15 @@ class SplitDataset(Dataset[Sample]):
         expect(name, str, "the split", "a name such as 'train'")
         self.data, self.name, self.config = data, name, config
         self.classes = resolve_classes(data, classes, "classes")
-        n = int(self._is_taken().sum())
-        if not n:
-            data.indices(name)  # says where nothing has this split at all
-            raise DatasetError(f"{data.path}: split {name!r} has no drawing of the classes asked for")
+        n = len(select(data, name, data.label_map(self.classes)))
         self._places = range(n)  # of those of the split; a slice has some of them
-
-    def _is_taken(self) -> NDArray[np.bool_]:
-        """Which drawings (N,) of the split are of the classes."""
-        is_class = self.data.label_map(self.classes) >= 0
-        return np.asarray(is_class[self.data.labels[self.data.indices(self.name)]])
 
     @cached_property
     def indices(self) -> NDArray[np.int64]:
         """int64 (N,), which drawings of `data` they are."""
-        found = self.data.indices(self.name)[self._is_taken()]
-        places = self._places
-        return found if len(places) == len(found) and places.step == 1 else found[np.array(places, dtype=np.int64)]
+        found, places = select(self.data, self.name, self.data.label_map(self.classes)), self._places
+        whole = len(places) == len(found) and places.step == 1
+        return np.asarray(found if whole else found[np.array(places, dtype=np.int64)])
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
@@ -141,9 +133,6 @@ class SplitDataset(Dataset[Sample]):
         row = self.indices[i : i + 1]
         points, _ = batches.points_of(self.data, row, self.config.max_padding, self.config.preprocessing)
         return Sample(torch.from_numpy(points[0]), int(self.labels[i]))
-
-    def __iter__(self) -> Iterator[Sample]:
-        return (self[i] for i in range(len(self)))
 
     def __getstate__(self) -> dict[str, Any]:
         """All but what is found again in the files."""
