@@ -142,25 +142,25 @@ def test_weights_that_change_are_seen_whatever_the_number_of_drawings(tmp_path, 
     loaded = load_model(publish(tmp_path))
     points = np.random.default_rng(0).normal(size=(n, 12, 3)).astype(np.float32)
     lengths = np.full(n, 12)
-    before = loaded.probabilities(points, lengths)
+    before = loaded.outputs(points, lengths).probabilities
     loaded.model.adjust_logits(2.0, torch.tensor([1.0, 0.0, -1.0]))
-    after = loaded.probabilities(points, lengths)
+    after = loaded.outputs(points, lengths).probabilities
     assert np.abs(after - before).max() > 0.01
     with torch.inference_mode():
         expected = loaded.model(torch.from_numpy(points), torch.from_numpy(lengths)).softmax(1).numpy()
     np.testing.assert_allclose(after, expected, atol=1e-6)
     loaded.model.load_state_dict(load_model(loaded.path).model.state_dict())
-    np.testing.assert_allclose(loaded.probabilities(points, lengths), before, atol=1e-12)
+    np.testing.assert_allclose(loaded.outputs(points, lengths).probabilities, before, atol=1e-12)
 
 
 def test_a_model_loaded_in_inference_mode_answers(tmp_path):
     path = publish(tmp_path)
     points, lengths = np.ones((1, 12, 3), np.float32), np.array([12])
-    expected = load_model(path).probabilities(points, lengths)
+    expected = load_model(path).outputs(points, lengths).probabilities
     with torch.inference_mode():
         loaded = load_model(path)
-        assert np.array_equal(loaded.probabilities(points, lengths), expected)
-    assert np.array_equal(loaded.probabilities(points, lengths), expected)
+        assert np.array_equal(loaded.outputs(points, lengths).probabilities, expected)
+    assert np.array_equal(loaded.outputs(points, lengths).probabilities, expected)
 
 
 def test_publishing_again_replaces_both_files(tmp_path):

@@ -85,8 +85,8 @@ def test_a_batch_of_mixed_lengths(publish, name, reading):
     assert exported.max_difference < 1e-5
     lengths = np.array([30, 0, 1, 2, 3, 4, 5, 6, 7, 17, 0, 29])
     points = points_for(loaded, lengths, 30)
-    probabilities = exported.model.probabilities(points, lengths)
-    close(probabilities, loaded.probabilities(points, lengths))
+    probabilities = exported.model.outputs(points, lengths).probabilities
+    close(probabilities, loaded.outputs(points, lengths).probabilities)
     assert probabilities.dtype == np.float64
     if reading == "length-aware":  # after many zeros a padded reading has forgotten a short drawing
         assert np.ptp(probabilities, axis=0).min() > 0.01
@@ -102,7 +102,10 @@ def test_any_model_on_any_batch(config, seed, lengths, data):
     loaded = loaded_model(config, seed)
     lengths = np.array(lengths, dtype=np.int64)
     points = points_for(loaded, lengths, data.draw(st.integers(lengths.max(), config.max_padding)), seed)
-    close(export.export(loaded).model.probabilities(points, lengths), loaded.probabilities(points, lengths))
+    close(
+        export.export(loaded).model.outputs(points, lengths).probabilities,
+        loaded.outputs(points, lengths).probabilities,
+    )
 
 
 @pytest.mark.parametrize(
@@ -116,7 +119,10 @@ def test_few_steps_or_none(publish, name, reading, n_steps):
     model = export.export(loaded).model
     for lengths in ([n_steps], [0], [0, n_steps]):
         points = points_for(loaded, lengths, n_steps)
-        close(model.probabilities(points, np.array(lengths)), loaded.probabilities(points, np.array(lengths)))
+        close(
+            model.outputs(points, np.array(lengths)).probabilities,
+            loaded.outputs(points, np.array(lengths)).probabilities,
+        )
 
 
 @pytest.mark.parametrize(
@@ -133,10 +139,10 @@ def test_neither_batch_mates_nor_padding_matter(publish, name, reading):
     model = export.export(loaded).model
     lengths = np.array([7, 0, 30, 2])
     points = points_for(loaded, lengths, 30)
-    together = model.probabilities(points, lengths)
+    together = model.outputs(points, lengths).probabilities
     for i, length in enumerate(lengths):
         for n_steps in (length, 30):
-            close(model.probabilities(points[i : i + 1, :n_steps], lengths[i : i + 1])[0], together[i])
+            close(model.outputs(points[i : i + 1, :n_steps], lengths[i : i + 1]).probabilities[0], together[i])
 
 
 @pytest.mark.parametrize("name", ["bilstm_cv1_5_3_lay2_sz3", "bipool_cv1_5_3_2_lay2_sz3", "bipool_img2_lay1_sz3"])
@@ -200,9 +206,9 @@ def test_any_number_of_drawings(publish, name, monkeypatch):
     lengths = np.arange(11) % 7
     points = points_for(loaded, lengths, 9)
     for n in (0, 1, 4, 5, 11):
-        probabilities = model.probabilities(points[:n], lengths[:n])
+        probabilities = model.outputs(points[:n], lengths[:n]).probabilities
         assert probabilities.shape == (n, 3)
-        close(probabilities, loaded.probabilities(points, lengths)[:n])
+        close(probabilities, loaded.outputs(points, lengths).probabilities[:n])
 
 
 # --- 8-bit weights
@@ -239,10 +245,10 @@ def test_8_bit_weights(publish, dataset, name, monkeypatch):
     lengths = np.array([40, 3, 0, 25])
     points = points_for(loaded, lengths, 40)
     model = result.exported.model
-    together = model.probabilities(points, lengths)
-    assert 1e-7 < np.abs(together - loaded.probabilities(points, lengths)).max() < 0.1
+    together = model.outputs(points, lengths).probabilities
+    assert 1e-7 < np.abs(together - loaded.outputs(points, lengths).probabilities).max() < 0.1
     for i, length in enumerate(lengths):  # what is computed does not depend on the batch
-        close(model.probabilities(points[i : i + 1, :length], lengths[i : i + 1])[0], together[i])
+        close(model.outputs(points[i : i + 1, :length], lengths[i : i + 1]).probabilities[0], together[i])
 
 
 @pytest.mark.parametrize("name", ["bilstm_cv1_4_3_lay1_sz5", "bipool_cv1_4_3_2_lay1_sz5"])
@@ -286,7 +292,7 @@ def test_weights_of_zero_stay_zero_in_8_bits(publish, dataset):
     result = measured(loaded, dataset)
     lengths = np.array([9, 2])
     points = random_points(lengths, 9)
-    close(result.exported.model.probabilities(points, lengths), loaded.probabilities(points, lengths))
+    close(result.exported.model.outputs(points, lengths).probabilities, loaded.outputs(points, lengths).probabilities)
 
 
 # --- the 2020 project's weights on real drawings
@@ -307,8 +313,8 @@ def test_real_weights_on_real_drawings(shared, name, reading):
     everything, label_map = np.arange(len(data)), np.arange(100)
     for rows in batches.by_length(everything, batches.n_points_of(data, everything), 64):
         batch = batches.batch_of(data, rows, label_map, config.max_padding)
-        expected = loaded.probabilities(batch.points, batch.lengths)
-        found = exported.model.probabilities(batch.points, batch.lengths)
+        expected = loaded.outputs(batch.points, batch.lengths).probabilities
+        found = exported.model.outputs(batch.points, batch.lengths).probabilities
         close(found, expected)
         clear = np.diff(np.sort(expected, axis=1)[:, -2:], axis=1)[:, 0] > 1e-4
         assert (found.argmax(axis=1) == expected.argmax(axis=1))[clear].all()

@@ -28,7 +28,7 @@ def path(publish, tmp_path):
 
 
 def probabilities(loaded):
-    return loaded.probabilities(random_points(LENGTHS, 20, preprocessing=loaded.preprocessing), LENGTHS)
+    return loaded.outputs(random_points(LENGTHS, 20, preprocessing=loaded.preprocessing), LENGTHS).probabilities
 
 
 def rewrite(path, weights=None, card=None, digest=None):

@@ -77,15 +77,15 @@ def test_a_loaded_model_gives_the_same_probabilities_alone_and_in_company(tmp_pa
     model = model_of("bipool_cv1_16_5_cv2_24_5_2_lay2_sz16", max_padding=40)
     loaded = loading.LoadedModel(model, tuple("abcdefghi"), None, tmp_path)
     points = drawing(model, 30).numpy()
-    by_pytorch = loaded.probabilities(points, np.array([25]))
-    several = loaded.probabilities(np.repeat(points, 9, axis=0), np.array([25] * 9))
+    by_pytorch = loaded.outputs(points, np.array([25])).probabilities
+    several = loaded.outputs(np.repeat(points, 9, axis=0), np.array([25] * 9)).probabilities
     loaded.compile()
-    alone = loaded.probabilities(points, np.array([25]))
+    alone = loaded.outputs(points, np.array([25])).probabilities
     np.testing.assert_allclose(by_pytorch, alone, rtol=1e-5)
     np.testing.assert_allclose(several, np.repeat(alone, 9, axis=0), rtol=1e-5)
     assert alone.shape == (1, 9) and alone.dtype == np.float64 and alone.sum() == pytest.approx(1)
     for n in (2, 40):
-        together = loaded.probabilities(np.repeat(points, n, axis=0), np.array([25, 30] * (n // 2)))
+        together = loaded.outputs(np.repeat(points, n, axis=0), np.array([25, 30] * (n // 2))).probabilities
         assert together.shape == (n, 9) and together.dtype == np.float64
         np.testing.assert_allclose(together[::2], np.repeat(alone, n // 2, axis=0), rtol=1e-4)
         assert not np.allclose(together[0], together[1], rtol=1e-4)  # rows beyond a drawing's end are not read
@@ -102,7 +102,7 @@ def test_pytorch_alone_gives_the_same_logits(name: str) -> None:
 def test_pytorch_has_its_threads_back_after_a_guess(tmp_path) -> None:
     loaded = loading.LoadedModel(model_of("bipool_lay1_sz5"), tuple("abcdefghi"), None, tmp_path)
     torch.set_num_threads(2)  # the fixture sets it back
-    loaded.probabilities(drawing(loaded.model, 3).numpy(), np.array([3]))
+    loaded.outputs(drawing(loaded.model, 3).numpy(), np.array([3]))
     assert torch.get_num_threads() == 2
 
 

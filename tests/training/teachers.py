@@ -24,7 +24,7 @@ POOL = np.concatenate([np.arange(40) + 60 * word for word in range(3)])
 def probabilities(loaded: LoadedModel, data: PreparedDataset, indices: NDArray[np.int64]) -> NDArray[np.float64]:
     """What a model says of drawings as they are."""
     batch = batches.batch_of(data, indices, np.arange(3), loaded.max_padding, loaded.preprocessing)
-    return loaded.probabilities(batch.points, batch.lengths)
+    return loaded.outputs(batch.points, batch.lengths).probabilities
 
 
 def near(log_probs: NDArray[np.float16], theirs: Any) -> bool:

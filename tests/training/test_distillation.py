@@ -167,7 +167,7 @@ def test_a_view_is_the_augmented_drawings_whatever_goes_together(
     points, lengths = augmentation.augmented_points(
         dataset, pool, augmentation_seeds(3, np.arange(120)), None, STROKES, 100, "delta3", candidates
     )
-    expected = targets.teachers[0].loaded.probabilities(points, lengths)
+    expected = targets.teachers[0].loaded.outputs(points, lengths).probabilities
     assert near(targets.of(3, POOL), expected)
     monkeypatch.setattr(distillation, "_BATCH_SIZE", 7)
     assert near(opened(publish(), change=STROKES, folder="again").of(3, POOL), expected)

@@ -111,10 +111,6 @@ class LoadedModel:
         logits, features = self._read(points, lengths)
         return outputs_of(logits, self._unknown, features)
 
-    def probabilities(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The probabilities (B, K) of `outputs` alone."""
-        return self.outputs(points, lengths).probabilities
-
     def _read(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Logits float64 (B, K), and the features float32 (B, R) that they are made of."""
         if self._compiled and 0 < len(points) <= _FEW:
@@ -355,7 +351,7 @@ def write_model(into: Path, loaded: LoadedModel, facts: dict[str, Any]) -> Path:
     card_path = path.with_suffix(".json")
     # Between the two writes the old card would not fit the new weights; without a card they would be read wrongly.
     # The card goes first: weights whose hash is another are refused until they are there.
-    content = runs.torch_bytes(weights)
+    content = weight_files.torch_bytes(weights)
     card = cards.new_card(config, loaded.classes, hashlib.sha256(content).hexdigest()) | facts
     card["card_sha256"] = cards.card_hash(card)
     text = json.dumps(card, indent=1, ensure_ascii=False) + "\n"

@@ -7,7 +7,6 @@ best.model        state dict of the best epoch so far, by `select_by`; last.mode
 last.ckpt         everything that resuming needs; written last, so that it never speaks of what is not there
 """
 
-import io
 import json
 import math
 import os
@@ -16,8 +15,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from quickstroke.config import former, serialize
 from quickstroke.config.model import ModelConfig
@@ -306,13 +303,6 @@ def best_line(metrics: Sequence[dict[str, Any]], select_by: SelectBy) -> dict[st
 def figures_of(line: dict[str, Any]) -> dict[str, Any]:
     """The validation figures of a line of metrics.jsonl, by the names that cards have for them."""
     return {key: line[f"val_{key}"] for key in ("top1", "top3", "top5", "loss")} | {"n": line["n_val"]}
-
-
-def torch_bytes(value: Any) -> memoryview:
-    """What `torch.load` reads, in memory: of a full disk `torch.save` says nothing that a user understands."""
-    buffer = io.BytesIO()
-    torch.save(value, buffer)
-    return buffer.getbuffer()
 
 
 def check_trainable(config: RunConfig, folder: Path) -> None:

@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quickstroke.artifacts.runs import torch_bytes
 from quickstroke.errors import WeightsError, first_line
 from quickstroke.utils import pickles
 from quickstroke.utils.files import write_bytes
@@ -154,9 +153,11 @@ class _Claims(pickle.Unpickler):
 
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
     """Writes a plain state dict on the CPU, whole or not at all."""
-    save_torch(path, {key: value.detach().cpu().clone() for key, value in weights.items()})
+    write_bytes(path, torch_bytes({key: value.detach().cpu().clone() for key, value in weights.items()}))
 
 
-def save_torch(path: Path, value: Any) -> None:
-    """Writes what `torch.load` reads, whole or not at all."""
-    write_bytes(path, torch_bytes(value))
+def torch_bytes(value: Any) -> memoryview:
+    """What `torch.load` reads, in memory: of a full disk `torch.save` says nothing that a user understands."""
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getbuffer()

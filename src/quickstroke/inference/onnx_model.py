@@ -153,10 +153,6 @@ class OnnxModel:
     def _n_features(self) -> int:
         return int(self._session.get_outputs()[-1].shape[1]) if self.card["graph"] > 1 else 0
 
-    def probabilities(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The probabilities (B, K) of `outputs` alone."""
-        return self.outputs(points, lengths).probabilities
-
     def _try(self) -> None:
         """Raises WeightsError unless a dot and a short drawing get probabilities of all classes."""
         n = n_channels(self.preprocessing)

@@ -8,9 +8,9 @@ import torch
 
 from quickstroke.artifacts import weight_files
 from quickstroke.artifacts.runs import with_current_keys
-from quickstroke.artifacts.weight_files import save_torch
 from quickstroke.errors import RunError, TrainingError, WeightsError, first_line
 from quickstroke.training.optimizer import Adam
+from quickstroke.utils.files import write_bytes
 
 CHECKPOINT_VERSION = 1
 
@@ -66,7 +66,7 @@ def save_checkpoint(
         payload["averaged"] = averaged.state_dict()
     if torch.cuda.is_available():
         payload["cuda_rng"] = torch.cuda.get_rng_state_all()
-    save_torch(folder / "last.ckpt", payload)
+    write_bytes(folder / "last.ckpt", weight_files.torch_bytes(payload))
 
 
 def load_checkpoint(
