@@ -78,52 +78,63 @@ def _middle(ink: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], Floats, float]:
 
 def _edges(middle: NDArray[np.bool_]) -> list[_Edge]:
     """The lines of a thinned picture between its ends and where they meet."""
+    links = _links(middle)
+    node_of = _nodes(links)
+    paths: list[list[Pixel]] = []
+    passed: set[Pixel] = set()
+
+    def follow(start: Pixel, step: Pixel) -> None:
+        path = [start, step]
+        while path[-1] not in node_of:
+            passed.add(path[-1])
+            path.append(next(near for near in links[path[-1]] if near != path[-2]))
+        paths.append(path)
+
+    for pixel in sorted(node_of):
+        if not links[pixel]:
+            follow(pixel, pixel)
+        for near in links[pixel]:
+            # What is between two nodes side by side is followed from one of them.
+            is_done = near in passed or (near in node_of and (node_of[near] == node_of[pixel] or near < pixel))
+            if not is_done:
+                follow(pixel, near)
+    n_nodes = len(set(node_of.values()))
+    for pixel in sorted(links):  # closed lines that meet no other, from their top
+        if pixel not in node_of and pixel not in passed:
+            node_of[pixel] = n_nodes
+            n_nodes += 1
+            follow(pixel, links[pixel][0])
+    return [_Edge(np.array(path, np.float64)[:, ::-1], (node_of[path[0]], node_of[path[-1]])) for path in paths]
+
+
+def _links(middle: NDArray[np.bool_]) -> dict[Pixel, list[Pixel]]:
+    """For each pixel of a thinned picture those beside it that a line goes on to."""
     pixels: set[Pixel] = set(zip(*(axis.tolist() for axis in np.nonzero(middle)), strict=True))
-    links: dict[Pixel, list[Pixel]] = {}
-    for y, x in pixels:
-        links[y, x] = [
+    return {
+        (y, x): [
             (y + dy, x + dx)
             for dy, dx in _NEIGHBOURS
             # Round a corner there is a way already.
             if (y + dy, x + dx) in pixels and not (dy and dx and ((y + dy, x) in pixels or (y, x + dx) in pixels))
         ]
+        for y, x in pixels
+    }
+
+
+def _nodes(links: dict[Pixel, list[Pixel]]) -> dict[Pixel, int]:
+    """The node of each pixel where a line ends or lines meet; pixels side by side where lines meet are one."""
     node_of: dict[Pixel, int] = {}
-    for pixel in sorted(pixels):
+    n_nodes = 0
+    for pixel in sorted(links):
         if len(links[pixel]) != 2 and pixel not in node_of:
-            node, todo = len(set(node_of.values())), [pixel]
+            todo = [pixel]
             while todo:
                 at = todo.pop()
-                node_of[at] = node
+                node_of[at] = n_nodes
                 if len(links[at]) > 2:
                     todo += [near for near in links[at] if len(links[near]) > 2 and near not in node_of]
-    edges: list[_Edge] = []
-    passed: set[Pixel] = set()
-
-    def follow(start: Pixel, step: Pixel) -> None:
-        path = [start, step]
-        while path[-1] not in node_of and path[-1] != start:
-            passed.add(path[-1])
-            onward = [near for near in links[path[-1]] if near != path[-2]]
-            path.append(onward[0])
-        ends = node_of[start], node_of[path[-1]]
-        edges.append(_Edge(np.array(path, np.float64)[:, ::-1], ends))
-
-    for pixel in sorted(node_of):
-        if not links[pixel]:
-            edges.append(_Edge(np.array([pixel, pixel], np.float64)[:, ::-1], (node_of[pixel], node_of[pixel])))
-        for near in links[pixel]:
-            if near in node_of:
-                if node_of[near] != node_of[pixel] and pixel < near:
-                    edges.append(_Edge(np.array([pixel, near], np.float64)[:, ::-1], (node_of[pixel], node_of[near])))
-            elif near not in passed:
-                follow(pixel, near)
-    n_nodes = len(set(node_of.values()))
-    for pixel in sorted(pixels):  # closed lines that meet no other, from their top
-        if pixel not in node_of and pixel not in passed:
-            node_of[pixel] = n_nodes
             n_nodes += 1
-            follow(pixel, links[pixel][0])
-    return edges
+    return node_of
 
 
 def _incident(edges: list[_Edge]) -> dict[int, list[tuple[_Edge, int]]]:
