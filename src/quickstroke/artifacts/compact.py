@@ -20,7 +20,7 @@ import json
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +42,15 @@ _MOST_HEADER_BYTES = 1 << 24
 _EXACT = ("bn.", "norm", "image.norms.", "attention.")
 
 
-def to_bytes(card: Mapping[str, Any], arrays: Mapping[str, NDArray[np.float32]], weights: Weights) -> bytes:
-    """The file of a card and a state dict; matrices become `weights`, the others stay float32.
+class Tensors(NamedTuple):
+    """A state dict as a file has it: what its header says of each tensor, and the bytes behind the header."""
+
+    entries: dict[str, dict[str, Any]]
+    body: bytes
+
+
+def packed(arrays: Mapping[str, NDArray[np.float32]], weights: Weights) -> Tensors:
+    """A state dict for a file; matrices become `weights`, the others stay float32.
 
     Raises:
         WeightsError: a number is too large for float16.
@@ -74,10 +81,16 @@ def to_bytes(card: Mapping[str, Any], arrays: Mapping[str, NDArray[np.float32]],
                 raise WeightsError(f"{name} has a weight of {np.abs(array).max():g}, too large for float16")
             entry |= {"dtype": "float16", "at": put(halves)}
         entries[name] = entry
-    header = json.dumps({"card": card, "tensors": entries}, ensure_ascii=False, separators=(",", ":")).encode()
+    return Tensors(entries, b"".join(blocks))
+
+
+def to_bytes(card: Mapping[str, Any], tensors: Tensors) -> bytes:
+    """The file of a card and tensors."""
+    described = {"card": card, "tensors": tensors.entries}
+    header = json.dumps(described, ensure_ascii=False, separators=(",", ":")).encode()
     header += b" " * (-(_HEAD.size + len(header)) % _ALIGNMENT)
-    n_bytes = _HEAD.size + len(header) + at + hashlib.sha256().digest_size
-    content = _HEAD.pack(MAGIC, VERSION, len(header), n_bytes) + header + b"".join(blocks)
+    n_bytes = _HEAD.size + len(header) + len(tensors.body) + hashlib.sha256().digest_size
+    content = _HEAD.pack(MAGIC, VERSION, len(header), n_bytes) + header + tensors.body
     return content + hashlib.sha256(content).digest()
 
 

@@ -53,24 +53,20 @@ def export(
     Raises:
         WeightsError: a weight is too large for float16.
     """
-    entries = [key for key in _ENTRIES if has_statistics or key != "discriminant"]
-    statistics = card_of(loaded).get("discriminant")
-    data, model = _written(loaded, weights, entries, {})
-    if drawings is None:
-        return Compacted(data, model, statistics, None)
-    top1, top1_float32 = (evaluate(each.model, drawings).top(1) for each in (model, loaded))
-    measured = {"top1": top1, "top1_float32": top1_float32, "n": len(drawings)}
-    return Compacted(*_written(loaded, weights, entries, measured), statistics, measured)
-
-
-def _written(
-    loaded: LoadedModel, weights: Weights, entries: list[str], measured: dict[str, Any]
-) -> tuple[bytes, LoadedModel]:
-    card = {key: value for key, value in card_of(loaded).items() if key in entries}
+    full = card_of(loaded)
+    card = {key: value for key, value in full.items() if key in _ENTRIES and (has_statistics or key != "discriminant")}
     # The card's figures are those of other weights.
-    card["figures_float32"] = card_of(loaded).get("figures") or {}
-    card["quantization"] = {"weights": weights, **measured}
+    card["figures_float32"] = full.get("figures") or {}
     state = loaded.model.state_dict()
     arrays = {name: value.detach().cpu().float().numpy() for name, value in state.items() if value.is_floating_point()}
-    data = compact.to_bytes(card, arrays, weights)
-    return data, load_compact(data, loaded.path.with_suffix(compact.SUFFIX))
+    tensors, path = compact.packed(arrays, weights), loaded.path.with_suffix(compact.SUFFIX)
+
+    def written(measured: dict[str, Any] | None) -> Compacted:
+        data = compact.to_bytes(card | {"quantization": {"weights": weights, **(measured or {})}}, tensors)
+        return Compacted(data, load_compact(data, path), full.get("discriminant"), measured)
+
+    made = written(None)
+    if drawings is None:
+        return made
+    top1, top1_float32 = (evaluate(each.model, drawings).top(1) for each in (made.model, loaded))
+    return written({"top1": top1, "top1_float32": top1_float32, "n": len(drawings)})
