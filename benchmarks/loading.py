@@ -9,15 +9,11 @@ folder. Something is drawn as soon as the page takes strokes. Needs playwright a
 
 import argparse
 import json
-import os
-import shutil
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import sync_playwright
+
+from chromium import launched, served
 
 MEGABITS_PER_S = (20, 4)
 
@@ -36,13 +32,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    SimpleHTTPRequestHandler.log_message = lambda *_: None  # type: ignore[method-assign, assignment]
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(options.folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     result = {"bytes": sum(path.stat().st_size for path in options.folder.rglob("*") if path.is_file())}
-    with sync_playwright() as playwright:
-        path = os.environ.get("QUICKSTROKE_CHROMIUM") or shutil.which("chromium") or playwright.chromium.executable_path
-        browser = playwright.chromium.launch(executable_path=path, args=["--headless", "--no-sandbox"])
+    with served(options.folder) as url, launched() as browser:
         for speed in MEGABITS_PER_S:
             found = []
             for _ in range(options.repeats):
@@ -52,7 +43,7 @@ def main() -> None:
                 session.send("Network.enable")
                 line = {"downloadThroughput": speed * 125_000, "uploadThroughput": speed * 125_000}
                 session.send("Network.emulateNetworkConditions", {"offline": False, "latency": 40, **line})
-                page.goto(f"http://127.0.0.1:{server.server_port}/", wait_until="commit")
+                page.goto(url, wait_until="commit")
                 found.append(page.evaluate(FIRST_GUESS))
                 context.close()
             drawn, first = (np.array([each[key] for each in found]) / 1000 for key in ("drawnMs", "firstGuessMs"))
@@ -60,8 +51,6 @@ def main() -> None:
                 f"{speed:3} Mbit/s: takes strokes after {np.median(drawn):.2f} s, first guess after {np.sort(first)} s"
             )
             result[f"first_guess_s_at_{speed}_mbit"] = round(float(np.median(first)), 2)
-        browser.close()
-    server.shutdown()
     print(json.dumps(result))
 
 
