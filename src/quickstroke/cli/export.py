@@ -29,7 +29,8 @@ class Options:
     and such a model, for any static host. html: the same as one file, NAME.html, that opens by a double click.
 
     Attributes:
-        model: a .model file, a run folder, a published model, or a .quickstroke file
+        model: a .model, .safetensors or .quickstroke file, a run folder, the name of a published model, or
+            hf://OWNER/NAME
         files: drawing files, folders or glob patterns, to measure smaller weights on
         to: what it becomes
         into: the file or folder (default: NAME.onnx and so on, or NAME-web, here)

@@ -50,7 +50,8 @@ class Options:
         size: the side of a drawing in a picture (default: 192)
         columns: drawings in a row (default: 6, or as many as rows)
         no_captions: leave out each drawing's number in its file and its word
-        model: show the guess of a .model file, a run folder, or a published model in the caption
+        model: show in the caption the guess of a model: a .model, .onnx, .safetensors or .quickstroke file, a run
+            folder, the name of a published model, or hf://OWNER/NAME
     """
 
     files: Files

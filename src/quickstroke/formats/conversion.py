@@ -63,9 +63,8 @@ def convert(
     """
     into = followed(into)
     check_target(to, into)
-    words: Counter[str] = Counter()
-
     is_folder = formats.ending_of(into) is None
+    words: Counter[str] = Counter()
 
     def drawings() -> Iterator[Drawing]:
         for path in files:
