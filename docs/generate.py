@@ -48,7 +48,7 @@ def cli_page() -> str:
         "# Commands\n\nGenerated from `--help` by `make docs`.\n\n"
         "Exit codes: 0 done; 2 the input is wrong, and one line on stderr says what, where and what was expected; "
         "3 a rerun gave other results; 130 interrupted; 1 a fault of quickstroke.\n",
-        "An option that takes several values is given once, with all of them behind it. Of another option that is given "
+        "An option that takes several values is given once, with all of them behind it. Of another one that is given "
         "twice the last value counts.\n",
         f"```text\n{help_of([])}\n```\n",
     ]

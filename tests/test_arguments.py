@@ -79,7 +79,6 @@ def calls(data: qs.PreparedDataset, folder: Path, known: qs.Recognizer) -> dict[
         "Recognizer.predict top": (lambda x: known.predict(SQUARE, top=x), NO_FLAG.replace("int ", "")),
         "Recognizer.predict_many": (known.predict_many, NO_DRAWINGS),
         "Recognizer.predict_many one": (lambda x: known.predict_many([SQUARE, x]), NO_DRAWINGS),
-        "Recognizer.predict_drawing": (known.predict_drawing, NO_DRAWINGS),
         "Recognizer.probabilities": (known.probabilities, NO_DRAWINGS),
         "StrokeClassifier": (qs.StrokeClassifier, NO_FLAG),
         "StrokeClassifier dropout": (lambda x: qs.StrokeClassifier(model, x), NO_FLAG),

@@ -242,7 +242,7 @@ def test_a_drawing_takes_lists_in_either_layout(layout: str, recognizer: Recogni
     assert is_same(drawing.strokes, [np.array(stroke)[:, :2] for stroke in points])
     assert drawing.times_ms is not None and is_same(drawing.times_ms, [[0, 17, 34, 51], [90]])
     assert not drawing.is_simplified and drawing.n_points == 5
-    guesses = recognizer.predict_drawing(drawing)
+    guesses = recognizer.predict(drawing)
     assert guesses == recognizer.predict(points) and guesses.layout == layout
 
 
@@ -250,7 +250,7 @@ def test_a_drawing_of_arrays_of_points_is_left_as_it_is(recognizer: Recognizer) 
     strokes = [np.zeros((n, 2), np.uint8) for n in (1, 2, 3, 9)]
     drawing = Drawing("cat", strokes)
     assert drawing.strokes is strokes and drawing.source_layout is None and drawing.times_ms is None
-    assert recognizer.predict_drawing(drawing).layout is None
+    assert recognizer.predict(drawing).layout is None
     assert Drawing("cat", []).strokes == []
 
 

@@ -402,7 +402,7 @@ def test_command_shows_a_models_guesses(run, files, monkeypatch):
     class Model:
         note = "a remark"
 
-        def predict_drawing(self, drawing: Drawing, top: int) -> list[Guess]:
+        def predict(self, drawing: Drawing, top: int) -> list[Guess]:
             return [Guess("moon", 0.426)][:top]
 
     asked: list[Any] = []

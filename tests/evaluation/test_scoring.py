@@ -66,7 +66,7 @@ def test_a_model_that_is_told_to_choose_among_some_words(path, drawings):
     recognizer, chosen = qs.load(path), ["circle", "cat"]
     scores = qs.evaluate(path, items, words=chosen)
     assert scores.classes == ("circle", "cat") and scores.n_by_class().tolist() == [9, 0]
-    told = [recognizer.predict_drawing(drawing, words=chosen) for drawing in items if drawing.word == "circle"]
+    told = [recognizer.predict(drawing, words=chosen) for drawing in items if drawing.word == "circle"]
     assert scores.top(1) == np.mean([guesses[0].word == "circle" for guesses in told])
     losses = [-np.log(dict(guesses)["circle"]) for guesses in told]
     assert scores.loss == pytest.approx(np.mean(losses), rel=1e-4) != qs.evaluate(path, drawings["circle"][:9]).loss

@@ -102,7 +102,7 @@ def test_some_words_are_chosen_among_as_by_a_model_of_these_alone(recognizer, tm
     assert loaded.predict_many([SQUARE], simplified=True, words=["cat", "tree"])[0].layout == "points"
     np.testing.assert_allclose(loaded.probabilities([np.array(SQUARE[:1], np.uint8)]).sum(axis=1), 1, atol=1e-12)
     drawing = Drawing("", [np.array(SQUARE[1], np.uint8)])
-    assert recognizer.predict_drawing(drawing, words=["sun"]) == [("sun", 1.0)]
+    assert recognizer.predict(drawing, words=["sun"]) == [("sun", 1.0)]
 
 
 def test_words_that_are_not_known_are_refused_with_the_nearest(recognizer):
@@ -229,7 +229,7 @@ def test_a_drawing_object_says_itself_whether_it_is_simplified(recognizer):
     for simplified in (True, False):
         drawing = next(iter(synthetic_drawings(1, words=("star",), simplified=simplified)))
         expected = recognizer.predict(drawing.strokes, simplified=simplified, top=3)
-        assert recognizer.predict_drawing(drawing, top=3) == expected
+        assert recognizer.predict(drawing, top=3) == expected
     assert len(expected) == 3
 
 
@@ -336,7 +336,7 @@ def test_the_same_as_evaluation(recognizer, drawings):
     result = evaluate(recognizer._model.model, LabelledDrawings(data, np.arange(26), CLASSES, np.arange(len(CLASSES))))
     by_label = sorted(items, key=lambda drawing: CLASSES.index(drawing.word))
     for position, drawing in enumerate(by_label):
-        guesses = recognizer.predict_drawing(drawing, top=7)
+        guesses = recognizer.predict(drawing, top=7)
         assert guesses[0].word == CLASSES[result.predicted[position]]
         assert guesses[0].probability == pytest.approx(result.probability[position], rel=1e-5)
         assert [guess.word for guess in guesses].index(drawing.word) == result.ranks[position]
@@ -404,7 +404,7 @@ def test_tensors_are_strokes_unless_they_need_their_gradient(recognizer):
 
 def test_a_drawing_object_without_strokes(recognizer):
     with pytest.raises(FormatError):
-        recognizer.predict_drawing(Drawing("cat", []))
+        recognizer.predict(Drawing("cat", []))
 
 
 def test_more_than_a_few_drawings_begin_to_compile_beside_the_guesses(recognizer, monkeypatch):
@@ -446,6 +446,9 @@ def test_of_a_traced_drawing_the_image_counts_more():
     mixed = recognizer.predict_many([drawn[0], traced[1], drawn[2]])
     for guesses, drawing in zip(mixed, (drawn[0], traced[1], drawn[2]), strict=True):
         close(guesses, recognizer.predict(drawing))
+    both = recognizer.probabilities([traced[1], drawn[2]])
+    for row, guesses in zip(both, mixed[1:], strict=True):
+        np.testing.assert_allclose(row.max(), guesses[0].probability, atol=1e-6)
     assert recognizer.predict(traced[0], words=recognizer.classes[:2])[0].word in recognizer.classes[:2]
     plain = Recognizer(LoadedModel(new_model("bipool_cv1_5_3_2_lay1_sz3"), CLASSES, None, Path("unused")))
     close(plain.predict(traced[0]), plain.predict(drawn[0]))

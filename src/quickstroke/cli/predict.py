@@ -104,7 +104,7 @@ def run(options: Options) -> Answer:
             n_points += drawing.source_layout == "points"
             may_be_points = all(len(stroke) in (2, 3) for stroke in drawing.strokes)
             n_ambiguous += may_be_points and drawing.source_layout == "columns"
-            guesses = model.predict_drawing(drawing, top=options.top)
+            guesses = model.predict(drawing, top=options.top)
             ranked = "  ".join(f"{guess.word} {percent(guess.probability)}" for guess in guesses)
             # A picture is in some folder; that this is a word is known where the model knows it.
             is_word = drawing.word in model.classes or not formats.is_named_by_folder(path, drawing)

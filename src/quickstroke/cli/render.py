@@ -139,7 +139,7 @@ def _write_picture(options: Options, ending: str, files: Sequence[Path], invalid
             drawings.append(drawing)
             captions.append(drawing.word if limit == 1 else f"{number}. {drawing.word}".rstrip())
             if model:
-                guess = model.predict_drawing(drawing, top=1)[0]
+                guess = model.predict(drawing, top=1)[0]
                 captions[-1] += f"\n{guess.word} {guess.probability:.0%}"
             if len(drawings) * size**2 > render.MAX_PIXELS:
                 raise ConfigError(

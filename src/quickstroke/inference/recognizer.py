@@ -22,7 +22,6 @@ from quickstroke.errors import (
     CategoryError,
     ConfigError,
     MissingExtra,
-    expect,
     expect_items,
     expect_path,
     shown,
@@ -186,7 +185,7 @@ class Recognizer:
             CategoryError: a word that is not known, each with the most similar that is; one twice; or none.
             ArgumentTypeError: `simplified` is neither a truth value nor None.
         """
-        return self._reader_of(strokes)._predict([in_simplified_form(strokes, simplified, layout)], top, words)[0]
+        return self._predict([strokes], [in_simplified_form(strokes, simplified, layout)], top, words)[0]
 
     def predict_many(
         self,
@@ -205,24 +204,27 @@ class Recognizer:
             ArgumentTypeError: `drawings` is no list, or as `predict`.
         """
         drawings = expect_items(drawings, "drawings", "a list of drawings")
-        prepared = all_in_simplified_form(drawings, simplified, layout)
-        guesses = self._predict(prepared, top, words)
-        for i, reader in enumerate(map(self._reader_of, drawings)):
-            if reader is not self:
-                guesses[i] = reader._predict([prepared[i]], top, words)[0]
-        return guesses
+        return self._predict(drawings, all_in_simplified_form(drawings, simplified, layout), top, words)
 
-    def _reader_of(self, strokes: Any) -> "Recognizer":
-        """Itself, or what reads a drawing that was traced from a picture."""
-        if not (isinstance(strokes, Drawing) and strokes.is_traced):
-            return self
+    def _outputs_for(self, given: Sequence[Any], drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> Outputs:
+        """What is said of drawings as they were given; a model for pictures reads those that were traced from these."""
+        is_traced = np.array([isinstance(each, Drawing) and each.is_traced for each in given], bool)
+        if not is_traced.any():
+            return self._outputs_of(drawings)
         self._for_pictures = self._for_pictures or self._model.for_pictures()
         reader = copy.copy(self)
         reader._model, reader.compiles = self._for_pictures, False
-        return reader
+        rows = [np.flatnonzero(~is_traced), np.flatnonzero(is_traced)]
+        parts = [
+            who._outputs_of([drawings[i] for i in own.tolist()]) for who, own in zip((self, reader), rows, strict=True)
+        ]
+        order, unknown = np.argsort(np.concatenate(rows)), [each.unknown for each in parts if each.unknown is not None]
+        probabilities = np.concatenate([each.probabilities for each in parts])[order]
+        return Outputs(probabilities, np.concatenate(unknown)[order] if unknown else None)
 
     def _predict(
         self,
+        given: Sequence[Any],
         drawings: Sequence[tuple[list[NDArray[np.uint8]], Layout | None]],
         top: int,
         words: Sequence[str] | Path | str | None,
@@ -230,7 +232,7 @@ class Recognizer:
         if isinstance(top, bool) or not isinstance(top, int | np.integer) or top < 1:
             raise ConfigError(f"top should be 1 or more, got {top!r}")
         classes = self.classes if words is None else choose_words(words, self.classes)
-        outputs = self._outputs_of([strokes for strokes, _ in drawings])
+        outputs = self._outputs_for(given, [strokes for strokes, _ in drawings])
         if words is not None:
             outputs = among(outputs, positions_of(classes, self.classes))
         rows, unknown = outputs.probabilities, outputs.unknown
@@ -260,18 +262,6 @@ class Recognizer:
         """
         return self.predict(strokes, simplified=simplified, top=1, layout=layout, words=words).unknown
 
-    def predict_drawing(
-        self, drawing: Drawing, *, top: int = 5, words: Sequence[str] | Path | str | None = None
-    ) -> Guesses:
-        """As `predict`, which takes a Drawing, too.
-
-        Raises:
-            FormatError, ConfigError, CategoryError: as `predict`.
-            ArgumentTypeError: something else than a Drawing.
-        """
-        expect(drawing, Drawing, "drawing", "a Drawing")
-        return self.predict(drawing, top=top, words=words)
-
     def probabilities(self, drawings: Sequence[Sequence[NDArray[np.uint8]] | Drawing]) -> NDArray[np.float64]:
         """Softmax probabilities float64 (B, K) over `classes` of B `Drawing`s, or simplified strokes uint8 (n, 2) each.
 
@@ -281,7 +271,7 @@ class Recognizer:
         """
         given = expect_items(drawings, "drawings", "a list of drawings")
         read = [in_simplified_form(each, None if isinstance(each, Drawing) else True, "auto")[0] for each in given]
-        return self._outputs_of(read).probabilities
+        return self._outputs_for(given, read).probabilities
 
     def embed(
         self,
