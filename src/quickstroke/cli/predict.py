@@ -1,7 +1,9 @@
 """`quickstroke predict`."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import arg
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from quickstroke.drawings.drawing import Drawing
+    from quickstroke.inference.recognizer import Guesses
 
 # PyTorch takes the first drawings. Compiling what is quicker takes as long as some thousands of them.
 _FEW_DRAWINGS = 1000
@@ -76,7 +79,6 @@ def run(options: Options) -> Answer:
     import_torch(options.model)
     from itertools import islice
 
-    from quickstroke import formats
     from quickstroke.drawings import render
     from quickstroke.inference import recognizer
 
@@ -90,53 +92,32 @@ def run(options: Options) -> Answer:
     model = recognizer.load(options.model, options.classes, words=words, taught=options.taught)
     model.compiles, n_left = False, _FEW_DRAWINGS  # beside the guesses, their last digits would depend on a clock
     note(model.note)
-    drawings = []
+    answers: list[dict[str, Any]] = []
     n_read, invalid = 0, Invalid(options.skip_invalid)
     shown: list[Drawing] = []
     captions: list[str] = []
     for path in files:
-        n = n_points = n_ambiguous = 0
+        layouts: Counter[str] = Counter()
         for number, drawing in islice(invalid.numbered(path, options.layout, tells=False), limit):
-            n += 1
             if not n_left:
                 model.compile()
             n_left -= 1
-            n_points += drawing.source_layout == "points"
-            may_be_points = all(len(stroke) in (2, 3) for stroke in drawing.strokes)
-            n_ambiguous += may_be_points and drawing.source_layout == "columns"
+            layouts[_layout_of(drawing)] += 1
             guesses = model.predict(drawing, top=options.top)
-            ranked = "  ".join(f"{guess.word} {percent(guess.probability)}" for guess in guesses)
-            # A picture is in some folder; that this is a word is known where the model knows it.
-            is_word = drawing.word in model.classes or not formats.is_named_by_folder(path, drawing)
-            word = drawing.word if is_word else ""
-            drawn = f" [{printable(word)}]" if word else ""
-            unknown = "" if guesses.unknown is None else f"  (none of these words: {percent(guesses.unknown)})"
-            print(f"{printable(str(path))}:{number}{drawn}  {ranked}{unknown}")
-            if formats.is_picture(path):
-                strokes = counted(len(drawing.strokes), "stroke")
-                note(f"{path}:{number}: traced {strokes} of {counted(drawing.n_points, 'point')}")
+            answer = _answer(path, number, drawing, guesses, model.classes)
+            _show(answer, path, drawing)
             if options.show:
                 shown.append(drawing)
                 captions.append(f"{path.name}:{number}\n{guesses[0].word} {guesses[0].probability:.0%}")
                 if len(shown) * render.SIZE**2 > render.MAX_PIXELS:
                     raise ConfigError("--show: too many drawings for one picture; expected a smaller --limit")
             if options.json or options.predictions:
-                drawings.append(
-                    {
-                        "file": str(path),
-                        "number": number,
-                        "word": word,
-                        "key_id": str(drawing.key_id),
-                        "layout": drawing.source_layout,
-                        "guesses": [guess._asdict() for guess in guesses],
-                        "unknown": guesses.unknown,
-                    }
-                )
-        n_read += n
-        if not n and len(files) > 1:
+                answers.append(answer)
+        n_read += layouts.total()
+        if not layouts and len(files) > 1:
             note(f"{path}: holds no drawing")
         if options.layout == "auto":
-            _tell_layouts(path, n, n_points, n_ambiguous)
+            _tell_layouts(path, layouts)
     invalid.tell()
     if not n_read:
         where = files[0] if len(files) == 1 else f"{len(files)} files"
@@ -145,14 +126,54 @@ def run(options: Options) -> Answer:
         render.write_picture(options.show, shown, captions)
         note(f"wrote {options.show}")
     if options.predictions:
-        tables.write_guesses(options.predictions, drawings, options.top)
+        tables.write_guesses(options.predictions, answers, options.top)
         note(f"wrote {options.predictions}")
     chosen = {"words": list(model.classes)} if options.words else {}
-    return Answer({"model": model.name, **chosen, "drawings": drawings, "invalid": invalid.messages})
+    return Answer({"model": model.name, **chosen, "drawings": answers, "invalid": invalid.messages})
 
 
-def _tell_layouts(path: "Path", n: int, n_points: int, n_ambiguous: int) -> None:
-    """Tells which of the `n` drawings of a file were read as points, and which may have been."""
+def _answer(
+    path: "Path", number: int, drawing: "Drawing", guesses: "Guesses", classes: Sequence[str]
+) -> dict[str, Any]:
+    """What is said of the drawing `number` of a file, as JSON."""
+    from quickstroke import formats
+
+    # A picture is in some folder; that this is a word is known where the model knows it.
+    is_word = drawing.word in classes or not formats.is_named_by_folder(path, drawing)
+    return {
+        "file": str(path),
+        "number": number,
+        "word": drawing.word if is_word else "",
+        "key_id": str(drawing.key_id),
+        "layout": drawing.source_layout,
+        "guesses": [guess._asdict() for guess in guesses],
+        "unknown": guesses.unknown,
+    }
+
+
+def _show(answer: dict[str, Any], path: "Path", drawing: "Drawing") -> None:
+    """The same for people."""
+    from quickstroke import formats
+
+    where, unknown = f"{path}:{answer['number']}", answer["unknown"]
+    drawn = f" [{printable(answer['word'])}]" if answer["word"] else ""
+    ranked = "  ".join(f"{guess['word']} {percent(guess['probability'])}" for guess in answer["guesses"])
+    none = "" if unknown is None else f"  (none of these words: {percent(unknown)})"
+    print(f"{printable(where)}{drawn}  {ranked}{none}")
+    if formats.is_picture(path):
+        strokes = counted(len(drawing.strokes), "stroke")
+        note(f"{where}: traced {strokes} of {counted(drawing.n_points, 'point')}")
+
+
+def _layout_of(drawing: "Drawing") -> str:
+    """The layout that a drawing was read in; "either" for columns that may be points as well."""
+    may_be_points = all(len(stroke) in (2, 3) for stroke in drawing.strokes)
+    return "either" if may_be_points and drawing.source_layout == "columns" else str(drawing.source_layout)
+
+
+def _tell_layouts(path: "Path", layouts: Counter[str]) -> None:
+    """Tells how many drawings of a file were read as points, and how many may have been."""
+    n, n_points, n_ambiguous = layouts.total(), layouts["points"], layouts["either"]
     if n_points:
         rest = f", the other {n - n_points:,} as columns" * (n > n_points)
         note(f"{path}: {counted(n_points, 'drawing')} read as points{rest} (--layout decides)")
