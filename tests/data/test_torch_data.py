@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 import quickstroke as qs
-from quickstroke.data import batches
+from quickstroke.data import augmentation, batches
 from quickstroke.data.torch_data import PaddedBatch, Sample, SplitDataset, collate
 from quickstroke.errors import ArgumentTypeError, CategoryError, DatasetError
 
@@ -98,6 +98,46 @@ def test_workers_map_the_files_again(dataset, context):
     assert len(here) == len(there) == 4
     for batch, same in zip(here, there, strict=True):
         assert all(torch.equal(one, other) for one, other in zip(batch, same, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["strokes", "geometric"])
+def test_drawings_are_augmented_as_a_training_does_it(dataset, kind):
+    options = qs.TrainConfig(augment=kind, augment_magnitude=0.5, prefix_truncation=0.5)
+    split = dataset.split("train", POOLED, augment=options)
+    torch.manual_seed(3)
+    samples = [split[i] for i in (5, 5, 70)]
+    torch.manual_seed(3)
+    candidates = augmentation.mixup_candidates(dataset, split.indices, np.arange(3))
+    for sample, i in zip(samples, (5, 5, 70), strict=True):
+        geometric, strokes = torch.randint(2**63 - 1, (2, 1)).numpy().astype(np.uint64)
+        expected, _ = augmentation.augmented_points(
+            dataset,
+            split.indices[i : i + 1],
+            geometric,
+            strokes if kind == "strokes" else None,
+            augmentation.change_of(options),
+            POOLED.max_padding,
+            "pos5",
+            candidates,
+        )
+        assert torch.equal(sample.points, torch.from_numpy(expected[0])) and sample.label == split.labels[i]
+    assert not torch.equal(samples[0].points, samples[1].points)
+    plain = dataset.split("train", POOLED, augment=qs.TrainConfig(augment="none"))
+    assert torch.equal(plain[5].points, dataset.split("train", POOLED)[5].points)
+    with pytest.raises(ArgumentTypeError, match="augment should be a TrainConfig, got 'strokes'"):
+        dataset.split("train", augment="strokes")
+
+
+def test_workers_augment_each_in_its_own_way_and_repeatably(dataset):
+    split = dataset.split("train", augment=qs.TrainConfig(augment="strokes"))[:8]
+    torch.manual_seed(1)
+    first, second = (
+        torch.cat([points.flatten() for points, *_ in DataLoader(split, 4, collate_fn=collate, num_workers=2)])
+        for _ in range(2)
+    )
+    torch.manual_seed(1)
+    again = torch.cat([points.flatten() for points, *_ in DataLoader(split, 4, collate_fn=collate, num_workers=2)])
+    assert torch.equal(first, again) and not (len(first) == len(second) and torch.equal(first, second))
 
 
 def test_who_only_prepares_needs_no_pytorch(dataset):

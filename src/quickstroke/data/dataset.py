@@ -31,6 +31,7 @@ from quickstroke.errors import DatasetError, MissingExtra, expect, expect_path, 
 from quickstroke.utils.files import sha256_of
 
 if TYPE_CHECKING:
+    from quickstroke.config.training import TrainConfig
     from quickstroke.data.torch_data import SplitDataset
 
 # So many drawings of a dataset are looked at in one piece.
@@ -158,7 +159,12 @@ class PreparedDataset:
         return f"<PreparedDataset {self.path}: {len(self):,} drawings of {len(self.classes)} words; {splits}>"
 
     def split(
-        self, name: str, config: ModelConfig | None = None, *, classes: Sequence[str] | None = None
+        self,
+        name: str,
+        config: ModelConfig | None = None,
+        *,
+        classes: Sequence[str] | None = None,
+        augment: "TrainConfig | None" = None,
     ) -> "SplitDataset":
         """The drawings of a split as a `torch.utils.data.Dataset` of `(points, label)`.
 
@@ -167,6 +173,8 @@ class PreparedDataset:
             config: of the model that reads the points: its preprocessing and `max_padding` are taken. By default three
                 columns (`delta3`) and at most 100 rows.
             classes: the words to take, in the order of the labels that come back; by default all of the dataset.
+            augment: drawings are augmented as a training with these options augments them, anew each time that they are
+                asked for, by PyTorch's random numbers. Of the options those of augmentation count.
 
         Raises:
             DatasetError: the split is unknown or has no drawing of these classes.
@@ -180,7 +188,7 @@ class PreparedDataset:
             if error.name != "torch":
                 raise
             raise MissingExtra("PreparedDataset.split", "torch") from error
-        return SplitDataset(self, name, config, classes)
+        return SplitDataset(self, name, config, classes, augment)
 
     def to_datasets(self) -> Any:
         """The splits that have drawings as a `datasets.DatasetDict` of Hugging Face, in memory.

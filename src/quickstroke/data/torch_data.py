@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from quickstroke.config.model import ModelConfig
-from quickstroke.data import batches
+from quickstroke.config.model import ModelConfig, Preprocessing
+from quickstroke.config.training import TrainConfig
+from quickstroke.data import augmentation, batches
 from quickstroke.data.points import n_channels
 from quickstroke.data.selection import resolve_classes, select
 from quickstroke.errors import ArgumentTypeError, expect, expect_items, shown
@@ -75,6 +76,7 @@ class SplitDataset(Dataset[Sample]):
         name: the split.
         config: of the model whose preprocessing and `max_padding` the points have.
         classes: the K words, in the order of the labels.
+        augment: what options drawings are augmented by, None for none.
         indices: int64 (N,), which drawings of `data` they are.
         collate: the `collate_fn` of a DataLoader.
     """
@@ -87,11 +89,15 @@ class SplitDataset(Dataset[Sample]):
         name: str,
         config: ModelConfig | None = None,
         classes: Sequence[str] | None = None,
+        augment: TrainConfig | None = None,
     ) -> None:
         """As `PreparedDataset.split`."""
         config = ModelConfig() if config is None else config
         expect(config, ModelConfig, "config", "a ModelConfig")
         expect(name, str, "the split", "a name such as 'train'")
+        if augment is not None:
+            expect(augment, TrainConfig, "augment", "a TrainConfig")
+        self.augment = None if augment is None or augment.augment == "none" else augment
         self.data, self.name, self.config = data, name, config
         self.classes = resolve_classes(data, classes, "classes")
         n = len(select(data, name, data.label_map(self.classes)))
@@ -130,13 +136,30 @@ class SplitDataset(Dataset[Sample]):
         if not -len(self) <= i < len(self):
             raise IndexError(f"no drawing {i}: the split {self.name!r} has {len(self)} here")
         i %= len(self)
-        row = self.indices[i : i + 1]
-        points, _ = batches.points_of(self.data, row, self.config.max_padding, self.config.preprocessing)
+        row, shape = self.indices[i : i + 1], (self.config.max_padding, self.config.preprocessing)
+        points, _ = self._augmented(row, *shape) if self.augment else batches.points_of(self.data, row, *shape)
         return Sample(torch.from_numpy(points[0]), int(self.labels[i]))
+
+    def _augmented(
+        self, row: NDArray[np.int64], max_padding: int, preprocessing: Preprocessing
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        assert self.augment is not None
+        # Those of PyTorch: each worker of a DataLoader has its own, and `torch.manual_seed` repeats them.
+        seeds = torch.randint(2**63 - 1, (2, 1)).numpy().astype(np.uint64)
+        strokes = seeds[1] if self.augment.augment == "strokes" else None
+        change = augmentation.change_of(self.augment)
+        return augmentation.augmented_points(
+            self.data, row, seeds[0], strokes, change, max_padding, preprocessing, self._candidates
+        )
+
+    @cached_property
+    def _candidates(self) -> augmentation.MixupCandidates:
+        return augmentation.mixup_candidates(self.data, self.indices, self.data.label_map(self.classes))
 
     def __getstate__(self) -> dict[str, Any]:
         """All but what is found again in the files."""
-        return {key: value for key, value in vars(self).items() if key not in ("indices", "labels")}
+        found = ("indices", "labels", "_candidates")
+        return {key: value for key, value in vars(self).items() if key not in found}
 
     def __repr__(self) -> str:
         return (
