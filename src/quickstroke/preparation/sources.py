@@ -2,7 +2,7 @@
 
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -68,29 +68,48 @@ def sources_by_word(
     Files that are not binary are converted first, a file a word, so that memory stays bounded; drawings of other
     words are counted.
     """
+    as_it_is = _as_they_are(files, None if wanted is None else set(wanted))
+    others = [position for position in range(len(files)) if position not in as_it_is]
+    _convert_all(files, others, Converter(wanted, layout, on_invalid), preparation, on_source)
     by_word: dict[str, list[Source]] = {}
-    takes = None if wanted is None else set(wanted)
-    others: list[int] = []
-    as_it_is: set[int] = set()
     for position, path in enumerate(files):
-        ending = formats.ending_of(path) or ""
-        word = formats.word_of(path)
+        train_only = position >= n_split
+        if position in as_it_is:
+            by_word.setdefault(formats.word_of(path), []).append(Source(path, position, train_only))
+            continue
+        for i, word in enumerate(preparation.sources[position]["words"]):
+            converted = preparation.folder_of_source(position) / f"{i}.bin"
+            by_word.setdefault(word, []).append(Source(converted, None, train_only))
+    return by_word
+
+
+def _as_they_are(files: Sequence[Path], takes: Container[str] | None) -> set[int]:
+    """The positions of the binary files of words that are taken, which need no conversion; None takes all words."""
+    found: set[int] = set()
+    for position, path in enumerate(files):
+        ending, word = formats.ending_of(path) or "", formats.word_of(path)
         if ending.startswith((".bin", ".npz")) and takes is None and (reason := unprintable(word)):
             raise FormatError(f"its name gives the word {word!r:.60}; that {reason}", path)
-        if not ending.startswith(".bin"):
-            others.append(position)
-            continue
-        if not word:
-            raise FormatError("its name gives no word; expected <word>.bin", path)
-        if takes is None or word in takes:
-            as_it_is.add(position)
-        else:
-            others.append(position)
-    converter = Converter(wanted, layout, on_invalid)
+        if ending.startswith(".bin"):
+            if not word:
+                raise FormatError("its name gives no word; expected <word>.bin", path)
+            if takes is None or word in takes:
+                found.add(position)
+    return found
+
+
+def _convert_all(
+    files: Sequence[Path],
+    positions: Sequence[int],
+    converter: Converter,
+    preparation: Preparation,
+    on_source: Callable[[str, int, int], None],
+) -> None:
+    """Converts the files at some positions, and notes of each which words it had."""
     wrong: dict[int, FormatError] = {}
     with ThreadPoolExecutor(min(n_cores(), _MAX_AT_A_TIME)) as pool:
         futures = {
-            pool.submit(_convert, position, files[position], preparation, converter): position for position in others
+            pool.submit(_convert, position, files[position], preparation, converter): position for position in positions
         }
         try:
             for done, future in enumerate(as_completed(futures), start=1):
@@ -105,20 +124,11 @@ def sources_by_word(
                     continue
                 if line is not preparation.sources.get(line["source"]):
                     preparation.note(**line)
-                on_source(line["name"], done, len(others))
+                on_source(line["name"], done, len(positions))
         finally:
             converter.stop()
             pool.shutdown(cancel_futures=True)
     _check_none_is_wrong([error for _, error in sorted(wrong.items())])
-    for position, path in enumerate(files):
-        train_only = position >= n_split
-        if position in as_it_is:
-            by_word.setdefault(formats.word_of(path), []).append(Source(path, position, train_only))
-            continue
-        for i, word in enumerate(preparation.sources[position]["words"]):
-            converted = preparation.folder_of_source(position) / f"{i}.bin"
-            by_word.setdefault(word, []).append(Source(converted, None, train_only))
-    return by_word
 
 
 def _check_none_is_wrong(errors: Sequence[FormatError]) -> None:
