@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -237,35 +237,15 @@ def open_targets(
     """
     label_map = data.label_map(classes)
     trained = data.indices("train")
-    labels = label_map[data.labels]
     candidates = augmentation.mixup_candidates(data, trained, label_map)
-    opened: list[tuple[str, Teacher]] = []
-    facts: list[dict[str, Any]] = []
-    configured: list[list[Any]] = []
-    for path in paths:
-        if path.endswith(".onnx"):
-            from quickstroke.training.bitmap_teacher import BitmapTeacher
-
-            network = BitmapTeacher(path)
-            known, columns = _columns(path, classes, network.classes)
-            ask: Any = partial(_ask_bitmaps, network, data, columns, change, candidates)
-            opened.append((path, Teacher(network.path.stem, network.sha256, known, ask)))
-            facts.append(network.facts())
-            # Otherwise named than the answers of older versions, which were about drawings as they stand everywhere.
-            configured.append([network.sha256, "augmented bitmaps" if augmented else "bitmaps", list(network.classes)])
-            continue
-        loaded = loading.load_model(cards.find_model(path))
-        known, columns = _columns(path, classes, loaded.classes)
-        model = loaded.model.frozen(precision).to(device)
-        if model.config.reading == "padded":
-            few = [trained[labels[trained] == k][:_DRAWINGS_A_CLASS] for k in known]
-            statistics.reestimate_batchnorm(model, data, np.concatenate(few))
-        ask = partial(_ask_augmented, model, data, columns, change, candidates, device)
-        facts.append(_facts(loaded))
-        opened.append((path, Teacher(loaded.name, facts[-1]["sha256"], known, ask, loaded)))
-        configured.append([facts[-1]["sha256"], serialize.to_json(model.config), list(loaded.classes)])
-    opened.sort(key=lambda pair: -len(pair[1].known))
-    path, first = opened[0]
+    shown = data, classes, change, candidates
+    opened = [
+        _bitmap_teacher(path, *shown, augmented)
+        if path.endswith(".onnx")
+        else _stroke_teacher(path, *shown, precision, device)
+        for path in paths
+    ]
+    path, first = max(((each.path, each.teacher) for each in opened), key=lambda pair: len(pair[1].known))
     if len(first.known) < len(classes):
         missing = [word for k, word in enumerate(classes) if k not in first.known]
         raise ConfigError(
@@ -276,7 +256,7 @@ def open_targets(
         "version": _VERSION,
         "dataset": data.manifest_sha256,
         "classes": list(classes),
-        "teachers": configured,
+        "teachers": [each.key for each in opened],
         "precision": str(precision),
         # The 0 was the probability of mixup across classes: caches made without it are still of use.
         # About drawings as they stand they answer the same whatever the augmentation.
@@ -284,8 +264,65 @@ def open_targets(
     }
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     pool = trained if pool is None else pool
-    teachers = tuple(teacher for _, teacher in opened)
+    teachers = tuple(sorted((each.teacher for each in opened), key=lambda teacher: -len(teacher.known)))
+    facts, labels = [each.facts for each in opened], label_map[data.labels]
     return Targets(teachers, facts, data, classes, labels, pool, candidates, augmented, folder / name, device, group)
+
+
+class _Opened(NamedTuple):
+    """A teacher that was loaded.
+
+    Attributes:
+        path: where it was asked for.
+        facts: what a run and a card tell of it.
+        key: what its answers depend on.
+    """
+
+    path: str
+    teacher: Teacher
+    facts: dict[str, Any]
+    key: list[Any]
+
+
+def _bitmap_teacher(
+    path: str,
+    data: PreparedDataset,
+    classes: tuple[str, ...],
+    change: Augmentation,
+    candidates: augmentation.MixupCandidates,
+    augmented: bool,
+) -> _Opened:
+    from quickstroke.training.bitmap_teacher import BitmapTeacher
+
+    network = BitmapTeacher(path)
+    known, columns = _columns(path, classes, network.classes)
+    ask = partial(_ask_bitmaps, network, data, columns, change, candidates)
+    # Otherwise named than the answers of older versions, which were about drawings as they stand everywhere.
+    key = [network.sha256, "augmented bitmaps" if augmented else "bitmaps", list(network.classes)]
+    return _Opened(path, Teacher(network.path.stem, network.sha256, known, ask), network.facts(), key)
+
+
+def _stroke_teacher(
+    path: str,
+    data: PreparedDataset,
+    classes: tuple[str, ...],
+    change: Augmentation,
+    candidates: augmentation.MixupCandidates,
+    precision: torch.dtype,
+    device: torch.device,
+) -> _Opened:
+    loaded = loading.load_model(cards.find_model(path))
+    known, columns = _columns(path, classes, loaded.classes)
+    model = loaded.model.frozen(precision).to(device)
+    if model.config.reading == "padded":
+        trained = data.indices("train")
+        labels = data.label_map(classes)[data.labels[trained]]
+        few = [trained[labels == k][:_DRAWINGS_A_CLASS] for k in known]
+        statistics.reestimate_batchnorm(model, data, np.concatenate(few))
+    ask = partial(_ask_augmented, model, data, columns, change, candidates, device)
+    facts = _facts(loaded)
+    key = [facts["sha256"], serialize.to_json(model.config), list(loaded.classes)]
+    return _Opened(path, Teacher(loaded.name, facts["sha256"], known, ask, loaded), facts, key)
 
 
 def _columns(path: str, classes: Sequence[str], words: Sequence[str]) -> tuple[NDArray[np.int64], list[int]]:
