@@ -2,11 +2,11 @@
  * `<quick-stroke model="URL">`: a pad and its guesses, for any page. Importing this module defines it.
  *
  * Attributes: `model`, the address of a `.quickstroke` file; `words`, the only ones that count, separated by commas, or a
- * list in JSON; `top`, how many guesses are shown (3); `controls`, for buttons; `name` and `disabled`, as of an `<input>`; `aria-label`,
- * what the pad is called; `ink` and `paper`, colours, for which CSS has `--quick-stroke-ink` and `--quick-stroke-paper`;
- * parts to style: `pad`, `guesses`, `controls`. All but `aria-label` are properties, too. One can draw before a model has
- * come, and without. It shows what went wrong, unless a listener prevents that. Events, which bubble: `guess` (detail
- * `{guesses, unknown}`), `stroke` and `undo` (`{strokes}`), `clear`, `load` and `error` (`{error}`).
+ * list in JSON; `top`, how many guesses are shown (3); `controls`, for buttons; `name` and `disabled`, as of an `<input>`;
+ * `aria-label`, what the pad is called; `ink` and `paper`, colours, for which CSS has `--quick-stroke-ink` and
+ * `--quick-stroke-paper`; parts to style: `pad`, `guesses`, `controls`. All but `aria-label` are properties, too. One can
+ * draw before a model has come, and without. It shows what went wrong, unless a listener prevents that. Events, which
+ * bubble: `guess` (detail `{guesses, unknown}`), `stroke` and `undo` (`{strokes}`), `clear`, `load` and `error` (`{error}`).
  */
 
 import { checkRecognizer, checkTexts, drawingOf } from "./given.js";
@@ -69,7 +69,10 @@ const listOf = (text) =>
   text.trim().startsWith("[") ? JSON.parse(text) : text.split(",").map((word) => word.trim()).filter(Boolean);
 
 /** A list as the attribute has it. */
-const written = (value) => (Array.isArray(value) && String(value).split(",").length > value.length ? JSON.stringify(value) : value);
+const written = (value) => {
+  const hasCommas = Array.isArray(value) && value.some((word) => String(word).includes(","));
+  return hasCommas ? JSON.stringify(value) : value;
+};
 
 export class QuickStroke extends Base {
   static formAssociated = true;
