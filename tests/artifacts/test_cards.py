@@ -189,6 +189,19 @@ def test_a_bad_card_does_not_hide_the_other_models(folders, change, reason):
     assert load("simple_lay1_sz3").note == ""
 
 
+def test_in_a_folder_that_may_not_be_looked_into_models_of_the_package_are_found(folders, monkeypatch):
+    exists = Path.exists
+
+    def refuse(path, **options):
+        if path.parent in (Path("lstm"), Path()):
+            raise PermissionError(13, "Permission denied", str(path))
+        return exists(path, **options)
+
+    packaged = publish(folders[1], facts=facts(0.9))
+    monkeypatch.setattr(Path, "exists", refuse)
+    assert find_model(None) == find_model(NAME) == packaged
+
+
 def test_a_folder_and_a_link_to_nothing_are_no_models(folders):
     path = publish(folders[0], facts=facts(0.5))
     (folders[0] / "folder.model").mkdir()

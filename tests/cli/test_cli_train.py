@@ -174,6 +174,35 @@ def test_counts_of_a_file_give_way_to_a_split_in_fractions(run, binary_folder, d
     one_line(run("train", MODEL, "--data", data, "--into", tmp_path / "third", "--n-train", 40), "n_train = 40")
 
 
+def test_all_counts_of_a_document_that_do_not_fit_are_told_at_once(run, dataset, tmp_path):
+    config = tmp_path / "run.toml"
+    config.write_text("n_epochs = 1\nn_train = 20000\nn_val = 4000\nn_test = 10\n")
+    asked = ("train", MODEL, "--data", dataset.path, "--into", tmp_path / "other", "--config", config)
+    one_line(run(*asked), "n_train = 20000, n_val = 4000 were asked for", "--n-train 40 --n-val 10 overrides it)")
+    refused = run(*asked, "--n-train", 41, "--n-val", 10)
+    one_line(refused, "n_train = 41 was asked for", "prepared with n_train = 40")
+    assert "run.toml" not in refused.err  # it is the command's own
+
+
+def test_a_document_trains_by_the_recipe_that_it_tells_or_by_that_of_2020(run, dataset, tmp_path):
+    block = "```python\nbatch_size = 64\nlearning_rate = 0.001\nhidden_size = 8\nn_layers = 1\n```\n"
+    for prose, options, recipe in (
+        ("", (), "2020"),
+        ("", ("--recipe", "default"), "default"),
+        ("A model. Recipe `default` (each drawing is read to its own end), seed 0.\n\n", (), "default"),
+        ("A model. Recipe `2020` (padded), seed 0.\n\n", (), "2020"),
+    ):
+        document, into = tmp_path / "own.md", tmp_path / f"{len(prose)}{len(options)}"
+        document.write_text(f"# Simple LSTM\n\n{prose}{block}")
+        asked = ("train", "simple_lay1_sz8", "--config", document, "--data", dataset.path, "--into", into)
+        result = run(*asked, "--n-epochs", 1, *options)
+        assert result.code == 0, result.err
+        train = config_of(into)["train"]
+        assert (train["recipe"], train["learning_rate"]) == (recipe, 0.001)
+        assert train["optimizer"] == ("adam" if recipe == "2020" else "muon")
+        assert (f"own.md: recipe {recipe}{', as it tells none' * (not prose)};" in result.err) == (not options)
+
+
 def test_tensorboard_has_the_epochs_of_a_new_run_and_nothing_of_one_that_is_refused(run, dataset, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -190,6 +190,14 @@ def test_other_lines_of_a_log_are_counted(read):
     log = f"loading\n 12%|##   |\n\n{EPOCH}\n{EPOCH[:-10]}\nEpoch: 1/10\n{EPOCH}"
     (section,) = read(f"# A\n{fenced(log)}").sections
     assert (len(section.log), section.n_ignored_lines, section.ended) == (2, 4, None)
+    lines = f"# A\n{fenced(log)}".splitlines()
+    assert [lines[number - 1] for number in section.damaged] == [EPOCH[:-10], "Epoch: 1/10"]
+
+
+def test_the_recipe_stands_in_the_text_above_a_block(read):
+    block = fenced(SIMPLE)
+    text = f"# A\nRecipe `strong` (long), seed 0.\n{block}\nRecipe `2020`\n# B\n{block}"
+    assert [section.recipe for section in read(text).sections] == ["strong", None]
 
 
 def test_a_section_may_lack_its_log_or_its_config(read):

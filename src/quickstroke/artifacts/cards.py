@@ -170,7 +170,7 @@ def find_published() -> tuple[list[PublishedModel], list[WeightsError]]:
             names.append(name)
             if card and path.parent == folder:
                 candidates.append(name)
-        if not is_decided and (candidates or (folder / DEFAULT).exists()):
+        if not is_decided and (candidates or _exists(folder / DEFAULT)):
             is_decided = True
             try:
                 default = _default_of(folder, names, candidates)
@@ -275,6 +275,14 @@ def stated_accuracy(card: dict[str, Any]) -> tuple[str, float]:
     return "", 0.0
 
 
+def _exists(path: Path) -> bool:
+    """False also in a folder that may not be looked into, such as the one that a service was started in."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
+
+
 def find_model(model: object, argument: str = "model") -> Path:
     """The model that a user means: a file, a run folder, a folder of published models, of which it is the default, a
     published name (`SET/NAME` too), an address of the Hugging Face Hub as a text (hf://OWNER/NAME), or the default.
@@ -299,10 +307,10 @@ def find_model(model: object, argument: str = "model") -> Path:
             )
         return default
     path = expect_path(model, argument)
-    names = sorted(file.stem for file in path.glob("*.model")) if path.is_dir() else []
+    names = sorted(file.stem for file in path.glob("*.model")) if _exists(path) and path.is_dir() else []
     if names and not (path / "config.json").exists():
         return path / f"{_default_of(path, names, names)}.model"
-    if path.exists() or path.suffix in SUFFIXES:
+    if _exists(path) or path.suffix in SUFFIXES:
         return path
     for folder in model_folders():
         candidate = folder / f"{model}.model"

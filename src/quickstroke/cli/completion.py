@@ -25,7 +25,7 @@ class Options:
     For zsh, write it to a file _quickstroke in a folder of $fpath.
     """
 
-    shell: Annotated[Positional[Literal["bash", "zsh", "tcsh"]], tyro.conf.arg(help="the shell", metavar="SHELL")]
+    shell: Annotated[Positional[Literal["bash", "zsh"]], tyro.conf.arg(help="the shell", metavar="SHELL")]
 
 
 def main(args: Sequence[str]) -> None:

@@ -62,6 +62,8 @@ def run(options: Options) -> Answer:
         )
     sections = [figures.figures(result) for result in results]
     for result, values in zip(results, sections, strict=True):
+        for line in result.section.damaged if result.section else ():
+            note(f"{result.source}, line {line}: begins as the line of an epoch and is none; left out")
         if result.run and not result.run.data:
             note(f"{result.source}: not measured: {result.run.why_no_data}")
         measured = (

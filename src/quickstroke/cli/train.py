@@ -126,10 +126,18 @@ def _configured(options: Options, args: Sequence[str]) -> tuple[str, Options, Cl
         section = documents.read_document(path).find(options.name)
         if section.config is None:
             raise ConfigError(f"{path}: section {' > '.join(section.path)} has no configuration block")
-        note(f"{path}: what its block does not have is as by default; a command above it may have more")
+        # A document of the 2020 project tells no recipe, and its rates are of its own optimizer.
+        is_of_2020 = section.recipe is None and not {"readout", "image"} & section.config.keys()
+        recipe = section.recipe or ("2020" if is_of_2020 else "default")
+        if not is_asked:
+            note(
+                f"{path}: recipe {recipe}{', as it tells none' * is_of_2020}; what its block does not have is as in "
+                "that recipe; a command above it may have more"
+            )
         name = documents.implied_name(section.config)
         model_keys = ("hidden_size", "n_layers", "conv1", "conv2", "bidirectional", "readout", "image", "train_classes")
         values = {key.lower(): value for key, value in section.config.items() if key not in model_keys}
+        values["recipe"] = recipe
         classes = section.config.get("train_classes")
     if is_asked:
         values["recipe"] = options.train.recipe
@@ -332,6 +340,10 @@ def _check_counts(options: Options, data: "PreparedDataset", asked: dict[str, in
     try:
         selection.check_counts(data, counts)
     except ConfigError as error:
-        if not of_file:
+        rule = data.manifest["split"]
+        fitting = [
+            f"--{key.replace('_', '-')} {rule[key]}" for key in of_file if counts[key] not in (None, rule.get(key))
+        ]
+        if not fitting:
             raise
-        raise ConfigError(f"{error} (asked for by {options.config}; --n-train and its like override it)") from error
+        raise ConfigError(f"{error} (asked for by {options.config}; {' '.join(fitting)} overrides it)") from error

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from quickstroke.data.batches import Drawings
 from quickstroke.data.dataset import PreparedDataset
-from quickstroke.data.manifest import SPLITS
 from quickstroke.data.memory import first_points, first_strokes, from_drawings
 from quickstroke.drawings.categories import check_classes, closest_words
 from quickstroke.drawings.drawing import Drawing
@@ -147,17 +146,14 @@ def check_counts(data: PreparedDataset, counts: dict[str, int | None]) -> None:
     Raises:
         ConfigError: it was prepared with another count, or by fractions.
     """
-    names = {f"n_{'test_reserved' if split == 'reserved' else split}": split for split in SPLITS}
-    for key, asked in counts.items():
-        if asked is None:
-            continue
-        rule = data.manifest["split"]
-        if rule["rule"] != "position":
-            raise ConfigError(
-                f"{key} = {asked} was asked for, but {data.path} was split by {rule['rule']}; prepare it with --n-train"
-            )
-        if rule[key] != asked:
-            raise ConfigError(
-                f"{key} = {asked} was asked for, but {data.path} was prepared with {key} = {rule[key]} "
-                f"({names[key]} drawings a class)"
-            )
+    rule = data.manifest["split"]
+    asked = {key: n for key, n in counts.items() if n is not None}
+    is_counted = rule["rule"] == "position"
+    wrong = [key for key, n in asked.items() if not is_counted or rule[key] != n]
+    if not wrong:
+        return
+    told = f"{', '.join(f'{key} = {asked[key]}' for key in wrong)} {'was' if len(wrong) == 1 else 'were'} asked for"
+    if not is_counted:
+        raise ConfigError(f"{told}, but {data.path} was split by {rule['rule']}; prepare it with --n-train")
+    own = ", ".join(f"{key} = {rule[key]}" for key in wrong)
+    raise ConfigError(f"{told}, but {data.path} was prepared with {own} (drawings a class)")

@@ -54,6 +54,8 @@ class Section:
         log: its epochs, empty for a run that has not logged yet.
         ended: the closing line, None for a run that has not ended.
         n_ignored_lines: lines in the log block that are neither, such as progress bars.
+        damaged: such lines that begin as one of an epoch does, by their numbers in the file.
+        recipe: that the text above the configuration block tells, None where it tells none.
     """
 
     path: tuple[str, ...]
@@ -63,6 +65,8 @@ class Section:
     log: tuple[EpochLine, ...] = ()
     ended: EndLine | None = None
     n_ignored_lines: int = 0
+    damaged: tuple[int, ...] = ()
+    recipe: str | None = None
 
     @property
     def name(self) -> str | None:
@@ -120,15 +124,22 @@ def read_document(path: Path | str) -> Document:
     sections: list[Section] = []
     open_heading = -1  # the heading whose last section still waits for its log
     for block in _code_blocks(_read_text(path), path):
-        is_log, epochs, ended, n_ignored_lines = _parse_log(block.text)
+        is_log, epochs, ended, n_ignored_lines, damaged = _parse_log(block.text)
         if is_log:
             if open_heading != block.heading_line:
                 sections.append(Section(block.headings, block.line))
-            sections[-1] = replace(sections[-1], log=epochs, ended=ended, n_ignored_lines=n_ignored_lines)
+            sections[-1] = replace(
+                sections[-1],
+                log=epochs,
+                ended=ended,
+                n_ignored_lines=n_ignored_lines,
+                damaged=tuple(block.line + at for at in damaged),
+            )
             open_heading = -1
         elif _is_config(block):
             config = parse_config(block.text, str(path), block.line)
-            sections.append(Section(block.headings, block.line, config, block.text))
+            told = _RECIPE.search(block.prose)
+            sections.append(Section(block.headings, block.line, config, block.text, recipe=told and told[1]))
             open_heading = block.heading_line
     if not sections:
         raise DocumentError(
@@ -166,6 +177,7 @@ class _CodeBlock:
     tag: str
     line: int
     text: str
+    prose: str  # between it and the heading, or the block before it
 
 
 def _read_text(path: Path) -> str:
@@ -174,7 +186,8 @@ def _read_text(path: Path) -> str:
             # A read takes memory for all that it may give.
             data = b"".join(islice(iter(partial(file.read, 2**16), b""), MAX_DOCUMENT_BYTES // 2**16 + 1))
     except (OSError, ValueError) as error:
-        raise DocumentError(f"{path}: cannot be read as a results document: {error}") from error
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise DocumentError(f"{path}: cannot be read as a results document: {reason}") from error
     if len(data) > MAX_DOCUMENT_BYTES:
         raise DocumentError(f"{path}: larger than {MAX_DOCUMENT_BYTES >> 20} MiB, expected a results document")
     try:
@@ -194,6 +207,7 @@ _FENCE = re.compile(r" {0,3}(`{3,}+(?!.*`)|~{3,})(.*)")
 def _code_blocks(text: str, path: Path) -> Iterator[_CodeBlock]:
     headings: list[tuple[int, str]] = []
     heading_line = 0
+    prose: list[str] = []
     # str.splitlines would also split at form feeds and the like, which no editor counts as lines.
     lines = enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1)
     for number, line in lines:
@@ -204,6 +218,7 @@ def _code_blocks(text: str, path: Path) -> Iterator[_CodeBlock]:
                 (depth, _title(line[heading.end() :])),
             ]
             heading_line = number
+            prose = []
         elif fence := _FENCE.match(line):
             content: list[str] = []
             for _, inner in lines:
@@ -214,7 +229,11 @@ def _code_blocks(text: str, path: Path) -> Iterator[_CodeBlock]:
                 raise DocumentError(f"{path}, line {number}: the block that {fence[1]} opens here is not closed")
             titles = tuple(title for _, title in headings)
             tag = (fence[2].split() or [""])[0].casefold()
-            yield _CodeBlock(titles, heading_line, tag, number + 1, textwrap.dedent("\n".join(content)))
+            text = textwrap.dedent("\n".join(content))
+            yield _CodeBlock(titles, heading_line, tag, number + 1, text, "\n".join(prose))
+            prose = []
+        else:
+            prose.append(line)
 
 
 def _title(text: str) -> str:
@@ -256,12 +275,18 @@ _EPOCH = re.compile(
 _END = re.compile(rf"Training ended after\s+{_COUNT}\s*!\s*Best validation accuracy:\s*{_NUMBER}\s*%", re.IGNORECASE)
 
 
-def _parse_log(text: str) -> tuple[bool, tuple[EpochLine, ...], EndLine | None, int]:
-    """Whether a block is a log, its epochs, its closing line, and how many other lines it has."""
+# As the reports of this program begin to tell how a model was trained.
+_RECIPE = re.compile(r"\bRecipe `(\w+)`")
+
+
+def _parse_log(text: str) -> tuple[bool, tuple[EpochLine, ...], EndLine | None, int, list[int]]:
+    """Whether a block is a log, its epochs, its closing line, how many other lines it has, and which of these are
+    damaged."""
     epochs: list[EpochLine] = []
     ended = None
     n_ignored_lines = 0
-    for line in map(str.strip, text.split("\n")):
+    damaged: list[int] = []
+    for at, line in enumerate(map(str.strip, text.split("\n"))):
         if match := _EPOCH.fullmatch(line):
             epoch, n_epochs, loss, accuracy, seconds = match.groups()
             epochs.append(EpochLine(int(epoch), int(n_epochs), float(loss), float(accuracy), float(seconds)))
@@ -269,7 +294,9 @@ def _parse_log(text: str) -> tuple[bool, tuple[EpochLine, ...], EndLine | None, 
             ended = EndLine(int(match[1]), float(match[2]))
         elif line:
             n_ignored_lines += 1
-    return bool(epochs or ended), tuple(epochs), ended, n_ignored_lines
+            if line.casefold().startswith("epoch:"):
+                damaged.append(at)
+    return bool(epochs or ended), tuple(epochs), ended, n_ignored_lines, damaged
 
 
 def format_epoch(line: EpochLine, is_short: bool = False) -> str:
