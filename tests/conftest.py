@@ -47,11 +47,11 @@ settings.load_profile("few")
 # Nor may it be a matter of the clock when compiled code takes over from PyTorch, nor what is told one of what an
 # earlier run has left compiled.
 Recognizer.compiles = False
-_tell_compiling, cli._tell_compiling = cli._tell_compiling, lambda: None
+_tell_compiling, cli._tell_compiling = cli._tell_compiling, lambda is_kept: None
 
 
 @pytest.fixture
-def tell_compiling() -> Callable[[], None]:
+def tell_compiling() -> Callable[[bool], None]:
     """What the command line tells when something is compiled; tests in general do not."""
     return _tell_compiling
 

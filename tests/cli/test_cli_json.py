@@ -188,5 +188,8 @@ def test_a_command_says_once_that_it_compiles(tell_compiling, monkeypatch, capsy
     monkeypatch.setattr(cli, "_tell_compiling", tell_compiling)
     assert main(["--version"]) == 0
     for _ in range(3):  # functions
-        compiled._on_compile()
-    assert capsys.readouterr().err.count("compiling for this processor") == 1
+        compiled._on_compile(True)
+    assert capsys.readouterr().err.count("it is kept for the next time") == 1
+    compiled._on_compile(False)
+    err = capsys.readouterr().err
+    assert err.startswith("compiling: no folder for compiled code can be written") and err.count("\n") == 1

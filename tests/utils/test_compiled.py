@@ -21,6 +21,8 @@ def test_a_function_is_compiled_and_kept() -> None:
 
 def test_without_a_folder_to_keep_it_in_a_function_is_compiled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+    monkeypatch.setattr(compiled, "_on_compile", None)
+    monkeypatch.setattr(compiled, "_is_kept", True)
     function = jit()(twice)
     with pytest.warns(RuntimeWarning, match="no folder for compiled code can be written.*NUMBA_CACHE_DIR"):
         assert function(4) == 8
@@ -54,18 +56,17 @@ def test_compiled_code_calls_what_python_would_have_taken() -> None:
 
 
 def test_compiling_is_told_but_not_what_is_kept_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[int] = []
-    monkeypatch.setattr(compiled, "_on_compile", lambda: told.append(1))
+    told: list[bool] = []
+    jit(error_model="numpy")(twice)(4)
+    monkeypatch.setattr(compiled, "_on_compile", told.append)
+    monkeypatch.setattr(compiled, "_is_kept", True)
+    jit(error_model="numpy")(twice)(4)
+    assert told == []
     monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])  # nothing is kept
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("error")  # who is told needs no warning
         jit()(twice)(4)
-    assert len(told) == 1
-    monkeypatch.undo()
-    jit(error_model="numpy")(twice)(4)
-    monkeypatch.setattr(compiled, "_on_compile", lambda: told.append(1))
-    jit(error_model="numpy")(twice)(4)
-    assert len(told) == 1
+    assert told == [False]
 
 
 def test_work_beside_compiles_and_ends_with_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,6 +74,8 @@ def test_work_beside_compiles_and_ends_with_the_process(monkeypatch: pytest.Monk
     thread = beside(lambda: values.append(function(4)))
     thread.join()
     assert values == [8] and function.is_compiled  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(compiled, "_is_kept", False)  # as was said before
 
     def work() -> None:
         jit(fastmath=True)(twice)(4)

@@ -112,9 +112,9 @@ def main(args: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _tell_compiling() -> None:
-    text = "compiling for this processor what this needs, which takes up to a minute; it is kept for the next time"
-    print(text, file=sys.stderr, flush=True)
+def _tell_compiling(is_kept: bool) -> None:
+    kept = "compiling for this processor what this needs, which takes up to a minute; it is kept for the next time"
+    print(kept if is_kept else f"compiling: {compiled.NOT_KEPT}", file=sys.stderr, flush=True)
 
 
 def silence() -> None:

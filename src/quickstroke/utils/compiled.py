@@ -56,7 +56,7 @@ class Compiled:
             except RuntimeError as error:
                 if "no locator available" not in str(error):
                     raise
-                _warn()
+                _note_nothing_is_kept()
                 self._dispatcher = numba.njit(nogil=True, **self._options)(self.function)
         return self._dispatcher
 
@@ -65,7 +65,7 @@ def jit(steps: Callable[..., int] | None = None, **options: Any) -> Callable[[Fu
     """A decorator that compiles a function when it is first called, by `numba.njit` with these options.
 
     What was compiled is kept beside the module, else in the user's own cache, or where NUMBA_CACHE_DIR says. Where none
-    of them can be written each process compiles anew, and a RuntimeWarning says so once.
+    of them can be written each process compiles anew, and a RuntimeWarning says so once, where `tell` does not.
 
     Args:
         steps: of the function's arguments, about how many steps Python would take. Up to `FEW_STEPS` in all it takes
@@ -120,11 +120,13 @@ def _end(thread: threading.Thread) -> None:
 
 
 _is_ending = False
-_on_compile: Callable[[], None] = lambda: None  # noqa: E731
+_is_kept = True
+_on_compile: Callable[[bool], None] | None = None
 
 
-def tell(on_compile: Callable[[], None]) -> None:
-    """From now on `on_compile` is called before each function that is compiled, since it is not kept on disk."""
+def tell(on_compile: Callable[[bool], None]) -> None:
+    """From now on `on_compile` is called before each function that is compiled, since it is not kept on disk; with
+    whether it will be, which nothing else warns of then."""
     global _on_compile
     _on_compile = on_compile
 
@@ -142,7 +144,8 @@ def _numba() -> Any:
         def on_start(self, event: Any) -> None:
             if _is_ending and getattr(_here, "is_beside", False):
                 raise SystemExit
-            _on_compile()
+            if _on_compile:
+                _on_compile(_is_kept)
 
         def on_end(self, event: Any) -> None:
             pass
@@ -151,11 +154,14 @@ def _numba() -> Any:
     return numba
 
 
-@functools.cache
-def _warn() -> None:
-    warnings.warn(
-        "no folder for compiled code can be written, so each process compiles it anew, which takes up to a minute; the "
-        "environment variable NUMBA_CACHE_DIR may name one",
-        RuntimeWarning,
-        stacklevel=1,
-    )
+NOT_KEPT = (
+    "no folder for compiled code can be written, so each process compiles it anew, which takes up to a minute; the "
+    "environment variable NUMBA_CACHE_DIR may name one"
+)
+
+
+def _note_nothing_is_kept() -> None:
+    global _is_kept
+    if _is_kept and not _on_compile:
+        warnings.warn(NOT_KEPT, RuntimeWarning, stacklevel=1)
+    _is_kept = False
