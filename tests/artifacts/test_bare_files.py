@@ -104,6 +104,15 @@ def test_without_a_class_list_only_100_outputs_are_known(tmp_path):
     refused(path, "has 3 outputs, but 2 classes were given", classes=("cat", "star"))
 
 
+def test_the_2020_projects_classes_in_another_order_are_told(tmp_path):
+    path = bare(tmp_path, new_model(n_classes=100, reading="padded", max_padding=100).state_dict())
+    assert "another order" not in load_model(path, CATEGORIES_2020).note
+    told = load_model(path, tuple(sorted(CATEGORIES_2020))).note
+    assert told.endswith(
+        "; the classes given are that project's in another order, in which its own weights have others"
+    )
+
+
 def test_convolutions_longer_than_a_drawing(tmp_path):
     path = bare(tmp_path, weights(), "lstm_cv1_4_101_lay1_sz4")
     refused(path, "span 101 steps", ModelNameError, classes=CLASSES)

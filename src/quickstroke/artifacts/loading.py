@@ -220,6 +220,8 @@ def _load_bare(path: Path, classes: tuple[str, ...] | None) -> LoadedModel:
             )
         classes = CATEGORIES_2020
         note += ", with that project's 100 classes"
+    elif classes != CATEGORIES_2020 and set(classes) == set(CATEGORIES_2020):
+        note += "; the classes given are that project's in another order, in which its own weights have others"
     if len(classes) != len(bias):
         raise WeightsError(f"{path}: has {len(bias)} outputs, but {len(classes)} classes were given")
     return LoadedModel(model, classes, None, path, note)
