@@ -87,6 +87,15 @@ def test_a_client_that_asks_too_often_is_told_when_to_try_again(new_client, reco
     assert client.run(other.get("/api/v1/model")).status_code == 200
 
 
+def test_who_watches_the_server_may_ask_as_often_as_it_likes(new_client, recognizer):
+    client = new_client(recognizer, tokens=(TOKEN,), per_minute=2)
+    for _ in range(5):
+        assert client.get("metrics", headers=bearer(TOKEN)).status_code == 200
+    assert client.post("recognize", SQUARE, headers=bearer(TOKEN)).status_code == 200
+    # Who tries tokens is limited there, too.
+    assert [client.get("metrics", headers=bearer(OTHER)).status_code for _ in range(3)] == [401, 429, 429]
+
+
 def test_a_bucket_fills_evenly():
     now = 0.0
     buckets = Buckets(60, clock=lambda: now)

@@ -44,7 +44,7 @@ class Options:
     Prints the page's address when it is ready. Ctrl-C ends it when the requests under way are answered.
 
     Attributes:
-        host: address to listen at; 0.0.0.0 for all of this machine's
+        host: address to listen at; 0.0.0.0 for all IPv4 addresses of this machine, :: for all IPv6 ones
         port: 0 for a free one
         cors: origins, such as https://example.org, whose pages may use the API; * for all
         frame_ancestors: origins whose pages may show this page in a frame; * for all

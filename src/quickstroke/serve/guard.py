@@ -20,6 +20,8 @@ LEAST_TOKEN_LENGTH = 16
 _MOST_CLIENTS = 10_000
 # Without a token: whether the server lives, and how it is asked, say nothing of anybody's drawings.
 OPEN = ("/api/v1/healthz", "/api/v1/openapi.json")
+# What watches the server comes often, perhaps from where its clients come; it does not count.
+_METRICS = "/api/v1/metrics"
 
 
 def read_tokens(path: Path) -> tuple[str, ...]:
@@ -69,24 +71,24 @@ class Guard:
         if "/api/" not in path or path.endswith(OPEN):  # a proxy may have left its own path before it
             await self._app(scope, receive, send)
             return
+        is_known = not self._tokens or self._is_known(Headers(scope=scope).get("authorization", ""))
         try:
-            if self._buckets:
+            if self._buckets and not (is_known and path.endswith(_METRICS)):
                 self._buckets.take((scope.get("client") or ("",))[0])
-            if self._tokens:
-                self._check_token(Headers(scope=scope).get("authorization", ""))
+            if not is_known:
+                message = "expected the header `Authorization: Bearer TOKEN` with a token of this server"
+                raise Refused(401, "unauthorized", message, is_reading=True)
         except Refused as refused:
             await refused.response()(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-    def _check_token(self, header: str) -> None:
+    def _is_known(self, header: str) -> bool:
         scheme, _, given = header.partition(" ")
         token = given.strip().encode("utf-8", "replace")
         # All are compared, so that the time says nothing of which of them is like it.
         is_known = [hmac.compare_digest(token, known) for known in self._tokens]
-        if scheme.lower() != "bearer" or not any(is_known):
-            message = "expected the header `Authorization: Bearer TOKEN` with a token of this server"
-            raise Refused(401, "unauthorized", message, is_reading=True)
+        return scheme.lower() == "bearer" and any(is_known)
 
 
 class Buckets:
