@@ -208,13 +208,13 @@ class Recognizer:
 
     def _outputs_for(self, given: Sequence[Any], drawings: Sequence[Sequence[NDArray[np.uint8]]]) -> Outputs:
         """What is said of drawings as they were given; a model for pictures reads those that were traced from these."""
-        is_traced = np.array([isinstance(each, Drawing) and each.is_traced for each in given], bool)
-        if not is_traced.any():
+        is_traced = [isinstance(each, Drawing) and each.is_traced for each in given]
+        if not any(is_traced):
             return self._outputs_of(drawings)
         self._for_pictures = self._for_pictures or self._model.for_pictures()
         reader = copy.copy(self)
         reader._model, reader.compiles = self._for_pictures, False
-        rows = [np.flatnonzero(~is_traced), np.flatnonzero(is_traced)]
+        rows = [np.flatnonzero(np.logical_not(is_traced)), np.flatnonzero(is_traced)]
         parts = [
             who._outputs_of([drawings[i] for i in own.tolist()]) for who, own in zip((self, reader), rows, strict=True)
         ]
