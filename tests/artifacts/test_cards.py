@@ -154,6 +154,7 @@ def test_a_folder_of_published_models_stands_for_its_default(folders, tmp_path):
     with pytest.raises(WeightsError, match=rf"animals: has 2 models, simple_lay1_sz3, {NAME}; name one, or write into"):
         find_model(only.parent)
     (only.parent / "default.txt").write_text("simple_lay1_sz3\n")
+    (only.parent / "config.json").write_text("{}")  # of something else, which makes it no run
     assert find_model(only.parent) == second
 
 

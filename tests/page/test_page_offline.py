@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -161,6 +162,18 @@ def test_from_a_subfolder_without_a_network_after_the_first_visit(
         page.evaluate("quickstroke.allReady")
         hands.mouse(page, TRIANGLE)
         assert len(guesses(page)) == 5
+
+
+def test_pages_of_one_host_have_drawings_of_their_own(hands: Hands, folder: Path) -> None:
+    shutil.copytree(folder, folder.with_name("another"))
+    with serving(folder.parent) as url:
+        page = hands.open(url=f"{url}web/")
+        hands.mouse(page, TRIANGLE)
+        page.goto(f"{url}another/")
+        expect(page.get_by_role("application", name="Empty")).to_be_visible()
+        page.goto(f"{url}web/index.html")
+        expect(page.get_by_role("application", name="Drawing with 2 strokes")).to_be_visible()
+        hands.close()
 
 
 def test_from_a_host_that_shows_no_index_html(hands: Hands, folder: Path) -> None:

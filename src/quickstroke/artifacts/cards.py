@@ -308,7 +308,7 @@ def find_model(model: object, argument: str = "model") -> Path:
         return default
     path = expect_path(model, argument)
     names = sorted(file.stem for file in path.glob("*.model")) if _exists(path) and path.is_dir() else []
-    if names and not (path / "config.json").exists():
+    if names and not {"best", "last"} & set(names):  # which a run has
         return path / f"{_default_of(path, names, names)}.model"
     if _exists(path) or path.suffix in SUFFIXES:
         return path

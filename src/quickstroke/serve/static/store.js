@@ -5,7 +5,8 @@
 
 const PREFIX = "quickstroke:";
 const AFTER_MS = 300;
-const DRAWING = "drawing";
+// Pages in other folders of one host have drawings of their own.
+const DRAWING = `drawing${new URL(".", location).pathname.slice(1)}`;
 
 /** @returns {any} what was kept under a name, or `fallback` */
 export function recall(name, fallback, area = "localStorage") {
