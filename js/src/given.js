@@ -35,12 +35,17 @@ export function checkRecognizer(recognizer) {
   throw new OptionError(`the recogniser is ${what}`);
 }
 
-export function checkAttachOptions(options) {
+/** As `checkOptions`, with an error of the class that a page imports. */
+function checkNames(options, names, about = "") {
   try {
-    checkOptions(options, "top", "words", "width", "strokes", "onGuess", "onStroke", "onError");
+    checkOptions(options, ...names);
   } catch ({ message }) {
-    throw new OptionError(message); // of the class that a page imports
+    throw new OptionError(about + message);
   }
+}
+
+export function checkAttachOptions(options) {
+  checkNames(options, ["top", "words", "width", "strokes", "onGuess", "onStroke", "onError"]);
   for (const name of ["onGuess", "onStroke", "onError"]) {
     const given = options[name];
     if (given !== undefined && typeof given !== "function") throw new OptionError(`${name} should be a function, got ${shown(given)}`);
@@ -48,11 +53,7 @@ export function checkAttachOptions(options) {
 }
 
 export function checkTexts(texts, names) {
-  try {
-    checkOptions(texts, ...names);
-  } catch ({ message }) {
-    throw new OptionError(`texts: ${message}`);
-  }
+  checkNames(texts, names, "texts: ");
   for (const [name, text] of Object.entries(texts)) {
     if (typeof text !== "string") throw new OptionError(`texts.${name} should be a text, got ${shown(text)}`);
   }
