@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from quickstroke.drawings.drawing import Drawing
     from quickstroke.drawings.layouts import layout_of
     from quickstroke.drawings.simplification import simplify
+    from quickstroke.evaluation.metrics import Evaluation
     from quickstroke.evaluation.scoring import evaluate
     from quickstroke.export.publish import publish
     from quickstroke.formats import read_drawings
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "CATEGORIES": "drawings.categories",
     "Drawing": "drawings.drawing",
+    "Evaluation": "evaluation.metrics",
     "FractionSplit": "data.splits",
     "PositionSplit": "data.splits",
     "ModelConfig": "config.model",
@@ -57,6 +59,7 @@ _NEED_TORCH = ("export.publish", "models.classifier", "inference.recognizer", "e
 __all__ = [
     "CATEGORIES",
     "Drawing",
+    "Evaluation",
     "FractionSplit",
     "Guess",
     "Guesses",

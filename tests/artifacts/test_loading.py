@@ -71,6 +71,17 @@ def test_what_was_trained_further_is_saved_and_loaded(tmp_path):
     assert load_model(path).model.linear.bias[0] == 5
 
 
+def test_a_subclass_whose_code_no_file_has_is_not_saved(tmp_path):
+    class Negated(StrokeClassifier):
+        def forward(self, *given):
+            return -super().forward(*given)
+
+    model = Negated(ModelConfig.from_name("simple_lay1_sz4", n_classes=2))
+    with pytest.raises(ConfigError, match="Negated is a subclass of StrokeClassifier: the file would have its weights"):
+        model.save_pretrained(tmp_path, ["cat", "dog"])
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_default_model_for_other_words_is_saved_with_how_it_reads(tmp_path):
     model = StrokeClassifier(ModelConfig.from_name("bipool_cv1_8_5_2_img2_lay1_sz8", n_classes=2, max_padding=150))
     path = model.eval().save_pretrained(tmp_path, ["cat", "dog"])

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -372,6 +373,15 @@ def test_wrong_type_is_refused_with_what_was_expected(kind: type, key: str, valu
 
 def test_whole_number_passes_for_a_float() -> None:
     assert TrainConfig(learning_rate=1).learning_rate == 1
+
+
+def test_lists_and_numbers_of_numpy_are_taken() -> None:
+    given = TrainConfig(pretrained=["a", "b"], seed=np.int64(3), learning_rate=np.float32(0.5), deterministic=np.True_)  # type: ignore[arg-type]
+    assert given == TrainConfig(pretrained=("a", "b"), seed=3, learning_rate=0.5, deterministic=True)
+    assert type(given.seed) is int and json.loads(json.dumps(dataclasses.asdict(given)))["pretrained"] == ["a", "b"]
+    assert ModelConfig(hidden_size=np.int32(8), conv1=[4, 3]).name == "lstm_cv1_4_3_lay1_sz8"  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="n_epochs should be int, got 2"):
+        TrainConfig(n_epochs=np.float64(2))  # type: ignore[arg-type]
 
 
 def test_unknown_key_is_refused_with_the_known_ones() -> None:

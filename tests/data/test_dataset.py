@@ -21,7 +21,7 @@ from quickstroke.data.batches import batch_of
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.manifest import SPLITS
 from quickstroke.data.selection import check_counts
-from quickstroke.errors import ConfigError, DatasetError
+from quickstroke.errors import CategoryError, ConfigError, DatasetError
 from quickstroke.preparation.prepare import prepare
 
 
@@ -304,6 +304,22 @@ def test_drawing_outside_the_dataset_is_an_index_error(dataset: PreparedDataset)
     for index in (-1, len(dataset), 10**9):
         with pytest.raises(IndexError):
             dataset.strokes(index)
+
+
+def test_drawings_of_a_split_are_those_of_its_indices(dataset: PreparedDataset) -> None:
+    found, indices = list(dataset.drawings("val")), dataset.indices("val").tolist()
+    assert [(drawing.word, drawing.key_id) for drawing in found] == [
+        (dataset.classes[dataset.labels[i]], int(dataset.key_ids[i])) for i in indices
+    ]
+    for drawing, i in zip(found, indices, strict=True):
+        assert drawing.is_simplified
+        assert [stroke.tolist() for stroke in drawing.strokes] == [stroke.tolist() for stroke in dataset.strokes(i)]
+    word = dataset.classes[1]
+    assert {drawing.word for drawing in dataset.drawings("val", [word])} == {word}
+    with pytest.raises(CategoryError, match="classes: 'whale' is not among the 3 classes"):
+        dataset.drawings("val", ["whale"])
+    with pytest.raises(DatasetError, match="no split 'Train'"):
+        dataset.drawings("Train")
 
 
 def test_training_drawings_are_counted_in_the_order_asked_for(dataset: PreparedDataset) -> None:

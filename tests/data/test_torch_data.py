@@ -79,9 +79,19 @@ def test_a_batch_of_single_points_has_a_step():
     batch = collate([Sample(torch.empty(0, 3), 1), Sample(torch.empty(0, 3), 0)])
     assert isinstance(batch, PaddedBatch) and batch.points.shape == (2, 1, 3) and not batch.points.any()
     assert batch.lengths.tolist() == [0, 0] and batch.labels.tolist() == [1, 0]
-    for wrong in ([], [5], None, "ab", [(torch.empty(0, 3), 1)]):
+    for wrong in ([], [5], None, "ab", [(torch.empty(3), 1)], [(torch.empty(0, 3), "cat")], [(torch.empty(0, 3),)]):
         with pytest.raises(ArgumentTypeError):
             collate(wrong)
+
+
+def test_points_that_one_changed_oneself_make_a_batch(dataset):
+    split = dataset.split("val", POOLED)
+    changed = [(points * 2, label) for points, label in split[:5]]
+    batch, before = collate(changed), collate(list(split[:5]))
+    assert torch.equal(batch.points, before.points * 2) and torch.equal(batch.labels, before.labels)
+    assert torch.equal(
+        collate([[split[0].points, torch.tensor(2)], split[1]]).labels, torch.tensor([2, split[1].label])
+    )
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])

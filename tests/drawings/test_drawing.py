@@ -76,6 +76,10 @@ def test_drawing_knows_its_size_and_form() -> None:
     assert simplified.n_points == 4
     assert simplified.is_simplified
     assert not raw.is_simplified
+    assert (repr(simplified), repr(raw)) == (
+        "<Drawing 'cat', simplified: strokes 2, points 4>",
+        "<Drawing 'cat', raw: strokes 1, points 3>",
+    )
     with pytest.raises(dataclasses.FrozenInstanceError):
         raw.word = "dog"  # type: ignore[misc]
 

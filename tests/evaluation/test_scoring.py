@@ -9,8 +9,8 @@ from quickstroke.artifacts.loading import LoadedModel, write_model
 from quickstroke.artifacts.unknown import Outputs
 from quickstroke.data.memory import from_drawings
 from quickstroke.data.selection import LabelledDrawings
-from quickstroke.errors import ArgumentTypeError, CategoryError, ConfigError, DatasetError
-from quickstroke.evaluation.evaluate import evaluate
+from quickstroke.errors import ArgumentTypeError, CategoryError, ConfigError, DatasetError, WeightsError
+from quickstroke.evaluation.evaluate import evaluate, evaluate_early
 
 CLASSES = ("star", "cat", "circle")
 
@@ -85,3 +85,48 @@ def test_an_exported_model_is_refused(path, dataset):
 
     with pytest.raises(ConfigError, match="simple_lay1_sz8: is exported and does not run in PyTorch"):
         qs.evaluate(qs.Recognizer(Exported()), dataset)
+
+
+def test_logits_that_are_not_finite_are_no_guesses(path, dataset):
+    model = qs.StrokeClassifier.from_pretrained(path)
+    with torch.no_grad():
+        model.linear.bias[1] = float("nan")
+    with pytest.raises(WeightsError, match="simple_lay1_sz8: its logits are not finite for 20 of 20 drawings"):
+        qs.evaluate(model, dataset, "test")
+
+
+def test_some_drawings_of_a_split(path, dataset):
+    split = dataset.split("test", classes=["star", "circle"])
+    assert qs.evaluate(path, split).figures() == qs.evaluate(path, dataset, "test").figures()
+    some = qs.evaluate(path, split[5:12])
+    np.testing.assert_array_equal(np.sort(some.indices), np.sort(split.indices[5:12]))
+    with pytest.raises(ConfigError, match="augments its drawings; evaluate those of a split without `augment`"):
+        qs.evaluate(path, dataset.split("test", augment=qs.TrainConfig(augment="geometric")))
+    with pytest.raises(DatasetError, match="none of the drawings is of a word that the model knows"):
+        qs.evaluate(path, dataset.split("test", classes=["house"]))
+
+
+def test_a_part_of_the_points_is_what_early_recognition_takes(path, dataset):
+    loaded, classes = qs.load(path)._model.model, CLASSES
+    drawings = LabelledDrawings.of_split(dataset, "test", classes)
+    early = evaluate_early(loaded, drawings, evaluate(loaded, drawings))
+    half = qs.evaluate(path, dataset, "test", part=0.5)
+    assert half.top(1) == early["top1_of_points"]["0.5"] and half.loss != qs.evaluate(path, dataset, "test").loss
+    for wrong in (0, 1.5, "half", True):
+        with pytest.raises(ConfigError, match="part should be a number above 0, at most 1, got"):
+            qs.evaluate(path, dataset, "test", part=wrong)
+
+
+def test_other_modules_are_told_how_they_are_scored(path, dataset):
+    with pytest.raises(ArgumentTypeError, match=r"other modules are scored by qs\.Evaluation\.of"):
+        qs.evaluate(torch.nn.Linear(2, 2), dataset)
+    with pytest.raises(ConfigError, match=r"float32, with an nn\.Linear as `linear`, got .* of torch\.float16"):
+        qs.evaluate(qs.StrokeClassifier.from_pretrained(path).half(), dataset)
+
+
+def test_probabilities_of_any_model_have_the_same_metrics(path, dataset):
+    scores, recognizer = qs.evaluate(path, dataset, "test"), qs.load(path)
+    drawings = list(dataset.drawings("test", ["star", "circle"]))
+    own = qs.Evaluation.of(recognizer.probabilities(drawings), [drawing.word for drawing in drawings], CLASSES)
+    assert own.top(1) == scores.top(1) and own.balanced_accuracy() == scores.balanced_accuracy()
+    assert own.loss == pytest.approx(scores.loss, rel=1e-5)

@@ -233,6 +233,20 @@ def test_a_drawing_object_says_itself_whether_it_is_simplified(recognizer):
     assert len(expected) == 3
 
 
+def test_arrays_of_bytes_are_in_simplified_form_already(recognizer):
+    drawing = next(synthetic_drawings(1, simplified=False))
+    strokes = simplify(drawing.strokes)
+    # Simplified once more they would lose points.
+    longer = [np.concatenate([stroke, stroke[-1:]]) for stroke in strokes]
+    for own in (strokes, longer):
+        expected = recognizer.predict(own, simplified=True)
+        assert recognizer.predict(own) == recognizer.predict(Drawing("cat", own)) == expected
+        np.testing.assert_array_equal(recognizer.embed([own]), recognizer.embed([Drawing("cat", own)]))
+    as_raw = [stroke.astype(float) for stroke in longer]
+    assert recognizer.predict(longer, simplified=False) == recognizer.predict(as_raw)
+    assert sum(map(len, simplify(as_raw))) < sum(map(len, longer))
+
+
 def test_drawings_are_taken_beside_strokes(recognizer):
     drawings = [next(iter(synthetic_drawings(1, words=("star",), simplified=s))) for s in (True, False)]
     for drawing in drawings:

@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
 from quickstroke.config.model import ModelConfig
-from quickstroke.errors import ConfigError
+from quickstroke.errors import ConfigError, QuickstrokeError
 from quickstroke.models.classifier import StrokeClassifier, n_parameters
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -112,6 +112,27 @@ def test_what_is_no_batch_of_points_is_refused():
     ):
         with pytest.raises(ConfigError, match=told):
             model(torch.zeros(shape), torch.ones(n, dtype=torch.long))
+    points, lengths = torch.zeros(2, 4, 3), torch.tensor([4, 1])
+    for wrong, told in (
+        ((points.double(), lengths), "points should be torch.float32, as the weights are, got torch.float64"),
+        ((points, lengths.float()), "lengths should be integers, got torch.float32"),
+        ((points.numpy(), lengths), "points should be a tensor, got array"),
+        ((points, [4, 1]), r"lengths should be a tensor, got \[4, 1\]"),
+    ):
+        with pytest.raises(QuickstrokeError, match=told):
+            model(*wrong)
+
+
+@pytest.mark.parametrize("name", ["simple_lay1_sz4", "bilstm_cv1_6_3_lay1_sz5", "bipool_cv1_4_3_2_img2_lay1_sz4"])
+@pytest.mark.parametrize("length", [-1, 5])
+def test_a_length_that_the_points_do_not_have_is_refused(name, length):
+    # Compiled code would go beyond the memory of the points.
+    model = StrokeClassifier(ModelConfig.from_name(name, n_classes=2))
+    points, lengths = torch.rand(3, 4, len(model.bn.weight)), torch.tensor([4, length, 2])
+    told = f"lengths should be from 0 to 4, the rows of points, got {length} for drawing 1, counted from 0"
+    with pytest.raises(ConfigError, match=told):
+        model(points, lengths)
+    assert model(points, lengths.clamp(0, 4)).isfinite().all()
 
 
 def test_keys_of_every_part():

@@ -117,7 +117,7 @@ def run(options: Options) -> Answer:
 
     from quickstroke.artifacts import cards, loading
     from quickstroke.config.training import TrainConfig
-    from quickstroke.evaluation.evaluate import evaluate, evaluate_early
+    from quickstroke.evaluation.evaluate import check_finite, evaluate, evaluate_early
     from quickstroke.models.classifier import n_parameters
     from quickstroke.models.statistics import reestimate_batchnorm
     from quickstroke.runtime.device import pick_device
@@ -154,6 +154,7 @@ def run(options: Options) -> Answer:
             precision=precision,
             on_batch=lambda n: bar.update(task, advance=n),
         )
+    check_finite(result, loaded.name)
     early = evaluate_early(model, drawings, result, precision=precision) if options.partial else {}
     _show(options, loaded.name, asked, result, early)
     values = {

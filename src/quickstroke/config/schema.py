@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from quickstroke.errors import ConfigError
 
 
@@ -28,10 +30,18 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def check_types(config: Any) -> None:
-    """Raises ConfigError when a field of a dataclass has not its declared type; an int passes for a float."""
+    """Raises ConfigError when a field of a frozen dataclass has not its declared type.
+
+    An int passes for a float. A number of NumPy becomes one of Python, and a list a tuple where that is declared.
+    """
     hints = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
+        if isinstance(value, np.generic):
+            value = value.item()
+        elif isinstance(value, list) and fits(tuple(value), hints[field.name]):
+            value = tuple(value)
+        object.__setattr__(config, field.name, value)
         if not fits(value, hints[field.name]):
             raise ConfigError(f"{field.name} should be {described(hints[field.name])}, got {value!r:.60}")
 

@@ -14,7 +14,7 @@ memory-mapped on use. The same input gives the same bytes.
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from quickstroke.config.model import ModelConfig
 from quickstroke.data.layout import ARRAYS
 from quickstroke.data.manifest import SPLITS, parse_manifest
 from quickstroke.data.splits import check_split
-from quickstroke.drawings.drawing import split_strokes
+from quickstroke.drawings.drawing import Drawing, split_strokes
 from quickstroke.errors import DatasetError, MissingExtra, expect, expect_path, shown
 from quickstroke.utils.files import sha256_of
 
@@ -239,6 +239,25 @@ class PreparedDataset:
         first = begin - (begin >> 3 << 3)
         pen_up = bits[first : first + end - begin]
         return split_strokes(self.points[begin:end], pen_up)
+
+    def drawings(self, split: str, classes: Sequence[str] | None = None) -> Iterator[Drawing]:
+        """The drawings of a split one by one, in the order of `indices`; each has its word, strokes and key_id.
+
+        Args:
+            split: `reserved`, `train`, `val` or `test`.
+            classes: the words whose drawings come; by default all.
+
+        Raises:
+            DatasetError: the split is unknown, or has no drawing of these words.
+            CategoryError: a word that the dataset has not.
+        """
+        from quickstroke.data.selection import resolve_classes, select
+
+        indices = select(self, split, self.label_map(resolve_classes(self, classes, "classes")))
+        return (
+            Drawing(self.classes[self.labels[i]], self.strokes(i), key_id=int(self.key_ids[i]))
+            for i in indices.tolist()
+        )
 
     def n_trained(self, classes: Sequence[str]) -> NDArray[np.int64]:
         """Training drawings of each of some classes that it has, int64 (K,)."""

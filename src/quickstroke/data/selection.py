@@ -103,6 +103,19 @@ class LabelledDrawings:
         return cls(data, select(data, split, label_map), tuple(classes), label_map)
 
     @classmethod
+    def of_rows(cls, data: PreparedDataset, rows: NDArray[np.int64], classes: Sequence[str]) -> Self:
+        """Those of some drawings (N,) of a dataset whose word is one of `classes`.
+
+        Raises:
+            DatasetError: there is none.
+        """
+        label_map = data.label_map(classes)
+        rows = rows[label_map[data.labels[rows]] >= 0]
+        if not len(rows):
+            raise DatasetError(f"{data.path}: none of the drawings is of a word that the model knows")
+        return cls(data, rows, tuple(classes), label_map)
+
+    @classmethod
     def of_drawings(cls, drawings: Iterable[Drawing], classes: Sequence[str]) -> tuple[Self, Counter[str]]:
         """The drawings, raw or simplified, whose word is one of `classes`, perhaps none; how many of each other word.
 

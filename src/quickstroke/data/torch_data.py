@@ -49,20 +49,28 @@ class PaddedBatch(NamedTuple):
 
 
 def collate(samples: Sequence[Sample]) -> PaddedBatch:
-    """The `collate_fn` of a DataLoader over a SplitDataset.
+    """The `collate_fn` of a DataLoader over a SplitDataset, or over what gives such pairs of points and label.
 
     Raises:
-        ArgumentTypeError: something else than one or more samples.
+        ArgumentTypeError: something else than one or more pairs of points and label.
     """
-    if not (items := expect_items(samples, "samples", "a list of samples")):
+    if not (given := expect_items(samples, "samples", "a list of samples")):
         raise ArgumentTypeError("samples should be one sample or more, got none")
-    for sample in items:
-        expect(sample, Sample, "a sample", "a Sample of a SplitDataset")
+    items = [sample if isinstance(sample, Sample) else _sample(sample) for sample in given]
     lengths = torch.tensor([len(sample.points) for sample in items])
     points = torch.zeros(len(items), max(int(lengths.max()), 1), items[0].points.shape[1])  # (B, T, C)
     for row, sample in zip(points, items, strict=True):
         row[: len(sample.points)] = sample.points
     return PaddedBatch(points, lengths, torch.tensor([sample.label for sample in items]))
+
+
+def _sample(given: Any) -> Sample:
+    """A pair of points and label, as what changes the points of a Sample may return it."""
+    if isinstance(given, tuple | list) and len(given) == 2:
+        points, label = given
+        if isinstance(points, Tensor) and points.ndim == 2 and isinstance(label, int | np.integer | Tensor):
+            return Sample(points, int(label))
+    raise ArgumentTypeError(f"a sample should be (points, label), a tensor (T, C) and an integer, got {shown(given)}")
 
 
 class SplitDataset(Dataset[Sample]):

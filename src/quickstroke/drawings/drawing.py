@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quickstroke.drawings.layouts import Layout, arrays_of, listed
-from quickstroke.errors import FormatError, expect
+from quickstroke.errors import FormatError, expect, shown
 
 Stroke = NDArray[np.uint8] | NDArray[np.float64]
 
@@ -20,7 +20,7 @@ UNKNOWN_COUNTRY = "ZZ"
 MAX_DRAWING_BYTES = 400_000
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Drawing:
     """One drawing with the metadata of Quick, Draw!.
 
@@ -85,6 +85,10 @@ class Drawing:
         """
         arrays, times_ms, read = _taken(strokes, layout)
         return cls(word, arrays, **{"times_ms": times_ms, "source_layout": read, **facts})
+
+    def __repr__(self) -> str:
+        kind = "simplified" if self.is_simplified else "raw"
+        return f"<Drawing {shown(self.word)}, {kind}: strokes {len(self.strokes)}, points {self.n_points}>"
 
     @property
     def is_simplified(self) -> bool:

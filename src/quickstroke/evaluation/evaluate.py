@@ -12,6 +12,7 @@ from quickstroke.data import batches
 from quickstroke.data.batches import Drawings
 from quickstroke.data.on_device import DeviceData, on_device
 from quickstroke.data.selection import LabelledDrawings
+from quickstroke.errors import WeightsError
 from quickstroke.evaluation.metrics import Evaluation
 from quickstroke.evaluation.protocol import Protocol, check_protocol
 from quickstroke.kernels import threads
@@ -89,6 +90,12 @@ def evaluate(
     group.all_reduce(*arrays)
     predicted, ranks, probability, losses = arrays
     return Evaluation(drawings.classes, indices, labels, predicted, probability, ranks, losses)
+
+
+def check_finite(scores: Evaluation, name: str) -> None:
+    """Raises WeightsError where a model gave logits that are not finite, of which no guess can be told."""
+    if n := int((~np.isfinite(scores.losses)).sum()):
+        raise WeightsError(f"{name}: its logits are not finite for {n:,} of {scores.n:,} drawings")
 
 
 def in_batches(model: StrokeClassifier, data: Drawings, indices: NDArray[np.int64]) -> Sequence[NDArray[np.int64]]:

@@ -2,11 +2,16 @@
 
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from quickstroke.drawings.categories import check_classes
+from quickstroke.errors import ArgumentTypeError, CategoryError, ConfigError, expect, expect_items, shown
+from quickstroke.evaluation.comparison import Comparison, compared
 
 
 def wilson_interval(right: float, n: float) -> tuple[float, float]:
@@ -22,9 +27,11 @@ def wilson_interval(right: float, n: float) -> tuple[float, float]:
 
 # Of the calibration error.
 N_BINS = 15
+# By how much the probabilities of a drawing may miss a sum of 1, as those of float16 do.
+_SUM_OFF = 0.01
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Evaluation:
     """Metrics of one model over N drawings of K classes; sums over every drawing, divided once.
 
@@ -45,6 +52,65 @@ class Evaluation:
     probability: NDArray[np.float64]
     ranks: NDArray[np.int64]
     losses: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, probabilities: ArrayLike, labels: Sequence[str] | ArrayLike, classes: Sequence[str]) -> Self:
+        """The metrics of any model: of a network of your own, or of the mean of several.
+
+        Args:
+            probabilities: (N, K), each drawing's probabilities of all classes, as a softmax gives them.
+            labels: the true word of each drawing, or its index in `classes`, integers (N,).
+            classes: the K words.
+
+        Raises:
+            ConfigError: other shapes, a label from outside, or probabilities below 0, not finite, or of another sum.
+            CategoryError: a word that is not among the classes, or classes that cannot be used.
+            ArgumentTypeError: what is no array of numbers, or no list.
+        """
+        words = check_classes(expect_items(classes, "classes", "words"), "classes")
+        given, own = _numbers(probabilities, "probabilities"), _labels(labels, words)
+        if given.shape != (len(own), len(words)) or not len(own):
+            expected = f"({len(own)}, {len(words)}), a row for each label" if len(own) else "of one drawing or more"
+            raise ConfigError(f"probabilities should be {expected}, got {given.shape}")
+        wrong = ~(np.isfinite(given).all(1) & (given >= 0).all(1) & (abs(given.sum(1) - 1) <= _SUM_OFF))
+        if wrong.any():
+            at = int(wrong.argmax())
+            raise ConfigError(
+                f"probabilities[{at}] should be numbers from 0 to 1 that add up to 1, got a sum of {given[at].sum():g}"
+            )
+        own_probability = given[np.arange(len(own)), own]  # (N,)
+        better = (given > own_probability[:, None]).sum(1)  # (N,)
+        earlier = ((given == own_probability[:, None]) & (np.arange(len(words)) < own[:, None])).sum(1)  # (N,)
+        losses = -np.log(np.maximum(own_probability, np.finfo(np.float64).tiny))
+        return cls(words, np.arange(len(own)), own, given.argmax(1), given.max(1), better + earlier, losses)
+
+    def __repr__(self) -> str:
+        figures = {"top-1": self.top(1), "top-3": self.top(3), "balanced accuracy": self.balanced_accuracy()}
+        told = ", ".join(f"{name} {value:.2%}" for name, value in figures.items())
+        return f"<Evaluation of {self.n:,} drawings of {len(self.classes)} words: {told}>"
+
+    def compare(self, other: "Evaluation") -> Comparison:
+        """How much better this is than another evaluation of the same drawings, and how sure that is.
+
+        Args:
+            other: its drawings may be in another order, as they are where the words of the models are.
+
+        Raises:
+            ConfigError: other drawings.
+            ArgumentTypeError: no Evaluation.
+        """
+        expect(other, Evaluation, "other", "an Evaluation")
+        orders = [scores.indices.argsort() for scores in (self, other)]
+        pairs = list(zip((self, other), orders, strict=True))
+        first, second = ([scores.classes[i] for i in scores.labels[order].tolist()] for scores, order in pairs)
+        if first != second or (self.indices[orders[0]] != other.indices[orders[1]]).any():
+            n_both = len(np.intersect1d(self.indices, other.indices))
+            raise ConfigError(
+                f"two evaluations of the same drawings can be compared; these have {self.n} and {other.n}, and "
+                f"{n_both} of the same number and perhaps of other words; evaluate both on the same `words`"
+            )
+        right = [scores.ranks[order] == 0 for scores, order in pairs]
+        return compared(right[0], right[1], self.labels[orders[0]])
 
     @property
     def n(self) -> int:
@@ -157,3 +223,27 @@ def calibration_error(
     bins = np.minimum((probability * N_BINS).astype(np.int64), N_BINS - 1)
     gaps = np.bincount(bins, weights * (probability - right), minlength=N_BINS)
     return float(np.abs(gaps).sum() / weights.sum())
+
+
+def _numbers(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArgumentTypeError(f"{name} should be an array of numbers, got {shown(values)}") from error
+
+
+def _labels(labels: Any, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    """Labels, or the words of these, as int64 (N,)."""
+    items = expect_items(labels, "labels", "a word or an index for each drawing")
+    if items and all(isinstance(item, str) for item in items):
+        at = {word: position for position, word in enumerate(classes)}
+        if unknown := next((word for word in items if word not in at), None):
+            raise CategoryError(f"labels: {unknown!r:.60} is not among the {len(classes)} classes")
+        return np.array([at[word] for word in items], dtype=np.int64)
+    values = _numbers(items, "labels")
+    whole = values.astype(np.int64) if np.isfinite(values).all() else np.zeros(values.shape, np.int64)
+    wrong = (whole != values) | (whole < 0) | (whole >= len(classes))
+    if values.ndim != 1 or wrong.any():
+        told = f"a shape of {values.shape}" if values.ndim != 1 else f"{values[wrong][0]:g}"
+        raise ConfigError(f"labels should be words, or integers (N,) from 0 to {len(classes) - 1}, got {told}")
+    return whole

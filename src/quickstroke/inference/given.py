@@ -43,7 +43,7 @@ def in_simplified_form(
             raise ConfigError(f"simplified = {simplified} was given with a Drawing that is {said}; leave it out")
         simplified, read = is_simplified, strokes.source_layout
         points, offsets, _ = gather(strokes.strokes, "points")
-    elif simplified and layout in ("auto", "points") and _are_points_of_bytes(strokes):
+    elif simplified is not False and layout in ("auto", "points") and _are_points_of_bytes(strokes):
         return [stroke.copy() for stroke in cast(Sequence[NDArray[np.uint8]], strokes)], "points"
     else:
         points, offsets, read = gather(strokes, layout)

@@ -124,7 +124,8 @@ class StrokeClassifier(nn.Module):
             The path of NAME.model.
 
         Raises:
-            ConfigError: the output layer has not as many outputs as there are words, or another layer was exchanged.
+            ConfigError: the output layer has not as many outputs as there are words, another layer was exchanged, or
+                this is a subclass, whose own code no file has.
             CategoryError: words that cannot be used, or one twice.
             WeightsError: there is a model of this name, or a weight is not finite.
             ArgumentTypeError: `folder` is no path, or `classes` no list.
@@ -132,6 +133,11 @@ class StrokeClassifier(nn.Module):
         from quickstroke.artifacts import loading  # upwards, as above
 
         words = check_classes(expect_items(self.classes if classes is None else classes, "classes", "words"), "classes")
+        if type(self) is not StrokeClassifier:
+            raise ConfigError(
+                f"{type(self).__name__} is a subclass of StrokeClassifier: the file would have its weights without its "
+                "code; save its state_dict() instead"
+            )
         if type(self.linear) is not nn.Linear or self.linear.bias is None:
             raise ConfigError(f"linear should be an nn.Linear with a bias, got {shown(self.linear)}")
         if len(words) != self.linear.out_features:
@@ -143,7 +149,7 @@ class StrokeClassifier(nn.Module):
         for name, value in self.state_dict().items():
             if not value.isfinite().all():
                 raise WeightsError(f"{path}: {name!r} has numbers that are not finite")
-        model = type(self)(dataclasses.replace(self.config, n_classes=len(words)))
+        model = StrokeClassifier(dataclasses.replace(self.config, n_classes=len(words)))
         try:
             model.load_state_dict(self.state_dict())
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -168,8 +174,12 @@ class StrokeClassifier(nn.Module):
             auxiliary: whether a model with an image also returns the logits of its auxiliary heads: (B, 3, K), its own
                 logits, then those of the points and of the image, of which its own are the mean.
             plain: whether PyTorch's layers compute everything, also where compiled kernels could.
+
+        Raises:
+            ConfigError: another shape or dtype, or, on a CPU, a length below 0 or above T.
+            ArgumentTypeError: no tensors.
         """
-        self._check_given(points, lengths)
+        self._check_given(points, lengths, plain)
         if not len(points):  # a process without a share of a small batch keeps in step with the others
             self.bn(points)
             nothing = torch.stack([parameter.sum() for parameter in self.parameters()]).sum() * 0
@@ -179,14 +189,26 @@ class StrokeClassifier(nn.Module):
             return self._auxiliary_logits(read)  # (B, 3, K)
         return cast(Tensor, self.linear(read))  # (B, K)
 
-    def _check_given(self, points: Tensor, lengths: Tensor) -> None:
-        """Raises ConfigError for what is no batch of this model's points."""
+    def _check_given(self, points: Tensor, lengths: Tensor, plain: bool) -> None:
+        """Raises ConfigError for what is no batch of this model's points, ArgumentTypeError for what is no tensor."""
+        for name, given in (("points", points), ("lengths", lengths)):
+            expect(given, Tensor, name, "a tensor")
         n, preprocessing = len(self.bn.weight), self.config.preprocessing
         if points.ndim != 3 or points.shape[2] != n:
             what = f"(B, T, {n}), as the preprocessing {preprocessing} gives them"
             raise ConfigError(f"points should be {what}, got {tuple(points.shape)}")
+        if points.dtype != self.bn.weight.dtype:
+            raise ConfigError(f"points should be {self.bn.weight.dtype}, as the weights are, got {points.dtype}")
         if lengths.shape != points.shape[:1]:
             raise ConfigError(f"lengths should be ({len(points)},), one for each drawing, got {tuple(lengths.shape)}")
+        if lengths.is_floating_point() or lengths.dtype == torch.bool:
+            raise ConfigError(f"lengths should be integers, got {lengths.dtype}")
+        # Compiled code would read beyond the points. A GPU would have to be waited for.
+        if lengths.device.type == "cpu" and not plain:
+            n_rows = points.shape[1]
+            for at in ((lengths < 0) | (lengths > n_rows)).nonzero().flatten().tolist():
+                got = f"{int(lengths[at])} for drawing {at}, counted from 0"
+                raise ConfigError(f"lengths should be from 0 to {n_rows}, the rows of points, got {got}")
 
     def features(self, points: Tensor, lengths: Tensor, plain: bool = False) -> Tensor:
         """What the output layer reads, float32 (B, R), of drawings as `forward` takes them."""
