@@ -299,13 +299,13 @@ class Invalid:
         Raises:
             FormatError: as `formats.read_file`.
         """
-        from quickstroke.formats import read_file
+        from quickstroke.formats import read_numbered
 
-        n_before, layouts = len(self.messages), Counter[Any]()
+        layouts = Counter[Any]()
         try:
-            for number, drawing in enumerate(read_file(path, layout=layout, on_invalid=self.add), start=1):
+            for number, drawing in read_numbered(path, layout, self.add):
                 layouts[drawing.source_layout] += 1
-                yield number + len(self.messages) - n_before, drawing
+                yield number, drawing
         finally:  # also where no more are asked for
             if tells and layout == "auto":
                 note_layouts(str(path), layouts["points"], layouts["columns"])
