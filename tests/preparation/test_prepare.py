@@ -91,7 +91,7 @@ def stop_at(n: int, call: Callable[..., Any], error: BaseException, after: bool)
         *((Preparation, "note", n) for n in (1, 2, 3, 4, 6)),
         *((Writer, "append", n) for n in (1, 2, 4)),
         (Writer, "finish", 1),
-        (prepare_module, "write_text", 1),
+        (prepare_module, "write_json", 1),
         (Path, "rename", 1),
     ],
 )
