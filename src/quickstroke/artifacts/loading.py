@@ -344,11 +344,10 @@ def write_model(into: Path, loaded: LoadedModel, facts: dict[str, Any]) -> Path:
     """
     path = into / f"{loaded.name}.model"
     config = loaded.model.config
-    weights = {key: value.detach().cpu().clone() for key, value in loaded.model.state_dict().items()}
     card_path = path.with_suffix(".json")
     # Between the two writes the old card would not fit the new weights; without a card they would be read wrongly.
     # The card goes first: weights whose hash is another are refused until they are there.
-    content = weight_files.torch_bytes(weights)
+    content = weight_files.torch_bytes(weight_files.on_cpu(loaded.model.state_dict()))
     card = cards.new_card(config, loaded.classes, hashlib.sha256(content).hexdigest()) | facts
     card["card_sha256"] = cards.card_hash(card)
     text = json.dumps(card, indent=1, ensure_ascii=False) + "\n"
