@@ -166,6 +166,23 @@ def memory_limit() -> Callable[[int], AbstractContextManager[None]]:
 
 
 @pytest.fixture(scope="session")
+def files_of_at_most() -> Callable[[int], AbstractContextManager[None]]:
+    """A context in which no file may have more bytes: a write beyond that fails as on a full disk, with another
+    number."""
+
+    @contextmanager
+    def limit(n_bytes: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit
+
+
+@pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real drawings and published weights; the test is skipped where it is absent, but not in CI."""
     path = Path(os.environ.get("QUICKSTROKE_SHARED", ROOT.parent / "shared"))
