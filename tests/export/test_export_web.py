@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from prepared import contents
 from quickstroke.artifacts.loading import load_model
 from quickstroke.cli import main
 from quickstroke.errors import WeightsError
@@ -158,10 +159,6 @@ def test_an_empty_folder_is_taken(model, tmp_path):
     (tmp_path / "page").mkdir()
     write(tmp_path / "page", model[1])
     assert (tmp_path / "page" / "model.quickstroke").is_file() and names(tmp_path) == ["lstm", "page"]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("is_there", [False, True])
