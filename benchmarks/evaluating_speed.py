@@ -79,7 +79,7 @@ def make_plain(names: Sequence[str], folder: str, words: tuple[str, ...], n: int
 
     def seconds(name: str) -> float:
         if not name:
-            return timed(lambda: found.update(data=plain_recipe.read(Path(folder), words, 0, n)))
+            return timed(lambda: found.update(data=plain_recipe.read(Path(folder), words, n)))
         if name in pooled:
             return timed(lambda: by_pytorch(pooled[name]))
         return timed(lambda: plain_recipe.evaluate(models[name], found["data"]))

@@ -1,16 +1,12 @@
 """The baseline of time to accuracy: what a competent user of PyTorch would write, nothing slowed on purpose.
 
-    python benchmarks/packed_baseline.py FOLDER
-
 Two bidirectional nn.LSTM layers of 128 over packed sequences, the last hidden state of both directions, a linear layer;
 drawings as float32 tensors in memory, a shuffling DataLoader that pads each batch of 128 to its longest, Adam 0.001.
 How the drawings are read is not its subject: they come from a prepared dataset, the first 420 of each category to train
-on and the next 80 to validate. `time_to_accuracy.py` imports it.
+on and the next 80 to validate. `time_to_accuracy.py` trains it.
 """
 
 import argparse
-import json
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,9 +19,6 @@ from torch.utils.data import DataLoader
 
 from quickstroke.data import batches
 from quickstroke.data.dataset import PreparedDataset
-from quickstroke.data.splits import PositionSplit
-from quickstroke.drawings.categories import parse_classes
-from quickstroke.preparation.prepare import prepare
 
 SAMPLE = str(Path(__file__).with_name("sample46.txt"))
 MAX_PADDING = 100
@@ -104,26 +97,3 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classes", nargs="+", default=[SAMPLE])
     parser.add_argument("--n-train", type=int, default=420, help="drawings a category")
     parser.add_argument("--n-val", type=int, default=80, help="drawings a category")
-
-
-def main() -> None:
-    """Trains it and prints a line an epoch and one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_data_options(parser)
-    parser.add_argument("--n-epochs", type=int, default=8)
-    options = parser.parse_args()
-    split = PositionSplit(options.n_train, options.n_val, 0)
-    with tempfile.TemporaryDirectory() as temporary:
-        into = Path(temporary) / "data"
-        prepare(options.folder, into, classes=parse_classes(options.classes), split=split)
-        data = PreparedDataset(into)
-        train_data, val_data = examples(data, "train"), examples(data, "val")
-    lines = []
-    for line in train(train_data, val_data, len(data.classes), options.n_epochs):
-        lines.append(line._asdict())
-        print(f"epoch {line.epoch}: accuracy {line.accuracy:.2%}, {line.seconds:.1f} s", flush=True)
-    print(json.dumps({"n_train": len(train_data), "n_val": len(val_data), "epochs": lines}))
-
-
-if __name__ == "__main__":
-    main()

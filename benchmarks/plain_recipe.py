@@ -1,16 +1,10 @@
 """The baseline of speed: the 2020 project's recipe as one would write it first, nothing slowed on purpose.
 
-    python benchmarks/plain_recipe.py FOLDER --name simple_lay1_sz64 --classes benchmarks/sample46.txt
-
 A pure-Python reader of the official binary files, one float32 tensor a drawing, everything padded to 100 rows in
-memory, a shuffling DataLoader with batches of 256, nn.LSTM over all 100 steps, Adam, `loss.item()` at each step. The
-other benchmarks import it.
+memory, a DataLoader with batches of 256, nn.LSTM over all 100 steps. The other benchmarks import it.
 """
 
-import argparse
-import json
 import struct
-import time
 from pathlib import Path
 
 import torch
@@ -18,17 +12,16 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from quickstroke.config.model import ModelConfig
-from quickstroke.drawings.categories import parse_classes
 
 MAX_PADDING = 100
 BATCH_SIZE = 256
 
 
-def read_strokes(path: Path, n: int | None = None) -> list[list[tuple[bytes, bytes]]]:
+def read_strokes(path: Path, n: int) -> list[list[tuple[bytes, bytes]]]:
     """The strokes of the first `n` drawings of an official binary file, each (x, y) as bytes."""
     drawings = []
     with path.open("rb") as file:
-        while (n is None or len(drawings) < n) and (head := file.read(15)):
+        while len(drawings) < n and (head := file.read(15)):
             _key_id, _country, _recognized, _timestamp = struct.unpack("<Q2sbI", head)
             (n_strokes,) = struct.unpack("<H", file.read(2))
             strokes = []
@@ -74,27 +67,14 @@ class PlainClassifier(nn.Module):
         return self.linear(self.lstm(x)[0][:, -1])
 
 
-def read(folder: Path, words: tuple[str, ...], first: int, n: int) -> TensorDataset:
-    """`n` drawings of each word from the one at `first`, as tensors."""
+def read(folder: Path, words: tuple[str, ...], n: int) -> TensorDataset:
+    """The first `n` drawings of each word, as tensors."""
     points, labels = [], []
     for label, word in enumerate(words):
-        for strokes in read_strokes(folder / f"{word}.bin", first + n)[first:]:
+        for strokes in read_strokes(folder / f"{word}.bin", n):
             points.append(to_rows(strokes))
             labels.append(label)
     return TensorDataset(torch.stack(points), torch.tensor(labels))
-
-
-def train_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, data: TensorDataset) -> float:
-    """One pass over the drawings; the mean loss."""
-    model.train()
-    total = 0.0
-    for points, labels in DataLoader(data, batch_size=BATCH_SIZE, shuffle=True):
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(points), labels)
-        loss.backward()
-        optimizer.step()
-        total += loss.item() * len(labels)
-    return total / len(data)
 
 
 def evaluate(model: nn.Module, data: TensorDataset) -> float:
@@ -105,35 +85,3 @@ def evaluate(model: nn.Module, data: TensorDataset) -> float:
         for points, labels in DataLoader(data, batch_size=BATCH_SIZE):
             n_right += (model(points).argmax(1) == labels).sum().item()
     return n_right / len(data)
-
-
-def main() -> None:
-    """Trains one model and prints its lines."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="folder of official binary files")
-    parser.add_argument("--name", default="simple_lay1_sz64")
-    parser.add_argument("--classes", nargs="+", default=["classes2020"])
-    parser.add_argument("--n-train", type=int, default=420)
-    parser.add_argument("--n-val", type=int, default=80)
-    parser.add_argument("--n-epochs", type=int, default=5)
-    options = parser.parse_args()
-    words = parse_classes(options.classes)
-    torch.manual_seed(0)
-    started = time.perf_counter()
-    train = read(options.folder, words, 0, options.n_train)
-    val = read(options.folder, words, options.n_train, options.n_val)
-    print(f"read {len(train) + len(val)} drawings in {time.perf_counter() - started:.1f} s")
-    model = PlainClassifier(ModelConfig.from_name(options.name, n_classes=len(words)))
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
-    lines = []
-    for epoch in range(options.n_epochs):
-        started = time.perf_counter()
-        loss = train_epoch(model, optimizer, train)
-        seconds = time.perf_counter() - started
-        lines.append({"epoch": epoch + 1, "loss": loss, "val_top1": evaluate(model, val), "train_seconds": seconds})
-        print(f"epoch {epoch + 1}: loss {loss:.3f}, accuracy {lines[-1]['val_top1']:.2%}, {seconds:.1f} s")
-    print(json.dumps({"name": options.name, "epochs": lines}))
-
-
-if __name__ == "__main__":
-    main()

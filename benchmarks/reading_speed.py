@@ -106,7 +106,7 @@ def main() -> None:
             prepare(source, Path(temporary) / f"data{n_prepared}", classes=words)
 
         ways: dict[str, tuple[Callable[[], object], int]] = {
-            "plain": (lambda: plain_recipe.read(source, words, 0, n_plain), n_plain * len(words)),
+            "plain": (lambda: plain_recipe.read(source, words, n_plain), n_plain * len(words)),
             "prepare": (prepare_anew, n_drawings),
             "read": (lambda: read_all(paths), n_drawings),
         }

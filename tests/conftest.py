@@ -117,6 +117,21 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command line in this process and gives its `typed_commands.Result`."""
+    from typed_commands import Result
+
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def go(*args: object) -> Result:
+        capsys.readouterr()
+        code = cli.main([str(arg) for arg in args])
+        return Result(code, *capsys.readouterr())
+
+    return go
+
+
 @pytest.fixture(scope="session")
 def is_small() -> Callable[[Callable[[], object], int], bool]:
     """Whether a call, refused or not, takes no more than for a file of `n_bytes` it may: ten times that, and 16 MB."""
@@ -146,6 +161,23 @@ def memory_limit() -> Callable[[int], AbstractContextManager[None]]:
             yield
         finally:
             resource.setrlimit(resource.RLIMIT_AS, before)
+
+    return limit
+
+
+@pytest.fixture(scope="session")
+def files_of_at_most() -> Callable[[int], AbstractContextManager[None]]:
+    """A context in which no file may have more bytes: a write beyond that fails as on a full disk, with another
+    number."""
+
+    @contextmanager
+    def limit(n_bytes: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     return limit
 

@@ -1,4 +1,4 @@
-"""Drawings to prepare, and what is in a prepared dataset; for the tests of this folder."""
+"""Drawings to prepare, and what is in a prepared dataset or any folder."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -32,6 +32,7 @@ def save(folder: Path, **words: Iterable[Drawing]) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
+    """The bytes of each file of a folder and of those in it."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 

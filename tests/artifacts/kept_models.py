@@ -52,6 +52,16 @@ def saved(value, legacy=False):
     return buffer.getvalue()
 
 
+class Touch:
+    """Pickles as a call that makes a file."""
+
+    def __init__(self, marker):
+        self.marker = str(marker)
+
+    def __reduce__(self):
+        return open, (self.marker, "w")
+
+
 def refused(path, match, kind=WeightsError, **options):
     """Loading says in one line what is wrong with which file."""
     with pytest.raises(kind, match=match) as error:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from kept_models import CLASSES, NAME, bare, change_card, logits, new_model, publish, refused, saved, weights
+from kept_models import CLASSES, NAME, Touch, bare, change_card, logits, new_model, publish, refused, saved, weights
 
 from quickstroke.artifacts.loading import load_model, read_weights
 from quickstroke.config.model import ModelConfig
@@ -218,16 +218,6 @@ def test_a_missing_file_and_other_endings(tmp_path):
 
 
 # --- code in a file never runs
-
-
-class Touch:
-    """Pickles as a call that makes a file."""
-
-    def __init__(self, marker):
-        self.marker = str(marker)
-
-    def __reduce__(self):
-        return open, (self.marker, "w")
 
 
 def as_pickle(value, marker):

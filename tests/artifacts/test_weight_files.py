@@ -7,14 +7,14 @@ import struct
 import tarfile
 import zipfile
 from collections import OrderedDict
-from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from kept_models import CLASSES, NAME, Touch, publish, saved
 
-from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
+from quickstroke.artifacts.loading import load_model
 from quickstroke.artifacts.weight_files import load
 from quickstroke.config.model import ModelConfig
 from quickstroke.errors import ModelNameError, RunError, WeightsError
@@ -22,15 +22,7 @@ from quickstroke.models.classifier import StrokeClassifier
 from quickstroke.training import checkpoint
 from quickstroke.training.optimizer import Adam
 
-NAME = "simple_lay1_sz4"
-CLASSES = ("cat", "flying saucer", "star")
 BILLION = 10**9
-
-
-def saved(value, legacy=False):
-    buffer = io.BytesIO()
-    torch.save(value, buffer, _use_new_zipfile_serialization=not legacy)
-    return buffer.getvalue()
 
 
 def archive(changes, method=zipfile.ZIP_STORED):
@@ -172,11 +164,6 @@ def test_a_damaged_file_is_read_or_refused(legacy, tmp_path_factory, changes):
 # --- models as users load them, with only so much memory
 
 
-def publish(folder, name=NAME):
-    model = StrokeClassifier(ModelConfig.from_name(name, n_classes=3)).eval()
-    return write_model(folder, LoadedModel(model, CLASSES, None, Path("unused")), {})
-
-
 def test_a_name_that_asks_for_too_much(tmp_path, path, memory_limit):
     path.write_bytes(saved(StrokeClassifier(ModelConfig.from_name(NAME, n_classes=3)).state_dict()))
     with pytest.raises(ModelNameError, match="whole number from 1 to 65536, got '999999'"):
@@ -214,16 +201,6 @@ def test_a_safetensors_header_that_asks_for_too_much(shape, tmp_path, memory_lim
 
 
 # --- nothing in a file runs
-
-
-class Touch:
-    """Pickles as a call that makes a file."""
-
-    def __init__(self, marker):
-        self.marker = str(marker)
-
-    def __reduce__(self):
-        return open, (self.marker, "w")
 
 
 def as_tar(value):

@@ -1,26 +1,12 @@
-"""Commands run in this process, and a run that others take."""
+"""A run that others take."""
 
 from pathlib import Path
 
 import pytest
-from typed_commands import MODEL, Result
 
 from quickstroke.cli import main
 from quickstroke.data.dataset import PreparedDataset
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    """Runs a command line in this process."""
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def go(*args: object) -> Result:
-        capsys.readouterr()
-        code = main([str(arg) for arg in args])
-        captured = capsys.readouterr()
-        return Result(code, captured.out, captured.err)
-
-    return go
+from typed_commands import MODEL
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from numpy.typing import NDArray
 from pictured import CAT, HUGE, RAW, golden_drawings
 from PIL import Image
 
-from quickstroke.cli import main
 from quickstroke.drawings import render
 from quickstroke.drawings.bitmap import to_bitmap
 from quickstroke.drawings.drawing import Drawing
@@ -330,17 +330,10 @@ def files(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """Runs `quickstroke render` in an empty folder; returns its exit code and what it says."""
+def run(run, monkeypatch, tmp_path):
+    """Runs `quickstroke render` in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def go(*args: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main(["render", *map(str, args)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return go
+    return partial(run, "render")
 
 
 def test_command_writes_a_picture_of_each_ending(run, files):

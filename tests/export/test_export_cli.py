@@ -1,6 +1,5 @@
 """`quickstroke export` as a user types it, and the commands that take what it wrote."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,34 +10,16 @@ from small_models import CLASSES
 
 import quickstroke as qs
 from quickstroke.artifacts.loading import load_model
-from quickstroke.cli import main
 from quickstroke.export import onnx
 from quickstroke.formats import ndjson
-
-
-class Result:
-    """Exit code, stdout and stderr of a command, and its JSON line."""
-
-    def __init__(self, code, out, err):
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def json(self):
-        return json.loads(self.out)
+from typed_commands import Result
 
 
 @pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
+def run(run, monkeypatch, tmp_path):
     """Runs a command line in this process, in the test's folder."""
     monkeypatch.chdir(tmp_path)
-
-    def go(*args):
-        capsys.readouterr()
-        code = main([str(arg) for arg in args])
-        captured = capsys.readouterr()
-        return Result(code, captured.out, captured.err)
-
-    return go
+    return run
 
 
 @pytest.fixture

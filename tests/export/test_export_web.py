@@ -4,13 +4,11 @@ import dataclasses
 import gzip
 import json
 import re
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from prepared import contents
 from quickstroke.artifacts.loading import load_model
 from quickstroke.cli import main
 from quickstroke.errors import WeightsError
@@ -163,23 +161,8 @@ def test_an_empty_folder_is_taken(model, tmp_path):
     assert (tmp_path / "page" / "model.quickstroke").is_file() and names(tmp_path) == ["lstm", "page"]
 
 
-@contextmanager
-def files_of_at_most(n_bytes: int) -> Iterator[None]:
-    """No file may be longer: a write beyond that fails as on a full disk, with another number."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 @pytest.mark.parametrize("is_there", [False, True])
-def test_a_full_disk_names_the_file_and_leaves_what_was(model, tmp_path, is_there):
+def test_a_full_disk_names_the_file_and_leaves_what_was(model, tmp_path, files_of_at_most, is_there):
     into = tmp_path / "page"
     if is_there:
         write(into, model[1])
@@ -191,7 +174,7 @@ def test_a_full_disk_names_the_file_and_leaves_what_was(model, tmp_path, is_ther
     assert not is_there or contents(into) == before
 
 
-def test_a_full_disk_names_the_file_that_was_there_beside_the_export(model, tmp_path):
+def test_a_full_disk_names_the_file_that_was_there_beside_the_export(model, tmp_path, files_of_at_most):
     into = tmp_path / "page"
     write(into, model[1])
     (into / "data").mkdir()

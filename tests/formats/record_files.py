@@ -1,13 +1,27 @@
 """Files as their readers and as compiled code read them; for the tests of this folder."""
 
+import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import FormatError
 from quickstroke.formats import binary
 from quickstroke.preparation.convert import as_prepared
+
+
+def save_pickle(folder: Path, pickled: bytes, n: int = 1) -> Path:
+    """A file whose array has the header of an array (n,) of objects, and any bytes as its pickle."""
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "|O", "fortran_order": False, "shape": (n,)})
+    path = folder / "cat.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("train.npy", head.getvalue() + pickled)
+    return path
 
 
 def plain(read: Callable[..., Any], path: Path) -> Any:

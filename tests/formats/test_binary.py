@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from told import refusal, said
 
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import FormatError
@@ -30,22 +31,6 @@ def record(
     for xs, ys in strokes:
         parts.append(struct.pack("<H", len(xs)) + bytes(xs) + bytes(ys))
     return b"".join(parts)
-
-
-def said(drawing: Drawing) -> tuple[object, ...]:
-    """All that a drawing says, to compare."""
-    strokes = [stroke.tolist() for stroke in drawing.strokes]
-    times = None if drawing.times_ms is None else [times.tolist() for times in drawing.times_ms]
-    return (
-        drawing.word,
-        drawing.key_id,
-        drawing.countrycode,
-        drawing.timestamp_us,
-        drawing.recognized,
-        drawing.is_simplified,
-        strokes,
-        times,
-    )
 
 
 @st.composite
@@ -75,17 +60,6 @@ def save(tmp_path: Path) -> Callable[[bytes], Path]:
         return path
 
     return save
-
-
-def refusal(path: Path) -> tuple[list[Drawing], FormatError]:
-    """The drawings that a file gives before it is refused, and the refusal."""
-    found = []
-    with pytest.raises(FormatError) as caught:
-        for drawing in read_file(path):
-            found.append(drawing)
-    assert caught.value.path == path
-    assert str(path) in str(caught.value)
-    return found, caught.value
 
 
 def test_record_is_laid_out_as_published() -> None:

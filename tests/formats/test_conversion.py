@@ -1,7 +1,6 @@
 """`quickstroke convert`: drawings go to each format and come back, and what fails leaves nothing."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import numpy as np
 import pytest
 
 from quickstroke import formats
-from quickstroke.cli import main
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.synthetic import synthetic_drawings
 from quickstroke.formats import ndjson
@@ -30,17 +28,6 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     ndjson.write(path, drawings)
     return path
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Types a command."""
-
-    def typed(*words: object) -> tuple[int, str, str]:
-        code = main([str(word) for word in words])
-        return code, *capsys.readouterr()
-
-    return typed
 
 
 def facts(drawing: Drawing) -> tuple[object, ...]:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from told import refusal, said
 
-from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import FormatError
 from quickstroke.formats import read_file
 
@@ -42,19 +42,6 @@ def save(folder: Path, content: str | bytes, name: str = "any.csv") -> Path:
     return path
 
 
-def said(drawing: Drawing) -> tuple[object, ...]:
-    strokes = [stroke.tolist() for stroke in drawing.strokes]
-    return (
-        drawing.word,
-        drawing.key_id,
-        drawing.countrycode,
-        drawing.timestamp_us,
-        drawing.recognized,
-        drawing.is_simplified,
-        strokes,
-    )
-
-
 EXPECTED = (
     "ice cream",
     5201136883597312,
@@ -63,17 +50,8 @@ EXPECTED = (
     False,
     True,
     [[[1, 4], [2, 5], [3, 6]], [[7, 8]]],
+    None,
 )
-
-
-def refusal(path: Path) -> tuple[int, FormatError]:
-    """How many drawings a file gives before it is refused, and the refusal."""
-    n = 0
-    with pytest.raises(FormatError) as caught:
-        for _ in read_file(path):
-            n += 1
-    assert caught.value.path == path
-    return n, caught.value
 
 
 @pytest.fixture(scope="module")
@@ -146,8 +124,8 @@ def test_header_alone_holds_no_drawing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf"])
 def test_empty_file_has_no_header(content: bytes, tmp_path: Path) -> None:
-    n, error = refusal(save(tmp_path, content))
-    assert n == 0
+    found, error = refusal(save(tmp_path, content))
+    assert not found
     assert "header" in error.reason
     assert "drawing" in error.reason
 
@@ -186,8 +164,8 @@ def test_column_twice_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_value_is_refused_with_its_line(change: dict[str, str], reason: str, tmp_path: Path) -> None:
-    n, error = refusal(save(tmp_path, table(ROW, ROW, {**ROW, **change}, ROW)))
-    assert (n, error.line) == (2, 4)
+    found, error = refusal(save(tmp_path, table(ROW, ROW, {**ROW, **change}, ROW)))
+    assert (len(found), error.line) == (2, 4)
     assert reason in error.reason
     assert "line 4" in str(error)
 
@@ -196,27 +174,27 @@ def test_line_of_a_row_is_where_it_begins(tmp_path: Path) -> None:
     tall = {**ROW, "drawing": STROKES.replace(", ", ",\n")}
     height = table(tall).count("\n") - 1
     assert height > 3
-    n, error = refusal(save(tmp_path, table(tall, tall, {**tall, "key_id": "x"}, tall)))
-    assert (n, error.line) == (2, 2 + 2 * height)
+    found, error = refusal(save(tmp_path, table(tall, tall, {**tall, "key_id": "x"}, tall)))
+    assert (len(found), error.line) == (2, 2 + 2 * height)
     assert "'key_id'" in error.reason
 
 
 @pytest.mark.parametrize(("row", "n_values"), [("DE,1,2\n", 3), ("a,b,c,d,e,f,g\n", 7), (" \n", 1)])
 def test_row_with_too_few_or_many_values_is_refused(row: str, n_values: int, tmp_path: Path) -> None:
-    n, error = refusal(save(tmp_path, table(ROW) + row))
-    assert (n, error.line) == (1, 3)
+    found, error = refusal(save(tmp_path, table(ROW) + row))
+    assert (len(found), error.line) == (1, 3)
     assert error.reason == f"{n_values} values where the header has 6 columns"
 
 
 def test_quote_that_does_not_end_is_refused_where_it_begins(tmp_path: Path) -> None:
-    n, error = refusal(save(tmp_path, table(ROW) + 'DE,"[[[1],\n[2]]],\n\n5,True,,cat\n'))
-    assert (n, error.line) == (1, 3)
+    found, error = refusal(save(tmp_path, table(ROW) + 'DE,"[[[1],\n[2]]],\n\n5,True,,cat\n'))
+    assert (len(found), error.line) == (1, 3)
     assert "not valid CSV" in error.reason
 
 
 def test_quote_in_a_wrong_place_is_refused(tmp_path: Path) -> None:
-    n, error = refusal(save(tmp_path, table(ROW) + 'DE,"[]"x,5,True,,cat\n' + table(ROW)))
-    assert (n, error.line) == (1, 3)
+    found, error = refusal(save(tmp_path, table(ROW) + 'DE,"[]"x,5,True,,cat\n' + table(ROW)))
+    assert (len(found), error.line) == (1, 3)
     assert "not valid CSV" in error.reason
 
 
@@ -236,15 +214,15 @@ def test_file_cut_anywhere_gives_whole_rows_and_then_the_line(tmp_path: Path) ->
         elif len(content) - word <= cut:
             assert len(list(read_file(path))) == 2
         else:
-            n, error = refusal(path)
-            assert (n, error.line) == ((0, 2) if cut < first else (1, 3))
+            found, error = refusal(path)
+            assert (len(found), error.line) == ((0, 2) if cut < first else (1, 3))
 
 
 def test_text_that_is_not_utf_8_is_refused_with_its_line(tmp_path: Path) -> None:
-    n, error = refusal(save(tmp_path, (table(ROW) + table(ROW)).encode() + b"caf\xe9\n"))
-    assert n <= 1
-    n, error = refusal(save(tmp_path, table(ROW).encode() + b"caf\xe9\n"))
-    assert (n, error.line, "not UTF-8" in error.reason) == (1, 3, True)
+    found, error = refusal(save(tmp_path, (table(ROW) + table(ROW)).encode() + b"caf\xe9\n"))
+    assert len(found) <= 1
+    found, error = refusal(save(tmp_path, table(ROW).encode() + b"caf\xe9\n"))
+    assert (len(found), error.line, "not UTF-8" in error.reason) == (1, 3, True)
 
 
 def test_web_page_and_truncated_gzip_are_refused(tmp_path: Path) -> None:

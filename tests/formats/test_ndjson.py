@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from told import refusal, said
 
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import FormatError
@@ -39,14 +40,6 @@ def drawing_with(strokes: Any) -> Drawing:
     return parse_line(json.dumps({"drawing": strokes}))
 
 
-def said(drawing: Drawing) -> tuple[object, ...]:
-    """All that a drawing says, to compare."""
-    strokes = [stroke.tolist() for stroke in drawing.strokes]
-    times = None if drawing.times_ms is None else [times.tolist() for times in drawing.times_ms]
-    head = (drawing.word, drawing.key_id, drawing.countrycode, drawing.timestamp_us, drawing.recognized)
-    return (*head, drawing.is_simplified, strokes, times)
-
-
 @st.composite
 def drawings(draw: st.DrawFn) -> Drawing:
     """Anything that the format can hold, its word written canonically."""
@@ -71,17 +64,6 @@ def save(folder: Path, content: bytes | str, name: str = "cat.ndjson") -> Path:
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
-
-
-def refusal(path: Path) -> tuple[list[Drawing], FormatError]:
-    """The drawings that a file gives before it is refused, and the refusal."""
-    found = []
-    with pytest.raises(FormatError) as caught:
-        for drawing in read_file(path):
-            found.append(drawing)
-    assert caught.value.path == path
-    assert str(path) in str(caught.value)
-    return found, caught.value
 
 
 def test_line_says_all_of_a_drawing() -> None:

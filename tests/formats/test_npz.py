@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from record_files import save_pickle
 
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import FormatError
@@ -38,16 +39,6 @@ def save(folder: Path, **parts: Any) -> Path:
     path = folder / "cat.npz"
     arrays: dict[str, Any] = {name: objects(items) for name, items in parts.items()}
     np.savez(path, **arrays)
-    return path
-
-
-def save_pickle(folder: Path, pickled: bytes, n: int = 1, name: str = "train") -> Path:
-    """A file whose array has the header of an array (n,) of objects, and any bytes as its pickle."""
-    head = io.BytesIO()
-    np.lib.format.write_array_header_1_0(head, {"descr": "|O", "fortran_order": False, "shape": (n,)})
-    path = folder / "cat.npz"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(f"{name}.npy", head.getvalue() + pickled)
     return path
 
 

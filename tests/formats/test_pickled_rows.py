@@ -1,16 +1,14 @@
 """Sketch-RNN's files as records: rows that are found in a pickle without unpickling each."""
 
-import io
 import itertools
 import pickle
 import random
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from record_files import converted, outcome, plain
+from record_files import converted, outcome, plain, save_pickle
 
 from quickstroke.formats import npz, records
 
@@ -81,19 +79,12 @@ PICKLES = {
 }
 
 
-def save_pickle(path: Path, pickled: bytes, n: int) -> None:
-    head = io.BytesIO()
-    np.lib.format.write_array_header_1_0(head, {"descr": "|O", "fortran_order": False, "shape": (n,)})
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("train.npy", head.getvalue() + pickled)
-
-
 @pytest.mark.parametrize("kind", PICKLES)
 def test_drawings_in_a_pickle_are_found_without_unpickling_each(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     array, path = sketches(2001 if kind == "4" else 40, np.random.default_rng(0)), tmp_path / "cat.npz"
-    save_pickle(path, PICKLES[kind](array), len(array))
+    save_pickle(tmp_path, PICKLES[kind](array), len(array))
     expected = list(plain(lambda path: npz.read(path, "cat"), path))
     unpickled = []
     load = npz._Unpickler.load
@@ -115,7 +106,7 @@ def test_changed_pickles_are_what_their_reader_makes_of_them(kind: str, tmp_path
         at, n = rng.choice(places), rng.choice((0, 1, 1, 2, 5))
         inserted = bytes(rng.choices(opcodes, k=rng.choice((0, 1, 1, 2))))
         changed = pickled[:at] + inserted + pickled[at + n :]
-        save_pickle(path, changed if i else pickled, len(array))
+        save_pickle(tmp_path, changed if i else pickled, len(array))
         expected = outcome(plain(lambda path: npz.read(path, "cat"), path))
         assert outcome(converted(lambda path: records.read_npz(path, "cat"), path)) == expected, changed
         n_whole += not expected[1]
@@ -138,7 +129,7 @@ def test_a_note_under_the_number_of_a_name_is_seen(tmp_path: Path) -> None:
     changed += [far, *(far.replace(b"q" + bytes([n]), b"\x94" * (202 - n), 1) for n in range(50, 60))]
     reasons = []
     for data in changed:
-        save_pickle(path, data, len(array))
+        save_pickle(tmp_path, data, len(array))
         expected = outcome(plain(lambda path: npz.read(path, "cat"), path))
         assert outcome(converted(lambda path: records.read_npz(path, "cat"), path)) == expected
         reasons.append(expected[1])

@@ -8,13 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
 
+from prepared import contents, save
 from quickstroke.cli import main
 from quickstroke.data import dataset
 from quickstroke.data.splits import FractionSplit, PositionSplit
@@ -38,16 +39,6 @@ POSITION = PositionSplit(15, 5, 4, 6)
 
 def dots(*key_ids: int, word: str = "") -> list[Drawing]:
     return [Drawing(word, [np.array([[key % 256, 7]], np.uint8)], key_id=key) for key in key_ids]
-
-
-def save(folder: Path, **words: Iterable[Drawing]) -> Path:
-    for word, items in words.items():
-        binary.write(folder / f"{word}.bin", items)
-    return folder
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 @pytest.fixture
@@ -91,7 +82,7 @@ def stop_at(n: int, call: Callable[..., Any], error: BaseException, after: bool)
         *((Preparation, "note", n) for n in (1, 2, 3, 4, 6)),
         *((Writer, "append", n) for n in (1, 2, 4)),
         (Writer, "finish", 1),
-        (prepare_module, "write_text", 1),
+        (prepare_module, "write_json", 1),
         (Path, "rename", 1),
     ],
 )

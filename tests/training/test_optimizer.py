@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from small_runs import assert_equal_weights
 from torch import nn
 
 from quickstroke.config.model import ModelConfig
@@ -13,12 +14,6 @@ from quickstroke.training.optimizer import Adam, Muon, orthogonal
 
 MODEL = replace(ModelConfig.from_name("bipool_cv1_8_5_cv2_6_3_2_lay2_sz5", n_classes=3), max_padding=30)
 LEARNING_RATE, DECAY = 0.1, 0.2
-
-
-def assert_equal_weights(one, other):
-    assert one.keys() == other.keys()
-    for key in one:
-        assert torch.equal(one[key], other[key]), key
 
 
 def pair():

@@ -1,10 +1,9 @@
-"""Commands run in this process, and a space to search."""
+"""A space to search, and no pictures of what is not looked at."""
 
 from pathlib import Path
 
 import pytest
 
-from quickstroke.cli import main
 from quickstroke.reports import plots
 from quickstroke.utils.files import write_text
 
@@ -16,20 +15,6 @@ def no_pictures(request, monkeypatch):
     """Drawing takes longer than a search as short as these: only searches of `study` draw."""
     if "study" not in request.fixturenames:
         monkeypatch.setattr(plots, "write_picture", lambda path, draw: write_text(path, ""))
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    """Runs a command line in this process: exit code, stdout and stderr."""
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def go(*args: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main([str(arg) for arg in args])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return go
 
 
 @pytest.fixture(scope="session")

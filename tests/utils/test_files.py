@@ -3,11 +3,10 @@
 import errno
 import gzip
 import os
-import resource
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -332,19 +331,10 @@ def test_a_writer_that_was_taken_for_dead_in_its_first_moment_begins_again(
 # --- what the disk does not take
 
 
-@contextmanager
-def files_of_at_most(n_bytes: int) -> Iterator[None]:
-    """No file may be longer: a write beyond that fails as on a full disk, with another number."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.parametrize("size", [10_000, 1_000_000])
-def test_a_disk_that_takes_no_more_is_told_with_the_file(size: int, tmp_path: Path) -> None:
+def test_a_disk_that_takes_no_more_is_told_with_the_file(
+    size: int, tmp_path: Path, files_of_at_most: Callable[[int], AbstractContextManager[None]]
+) -> None:
     path = tmp_path / "out"
     path.write_bytes(b"old")
     with files_of_at_most(5_000), pytest.raises(OSError, match="too large") as caught, atomic_write(path) as file:

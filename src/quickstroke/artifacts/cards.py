@@ -125,6 +125,12 @@ def given_classes(classes: Sequence[str] | Path | str | None) -> tuple[str, ...]
     return check_classes(classes, "classes")
 
 
+def check_given(given: tuple[str, ...] | None, classes: tuple[str, ...], path: Path) -> None:
+    """Raises WeightsError where classes were given that are not those of a card; `path` says whose it is."""
+    if given is not None and given != classes:
+        raise WeightsError(f"{path}: the classes given are not those of its card, or not in its order")
+
+
 def model_folders() -> list[Path]:
     """Where published models are looked for: `lstm` here, then those that came with the package."""
     package = Path(__file__).resolve().parents[1]

@@ -187,7 +187,7 @@ def _load(path: Path, given: tuple[str, ...] | None) -> LoadedModel:
                 f"{path}: its hash {digest[:12]}.. is not the one in its card, {str(card['sha256'])[:12]}.."
             )
         cards.check_unchanged(card, card_path)
-        _check_given(given, card_classes, path)
+        cards.check_given(given, card_classes, path)
         return LoadedModel(_build(config, read_weights(path), path), card_classes, card, path)
     if folder := runs.folder_of(path):
         run = runs.read_config(folder)
@@ -243,7 +243,7 @@ def _load_safetensors(path: Path, given: tuple[str, ...] | None) -> LoadedModel:
     weights = _checked(tensors, path)
     if card.pop(HASH_KEY, None) != content_hash(card, weights):
         raise WeightsError(f"{path}: damaged or changed since its export: its hash is not the one that it states")
-    _check_given(given, classes, path)
+    cards.check_given(given, classes, path)
     return LoadedModel(_build(config, weights, path), classes, card, path)
 
 
@@ -256,14 +256,9 @@ def load_compact(data: bytes, path: Path, given: tuple[str, ...] | None = None) 
     text, arrays = compact.from_bytes(data, path)
     card = cards.parse_card(text, path)
     config, classes = cards.check_card(card, path)
-    _check_given(given, classes, path)
+    cards.check_given(given, classes, path)
     weights = _checked({name: torch.from_numpy(array) for name, array in arrays.items()}, path)
     return LoadedModel(_build(config, weights, path), classes, card, path)
-
-
-def _check_given(given: tuple[str, ...] | None, classes: tuple[str, ...], path: Path) -> None:
-    if given is not None and given != classes:
-        raise WeightsError(f"{path}: the classes given are not those of its card, or not in its order")
 
 
 def content_hash(card: dict[str, Any], weights: dict[str, Tensor]) -> str:
@@ -349,11 +344,10 @@ def write_model(into: Path, loaded: LoadedModel, facts: dict[str, Any]) -> Path:
     """
     path = into / f"{loaded.name}.model"
     config = loaded.model.config
-    weights = {key: value.detach().cpu().clone() for key, value in loaded.model.state_dict().items()}
     card_path = path.with_suffix(".json")
     # Between the two writes the old card would not fit the new weights; without a card they would be read wrongly.
     # The card goes first: weights whose hash is another are refused until they are there.
-    content = weight_files.torch_bytes(weights)
+    content = weight_files.torch_bytes(weight_files.on_cpu(loaded.model.state_dict()))
     card = cards.new_card(config, loaded.classes, hashlib.sha256(content).hexdigest()) | facts
     card["card_sha256"] = cards.card_hash(card)
     text = json.dumps(card, indent=1, ensure_ascii=False) + "\n"

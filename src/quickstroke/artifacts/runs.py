@@ -123,6 +123,17 @@ def data_facts(data: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in data.items() if key != "path"}
 
 
+def find_data(told: dict[str, Any], places: Places | None) -> Path:
+    """Where the dataset is that `describe_data` described: among its places the first that has its manifest, else any.
+
+    Where there is no dataset at all it is the likeliest place.
+    """
+    found = places.of(told["path"]) if places else [Path(told["path"])]
+    there = [each for each in found if (each / "manifest.json").is_file()]
+    same = (each for each in there if sha256_of(each / "manifest.json") == told["manifest_sha256"])
+    return next(same, (there or found)[0])
+
+
 def open_data(config: RunConfig, path: Path | str | None = None) -> PreparedDataset:
     """The dataset of a run, at `path` or where the run had it, also where both were moved together.
 
@@ -131,11 +142,9 @@ def open_data(config: RunConfig, path: Path | str | None = None) -> PreparedData
     """
     wanted, told = config.data["manifest_sha256"], config.data["path"]
     if path is None:
-        found = config.places.of(told) if config.places else [Path(told)]
-        there = [each for each in found if (each / "manifest.json").is_file()]
-        if not there:
-            raise DatasetError(f"the dataset of this run is gone: {told}, where nothing is at {found[0].absolute()}")
-        path = next((each for each in there if sha256_of(each / "manifest.json") == wanted), there[0])
+        path = find_data(config.data, config.places)
+        if not (path / "manifest.json").is_file():
+            raise DatasetError(f"the dataset of this run is gone: {told}, where nothing is at {path.absolute()}")
     data = PreparedDataset(path)
     if data.manifest_sha256 != wanted:
         raise DatasetError(

@@ -151,9 +151,14 @@ class _Claims(pickle.Unpickler):
         return _Anything()
 
 
+def on_cpu(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of the tensors of a state dict, on the CPU."""
+    return {key: value.detach().cpu().clone() for key, value in weights.items()}
+
+
 def save_weights(path: Path, weights: dict[str, Tensor]) -> None:
     """Writes a plain state dict on the CPU, whole or not at all."""
-    write_bytes(path, torch_bytes({key: value.detach().cpu().clone() for key, value in weights.items()}))
+    write_bytes(path, torch_bytes(on_cpu(weights)))
 
 
 def torch_bytes(value: Any) -> memoryview:

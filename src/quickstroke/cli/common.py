@@ -242,9 +242,16 @@ def drawing_files(sources: Sequence[str], layout: str = "auto") -> tuple[Path, .
         )
     found = formats.find_sources(sources)
     note_left_out(found.ignored_names, found.repeated_names)
-    if layout != "auto" and not any(map(formats.has_layouts, found.files)):
-        note("--layout has no effect: none of the files is .ndjson, .csv, .parquet or .json")
+    note_layout_without_effect(layout, found.files)
     return found.files
+
+
+def note_layout_without_effect(layout: str, files: Sequence[Path]) -> None:
+    """Tells of a `--layout` where no file may be written in more than one."""
+    from quickstroke.formats import has_layouts
+
+    if layout != "auto" and not any(map(has_layouts, files)):
+        note("--layout has no effect: none of the files is .ndjson, .csv, .parquet or .json")
 
 
 def check_output(option: str, name: str | None, files: Sequence[Path] = ()) -> None:
@@ -299,13 +306,13 @@ class Invalid:
         Raises:
             FormatError: as `formats.read_file`.
         """
-        from quickstroke.formats import read_file
+        from quickstroke.formats import read_numbered
 
-        n_before, layouts = len(self.messages), Counter[Any]()
+        layouts = Counter[Any]()
         try:
-            for number, drawing in enumerate(read_file(path, layout=layout, on_invalid=self.add), start=1):
+            for number, drawing in read_numbered(path, layout, self.add):
                 layouts[drawing.source_layout] += 1
-                yield number + len(self.messages) - n_before, drawing
+                yield number, drawing
         finally:  # also where no more are asked for
             if tells and layout == "auto":
                 note_layouts(str(path), layouts["points"], layouts["columns"])

@@ -15,6 +15,7 @@ from quickstroke.cli.common import (
     StrokeLayout,
     counted,
     note,
+    note_layout_without_effect,
     note_layouts,
     note_left_out,
     optional,
@@ -82,7 +83,7 @@ class Options:
 def run(options: Options) -> Answer:
     """Runs the command."""
     from quickstroke.data.dataset import PreparedDataset
-    from quickstroke.formats import find_sources, has_layouts
+    from quickstroke.formats import find_sources
     from quickstroke.preparation import prepare
     from quickstroke.preparation.journal import folder_of
     from quickstroke.preparation.leave_out import LISTED, read_leave_out
@@ -136,12 +137,12 @@ def run(options: Options) -> Answer:
             bar.stop()
             invalid.tell()
     note_left_out(prepared.ignored_files, prepared.repeated_files)
-    files = find_sources([*options.sources, *(options.train_only or ())]).files
-    if options.layout != "auto" and not any(map(has_layouts, files)):
-        note("--layout has no effect: none of the files is .ndjson, .csv, .parquet or .json")
-    for name, (n_points, n_columns) in prepared.layouts.items():
-        if options.layout == "auto":
+    if options.layout == "auto":
+        for name, (n_points, n_columns) in prepared.layouts.items():
             note_layouts(name, n_points, n_columns)
+    else:
+        files = find_sources([*options.sources, *(options.train_only or ())]).files
+        note_layout_without_effect(options.layout, files)
     splits = ", ".join(f"{n:,} {name}" for name, n in prepared.splits.items() if n)
     drawings, classes = counted(prepared.n, "drawing"), counted(prepared.n_classes, "class")
     print(f"{prepared.path}: {drawings} of {classes} ({splits})")

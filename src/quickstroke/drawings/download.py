@@ -22,7 +22,7 @@ from urllib.request import Request, urlopen
 
 from quickstroke.drawings.categories import CATEGORIES, canonical_word, closest_words
 from quickstroke.errors import CategoryError, ConfigError, DownloadError, QuickstrokeError
-from quickstroke.utils.files import atomic_write, write_text
+from quickstroke.utils.files import write_bytes, write_text
 
 DEFAULT_URL = "https://storage.googleapis.com/quickdraw_dataset"
 
@@ -301,8 +301,7 @@ def _one_try(fetch: _Fetch, path: Path) -> DownloadedFile:
         if not data:
             raise ConfigError(f"first_bytes={fetch.first_bytes}: expected enough for one drawing of {fetch.url}")
         write_text(_note(path), _note_text(fetch, len(data)))
-    with atomic_write(path) as file:
-        file.write(data)
+    write_bytes(path, data)
     if complete:
         _note(path).unlink(missing_ok=True)
     return DownloadedFile(fetch.word, path, len(data), complete=complete, kept=False)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from quickstroke.drawings.bitmap import NO_DRAWING, draw_stroke
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import ConfigError, FormatError, MissingExtra
-from quickstroke.utils.files import atomic_write
+from quickstroke.utils.files import write_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -371,8 +371,7 @@ def write_picture(
         picture = to_svg(drawings, captions, **options).encode()
     else:
         picture = (to_png if ending == ".png" else to_gif)(drawings, captions, **options)
-    with atomic_write(path) as file:
-        file.write(picture)
+    write_bytes(path, picture)
 
 
 def _drawn_in(frame: int, strokes: Sequence[Floats], clock: Sequence[Floats]) -> Iterator[Floats]:

@@ -34,6 +34,7 @@ from quickstroke.errors import (
     OnInvalid,
     expect_items,
     expect_path,
+    leave_out,
     leaving_out,
     shown,
 )
@@ -287,6 +288,19 @@ def read_file(path: Path | str, *, layout: str = "auto", on_invalid: OnInvalid =
             yield from pictures.read(path, word_of(path), on_invalid)
         case _:
             raise FormatError(_NO_ENDING, path)
+
+
+def read_numbered(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> Iterator[tuple[int, Drawing]]:
+    """As `read_file`, each drawing with its number in the file, counted from 1, in which those left out count, too."""
+    n_left_out = 0
+
+    def leave(error: FormatError) -> None:
+        nonlocal n_left_out
+        n_left_out += 1
+        leave_out(error, on_invalid)
+
+    for number, drawing in enumerate(read_file(path, layout=layout, on_invalid=leave), start=1):
+        yield number + n_left_out, drawing
 
 
 def read_records(

@@ -11,7 +11,7 @@ from typing import Literal
 from quickstroke import formats
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.simplification import simplified_strokes
-from quickstroke.errors import ConfigError, FormatError, OnInvalid, leave_out, leaving_out, located
+from quickstroke.errors import ConfigError, FormatError, OnInvalid, leaving_out, located
 from quickstroke.formats import binary, ndjson, npz, parquet, svg
 from quickstroke.utils.files import GrowingFiles, atomic_folder, followed
 
@@ -69,7 +69,7 @@ def convert(
     def drawings() -> Iterator[Drawing]:
         for path in files:
             layouts: Counter[str | None] = Counter()
-            for number, drawing in islice(_numbered(path, layout, on_invalid), limit):
+            for number, drawing in islice(formats.read_numbered(path, layout, on_invalid), limit):
                 layouts[drawing.source_layout] += 1
                 with leaving_out(on_invalid):
                     with located(path, f"drawing {number}"):
@@ -99,19 +99,6 @@ def convert(
         if hasattr(os, "sync"):  # once for all of them
             os.sync()
     return dict(words)
-
-
-def _numbered(path: Path, layout: str, on_invalid: OnInvalid) -> Iterator[tuple[int, Drawing]]:
-    """The drawings of a file, each with its number in it, counted from 1, in which those left out count, too."""
-    n_left_out = 0
-
-    def leave(error: FormatError) -> None:
-        nonlocal n_left_out
-        n_left_out += 1
-        leave_out(error, on_invalid)
-
-    for number, drawing in enumerate(formats.read_file(path, layout=layout, on_invalid=leave), start=1):
-        yield number + n_left_out, drawing
 
 
 def _write_svg(folder: Path, drawings: Iterable[Drawing], into: Path, words: Counter[str]) -> None:

@@ -95,8 +95,7 @@ class OnnxModel:
             model = cls.from_bytes(path.read_bytes(), path)
         except OSError as error:
             raise WeightsError(f"{path}: cannot be read: {error.strerror}") from error
-        if given is not None and given != model.classes:
-            raise WeightsError(f"{path}: the classes given are not those of its card, or not in its order")
+        cards.check_given(given, model.classes, path)
         return model
 
     @classmethod

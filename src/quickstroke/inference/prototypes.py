@@ -34,7 +34,7 @@ from quickstroke.drawings.categories import check_classes
 from quickstroke.drawings.simplification import gather
 from quickstroke.errors import QuickstrokeError, WeightsError, shown
 from quickstroke.inference.given import checked
-from quickstroke.utils.files import atomic_write
+from quickstroke.utils.files import write_text
 
 FORMAT, VERSION = "quickstroke taught words", 1
 # So many drawings make a word at least.
@@ -115,8 +115,7 @@ def write(path: Path, model: str, sha256: str, words: Mapping[str, Drawings]) ->
     """Writes the file of taught words, whole or not at all; `sha256` is that of the model."""
     columns = {word: [[stroke.T.tolist() for stroke in strokes] for strokes in own] for word, own in words.items()}
     content = {"format": FORMAT, "version": VERSION, "model": model, "model_sha256": sha256, "words": columns}
-    with atomic_write(path) as file:
-        file.write(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+    write_text(path, json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
 def read(path: Path, model: str, sha256: str) -> dict[str, Drawings]:

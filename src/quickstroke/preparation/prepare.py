@@ -1,6 +1,5 @@
 """Drawing files of any format become one prepared dataset, in bounded memory."""
 
-import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -43,7 +42,7 @@ from quickstroke.preparation.sources import (
     sources_by_word,
 )
 from quickstroke.preparation.writer import Writer
-from quickstroke.utils.files import followed, write_text
+from quickstroke.utils.files import followed, write_json
 
 _MOST_CLASSES = 2**16  # labels are uint16
 
@@ -279,7 +278,7 @@ def _make(request: _Request, resume: bool, progress: _Progress) -> tuple[dict[st
         _write_classes(words, by_word, request, preparation, writer, progress.on_class)
         manifest = _manifest(words, request, preparation, writer.finish())
         made, done = preparation.folder / "dataset", preparation.sources
-        write_text(made / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+        write_json(made / "manifest.json", manifest)
         if into.exists():
             into.rmdir()
         made.rename(into)

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quickstroke.artifacts import cards
+from quickstroke.artifacts import cards, runs
 from quickstroke.config.training import Device, TrainConfig
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.errors import ConfigError, DatasetError, RunError, WeightsError
@@ -32,11 +32,10 @@ from quickstroke.reports.plots import (
     write_picture,
 )
 from quickstroke.reports.results import Result, RunFacts, Split
-from quickstroke.utils.files import sha256_of, write_text
+from quickstroke.utils.files import write_text
 
 if TYPE_CHECKING:
     from quickstroke.artifacts.loading import LoadedModel
-    from quickstroke.artifacts.runs import Places, RunConfig
 
 
 def write_report(
@@ -180,7 +179,7 @@ def _measured(
 
 def _of_run(folder: Path) -> tuple["LoadedModel", RunFacts]:
     """The best weights of a run, and what its folder tells, nothing measured."""
-    from quickstroke.artifacts import environment, lineage, loading, runs
+    from quickstroke.artifacts import environment, lineage, loading
     from quickstroke.models.classifier import n_parameters
 
     config = runs.read_config(folder)
@@ -229,7 +228,7 @@ def _facts_of(loaded: "LoadedModel") -> RunFacts:
     Raises:
         ConfigError, KeyError, TypeError, ValueError, AttributeError, OverflowError: it does not tell that.
     """
-    from quickstroke.artifacts import lineage, runs
+    from quickstroke.artifacts import lineage
     from quickstroke.config import former, serialize
 
     card = loaded.card or {}
@@ -283,22 +282,20 @@ _BESIDE_CONFIG = ("epochs", "best_epoch", "seconds", "before")
 
 
 def _find_data(
-    what: str, told: dict[str, Any], others: Sequence[PreparedDataset], places: "Places | None"
+    what: str, told: dict[str, Any], others: Sequence[PreparedDataset], places: runs.Places | None
 ) -> tuple[PreparedDataset | None, str]:
     """The dataset that a run or a card tells of, at its own path or among others, or None and why."""
     wanted, own = told["manifest_sha256"], told["path"]
     candidates, reasons = list(others), []
     if own:
-        there = [each for each in (places.of(own) if places else ()) if (each / "manifest.json").is_file()]
-        if there:
-            own = str(next((each for each in there if sha256_of(each / "manifest.json") == wanted), there[0]))
+        place = runs.find_data(told, places)
         try:
-            candidates.insert(0, data := PreparedDataset(own))
+            candidates.insert(0, data := PreparedDataset(place))
             reasons.append(
-                f"{what} is another by now: {own} has the manifest {data.manifest_sha256[:12]}, it had {wanted[:12]}"
+                f"{what} is another by now: {place} has the manifest {data.manifest_sha256[:12]}, it had {wanted[:12]}"
             )
         except DatasetError as error:
-            gone = not (Path(own) / "manifest.json").exists()
+            gone = not (place / "manifest.json").exists()
             reasons.append(
                 f"{what} is gone: nothing at {Path(own).absolute()}" if gone else f"{what} is damaged: {error}"
             )
@@ -310,7 +307,7 @@ def _find_data(
     return None, "; ".join(reasons) or f"nothing says where {what} is, with the manifest {wanted[:12]}"
 
 
-def _config_of(config: "RunConfig", data: PreparedDataset | None) -> document_config.Config:
+def _config_of(config: runs.RunConfig, data: PreparedDataset | None) -> document_config.Config:
     """The configuration block of a run."""
     split = config.data["split"]
     return {

@@ -12,9 +12,8 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -31,13 +30,9 @@ from quickstroke.drawings.drawing import split_strokes
 from quickstroke.errors import ConfigError
 from quickstroke.kernels import threads
 from quickstroke.models import statistics
-from quickstroke.models.classifier import StrokeClassifier
 from quickstroke.runtime.device import to_device
 from quickstroke.runtime.distributed import ALONE, Group
 from quickstroke.utils.files import atomic_write, first_line_of, sha256_of
-
-if TYPE_CHECKING:
-    from quickstroke.training.bitmap_teacher import BitmapTeacher
 
 # Batch norm's statistics of a padded teacher are estimated again over so many drawings a class: those that the 2020
 # project published are of the last classes that it validated.
@@ -289,14 +284,24 @@ def _bitmap_teacher(
     data: PreparedDataset,
     classes: tuple[str, ...],
     change: Augmentation,
-    candidates: augmentation.MixupCandidates,
+    candidates: MixupCandidates,
     augmented: bool,
 ) -> _Opened:
     from quickstroke.training.bitmap_teacher import BitmapTeacher
 
     network = BitmapTeacher(path)
     known, columns = _columns(path, classes, network.classes)
-    ask = partial(_ask_bitmaps, network, data, columns, change, candidates)
+
+    def ask(indices: NDArray[np.int64], geometric_seeds: NDArray[np.uint64] | None) -> NDArray[np.float32]:
+        if geometric_seeds is None:
+            drawings = [data.strokes(i) for i in indices]
+        else:
+            points, lengths = augmentation.augmented_points(
+                data, indices, geometric_seeds, None, change, MAX_PADDING, "pos5", candidates
+            )
+            drawings = [_simplified(rows[:n]) for rows, n in zip(points, lengths, strict=True)]
+        return network.log_probabilities(drawings)[:, columns]
+
     # Otherwise named than the answers of older versions, which were about drawings as they stand everywhere.
     key = [network.sha256, "augmented bitmaps" if augmented else "bitmaps", list(network.classes)]
     return _Opened(path, Teacher(network.path.stem, network.sha256, known, ask), network.facts(), key)
@@ -307,7 +312,7 @@ def _stroke_teacher(
     data: PreparedDataset,
     classes: tuple[str, ...],
     change: Augmentation,
-    candidates: augmentation.MixupCandidates,
+    candidates: MixupCandidates,
     precision: torch.dtype,
     device: torch.device,
 ) -> _Opened:
@@ -319,7 +324,19 @@ def _stroke_teacher(
         labels = data.label_map(classes)[data.labels[trained]]
         few = [trained[labels == k][:_DRAWINGS_A_CLASS] for k in known]
         statistics.reestimate_batchnorm(model, data, np.concatenate(few))
-    ask = partial(_ask_augmented, model, data, columns, change, candidates, device)
+
+    def ask(indices: NDArray[np.int64], geometric_seeds: NDArray[np.uint64] | None) -> NDArray[np.float32]:
+        shape = model.config.max_padding, model.config.preprocessing
+        if geometric_seeds is None:
+            points, lengths = batches.points_of(data, indices, *shape)
+        else:
+            points, lengths = augmentation.augmented_points(
+                data, indices, geometric_seeds, None, change, *shape, candidates
+            )
+        with torch.inference_mode():
+            logits = model(to_device(points, device), to_device(lengths, device))
+        return cast(NDArray[np.float32], logits.cpu()[:, columns].numpy())
+
     facts = _facts(loaded)
     key = [facts["sha256"], serialize.to_json(model.config), list(loaded.classes)]
     return _Opened(path, Teacher(loaded.name, facts["sha256"], known, ask, loaded), facts, key)
@@ -335,47 +352,6 @@ def _columns(path: str, classes: Sequence[str], words: Sequence[str]) -> tuple[N
     if not len(known):
         raise ConfigError(f"teacher {path}: does not know {len(classes)} of the classes, such as {classes[0]!r}")
     return known, [words.index(classes[k]) for k in known]
-
-
-def _ask_augmented(
-    model: StrokeClassifier,
-    data: PreparedDataset,
-    columns: list[int],
-    change: Augmentation,
-    candidates: MixupCandidates,
-    device: torch.device,
-    indices: NDArray[np.int64],
-    geometric_seeds: NDArray[np.uint64] | None,
-) -> NDArray[np.float32]:
-    config = model.config
-    if geometric_seeds is None:
-        points, lengths = batches.points_of(data, indices, config.max_padding, config.preprocessing)
-    else:
-        points, lengths = augmentation.augmented_points(
-            data, indices, geometric_seeds, None, change, config.max_padding, config.preprocessing, candidates
-        )
-    with torch.inference_mode():
-        logits = model(to_device(points, device), to_device(lengths, device))
-    return cast(NDArray[np.float32], logits.cpu()[:, columns].numpy())
-
-
-def _ask_bitmaps(
-    network: "BitmapTeacher",
-    data: PreparedDataset,
-    columns: list[int],
-    change: Augmentation,
-    candidates: MixupCandidates,
-    indices: NDArray[np.int64],
-    geometric_seeds: NDArray[np.uint64] | None,
-) -> NDArray[np.float32]:
-    if geometric_seeds is None:
-        drawings = [data.strokes(i) for i in indices]
-    else:
-        points, lengths = augmentation.augmented_points(
-            data, indices, geometric_seeds, None, change, MAX_PADDING, "pos5", candidates
-        )
-        drawings = [_simplified(rows[:n]) for rows, n in zip(points, lengths, strict=True)]
-    return network.log_probabilities(drawings)[:, columns]
 
 
 def _simplified(rows: NDArray[np.float32]) -> list[NDArray[np.uint8]]:

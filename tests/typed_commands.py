@@ -1,20 +1,21 @@
-"""Commands that are typed, and what they answer; for the tests of this folder."""
+"""Commands that are typed, and what they answer."""
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 MODEL = "simple_lay1_sz16"
 
 
-class Result:
+class Result(NamedTuple):
     """Exit code, stdout and stderr of a command, and its JSON line."""
 
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
+    code: int
+    out: str
+    err: str
 
     @property
-    def json(self):
+    def json(self) -> Any:
         return json.loads(self.out)
 
 
