@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typed_commands import MODEL, one_line
 
 from quickstroke import cli
 from quickstroke.cli import main
 from quickstroke.formats import binary
+from typed_commands import MODEL, one_line
 
 
 def test_usage_lists_every_command(run):

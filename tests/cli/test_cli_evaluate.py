@@ -4,9 +4,9 @@ import re
 import shutil
 
 import pytest
-from typed_commands import MODEL, one_line
 
 from quickstroke.formats import binary
+from typed_commands import MODEL, one_line
 
 
 def test_evaluate_files_counts_what_it_leaves_out(run, trained, binary_folder, tmp_path, drawings):

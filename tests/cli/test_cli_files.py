@@ -3,10 +3,9 @@
 import shutil
 from dataclasses import replace
 
-from typed_commands import one_line
-
 from quickstroke import formats
 from quickstroke.formats import binary, ndjson
+from typed_commands import one_line
 
 
 def test_files_that_are_no_drawing_files_are_told(run, trained, drawings, tmp_path):

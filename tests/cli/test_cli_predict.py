@@ -5,10 +5,10 @@ import pickle
 from pathlib import Path
 
 import pytest
-from typed_commands import MODEL, one_line
 
 from quickstroke.drawings.render import write_picture
 from quickstroke.formats import binary
+from typed_commands import MODEL, one_line
 
 
 def test_predict_says_what_it_traced_and_shows_it(run, trained, drawings, tmp_path):

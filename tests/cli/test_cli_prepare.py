@@ -3,9 +3,8 @@
 import json
 import struct
 
-from typed_commands import one_line
-
 from quickstroke.formats import binary
+from typed_commands import one_line
 
 
 def test_links_to_what_is_read_already_are_told(run, drawings, tmp_path):
@@ -69,6 +68,7 @@ def test_bad_classes(run, binary_folder, tmp_path):
     one_line(short, "circle has 60", "house has 60", "star has 60", "asked for 61 (60 train + 1 val)")
     one_line(run("prepare", binary_folder, *into, "--fractions", 0.5, 0.1, 0.1), "add up to 1")
     one_line(run("prepare", binary_folder, *into, "--n-val", 5), "--n-train")
+    one_line(run("prepare", binary_folder, *into, "--n-train", 5, "--split-seed", 1), "--split-seed needs a split by")
     one_line(run("prepare", binary_folder, *into, "--n-train", 5, "--fractions", 0.8, 0.1, 0.1), "two split rules")
 
 

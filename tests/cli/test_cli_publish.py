@@ -5,12 +5,12 @@ import shutil
 
 import pytest
 import torch
-from typed_commands import MODEL, config_of, one_line
 
 from quickstroke.cli.answers import _rounded
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.evaluation.calibration import HIGHEST_TEMPERATURE
 from quickstroke.formats import binary
+from typed_commands import MODEL, config_of, one_line
 
 
 @pytest.mark.parametrize("calibrate", [True, False])

@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 
 import torch
-from typed_commands import MODEL, config_of, one_line
 
 from quickstroke.artifacts import runs
+from typed_commands import MODEL, config_of, one_line
 
 
 def test_a_rerun_comes_out_the_same(run, trained, tmp_path):

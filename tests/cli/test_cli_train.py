@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from typed_commands import MODEL, config_of, one_line
 
 from quickstroke import cli
 from quickstroke.artifacts import runs
@@ -21,6 +20,7 @@ from quickstroke.config.serialize import to_json
 from quickstroke.config.training import TrainConfig
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.reports import document_config, documents
+from typed_commands import MODEL, config_of, one_line
 
 POOL_MODEL = "bipool_cv1_4_3_2_lay1_sz5"
 

@@ -100,6 +100,24 @@ def test_fractions_that_are_none_are_refused(fractions: tuple[float, float, floa
         FractionSplit(*fractions)
 
 
+def test_each_seed_is_another_split(dataset: PreparedDataset, binary_folder: Path, tmp_path: Path) -> None:
+    keys = np.arange(20_000, dtype=np.uint64) * np.uint64(3)
+    splits = [FractionSplit(0.8, 0.1, 0.1, seed=seed).assign(keys) for seed in (0, 1, 2, 2**63 - 1)]
+    np.testing.assert_array_equal(splits[0], FractionSplit(0.8, 0.1, 0.1).assign(keys))
+    for one in range(4):
+        assert abs((splits[one] == 3).mean() - 0.1) < 0.01
+        for other in range(one):  # two tenths of the drawings have little to do with each other
+            assert abs(((splits[one] == 3) & (splits[other] == 3)).mean() - 0.01) < 0.003
+    prepare(binary_folder, tmp_path / "own", split=FractionSplit(0.8, 0.1, 0.1, seed=np.int64(7)))  # type: ignore[arg-type]
+    own, plain = PreparedDataset(tmp_path / "own"), prepare(binary_folder, tmp_path / "plain")
+    assert own.manifest["split"] == {"rule": "hash of key_id", "train": 0.8, "val": 0.1, "test": 0.1, "seed": 7}
+    assert "seed" not in PreparedDataset(plain.path).manifest["split"]
+    assert own.indices("test").tolist() != PreparedDataset(plain.path).indices("test").tolist()
+    for wrong in (-1, 2**63, 0.5, True, "1"):
+        with pytest.raises(ConfigError, match="the seed of a split should be a whole number from 0"):
+            FractionSplit(seed=wrong)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("counts", [(-1, 5, 5), (5, -1, 5), (5, 5, -1), (5, 5, 5, -1), (0, 0, 0), (0, 0, 0, 0)])
 def test_counts_that_are_none_are_refused(counts: tuple[int, ...]) -> None:
     with pytest.raises(ConfigError, match=r"should be 0 or more|at least one drawing"):

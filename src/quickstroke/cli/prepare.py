@@ -46,6 +46,7 @@ class Options:
         into: folder to make; it must not exist yet
         classes: words to take, in label order, a file with one a line, or `classes2020` (default: all found, sorted)
         fractions: split by a hash of key_id; 0 is allowed (default: 0.8 0.1 0.1)
+        split_seed: another split by fractions for each N (default: 0)
         n_train: split by position: drawings a class to train on
         n_val: ... to validate on (default: n_train // 5)
         n_test: ... to test on (default: n_val)
@@ -64,6 +65,7 @@ class Options:
     into: Annotated[str, arg(metavar="DIR")]
     classes: Annotated[tuple[str, ...] | None, optional("WORD...")] = None
     fractions: Annotated[tuple[float, float, float] | None, optional("TRAIN VAL TEST")] = None
+    split_seed: Annotated[int | None, optional("N")] = None
     n_train: Annotated[int | None, optional("N")] = None
     n_val: Annotated[int | None, optional("N")] = None
     n_test: Annotated[int | None, optional("N")] = None
@@ -170,14 +172,16 @@ def _spelt_alike(classes: tuple[str, ...]) -> list[list[str]]:
     return [words for words in groups.values() if len(words) > 1]
 
 
-def _split(options: Options) -> "FractionSplit | PositionSplit | None":
+def _split(options: Options) -> "FractionSplit | PositionSplit":
     from quickstroke.data.splits import FractionSplit, PositionSplit
 
     counts = (options.n_val, options.n_test, options.n_test_reserved)
     if options.n_train is None:
         if any(count is not None for count in counts):
             raise ConfigError("--n-val, --n-test and --n-test-reserved need --n-train: a split by position")
-        return FractionSplit(*options.fractions) if options.fractions else None
+        return FractionSplit(*(options.fractions or (0.8, 0.1, 0.1)), seed=options.split_seed or 0)
+    if options.split_seed is not None:
+        raise ConfigError("--split-seed needs a split by fractions; --n-train splits by position")
     if options.train_only:
         raise ConfigError("--train-only needs a split by fractions; --n-train takes so many drawings of each word")
     if options.fractions:

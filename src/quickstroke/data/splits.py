@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quickstroke.config.schema import check_types
+from quickstroke.config.schema import check_types, fits
 from quickstroke.data.manifest import SPLITS
 from quickstroke.errors import ConfigError, DatasetError, first_line, shown
 from quickstroke.utils import splitmix
@@ -19,14 +19,23 @@ from quickstroke.utils import splitmix
 class FractionSplit:
     """Each drawing goes to a split by a hash of its key_id, so that the same drawing always goes to the same one.
 
-    The hash is splitmix64 of the key_id, as a fraction of 2^64; the fractions add up to 1 and 0 is allowed.
+    The hash is splitmix64 of the key_id, as a fraction of 2^64; the fractions add up to 1 and 0 is allowed. Each `seed`
+    gives another split: with one above 0 the hash is of the key_id's bits that differ from those of the seed's hash.
     """
 
     train: float = 0.8
     val: float = 0.1
     test: float = 0.1
+    seed: int = 0
 
     def __post_init__(self) -> None:
+        seed: object = self.seed
+        if isinstance(seed, np.integer):
+            object.__setattr__(self, "seed", int(seed))
+        if not fits(self.seed, int) or not 0 <= self.seed < 2**63:
+            raise ConfigError(
+                f"the seed of a split should be a whole number from 0 to below 2^63, got {self.seed!r:.60}"
+            )
         values = (self.train, self.val, self.test)
         if (
             not all(isinstance(value, int | float) and 0 <= value <= 1 for value in values)
@@ -38,6 +47,8 @@ class FractionSplit:
 
     def assign(self, key_ids: NDArray[np.uint64], n_before: int = 0) -> NDArray[np.uint8]:
         """The split (N,) of each drawing, an index into SPLITS, whatever was `n_before` them in their class."""
+        if self.seed:
+            key_ids = key_ids ^ splitmix.hashed(np.array([self.seed], np.uint64))
         position = splitmix.hashed(key_ids) / 2.0**64
         bounds = np.cumsum([self.train, self.val])
         # A split of fraction 0 gets nothing, whatever the rounding of the sums.
@@ -110,8 +121,11 @@ class Rules:
     def to_json(self) -> dict[str, Any]:
         """As a manifest has them."""
         rule = next(rule for rule, kind in RULES.items() if isinstance(self.split, kind))
+        values = asdict(self.split)
+        if not values.get("seed", True):
+            del values["seed"]  # as versions that know no seeds write it
         return {
-            "split": {"rule": rule, **asdict(self.split)},
+            "split": {"rule": rule, **values},
             "options": {
                 "limit": self.limit,
                 "recognized_only": self.recognized_only,
