@@ -224,8 +224,7 @@ class _Asked:
 
 
 def _n_learnt(path: Path, asked: _Asked, split: str | None) -> int | None:
-    """How many of the drawings a run learnt from; None where nothing tells: for what is no run, and where its dataset is
-    gone."""
+    """How many of the drawings a run learnt from; None for what is no run, and where its dataset is gone."""
     from quickstroke.artifacts import runs
     from quickstroke.data.dataset import PreparedDataset
     from quickstroke.data.selection import n_among

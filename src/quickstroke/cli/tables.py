@@ -75,8 +75,8 @@ def write_predictions(path: Path | str, result: "Evaluation", source: Callable[[
 
 
 def write_guesses(path: Path | str, drawings: Sequence[dict[str, Any]], top: int) -> None:
-    """A row a drawing, as `predict --json` has them: the word that its file says, the file, its index there, from 0, and
-    its key_id, empty for none, the `top` guesses with their probabilities, and how probable none of the words is."""
+    """A row a drawing, as `predict --json` has them: the word that its file says, its file and index there, from 0,
+    key_id, empty for none, the `top` guesses with their probabilities, and how probable none of the words is."""
     rows = []
     for drawing in drawings:
         key_id = drawing["key_id"] if drawing["key_id"] != "0" else ""
