@@ -220,7 +220,7 @@ def _train(
                 train_classes=classes,
                 teacher_cache=options.teacher_cache,
                 resume=resume,
-                remarks=_what_a_resumed_run_was(options) if resume else (),
+                remarks=_what_a_resumed_run_was(options) if resume and not group.rank else (),
                 command=command,
                 log=options.log or (),
                 group=group,
