@@ -1,10 +1,11 @@
 """`quickstroke evaluate`: what it counts and tells, of files and of a dataset."""
 
+import json
 import re
 import shutil
 
 import pytest
-from typed_commands import MODEL, one_line
+from typed_commands import MODEL, config_of, one_line
 
 from quickstroke.formats import binary
 
@@ -91,6 +92,12 @@ def test_drawings_of_another_dataset_that_a_run_learnt_from_are_told(run, traine
     tested, trained_on = run(*own, "test"), run(*own, "train")
     assert "learnt from" not in tested.err and tested.json["n_learnt"] == 0
     assert trained_on.json["n_learnt"] == trained_on.json["n"] == 120
+    shutil.copytree(trained, tmp_path / "run")
+    config = config_of(tmp_path / "run")
+    config["data"]["path"] = "gone"
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    moved = ("evaluate", tmp_path / "run", "--json", "--split", "train", "--data")
+    assert [run(*moved, path).json["n_learnt"] for path in (dataset.path, tmp_path / "other")] == [120, None]
     run("publish", trained, "--into", tmp_path)
     published = run("evaluate", tmp_path / f"{MODEL}.model", "--data", dataset.path, "--json")
     assert published.json["n_learnt"] is None

@@ -115,7 +115,9 @@ def test_a_run_is_not_resumed_on_another_dataset(run, dataset, binary_folder, tm
     assert run("train", MODEL, "--data", dataset.path, "--into", into, "--n-epochs", 1).code == 0
     assert run("prepare", binary_folder, "--into", other).code == 0
     refused = run("train", MODEL, "--data", other, "--into", into, "--n-epochs", 2, "--resume")
-    one_line(refused, f"{into}: was started on the dataset {dataset.path} (", f"cannot resume on another, {other} (")
+    one_line(
+        refused, f"{into}: was started with the dataset {dataset.path} (", f"cannot resume with another, {other} ("
+    )
 
 
 @pytest.mark.usefixtures("one_thread")

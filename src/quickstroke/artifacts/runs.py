@@ -325,7 +325,7 @@ def check_same(given: RunConfig, stored: RunConfig, folder: Path) -> None:
             f"{data['path']} (its manifest has SHA-256 {data['manifest_sha256'][:12]}...)"
             for data in (stored.data, given.data)
         )
-        raise RunError(f"{folder}: was started on the dataset {then}, cannot resume on another, {now}")
+        raise RunError(f"{folder}: was started with the dataset {then}, cannot resume with another, {now}")
     pairs: list[tuple[str, Any, Any]] = [
         ("model name", given.model.name, stored.model.name),
         ("classes", given.classes, stored.classes),

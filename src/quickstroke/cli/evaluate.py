@@ -231,13 +231,14 @@ def _n_learnt(path: Path, asked: _Asked, split: str | None) -> int | None:
 
     if (folder := runs.folder_of(path)) is None:
         return None
+    config, drawings = runs.read_config(folder), asked.drawings
+    own = config.data["manifest_sha256"]
+    if isinstance(drawings.data, PreparedDataset) and drawings.data.manifest_sha256 == own:
+        return len(drawings) if split == "train" else 0
     try:
-        learnt = runs.open_data(runs.read_config(folder))
+        learnt = runs.open_data(config)
     except DatasetError:
         return None
-    drawings = asked.drawings
-    if isinstance(drawings.data, PreparedDataset) and drawings.data.manifest_sha256 == learnt.manifest_sha256:
-        return len(drawings) if split == "train" else 0
     return n_among(asked.key_ids, drawings.labels, drawings.classes, learnt, "train").total()
 
 
