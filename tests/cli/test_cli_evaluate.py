@@ -1,12 +1,13 @@
 """`quickstroke evaluate`: what it counts and tells, of files and of a dataset."""
 
+import json
 import re
 import shutil
 
 import pytest
 
 from quickstroke.formats import binary
-from typed_commands import MODEL, one_line
+from typed_commands import MODEL, config_of, one_line
 
 
 def test_evaluate_files_counts_what_it_leaves_out(run, trained, binary_folder, tmp_path, drawings):
@@ -62,6 +63,16 @@ def test_evaluate_needs_one_source_of_drawings(run, trained, dataset, binary_fol
     one_line(run("evaluate", trained, "--data", dataset.path, "--split", "reserved"), "reserved", "train 120")
 
 
+def test_evaluate_takes_one_model(run, trained, dataset, monkeypatch, tmp_path):
+    told = f"is a model, and `evaluate` takes one, {trained}; `report` compares several"
+    for more in ((trained, "--data", dataset.path), (trained,), (trained / "best.model",)):
+        one_line(run("evaluate", trained, *more), f"{more[0]}: {told}")
+    assert run("publish", trained, "--into", tmp_path / "lstm").code == 0
+    monkeypatch.chdir(tmp_path)
+    one_line(run("evaluate", trained, MODEL), f"{MODEL}: {told}")
+    one_line(run("evaluate", trained, "no-such-thing"), "no-such-thing")
+
+
 def test_a_published_model_is_evaluated_beside_a_foreign_config(run, trained, binary_folder, tmp_path):
     run("publish", trained, "--into", tmp_path)
     (tmp_path / "config.json").write_text("{}")
@@ -74,9 +85,22 @@ def test_a_published_model_is_evaluated_beside_a_foreign_config(run, trained, bi
 
 def test_drawings_of_another_dataset_that_a_run_learnt_from_are_told(run, trained, dataset, binary_folder, tmp_path):
     run("prepare", binary_folder, "--into", tmp_path / "other", "--fractions", 0.5, 0.25, 0.25)
-    told = run("evaluate", trained, "--data", tmp_path / "other", "--split", "test").err
-    assert re.search(r"\d+ of the \d+ drawings are among those that the run learnt from", told)
-    assert "learnt from" not in run("evaluate", trained, "--data", dataset.path, "--split", "test").err
+    other = run("evaluate", trained, "--data", tmp_path / "other", "--split", "test", "--json")
+    told = re.search(r"(\d+) of the \d+ drawings are among those that the run learnt from", other.err)
+    assert told and other.json["n_learnt"] == int(told[1]) > 0
+    own = ("evaluate", trained, "--data", dataset.path, "--json", "--split")
+    tested, trained_on = run(*own, "test"), run(*own, "train")
+    assert "learnt from" not in tested.err and tested.json["n_learnt"] == 0
+    assert trained_on.json["n_learnt"] == trained_on.json["n"] == 120
+    shutil.copytree(trained, tmp_path / "run")
+    config = config_of(tmp_path / "run")
+    config["data"]["path"] = "gone"
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    moved = ("evaluate", tmp_path / "run", "--json", "--split", "train", "--data")
+    assert [run(*moved, path).json["n_learnt"] for path in (dataset.path, tmp_path / "other")] == [120, None]
+    run("publish", trained, "--into", tmp_path)
+    published = run("evaluate", tmp_path / f"{MODEL}.model", "--data", dataset.path, "--json")
+    assert published.json["n_learnt"] is None
 
 
 def test_a_drawing_of_another_word_is_not_one_that_a_run_learnt_from(run, trained, tmp_path, drawings):

@@ -26,6 +26,13 @@ def folder(tmp_path_factory, binary_folder):
     [
         # options
         ("train x --dat y", "unknown option --dat; did you mean --data?; see `quickstroke train --help`"),
+        ("train x --lr 0.1", "unknown option --lr; did you mean --learning-rate?"),
+        ("tune x --data d --into r --wd 0.1", "unknown option --wd; did you mean --weight-decay?"),
+        (
+            "evaluate x --device cuda:1",
+            "expected auto, cpu or cuda; CUDA_VISIBLE_DEVICES=1 and 'cuda' choose that GPU; see",
+        ),
+        ("evaluate x --device gpu", "--device gpu: expected auto, cpu or cuda; see"),
         ("train x", "missing --data DIR and --into RUN"),
         ("evaluate", "missing MODEL"),
         ("train", "missing NAME"),

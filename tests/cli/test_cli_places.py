@@ -78,7 +78,7 @@ def test_another_dataset_of_the_name_is_passed_over(work, binary_folder, capsys,
     ):
         assert main(list(map(str, command))) == 2
         err = capsys.readouterr().err
-        assert err.count("\n") == 1 and "gone" in err
+        assert err.count("\n") == 1 and "gone" in err and "--data DIR" in err
 
 
 def test_a_path_that_means_the_same_stays_as_it_is(work, tmp_path, monkeypatch):

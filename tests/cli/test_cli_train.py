@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -109,6 +110,16 @@ def test_train_refuses_an_existing_run_and_resumes_it(run, dataset, tmp_path):
     one_line(run(*start, "--n-epochs", 2, "--resume", "--batch-size", 7), "batch_size = 64")
 
 
+def test_a_run_is_not_resumed_on_another_dataset(run, dataset, binary_folder, tmp_path):
+    into, other = tmp_path / "run", tmp_path / "other"
+    assert run("train", MODEL, "--data", dataset.path, "--into", into, "--n-epochs", 1).code == 0
+    assert run("prepare", binary_folder, "--into", other).code == 0
+    refused = run("train", MODEL, "--data", other, "--into", into, "--n-epochs", 2, "--resume")
+    one_line(
+        refused, f"{into}: was started with the dataset {dataset.path} (", f"cannot resume with another, {other} ("
+    )
+
+
 @pytest.mark.usefixtures("one_thread")
 def test_interrupt_leaves_a_checkpoint_and_resumes_to_the_same_weights(run, dataset, tmp_path, monkeypatch):
     class Interrupting(io.TextIOWrapper):
@@ -182,6 +193,23 @@ def test_all_counts_of_a_document_that_do_not_fit_are_told_at_once(run, dataset,
     refused = run(*asked, "--n-train", 41, "--n-val", 10)
     one_line(refused, "n_train = 41 was asked for", "prepared with n_train = 40")
     assert "run.toml" not in refused.err  # it is the command's own
+
+
+def test_the_options_of_a_run_train_another_model(run, dataset, trained, tmp_path):
+    first, into, again = tmp_path / "first", tmp_path / "run", tmp_path / "again"
+    start = ("--data", dataset.path, "--into")
+    given = ("--n-epochs", 1, "--batch-size", 30, "--pretrained", trained, "--train-classes", "star", "circle")
+    assert run("train", MODEL, *start, first, *given).code == 0
+    made = run("train", MODEL, *start, into, "--config", first / "config.json", "--seed", 4)
+    assert made.code == 0, made.err
+    before, now = config_of(first), config_of(into)
+    assert now["train"] == before["train"] | {"seed": 4}
+    assert (before["classes"], now["classes"]) == (["star", "circle"], list(dataset.classes))
+    config = first / "config.json"
+    one_line(run("train", MODEL, *start, again, "--config", config, "--recipe", "strong"), "expected no --recipe")
+    one_line(run("train", MODEL, *start, again, "--config", tmp_path / "config.json"), "no run there")
+    config.rename(first / "other.json")
+    one_line(run("train", MODEL, *start, again, "--config", first / "other.json"), "a run's config.json")
 
 
 def test_a_document_trains_by_the_recipe_that_it_tells_or_by_that_of_2020(run, dataset, tmp_path):
@@ -373,8 +401,18 @@ def test_bad_teachers_and_weights_to_begin_with(run, dataset, trained, tmp_path)
 
 def test_a_run_may_begin_with_the_weights_of_another(run, dataset, trained, tmp_path):
     start = ("train", MODEL, "--data", dataset.path, "--n-epochs", 1)
-    assert run(*start, "--into", tmp_path / "run", "--pretrained", trained).code == 0
-    assert config_of(tmp_path / "run")["train"]["pretrained"] == [str(trained)]
+    begun = run(*start, "--into", tmp_path / "run", "--pretrained", trained)
+    assert begun.code == 0 and config_of(tmp_path / "run")["train"]["pretrained"] == [str(trained)]
+    told = rf"begins with (\d+) of its \1 tensors from {trained} \({MODEL}\); of its output layer with 3 of 3 words\n"
+    assert re.search(told, begun.err)
+    # A model of another type has some of the tensors alone.
+    other = ("train", f"bipool_{MODEL.removeprefix('simple_')}", *start[2:], "--into", tmp_path / "other")
+    told = (
+        rf"begins with (\d) of its (\d\d) tensors from {trained} \({MODEL}\); of its output layer with 0 of 3 words\n"
+    )
+    assert re.search(told, run(*other, "--pretrained", trained).err)
+    one_line(run(*start, "--into", tmp_path / "run", "--pretrained", trained), "exists already")
+    assert "begins with" not in run(*start[:-1], 2, "--into", tmp_path / "run", "--resume").err
 
 
 def test_a_run_may_begin_with_a_published_model_by_its_name(run, dataset, trained, tmp_path, monkeypatch):

@@ -40,13 +40,13 @@ def test_words_are_quoted_and_empty_classes_have_no_accuracy(tmp_path):
         [classes[1], "1", "0", "0"],
         [classes[2], "0", "0", "0"],
     ]
-    tables.write_predictions(tmp_path / "each.csv", result, lambda index: (f"a.bin:{index + 1}", 7 * index))
+    tables.write_predictions(tmp_path / "each.csv", result, lambda index: ("a.bin", index, 7 * index))
     assert rows_of(tmp_path / "each.csv") == [
-        ["true word", "drawing", "key_id", "guess", "probability", "place of true word", "loss"],
-        [classes[0], "a.bin:1", "", classes[0], "0.5", "1", "0.5"],
-        [classes[0], "a.bin:2", "7", classes[2], "0.5", "2", "0.5"],
-        [classes[0], "a.bin:3", "14", classes[0], "0.5", "1", "0.5"],
-        [classes[1], "a.bin:4", "21", classes[0], "0.5", "2", "0.5"],
+        ["true word", "source", "index", "key_id", "guess", "probability", "place of true word", "loss"],
+        [classes[0], "a.bin", "0", "", classes[0], "0.5", "1", "0.5"],
+        [classes[0], "a.bin", "1", "7", classes[2], "0.5", "2", "0.5"],
+        [classes[0], "a.bin", "2", "14", classes[0], "0.5", "1", "0.5"],
+        [classes[1], "a.bin", "3", "21", classes[0], "0.5", "2", "0.5"],
     ]
     assert result.map3() == pytest.approx((1 + 1 / 2 + 1 + 1 / 2) / 4)
     (tmp_path / "each.csv").unlink()
@@ -105,18 +105,17 @@ def test_each_drawing_has_its_guess(dataset, binary_folder, tmp_path, from_files
     assert len(rows) == (180 if from_files else 30)
     read = {drawing.key_id: drawing for drawing in qs.read_drawings(binary_folder)}
     recognizer = qs.load(path)
-    for word, drawn, key_id, guess, probability, place, loss in rows:
+    for word, source, index, key_id, guess, probability, place, loss in rows:
         drawing = read[int(key_id)]
         ranked = recognizer.predict(drawing, top=3)
         assert (drawing.word, ranked[0].word) == (word, guess)
         assert float(probability) == pytest.approx(ranked[0].probability, abs=2e-5)
         true = [each.word for each in ranked].index(word)
         assert int(place) == true + 1 and float(loss) == pytest.approx(-np.log(ranked[true].probability), abs=1e-4)
-        origin, number = drawn.rsplit(":", 1)
         if from_files:
-            assert list(qs.read_drawings(origin))[int(number) - 1].key_id == drawing.key_id
+            assert list(qs.read_drawings(source))[int(index)].key_id == drawing.key_id
         else:
-            assert origin == str(dataset.path) and dataset.key_ids[int(number)] == drawing.key_id
+            assert source == str(dataset.path) and dataset.key_ids[int(index)] == drawing.key_id
 
 
 def test_predict_writes_a_row_for_each_drawing(dataset, binary_folder, tmp_path, capsys):
@@ -129,16 +128,16 @@ def test_predict_writes_a_row_for_each_drawing(dataset, binary_folder, tmp_path,
     assert main(["predict", *given, "--model", str(path), "--predictions", str(table), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)["drawings"]
     heads, *rows = rows_of(table)
-    assert heads[:7] == ["true word", "drawing", "key_id", "guess", "probability", "guess 2", "probability 2"]
-    assert heads[-1] == "unknown" and {len(row) for row in rows} == {len(heads)} == {3 + 2 * 5 + 1}
+    assert heads[:8] == ["true word", "source", "index", "key_id", "guess", "probability", "guess 2", "probability 2"]
+    assert heads[-1] == "unknown" and {len(row) for row in rows} == {len(heads)} == {4 + 2 * 5 + 1}
     assert len(rows) == len(said) == 61
     for row, drawing in zip(rows, said, strict=True):
-        assert row[3:9:2] == [guess["word"] for guess in drawing["guesses"]]
-        assert [float(value) for value in row[4:10:2]] == pytest.approx(
+        assert row[4:10:2] == [guess["word"] for guess in drawing["guesses"]]
+        assert [float(value) for value in row[5:11:2]] == pytest.approx(
             [guess["probability"] for guess in drawing["guesses"]], abs=2e-6
         )
-        assert row[9:] == [""] * 5  # the model knows three words, and nothing was fitted
-    assert rows[0][:3] == ["star", f"{binary_folder / 'star.bin'}:1", said[0]["key_id"]]
-    assert rows[-1][:3] == ["", f"{tmp_path / 'own.ndjson'}:2", ""]
+        assert row[10:] == [""] * 5  # the model knows three words, and nothing was fitted
+    assert rows[0][:4] == ["star", str(binary_folder / "star.bin"), "0", said[0]["key_id"]]
+    assert rows[-1][:4] == ["", str(tmp_path / "own.ndjson"), "1", ""]
     assert main(["predict", *given, "--model", str(path), "--predictions", str(tmp_path / "own.ndjson")]) == 2
     assert "--predictions" in capsys.readouterr().err

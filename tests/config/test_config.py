@@ -204,6 +204,13 @@ def test_unknown_value_of_a_recipe_is_refused() -> None:
         TrainConfig(recipe="strong", warmup=1.0)
 
 
+def test_a_gpu_by_its_number_is_refused_with_what_chooses_it() -> None:
+    with pytest.raises(ConfigError, match="got 'cuda:1'; CUDA_VISIBLE_DEVICES=1 and 'cuda' choose that GPU"):
+        TrainConfig(device="cuda:1")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"device should be 'auto' or 'cpu' or 'cuda', got 'gpu'$"):
+        TrainConfig(device="gpu")  # type: ignore[arg-type]
+
+
 def test_unknown_recipe_is_refused() -> None:
     with pytest.raises(ConfigError, match="recipe should be 'default' or '2020' or 'strong', got 'bad'"):
         TrainConfig(recipe="bad")  # type: ignore[arg-type]

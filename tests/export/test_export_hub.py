@@ -88,6 +88,7 @@ def test_the_folder_holds_the_model_and_a_readme_that_the_hub_reads(server, trai
     assert (data.license, data.library_name, data.datasets) == ("mit", "quickstroke", ["google/quickdraw"])
     assert data.metrics == ["accuracy"] and "quickdraw" in data.tags and data.model_name == NAME
     figures = published.card["figures"]
+    assert {result.dataset_name for result in data.eval_results} == {"Quick, Draw!, 3 words, split of its own"}
     results = {(result.dataset_split, result.metric_name): result.metric_value for result in data.eval_results}
     assert results.keys() == {(split, f"top-{k}") for split in ("val", "test") for k in (1, 3, 5)}
     assert all(abs(results[split, "top-1"] - figures[split]["top1"]) < 1e-6 for split in figures)

@@ -14,6 +14,7 @@ from told import refusal, said
 
 from quickstroke.errors import FormatError
 from quickstroke.formats import read_file
+from quickstroke.formats.csv import plain_columns
 
 COLUMNS = ("countrycode", "drawing", "key_id", "recognized", "timestamp", "word")
 STROKES = "[[[1, 2, 3], [4, 5, 6]], [[7], [8]]]"
@@ -79,6 +80,18 @@ def test_kaggles_test_file_has_drawings_without_a_word(tmp_path: Path) -> None:
     (drawing,) = read_file(save(tmp_path, table(ROW, columns=("key_id", "countrycode", "drawing"))))
     assert said(drawing)[:5] == ("", 5201136883597312, "DE", 0, True)
     assert said(drawing)[5:] == EXPECTED[5:]
+
+
+def test_a_column_label_is_the_word_where_there_is_no_other(tmp_path: Path) -> None:
+    columns = (*COLUMNS[:-1], "label")
+    rows = [{**ROW, "label": word} for word in ("ice cream", "cat")]
+    assert [drawing.word for drawing in read_file(save(tmp_path, table(*rows, columns=columns)))] == [
+        "ice cream",
+        "cat",
+    ]
+    assert plain_columns(b"drawing,label\n") == plain_columns(b"drawing,word\n")
+    path = save(tmp_path, table({**ROW, "label": "7"}, columns=(*COLUMNS, "label")))
+    assert [drawing.word for drawing in read_file(path)] == ["ice cream"]
 
 
 def test_raw_row_has_times(tmp_path: Path) -> None:

@@ -272,6 +272,15 @@ def test_a_dataset_that_was_moved_is_found(copy, dataset, folder, seed_run, tmp_
     assert figures_module.figures(result)["n"] == 30
 
 
+@pytest.mark.usefixtures("no_pictures")
+def test_a_dataset_beside_that_of_the_run_is_told_to_have_no_effect(run, dataset, folder, seed_run, tmp_path, capsys):
+    other = folder / "fractions"
+    command = ["report", str(run), "--into", str(tmp_path / "out.md"), "--data", str(dataset.path), str(other)]
+    assert cli.main(command) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "--data" in line]
+    assert len(told) == 1 and told[0].startswith(f"--data {other} has no effect: each run is measured on its own")
+
+
 def test_a_run_without_epochs(copy, tmp_path):
     (copy / "metrics.jsonl").unlink()
     with pytest.raises(RunError, match=r"copy: no epoch of this run has ended yet"):

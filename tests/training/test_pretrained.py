@@ -23,9 +23,10 @@ def test_rows_of_the_output_layer_are_copied_by_word(finished):
     source = weights_of(folder / "best.model")  # circle, house, star
     model = StrokeClassifier(replace(MODEL, n_classes=4))
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    copied = begin_with(model, ("star", "cat", "circle", "dog"), [str(folder)])
+    begun = begin_with(model, ("star", "cat", "circle", "dog"), [str(folder)])
     weights = model.state_dict()
-    assert set(copied) == set(weights)
+    assert set(begun.copied) == set(weights)
+    assert (begun.source, begun.n_tensors, begun.n_words) == (MODEL.name, len(weights), 2)
     for key in ("linear.weight", "linear.bias"):
         assert torch.equal(weights[key][[0, 2]], source[key][[2, 0]])
         assert torch.equal(weights[key][[1, 3]], before[key][[1, 3]])
@@ -36,9 +37,9 @@ def test_rows_of_the_output_layer_are_copied_by_word(finished):
 def test_what_has_another_shape_is_left_as_it_is(finished):
     model = StrokeClassifier(ModelConfig.from_name("lstm_cv1_4_5_lay1_sz5", n_classes=3))
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    copied = begin_with(model, ("circle", "house", "star"), [str(finished["default"])])
-    left = model.state_dict().keys() - set(copied)
-    assert left == {"conv1.weight"}
+    begun = begin_with(model, ("circle", "house", "star"), [str(finished["default"])])
+    left = model.state_dict().keys() - set(begun.copied)
+    assert left == {"conv1.weight"} and begun.n_words == 3
     assert torch.equal(model.state_dict()["conv1.weight"], before["conv1.weight"])
 
 

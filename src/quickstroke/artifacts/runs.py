@@ -329,10 +329,15 @@ def check_same(given: RunConfig, stored: RunConfig, folder: Path) -> None:
         ConfigError: it was trained with options that this version does not have any more.
     """
     check_trainable(stored, folder)
+    if given.data["manifest_sha256"] != stored.data["manifest_sha256"]:
+        then, now = (
+            f"{data['path']} (its manifest has SHA-256 {data['manifest_sha256'][:12]}...)"
+            for data in (stored.data, given.data)
+        )
+        raise RunError(f"{folder}: was started with the dataset {then}, cannot resume with another, {now}")
     pairs: list[tuple[str, Any, Any]] = [
         ("model name", given.model.name, stored.model.name),
         ("classes", given.classes, stored.classes),
-        ("manifest_sha256 of the dataset", given.data["manifest_sha256"], stored.data["manifest_sha256"]),
         ("teachers", given.teachers, stored.teachers),
     ]
     for ours, theirs in ((given.model, stored.model), (given.train, stored.train)):

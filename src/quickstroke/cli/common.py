@@ -37,6 +37,7 @@ from quickstroke.cli.answers import percent as percent
 from quickstroke.cli.answers import print_json as print_json
 from quickstroke.cli.answers import say as say
 from quickstroke.config import former
+from quickstroke.config.training import device_hint
 from quickstroke.drawings.layouts import LayoutChoice
 from quickstroke.errors import ConfigError, FormatError
 
@@ -191,7 +192,8 @@ def _mistake(kind: type[Any], command: str, args: Sequence[str]) -> str:
         if gone := former.what_became(match[2].removeprefix("--"), match[1]):
             return f"{match[2]}: {gone}"
         choices = sorted(set(re.findall(r"'([^']*)'", match[3])) - {"None"})
-        return f"{match[2]} {match[1]}: expected {', '.join(choices[:-1])} or {choices[-1]}"
+        hint = device_hint(match[1]) if match[2] == "--device" else ""
+        return f"{match[2]} {match[1]}: expected {', '.join(choices[:-1])} or {choices[-1]}{hint}"
     if match := re.fullmatch(r"Unrecognized options: (.*)", text):
         return f"unexpected argument {match[1]}"
     text = text.removeprefix("Error parsing ")
@@ -219,7 +221,8 @@ def _unknown(option: str, known: Sequence[str]) -> str:
         return f"{option} was renamed to {now}"
     if key in _GONE:
         return f"{option} {_GONE[key]}"
-    like = difflib.get_close_matches(option.replace("_", "-"), known, 1)
+    by_initials = [each for each in known if "".join(part[:1] for part in each[2:].split("-")) == key]
+    like = by_initials if len(by_initials) == 1 else difflib.get_close_matches(option.replace("_", "-"), known, 1)
     return f"unknown option {option}" + (f"; did you mean {like[0]}?" if like else "")
 
 

@@ -26,7 +26,7 @@ from quickstroke.cli.common import (
     progress,
 )
 from quickstroke.drawings.categories import choose_words, parse_classes
-from quickstroke.errors import ConfigError, DatasetError
+from quickstroke.errors import ConfigError, DatasetError, WeightsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,8 +61,9 @@ class Options:
             there are and how many were recognised
         partial: also measure early recognition: after 25%, 50% and 75% of the points, and 60% of the strokes
         confusion: give the confusion matrix in the JSON, a row a true class; or write it as a table
-        predictions: write a table with a row for each drawing: its file or dataset and its number there, key_id, first
-            guess, probability, at which place the true word is, and loss
+        predictions: write a table with a row for each drawing: its dataset or file (`source`) and its place there
+            counted from 0 (`index`, which `strokes` of a dataset takes), key_id, first guess, probability, at which
+            place the true word is, and loss
     """
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
@@ -87,6 +88,8 @@ class Options:
 
 def _check(options: Options) -> None:
     """Raises ConfigError for options that contradict each other, and tells of those without effect."""
+    if more := next(filter(_is_model, options.files), None):
+        raise ConfigError(f"{more}: is a model, and `evaluate` takes one, {options.model}; `report` compares several")
     if options.files and options.data:
         raise ConfigError("give either drawing files or --data DIR")
     if options.batch_size is not None and options.batch_size < 1:
@@ -107,6 +110,17 @@ def _check(options: Options) -> None:
         raise ConfigError("--partial goes with the protocol `standard` only")
     if options.reestimate_batchnorm and options.protocol == "2020":
         note("--reestimate-batchnorm has no effect: the protocol `2020` uses the statistics of each batch")
+
+
+def _is_model(name: str) -> bool:
+    """Whether what was given as drawings is a run folder, a file of weights, or the name of a published model."""
+    from quickstroke.artifacts import cards
+
+    path = Path(name)
+    try:
+        return (path / "best.model").is_file() if path.is_dir() else cards.find_model(path).suffix in cards.SUFFIXES
+    except (WeightsError, OSError):
+        return False
 
 
 def run(options: Options) -> Answer:
@@ -131,7 +145,7 @@ def run(options: Options) -> Answer:
     note(loaded.note)
     classes = choose_words(parse_classes(options.words), loaded.classes) if options.words else loaded.classes
     asked = _drawings(options, data, classes)
-    if n_learnt := _n_learnt(path, asked):
+    if n_learnt := _n_learnt(path, asked, options.split):
         few = f"{n_learnt:,} of the {counted(len(asked.drawings), 'drawing')}"
         note(f"{few} are among those that the run learnt from; --split test, without files or --data, has others")
     drawings = asked.drawings.chosen_of(loaded.classes)
@@ -161,6 +175,7 @@ def run(options: Options) -> Answer:
         "model": loaded.name,
         **result.figures(),
         "map3": result.map3(),
+        "n_learnt": n_learnt,
         "left_out": dict(sorted(asked.left_out.items())),
         "invalid": asked.invalid,
         "parameters": n_parameters(model),
@@ -177,14 +192,14 @@ def run(options: Options) -> Answer:
 class _Asked:
     """The drawings that the options ask for, described by `where`, and how many of unknown words were left out.
 
-    Of those that were read from files `read` has `FILE:NUMBER` and key_id, in the order of the data, and `invalid` the
-    errors of what is no drawing.
+    Of those that were read from files `read` has the file, the index in it, from 0, and key_id, in the order of the
+    data, and `invalid` the errors of what is no drawing.
     """
 
     drawings: "LabelledDrawings"
     left_out: Counter[str]
     where: str
-    read: list[tuple[str, int]]
+    read: list[tuple[str, int, int]]
     invalid: list[str]
 
     @property
@@ -197,33 +212,34 @@ class _Asked:
         data = self.drawings.data
         if isinstance(data, PreparedDataset):
             return data.key_ids[self.drawings.indices]
-        return np.array([key_id for _, key_id in self.read], np.uint64)
+        return np.array([key_id for *_, key_id in self.read], np.uint64)
 
-    def source(self, index: int) -> tuple[str, int]:
-        """Where a drawing of the data came from, and its key_id."""
+    def source(self, index: int) -> tuple[str, int, int]:
+        """The dataset or file of a drawing of the data, its index there, from 0, and its key_id."""
         from quickstroke.data.dataset import PreparedDataset
 
         data = self.drawings.data
         if isinstance(data, PreparedDataset):
-            return f"{data.path}:{index}", int(data.key_ids[index])
+            return str(data.path), index, int(data.key_ids[index])
         return self.read[index]
 
 
-def _n_learnt(path: Path, asked: _Asked) -> int:
-    """How many drawings a run learnt from; 0 for what is no run, and where its dataset is gone or is that of these."""
+def _n_learnt(path: Path, asked: _Asked, split: str | None) -> int | None:
+    """How many of the drawings a run learnt from; None for what is no run, and where its dataset is gone."""
     from quickstroke.artifacts import runs
     from quickstroke.data.dataset import PreparedDataset
     from quickstroke.data.selection import n_among
 
     if (folder := runs.folder_of(path)) is None:
-        return 0
+        return None
+    config, drawings = runs.read_config(folder), asked.drawings
+    own = config.data["manifest_sha256"]
+    if isinstance(drawings.data, PreparedDataset) and drawings.data.manifest_sha256 == own:
+        return len(drawings) if split == "train" else 0
     try:
-        learnt = runs.open_data(runs.read_config(folder))
+        learnt = runs.open_data(config)
     except DatasetError:
-        return 0
-    drawings = asked.drawings
-    if isinstance(drawings.data, PreparedDataset) and drawings.data.manifest_sha256 == learnt.manifest_sha256:
-        return 0
+        return None
     return n_among(asked.key_ids, drawings.labels, drawings.classes, learnt, "train").total()
 
 
@@ -256,13 +272,13 @@ def _drawings(options: Options, data: "PreparedDataset | None", classes: tuple[s
 
     invalid = Invalid(options.skip_invalid)
     position = {word: i for i, word in enumerate(classes)}
-    known_drawings: list[tuple[int, str, int]] = []
+    known_drawings: list[tuple[int, tuple[str, int, int]]] = []
 
     def read(files: "Iterable[Path]") -> "Iterator[Drawing]":
         for path in files:
             for number, drawing in invalid.numbered(path, options.layout):
                 if drawing.word in position:
-                    known_drawings.append((position[drawing.word], f"{path}:{number}", drawing.key_id))
+                    known_drawings.append((position[drawing.word], (str(path), number - 1, drawing.key_id)))
                 yield drawing
 
     if data is None:
@@ -286,7 +302,7 @@ def _drawings(options: Options, data: "PreparedDataset | None", classes: tuple[s
         raise DatasetError(
             f"none of the {left_out.total()} drawings is of a word {which}; they are of {_most(left_out)}"
         )
-    return _Asked(drawings, left_out, where, [(at, key_id) for _, at, key_id in known_drawings], invalid.messages)
+    return _Asked(drawings, left_out, where, [origin for _, origin in known_drawings], invalid.messages)
 
 
 def _show(options: Options, name: str, asked: _Asked, result: "Evaluation", early: dict[str, dict[str, float]]) -> None:

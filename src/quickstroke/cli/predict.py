@@ -55,8 +55,8 @@ class Options:
     Attributes:
         top: words for each drawing
         show: also write what was read, with its guesses, as a picture: .svg, .png or .gif
-        predictions: also write a table with a row for each drawing: what the file says, its number there, key_id, the
-            guesses and their probabilities
+        predictions: also write a table with a row for each drawing: what the file says, the file (`source`) and the
+            drawing's place there counted from 0 (`index`), key_id, the guesses and their probabilities
     """
 
     files: Files

@@ -1,6 +1,7 @@
 """`quickstroke report`."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from rich.progress import TaskID
@@ -21,7 +22,8 @@ class Options:
         sources: run folders, published .model files and results documents
         into: the document to write; an earlier one is replaced
         split: drawings to measure on; `auto` takes those to test where the dataset has any
-        data: where the datasets of published models are, and those that a run no longer finds
+        data: where the datasets of published models are, and those that a run no longer finds; a run whose dataset is
+            found is measured on that
         without_data: go on where a dataset is not found, with what the run's metrics or the model's card tell
         device: where the models run
         no_mistakes: show no mistaken drawings: they are pictures of the dataset's own drawings
@@ -70,5 +72,12 @@ def run(options: Options) -> Answer:
             f"{values['split']} top-1 {percent(values['top1'])} of {values['n']:,}" if values["n"] else "not measured"
         )
         print(f"{result.title}  {measured}  {result.source}")
+    measured_on = {result.run.data.path.resolve() for result in results if result.run and result.run.data}
+    for folder in options.data:
+        if Path(folder).resolve() not in measured_on:
+            note(
+                f"--data {folder} has no effect: each run is measured on its own dataset, each model on that of its "
+                f"card; `quickstroke evaluate MODEL --data {folder}` measures on this one"
+            )
     print(f"wrote {options.into}: {counted(len(sections), 'section')}")
     return Answer({"document": options.into, "sections": sections})

@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 from quickstroke.artifacts.compare import compared
 from quickstroke.cli.common import Answer, Json, answer, counted, import_torch, note, optional, parse
 from quickstroke.cli.train import train_and_show
-from quickstroke.errors import RunError
+from quickstroke.errors import DatasetError, RunError
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,12 @@ def _rerun(options: Options, command: Sequence[str]) -> Answer:
         raise RunError(
             f"{before}: has ended {len(metrics)} of {config.train.n_epochs} epochs; expected a whole training"
         )
-    data = runs.open_data(config, options.data)
+    try:
+        data = runs.open_data(config, options.data)
+    except DatasetError as error:
+        if options.data:
+            raise
+        raise DatasetError(f"{error}; give --data DIR") from error
     weights = read_weights(before / "last.model")
     n_threads = environment.n_threads_before(before)
     if n_threads and n_threads <= (os.cpu_count() or 1):

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 # The first cell, by which a table is known as one of these.
 _HEAD = "true word"
+# Of a table of drawings, and where each came from.
+_ORIGIN = (_HEAD, "source", "index", "key_id")
 
 
 def check_names(given: dict[str, Sequence[str] | None]) -> None:
@@ -59,29 +61,30 @@ def write_confusion(path: Path | str, result: "Evaluation") -> None:
     write_table(path, [[_HEAD, *result.classes], *([word, *row] for word, row in rows)])
 
 
-def write_predictions(path: Path | str, result: "Evaluation", source: Callable[[int], tuple[str, int]]) -> None:
-    """A row a drawing, in the order of `result`: where it came from and its key_id, empty for none, both by `source` of
-    its index; the first guess and its probability, at which place the true word is, from 1, and the loss in nats."""
+def write_predictions(path: Path | str, result: "Evaluation", source: Callable[[int], tuple[str, int, int]]) -> None:
+    """A row a drawing, in the order of `result`: its dataset or file and its index there, from 0, and its key_id, empty
+    for none, all by `source` of its index in the data; the first guess and its probability, at which place the true
+    word is, from 1, and the loss in nats."""
     columns = (result.indices, result.labels, result.predicted, result.probability, result.ranks, result.losses)
     rows = []
     for index, label, guess, probability, rank, loss in zip(*(each.tolist() for each in columns), strict=True):
-        where, key_id = source(index)
+        where, at, key_id = source(index)
         word, said = result.classes[label], result.classes[guess]
-        rows.append([word, where, key_id or "", said, round(probability, 6), rank + 1, round(loss, 6)])
-    write_table(path, [[_HEAD, "drawing", "key_id", "guess", "probability", "place of true word", "loss"], *rows])
+        rows.append([word, where, at, key_id or "", said, round(probability, 6), rank + 1, round(loss, 6)])
+    write_table(path, [[*_ORIGIN, "guess", "probability", "place of true word", "loss"], *rows])
 
 
 def write_guesses(path: Path | str, drawings: Sequence[dict[str, Any]], top: int) -> None:
-    """A row a drawing, as `predict --json` has them: the word that its file says, where it came from and its key_id,
-    empty for none, the `top` guesses with their probabilities, and how probable none of the words is."""
+    """A row a drawing, as `predict --json` has them: the word that its file says, its file and index there, from 0,
+    key_id, empty for none, the `top` guesses with their probabilities, and how probable none of the words is."""
     rows = []
     for drawing in drawings:
-        where = f"{drawing['file']}:{drawing['number']}"
-        row: list[Any] = [drawing["word"], where, drawing["key_id"] if drawing["key_id"] != "0" else ""]
+        key_id = drawing["key_id"] if drawing["key_id"] != "0" else ""
+        row: list[Any] = [drawing["word"], drawing["file"], drawing["number"] - 1, key_id]
         for guess in drawing["guesses"]:
             row += [guess["word"], round(guess["probability"], 6)]
-        row += [""] * (3 + 2 * top - len(row))
+        row += [""] * (len(_ORIGIN) + 2 * top - len(row))
         rows.append([*row, "" if drawing["unknown"] is None else round(drawing["unknown"], 6)])
     numbers = ["", *(f" {place}" for place in range(2, top + 1))]
     heads = [f"{what}{number}" for number in numbers for what in ("guess", "probability")]
-    write_table(path, [[_HEAD, "drawing", "key_id", *heads, "unknown"], *rows])
+    write_table(path, [[*_ORIGIN, *heads, "unknown"], *rows])

@@ -56,8 +56,9 @@ class Options:
             path of a section will do
         data: the prepared dataset
         into: the run folder to make
-        config: values for the options below: TOML (n_epochs = 5), or a results document, of which one section's
-            configuration block is taken; options given here come first
+        config: values for the options below: TOML (n_epochs = 5), a results document, of which one section's
+            configuration block is taken, or the config.json of a run, of which its training options are taken; model,
+            data and words are this command's. Options given here come first
         teacher_cache: where teachers' log-probabilities are cached, for trainings to share (default: RUN/teacher)
         resume: go on from the last checkpoint in RUN, by its options; more epochs, another patience or device may be
             given; without one, start anew
@@ -120,8 +121,14 @@ def _configured(options: Options, args: Sequence[str]) -> tuple[str, Options, Cl
         if name != options.name:
             raise ConfigError(f"{path}: is for {name!r}, but {options.name!r} was asked for")
         classes = values.pop("train_classes", None)
+    elif path.name == "config.json":
+        if is_asked:
+            raise ConfigError(f"{path}: has all options, that of its recipe too; expected no --recipe beside it")
+        values = _options_of_run(path.parent)
     elif path.suffix in (".json", ".yaml", ".yml"):
-        raise ConfigError(f"{path}: expected options as TOML, in a file that ends in .toml, or a results document")
+        raise ConfigError(
+            f"{path}: expected options as TOML, in a file that ends in .toml, a run's config.json or a results document"
+        )
     else:
         section = documents.read_document(path).find(options.name)
         if section.config is None:
@@ -165,6 +172,17 @@ def _configured(options: Options, args: Sequence[str]) -> tuple[str, Options, Cl
     return name, defaults, class_slice
 
 
+def _options_of_run(folder: Path) -> dict[str, Any]:
+    """The training options of a run, with the models that it began with and learnt from where they are now."""
+    from quickstroke.artifacts import runs
+
+    config = runs.read_config(folder)
+    runs.check_trainable(config, folder)
+    locate = config.places.locate if config.places else str
+    files = {key: list(map(locate, getattr(config.train, key))) for key in ("pretrained", "teacher")}
+    return serialize.to_json(config.train) | files
+
+
 def _train(
     name: str,
     options: Options,
@@ -188,8 +206,6 @@ def _train(
         note(f"--other-class-fraction has no effect: no drawing of {data.path} has another word")
     model_config = ModelConfig.from_name(name, max_padding=options.train.max_padding)
 
-    if resume and group.rank == 0:
-        _note_what_a_resumed_run_was(options)
     # One process speaks for all.
     with Path(os.devnull).open("w") as nowhere, contextlib.ExitStack() as stack:
         if group.rank:
@@ -204,6 +220,7 @@ def _train(
                 train_classes=classes,
                 teacher_cache=options.teacher_cache,
                 resume=resume,
+                remarks=_what_a_resumed_run_was(options) if resume and not group.rank else (),
                 command=command,
                 log=options.log or (),
                 group=group,
@@ -247,24 +264,25 @@ def _note_options_without_effect(options: Options) -> None:
         note(f"--teacher-cache has no effect {without_teacher}")
 
 
-def _note_what_a_resumed_run_was(options: Options) -> None:
-    """Says what was otherwise in the run so far and changes its results."""
+def _what_a_resumed_run_was(options: Options) -> list[str]:
+    """What was otherwise in the run so far and changes its results."""
     import torch
 
     from quickstroke.artifacts import environment, runs
 
     n_before = environment.n_threads_before(Path(options.into))
     n_threads = torch.get_num_threads()
+    remarks = []
     if n_before not in (None, n_threads):
-        note(f"the run has had {n_before} threads, now {n_threads}: weights may differ in their last digits")
-
+        remarks.append(f"the run has had {n_before} threads, now {n_threads}: weights may differ in their last digits")
     if n_before is not None and options.train.schedule == "cosine":
         n_epochs = runs.read_config(Path(options.into)).train.n_epochs
         if n_epochs < options.train.n_epochs:
-            note(
+            remarks.append(
                 f"the run was for {counted(n_epochs, 'epoch')}, now {options.train.n_epochs}: its learning rates so "
                 "far were not those that so many epochs by a cosine have from the beginning"
             )
+    return remarks
 
 
 def train_and_show(
@@ -274,10 +292,14 @@ def train_and_show(
     into: Path | str,
     *,
     resume: bool,
+    remarks: Sequence[str] = (),
     group: "distributed.Group",
     **others: Any,
 ) -> "State | None":
-    """`loop.train` with a bar and a line an epoch; None where it was asked to stop, after saying how to go on."""
+    """`loop.train` with a bar and a line an epoch; None where it was asked to stop, after saying how to go on.
+
+    `remarks` are told once the run turned out to be one that can be resumed.
+    """
     from quickstroke.artifacts import runs
     from quickstroke.runtime import distributed
     from quickstroke.training import loop, session
@@ -288,6 +310,8 @@ def train_and_show(
         task = bar.add_task("", total=None)
 
         def on_start(state: Any, resumed: bool) -> None:
+            for remark in remarks:
+                note(remark)
             if resume and session.has_ended(state, config):
                 note(f"nothing is left to resume: the training ended after {counted(state.epoch, 'epoch')}")
             elif resume:

@@ -20,6 +20,12 @@ LoggerName = Literal["tensorboard", "wandb", "mlflow"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
+def device_hint(device: object) -> str:
+    """What an error says besides of a device that is a GPU by its number; else empty."""
+    number = device.removeprefix("cuda:") if isinstance(device, str) else ""
+    return f"; CUDA_VISIBLE_DEVICES={number} and 'cuda' choose that GPU" if number.isdecimal() else ""
+
+
 class _OfRecipe:
     """The value of an option that was not given, in whose place `TrainConfig` takes that of its recipe."""
 
@@ -136,6 +142,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         self._take_values_of_recipe()
+        if hint := device_hint(self.device):
+            raise ConfigError(f"device should be 'auto', 'cpu' or 'cuda', got {self.device!r}{hint}")
         check_types(self)
         keys = (
             "n_epochs",

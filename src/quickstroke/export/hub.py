@@ -75,13 +75,14 @@ def push(folder: Path, repo: str) -> str:
 def readme(card: dict[str, Any], repo: str) -> str:
     """README.md of a model with this card."""
     figures = card.get("figures") or {}
-    # The Hub compares results of one dataset: those on other drawings are in the table alone.
+    # The Hub compares results of one dataset: those on other drawings are in the table alone, and the name tells of the
+    # words and that the split is no official one, of which the dataset has none.
     is_quickdraw = card.get("attribution") == cards.QUICKDRAW
     results = [
         huggingface_hub.EvalResult(
             task_type="image-classification",
             dataset_type=DATASET,
-            dataset_name="Quick, Draw!",
+            dataset_name=f"Quick, Draw!, {card['config']['n_classes']} words, split of its own",
             dataset_split=split,
             metric_type="accuracy",
             metric_name=f"top-{k}",

@@ -2,7 +2,8 @@
 
 Columns countrycode, drawing (JSON `[[[x..],[y..]],..]`, raw with `[t..]` as well), key_id, recognized, timestamp, word,
 in any order; points `[[[x,y],..],..]` are read as well (`layouts`). Only drawing is needed: of the test files' drawings
-nobody is told the word. A column strokes in its place has raw strokes, also without times.
+nobody is told the word. A column strokes in its place has raw strokes, also without times. Without a column word its
+place is taken by one that is called label.
 """
 
 import csv
@@ -108,6 +109,8 @@ def _header(row: list[str]) -> list[str]:
     if not {"drawing", "strokes"} & set(names):
         hint = "; expected commas between columns" if {";", "\t"} & set("".join(names)) else ""
         raise FormatError(f"header has no column 'drawing' or 'strokes'; got {','.join(names)!r:.80}{hint}")
+    if "word" not in names:
+        names = ["word" if name == "label" else name for name in names]
     for name in _COLUMNS:
         if names.count(name) > 1:
             raise FormatError(f"header has {names.count(name)} columns {name!r}")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,14 +12,28 @@ from quickstroke.errors import ConfigError, WeightsError
 from quickstroke.models.classifier import StrokeClassifier
 
 
-def begin_with(model: StrokeClassifier, classes: tuple[str, ...], paths: Sequence[str]) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What a model began with.
+
+    Attributes:
+        source: the name of the model that it came from.
+        copied: the names of the tensors that were copied, whole or in part.
+        n_tensors: how many the model has.
+        n_words: of how many of the model's words the output layer's weights were copied.
+    """
+
+    source: str
+    copied: list[str]
+    n_tensors: int
+    n_words: int
+
+
+def begin_with(model: StrokeClassifier, classes: tuple[str, ...], paths: Sequence[str]) -> Begun:
     """Copies the weights of a published model or a run, or the mean of several, where names and shapes are the same.
 
     Rows of the output layer go by their word. The temperature that a published model was calibrated by is taken back:
     a training makes logits of its own size, and models have a mean where theirs are alike.
-
-    Returns:
-        The names of what was copied, whole or in part.
 
     Raises:
         ConfigError: nothing but the output layer would be, or several are not of one name and the same classes.
@@ -32,11 +47,11 @@ def begin_with(model: StrokeClassifier, classes: tuple[str, ...], paths: Sequenc
                 f"{loaded.name} of {len(loaded.classes)}; only models of one name and the same classes have a mean"
             )
     source = _mean_weights([each.model.state_dict() for each in (loaded, *others)])
-    copied = []
+    copied, targets = [], model.state_dict()
+    pairs = [(i, loaded.classes.index(word)) for i, word in enumerate(classes) if word in loaded.classes]
     with torch.no_grad():
-        for name, target in model.state_dict().items():
+        for name, target in targets.items():
             if name.startswith("linear."):
-                pairs = [(i, loaded.classes.index(word)) for i, word in enumerate(classes) if word in loaded.classes]
                 if pairs and source[name].shape[1:] == target.shape[1:]:
                     ours, theirs = map(list, zip(*pairs, strict=True))
                     target[ours] = source[name][theirs].to(target.device)
@@ -48,7 +63,8 @@ def begin_with(model: StrokeClassifier, classes: tuple[str, ...], paths: Sequenc
         raise ConfigError(
             f"pretrained {paths[0]}: {loaded.name} has no layer of the shape that {model.config.name} has"
         )
-    return copied
+    n_words = len(pairs) if "linear.weight" in copied else 0
+    return Begun(loaded.name, copied, len(targets), n_words)
 
 
 def _uncalibrated(loaded: loading.LoadedModel) -> loading.LoadedModel:

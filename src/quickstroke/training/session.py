@@ -60,7 +60,7 @@ class Watcher:
         should_stop: asked after each batch, of the validation too; when it says yes a checkpoint is there and
             `Interrupted` is raised.
         on_write: called before anything is written of what the training came to; what it raises ends the training.
-        on_remark: called with a sentence about what was not logged; the training goes on.
+        on_remark: called with a sentence about the weights that it begins with, or what was not logged.
     """
 
     on_start: Callable[[State, bool], None] = lambda state, resumed: None
@@ -157,10 +157,10 @@ def set_up(
     facts = tuple(targets.facts) if targets else ()
     run = RunConfig(model_config, config, classes, runs.describe_data(data, classes), facts)
 
-    model = _new_model(model_config, config, device, group)
+    model, begun = _new_model(model_config, config, device, group), None
     if not group.run_on_first(lambda: resume and (folder / "last.ckpt").exists()):
         if config.pretrained:
-            begin_with(model, classes, config.pretrained)
+            begun = begin_with(model, classes, config.pretrained)
         if config.normalization == "fixed":
             reestimate_batchnorm(model, data, train_indices)
     optimizer = optimizer_of(config, model)
@@ -170,6 +170,11 @@ def set_up(
         [*model.state_dict().values(), *optimizer.tensors, *(averaged.state_dict().values() if averaged else ())]
     )
     feeder = Feeder(config, model_config, data, on_device(data, device), device, label_map, candidates, group)
+    if begun:
+        watcher.on_remark(
+            f"begins with {len(begun.copied)} of its {begun.n_tensors} tensors from {' and '.join(config.pretrained)} "
+            f"({begun.source}); of its output layer with {begun.n_words} of {len(classes)} words"
+        )
     watcher.on_start(state, resumed)
     return Session(folder, feeder, train_indices, val, watcher, targets, model, averaged, optimizer, state)
 
