@@ -6,7 +6,10 @@ import shutil
 
 import pytest
 
+from quickstroke.artifacts.loading import LoadedModel, write_model
+from quickstroke.config.model import ModelConfig
 from quickstroke.formats import binary
+from quickstroke.models.classifier import StrokeClassifier
 from typed_commands import MODEL, config_of, one_line
 
 
@@ -45,6 +48,25 @@ def test_evaluate_details(run, trained, dataset):
     assert published.json["protocol"] == "2020"
     again = run("evaluate", trained, "--data", dataset.path, "--reestimate-batchnorm", "--json")
     assert again.json["batchnorm_reestimated"] is True
+
+
+def test_a_second_model_is_compared_on_the_same_drawings(run, trained, dataset, tmp_path):
+    model = StrokeClassifier(ModelConfig.from_name("simple_lay1_sz8", n_classes=4))
+    words = ("tree", "star", "circle", "house")
+    other = write_model(tmp_path, LoadedModel(model.eval(), words, None, tmp_path), {})
+    result = run("evaluate", trained, "--data", dataset.path, "--against", other, "--json")
+    found = result.json["against"]
+    alone = run("evaluate", other, "--data", dataset.path, "--words", *dataset.classes, "--json").json
+    assert found["model"] == "simple_lay1_sz8" and found["n"] == result.json["n"] == alone["n"] == 30
+    assert found["top1"] == pytest.approx(result.json["top1"] - alone["top1"], abs=1e-5)
+    assert found["first_only"] - found["second_only"] == round(30 * found["top1"])
+    assert found["top1_low"] < found["top1"] < found["top1_high"] and 0 < found["p"] <= 1
+    assert f"against simple_lay1_sz8: top-1 {100 * found['top1']:+.2f} points (" in result.err
+    assert "McNemar's p" in result.err
+    one_line(
+        run("evaluate", other, "--data", dataset.path, "--against", trained),
+        "does not know 1 word that the first model chooses among, such as 'tree'; exchange both",
+    )
 
 
 @pytest.mark.parametrize(("former", "current"), [("honest", "standard"), ("published", "2020")])

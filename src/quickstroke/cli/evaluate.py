@@ -1,7 +1,7 @@
 """`quickstroke evaluate`."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -31,10 +31,13 @@ from quickstroke.errors import ConfigError, DatasetError, WeightsError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from quickstroke.artifacts.loading import LoadedModel
     from quickstroke.data.dataset import PreparedDataset
     from quickstroke.data.selection import LabelledDrawings
     from quickstroke.drawings.drawing import Drawing
+    from quickstroke.evaluation.comparison import Comparison
     from quickstroke.evaluation.metrics import Evaluation
+    from quickstroke.models.classifier import StrokeClassifier
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Options:
         predictions: write a table with a row for each drawing: its dataset or file (`source`) and its place there
             counted from 0 (`index`, which `strokes` of a dataset takes), key_id, first guess, probability, at which
             place the true word is, and loss
+        against: also evaluate a second model on the same drawings, choosing among the same words, and say how much
+            better this one is, with 95% intervals and McNemar's p-value
     """
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
@@ -83,6 +88,7 @@ class Options:
     partial: bool = False
     confusion: Annotated[tuple[str, ...] | None, optional("[FILE.csv]")] = None
     predictions: Annotated[str | None, optional("FILE.csv")] = None
+    against: Annotated[str | None, optional("MODEL")] = None
     json: Json = False
 
 
@@ -144,6 +150,7 @@ def run(options: Options) -> Answer:
     loaded = loading.load_model(path, options.classes)
     note(loaded.note)
     classes = choose_words(parse_classes(options.words), loaded.classes) if options.words else loaded.classes
+    other = _second(options.against, classes) if options.against else None
     asked = _drawings(options, data, classes)
     if n_learnt := _n_learnt(path, asked, options.split):
         few = f"{n_learnt:,} of the {counted(len(asked.drawings), 'drawing')}"
@@ -159,18 +166,26 @@ def run(options: Options) -> Answer:
     if is_reestimated:
         reestimate_batchnorm(model, drawings.data, drawings.indices)
     with progress("drawings") as bar:
-        task = bar.add_task("evaluating", total=len(drawings))
-        result = evaluate(
-            model,
-            drawings,
-            protocol=options.protocol,
-            batch_size=options.batch_size or 256,
-            precision=precision,
-            on_batch=lambda n: bar.update(task, advance=n),
-        )
-    check_finite(result, loaded.name)
+        task = bar.add_task("evaluating", total=len(drawings) * (2 if other else 1))
+
+        def scored(model: "StrokeClassifier", known: tuple[str, ...], name: str) -> "Evaluation":
+            scores = evaluate(
+                model,
+                asked.drawings.chosen_of(known),
+                protocol=options.protocol,
+                batch_size=options.batch_size or 256,
+                precision=precision,
+                on_batch=lambda n: bar.update(task, advance=n),
+            )
+            check_finite(scores, name)
+            return scores
+
+        result = scored(model, loaded.classes, loaded.name)
+        found = result.compare(scored(other.model.to(device), other.classes, other.name)) if other else None
     early = evaluate_early(model, drawings, result, precision=precision) if options.partial else {}
     _show(options, loaded.name, asked, result, early)
+    if other and found:
+        _show_comparison(other.name, found)
     values = {
         "model": loaded.name,
         **result.figures(),
@@ -184,8 +199,23 @@ def run(options: Options) -> Answer:
         "batchnorm_reestimated": is_reestimated,
         **early,
         **_more(options, result),
+        **({"against": {"model": other.name, **asdict(found)}} if other and found else {}),
     }
     return Answer(values)
+
+
+def _second(name: str, classes: tuple[str, ...]) -> "LoadedModel":
+    """The model that is compared, which has to know all words that the first one chooses among."""
+    from quickstroke.artifacts import cards, loading
+
+    other = loading.load_model(cards.find_model(name))
+    note(other.note)
+    if lacking := [word for word in classes if word not in other.classes]:
+        raise ConfigError(
+            f"--against {name}: does not know {counted(len(lacking), 'word')} that the first model chooses among, such "
+            f"as {lacking[0]!r:.60}; exchange both, or give --words that both know"
+        )
+    return other
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +368,23 @@ def _show(options: Options, name: str, asked: _Asked, result: "Evaluation", earl
     if options.per_class is not None:
         for word, (right, n) in result.per_class().items():
             print(f"{percent(right / n) if n else '-':>8}  {right:>6} of {n:>6}  {word}")
+
+
+def _show_comparison(name: str, found: "Comparison") -> None:
+    """Prints what a person reads of a comparison with the model `name`."""
+
+    def points(*fractions: float) -> str:
+        difference, low, high = (f"{100 * fraction:+.2f}" for fraction in fractions)
+        return f"{difference} points ({low} to {high})"
+
+    print(
+        f"against {name}: top-1 {points(found.top1, found.top1_low, found.top1_high)}  balanced accuracy "
+        f"{points(found.balanced_accuracy, found.balanced_accuracy_low, found.balanced_accuracy_high)}"
+    )
+    print(
+        f"recognised by this one alone {found.first_only:,}, by {name} alone {found.second_only:,}: McNemar's p "
+        f"{found.p:.2g}"
+    )
 
 
 def _more(options: Options, result: "Evaluation") -> dict[str, Any]:
