@@ -123,6 +123,12 @@ def test_what_is_no_batch_of_points_is_refused():
             model(*wrong)
 
 
+def test_more_rows_than_a_padded_model_reads_are_refused():
+    model = StrokeClassifier(ModelConfig.from_name("simple_lay1_sz4", n_classes=2, reading="padded", max_padding=9))
+    with pytest.raises(ConfigError, match="points should be at most 9 rows, which a padded model reads, got 10"):
+        model(torch.zeros(2, 10, 3), torch.tensor([10, 3]))
+
+
 @pytest.mark.parametrize("name", ["simple_lay1_sz4", "bilstm_cv1_6_3_lay1_sz5", "bipool_cv1_4_3_2_img2_lay1_sz4"])
 @pytest.mark.parametrize("length", [-1, 5])
 def test_a_length_that_the_points_do_not_have_is_refused(name, length):

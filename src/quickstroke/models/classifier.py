@@ -169,7 +169,7 @@ class StrokeClassifier(nn.Module):
         """Logits float32 (B, K).
 
         Args:
-            points: float32 (B, T, C), zero after each drawing's end; T at most `max_padding`.
+            points: float32 (B, T, C), zero after each drawing's end; T at most `max_padding` of a padded model.
             lengths: int64 (B,), true rows of each drawing; 0 for a dot by the preprocessing `delta3`.
             auxiliary: whether a model with an image also returns the logits of its auxiliary heads: (B, 3, K), its own
                 logits, then those of the points and of the image, of which its own are the mean.
@@ -197,6 +197,9 @@ class StrokeClassifier(nn.Module):
         if points.ndim != 3 or points.shape[2] != n:
             what = f"(B, T, {n}), as the preprocessing {preprocessing} gives them"
             raise ConfigError(f"points should be {what}, got {tuple(points.shape)}")
+        if self.config.reading == "padded" and points.shape[1] > self.config.max_padding:
+            most = f"{self.config.max_padding} rows, which a padded model reads"
+            raise ConfigError(f"points should be at most {most}, got {points.shape[1]}")
         if points.dtype != self.bn.weight.dtype:
             raise ConfigError(f"points should be {self.bn.weight.dtype}, as the weights are, got {points.dtype}")
         if lengths.shape != points.shape[:1]:
