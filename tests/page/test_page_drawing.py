@@ -191,6 +191,63 @@ def test_the_keyboard_draws(hands: Hands) -> None:
     assert strokes_of(page) == []
 
 
+def test_the_pen_of_the_keyboard_stays_on_the_paper_in_a_new_size(hands: Hands) -> None:
+    page = hands.open()
+    pad, mark = page.locator("#pad"), page.locator("#key-pen")
+    for _ in range(40):
+        pad.press("ArrowRight")
+    resize(page, 390, 844)
+    right = pad.evaluate("(pad) => pad.getBoundingClientRect().right")
+    assert mark.evaluate("(mark) => mark.getBoundingClientRect().left") < right
+    for key in ("Space", "ArrowLeft", "Space"):
+        pad.press(key)
+    ((xs, _, _),) = strokes_of(page)
+    width = pad.evaluate("(pad) => pad.clientWidth")
+    assert xs == pytest.approx([width, width - 12], abs=1)
+
+
+def test_keys_are_told_to_those_who_use_them(hands: Hands) -> None:
+    page = hands.open()
+    keys = page.locator("#hint small")
+    page.mouse.click(600, 400)
+    expect(keys).to_be_hidden()
+    page.keyboard.press("Control+z")
+    page.locator("#open-about").focus()
+    while page.evaluate("document.activeElement.id") != "pad":
+        page.keyboard.press("Tab")
+    expect(keys).to_have_text("Arrow keys move the pen, Space puts it down and lifts it")
+    expect(keys).to_be_visible()
+
+
+def test_the_focus_goes_to_the_paper_when_a_button_is_disabled(hands: Hands) -> None:
+    """It would be nowhere, and the next Tab would begin at the top."""
+    page = hands.open()
+    hands.mouse(page, DOT)
+    for name, times in (("Undo", 1), ("Redo", 1), ("Clear", 1), ("Undo", 2), ("Redo", 2)):
+        button = page.get_by_role("button", name=name)
+        button.focus()
+        for _ in range(times):
+            button.press("Enter")
+        expect(page.locator("#pad")).to_be_focused()
+        expect(button).to_be_disabled()
+
+
+def test_what_is_left_of_the_drawing_is_said(hands: Hands) -> None:
+    page = hands.open(has_clock=True)
+    said = page.locator("#announcer")
+    hands.mouse(page, TRIANGLE)
+    page.get_by_role("button", name="Clear").click()
+    expect(said).to_have_text("Empty drawing.")
+    page.keyboard.press("Control+z")
+    expect(said).to_have_text("Drawing with 2 strokes.")
+    page.keyboard.press("Control+z")
+    expect(said).to_have_text("Drawing with 1 stroke.")
+    page.keyboard.press("Control+y")
+    expect(said).to_have_text("Drawing with 2 strokes.")
+    page.keyboard.press("Escape")
+    expect(said).to_have_text("Empty drawing.")
+
+
 def test_the_pen_of_the_keyboard_is_lifted_when_the_focus_goes(hands: Hands) -> None:
     page = hands.open()
     page.locator("#pad").focus()
@@ -297,7 +354,7 @@ def test_a_new_size_shows_the_same_drawing(hands: Hands) -> None:
     assert x == pytest.approx((min(all_x) + max(all_x)) / 2, abs=40) and y > 0
 
 
-PHONES = [(320, 568), (390, 844), (667, 375), (844, 390)]
+PHONES = [(320, 568), (280, 653), (390, 844), (667, 375), (844, 390)]
 
 
 def test_a_phone_needs_no_scrolling_sideways(hands: Hands) -> None:
@@ -389,6 +446,20 @@ def test_all_text_stands_out(hands: Hands) -> None:
         assert {text: contrast(ink, ground) for text, ink, ground in colours if contrast(ink, ground) < 4.5} == {}
         page_ground = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
         assert (sum(page_ground) > 600) == (scheme == "light")
+
+
+def test_fields_stand_out(hands: Hands) -> None:
+    """WCAG 2.2, 1.4.11: their borders, against what is in them and around them."""
+    page = hands.open(color_scheme="light")
+    page.get_by_role("button", name="Look up a word").click()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        border, *grounds = page.evaluate("""() => {
+          const [field, card] = ["lookup-search", "lookup"].map((id) => getComputedStyle(document.getElementById(id)));
+          const all = [field.borderTopColor, field.backgroundColor, card.backgroundColor];
+          return all.map((text) => text.match(/[\\d.]+/g).map(Number));
+        }""")
+        assert min(contrast(border, ground) for ground in grounds) >= 3
 
 
 def test_the_ink_changes_with_the_colour_scheme(hands: Hands) -> None:

@@ -226,6 +226,25 @@ def test_the_page_reads_them_as_python_does(hands: Hands, static: Path, tmp_path
                 assert {tuple(point) for point in stroke.tolist()} <= set(zip(xs, ys, strict=True))
 
 
+def test_the_list_of_words_is_left_without_passing_each_by_key(hands: Hands) -> None:
+    page = hands.open()
+    page.evaluate("quickstroke.allReady")
+    page.get_by_role("button", name="Look up a word").press("Enter")
+    page.keyboard.press("Tab")
+    close = page.get_by_role("button", name="Close")
+    expect(close).to_be_focused()
+    words, box = page.locator("#lookup-words").bounding_box(), close.bounding_box()
+    assert words is not None and box is not None and box["y"] >= words["y"] + words["height"]  # and stands below them
+
+
+def test_what_saving_keeps_is_told(hands: Hands) -> None:
+    page = hands.open()
+    hands.mouse(page, [[[0, 100], [0, 0]]])
+    page.get_by_role("button", name="Save").click()
+    told = "Only Data opens here again as it was drawn. It has the official files’ form: simplified, 2 points from 0 "
+    expect(page.locator("#save-facts")).to_have_text(f"{told}to 255.")
+
+
 def test_a_word_is_looked_up_and_watched(hands: Hands) -> None:
     page = hands.open(has_clock=True, classes=["cat", "cow", "coffee cup", "gizmo", "sun"])
     answer(page, lambda strokes: {"cow": 0.9})

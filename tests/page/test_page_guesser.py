@@ -157,6 +157,26 @@ def test_trouble_is_told_and_passes(hands: Hands) -> None:
     hands.forgive("Failed to load resource: net::ERR_FAILED")
 
 
+def test_a_browser_of_2022_is_answered(hands: Hands) -> None:
+    """It has neither AbortSignal.any nor AbortSignal.timeout."""
+    page = hands.open(before="delete AbortSignal.any; delete AbortSignal.timeout;")
+    hands.mouse(page, LINE)
+    expect(page.locator("#guesses .value").first).to_contain_text("%")
+
+
+def test_a_server_that_is_silent_is_not_waited_for(hands: Hands) -> None:
+    soon = "const wait = setTimeout; window.setTimeout = (work, ms) => wait(work, ms === 10_000 ? 50 : ms);"
+    page = hands.open(before=soon)
+    held: list[Route] = []
+    page.route("**/api/v1/recognize", lambda route: held.append(route))
+    hands.mouse(page, LINE)
+    expect(page.get_by_role("alert")).to_have_text("The server does not answer. Trying again; your drawing stays.")
+    page.unroute("**/api/v1/recognize")
+    for route in held:
+        with suppress(Error):  # the page gave the question up
+            route.abort()
+
+
 def test_a_missing_token_is_told_and_taken_from_the_address(hands: Hands) -> None:
     page = hands.open()
     body = {"guesses": [{"word": "cup", "probability": 1}], "model": page.evaluate("quickstroke.model().name")}
@@ -234,5 +254,7 @@ def test_drawing_does_not_hide_that_the_model_does_not_come(hands: Hands, pages:
         page.goto(served)
         told = "The server cannot guess right now: it is down. Trying again; your drawing stays."
         expect(page.get_by_role("alert")).to_have_text(told)
+        for needs_it in ("#play", "#open-words", "#open-about"):
+            expect(page.locator(needs_it)).to_be_disabled()
         hands.mouse(page, LINE)
         assert page.get_by_role("alert").text_content() == told

@@ -96,8 +96,8 @@ def test_who_reads_pictures_is_told(open_offline: Callable[..., Page]) -> None:
     chosen.value.set_files({"name": "a.ndjson", "mimeType": "application/x-ndjson", "buffer": line.encode()})
     page.wait_for_function("quickstroke.strokes().length === 1")
     page.locator("#picture-file").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": b"any"})
-    expect(page.get_by_role("alert")).to_contain_text("quickstroke serve")
-    expect(page.get_by_role("alert")).to_contain_text("quickstroke predict PICTURE")
+    told = "This page opens what was saved as Data (ndjson). Pictures need quickstroke serve or quickstroke predict."
+    expect(page.get_by_role("alert")).to_have_text(told)
 
 
 @pytest.mark.parametrize("strokes", [[[[5], [5]]], [[[5, 6], [5, 5]]], [[[1, 2, 3], [4, 5, 6]], [[7, 8], [9, 9]]]])
@@ -134,6 +134,15 @@ def test_a_damaged_model_is_told(pages: Pages, folder: Path) -> None:
     with serving(folder) as url, pages.lent() as page:
         page.goto(url)
         expect(page.get_by_role("alert")).to_contain_text("the model file is cut off")
+
+
+def test_without_javascript_the_page_says_so_at_its_top(pages: Pages, folder: Path) -> None:
+    with serving(folder) as url, pages.lent(java_script_enabled=False) as page:
+        page.goto(url)
+        notice = page.locator(".noscript")
+        expect(notice).to_be_visible()
+        box = notice.bounding_box()
+        assert box is not None and box["y"] < 100
 
 
 def test_opened_without_a_server_the_page_says_what_it_needs(pages: Pages, folder: Path) -> None:

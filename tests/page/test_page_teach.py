@@ -124,6 +124,58 @@ def test_what_is_taken_can_be_taken_away_and_outlives_a_reload(page: Page) -> No
     expect(word).to_be_editable()
 
 
+def test_a_game_closes_the_card(page: Page) -> None:
+    """It would lie over the guesses, and could not be closed."""
+    teach = page.locator("#open-teach")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#strip")).to_have_attribute("data-phase", "ready")
+    expect(page.locator("#teach-card")).to_be_hidden()
+    expect(teach).to_have_attribute("aria-expanded", "false")
+    expect(teach).to_be_disabled()
+    expect(page.locator("#guesses")).to_be_visible()
+    page.get_by_role("button", name="Stop").click()
+    teach.click()
+    expect(page.locator("#teach-card")).to_be_visible()
+
+
+def test_the_focus_goes_to_the_paper(page: Page) -> None:
+    """After Enter in the field, which takes no drawing; and when what had it is gone."""
+    pad, field = page.locator("#pad"), page.get_by_label("Your word", exact=True)
+    draw(page, 0)
+    field.fill("robot")
+    field.press("Enter")
+    expect(pad).to_be_focused()
+    expect(page.locator("#teach-drawings svg")).to_have_count(0)
+    for k in range(5):
+        draw(page, 3 * k)
+        page.locator("#teach-add").press("Enter")
+        expect(page.locator("#teach-add")).to_have_text(f"Take drawing {(k + 1) % 5 + 1} of 5")
+        expect(pad).to_be_focused()
+    page.get_by_role("button", name="Forget robot").press("Enter")
+    says(page, "“robot” is forgotten.")
+    expect(pad).to_be_focused()
+    field.fill("ladder")
+    draw(page, 0)
+    page.locator("#teach-add").click()
+    page.get_by_role("button", name="Take drawing 1 away").press("Enter")
+    expect(pad).to_be_focused()
+
+
+def test_what_is_taken_looks_like_it(page: Page) -> None:
+    field = page.get_by_label("Your word", exact=True)
+    field.fill("robot")
+    border = "(field) => getComputedStyle(field).borderTopStyle"
+    assert field.evaluate(border) == "solid"
+    draw(page, 0)
+    page.locator("#teach-add").click()
+    expect(page.locator("#teach-drawings button")).to_have_count(1)
+    assert field.evaluate(border) == "dashed"
+    sign = page.get_by_role("button", name="Take drawing 1 away")
+    assert sign.evaluate("(button) => getComputedStyle(button, '::after').content") == '"×"'
+
+
 def test_keys_in_the_field_are_the_fields_own(page: Page) -> None:
     draw(page, 0)
     field = page.get_by_label("Your word", exact=True)
@@ -196,7 +248,10 @@ def test_a_file_of_python_is_opened_and_another_is_refused(page: Page, published
     assert guesses(page)[0] == "robot"
     (tmp_path / "other.json").write_text('{"format": "quickstroke taught words"')
     page.locator("#teach-file").set_input_files(tmp_path / "other.json")
-    expect(page.locator("#teach-says")).to_contain_text("is cut off, damaged or none")
+    says(page, "“other.json” is no file of taught words, or it is damaged.")
+    (tmp_path / "other.json").write_text('{"words": {"robot": []}}')
+    page.locator("#teach-file").set_input_files(tmp_path / "other.json")
+    says(page, "This is no file of taught words.")
     expect(page.locator("#taught li")).to_have_count(1)
 
 
@@ -206,7 +261,7 @@ def test_all_of_it_is_on_the_screen(page: Page) -> None:
             page.set_viewport_size({"width": width, "height": height})
             page.evaluate("new Promise(requestAnimationFrame)")
             assert page.evaluate(PROBLEMS) == [], (width, height)
-            assert page.locator("#paper").evaluate("(paper) => paper.clientHeight") > 80, (width, height)
+            assert page.locator("#paper").evaluate("(paper) => paper.clientHeight") > 160, (width, height)
 
     check()
     for word in ("my robot called Fred", "Donaudampfschifffahrtsgesellschaftskapitän", "The Great Wall of China"):

@@ -436,7 +436,9 @@ def test_what_it_says_at_its_start(capsys, monkeypatch, model_file, recognizer, 
     monkeypatch.setattr(server_module.Server, "run", lambda self, sockets: self._on_ready())
     assert main(["serve", str(model_file), "--port", "0", "--host", host, "--cors", origin]) == 0
     captured = capsys.readouterr()
-    assert re.fullmatch(rf"{recognizer.name} \(7 classes\) is served at http://127\.0\.0\.1:\d+/\n", captured.out)
+    first, *others = captured.out.splitlines()
+    assert re.fullmatch(rf"{recognizer.name} \(7 classes\) is served at http://127\.0\.0\.1:\d+/", first)
+    assert [line.partition(" open ")[0] for line in others] == ["other devices of this network"] * (host == "0.0.0.0")
     warning = "0.0.0.0 is reached from other machines, without encryption or password: whoever connects can use it\n"
     assert captured.err == (warning if host == "0.0.0.0" else "")
 
@@ -453,6 +455,43 @@ def test_addresses(host):
         address = urlsplit(url(sock))
         assert address.hostname == host.replace("localhost", "127.0.0.1")
         assert address.port == sock.getsockname()[1] > 0
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [("192.168.1.5", r"http://192\.168\.1\.5:\d+/"), ("127.0.0.1", None), (None, None)],
+    ids=["network", "loopback", "none"],
+)
+def test_the_address_for_other_devices(capsys, monkeypatch, model_file, own, expected):
+    class Probe(socket.socket):
+        """A socket of a machine with this address."""
+
+        def connect(self, address):
+            assert self.type == socket.SOCK_DGRAM and address[0] == "192.0.2.1"
+            if own is None:
+                raise OSError("Network is unreachable")
+
+        def getsockname(self):
+            return (own, 9) if self.type == socket.SOCK_DGRAM else super().getsockname()
+
+    monkeypatch.setattr(server_module.socket, "socket", Probe)
+    monkeypatch.setattr(server_module.Server, "run", lambda self, sockets: self._on_ready())
+    assert main(["serve", str(model_file), "--port", "0", "--host", "0.0.0.0", "--json"]) == 0
+    captured = capsys.readouterr()
+    answer, told = json.loads(captured.out), captured.err.splitlines()[-1]
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", answer["url"])
+    if expected is None:
+        assert answer["network_url"] is None
+        port = urlsplit(answer["url"]).port
+        assert told == f"other devices of this network open it by this machine's name or address and port {port}"
+    else:
+        assert re.fullmatch(expected, answer["network_url"])
+        assert told == f"other devices of this network open {answer['network_url']}"
+
+
+def test_a_loopback_address_has_none_for_other_devices():
+    with listen("127.0.0.1", 0) as sock:
+        assert server_module.network_url(sock) is None
 
 
 def test_the_body_of_an_answer_does_not_wait_for_its_head_to_be_acknowledged():

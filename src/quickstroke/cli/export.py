@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional
 
 from quickstroke.cli.common import Answer, ClassesFile, Json, drawing_files, import_torch, note, optional, percent
 from quickstroke.errors import ConfigError, DatasetError, WeightsError
@@ -30,7 +30,7 @@ class Options:
 
     Attributes:
         model: a .model, .safetensors or .quickstroke file, a run folder, the name of a published model, or
-            hf://OWNER/NAME
+            hf://OWNER/NAME (default: the default model)
         files: drawing files, folders or glob patterns, to measure smaller weights on
         to: what it becomes
         into: the file or folder (default: NAME.onnx and so on, or NAME-web, here)
@@ -45,7 +45,7 @@ class Options:
         split: which drawings of the prepared dataset (default: val)
     """
 
-    model: Annotated[Positional[str], arg(metavar="MODEL")]
+    model: Annotated[Positional[str | None], optional("[MODEL]")] = None
     files: Annotated[Positional[tuple[str, ...]], optional("[FILE...]")] = ()
     to: Literal["onnx", "quickstroke", "web", "html", "safetensors", "litert"] = "onnx"
     into: Annotated[str | None, optional("PATH")] = None

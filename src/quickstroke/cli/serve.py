@@ -100,13 +100,17 @@ def main(args: Sequence[str]) -> None:
             who = "whoever connects can use it" if not tokens else "a token can be read by whoever is between"
             without = "encryption" if tokens else "encryption or password"
             note(f"{address} is reached from other machines, without {without}: {who}")
-        url = server.url(sock)
+        url, network_url = server.url(sock), server.network_url(sock)
 
         def ready() -> None:
             if options.json:
-                print_json({"model": model.name, "n_classes": len(model.classes), "url": url})
+                facts = {"model": model.name, "n_classes": len(model.classes), "url": url, "network_url": network_url}
+                print_json(facts)
             told = sys.stderr if options.json else sys.stdout
             print(f"{model.name} ({counted(len(model.classes), 'class')}) is served at {url}", file=told, flush=True)
+            if address in ("0.0.0.0", "::"):
+                where = network_url or f"it by this machine's name or address and port {sock.getsockname()[1]}"
+                print(f"other devices of this network open {where}", file=told, flush=True)
             if options.open:
                 # Beside the server: some browsers return when they are closed.
                 threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()

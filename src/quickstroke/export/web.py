@@ -26,8 +26,10 @@ _STYLE = "page.css"
 _RECOGNIZER = ("recognizer.js", b'export { LocalRecognizer as PageRecognizer } from "./local-recognizer.js";\n')
 _SERVED_ONLY = "http-recognizer.js"
 _SHEETS = re.compile(r'(?:  <link rel="stylesheet" href="[\w.-]+">\n)+')
-# Comments that have lines of their own, empty lines, and what lines are indented by.
+# Comments that have lines of their own, empty lines, and what lines are indented by; then comments at ends of lines.
 _NEEDLESS = re.compile(rb"^[ ]*(?:(?:/\*.*?\*/[ ]*|//[^\n]*)?\n)?", re.MULTILINE | re.DOTALL)
+_AT_ENDS = re.compile(rb"""(?<=[;,)]) (?://[^\n"'`]*|/\*[^\n"'`]*\*/)$""", re.MULTILINE)
+_NEEDLESS_IN_HTML = re.compile(rb"^[ ]*(?:<!--[^\n]*-->\n)?", re.MULTILINE)
 # What the browser asks for last; the page does not wait for it.
 SERVICE_WORKER = "service-worker.js"
 _LATER = (SERVICE_WORKER, "worker.js", "opened-as-file.js")
@@ -55,7 +57,8 @@ def write_folder(into: Path, exported: Compacted, *, replace: bool) -> int:
     links += [
         f'<link rel="modulepreload" href="{name}">' for name in files if name.endswith(".js") and name not in _LATER
     ]
-    files["index.html"] = offline(files["index.html"].decode(), "\n  ".join(links)).encode()
+    page = offline(files["index.html"].decode(), "\n".join(links)).encode()
+    files["index.html"] = _NEEDLESS_IN_HTML.sub(b"", page)
     files[SERVICE_WORKER] = _listing(files).encode()
     into = followed(into)
     with atomic_folder(into) as fresh:
@@ -79,10 +82,10 @@ def page_files() -> dict[str, bytes]:
     sheets = re.findall('href="([^"]+)"', links[0])
     files["index.html"] = page.replace(links[0], f'  <link rel="stylesheet" href="{_STYLE}">\n').encode()
     files[_STYLE] = b"".join(files.pop(name) for name in sheets)
-    return {
-        name: _NEEDLESS.sub(b"", data) if name.endswith((".js", ".css")) and name != _BUNDLE else data
-        for name, data in files.items()
-    }
+    for name in files.keys() - {_BUNDLE}:
+        if name.endswith((".js", ".css")):
+            files[name] = _AT_ENDS.sub(b"", _NEEDLESS.sub(b"", files[name]))
+    return files
 
 
 def model_files(exported: Compacted) -> dict[str, bytes]:

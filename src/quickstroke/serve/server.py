@@ -7,6 +7,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from ipaddress import ip_address
 from types import FrameType
 
 import uvicorn
@@ -15,6 +16,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from quickstroke.errors import ConfigError
 
+# All addresses of this machine, and one of any other machine: those of RFC 5737 and RFC 3849 are nobody's.
+_ANY = {"0.0.0.0": "192.0.2.1", "::": "2001:db8::1"}
 # Time for the head of a request to arrive.
 HEAD_S = 10.0
 # After a signal, time for the requests that came before it.
@@ -44,8 +47,27 @@ def listen(host: str, port: int) -> socket.socket:
 def url(sock: socket.socket) -> str:
     """The address of the page behind a bound socket, as a browser on this machine can open it."""
     host, port = sock.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return _http({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)
+
+
+def _http(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def network_url(sock: socket.socket) -> str | None:
+    """The address of the page for other machines of the network; None where they cannot reach it, or where this
+    machine is in none."""
+    host = sock.getsockname()[0]
+    if host not in _ANY:
+        return url(sock) if not ip_address(host.partition("%")[0]).is_loopback else None
+    with socket.socket(sock.family, socket.SOCK_DGRAM) as probe:
+        try:
+            # To connect a UDP socket sends nothing: it tells by which of its addresses this machine would send there.
+            probe.connect((_ANY[host], 9))
+        except OSError:  # no network
+            return None
+        address = probe.getsockname()[0]
+    return None if ip_address(address.partition("%")[0]).is_loopback else _http(address, sock.getsockname()[1])
 
 
 class Server(uvicorn.Server):

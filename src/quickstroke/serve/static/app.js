@@ -1,7 +1,7 @@
 /** The page: which part tells which, and what the user reads. */
 
 import { friendlyName, longestOf, openAbout } from "./about.js";
-import { $, item, pictureButton } from "./elements.js";
+import { $, focusPad, item, pictureButton } from "./elements.js";
 import { isWhole } from "./files.js";
 import { boundsOf, placed } from "./geometry.js";
 import { showGuesses } from "./guess-list.js";
@@ -19,7 +19,7 @@ import { Sounds, Voice } from "./sound.js";
 import { celebrate } from "./sparks.js";
 import { autosave, keep, recall } from "./store.js";
 import { sentences, showStrip, UNKNOWN } from "./strip.js";
-import { setUpTeach } from "./teach.js";
+import { setUpTeach, showTeach } from "./teach.js";
 import { withArticle } from "./words.js";
 
 const ANNOUNCE_AFTER_MS = 900;
@@ -110,9 +110,12 @@ function showGame() {
   $("paper").dataset.phase = phase;
   $("show").hidden = phase !== "over" || !people.drawings.has(word);
   setText("show", word ? `See how others draw ${withArticle(word)}` : "");
-  // A slip of the hand would end the game, or take its drawing.
-  for (const id of ["examples-card", "teach-card"]) $(id).inert = game.isOn;
-  for (const id of ["open-words", "open-teach"]) $(id).disabled = game.isOn;
+  // A slip of the hand would end the game.
+  $("examples-card").inert = game.isOn;
+  $("open-words").disabled = game.isOn || !model;
+  // Its card would lie over the guesses, and take the drawing of a round.
+  $("open-teach").disabled = phase !== "idle";
+  if (game.isOn) showTeach(false);
   pad.redraw();
   showTools();
   if (phase === "won" && !pad.isEmpty) {
@@ -175,25 +178,34 @@ pad.addEventListener("ink", ({ detail: { hasGrown } }) => {
 
 function showTools() {
   const isEmpty = pad.isEmpty && !playing;
-  $("hint").classList.toggle("is-gone", !isEmpty);
+  $("hint").classList.toggle("is-gone", !isEmpty || pad.isFrozen);
   $("undo").disabled = !pad.canUndo;
   $("redo").disabled = !pad.canRedo;
   for (const id of ["replay", "save"]) $(id).disabled = isEmpty;
   $("clear").disabled = isEmpty || pad.isFrozen;
   $("replay-icon").setAttribute("d", playing ? STOP_ICON : PLAY_ICON);
   setText("replay-label", playing ? "Stop" : "Replay");
+  if (document.activeElement?.disabled) focusPad();
+  $("pad").setAttribute("aria-label", drawingText());
+}
+
+function drawingText() {
   const n = pad.strokes.length;
-  $("pad").setAttribute("aria-label", n ? `Drawing with ${n} ${n === 1 ? "stroke" : "strokes"}` : "Empty drawing");
+  return n ? `Drawing with ${n} ${n === 1 ? "stroke" : "strokes"}` : "Empty drawing";
 }
 
 function undo() {
   stopReplay();
-  if (pad.canUndo) pad.undo();
+  if (!pad.canUndo) return;
+  pad.undo();
+  announce(`${drawingText()}.`);
 }
 
 function redo() {
   stopReplay();
-  if (pad.canRedo) pad.redo();
+  if (!pad.canRedo) return;
+  pad.redo();
+  announce(`${drawingText()}.`);
 }
 
 function begin() {
@@ -203,7 +215,9 @@ function begin() {
 
 function clear() {
   begin();
-  if (!pad.isFrozen) pad.clear();
+  if (pad.isFrozen || pad.isEmpty) return;
+  pad.clear();
+  announce(`${drawingText()}.`);
 }
 
 $("undo").addEventListener("click", undo);
@@ -278,7 +292,7 @@ function centred(drawing) {
 }
 
 $("show").addEventListener("click", () => showExample(game.word));
-$("open-words").addEventListener("click", () => model && openLookup(model.classes, people, showExample));
+$("open-words").addEventListener("click", () => openLookup(model.classes, people, showExample));
 
 /** Some words to begin with, others each time. */
 function showExamples() {
@@ -330,7 +344,7 @@ for (const [id, part, isOn] of [
   });
 }
 $("voice").hidden = !voice.isThere;
-$("open-about").addEventListener("click", () => model && openAbout(model, isOffline));
+$("open-about").addEventListener("click", () => openAbout(model, isOffline));
 
 // --- Start ------------------------------------------------------------------------------------------------------------
 
@@ -373,7 +387,7 @@ async function loadModelAnew() {
   if (wasOn) setText("trouble", "The model was changed: the game is over.");
   setText("model", `${friendlyName(model)} · ${model.classes.length} words`);
   $("words").replaceChildren(...model.classes.map((word) => new Option(word, word)));
-  $("play").disabled = false;
+  for (const id of ["play", "open-words", "open-about"]) $(id).disabled = false;
   showGame();
   showExamples();
   guesser.changed();

@@ -5,6 +5,9 @@ import { play } from "./replay.js";
 
 export const $ = (id) => document.getElementById(id);
 
+/** Where the focus goes when what had it is gone or disabled. */
+export const focusPad = () => $("pad").focus({ preventScroll: true });
+
 /** A new element with these properties. */
 export const make = (name, values) => Object.assign(document.createElement(name), values);
 

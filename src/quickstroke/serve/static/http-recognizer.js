@@ -42,15 +42,21 @@ export class HttpRecognizer {
     }
   }
 
-  async #json(path, options, ...signals) {
-    const signal = AbortSignal.any([...signals, AbortSignal.timeout(TIMEOUT_MS)]);
+  async #json(path, options, given) {
+    // Not by AbortSignal.any and AbortSignal.timeout: browsers of 2023 have none.
+    const controller = new AbortController();
+    const giveUp = () => controller.abort();
+    given?.addEventListener("abort", giveUp);
+    const timer = setTimeout(giveUp, TIMEOUT_MS);
     let response, body;
     try {
       const headers = { ...options.headers, ...(token() && { authorization: `Bearer ${token()}` }) };
-      response = await fetch(path, { ...options, headers, signal });
+      response = await fetch(path, { ...options, headers, signal: controller.signal });
       body = await response.json().catch(() => null);
     } catch {
       throw new RecognizerError(`The server does not answer.${AGAIN}`, true);
+    } finally {
+      clearTimeout(timer);
     }
     if (response.ok && body) return body;
     if (response.status === 401) {

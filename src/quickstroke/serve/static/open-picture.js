@@ -51,7 +51,7 @@ export function setUpPictures({ read, isFree, show, tell }) {
     if (!isFree()) return tell(IS_ON);
     const isDrawing = /jsonl?$/i.test(file.name);
     if (!read && !isDrawing) {
-      return tell("Pictures are read by `quickstroke serve`, or by `quickstroke predict PICTURE`; here ndjson is.");
+      return tell("This page opens what was saved as Data (ndjson). Pictures need quickstroke serve or quickstroke predict.");
     }
     if (!isDrawing && !KINDS.includes(file.type)) return tell("Expected a picture, PNG, JPEG or WebP, or ndjson.");
     tell("Reading the picture …");

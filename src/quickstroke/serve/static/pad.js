@@ -12,6 +12,7 @@ const STEP_PX = 12;
 const FINE_STEP_PX = 3;
 const DIRECTIONS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
+const within = (value, most) => Math.min(Math.max(value, 0), most);
 const rounded = (value) => Math.round(value * 100) / 100;
 
 /**
@@ -273,7 +274,7 @@ export class Pad extends EventTarget {
     const [xs, ys, ts] = this.#current;
     // A pen that has left the canvas draws along its edge: nothing counts that is not seen.
     const { width, height } = this.#size;
-    const [px, py] = this.#toPaper(Math.min(Math.max(x, 0), width), Math.min(Math.max(y, 0), height));
+    const [px, py] = this.#toPaper(within(x, width), within(y, height));
     if (Math.hypot(px - xs.at(-1), py - ys.at(-1)) * this.#view.scale < leastMovePx) return false;
     xs.push(px);
     ys.push(py);
@@ -354,6 +355,7 @@ export class KeyPen {
     canvas.addEventListener("keydown", (event) => this.#press(event));
     canvas.addEventListener("keyup", (event) => this.#held.delete(event.key));
     canvas.addEventListener("focus", () => this.#show());
+    new ResizeObserver(() => this.#show()).observe(canvas); // told after the pad
     canvas.addEventListener("blur", () => {
       this.#held.clear();
       if (this.#isDown) pad.penUp();
@@ -389,20 +391,22 @@ export class KeyPen {
   #step(event) {
     this.#held.add(event.key);
     const step = event.shiftKey ? FINE_STEP_PX : STEP_PX;
-    const { width, height } = this.#pad.size;
     let [x, y] = this.#place();
     for (const key of this.#held) {
       x += step * DIRECTIONS[key][0];
       y += step * DIRECTIONS[key][1];
     }
-    this.#at = [Math.min(Math.max(x, 0), width), Math.min(Math.max(y, 0), height)];
+    this.#at = [x, y];
+    this.#at = this.#place();
     if (this.#isDown) this.#pad.penMove(...this.#at, event.timeStamp);
     this.#show();
   }
 
-  /** Where it is; at first in the middle. */
+  /** Where it is, on the paper whatever its size is now; at first in the middle. */
   #place() {
-    return (this.#at ??= [this.#pad.size.width / 2, this.#pad.size.height / 2]);
+    const { width, height } = this.#pad.size;
+    const [x, y] = this.#at ?? [width / 2, height / 2];
+    return [within(x, width), within(y, height)];
   }
 
   #show() {

@@ -1,6 +1,6 @@
 /** The rounds of a game on the page: their clock, sounds and end. */
 
-import { $ } from "./elements.js";
+import { $, focusPad } from "./elements.js";
 import { Game, NO_SCORE, scored } from "./game.js";
 import { openGallery } from "./gallery.js";
 import { openSetup } from "./setup.js";
@@ -37,7 +37,9 @@ export class Rounds {
     this.#pad = pad;
     this.#sounds = sounds;
     this.#host = host;
-    $("play").addEventListener("click", () => this.#play());
+    $("play").addEventListener("click", ({ detail }) => {
+      if (detail < 2) this.#play(); // a double click would skip the next word, too
+    });
     $("stop").addEventListener("click", () => {
       this.stop();
       $("play").focus();
@@ -121,13 +123,11 @@ export class Rounds {
     clearInterval(this.#ticking);
     this.#ticking = setInterval(() => this.#tick(), TICK_MS);
     this.#host.show();
-    $("pad").focus({ preventScroll: true });
+    focusPad();
   }
 
   #putBack() {
-    if (!this.#own.length) return;
-    this.#pad.reset(); // Undo leads to no round's drawing
-    this.#pad.setStrokes(this.#own);
+    if (this.#own.length) this.#pad.restore(this.#own); // Undo leads to nothing of a round
   }
 
   #tick() {
@@ -149,7 +149,8 @@ export class Rounds {
     this.#pad.freeze();
     this.#drawings.push(this.#pad.drawing);
     this.#sounds.play(this.game.phase);
-    if (!document.querySelector("dialog[open]")) $("play").focus({ preventScroll: true });
+    // The Space that lifts the pen of the keyboard would press it.
+    if (!document.querySelector("dialog[open], #pad:focus-visible")) $("play").focus({ preventScroll: true });
   }
 
   #finish() {

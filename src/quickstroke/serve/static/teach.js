@@ -1,11 +1,19 @@
 /** "Teach me a word": a few drawings, and the page knows it. Taught words stay on this device, and go into a file. */
 
-import { $, item, make, pictureButton } from "./elements.js";
+import { $, focusPad, item, make, pictureButton } from "./elements.js";
 import { normal, simplify } from "./quickstroke.js";
 import { download } from "./save.js";
 import { keep, onKept, recall } from "./store.js";
+import { capitalized } from "./words.js";
 
 const N_DRAWINGS = 5;
+
+/** Opens the card, or closes it. */
+export function showTeach(isOpen) {
+  document.body.classList.toggle("is-teaching", isOpen);
+  $("teach-card").hidden = !isOpen;
+  $("open-teach").setAttribute("aria-expanded", isOpen);
+}
 
 /**
  * Shows the card and knows again what was taught before.
@@ -38,11 +46,15 @@ export async function setUpTeach({ recognizer, model, strokes, clear, changed })
     const text = make("span", { textContent: `${word}, by ${n} drawings` });
     const forget = make("button", { type: "button", className: "quiet", textContent: "Forget" });
     forget.setAttribute("aria-label", `Forget ${word}`);
-    forget.addEventListener("click", () => tell(change("forget", word), () => `“${word}” is forgotten.`));
+    forget.addEventListener("click", () => {
+      focusPad();
+      tell(change("forget", word), () => `“${word}” is forgotten.`);
+    });
     return item(text, " ", forget);
   }
 
-  function showBegun() {
+  function showBegun(now = begun) {
+    begun = now;
     const { word, drawings } = begun;
     keep("teaching", begun, "sessionStorage");
     $("teach-drawings").replaceChildren(...drawings.map(buttonOf));
@@ -57,6 +69,7 @@ export async function setUpTeach({ recognizer, model, strokes, clear, changed })
     button.addEventListener("click", () => {
       begun.drawings.splice(i, 1);
       showBegun();
+      focusPad();
       $("teach-says").textContent = "It is taken away.";
     });
     return item(button);
@@ -92,7 +105,7 @@ export async function setUpTeach({ recognizer, model, strokes, clear, changed })
       const also = await work;
       $("teach-says").textContent = sentence() + (also ?? "");
     } catch (error) {
-      $("teach-says").textContent = error.message;
+      $("teach-says").textContent = capitalized(error.message.replace("The recogniser says: ", ""));
     }
   }
 
@@ -106,17 +119,12 @@ export async function setUpTeach({ recognizer, model, strokes, clear, changed })
     }
     if (!strokes().length) throw new Error(`Draw ${word} on the paper, then take it.`);
     const all = [...drawings, simplify(strokes(), { layout: "columns" })];
-    if (all.length < N_DRAWINGS) {
-      begun = { word, drawings: all };
-      showBegun();
-      clear();
-      return "";
-    }
-    const also = await change("teach", word, all);
-    begun = { word: "", drawings: [] };
-    showBegun();
+    const isWhole = all.length === N_DRAWINGS;
+    const also = isWhole ? await change("teach", word, all) : "";
+    showBegun(isWhole ? { word: "", drawings: [] } : { word, drawings: all });
+    if (isWhole) $("teach-word").value = "";
     clear();
-    $("teach-word").value = "";
+    focusPad();
     return also;
   }
 
@@ -131,7 +139,7 @@ export async function setUpTeach({ recognizer, model, strokes, clear, changed })
       for (const word of before) delete words[word];
       text = JSON.stringify({ ...rest, words });
     } catch {
-      // The recogniser says what is wrong with it.
+      throw new Error(`“${file.name}” is no file of taught words, or it is damaged.`);
     }
     const also = await change("restore", text);
     return (before.length ? ` I knew these before, and left them as they are: ${before.join(", ")}.` : "") + also;
@@ -147,6 +155,12 @@ export async function setUpTeach({ recognizer, model, strokes, clear, changed })
     );
     $("teach-add").disabled = false;
   });
+  // Enter would take whatever is on the paper.
+  $("teach-word").addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.isComposing) return;
+    event.preventDefault();
+    focusPad();
+  });
   $("teach-save").addEventListener("click", async () => {
     download(`${model.name}.taught.json`, new Blob([await recognizer.save()], { type: "application/json" }));
   });
@@ -157,16 +171,13 @@ export async function setUpTeach({ recognizer, model, strokes, clear, changed })
     if (file) await tell(open(file), () => "The words of the file are known now.");
   });
   $("open-teach").hidden = false;
-  function toggle(event) {
-    const isOpen = document.body.classList.toggle("is-teaching");
-    $("teach-card").hidden = !isOpen;
-    $("open-teach").setAttribute("aria-expanded", String(isOpen));
-    if (isOpen && event) $("teach-word").focus();
-  }
-  $("open-teach").addEventListener("click", toggle);
+  $("open-teach").addEventListener("click", () => {
+    showTeach($("teach-card").hidden);
+    $("teach-word").focus(); // where it is shown
+  });
   showBegun();
   if (begun.drawings.length) {
-    toggle();
+    showTeach(true);
     $("teach-says").textContent = `Draw “${begun.word}” again, or take its drawings away.`;
   }
   const followInTurn = () => tell((turn = turn.catch(() => {}).then(follow)), () => $("teach-says").textContent);
