@@ -39,16 +39,6 @@ def test_every_command_has_help_and_refuses_an_unknown_option(run, command):
     assert "Traceback" not in wrong.err
 
 
-def test_threads_of_pytorch_sleep_while_they_wait_unless_told_otherwise():
-    program = "import os; from quickstroke.cli import main; main(['--version']); print(os.environ['OMP_WAIT_POLICY'])"
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    for given, expected in (({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")):
-        done = subprocess.run(
-            [sys.executable, "-c", program], env=environment | given, capture_output=True, text=True, check=True
-        )
-        assert done.stdout.split()[-1] == expected
-
-
 def test_unknown_command_names_the_known_ones(run):
     one_line(run("trian"), "'trian'", "train")
 

@@ -72,9 +72,6 @@ def usage() -> str:
 def main(args: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit code."""
     arguments = list(sys.argv[1:] if args is None else args)
-    # PyTorch's threads, before it is imported: they sleep where they would wait for each other by spinning, which
-    # takes the cores from themselves where other programs have work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by whoever started us

@@ -43,17 +43,18 @@ def main(args: Sequence[str]) -> int:
 
 
 def _rerun(options: Options, command: Sequence[str]) -> Answer:
-    import_torch()
+    from quickstroke.artifacts import environment, runs
+
+    before = Path(options.run)
+    config = runs.read_config(before)
+    import_torch(trains_padded=config.train.recipe == "2020")
     import torch
 
-    from quickstroke.artifacts import environment, runs
     from quickstroke.artifacts.loading import read_weights
     from quickstroke.runtime.distributed import ALONE
     from quickstroke.training import checkpoint
     from quickstroke.training.session import has_ended
 
-    before = Path(options.run)
-    config = runs.read_config(before)
     runs.check_trainable(config, before)
     metrics = runs.read_metrics(before, config.train.select_by)
     named = before if before.name not in ("", "..") else before.resolve()

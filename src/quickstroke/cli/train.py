@@ -190,7 +190,7 @@ def _train(
     asked: dict[str, int | None],
     command: Sequence[str],
 ) -> Answer:
-    import_torch()
+    import_torch(trains_padded=options.train.recipe == "2020")
     from quickstroke.data.dataset import PreparedDataset
     from quickstroke.runtime import distributed
 

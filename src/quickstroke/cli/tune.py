@@ -106,7 +106,7 @@ def _tune(options: Options, args: Sequence[str]) -> Answer:
     import matplotlib  # noqa: F401 - what is missing is told before hours of training
     import optuna
 
-    import_torch()
+    import_torch(trains_padded=options.train.recipe == "2020")
     from quickstroke.tuning import report as tuning_report
     from quickstroke.tuning import study
 
