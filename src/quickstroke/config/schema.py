@@ -2,14 +2,13 @@
 
 import dataclasses
 import math
+import sys
 import tomllib
 import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
 
 from quickstroke.errors import ConfigError
 
@@ -35,9 +34,10 @@ def check_types(config: Any) -> None:
     An int passes for a float. A number of NumPy becomes one of Python, and a list a tuple where that is declared.
     """
     hints = typing.get_type_hints(type(config))
+    numpy = sys.modules.get("numpy")  # without which there is none of its numbers
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if isinstance(value, np.generic):
+        if numpy and isinstance(value, numpy.generic):
             value = value.item()
         elif isinstance(value, list) and fits(tuple(value), hints[field.name]):
             value = tuple(value)
