@@ -176,10 +176,10 @@ class StrokeClassifier(nn.Module):
             plain: whether PyTorch's layers compute everything, also where compiled kernels could.
 
         Raises:
-            ConfigError: another shape or dtype, or, on a CPU, a length below 0 or above T.
+            ConfigError: another shape or dtype, or, of a length-aware model on a CPU, a length below 0 or above T.
             ArgumentTypeError: no tensors.
         """
-        self._check_given(points, lengths, plain)
+        self._check_given(points, lengths)
         if not len(points):  # a process without a share of a small batch keeps in step with the others
             self.bn(points)
             nothing = torch.stack([parameter.sum() for parameter in self.parameters()]).sum() * 0
@@ -189,7 +189,7 @@ class StrokeClassifier(nn.Module):
             return self._auxiliary_logits(read)  # (B, 3, K)
         return cast(Tensor, self.linear(read))  # (B, K)
 
-    def _check_given(self, points: Tensor, lengths: Tensor, plain: bool) -> None:
+    def _check_given(self, points: Tensor, lengths: Tensor) -> None:
         """Raises ConfigError for what is no batch of this model's points, ArgumentTypeError for what is no tensor."""
         for name, given in (("points", points), ("lengths", lengths)):
             expect(given, Tensor, name, "a tensor")
@@ -206,12 +206,6 @@ class StrokeClassifier(nn.Module):
             raise ConfigError(f"lengths should be ({len(points)},), one for each drawing, got {tuple(lengths.shape)}")
         if lengths.is_floating_point() or lengths.dtype == torch.bool:
             raise ConfigError(f"lengths should be integers, got {lengths.dtype}")
-        # Compiled code would read beyond the points. A GPU would have to be waited for.
-        if lengths.device.type == "cpu" and not plain:
-            n_rows = points.shape[1]
-            for at in ((lengths < 0) | (lengths > n_rows)).nonzero().flatten().tolist():
-                got = f"{int(lengths[at])} for drawing {at}, counted from 0"
-                raise ConfigError(f"lengths should be from 0 to {n_rows}, the rows of points, got {got}")
 
     def features(self, points: Tensor, lengths: Tensor, plain: bool = False) -> Tensor:
         """What the output layer reads, float32 (B, R), of drawings as `forward` takes them."""
@@ -223,11 +217,13 @@ class StrokeClassifier(nn.Module):
                 return self._last_packed(x, ends, *self.bn.scale_and_shift(x))  # (B, H)
             return self._outputs(self._convolve(self.bn(x)))[:, -1]  # (B, D * H)
 
+        is_packed = points.device.type == "cpu" and points.dtype == torch.float32 and not plain
+        if is_packed:
+            _check_lengths(lengths, points.shape[1])
         # A drawing shorter than the convolutions is extended with zeros to what one output step sees.
         if points.shape[1] < self.config.receptive_field:
             points = F.pad(points, (0, 0, 0, self.config.receptive_field - points.shape[1]))  # (B, T, C)
         mask = _mask(lengths, points.shape[1])  # (B, T)
-        is_packed = points.device.type == "cpu" and points.dtype == torch.float32 and not plain
         if self.config.readout == "pool":
             x = self.bn(points, mask)  # (B, T, C)
             pooled = self._pool_packed(x, lengths) if is_packed else self._pool(*self._pooled_steps(x, mask, lengths))
@@ -463,6 +459,13 @@ class StrokeClassifier(nn.Module):
 def _mask(lengths: Tensor, n_steps: int) -> Tensor:
     """Which of `n_steps` steps are within `lengths` (B,): bool (B, T)."""
     return torch.arange(n_steps, device=lengths.device) < lengths.unsqueeze(1)
+
+
+def _check_lengths(lengths: Tensor, n_rows: int) -> None:
+    """Raises ConfigError for a length that points of so many rows do not have: compiled code would read beyond them."""
+    for at in ((lengths < 0) | (lengths > n_rows)).nonzero().flatten().tolist():
+        got = f"{int(lengths[at])} for drawing {at}, counted from 0"
+        raise ConfigError(f"lengths should be from 0 to {n_rows}, the rows of points, got {got}")
 
 
 def threads_for(model: StrokeClassifier) -> AbstractContextManager[None]:
