@@ -57,12 +57,23 @@ def test_a_second_model_is_compared_on_the_same_drawings(run, trained, dataset, 
     result = run("evaluate", trained, "--data", dataset.path, "--against", other, "--json")
     found = result.json["against"]
     alone = run("evaluate", other, "--data", dataset.path, "--words", *dataset.classes, "--json").json
-    assert found["model"] == "simple_lay1_sz8" and found["n"] == result.json["n"] == alone["n"] == 30
+    assert (
+        found["model"] == str(other)
+        and found["n_learnt"] is None
+        and found["n"] == result.json["n"] == alone["n"] == 30
+    )
     assert found["top1"] == pytest.approx(result.json["top1"] - alone["top1"], abs=1e-5)
     assert found["first_only"] - found["second_only"] == round(30 * found["top1"])
     assert found["top1_low"] < found["top1"] < found["top1_high"] and 0 < found["p"] <= 1
-    assert f"against simple_lay1_sz8: top-1 {100 * found['top1']:+.2f} points (" in result.err
+    assert f"against {other}: top-1 {100 * found['top1']:+.2f} points (" in result.err
     assert "McNemar's p" in result.err
+    shutil.copytree(trained, tmp_path / "again")
+    same = run("evaluate", other, "--data", dataset.path, "--words", *dataset.classes, "--split", "train", "--json",
+               "--against", tmp_path / "again")  # fmt: skip
+    assert same.json["n_learnt"] is None and same.json["against"]["n_learnt"] == 120
+    assert f"120 of the 120 drawings are among those that {tmp_path / 'again'} learnt from" in same.err
+    padded = run("evaluate", trained, "--data", dataset.path, "--against", trained, "--reestimate-batchnorm", "--json")
+    assert padded.json["against"]["first_only"] == padded.json["against"]["second_only"] == 0
     one_line(
         run("evaluate", other, "--data", dataset.path, "--against", trained),
         "does not know 1 word that the first model chooses among, such as 'tree'; exchange both",

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
@@ -19,6 +21,23 @@ def test_a_rerun_comes_out_the_same(run, trained, tmp_path):
     configs = [config_of(folder) for folder in (tmp_path / "again", trained)]
     assert [config.pop("folders")["run"] for config in configs] == [str(tmp_path / "again"), str(trained)]
     assert configs[0] == configs[1]
+
+
+def test_what_a_run_was_is_known_before_pytorch_is_imported(trained):
+    # Its threads are told then how to wait.
+    program = """
+import sys
+from quickstroke.cli import rerun
+
+def note(**options):
+    print("torch" in sys.modules, options)
+    raise SystemExit
+
+rerun.import_torch = note
+rerun.main(sys.argv[1:])
+"""
+    done = subprocess.run([sys.executable, "-c", program, trained], capture_output=True, text=True, check=True)
+    assert done.stdout == "False {'trains_padded': False}\n"
 
 
 def copy_of(trained: Path, folder: Path) -> Path:

@@ -200,7 +200,7 @@ def test_the_options_of_a_run_train_another_model(run, dataset, trained, tmp_pat
     start = ("--data", dataset.path, "--into")
     given = ("--n-epochs", 1, "--batch-size", 30, "--pretrained", trained, "--train-classes", "star", "circle")
     assert run("train", MODEL, *start, first, *given).code == 0
-    made = run("train", MODEL, *start, into, "--config", first / "config.json", "--seed", 4)
+    made = run("train", MODEL, *start, into, "--config", first, "--seed", 4)  # its folder will do
     assert made.code == 0, made.err
     before, now = config_of(first), config_of(into)
     assert now["train"] == before["train"] | {"seed": 4}

@@ -113,8 +113,9 @@ def test_each_seed_is_another_split(dataset: PreparedDataset, binary_folder: Pat
     assert own.manifest["split"] == {"rule": "hash of key_id", "train": 0.8, "val": 0.1, "test": 0.1, "seed": 7}
     assert "seed" not in PreparedDataset(plain.path).manifest["split"]
     assert own.indices("test").tolist() != PreparedDataset(plain.path).indices("test").tolist()
+    assert FractionSplit(*np.array([0.5, 0.25, 0.25], np.float32)) == FractionSplit(0.5, 0.25, 0.25)
     for wrong in (-1, 2**63, 0.5, True, "1"):
-        with pytest.raises(ConfigError, match="the seed of a split should be a whole number from 0"):
+        with pytest.raises(ConfigError, match="the seed of a split, --split-seed, should be a whole number from 0"):
             FractionSplit(seed=wrong)  # type: ignore[arg-type]
 
 

@@ -79,9 +79,21 @@ def test_a_batch_of_single_points_has_a_step():
     batch = collate([Sample(torch.empty(0, 3), 1), Sample(torch.empty(0, 3), 0)])
     assert isinstance(batch, PaddedBatch) and batch.points.shape == (2, 1, 3) and not batch.points.any()
     assert batch.lengths.tolist() == [0, 0] and batch.labels.tolist() == [1, 0]
-    for wrong in ([], [5], None, "ab", [(torch.empty(3), 1)], [(torch.empty(0, 3), "cat")], [(torch.empty(0, 3),)]):
+    for wrong in (
+        [],
+        [5],
+        None,
+        "ab",
+        [(torch.empty(3), 1)],
+        [(torch.empty(0, 3), "cat")],
+        [(torch.empty(0, 3), True)],
+        [(torch.empty(0, 3), torch.tensor(2.7))],
+        [(torch.empty(0, 3),)],
+    ):
         with pytest.raises(ArgumentTypeError):
             collate(wrong)
+    with pytest.raises(ArgumentTypeError, match=r"the same columns in all samples, got \[1, 3\]"):
+        collate([(torch.zeros(4, 3), 0), (torch.zeros(4, 1), 1)])
 
 
 def test_points_that_one_changed_oneself_make_a_batch(dataset):

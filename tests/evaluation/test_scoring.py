@@ -130,3 +130,33 @@ def test_probabilities_of_any_model_have_the_same_metrics(path, dataset):
     own = qs.Evaluation.of(recognizer.probabilities(drawings), [drawing.word for drawing in drawings], CLASSES)
     assert own.top(1) == scores.top(1) and own.balanced_accuracy() == scores.balanced_accuracy()
     assert own.loss == pytest.approx(scores.loss, rel=1e-5)
+
+
+def test_evaluations_of_the_same_drawings_alone_are_compared(path, dataset, drawings):
+    items = [drawing for word in drawings for drawing in drawings[word][:9]]
+    scores = qs.evaluate(path, items)
+    assert scores.compare(qs.evaluate(path, iter(items), words=["circle", "star"])).first_only == 0
+    places = [place for place, drawing in enumerate(items) if drawing.word in CLASSES]
+    assert sorted(scores.indices.tolist()) == places and scores.source
+    for index, label in zip(scores.indices.tolist(), scores.labels.tolist(), strict=True):
+        assert items[index].word == CLASSES[label]
+    for others in (items[::-1], [drawing for word in drawings for drawing in drawings[word][9:18]]):
+        with pytest.raises(ConfigError, match="is of another dataset, or of other drawings or another order of them"):
+            scores.compare(qs.evaluate(path, others))
+    whole, half = qs.evaluate(path, dataset, "test"), qs.evaluate(path, dataset, "test", part=0.5)
+    np.testing.assert_array_equal(whole.indices, half.indices)
+    assert whole.compare(half).n == 20
+    turned = dataset.split("test", classes=["circle", "star"])[::-1]
+    back = qs.evaluate(path, turned, part=np.float32(0.5))
+    assert back.compare(half).top1 == 0 and back.compare(half).first_only == 0
+    with pytest.raises(ConfigError, match="is of another dataset"):
+        scores.compare(whole)
+    rows = dataset.indices("test")
+    chosen = list(dataset.drawings("test", ["star", "circle"]))
+    own = qs.Evaluation.of(
+        qs.load(path).probabilities(chosen),
+        [drawing.word for drawing in chosen],
+        CLASSES,
+        indices=[i for i in rows if dataset.classes[dataset.labels[i]] in CLASSES],
+    )
+    assert own.compare(whole).first_only == own.compare(whole).second_only == 0

@@ -245,6 +245,9 @@ def test_arrays_of_bytes_are_in_simplified_form_already(recognizer):
     as_raw = [stroke.astype(float) for stroke in longer]
     assert recognizer.predict(longer, simplified=False) == recognizer.predict(as_raw)
     assert sum(map(len, simplify(as_raw))) < sum(map(len, longer))
+    # Pixels of a small canvas, or far from its corner, are the pen's own.
+    for pixels in ([stroke // 2 for stroke in longer], [np.maximum(stroke, 60) for stroke in longer]):
+        assert recognizer.predict(pixels) == recognizer.predict([stroke.astype(float) for stroke in pixels])
 
 
 def test_drawings_are_taken_beside_strokes(recognizer):

@@ -115,7 +115,7 @@ def test_what_is_no_batch_of_points_is_refused():
     points, lengths = torch.zeros(2, 4, 3), torch.tensor([4, 1])
     for wrong, told in (
         ((points.double(), lengths), "points should be torch.float32, as the weights are, got torch.float64"),
-        ((points, lengths.float()), "lengths should be integers, got torch.float32"),
+        ((points, lengths.float()), "lengths should be int64, got torch.float32"),
         ((points.numpy(), lengths), "points should be a tensor, got array"),
         ((points, [4, 1]), r"lengths should be a tensor, got \[4, 1\]"),
     ):

@@ -241,7 +241,7 @@ def test_what_saving_keeps_is_told(hands: Hands) -> None:
     page = hands.open()
     hands.mouse(page, [[[0, 100], [0, 0]]])
     page.get_by_role("button", name="Save").click()
-    told = "Only Data opens here again as it was drawn. It has the official files’ form: simplified, 2 points from 0 "
+    told = "Only Data can be opened here again. It has the official files’ form: simplified, 2 points from 0 "
     expect(page.locator("#save-facts")).to_have_text(f"{told}to 255.")
 
 

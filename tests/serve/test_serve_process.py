@@ -438,7 +438,9 @@ def test_what_it_says_at_its_start(capsys, monkeypatch, model_file, recognizer, 
     captured = capsys.readouterr()
     first, *others = captured.out.splitlines()
     assert re.fullmatch(rf"{recognizer.name} \(7 classes\) is served at http://127\.0\.0\.1:\d+/", first)
-    assert [line.partition(" open ")[0] for line in others] == ["other devices of this network"] * (host == "0.0.0.0")
+    assert [line.partition(" may open ")[0] for line in others] == ["other devices of this network"] * (
+        host == "0.0.0.0"
+    )
     warning = "0.0.0.0 is reached from other machines, without encryption or password: whoever connects can use it\n"
     assert captured.err == (warning if host == "0.0.0.0" else "")
 
@@ -483,10 +485,10 @@ def test_the_address_for_other_devices(capsys, monkeypatch, model_file, own, exp
     if expected is None:
         assert answer["network_url"] is None
         port = urlsplit(answer["url"]).port
-        assert told == f"other devices of this network open it by this machine's name or address and port {port}"
+        assert told == f"other devices of this network may open it by this machine's name or address and port {port}"
     else:
         assert re.fullmatch(expected, answer["network_url"])
-        assert told == f"other devices of this network open {answer['network_url']}"
+        assert told == f"other devices of this network may open {answer['network_url']}"
 
 
 def test_a_loopback_address_has_none_for_other_devices():

@@ -150,11 +150,10 @@ def run(options: Options) -> Answer:
     loaded = loading.load_model(path, options.classes)
     note(loaded.note)
     classes = choose_words(parse_classes(options.words), loaded.classes) if options.words else loaded.classes
-    other = _second(options.against, classes) if options.against else None
+    other = None if options.against is None else _second(options.against, classes)
     asked = _drawings(options, data, classes)
-    if n_learnt := _n_learnt(path, asked, options.split):
-        few = f"{n_learnt:,} of the {counted(len(asked.drawings), 'drawing')}"
-        note(f"{few} are among those that the run learnt from; --split test, without files or --data, has others")
+    n_learnt = _n_learnt(path, asked, options.split)
+    other_learnt = _n_learnt(other.path, asked, options.split, options.against) if other else None
     drawings = asked.drawings.chosen_of(loaded.classes)
     device = pick_device(TrainConfig(device=options.device))
     if options.precision == "bfloat16" and (device.type != "cpu" or loaded.model.config.reading == "padded"):
@@ -163,12 +162,12 @@ def run(options: Options) -> Answer:
     precision = getattr(torch, options.precision)
     model = loaded.model.to(device)
     is_reestimated = options.reestimate_batchnorm and options.protocol == "standard"
-    if is_reestimated:
-        reestimate_batchnorm(model, drawings.data, drawings.indices)
     with progress("drawings") as bar:
         task = bar.add_task("evaluating", total=len(drawings) * (2 if other else 1))
 
         def scored(model: "StrokeClassifier", known: tuple[str, ...], name: str) -> "Evaluation":
+            if is_reestimated:
+                reestimate_batchnorm(model, drawings.data, drawings.indices)
             scores = evaluate(
                 model,
                 asked.drawings.chosen_of(known),
@@ -184,8 +183,8 @@ def run(options: Options) -> Answer:
         found = result.compare(scored(other.model.to(device), other.classes, other.name)) if other else None
     early = evaluate_early(model, drawings, result, precision=precision) if options.partial else {}
     _show(options, loaded.name, asked, result, early)
-    if other and found:
-        _show_comparison(other.name, found)
+    if options.against is not None and found:
+        _show_comparison(options.against, found)
     values = {
         "model": loaded.name,
         **result.figures(),
@@ -199,8 +198,9 @@ def run(options: Options) -> Answer:
         "batchnorm_reestimated": is_reestimated,
         **early,
         **_more(options, result),
-        **({"against": {"model": other.name, **asdict(found)}} if other and found else {}),
     }
+    if found:
+        values["against"] = {"model": options.against, "n_learnt": other_learnt, **asdict(found)}
     return Answer(values)
 
 
@@ -254,8 +254,18 @@ class _Asked:
         return self.read[index]
 
 
-def _n_learnt(path: Path, asked: _Asked, split: str | None) -> int | None:
-    """How many of the drawings a run learnt from; None for what is no run, and where its dataset is gone."""
+def _n_learnt(path: Path, asked: _Asked, split: str | None, second: str | None = None) -> int | None:
+    """How many of the drawings a run, perhaps the `second`, learnt from, which is told; None for what is no run, and
+    where its dataset is gone."""
+    n = _counted_learnt(path, asked, split)
+    if n:
+        few = f"{n:,} of the {counted(len(asked.drawings), 'drawing')}"
+        run = "the run" if second is None else second
+        note(f"{few} are among those that {run} learnt from; --split test, without files or --data, has others")
+    return n
+
+
+def _counted_learnt(path: Path, asked: _Asked, split: str | None) -> int | None:
     from quickstroke.artifacts import runs
     from quickstroke.data.dataset import PreparedDataset
     from quickstroke.data.selection import n_among

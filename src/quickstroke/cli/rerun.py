@@ -43,13 +43,14 @@ def main(args: Sequence[str]) -> int:
 
 
 def _rerun(options: Options, command: Sequence[str]) -> Answer:
-    from quickstroke.artifacts import environment, runs
+    from quickstroke.artifacts import runs
 
     before = Path(options.run)
     config = runs.read_config(before)
     import_torch(trains_padded=config.train.recipe == "2020")
     import torch
 
+    from quickstroke.artifacts import environment
     from quickstroke.artifacts.loading import read_weights
     from quickstroke.runtime.distributed import ALONE
     from quickstroke.training import checkpoint

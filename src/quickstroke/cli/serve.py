@@ -110,7 +110,7 @@ def main(args: Sequence[str]) -> None:
             print(f"{model.name} ({counted(len(model.classes), 'class')}) is served at {url}", file=told, flush=True)
             if address in ("0.0.0.0", "::"):
                 where = network_url or f"it by this machine's name or address and port {sock.getsockname()[1]}"
-                print(f"other devices of this network open {where}", file=told, flush=True)
+                print(f"other devices of this network may open {where}", file=told, flush=True)
             if options.open:
                 # Beside the server: some browsers return when they are closed.
                 threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()

@@ -57,7 +57,7 @@ class Options:
         data: the prepared dataset
         into: the run folder to make
         config: values for the options below: TOML (n_epochs = 5), a results document, of which one section's
-            configuration block is taken, or the config.json of a run, of which its training options are taken; model,
+            configuration block is taken, or a run folder, of which the training options of its config.json are; model,
             data and words are this command's. Options given here come first
         teacher_cache: where teachers' log-probabilities are cached, for trainings to share (default: RUN/teacher)
         resume: go on from the last checkpoint in RUN, by its options; more epochs, another patience or device may be
@@ -121,10 +121,10 @@ def _configured(options: Options, args: Sequence[str]) -> tuple[str, Options, Cl
         if name != options.name:
             raise ConfigError(f"{path}: is for {name!r}, but {options.name!r} was asked for")
         classes = values.pop("train_classes", None)
-    elif path.name == "config.json":
+    elif path.name == "config.json" or path.is_dir():
         if is_asked:
             raise ConfigError(f"{path}: has all options, that of its recipe too; expected no --recipe beside it")
-        values = _options_of_run(path.parent)
+        values = _options_of_run(path if path.is_dir() else path.parent)
     elif path.suffix in (".json", ".yaml", ".yml"):
         raise ConfigError(
             f"{path}: expected options as TOML, in a file that ends in .toml, a run's config.json or a results document"

@@ -29,12 +29,13 @@ class FractionSplit:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        seed: object = self.seed
-        if isinstance(seed, np.integer):
-            object.__setattr__(self, "seed", int(seed))
+        for name, value in asdict(self).items():
+            if isinstance(value, np.generic):
+                object.__setattr__(self, name, value.item())
         if not fits(self.seed, int) or not 0 <= self.seed < 2**63:
+            given = f"{self.seed!r:.60}"
             raise ConfigError(
-                f"the seed of a split should be a whole number from 0 to below 2^63, got {self.seed!r:.60}"
+                f"the seed of a split, --split-seed, should be a whole number from 0 to 2^63, got {given}"
             )
         values = (self.train, self.val, self.test)
         if (

@@ -57,6 +57,8 @@ def collate(samples: Sequence[Sample]) -> PaddedBatch:
     if not (given := expect_items(samples, "samples", "a list of samples")):
         raise ArgumentTypeError("samples should be one sample or more, got none")
     items = [sample if isinstance(sample, Sample) else _sample(sample) for sample in given]
+    if len(widths := {sample.points.shape[1] for sample in items}) > 1:
+        raise ArgumentTypeError(f"points should have the same columns in all samples, got {sorted(widths)}")
     lengths = torch.tensor([len(sample.points) for sample in items])
     points = torch.zeros(len(items), max(int(lengths.max()), 1), items[0].points.shape[1])  # (B, T, C)
     for row, sample in zip(points, items, strict=True):
@@ -68,7 +70,10 @@ def _sample(given: Any) -> Sample:
     """A pair of points and label, as what changes the points of a Sample may return it."""
     if isinstance(given, tuple | list) and len(given) == 2:
         points, label = given
-        if isinstance(points, Tensor) and points.ndim == 2 and isinstance(label, int | np.integer | Tensor):
+        if isinstance(label, Tensor) and label.numel() == 1:
+            label = label.item()
+        is_label = isinstance(label, int | np.integer) and not isinstance(label, bool)
+        if isinstance(points, Tensor) and points.ndim == 2 and is_label:
             return Sample(points, int(label))
     raise ArgumentTypeError(f"a sample should be (points, label), a tensor (T, C) and an integer, got {shown(given)}")
 

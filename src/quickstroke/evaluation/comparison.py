@@ -37,41 +37,43 @@ class Comparison:
 def compared(first: NDArray[np.bool_], second: NDArray[np.bool_], labels: NDArray[np.int64]) -> Comparison:
     """The comparison by what each of two models recognised of the same drawings (N,), whose classes are `labels` (N,).
 
-    The intervals are normal approximations by the differences of single drawings, within each class for balanced
-    accuracy. That of top-1 counts half a drawing more in each cell (Agresti and Min, Statistics in Medicine 24, 2005).
+    For balanced accuracy the interval is that of Kish's effective number of drawings, as `Evaluation` has it.
     """
-    n, better, worse = len(labels), int((first & ~second).sum()), int((second & ~first).sum())
-    z = statistics.NormalDist().inv_cdf(0.975)
-    middle = (better - worse) / (n + 2)
-    half = z * math.sqrt(max(better + worse + 1 - (better - worse) ** 2 / (n + 2), 0)) / (n + 2)
-    difference = first.astype(np.float64) - second  # (N,)
+    only = first & ~second, second & ~first  # (N,) each
+    better, worse = (int(each.sum()) for each in only)
     counts = np.bincount(labels)
     taken = counts > 0
-    n_of = counts[taken]  # (K,)
-    means = np.bincount(labels, difference)[taken] / n_of  # (K,)
-    squares = np.bincount(labels, difference**2)[taken] / n_of - means**2  # (K,)
-    # Of a class with one drawing nothing is known but what all drawings tell.
-    variances = np.where(n_of > 1, squares * n_of / np.maximum(n_of - 1, 1), difference.var())
-    balanced = float(means.mean())
-    balanced_half = z * math.sqrt(float((variances / n_of).sum())) / len(n_of)
+    n, n_effective = len(labels), float(taken.sum() ** 2 / (1 / counts[taken]).sum())
+    shares = [float((np.bincount(labels, each)[taken] / counts[taken]).mean()) for each in only]
+    top1_low, top1_high = _interval(better, worse, n)
+    balanced_low, balanced_high = _interval(shares[0] * n_effective, shares[1] * n_effective, n_effective)
     return Comparison(
         n=n,
         first_only=better,
         second_only=worse,
         top1=(better - worse) / n,
-        top1_low=max(middle - half, -1.0),
-        top1_high=min(middle + half, 1.0),
-        balanced_accuracy=balanced,
-        balanced_accuracy_low=max(balanced - balanced_half, -1.0),
-        balanced_accuracy_high=min(balanced + balanced_half, 1.0),
+        top1_low=top1_low,
+        top1_high=top1_high,
+        balanced_accuracy=shares[0] - shares[1],
+        balanced_accuracy_low=balanced_low,
+        balanced_accuracy_high=balanced_high,
         p=mcnemar(better, worse),
     )
 
 
+def _interval(better: float, worse: float, n: float) -> tuple[float, float]:
+    """The 95% interval of (better - worse) / n, with half a drawing more in each cell (Agresti and Min, Statistics in
+    Medicine 24, 2005)."""
+    z, n = statistics.NormalDist().inv_cdf(0.975), n + 2
+    middle = (better - worse) / n
+    half = z * math.sqrt(max(better + worse + 1 - (better - worse) ** 2 / n, 0)) / n
+    return max(middle - half, -1.0), min(middle + half, 1.0)
+
+
 def mcnemar(better: int, worse: int) -> float:
     """The exact two-sided p-value of so many drawings that one alone of two models recognised (McNemar, 1947)."""
-    n, ways, total = better + worse, 1, 0
-    for k in range(min(better, worse) + 1):
-        total += ways
-        ways = ways * (n - k) // (k + 1)
-    return min(float(2 * total / 2**n), 1.0)
+    n, least = better + worse, min(better, worse)
+    places = np.arange(1, least + 1)
+    # Logarithms of the binomial coefficients (n, 0) to (n, least), whose sum is of 2 to the power n.
+    ways = np.concatenate([[0.0], np.cumsum(np.log((n + 1 - places) / places))])
+    return min(2 * float(np.exp(np.logaddexp.reduce(ways) - n * math.log(2))), 1.0)

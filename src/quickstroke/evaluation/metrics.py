@@ -37,12 +37,13 @@ class Evaluation:
 
     Attributes:
         classes: the K words.
-        indices: int64 (N,), which drawings of the data.
+        indices: int64 (N,), which drawings of the data: of a dataset, or of the drawings as they were given, from 0.
         labels: int64 (N,), the true class of each.
         predicted: int64 (N,), the class with the highest logit.
         probability: float64 (N,), the softmax probability of `predicted`.
         ranks: int64 (N,), how many classes the model prefers to the true one.
         losses: float64 (N,), the cross entropy of each in nats.
+        source: a hash of the dataset, or of the drawings, that `indices` are of; empty where it is not known.
     """
 
     classes: tuple[str, ...]
@@ -52,18 +53,29 @@ class Evaluation:
     probability: NDArray[np.float64]
     ranks: NDArray[np.int64]
     losses: NDArray[np.float64]
+    source: str = ""
 
     @classmethod
-    def of(cls, probabilities: ArrayLike, labels: Sequence[str] | ArrayLike, classes: Sequence[str]) -> Self:
+    def of(
+        cls,
+        probabilities: ArrayLike,
+        labels: Sequence[str] | ArrayLike,
+        classes: Sequence[str],
+        *,
+        indices: ArrayLike | None = None,
+    ) -> Self:
         """The metrics of any model: of a network of your own, or of the mean of several.
 
         Args:
             probabilities: (N, K), each drawing's probabilities of all classes, as a softmax gives them.
             labels: the true word of each drawing, or its index in `classes`, integers (N,).
             classes: the K words.
+            indices: integers (N,), which drawings these are, for `compare`, such as `data.indices("val")`; by default
+                the first N, from 0.
 
         Raises:
-            ConfigError: other shapes, a label from outside, or probabilities below 0, not finite, or of another sum.
+            ConfigError: other shapes, a label from outside, an index twice, or probabilities below 0, not finite, or of
+                another sum.
             CategoryError: a word that is not among the classes, or classes that cannot be used.
             ArgumentTypeError: what is no array of numbers, or no list.
         """
@@ -78,36 +90,49 @@ class Evaluation:
             raise ConfigError(
                 f"probabilities[{at}] should be numbers from 0 to 1 that add up to 1, got a sum of {given[at].sum():g}"
             )
+        places = np.arange(len(own)) if indices is None else _numbers(indices, "indices").astype(np.int64)
+        if places.shape != own.shape or len(np.unique(places)) < len(own):
+            raise ConfigError(f"indices should be ({len(own)},), each once, got {shown(indices)}")
         own_probability = given[np.arange(len(own)), own]  # (N,)
         better = (given > own_probability[:, None]).sum(1)  # (N,)
         earlier = ((given == own_probability[:, None]) & (np.arange(len(words)) < own[:, None])).sum(1)  # (N,)
         losses = -np.log(np.maximum(own_probability, np.finfo(np.float64).tiny))
-        return cls(words, np.arange(len(own)), own, given.argmax(1), given.max(1), better + earlier, losses)
+        return cls(words, places, own, given.argmax(1), given.max(1), better + earlier, losses)
 
     def __repr__(self) -> str:
         figures = {"top-1": self.top(1), "top-3": self.top(3), "balanced accuracy": self.balanced_accuracy()}
         told = ", ".join(f"{name} {value:.2%}" for name, value in figures.items())
-        return f"<Evaluation of {self.n:,} drawings of {len(self.classes)} words: {told}>"
+        return f"<Evaluation: drawings {self.n:,}, words {len(self.classes)}; {told}>"
 
     def compare(self, other: "Evaluation") -> Comparison:
         """How much better this is than another evaluation of the same drawings, and how sure that is.
 
         Args:
-            other: its drawings may be in another order, as they are where the words of the models are.
+            other: of the same dataset or the same list of drawings; the models may have their words in another order.
 
         Raises:
-            ConfigError: other drawings.
+            ConfigError: other drawings, or other words of them.
             ArgumentTypeError: no Evaluation.
         """
         expect(other, Evaluation, "other", "an Evaluation")
+        if self.source and other.source and self.source != other.source:
+            raise ConfigError(
+                "the other evaluation is of another dataset, or of other drawings or another order of them"
+            )
         orders = [scores.indices.argsort() for scores in (self, other)]
         pairs = list(zip((self, other), orders, strict=True))
-        first, second = ([scores.classes[i] for i in scores.labels[order].tolist()] for scores, order in pairs)
-        if first != second or (self.indices[orders[0]] != other.indices[orders[1]]).any():
+        if not np.array_equal(self.indices[orders[0]], other.indices[orders[1]]):
             n_both = len(np.intersect1d(self.indices, other.indices))
             raise ConfigError(
-                f"two evaluations of the same drawings can be compared; these have {self.n} and {other.n}, and "
-                f"{n_both} of the same number and perhaps of other words; evaluate both on the same `words`"
+                f"these are evaluations of {self.n} and {other.n} drawings with {n_both} indices in common; evaluate "
+                "both on the same drawings and `words`, or give `Evaluation.of` the `indices`"
+            )
+        first, second = ([scores.classes[i] for i in scores.labels[order].tolist()] for scores, order in pairs)
+        if first != second:
+            at = next(i for i, (one, two) in enumerate(zip(first, second, strict=True)) if one != two)
+            index = self.indices[orders[0]][at]
+            raise ConfigError(
+                f"drawing {index} is of {first[at]!r:.60} in one evaluation, of {second[at]!r:.60} in the other"
             )
         right = [scores.ranks[order] == 0 for scores, order in pairs]
         return compared(right[0], right[1], self.labels[orders[0]])
@@ -226,7 +251,11 @@ def calibration_error(
 
 
 def _numbers(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    if callable(getattr(values, "detach", None)):  # a tensor, perhaps one with a gradient, or on a GPU
+        values = values.detach().cpu().double()  # type: ignore[union-attr]
     try:
+        if np.iscomplexobj(values):
+            raise ValueError("complex")
         return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ArgumentTypeError(f"{name} should be an array of numbers, got {shown(values)}") from error

@@ -1,10 +1,14 @@
 """Evaluation of a model in one call from Python."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from quickstroke.artifacts import cards, loading
@@ -50,12 +54,14 @@ def evaluate(
             augmented drawings; or a `part` that is not above 0 and at most 1.
         ArgumentTypeError: an argument of another type.
     """
+    part = part.item() if isinstance(part, np.generic) else part
     if not fits(part, float) or not 0 < part <= 1:
         raise ConfigError(f"part should be a number above 0, at most 1, got {shown(part)}")
     loaded = _loaded(model)
     classes = model.classes if isinstance(model, Recognizer) else loaded.classes
     if words is not None:
         classes = choose_words(words, classes)
+    given: _Given | None = None
     if isinstance(data, SplitDataset):
         if data.augment:
             raise ConfigError(f"{data!r} augments its drawings; evaluate those of a split without `augment`")
@@ -64,15 +70,18 @@ def evaluate(
         dataset = data if isinstance(data, PreparedDataset) else PreparedDataset(data)
         drawings = LabelledDrawings.of_split(dataset, split, classes)
     else:
-        drawings, left_out = LabelledDrawings.of_drawings(_checked(data), classes)
+        given = _Given(classes)
+        drawings, left_out = LabelledDrawings.of_drawings(given.noted(data), classes)
         if not len(drawings):
             raise DatasetError(f"none of the {left_out.total()} drawings is of a word that the model knows")
-    drawings = drawings.chosen_of(loaded.classes)
-    if part < 1:
-        drawings = drawings.first_points(part)
-    scores = evaluation.evaluate(loaded.model, drawings)
+    drawings = drawings.chosen_of(loaded.classes).by_class()  # the order of what comes back
+    seen = drawings.first_points(part) if part < 1 else drawings
+    scores = evaluation.evaluate(loaded.model, seen)
     evaluation.check_finite(scores, loaded.name)
-    return scores
+    if given:
+        return replace(scores, indices=given.places()[drawings.indices], source=given.sha256.hexdigest())
+    assert isinstance(drawings.data, PreparedDataset)
+    return replace(scores, indices=drawings.indices, source=drawings.data.manifest_sha256)
 
 
 def _loaded(model: object) -> LoadedModel:
@@ -102,10 +111,26 @@ def _loaded(model: object) -> LoadedModel:
     return loading.load_model(cards.find_model(model))
 
 
-def _checked(drawings: object) -> Iterator[Drawing]:
-    """The drawings one by one, which may be a stream of them."""
-    if not isinstance(drawings, Iterable) or isinstance(drawings, (bytes, dict)):
-        raise ArgumentTypeError(f"data should be a prepared dataset or drawings, got {shown(drawings)}")
-    for drawing in drawings:
-        expect(drawing, Drawing, "a drawing", "a Drawing")
-        yield cast(Drawing, drawing)
+class _Given:
+    """What is noted of drawings, which may be a stream of them, while they are read: a hash, and where each stood."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.sha256 = hashlib.sha256()
+        self._position = {word: i for i, word in enumerate(classes)}
+        self._known: list[tuple[int, int]] = []  # class and place
+
+    def noted(self, drawings: object) -> Iterator[Drawing]:
+        """The drawings one by one."""
+        if not isinstance(drawings, Iterable) or isinstance(drawings, (bytes, dict)):
+            raise ArgumentTypeError(f"data should be a prepared dataset or drawings, got {shown(drawings)}")
+        for place, drawing in enumerate(drawings):
+            expect(drawing, Drawing, "a drawing", "a Drawing")
+            if drawing.word in self._position:
+                self._known.append((self._position[drawing.word], place))
+            yield cast(Drawing, drawing)
+            for part in (drawing.word.encode(), *(np.asarray(stroke).tobytes() for stroke in drawing.strokes)):
+                self.sha256.update(len(part).to_bytes(8, "little") + part)
+
+    def places(self) -> NDArray[np.int64]:
+        """Where the drawings of the classes stood among all, from 0, by class."""
+        return np.array([place for _, place in sorted(self._known)], dtype=np.int64)

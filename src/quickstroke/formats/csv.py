@@ -109,7 +109,7 @@ def _header(row: list[str]) -> list[str]:
     if not {"drawing", "strokes"} & set(names):
         hint = "; expected commas between columns" if {";", "\t"} & set("".join(names)) else ""
         raise FormatError(f"header has no column 'drawing' or 'strokes'; got {','.join(names)!r:.80}{hint}")
-    if "word" not in names:
+    if "word" not in names and names.count("label") == 1:
         names = ["word" if name == "label" else name for name in names]
     for name in _COLUMNS:
         if names.count(name) > 1:

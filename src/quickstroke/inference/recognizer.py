@@ -171,8 +171,8 @@ class Recognizer:
             strokes: a Drawing, or points [[x, y], ..], one array (n, 2) a stroke, or columns [[x..], [y..]], (2, n), as
                 Google's files have them; y grows downwards, and times, a third number or row, are ignored.
             simplified: whether the strokes are in Google's simplified form already: integers from 0 to 255. By default
-                arrays uint8 (n, 2) are, as those of a Drawing or a dataset, and other strokes are in the pen's own
-                units.
+                a Drawing says so itself, arrays uint8 (n, 2) that fill the range, as those of a dataset do, are, and
+                other strokes are in the pen's own units.
             top: how many words; fewer come back when the model knows fewer.
             layout: `points`, `columns`, or `auto`, which sees it, and reads points where every stroke has two or three
                 rows of two or three numbers. The answer's `layout` says which was read.

@@ -176,7 +176,7 @@ class StrokeClassifier(nn.Module):
             plain: whether PyTorch's layers compute everything, also where compiled kernels could.
 
         Raises:
-            ConfigError: another shape or dtype, or, of a length-aware model on a CPU, a length below 0 or above T.
+            ConfigError: another shape or dtype, or, where compiled code runs, a length below 0 or above T.
             ArgumentTypeError: no tensors.
         """
         self._check_given(points, lengths)
@@ -200,12 +200,12 @@ class StrokeClassifier(nn.Module):
         if self.config.reading == "padded" and points.shape[1] > self.config.max_padding:
             most = f"{self.config.max_padding} rows, which a padded model reads"
             raise ConfigError(f"points should be at most {most}, got {points.shape[1]}")
-        if points.dtype != self.bn.weight.dtype:
+        if points.dtype != self.bn.weight.dtype and not torch.is_autocast_enabled(points.device.type):
             raise ConfigError(f"points should be {self.bn.weight.dtype}, as the weights are, got {points.dtype}")
         if lengths.shape != points.shape[:1]:
             raise ConfigError(f"lengths should be ({len(points)},), one for each drawing, got {tuple(lengths.shape)}")
-        if lengths.is_floating_point() or lengths.dtype == torch.bool:
-            raise ConfigError(f"lengths should be integers, got {lengths.dtype}")
+        if lengths.dtype not in (torch.int64, torch.int32, torch.int16):
+            raise ConfigError(f"lengths should be int64, got {lengths.dtype}")
 
     def features(self, points: Tensor, lengths: Tensor, plain: bool = False) -> Tensor:
         """What the output layer reads, float32 (B, R), of drawings as `forward` takes them."""

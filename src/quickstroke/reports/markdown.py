@@ -245,10 +245,11 @@ def _data(run: RunFacts) -> str:
         counts = ((key.removeprefix("n_").replace("_", " "), n) for key, n in split.items() if n)
         how = "by position, of each class " + ", ".join(f"{n:,} {name}" for name, n in counts)
     else:
+        seed = f" and the seed {seed}" if (seed := split.pop("seed", 0)) else ""
         fractions = ", ".join(f"{name} {share:g}" for name, share in split.items() if share)
         how = (
-            f"by {rule} in fractions ({fractions}); classes have different numbers of drawings, so the configuration "
-            "names no `N_train`, `N_val` and `N_test`"
+            f"by {rule}{seed} in fractions ({fractions}); classes have different numbers of drawings, so the "
+            "configuration names no `N_train`, `N_val` and `N_test`"
         )
     n_by_split = ", ".join(f"{n:,} {name}" for name, n in told["n_by_split"].items() if n)
     data = run.own_data

@@ -126,7 +126,7 @@ export function setUpSave(page) {
     // The word that was asked for is what an official file would hold; without one the first guess is a fair proposal.
     $("save-word").value = page.word();
     const n = simplify(page.strokes(), { layout: "columns" }).reduce((sum, [xs]) => sum + xs.length, 0);
-    $("save-facts").textContent = `Only Data opens here again as it was drawn. It has the official files’ form: simplified, ${n} points from 0 to 255.`;
+    $("save-facts").textContent = `Only Data can be opened here again. It has the official files’ form: simplified, ${n} points from 0 to 255.`;
     $("save-dialog").returnValue = "cancel";
     $("save-dialog").showModal();
   });
