@@ -34,7 +34,7 @@ last="--warmup 0.02 --augment strokes --augment-magnitude 0.05 --n-epochs 3 --le
 # Of the models of 100 words two are taught by the default one, which is asked about augmented drawings, theirs and others;
 # the third goes on with its weights of 2020 and reads drawings padded, as they do. Where they are not given it is taught, too.
 words="--train-classes classes2020"
-distilled="--n-epochs 90 --learning-rate 0.006 --class-balance 0.8 --distillation-weight 0.85 --ema-decay 0.999 --warmup 0.03
+distilled="--n-epochs 90 --learning-rate 0.015 --class-balance 0.8 --distillation-weight 0.85 --ema-decay 0.999 --warmup 0.03
   --augment geometric --geometric-magnitude 0.5 --n-cached-epochs 8 --other-class-fraction 0.2"
 padded="--n-epochs 4 --learning-rate 0.002 --class-balance 0.6 --distillation-weight 0.9 --ema-decay 0.998 --recipe 2020
   --optimizer muon --schedule cosine --warmup 0.05 --max-grad-norm 1 --weight-decay 0.01 --normalization fixed"
