@@ -79,8 +79,8 @@ def import_torch(model: str | None = None, *, trains_padded: bool = False) -> No
     """Imports PyTorch where it is installed and `model` is no ONNX file, and has the garbage collector leave alone what
     stays of it.
 
-    Where padded models are trained, PyTorch's threads sleep while they wait for each other. Spinning, as they do
-    otherwise, saves a sixth of the time on idle cores, and takes many times as long while other programs have work.
+    Where padded models are trained, PyTorch's threads sleep while they wait for each other. Busy waiting, the default,
+    saves a sixth of the time on idle cores, and takes many times as long while other programs have work.
 
     Looking through that again and again, and once more at the end, is a quarter of the time of a short command. Where
     PyTorch is missing, what needs it says so.
