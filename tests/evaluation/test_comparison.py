@@ -115,6 +115,8 @@ def test_tensors_and_indices_are_taken() -> None:
     assert half.ranks.tolist() == [0, 2]
     with pytest.raises(ConfigError, match="drawing 3 is of 'house' in one evaluation, of 'star' in the other"):
         scores.compare(half)
+    with pytest.raises(ArgumentTypeError, match="probabilities should be an array of numbers, got tensor"):
+        qs.Evaluation.of(torch.tensor([[0.5j, 0.5, 0]]), [0], CLASSES)
     for wrong in ([1, 1], [1], [[1, 2]]):
         with pytest.raises(ConfigError, match=r"indices should be \(2,\), each once, got"):
             qs.Evaluation.of(logits.softmax(1), [2, 1], CLASSES, indices=wrong)

@@ -243,7 +243,8 @@ def test_arrays_of_bytes_are_in_simplified_form_already(recognizer):
         assert recognizer.predict(own) == recognizer.predict(Drawing("cat", own)) == expected
         np.testing.assert_array_equal(recognizer.embed([own]), recognizer.embed([Drawing("cat", own)]))
     as_raw = [stroke.astype(float) for stroke in longer]
-    assert recognizer.predict(longer, simplified=False) == recognizer.predict(as_raw)
+    for no in (False, np.False_):
+        assert recognizer.predict(longer, simplified=no) == recognizer.predict(as_raw)
     assert sum(map(len, simplify(as_raw))) < sum(map(len, longer))
     # Pixels of a small canvas, or far from its corner, are the pen's own.
     for pixels in ([stroke // 2 for stroke in longer], [np.maximum(stroke, 60) for stroke in longer]):

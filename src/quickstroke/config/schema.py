@@ -34,16 +34,19 @@ def check_types(config: Any) -> None:
     An int passes for a float. A number of NumPy becomes one of Python, and a list a tuple where that is declared.
     """
     hints = typing.get_type_hints(type(config))
-    numpy = sys.modules.get("numpy")  # without which there is none of its numbers
     for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if numpy and isinstance(value, numpy.generic):
-            value = value.item()
-        elif isinstance(value, list) and fits(tuple(value), hints[field.name]):
+        value = plain(getattr(config, field.name))
+        if isinstance(value, list) and fits(tuple(value), hints[field.name]):
             value = tuple(value)
         object.__setattr__(config, field.name, value)
         if not fits(value, hints[field.name]):
             raise ConfigError(f"{field.name} should be {described(hints[field.name])}, got {value!r:.60}")
+
+
+def plain(value: Any) -> Any:
+    """A number of NumPy as one of Python; whatever else as it is."""
+    numpy = sys.modules.get("numpy")  # without which there is none
+    return value.item() if numpy and isinstance(value, numpy.generic) else value
 
 
 def described(hint: Any) -> str:

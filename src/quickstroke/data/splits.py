@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quickstroke.config.schema import check_types, fits
+from quickstroke.config.schema import check_types, fits, plain
 from quickstroke.data.manifest import SPLITS
 from quickstroke.errors import ConfigError, DatasetError, first_line, shown
 from quickstroke.utils import splitmix
@@ -30,12 +30,11 @@ class FractionSplit:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if isinstance(value, np.generic):
-                object.__setattr__(self, name, value.item())
+            object.__setattr__(self, name, plain(value))
         if not fits(self.seed, int) or not 0 <= self.seed < 2**63:
             given = f"{self.seed!r:.60}"
             raise ConfigError(
-                f"the seed of a split, --split-seed, should be a whole number from 0 to 2^63, got {given}"
+                f"the seed of a split, --split-seed, should be a whole number from 0 to below 2^63, got {given}"
             )
         values = (self.train, self.val, self.test)
         if (

@@ -251,12 +251,14 @@ def calibration_error(
 
 
 def _numbers(values: ArrayLike, name: str) -> NDArray[np.float64]:
-    if callable(getattr(values, "detach", None)):  # a tensor, perhaps one with a gradient, or on a GPU
-        values = values.detach().cpu().double()  # type: ignore[union-attr]
     try:
-        if np.iscomplexobj(values):
-            raise ValueError("complex")
-        return np.asarray(values, dtype=np.float64)
+        if callable(getattr(values, "detach", None)):  # a tensor, perhaps one with a gradient, in bfloat16, or on a GPU
+            values = values.detach().cpu()  # type: ignore[union-attr]
+            values = values if values.is_complex() else values.double()  # type: ignore[union-attr]
+        array = np.asarray(values)
+        if np.iscomplexobj(array):
+            raise ValueError("complex numbers")
+        return array.astype(np.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ArgumentTypeError(f"{name} should be an array of numbers, got {shown(values)}") from error
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from quickstroke.artifacts import cards, loading
 from quickstroke.artifacts.loading import LoadedModel
-from quickstroke.config.schema import fits
+from quickstroke.config.schema import fits, plain
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.selection import LabelledDrawings
 from quickstroke.data.torch_data import SplitDataset
@@ -54,7 +54,7 @@ def evaluate(
             augmented drawings; or a `part` that is not above 0 and at most 1.
         ArgumentTypeError: an argument of another type.
     """
-    part = part.item() if isinstance(part, np.generic) else part
+    part = plain(part)
     if not fits(part, float) or not 0 < part <= 1:
         raise ConfigError(f"part should be a number above 0, at most 1, got {shown(part)}")
     loaded = _loaded(model)
