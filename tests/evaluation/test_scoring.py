@@ -1,5 +1,7 @@
 """A model's metrics in one call: those of the long way."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -140,6 +142,7 @@ def test_evaluations_of_the_same_drawings_alone_are_compared(path, dataset, draw
     assert sorted(scores.indices.tolist()) == places and scores.source
     for index, label in zip(scores.indices.tolist(), scores.labels.tolist(), strict=True):
         assert items[index].word == CLASSES[label]
+    assert qs.evaluate(path, [*items, replace(items[0], word="\ud800")]).n == scores.n
     for others in (items[::-1], [drawing for word in drawings for drawing in drawings[word][9:18]]):
         with pytest.raises(ConfigError, match="is of another dataset, or of other drawings or another order of them"):
             scores.compare(qs.evaluate(path, others))

@@ -128,7 +128,8 @@ class _Given:
             if drawing.word in self._position:
                 self._known.append((self._position[drawing.word], place))
             yield cast(Drawing, drawing)
-            for part in (drawing.word.encode(), *(np.asarray(stroke).tobytes() for stroke in drawing.strokes)):
+            word = drawing.word.encode(errors="surrogatepass")  # a file may say anything
+            for part in (word, *(np.asarray(stroke).tobytes() for stroke in drawing.strokes)):
                 self.sha256.update(len(part).to_bytes(8, "little") + part)
 
     def places(self) -> NDArray[np.int64]:
