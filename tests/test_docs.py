@@ -212,7 +212,7 @@ def test_commands_of_your_own_drawings_run(
             lines.append(f'{word},"{json.dumps(strokes)}"')
     (tmp_path / "mine.csv").write_text("\n".join(lines))
     (tmp_path / "new.svg").write_text((folder / "0.svg").read_text())
-    for name, seed in (("held-out", 1), ("learnt", 2)):
+    for name, seed in (("learnt", 1), ("chosen", 2), ("judged", 3)):
         ndjson.write(tmp_path / f"{name}.ndjson", synthetic_drawings(10, seed=seed, words=("circle", "square")))
     run = commands(ROOT / "docs" / "howto" / "own-drawings.md")
     assert {"prepare", "train", "evaluate", "publish", "predict", "convert"} <= {words[0] for words in run}
@@ -221,7 +221,7 @@ def test_commands_of_your_own_drawings_run(
         assert cli.main([*words, *quick]) == 0, (words, capsys.readouterr().err)
     assert "new.svg:1  " in capsys.readouterr().out
     by_person = qs.PreparedDataset("data-by-person")
-    assert by_person.manifest["n_by_split"]["train"] == 20 and len(by_person) == 40
+    assert by_person.manifest["n_by_split"] == {"reserved": 0, "train": 20, "val": 20, "test": 20}
     assert qs.PreparedDataset("data").classes == qs.PreparedDataset("data-of-csv").classes == ("circle", "square")
     read = [sorted(drawing.word for drawing in qs.read_drawings(name)) for name in ("sketches.ndjson", "mine.parquet")]
     assert read == [["circle"] * 40 + ["square"] * 40] * 2

@@ -61,6 +61,7 @@ def folder(tmp_path_factory, binary_folder):
         ("publish run --data d --without-data", "--data and --without-data contradict each other"),
         ("prepare drawings --into y --n-train 5 --fractions 1 0 0", "two split rules"),
         ("prepare drawings --into y --n-train 5 --train-only more", "--train-only needs a split by fractions"),
+        ("prepare drawings --into y --n-train 5 --test-only more", "--test-only needs a split by fractions"),
         ("render drawings --into a.npy --size 4", "--size has no effect on a .npy"),
         ("export run --int8 --to safetensors", "--int8"),
         # missing, of another kind, empty, damaged

@@ -90,6 +90,54 @@ def test_a_file_that_is_named_twice_is_to_train_on_alone(tmp_path: Path) -> None
     assert by_class["sun"] == {"reserved": 0, "train": 40, "val": 0, "test": 0} != by_class["star"]
 
 
+def test_a_benchmark_keeps_the_splits_of_its_files(tmp_path: Path) -> None:
+    parts = {
+        "train": save(tmp_path / "train", star=[dot(key) for key in range(1, 31)], sun=[dot(101)]),
+        "val": save(tmp_path / "val", star=[dot(key) for key in range(25, 41)]),
+        "test": save(tmp_path / "test", star=[dot(key) for key in range(36, 46)], sun=[dot(102)]),
+    }
+    given = {f"{split}_only": folder for split, folder in parts.items()}
+    done = prepare([], tmp_path / "out", **given)
+    data = PreparedDataset(tmp_path / "out")
+    # Of drawings that two parts have, the one that judges stays.
+    kept = {"test": range(36, 46), "val": range(25, 36), "train": range(1, 25)}
+    for split, of_sun in (("test", {("sun", 102)}), ("val", set()), ("train", {("sun", 101)})):
+        assert by_split(data, split) == {("star", key) for key in kept[split]} | of_sun
+    assert done.left_out == {"repeated key_id": 5 + 6}
+    told = [[key for key in source if key.endswith("_only")] for source in data.manifest["sources"]]
+    assert told == [["test_only"], ["test_only"], ["val_only"], ["train_only"], ["train_only"]]
+    assert prepare([], tmp_path / "out", **given, resume=True) == done
+    with pytest.raises(DatasetError, match="exists already, from other sources or with other options"):
+        prepare(parts["val"], tmp_path / "out", **(given | {"val_only": ()}), resume=True)
+
+
+def test_a_limit_is_of_each_part(tmp_path: Path) -> None:
+    folders = [
+        save(tmp_path / name, star=[dot(key + 1000 * i) for key in range(1, 41)]) for i, name in enumerate("abc")
+    ]
+    prepare(
+        folders[0], tmp_path / "out", split=FractionSplit(1, 0, 0), limit=7, test_only=folders[1], val_only=folders[2]
+    )
+    assert PreparedDataset(tmp_path / "out").manifest["n_by_split"] == {"reserved": 0, "train": 7, "val": 7, "test": 7}
+
+
+def test_a_dataset_may_have_drawings_to_test_on_alone(tmp_path: Path) -> None:
+    folder = save(tmp_path / "in", star=[dot(key) for key in range(1, 41)])
+    prepare((), tmp_path / "out", test_only=folder)
+    assert PreparedDataset(tmp_path / "out").manifest["n_by_split"]["test"] == 40
+    with pytest.raises(DatasetError, match="star has 40, asked for at least one to train on"):
+        prepare([], tmp_path / "asked", test_only=folder, split=FractionSplit(0.5, 0, 0.5))
+
+
+def test_a_file_is_for_one_split(tmp_path: Path) -> None:
+    folder = save(tmp_path / "in", star=[dot(key) for key in range(1, 41)])
+    with pytest.raises(ConfigError, match=r"star\.bin: is given both as test_only and as val_only; give it once"):
+        prepare([], tmp_path / "out", val_only=folder / "star.bin", test_only=folder)
+    with pytest.raises(ConfigError, match="val_only needs a split by fractions"):
+        prepare(folder, tmp_path / "out", split=PositionSplit(5, 1, 1), val_only=folder)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("nothing", ["nowhere", ["nowhere.bin"]])
 def test_what_to_train_on_alone_has_to_be_there(nothing: Any, binary_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="no such file or folder"):

@@ -1,6 +1,7 @@
 """`quickstroke prepare`."""
 
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +38,7 @@ class Options:
     else .json. Of the last three kinds but .npy the folder's name is the word.
     Raw drawings are simplified. Each drawing goes to one split: by a hash of its key_id in fractions, or
     with --n-train by its position in its class: first the reserved ones, then those to train, validate and test on.
+    Files whose split is known, such as those of a benchmark, are given by --train-only, --val-only and --test-only.
 
     A preparation that was stopped, by Ctrl-C, a kill or a full disk, keeps the words that are done beside DIR; the
     same command with --resume continues from there.
@@ -57,7 +59,9 @@ class Options:
         held_out: leave out what another prepared dataset does not train on: its splits reserved, val and test
         leave_out: leave out the drawings of a list, as `quickstroke audit` writes it
         train_only: further drawing files, folders or glob patterns, all of whose drawings go to the split train; what
-            the SOURCEs have already is left out
+            the SOURCEs, or those below, have already is left out
+        val_only: ... to the split val
+        test_only: ... to the split test
         resume: go on with a preparation of DIR that was stopped; without one, start anew
     """
 
@@ -78,8 +82,16 @@ class Options:
     held_out: Annotated[str | None, optional("DIR")] = None
     leave_out: Annotated[str | None, optional("FILE")] = None
     train_only: Annotated[tuple[str, ...] | None, optional("PATH...")] = None
+    val_only: Annotated[tuple[str, ...] | None, optional("PATH...")] = None
+    test_only: Annotated[tuple[str, ...] | None, optional("PATH...")] = None
     resume: bool = False
     json: Json = False
+
+    @property
+    def own_splits(self) -> dict[str, tuple[str, ...]]:
+        """The sources that are given for one split, by the option's name."""
+        given = {"train_only": self.train_only, "val_only": self.val_only, "test_only": self.test_only}
+        return {name: paths for name, paths in given.items() if paths}
 
 
 def run(options: Options) -> Answer:
@@ -91,7 +103,7 @@ def run(options: Options) -> Answer:
     from quickstroke.preparation.leave_out import LISTED, read_leave_out
     from quickstroke.preparation.picker import REPEATED
 
-    if not options.sources:
+    if not options.sources and not options.own_splits:
         raise ConfigError("no SOURCE was given; expected drawing files, folders or glob patterns")
     invalid = Invalid(options.skip_invalid)
     with progress() as bar:
@@ -117,7 +129,7 @@ def run(options: Options) -> Answer:
                 drop_duplicates=options.drop_duplicates,
                 held_out=options.held_out,
                 leave_out=options.leave_out,
-                train_only=options.train_only or (),
+                **options.own_splits,
                 resume=options.resume,
                 on_start=on_start,
                 on_source=show,
@@ -143,7 +155,7 @@ def run(options: Options) -> Answer:
         for name, (n_points, n_columns) in prepared.layouts.items():
             note_layouts(name, n_points, n_columns)
     else:
-        files = find_sources([*options.sources, *(options.train_only or ())]).files
+        files = find_sources([*options.sources, *chain(*options.own_splits.values())]).files
         note_layout_without_effect(options.layout, files)
     splits = ", ".join(f"{n:,} {name}" for name, n in prepared.splits.items() if n)
     drawings, classes = counted(prepared.n, "drawing"), counted(prepared.n_classes, "class")
@@ -172,18 +184,21 @@ def _spelt_alike(classes: tuple[str, ...]) -> list[list[str]]:
     return [words for words in groups.values() if len(words) > 1]
 
 
-def _split(options: Options) -> "FractionSplit | PositionSplit":
+def _split(options: Options) -> "FractionSplit | PositionSplit | None":
     from quickstroke.data.splits import FractionSplit, PositionSplit
 
     counts = (options.n_val, options.n_test, options.n_test_reserved)
     if options.n_train is None:
         if any(count is not None for count in counts):
             raise ConfigError("--n-val, --n-test and --n-test-reserved need --n-train: a split by position")
+        if options.fractions is None and options.split_seed is None:
+            return None
         return FractionSplit(*(options.fractions or (0.8, 0.1, 0.1)), seed=options.split_seed or 0)
     if options.split_seed is not None:
         raise ConfigError("--split-seed needs a split by fractions; --n-train splits by position")
-    if options.train_only:
-        raise ConfigError("--train-only needs a split by fractions; --n-train takes so many drawings of each word")
+    if options.own_splits:
+        name = next(iter(options.own_splits)).replace("_", "-")
+        raise ConfigError(f"--{name} needs a split by fractions; --n-train takes so many drawings of each word")
     if options.fractions:
         raise ConfigError("--fractions and --n-train are two split rules; give one of them")
     n_val = options.n_train // 5 if options.n_val is None else options.n_val

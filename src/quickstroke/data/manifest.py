@@ -155,8 +155,9 @@ def _check_origin(manifest: _Part) -> None:
         source.of("name", _TEXT)
         source.of("bytes", _COUNT)
         source.of("sha256", _SHA256)
-        if "train_only" in source.values:
-            source.of("train_only", _TRUE)
+        for key in ("train_only", "val_only", "test_only"):
+            if key in source.values:
+                source.of(key, _TRUE)
 
 
 def _check_arrays(manifest: _Part) -> None:

@@ -45,14 +45,14 @@ class Picker:
         held_out: "PreparedDataset | None",
         leave_out: Mapping[str, NDArray[np.uint64]],
         folder: Path,
-        train_only: bool,
+        has_own_splits: bool,
     ) -> None:
         """Takes drawings by `rules`, none of those whose ascending key_ids `leave_out` has under their word;
-        `train_only` says whether some are for the training split alone."""
+        `has_own_splits` says whether some go to a split without the rule's choice."""
         self.left_out: Counter[str] = Counter()
         self._rules, self._held_out, self._leave_out, self._folder = rules, held_out, leave_out, folder
         # A hash sends a drawing of two classes to one split; its position in them does not, nor does its source.
-        self._one_class = isinstance(rules.split, PositionSplit) or train_only
+        self._one_class = isinstance(rules.split, PositionSplit) or has_own_splits
         self._placed = KeySet(folder / "placed")
 
     def go_on(self, left_out: Mapping[str, int], placed: Iterable[NDArray[np.uint64]]) -> None:
@@ -67,14 +67,15 @@ class Picker:
         self._keys, self._hashes = KeySet(self._folder / "key_ids"), KeySet(self._folder / "strokes")
         self._away = self._held_out.key_ids_not_trained_on(word) if self._held_out else np.empty(0, np.uint64)
         self._listed = self._leave_out.get(word, np.empty(0, np.uint64))
-        self._n = 0  # of the class, before its split
+        self._n = Counter[str | None]()  # of the class, before the split rule, and of each split that is given
         self._counts = np.zeros(len(SPLITS), dtype=np.int64)
         self._of_class: list[NDArray[np.uint64]] = []
 
     def pick(
-        self, block: DrawingBlock, train_only: bool = False
+        self, block: DrawingBlock, split: str | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint8]]:
-        """Which drawings of the class's next block stay: their indices, key_ids and splits, (N,) each."""
+        """Which drawings of the class's next block stay: their indices, key_ids and splits, (N,) each; all go to
+        `split` where one is given."""
         rules = self._rules
         keys = block.key_ids
         if rules.drop_duplicates or (keys == 0).any():
@@ -93,11 +94,11 @@ class Picker:
         if self._one_class:
             keep = self._drop(keep, ~self._placed.among(keys[keep]), "key_id of another class")
         if rules.limit is not None:
-            keep = self._drop(keep, np.arange(len(keep)) < rules.limit - self._n, "over the limit")
-        splits = rules.split.assign(keys[keep], self._n)
-        if train_only:
-            splits[:] = SPLITS.index("train")
-        self._n += len(keep)
+            keep = self._drop(keep, np.arange(len(keep)) < rules.limit - self._n[split], "over the limit")
+        splits = rules.split.assign(keys[keep], self._n[split])
+        if split is not None:
+            splits[:] = SPLITS.index(split)
+        self._n[split] += len(keep)
         keep = self._drop(keep, np.arange(len(keep)) < len(splits), "beyond the split counts")
         self._counts += np.bincount(splits, minlength=len(SPLITS))
         if self._one_class:

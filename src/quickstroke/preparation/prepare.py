@@ -45,6 +45,9 @@ from quickstroke.preparation.writer import Writer
 from quickstroke.utils.files import followed, write_json
 
 _MOST_CLASSES = 2**16  # labels are uint16
+# Splits that sources may be given for, in the order in which these are read: of two that are the same, the one that
+# judges stays.
+_OWN_SPLITS = ("test", "val", "train")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +71,12 @@ class Prepared:
 
 
 class _Request(NamedTuple):
-    """What is asked for; `classes` None for all words of the files, of which those after the first `n_split` are for
-    training alone."""
+    """What is asked for; `classes` None for all words of the files; `splits` has for each file the split that all its
+    drawings go to, None where the rule decides."""
 
     into: Path
     files: Sequence[Path]
-    n_split: int
+    splits: Sequence[str | None]
     classes: tuple[str, ...] | None
     layout: str
     rules: Rules
@@ -86,9 +89,13 @@ class _Request(NamedTuple):
             "sources": [path.name for path in self.files],
             "classes": self.classes,
             "layout": None if self.layout == "auto" else self.layout,
-            "train_only": [path.name for path in self.files[self.n_split :]] or None,
+            "train_only": None,  # as versions that knew no other
+            **{_only(split): self._names_of(split) for split in _OWN_SPLITS if split in self.splits},
             **self.rules.to_json(),
         }
+
+    def _names_of(self, split: str) -> list[str]:
+        return [path.name for path, own in zip(self.files, self.splits, strict=True) if own == split]
 
     def described(self) -> dict[str, Any]:
         """The split rule and the options as a manifest has them."""
@@ -118,6 +125,8 @@ def prepare(
     held_out: Path | str | None = None,
     leave_out: Path | str | None = None,
     train_only: Sequence[Path | str] | Path | str = (),
+    val_only: Sequence[Path | str] | Path | str = (),
+    test_only: Sequence[Path | str] | Path | str = (),
     resume: bool = False,
     on_start: Callable[[int, int], None] = lambda n_sources, n_classes: None,
     on_source: Callable[[str, int, int], None] = lambda name, done, total: None,
@@ -131,22 +140,25 @@ def prepare(
     or a file that breaks its format; after any other error nothing is left.
 
     A drawing whose key_id the class has already is always left out, and with a split by position also one whose
-    key_id another class has: no drawing is in two splits. So it is with `train_only`.
+    key_id another class has: no drawing is in two splits. So it is with `train_only`, `val_only` and `test_only`.
 
     Args:
-        sources: files, folders or glob patterns, as `formats.find_sources`.
+        sources: files, folders or glob patterns, as `formats.find_sources`; none where all sources have their splits.
         into: the folder to make; it must not exist yet, and appears only once it is whole.
         classes: the words to take, in the order of their labels; by default all words found, sorted.
-        split: the split rule; by default fractions of 0.8, 0.1 and 0.1.
-        limit: take the first so many drawings of each class, counted after everything else that leaves drawings out.
+        split: the split rule; by default fractions of 0.8, 0.1 and 0.1, with `val_only` or `test_only` alone none to
+            train on.
+        limit: take the first so many drawings of each class, counted after everything else that leaves drawings out;
+            of `sources`, `train_only`, `val_only` and `test_only` so many each.
         layout: of strokes in text files, as `formats.read_file`.
         recognized_only: leave out what the game did not recognise.
         drop_duplicates: leave out drawings whose strokes the class has already.
         held_out: another prepared dataset, whose drawings of the splits `reserved`, `val` and `test` are left out (by
             word and key_id), so that what is trained here can be scored there.
         leave_out: a list of drawings to leave out, as `quickstroke audit` writes it: a line each of key_id, tab, word.
-        train_only: further sources, read after the others, whose drawings all go to the split `train`: such as may
-            teach but not judge. A file that `sources` has, too, is one of these. The manifest says which they are.
+        train_only, val_only, test_only: further sources, whose drawings all go to that split, such as the parts of a
+            benchmark. A file that `sources` has, too, is one of these. They are read after the others, those to test
+            on first; a drawing that was read before is left out. The manifest says which they are.
         resume: go on with a preparation of `into` that was stopped; without one, start anew. The result is the same.
         on_start: called once with how many sources, and classes, are done already; binary files are with their classes.
         on_source: called with (file name, done, in all) after each source that is no binary file of a class.
@@ -158,7 +170,7 @@ def prepare(
         CategoryError: a class twice, or one that no source has.
         DatasetError: the folder exists, or classes with too few drawings: each, with what it has and what was asked;
             or what was begun cannot be resumed so.
-        ConfigError: an impossible split or limit, or `train_only` with a split by position.
+        ConfigError: an impossible split or limit, a file for two splits, or files for one with a split by position.
         ArgumentTypeError: an argument of another type, such as sources that are no paths.
     """
     into = followed(expect_path(into, "into"))
@@ -170,21 +182,15 @@ def prepare(
     other_sha256 = None if other is None else other.manifest_sha256
     listed = LeaveOut({}, None) if leave_out is None else read_leave_out(expect_path(leave_out, "leave_out"))
     skips = on_invalid is not None
-    rules = Rules(split or FractionSplit(), limit, recognized_only, drop_duplicates, other_sha256, listed.sha256, skips)
-    found, n_split = _find_sources(sources, train_only, rules)
+    split = split or (FractionSplit() if _is_given(sources) or _is_given(train_only) else FractionSplit(0, 0, 1))
+    rules = Rules(split, limit, recognized_only, drop_duplicates, other_sha256, listed.sha256, skips)
+    own = dict(zip(_OWN_SPLITS, (test_only, val_only, train_only), strict=True))
+    found, splits = _find_sources(sources, own, rules)
     wanted = None if classes is None else check_classes(classes, "classes")
-    request = _Request(into, found.files, n_split, wanted, layout, rules, other, listed.by_word)
+    request = _Request(into, found.files, splits, wanted, layout, rules, other, listed.by_word)
     manifest, layouts = (_manifest_of_same(request), {}) if is_made else _make(request, resume, progress)
-    return Prepared(
-        path=into,
-        n=manifest["n"],
-        n_classes=len(manifest["classes"]),
-        splits=manifest["n_by_split"],
-        left_out=manifest["left_out"],
-        ignored_files=found.ignored_names,
-        repeated_files=found.repeated_names,
-        layouts=layouts,
-    )
+    names, n, n_classes = (found.ignored_names, found.repeated_names), manifest["n"], len(manifest["classes"])
+    return Prepared(into, n, n_classes, manifest["n_by_split"], manifest["left_out"], *names, layouts)
 
 
 def _check_options(
@@ -215,26 +221,41 @@ def _is_made(into: Path, resume: bool) -> bool:
     raise DatasetError(f"{into}: exists already; prepare into a new folder, or remove this one first")
 
 
+def _only(split: str) -> str:
+    """The argument, and the manifest's key, of sources whose drawings all go to a split."""
+    return f"{split}_only"
+
+
+def _is_given(sources: Any) -> bool:
+    """Whether there are sources; what is none at all is for `formats.find_sources` to refuse."""
+    return not isinstance(sources, Sequence) or bool(sources)
+
+
 def _find_sources(
-    sources: Sequence[Path | str] | Path | str, train_only: Sequence[Path | str] | Path | str, rules: Rules
-) -> tuple[formats.Sources, int]:
-    """The files, those for training alone last, and how many there are before these."""
-    found = formats.find_sources(sources)
-    n_split = len(found.files)
-    if not isinstance(train_only, Sequence) or train_only:
-        if isinstance(rules.split, PositionSplit):
-            raise ConfigError("train_only needs a split by fractions: by position so many drawings of each are taken")
-        others = formats.find_sources(train_only)
-        teaching = {path.resolve() for path in others.files}
-        first = [path for path in found.files if path.resolve() not in teaching]
-        n_split = len(first)
-        found = formats.Sources(
-            (*first, *others.files), (*found.ignored, *others.ignored), (*found.repeated, *others.repeated)
-        )
-    for path in found.files:
+    sources: Sequence[Path | str] | Path | str, own: Mapping[str, Sequence[Path | str] | Path | str], rules: Rules
+) -> tuple[formats.Sources, list[str | None]]:
+    """The files, those that have a split of their `own` last, and the split of each, None where `rules` decide."""
+    given = {split: paths for split, paths in own.items() if _is_given(paths)}
+    if given and isinstance(rules.split, PositionSplit):
+        name = _only(next(iter(given)))
+        raise ConfigError(f"{name} needs a split by fractions: by position so many drawings of each are taken")
+    found = {split: formats.find_sources(paths) for split, paths in given.items()}
+    split_of: dict[Path, str] = {}
+    for split, some in found.items():
+        for path in some.files:
+            if (other := split_of.setdefault(path.resolve(), split)) != split:
+                raise ConfigError(f"{path}: is given both as {_only(other)} and as {_only(split)}; give it once")
+    all_own = given and not _is_given(sources)
+    ruled = formats.Sources((), (), ()) if all_own else formats.find_sources(sources)
+    files: list[tuple[Path, str | None]] = [(path, None) for path in ruled.files if path.resolve() not in split_of]
+    files += [(path, split) for split, some in found.items() for path in some.files]
+    for path, _ in files:
         if path.name.encode("utf-8", "replace").decode() != path.name:
             raise FormatError("its name is no UTF-8 text, which a manifest needs", path)
-    return found, n_split
+    everything = (ruled, *found.values())
+    ignored = tuple(name for some in everything for name in some.ignored)
+    repeated = tuple(name for some in everything for name in some.repeated)
+    return formats.Sources(tuple(path for path, _ in files), ignored, repeated), [split for _, split in files]
 
 
 def _manifest_of_same(request: _Request) -> dict[str, Any]:
@@ -263,7 +284,7 @@ def _make(request: _Request, resume: bool, progress: _Progress) -> tuple[dict[st
         progress.on_start(len(preparation.sources), len(preparation.classes))
         by_word = sources_by_word(
             files,
-            request.n_split,
+            request.splits,
             request.classes,
             request.layout,
             preparation,
@@ -321,8 +342,8 @@ def _write_classes(
     Raises:
         DatasetError: classes with too few drawings.
     """
-    train_only = request.n_split < len(request.files)
-    picker = Picker(request.rules, request.held_out, request.leave_out, preparation.folder / "keys", train_only)
+    has_own_splits = any(request.splits)
+    picker = Picker(request.rules, request.held_out, request.leave_out, preparation.folder / "keys", has_own_splits)
     begin = len(preparation.classes)
     if begin:
         picker.go_on(preparation.classes[-1]["left_out"], writer.key_ids())
@@ -335,8 +356,8 @@ def _write_classes(
     with InTurn() as behind:
         for label, (word, blocks) in enumerate(blocks_ahead(words[begin:], by_word, read), start=begin):
             picker.begin(word)
-            for block, is_train_only in blocks:
-                keep, key_ids, splits = picker.pick(block, is_train_only)
+            for block, split in blocks:
+                keep, key_ids, splits = picker.pick(block, split)
                 if not too_few:
                     behind.do(partial(writer.append, label, block, keep, key_ids, splits))
             counts = picker.end()
@@ -365,7 +386,8 @@ def _note_class(preparation: Preparation, writer: Writer, line: Mapping[str, Any
 def _source(line: Mapping[str, Any], position: int, request: _Request) -> dict[str, Any]:
     """What a manifest says of a source."""
     told = {key: line[key] for key in ("name", "bytes", "sha256")}
-    return told | ({"train_only": True} if position >= request.n_split else {})
+    split = request.splits[position]
+    return told if split is None else told | {_only(split): True}
 
 
 def _manifest(

@@ -28,16 +28,17 @@ _MOST_TOLD = 10
 _BLOCK_POINTS = 1 << 21
 
 
-# Drawings, and whether they are for training alone.
-Block = tuple[DrawingBlock, bool]
+# Drawings, and the split that all of them go to, None where the split rule decides.
+Block = tuple[DrawingBlock, str | None]
 
 
 class Source(NamedTuple):
-    """A binary file with drawings of one word; `position` is None where it was converted from another source."""
+    """A binary file with drawings of one word; `position` is None where it was converted from another source, `split`
+    where the split rule decides where its drawings go."""
 
     path: Path
     position: int | None
-    train_only: bool
+    split: str | None
 
 
 def check_unchanged(preparation: Preparation, files: Sequence[Path]) -> None:
@@ -55,15 +56,15 @@ def check_unchanged(preparation: Preparation, files: Sequence[Path]) -> None:
 
 def sources_by_word(
     files: Sequence[Path],
-    n_split: int,
+    splits: Sequence[str | None],
     wanted: Sequence[str] | None,
     layout: str,
     preparation: Preparation,
     on_source: Callable[[str, int, int], None],
     on_invalid: OnInvalid,
 ) -> dict[str, list[Source]]:
-    """For each word, the binary files that hold its drawings, in source order; the first `n_split` files are split, the
-    others are for training alone.
+    """For each word, the binary files that hold its drawings, in source order; `splits` has the `Source.split` of each
+    file.
 
     Files that are not binary are converted first, a file a word, so that memory stays bounded; drawings of other
     words are counted.
@@ -72,14 +73,13 @@ def sources_by_word(
     others = [position for position in range(len(files)) if position not in as_it_is]
     _convert_all(files, others, Converter(wanted, layout, on_invalid), preparation, on_source)
     by_word: dict[str, list[Source]] = {}
-    for position, path in enumerate(files):
-        train_only = position >= n_split
+    for position, (path, split) in enumerate(zip(files, splits, strict=True)):
         if position in as_it_is:
-            by_word.setdefault(formats.word_of(path), []).append(Source(path, position, train_only))
+            by_word.setdefault(formats.word_of(path), []).append(Source(path, position, split))
             continue
         for i, word in enumerate(preparation.sources[position]["words"]):
             converted = preparation.folder_of_source(position) / f"{i}.bin"
-            by_word.setdefault(word, []).append(Source(converted, None, train_only))
+            by_word.setdefault(word, []).append(Source(converted, None, split))
     return by_word
 
 
@@ -209,10 +209,10 @@ def _read(word: str, sources: Sequence[Source], read: dict[int, dict[str, Any]])
         for part in binary.read_blocks(source.path, word):
             parts.append(part)
             if sum(len(part.points) for part in parts) >= _BLOCK_POINTS:
-                yield DrawingBlock.concatenate(parts), source.train_only
+                yield DrawingBlock.concatenate(parts), source.split
                 parts = []
         if parts:
-            yield DrawingBlock.concatenate(parts), source.train_only
+            yield DrawingBlock.concatenate(parts), source.split
         if source.position is not None:
             read[source.position] = _source_line(source.position, source.path)
 
