@@ -100,6 +100,12 @@ def test_a_damaged_config_is_refused(tmp_path, text):
     assert one_line(error)
 
 
+def test_a_config_of_another_program_is_no_damaged_one(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "vit", "version": 1}')
+    with pytest.raises(RunError, match=r"config\.json: no configuration of a run: its format is None, expected"):
+        runs.read_config(tmp_path)
+
+
 def test_a_folder_without_config_is_no_run(tmp_path):
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(RunError, match="no run there"):

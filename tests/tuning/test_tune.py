@@ -97,7 +97,7 @@ def test_only_the_same_search_goes_on(run, dataset, binary_folder, study, space_
     one_line(run(*tune(dataset, study, "--resume")), "was started with tuned batch_size = [16, 32]")
     prepare(binary_folder, tmp_path / "data", split=PositionSplit(30, 10, 10))
     start[start.index("--data") + 1] = str(tmp_path / "data")
-    one_line(run(*start, "--resume"), "manifest_sha256 of the dataset")
+    one_line(run(*start, "--resume"), "was started with another dataset, whose manifest.json has the SHA-256")
     one_line(run(*tune(dataset, tmp_path, space_file=space_file)), "exists already and holds no study")
 
 

@@ -21,7 +21,7 @@ from quickstroke.config.model import ModelConfig
 from quickstroke.config.training import SelectBy, TrainConfig
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.drawings.categories import check_classes
-from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError
+from quickstroke.errors import CategoryError, ConfigError, DatasetError, RunError, shown
 from quickstroke.utils.files import lock, sha256_of, write_json, write_text
 
 FORMAT = "quickstroke run"
@@ -189,8 +189,10 @@ def read_config(folder: Path) -> RunConfig:
     path = folder / "config.json"
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        if values["format"] != FORMAT or values["version"] != VERSION:
-            raise RunError(f"{path}: {values['format']} version {values['version']}; expected {FORMAT} {VERSION}")
+        if values and (found := values.get("format")) != FORMAT:
+            raise RunError(f"{path}: no configuration of a run: its format is {shown(found)}, expected {FORMAT!r}")
+        if values["version"] != VERSION:
+            raise RunError(f"{path}: version {shown(values['version'])}; this program reads version {VERSION}")
         return RunConfig(
             model=serialize.from_json(ModelConfig, values["model"], f"{path}: model"),
             train=serialize.from_record(values["train"], f"{path}: train"),

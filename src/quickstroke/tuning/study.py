@@ -51,6 +51,8 @@ MIN_IMPORTANCE = 10
 
 # Where a study keeps what it searches, and a trial who runs it, when that was last heard of, and why it failed.
 _SPEC, _WORKER, _ALIVE, _REASON = "search", "worker", "alive", "reason"
+# The key of the dataset in what a study searches.
+_DATASET = "manifest_sha256 of the dataset"
 _STATES = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
@@ -193,7 +195,7 @@ def start(search: Search, resume: bool) -> tuple[Search, bool]:
         spec = {
             **search.space.to_json(),
             "classes": list(classes),
-            "manifest_sha256 of the dataset": data.manifest_sha256,
+            _DATASET: data.manifest_sha256,
             "pruner": search.pruner,
             "seed": search.seed,
             "metric": search.metric,
@@ -479,5 +481,7 @@ def _check_same(folder: Path, given: dict[str, Any], stored: dict[str, Any]) -> 
                 if now.get(name) != then.get(name):
                     key, now, then = f"{key} {name}", now.get(name), then.get(name)
                     break
+        if now != then and key == _DATASET:
+            raise RunError(f"{folder}: was started with another dataset, whose manifest.json has the SHA-256 {then}")
         if now != then:
             raise RunError(f"{folder}: was started with {key} = {then!r:.80}, cannot go on with {now!r:.80}")
