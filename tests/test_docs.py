@@ -112,7 +112,7 @@ def test_links_of_a_document_outside_the_site_lead_to_files_and_headings(name: s
     links = re.findall(r"\]\((?!https?:)([^)#]+)#?([^)]*)\)", (ROOT / name).read_text(encoding="utf-8"))
     assert len(links) > (20 if name == "README.md" else 0)
     to = [((ROOT / name).parent / link, anchor) for link, anchor in links]
-    assert [path for path, anchor in to if not path.exists() or (anchor and anchor not in anchors(path))] == []
+    assert [path for path, anchor in to if not path.is_file() or (anchor and anchor not in anchors(path))] == []
 
 
 def test_the_site_is_not_built_with_a_broken_link(tmp_path: Path) -> None:
