@@ -52,8 +52,17 @@ def cli_page() -> str:
         "twice the last value counts.\n",
         f"```text\n{help_of([])}\n```\n",
     ]
-    parts += [f"## quickstroke {name}\n\n```text\n{help_of([name])}\n```\n" for name in cli.COMMANDS]
+    parts += [_help_section(name) for name in cli.COMMANDS]
     return "\n".join(parts)
+
+
+def _help_section(name: str) -> str:
+    """A command's section; the options of a training stand under `train` alone."""
+    text, found, options = help_of([name]).partition("\n\n train options\n")
+    if name == "train":
+        text, found = f"{text}{found}{options}", ""
+    further = "\nThe *train options* are those of [quickstroke train](#quickstroke-train).\n" if found else ""
+    return f"## quickstroke {name}\n\n```text\n{text}\n```\n{further}"
 
 
 def short_models_table() -> str:
