@@ -50,8 +50,8 @@ def cli_page() -> str:
         "Exit codes: 0 done; 2 the input is wrong, and one line on stderr says what, where and what was expected; "
         "3 a rerun gave other results; 130 interrupted; 1 a fault of quickstroke.\n",
         "An option that takes several values is given once, with all of them behind it. Of another one that is given "
-        "twice the last value counts. Every command has `--help`, and all but `completion` have `--json`: one JSON object "
-        "on one line and nothing else on stdout; what a person reads goes to stderr ([its keys](json.md)).\n",
+        "twice the last value counts. Every command has `--help`, and all but `completion` have `--json`: one JSON "
+        "object on one line and nothing else on stdout; what a person reads goes to stderr ([its keys](json.md)).\n",
         f"```text\n{help_of([])}\n```\n",
     ]
     parts += [_help_section(name) for name in cli.COMMANDS]
