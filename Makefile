@@ -5,8 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Passed to pip, for instance: make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_FLAGS ?=
-# A broken link, reference or page outside the navigation is an error.
-MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+# A broken link, reference or page outside the navigation is an error; with --quiet mkdocs would not count it.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 .PHONY: help demo test test-slow faults browser check lint types generated audit format docs js golden reproduce sample46 train-all fuzz bench bench-quick bench-accuracy clean
 

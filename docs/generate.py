@@ -9,6 +9,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
@@ -49,11 +50,23 @@ def cli_page() -> str:
         "Exit codes: 0 done; 2 the input is wrong, and one line on stderr says what, where and what was expected; "
         "3 a rerun gave other results; 130 interrupted; 1 a fault of quickstroke.\n",
         "An option that takes several values is given once, with all of them behind it. Of another one that is given "
-        "twice the last value counts.\n",
+        "twice the last value counts. Every command has `--help`, and all but `completion` have `--json`: one JSON "
+        "object on one line and nothing else on stdout; what a person reads goes to stderr ([its keys](json.md)).\n",
         f"```text\n{help_of([])}\n```\n",
     ]
-    parts += [f"## quickstroke {name}\n\n```text\n{help_of([name])}\n```\n" for name in cli.COMMANDS]
+    parts += [_help_section(name) for name in cli.COMMANDS]
     return "\n".join(parts)
+
+
+def _help_section(name: str) -> str:
+    """A command's section; the options of a training stand under `train` alone, those of all commands at the top."""
+    text = re.sub(r"\n  (-h, --help|--json) .*(\n {8,}.*)*", "", help_of([name]))
+    text = re.sub(r"\n *-{20,}$", "", text, flags=re.M)
+    text, found, options = text.removesuffix("\n\n options").partition("\n\n train options\n")
+    if name == "train":
+        text, found = f"{text}{found}{options}", ""
+    further = "\nThe *train options* are those of [quickstroke train](#quickstroke-train).\n" if found else ""
+    return f"## quickstroke {name}\n\n```text\n{text}\n```\n{further}"
 
 
 def short_models_table() -> str:

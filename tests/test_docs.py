@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from functools import cache
 from importlib.util import find_spec
@@ -97,10 +98,38 @@ def test_a_document_that_is_read_first_is_short(name: str, n_lines: int) -> None
     assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= n_lines
 
 
-def test_links_of_the_readme_lead_to_files() -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
-    assert len(links) > 20
-    assert [link for link in links if not (ROOT / link).is_file()] == []
+def anchors(path: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub and the site make them."""
+    headings = re.findall(
+        r"^#+ (.+)$", re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.M | re.S), re.M
+    )
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", ["README.md", "js/README.md"])
+def test_links_of_a_document_outside_the_site_lead_to_files_and_headings(name: str) -> None:
+    """The site's own are held by `make check`."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)#?([^)]*)\)", (ROOT / name).read_text(encoding="utf-8"))
+    assert len(links) > (20 if name == "README.md" else 0)
+    to = [((ROOT / name).parent / link, anchor) for link, anchor in links]
+    assert [path for path, anchor in to if not path.is_file() or (anchor and anchor not in anchors(path))] == []
+
+
+def test_the_site_is_not_built_with_a_broken_link(tmp_path: Path) -> None:
+    """By the options that the Makefile has; with `--quiet` as well, mkdocs passed over all that `--strict` refuses."""
+    pytest.importorskip("mkdocs")
+    line = next(
+        line for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines() if line.startswith("MKDOCS")
+    )
+    options = line.partition("mkdocs build")[2].split()
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "mkdocs.yml").write_text("site_name: name\nvalidation: {links: {anchors: warn}}\n")
+    for link, is_whole in (("#title", True), ("#other", False), ("missing.md", False)):
+        (tmp_path / "docs" / "index.md").write_text(f"# Title\n\n[link]({link})\n")
+        built = subprocess.run(
+            [sys.executable, "-m", "mkdocs", "build", *options], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert (built.returncode == 0) == is_whole, built.stderr
 
 
 def test_the_readme_links_to_every_page() -> None:

@@ -66,7 +66,7 @@ StrokeLayout = Annotated[
     LayoutChoice,
     tyro.conf.arg(
         help="how text and parquet files write strokes: `points` [[x, y], ..] or `columns` [[x..], [y..]]; `auto` sees "
-        "it for each drawing, and reads columns where every stroke has 2 or 3 rows of 2 or 3 numbers"
+        "it for each drawing, and reads columns where it may be both"
     ),
 ]
 
@@ -79,11 +79,11 @@ def import_torch(model: str | None = None, *, trains_padded: bool = False) -> No
     """Imports PyTorch where it is installed and `model` is no ONNX file, and has the garbage collector leave alone what
     stays of it.
 
-    Where padded models are trained, PyTorch's threads sleep while they wait for each other. Busy waiting, the default,
-    saves a sixth of the time on idle cores, and takes many times as long while other programs have work.
-
     Looking through that again and again, and once more at the end, is a quarter of the time of a short command. Where
     PyTorch is missing, what needs it says so.
+
+    Where padded models are trained, PyTorch's threads sleep while they wait for each other. Busy waiting, the default,
+    saves a sixth of the time on idle cores, and takes many times as long while other programs have work.
     """
     if "torch" in sys.modules or not gc.isenabled() or (model or "").endswith(".onnx"):
         return

@@ -306,7 +306,8 @@ class Recognizer:
     ) -> None:
         """Adds a word at once, by three drawings or more; from here on it is among `classes`.
 
-        Nothing is trained: a drawing is of the word if its embedding is near the mean of these drawings' embeddings.
+        Nothing is trained. A drawing is of the word if it is near the mean of these drawings: in the directions that
+        best separate the model's words, where its card has these (`discriminant`), else by embeddings.
 
         Args:
             word: what they show; no word that is known.

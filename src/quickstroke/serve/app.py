@@ -376,7 +376,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 _REFUSALS = {
     401: (
-        "A token is wanted, and there is none of this server's.",
+        "The request has no token that this server knows.",
         "unauthorized",
         "expected the header `Authorization: Bearer TOKEN` with a token of this server",
     ),

@@ -61,7 +61,7 @@ export class HttpRecognizer {
     if (response.ok && body) return body;
     if (response.status === 401) {
       const message = token()
-        ? "The token in the address of this page is none of this server’s."
+        ? "This server does not know the token in the address of this page."
         : "This server wants a token: add #token=… to the address of this page.";
       throw new RecognizerError(message, true);
     }
