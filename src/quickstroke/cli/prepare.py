@@ -18,6 +18,7 @@ from quickstroke.cli.common import (
     note_layout_without_effect,
     note_layouts,
     note_left_out,
+    note_unscaled,
     optional,
     progress,
 )
@@ -27,6 +28,9 @@ from quickstroke.errors import ConfigError, FormatError
 if TYPE_CHECKING:
     from quickstroke.data.splits import FractionSplit, PositionSplit
 
+# Drawings of a dataset, to see whether those taken as simplified are so.
+_LOOKED_AT = 10_000
+
 
 @dataclass(frozen=True)
 class Options:
@@ -34,7 +38,7 @@ class Options:
 
     Formats: .bin, .ndjson (simplified or raw), .csv (Kaggle), .gz of these, .npz (sketch-rnn), .parquet; where there
     are none, .svg and .inkml; else pictures (.png, .jpg, .webp) and Google's bitmaps (.npy), whose lines are traced;
-    else .json. Of the last three kinds but .npy the folder's name is the word.
+    else .json. Of the last three kinds but .npy the folder's name is the word, where the file says none.
     Raw drawings are simplified. Each drawing goes to one split: by a hash of its key_id in fractions, or
     with --n-train by its position in its class: first the reserved ones, then those to train, validate and test on.
 
@@ -85,6 +89,7 @@ class Options:
 def run(options: Options) -> Answer:
     """Runs the command."""
     from quickstroke.data.dataset import PreparedDataset
+    from quickstroke.data.memory import unscaled_of_some
     from quickstroke.formats import find_sources
     from quickstroke.preparation import prepare
     from quickstroke.preparation.journal import folder_of
@@ -159,7 +164,9 @@ def run(options: Options) -> Answer:
         note(
             "drawings with one key_id are taken for one; if yours are different ones, give them other key_ids, or none"
         )
-    for words in _spelt_alike(PreparedDataset(prepared.path).classes):
+    data = PreparedDataset(prepared.path)
+    note_unscaled(str(prepared.path), *unscaled_of_some(data, _LOOKED_AT))
+    for words in _spelt_alike(data.classes):
         note(f"words that differ in letter case alone are words of their own: {', '.join(map(printable, words))}")
     return Answer(asdict(prepared) | {"path": str(prepared.path), "invalid": invalid.messages})
 
