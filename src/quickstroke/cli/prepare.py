@@ -26,6 +26,7 @@ from quickstroke.drawings.categories import parse_classes
 from quickstroke.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
+    from quickstroke.data.dataset import PreparedDataset
     from quickstroke.data.splits import FractionSplit, PositionSplit
 
 # Drawings of a dataset, to see whether those taken as simplified are so.
@@ -89,7 +90,6 @@ class Options:
 def run(options: Options) -> Answer:
     """Runs the command."""
     from quickstroke.data.dataset import PreparedDataset
-    from quickstroke.data.memory import unscaled_of_some
     from quickstroke.formats import find_sources
     from quickstroke.preparation import prepare
     from quickstroke.preparation.journal import folder_of
@@ -164,11 +164,17 @@ def run(options: Options) -> Answer:
         note(
             "drawings with one key_id are taken for one; if yours are different ones, give them other key_ids, or none"
         )
-    data = PreparedDataset(prepared.path)
-    note_unscaled(str(prepared.path), *unscaled_of_some(data, _LOOKED_AT))
+    _tell(PreparedDataset(prepared.path))
+    return Answer(asdict(prepared) | {"path": str(prepared.path), "invalid": invalid.messages})
+
+
+def _tell(data: "PreparedDataset") -> None:
+    """Tells of drawings and words of a new dataset that may not be what they were meant to be."""
+    from quickstroke.data.memory import unscaled_of_some
+
+    note_unscaled(str(data.path), *unscaled_of_some(data, _LOOKED_AT))
     for words in _spelt_alike(data.classes):
         note(f"words that differ in letter case alone are words of their own: {', '.join(map(printable, words))}")
-    return Answer(asdict(prepared) | {"path": str(prepared.path), "invalid": invalid.messages})
 
 
 def _spelt_alike(classes: tuple[str, ...]) -> list[list[str]]:
