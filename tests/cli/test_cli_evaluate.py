@@ -143,6 +143,16 @@ def test_a_drawing_of_another_word_is_not_one_that_a_run_learnt_from(run, traine
     assert "40 of the 105 drawings are among those that the run learnt from" in told
 
 
+def test_drawings_without_key_id_that_a_run_learnt_from_are_told(run, binary_folder, tmp_path):
+    files, data, made = (tmp_path / name for name in ("files", "data", "run"))
+    assert run("convert", binary_folder, "--to", "npz", "--into", files).code == 0  # which keeps no key_id
+    n_train = run("prepare", files, "--into", data, "--json").json["splits"]["train"]
+    assert run("train", "simple_lay1_sz8", "--data", data, "--into", made, "--n-epochs", 1).code == 0
+    told = run("evaluate", made, files, "--json")
+    assert told.json["n"] == 180 and told.json["n_learnt"] == n_train > 0
+    assert f"{n_train} of the 180 drawings are among those that the run learnt from" in told.err
+
+
 def test_evaluate_tells_how_much_of_a_drawing_is_enough(run, trained, dataset):
     start = ("evaluate", trained, "--data", dataset.path, "--json")
     plain, partial = run(*start), run(*start, "--partial")

@@ -27,6 +27,26 @@ def test_one_key_id_of_two_drawings_and_words_of_two_cases_are_told(run, tmp_pat
     assert "words that differ in letter case alone are words of their own: Robot, robot" in result.err
 
 
+def test_drawings_taken_as_simplified_that_do_not_look_it_are_told(run, trained, tmp_path):
+    def written(name, *drawings):
+        path = tmp_path / f"{name}.ndjson"
+        path.write_text("".join(json.dumps({"word": "star", **drawing}) + "\n" for drawing in drawings))
+        return path
+
+    small = [{"drawing": [[[40, 90, 60 + k], [50, 70, 30]]]} for k in range(20)]
+    pixels = written("pixels", *small)
+    told = "100.00% of the drawings are taken as simplified, but do not fill 0 to 255"
+    for command in (("prepare", pixels, "--into", tmp_path / "data"), ("predict", pixels, "--model", trained)):
+        assert told in run(*command).err
+    assert told in run("evaluate", trained, pixels).err
+    raw = written("raw", *({"strokes": drawing["drawing"]} for drawing in small), {"strokes": [[[7], [7]]]})
+    shapes = ([[[3], [3]]], *([[[0, 255], [0, k]]] for k in range(6)), *([[[0, k], [2, 253]]] for k in range(6)))
+    for path in (raw, written("simplified", small[0], *({"drawing": strokes} for strokes in shapes))):
+        assert "taken as" not in run("evaluate", trained, path).err
+        fresh = run("prepare", path, "--into", tmp_path / path.stem, "--fractions", 1, 0, 0)
+        assert fresh.code == 0 and "taken as" not in fresh.err
+
+
 def test_bad_drawing_files(run, tmp_path, binary_folder):
     whole = (binary_folder / "star.bin").read_bytes()
     header = struct.pack("<Q2sbIH", 1, b"US", 1, 0, 1)

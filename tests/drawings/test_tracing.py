@@ -95,6 +95,16 @@ def test_a_shadow_is_no_line() -> None:
     assert sum(np.hypot(*np.diff(stroke, axis=0).T).sum() for stroke in strokes) < 3 * SIDE
 
 
+@pytest.mark.parametrize("is_inverted", [False, True])
+def test_a_small_drawing_on_a_large_sheet_in_shadow_is_the_ink_not_the_light_beside_it(is_inverted: bool) -> None:
+    rng = np.random.default_rng(0)
+    grey = inked([[(100, 100), (100, 260)], [(30, 180), (190, 180)]], side=640, pen=3)
+    shade = 1 - 0.5 / (1 + np.exp(-(np.arange(640) - 300) / 40))
+    grey = (235 * (0.25 + 0.75 * grey / 255) * shade + rng.normal(0, 6, grey.shape)).clip(0, 255)
+    found = find_ink((255 - grey if is_inverted else grey).astype(np.float32))
+    assert len(trace_ink(found)) <= 4 and found.mean() < 0.1
+
+
 @pytest.mark.parametrize("frame", [0, 128, 238, 250])
 def test_a_frame_is_neither_paper_nor_ink(frame: int) -> None:
     plain = inked([[(40, 100), (360, 100)], [(200, 100), (200, 360)]], side=400, pen=9)

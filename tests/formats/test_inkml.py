@@ -57,6 +57,30 @@ def test_groups_definitions_pens_in_the_air_and_continuations(tmp_path: Path) ->
     assert points(tmp_path, inside) == [[[1, 1]], [[2, 2], [4, 4], [5, 5], [6, 6]], [[3, 3]]]
 
 
+@pytest.mark.parametrize(
+    ("annotations", "word"),
+    [
+        ('<annotation type="truth">check_mark</annotation>', "check mark"),
+        ('<annotation type="label">a</annotation><annotation type="truth">\n b\n</annotation>', "b"),
+        ('<annotation type="truth"/><annotation type="label">a</annotation>', "a"),
+        ('<annotation type="writer">Ann</annotation><annotation>x</annotation>', "cat"),
+        ('<traceGroup><annotation type="truth">part</annotation><trace>1 1</trace></traceGroup>', "cat"),
+    ],
+)
+def test_the_word_is_what_the_file_is_annotated_with_else_its_folders_name(
+    annotations: str, word: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "cat" / "1.inkml"
+    path.parent.mkdir()
+    path.write_text(f"<ink>{annotations}<trace>1 1</trace></ink>")
+    assert [drawing.word for drawing in read_drawings(path)] == [word]
+
+
+def test_a_channel_of_negative_orientation_grows_the_other_way(tmp_path: Path) -> None:
+    channels = '<channel name="X" orientation="+ve"/><channel name="Y" orientation="-ve"/>'
+    assert points(tmp_path, f"<traceFormat>{channels}</traceFormat><trace>1 2,3 5</trace>") == [[[1, -2], [3, -5]]]
+
+
 def test_a_trace_has_the_format_of_its_context(tmp_path: Path) -> None:
     source = f'<inkSource xml:id="s">{FORMAT}</inkSource>'
     yx = '<context xml:id="yx"><traceFormat><channel name="Y"/><channel name="X"/></traceFormat></context>'

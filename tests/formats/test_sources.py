@@ -8,7 +8,7 @@ import pytest
 
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import FormatError
-from quickstroke.formats import binary, ending_of, find_sources, ndjson, read_drawings, read_file, word_of
+from quickstroke.formats import binary, ending_of, find_sources, ndjson, read_drawings, read_file, read_records, word_of
 from quickstroke.preparation.prepare import prepare
 
 ENDINGS = [".bin", ".bin.gz", ".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz", ".npz", ".csv", ".csv.gz"]
@@ -219,3 +219,15 @@ def test_no_file_is_looked_up_among_all_others(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(PurePath, "__eq__", counted)
     assert len(find_sources(tmp_path).files) == 1000
     assert n_compared < 20_000  # some 500,000 where each is
+
+
+@pytest.mark.parametrize("byte_order", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    ("name", "text"), [("a.ndjson", '{"strokes": [[[1, 2]]]}\n'), ("a.csv", "word,drawing\n"), ("a.json", "[[[1, 2]]]")]
+)
+def test_text_in_utf16_is_called_so(name: str, text: str, byte_order: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(f"\ufeff{text}".encode(byte_order))
+    for found in (read_drawings(path), read_records(path, on_invalid=lambda error: None)):
+        with pytest.raises(FormatError, match=r"is text in UTF-16; expected UTF-8"):
+            list(found)

@@ -234,15 +234,18 @@ class _Asked:
 
     @property
     def key_ids(self) -> Any:
-        """Of each drawing, uint64; 0 for one of a file without."""
+        """Of each drawing, uint64; of one of a file without, what a dataset has in its place."""
         import numpy as np
 
         from quickstroke.data.dataset import PreparedDataset
+        from quickstroke.preparation.picker import hash_drawings
 
         data = self.drawings.data
         if isinstance(data, PreparedDataset):
             return data.key_ids[self.drawings.indices]
-        return np.array([key_id for *_, key_id in self.read], np.uint64)
+        key_ids = np.array([key_id for *_, key_id in self.read], np.uint64)
+        pen_up = np.unpackbits(data.pen_up, count=len(data.points), bitorder="little")
+        return np.where(key_ids == 0, hash_drawings(data.points, pen_up, data.offsets.astype(np.int64)), key_ids)
 
     def source(self, index: int) -> tuple[str, int, int]:
         """The dataset or file of a drawing of the data, its index there, from 0, and its key_id."""

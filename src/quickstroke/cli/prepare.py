@@ -19,6 +19,7 @@ from quickstroke.cli.common import (
     note_layout_without_effect,
     note_layouts,
     note_left_out,
+    note_unscaled,
     optional,
     progress,
 )
@@ -26,7 +27,11 @@ from quickstroke.drawings.categories import parse_classes
 from quickstroke.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
+    from quickstroke.data.dataset import PreparedDataset
     from quickstroke.data.splits import FractionSplit, PositionSplit
+
+# Drawings of a dataset, to see whether those taken as simplified are so.
+_LOOKED_AT = 10_000
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Options:
 
     Formats: .bin, .ndjson (simplified or raw), .csv (Kaggle), .gz of these, .npz (sketch-rnn), .parquet; where there
     are none, .svg and .inkml; else pictures (.png, .jpg, .webp) and Google's bitmaps (.npy), whose lines are traced;
-    else .json. Of the last three kinds but .npy the folder's name is the word.
+    else .json. Of the last three kinds but .npy the folder's name is the word, where the file says none.
     Raw drawings are simplified. Each drawing goes to one split: by a hash of its key_id in fractions, or
     with --n-train by its position in its class: first the reserved ones, then those to train, validate and test on.
     Files whose split is known, such as those of a benchmark, are given by --train-only, --val-only and --test-only.
@@ -171,9 +176,17 @@ def run(options: Options) -> Answer:
         note(
             "drawings with one key_id are taken for one; if yours are different ones, give them other key_ids, or none"
         )
-    for words in _spelt_alike(PreparedDataset(prepared.path).classes):
-        note(f"words that differ in letter case alone are words of their own: {', '.join(map(printable, words))}")
+    _tell(PreparedDataset(prepared.path))
     return Answer(asdict(prepared) | {"path": str(prepared.path), "invalid": invalid.messages})
+
+
+def _tell(data: "PreparedDataset") -> None:
+    """Tells of drawings and words of a new dataset that may not be what they were meant to be."""
+    from quickstroke.data.memory import unscaled_of_some
+
+    note_unscaled(str(data.path), *unscaled_of_some(data, _LOOKED_AT))
+    for words in _spelt_alike(data.classes):
+        note(f"words that differ in letter case alone are words of their own: {', '.join(map(printable, words))}")
 
 
 def _spelt_alike(classes: tuple[str, ...]) -> list[list[str]]:

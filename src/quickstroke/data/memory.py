@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quickstroke.data.batches import Drawings, n_points_of
-from quickstroke.drawings.drawing import Drawing, check_simplified
+from quickstroke.drawings.drawing import Drawing, check_simplified, n_unscaled
 from quickstroke.drawings.simplification import simplified_strokes
 
 
@@ -52,6 +52,14 @@ class MemoryDataset:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+def unscaled_of_some(data: Drawings, n: int) -> tuple[int, int]:
+    """How many of at most `n` drawings from all over a dataset are `n_unscaled`, and how many these are."""
+    n_all = len(data.labels)
+    indices = np.linspace(0, n_all - 1, min(n, n_all)).astype(np.int64)
+    at, offsets, _ = gathered(data, indices, n_points_of(data, indices))
+    return n_unscaled(data.points[at], offsets[:-1]), len(indices)
 
 
 def first_points(data: Drawings, indices: NDArray[np.int64], fraction: float) -> "Excerpt":

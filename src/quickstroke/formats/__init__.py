@@ -9,7 +9,7 @@
 | .png, .jpg, .jpeg, .webp | a picture, whose lines are traced | the folder's name |
 | .npy | Google's 28x28 bitmaps, traced | the file's name |
 | .parquet | of the Hugging Face Hub, simplified or raw | in each row, where there is one |
-| .inkml | traces of a pen, raw | the folder's name |
+| .inkml | traces of a pen, raw | in the file, or the folder's name |
 | .json | strokes, raw, or drawings | in each drawing, or the folder's name, or the file's of a list of drawings |
 | .svg | shapes | the folder's name, or in the file where quickstroke wrote it |
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from quickstroke.drawings.drawing import MAX_DRAWING_BYTES, Drawing
 from quickstroke.errors import FormatError, OnInvalid, leaving_out, located
-from quickstroke.formats.input import InputFile, refuse_html
+from quickstroke.formats.input import InputFile, refuse_html, refuse_utf16
 from quickstroke.formats.ndjson import drawing_of
 from quickstroke.formats.scanning import NAMES, UNKNOWN
 
@@ -39,6 +39,8 @@ def read(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> Iter
         def text_lines() -> Iterator[str]:
             nonlocal last, n_bytes
             for last, line in file.lines(MAX_DRAWING_BYTES):
+                if last == 1:
+                    refuse_utf16(line, path)
                 n_bytes += len(line)
                 if n_bytes > MAX_DRAWING_BYTES:
                     raise FormatError(f"a row of more than {MAX_DRAWING_BYTES} bytes", path, line=first)

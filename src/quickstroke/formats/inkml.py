@@ -3,6 +3,7 @@
 Traces are taken wherever they stand, in trace groups too, but for those in definitions and those that the pen made in
 the air. Of the channels X, Y and T count; others that a trace format names are passed over. `*` repeats a value, `'`
 marks differences and `"` differences of differences, as the recommendation has it. References lead to the same file.
+What an annotation of the whole file calls its truth or its label is the word.
 """
 
 import re
@@ -12,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from quickstroke.drawings.categories import canonical_word
 from quickstroke.drawings.drawing import MAX_DRAWING_BYTES, Drawing
 from quickstroke.errors import FormatError, shown
 from quickstroke.formats import xml
@@ -19,12 +21,14 @@ from quickstroke.formats.scanning import MAX_STROKES
 
 _MS = {"s": 1000.0, "ms": 1.0, "us": 0.001, "ns": 1e-6}
 _VALUE = re.compile(r"\s*([!'\"]?)\s*([*?TF]|#[0-9A-Fa-f]+|[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)", re.ASCII)
+# Types of annotations that tell the word, the likeliest first.
+_WORDS = ("truth", "label")
 # Besides those of the drawing; a tablet has some ten.
 _MAX_CHANNELS = 100
 
 
 class _Channel(NamedTuple):
-    """A channel by its name; times are multiplied by `scale`."""
+    """A channel by its name, whose values are multiplied by `scale`."""
 
     name: str
     scale: float
@@ -39,6 +43,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.traces: list[list[list[float]]] = []  # rows x, y and, where there are times, t
+        self.words: dict[str, str] = {}  # by the type of annotation, the first of each
         self._by_id: dict[str, int] = {}
         self._formats: dict[str, list[_Channel]] = {}
         self._format = _DEFAULT  # of traces that refer to none
@@ -54,18 +59,20 @@ class _Reader:
             units = attributes.get("units", "ms")
             inside = any(outer == "intermittentChannels" for outer, _ in self._open)
             scale = _MS.get(units, 1.0) if attributes.get("name") == "T" else 1.0
+            if attributes.get("name") in ("X", "Y") and attributes.get("orientation") == "-ve":
+                scale = -1.0  # to the left or upwards
             self._formats[""].append(_Channel(attributes.get("name", ""), scale, inside))
             if len(self._formats[""]) > _MAX_CHANNELS:
                 raise FormatError(f"has more than {_MAX_CHANNELS} channels")
-        elif name == "trace":
+        elif name in ("trace", "annotation"):
             self._text.clear()
 
     def text(self, text: str) -> None:
-        if self._open[-1][0] == "trace":
+        if self._open[-1][0] in ("trace", "annotation"):
             self._text.append(text)
             self._n_bytes += len(text)
             if self._n_bytes > MAX_DRAWING_BYTES:
-                raise FormatError(f"the traces have more than {MAX_DRAWING_BYTES} bytes")
+                raise FormatError(f"its traces and annotations have more than {MAX_DRAWING_BYTES} bytes")
 
     def end(self) -> None:
         name, attributes = self._open.pop()
@@ -75,6 +82,8 @@ class _Reader:
             reference := next((attributes[key] for key in ("traceFormatRef", "inkSourceRef") if key in attributes), "")
         ):
             self._formats[f"#{attributes.get('xml:id', '')}"] = self._referred(reference)
+        elif name == "annotation" and len(self._open) == 1:
+            self.words.setdefault(attributes.get("type", ""), canonical_word("".join(self._text)))
         elif name == "trace":
             is_defined = any(outer == "definitions" for outer, _ in self._open)
             if not is_defined and attributes.get("type") != "penUp":
@@ -174,6 +183,7 @@ def read(path: Path, word: str) -> Iterator[Drawing]:
     arrays = [np.array(rows).T for rows in reader.traces]
     if not all(np.isfinite(array).all() for array in arrays):
         raise FormatError("has a value that is not finite", path)
+    word = next(filter(None, map(reader.words.get, _WORDS)), word)
     has_times = all(array.shape[1] == 3 for array in arrays)
     times_ms = [np.array(array[:, 2]) for array in arrays] if has_times else None
     yield Drawing(word, [np.ascontiguousarray(array[:, :2]) for array in arrays], times_ms=times_ms)

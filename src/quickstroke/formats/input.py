@@ -1,5 +1,6 @@
 """Input files: gzip where the name says so, errors that say where; HTML is refused."""
 
+import codecs
 import gzip
 import io
 import zlib
@@ -151,3 +152,9 @@ def refuse_html(head: bytes, path: Path) -> None:
     start = head.lstrip()[:64].lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         raise FormatError("is a web page or XML, not a drawing file (a failed download?)", path)
+
+
+def refuse_utf16(head: bytes, path: Path) -> None:
+    """Raises FormatError when a text file begins as those that Excel and PowerShell write in UTF-16."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise FormatError("is text in UTF-16; expected UTF-8", path)

@@ -19,7 +19,7 @@ from quickstroke.drawings.categories import canonical_word
 from quickstroke.drawings.drawing import MAX_DRAWING_BYTES, UNKNOWN_COUNTRY, Drawing, check_simplified
 from quickstroke.drawings.layouts import Layout, decide, shape_of
 from quickstroke.errors import FormatError, OnInvalid, leaving_out, located, shown
-from quickstroke.formats.input import InputFile, refuse_html
+from quickstroke.formats.input import InputFile, refuse_html, refuse_utf16
 from quickstroke.formats.scanning import MAX_STROKES
 from quickstroke.utils.files import atomic_write
 
@@ -50,6 +50,7 @@ def read_line(
     """
     if number == 1:
         refuse_html(line, path)
+        refuse_utf16(line, path)
     if not line.strip():
         return
     with leaving_out(on_invalid):

@@ -12,7 +12,7 @@ from typing import Any
 
 from quickstroke.drawings.drawing import MAX_DRAWING_BYTES, Drawing
 from quickstroke.errors import FormatError, OnInvalid, leaving_out, shown
-from quickstroke.formats.input import InputFile, refuse_html
+from quickstroke.formats.input import InputFile, refuse_html, refuse_utf16
 from quickstroke.formats.ndjson import drawing_of, load
 
 # A string, even without its end, or what divides values.
@@ -33,6 +33,7 @@ def read(path: Path, words: tuple[str, str], layout: str = "auto", on_invalid: O
     with InputFile(path) as file:
         data = file.read(-1)
     refuse_html(data[:64], path)
+    refuse_utf16(data[:64], path)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

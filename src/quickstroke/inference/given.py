@@ -8,13 +8,10 @@ from typing import cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quickstroke.drawings.drawing import Drawing
+from quickstroke.drawings.drawing import NEAR_END, Drawing
 from quickstroke.drawings.layouts import Layout, check_choice
 from quickstroke.drawings.simplification import gather, simplify_gathered
 from quickstroke.errors import ConfigError, FormatError, expect, expect_items
-
-# How far from 0 and 255 the ends of 998 of 1,000 official drawings are at most.
-_NEAR = 4
 
 
 def all_in_simplified_form(
@@ -73,7 +70,7 @@ def _fill_the_range(strokes: Sequence[ArrayLike]) -> bool:
     """Whether arrays uint8 (n, 2) begin near 0 and reach nearly 255, as what simplifying leaves does; others may be
     pixels of a canvas."""
     points = np.concatenate(cast(Sequence[NDArray[np.uint8]], strokes))
-    return bool((points.min(0) <= _NEAR).all() and points.max() >= 255 - _NEAR)
+    return bool((points.min(0) <= NEAR_END).all() and points.max() >= 255 - NEAR_END)
 
 
 def checked(points: NDArray[np.float64], offsets: NDArray[np.int64]) -> list[NDArray[np.uint8]]:

@@ -20,7 +20,7 @@ REPEATED = "repeated key_id"
 
 
 @jit()
-def _hash_drawings(points: Any, pen_up: Any, offsets: Any) -> Any:
+def hash_drawings(points: Any, pen_up: Any, offsets: Any) -> Any:
     """FNV-1a over the bytes of each drawing's points and pen flags, with the top bit set: uint64 (N,)."""
     out = np.empty(len(offsets) - 1, np.uint64)
     for i in range(out.size):
@@ -79,7 +79,7 @@ class Picker:
         rules = self._rules
         keys = block.key_ids
         if rules.drop_duplicates or (keys == 0).any():
-            hashes = _hash_drawings(block.points, block.pen_up, block.offsets)
+            hashes = hash_drawings(block.points, block.pen_up, block.offsets)
             keys = np.where(keys == 0, hashes, keys)
         keep = np.arange(len(block))
         if rules.recognized_only:
