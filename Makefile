@@ -154,7 +154,7 @@ N_SLOW ?= 50000
 
 # The last line of each run is JSON; inputs of findings are left in findings/.
 fuzz: $(BIN)/.dev
-	set -e; for target in binary ndjson npz csv svg inkml json parquet picture name document model api; do \
+	set -e; names=$$(cd fuzz && $(abspath $(BIN))/python -c "import fuzz; print(*fuzz.TARGETS)"); for target in $$names; do \
 	  case $$target in binary|ndjson) n=$(N);; *) n=$(N_SLOW);; esac; \
 	  ! $(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python fuzz/fuzz.py $$target --n $$n; \
 	  $(BIN)/python fuzz/fuzz.py $$target --n $$n --compiled; \

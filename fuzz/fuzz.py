@@ -29,6 +29,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+# Each is a function of targets.py.
+TARGETS = ("binary", "ndjson", "npz", "csv", "svg", "inkml", "json", "parquet")
+TARGETS += ("picture", "name", "document", "model", "api")
 LIMIT_S = 2.0
 FREE_BYTES, TIMES = 16_000_000, 10
 # A call that never comes back ends the process, and its input is the last that the target wrote.
@@ -215,9 +218,7 @@ def report(judge: Judge, target: str, mode: str, seed: int, seconds: float) -> N
 def main() -> int:
     """Runs one target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = ("binary", "ndjson", "npz", "csv", "svg", "inkml", "json", "parquet")
-    names += ("picture", "name", "document", "model", "api")
-    parser.add_argument("target", choices=names)
+    parser.add_argument("target", choices=TARGETS)
     parser.add_argument("--compiled", action="store_true", help="as for a user, without coverage")
     parser.add_argument("--n", type=int, default=1_000_000, help="inputs")
     parser.add_argument("--seed", type=int, default=0)

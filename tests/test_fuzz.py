@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "fuzz"
 sys.path.append(str(FOLDER))
 
 import audit  # noqa: E402
-
-TARGETS = ("binary", "ndjson", "npz", "csv", "svg", "inkml", "json", "parquet")
-TARGETS += ("picture", "name", "document", "model", "api")
-
+from fuzz import TARGETS  # noqa: E402
 
 # One process for all of them: to start one takes longer than what most of them do.
 ALL = f"""
@@ -35,6 +33,10 @@ def said(*command: object) -> list[dict[str, object]]:
     result = subprocess.run(words, capture_output=True, text=True, timeout=600, env=environment)
     assert result.returncode == 0, result.stderr
     return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_each_function_of_targets_is_run() -> None:
+    assert set(re.findall(r"^def (\w+)_target\(", (FOLDER / "targets.py").read_text(), re.M)) == set(TARGETS)
 
 
 def test_a_few_hundred_inputs_find_nothing(tmp_path: Path) -> None:

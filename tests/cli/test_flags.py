@@ -3,7 +3,7 @@
 import dataclasses
 import importlib
 import re
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
@@ -35,6 +35,17 @@ def test_the_help_of_a_flag_says_what_giving_it_does(command: str) -> None:
         # One that is on by default would be drawn as --no-NAME beside the help of NAME.
         assert default is False, name
         assert text.startswith(NEGATIONS) or not name.startswith("no_"), f"--{name}: {text}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_option_has_a_help_text(command: str) -> None:
+    kind = importlib.import_module(f"quickstroke.cli.{command}").Options
+    for field in dataclasses.fields(kind):
+        marks = get_args(field.type)
+        is_annotated = any(getattr(mark, "help", None) for mark in marks)
+        is_nested = any(map(dataclasses.is_dataclass, marks)) or dataclasses.is_dataclass(field.type)
+        is_told = re.search(rf"^ +(\w+, )*{field.name}(, \w+)*: \S", kind.__doc__, re.M)
+        assert is_annotated or is_nested or is_told, f"{command} {field.name}"
 
 
 def test_flags_that_say_no_are_looked_at() -> None:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quickstroke.config import training
 from quickstroke.config.model import ModelConfig
 from quickstroke.config.recipes import RECIPES, Recipe
 from quickstroke.config.serialize import from_json, from_record, to_json
@@ -254,6 +257,19 @@ def test_stride_is_not_one_and_needs_readout_pool(key: str, convolution: Any, re
     values: dict[str, Any] = {"conv1": (8, 5), "bidirectional": True, "readout": readout, key: convolution}
     with pytest.raises(ConfigError, match=rf"^{key} = .*: a stride is not 1, and needs readout 'pool'$"):
         ModelConfig(**values)
+
+
+def test_each_option_is_described_and_used_and_each_number_has_a_range() -> None:
+    source = Path(training.__file__).parents[1]
+    rooms = ("training", "data", "evaluation", "cli", "runtime", "artifacts")
+    code = "".join(path.read_text() for room in rooms for path in (source / room).glob("*.py"))
+    for field in dataclasses.fields(TrainConfig):
+        name = field.name
+        assert re.search(rf"^        {name}: \S", str(TrainConfig.__doc__), re.MULTILINE), f"{name} has no help text"
+        assert re.search(rf"\.{name}\b", code), f"{name} is not used"
+        if field.type in (int, float):
+            with pytest.raises(ConfigError, match=f"^{name} should be "):
+                TrainConfig(**{name: -1})
 
 
 def test_malformed_name_is_refused() -> None:

@@ -17,6 +17,7 @@ from quickstroke.artifacts import cards
 from quickstroke.artifacts.loading import LoadedModel, load_model
 from quickstroke.artifacts.unknown import Outputs
 from quickstroke.config.model import ModelConfig
+from quickstroke.config.naming import TYPES
 from quickstroke.data import batches
 from quickstroke.data.memory import from_drawings
 from quickstroke.data.selection import LabelledDrawings
@@ -42,6 +43,10 @@ NAMES_AND_READINGS = [
     *[(name, reading) for name in NAMES for reading in READINGS],
     *[(name, "length-aware") for name in POOLED],
 ]
+
+
+def test_each_type_is_compared():
+    assert {name.partition("_")[0] for name in (*NAMES, *POOLED)} == set(TYPES)
 
 
 @st.composite

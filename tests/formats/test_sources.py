@@ -6,9 +6,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quickstroke import formats
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import FormatError
-from quickstroke.formats import binary, ending_of, find_sources, ndjson, read_drawings, read_file, read_records, word_of
+from quickstroke.formats import (
+    binary,
+    ending_of,
+    find_sources,
+    ndjson,
+    pictures,
+    read_drawings,
+    read_file,
+    read_records,
+    word_of,
+)
 from quickstroke.preparation.prepare import prepare
 
 ENDINGS = [".bin", ".bin.gz", ".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz", ".npz", ".csv", ".csv.gz"]
@@ -26,6 +37,15 @@ def folder(tmp_path: Path) -> Path:
 
 def found(sources: Any) -> list[str]:
     return [path.name for path in find_sources(sources).files]
+
+
+@pytest.mark.parametrize("ending", [ending for ending in formats.ENDINGS if not ending.endswith(".gz")])
+def test_each_ending_is_documented_and_thrown_damaged_files_at(ending: str) -> None:
+    root = Path(__file__).parents[2]
+    table = (root / "docs" / "formats.md").read_text().partition("| ending ")[2].partition("\n\n")[0]
+    assert any(f"`{ending}`" in row.split("|")[1] for row in table.splitlines()[2:])
+    # Lines of JSON are ndjson, and pictures have endings in a list there.
+    assert f'{ending}"' in (root / "fuzz" / "targets.py").read_text() or ending in (".jsonl", *pictures.ENDINGS)
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

@@ -8,6 +8,7 @@ import torch
 
 from quickstroke.artifacts import loading
 from quickstroke.config.model import ModelConfig
+from quickstroke.config.naming import TYPES
 from quickstroke.kernels import threads
 from quickstroke.models import single
 from quickstroke.models.classifier import StrokeClassifier
@@ -25,6 +26,10 @@ NAMES = (
     "bipool_cv1_16_5_cv2_24_5_2_lay2_sz16",
     "bipool_cv1_7_4_3_img3_lay1_sz6",
 )
+
+
+def test_each_type_is_compared() -> None:
+    assert {name.partition("_")[0] for name in NAMES} == set(TYPES)
 
 
 def model_of(name: str, **values: object) -> StrokeClassifier:

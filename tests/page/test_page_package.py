@@ -18,6 +18,7 @@ import torch
 from quickstroke.artifacts.discriminant import Discriminant, rounded
 from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
 from quickstroke.config.model import ModelConfig
+from quickstroke.config.naming import TYPES
 from quickstroke.drawings.synthetic import synthetic_drawings
 from quickstroke.export import compact, web
 from quickstroke.formats import read_file
@@ -42,6 +43,11 @@ MODELS = [
         for max_padding in (200, 20)
     ],
 ]
+
+
+def test_each_type_is_compared() -> None:
+    assert {name.partition("_")[0] for name, *_ in MODELS} == set(TYPES)
+
 
 # The probabilities of all words and of none of them (-1 where nobody can tell) by each model, for the drawings in one
 # order and in the other: nothing is left of the drawing before.

@@ -12,17 +12,24 @@ from small_documents import LOG, block, edit_json, measured_again
 
 from quickstroke import cli
 from quickstroke.artifacts import runs
+from quickstroke.config.naming import TYPES
+from quickstroke.config.recipes import RECIPES
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.errors import ConfigError, DatasetError, DocumentError, RunError, WeightsError
 from quickstroke.evaluation.metrics import wilson_interval
 from quickstroke.reports import figures as figures_module
-from quickstroke.reports import report
+from quickstroke.reports import markdown, report
 from quickstroke.reports.document_config import ClassSlice
 from quickstroke.reports.documents import read_document
 
 pytest.importorskip("matplotlib")
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
+
+
+def test_the_description_has_each_type_and_each_recipe() -> None:
+    assert all(f"`{kind}_" in markdown._DESCRIPTION for kind in TYPES)
+    assert markdown._RECIPES.keys() == RECIPES.keys()
 
 
 # --- a document of runs

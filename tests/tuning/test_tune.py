@@ -1,6 +1,7 @@
 """A search by the command line: what its study holds, what it goes on with, and what is told at the end."""
 
 import json
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -144,7 +145,11 @@ def test_the_help_is_what_the_documentation_shows(run, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     code, out, _ = run("tune", "--help")
     documented = " ".join((ROOT / "docs" / "cli.md").read_text().split())  # which breaks long lines
-    assert code == 0 and f"## quickstroke tune ```text {' '.join(out.split())} ```" in documented
+    lines = "\n".join(line.rstrip() for line in out.splitlines())
+    shared = r"\n  (-h, --help|--json) .*(\n {8,}.*)*|\n *-{20,}$"
+    own, of_training = re.sub(shared, "", lines, flags=re.M).split("\n\n train options\n")
+    assert code == 0 and f"## quickstroke tune ```text {' '.join(own.split())} ```" in documented
+    assert " ".join(of_training.split()) in documented  # under `train`
     for key, domain in space.declare([MODEL], space.DEFAULT, {}, "x").tuned.items():
         assert f"{key} {domain}" in " ".join(out.replace("│", " ").split())
 

@@ -32,7 +32,7 @@ from quickstroke.config.training import LoggerName, TrainConfig
 from quickstroke.drawings.categories import parse_classes
 from quickstroke.errors import ConfigError
 from quickstroke.reports import documents
-from quickstroke.reports.document_config import ClassSlice
+from quickstroke.reports.document_config import MODEL_KEYS, ClassSlice
 from quickstroke.reports.documents import EndLine, EpochLine
 
 if TYPE_CHECKING:
@@ -142,8 +142,7 @@ def _configured(options: Options, args: Sequence[str]) -> tuple[str, Options, Cl
                 "that recipe; a command above it may have more"
             )
         name = documents.implied_name(section.config)
-        model_keys = ("hidden_size", "n_layers", "conv1", "conv2", "bidirectional", "readout", "image", "train_classes")
-        values = {key.lower(): value for key, value in section.config.items() if key not in model_keys}
+        values = {key.lower(): value for key, value in section.config.items() if key not in MODEL_KEYS}
         values["recipe"] = recipe
         classes = section.config.get("train_classes")
     if is_asked:

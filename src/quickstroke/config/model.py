@@ -114,11 +114,17 @@ class ModelConfig:
     @property
     def receptive_field(self) -> int:
         """Rows that a drawing needs for one output step of the convolutions; 1 without them, or where they pad."""
-        if self.readout == "pool":
-            return 1
-        return 1 + sum(convolution[1] - 1 for convolution in (self.conv1, self.conv2) if convolution)
+        match self.readout:
+            case "pool":
+                return 1
+            case "last":
+                return 1 + sum(convolution[1] - 1 for convolution in (self.conv1, self.conv2) if convolution)
 
     @property
     def preprocessing(self) -> Preprocessing:
         """The preprocessing of the points that the model reads."""
-        return "pos5" if self.readout == "pool" else "delta3"
+        match self.readout:
+            case "pool":
+                return "pos5"
+            case "last":
+                return "delta3"

@@ -1,12 +1,13 @@
 """How a model is trained, as a frozen dataclass."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from quickstroke.config import former
 from quickstroke.config.model import Reading
 from quickstroke.config.recipes import PLAIN, RECIPES, Recipe
-from quickstroke.config.schema import check_positive, check_types
+from quickstroke.config.schema import check_types
 from quickstroke.errors import ConfigError
 
 Schedule = Literal["constant", "cosine"]
@@ -34,6 +35,33 @@ class _OfRecipe:
 
 
 _OF_RECIPE: Any = _OfRecipe()
+
+# What each number has to be.
+_RANGES: dict[str, tuple[Callable[[float], bool], tuple[str, ...]]] = {
+    "above 0": (
+        lambda value: value > 0,
+        ("n_epochs", "batch_size", "grad_accum_steps", "learning_rate", "distillation_temperature", "max_padding"),
+    ),
+    "0 or more": (
+        lambda value: value >= 0,
+        ("patience", "seed", "weight_decay", "max_grad_norm", "n_cached_epochs"),
+    ),
+    "from 0 to below 1": (
+        lambda value: 0 <= value < 1,
+        ("warmup", "dropout", "label_smoothing", "ema_decay", "other_class_fraction"),
+    ),
+    "from 0 to 1": (
+        lambda value: 0 <= value <= 1,
+        (
+            "class_balance",
+            "distillation_weight",
+            "augment_magnitude",
+            "geometric_magnitude",
+            "random_rotation",
+            "prefix_truncation",
+        ),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,32 +173,10 @@ class TrainConfig:
         if hint := device_hint(self.device):
             raise ConfigError(f"device should be 'auto', 'cpu' or 'cuda', got {self.device!r}{hint}")
         check_types(self)
-        keys = (
-            "n_epochs",
-            "batch_size",
-            "grad_accum_steps",
-            "learning_rate",
-            "distillation_temperature",
-            "max_padding",
-        )
-        check_positive({key: getattr(self, key) for key in keys})
-        for key in ("patience", "seed", "weight_decay", "max_grad_norm", "n_cached_epochs"):
-            if getattr(self, key) < 0:
-                raise ConfigError(f"{key} should be 0 or more, got {getattr(self, key)}")
-        for key in ("warmup", "dropout", "label_smoothing", "ema_decay", "other_class_fraction"):
-            if not 0 <= getattr(self, key) < 1:
-                raise ConfigError(f"{key} should be from 0 to below 1, got {getattr(self, key)}")
-        fractions = (
-            "class_balance",
-            "distillation_weight",
-            "augment_magnitude",
-            "geometric_magnitude",
-            "random_rotation",
-            "prefix_truncation",
-        )
-        for key in fractions:
-            if not 0 <= getattr(self, key) <= 1:
-                raise ConfigError(f"{key} should be from 0 to 1, got {getattr(self, key)}")
+        for expected, (is_right, keys) in _RANGES.items():
+            for key in keys:
+                if not is_right(value := getattr(self, key)):
+                    raise ConfigError(f"{key} should be {expected}, got {value}")
         if self.other_class_fraction and not self.teacher:
             raise ConfigError("other_class_fraction needs a teacher: nothing else says what those drawings are")
         if self.recipe == "2020" and self.precision == "bfloat16":

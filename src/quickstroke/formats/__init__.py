@@ -1,17 +1,6 @@
 """Drawing files of every official form: finding them, and reading them as drawings or as blocks of arrays.
 
-| ending | what | word |
-|---|---|---|
-| .bin | official binary, simplified | the file's name |
-| .ndjson, .jsonl | official simplified or raw | in each line, where there is one |
-| .npz | sketch-rnn | the file's name |
-| .csv | Kaggle's, simplified or raw | in each row, where there is one |
-| .png, .jpg, .jpeg, .webp | a picture, whose lines are traced | the folder's name |
-| .npy | Google's 28x28 bitmaps, traced | the file's name |
-| .parquet | of the Hugging Face Hub, simplified or raw | in each row, where there is one |
-| .inkml | traces of a pen, raw | in the file, or the folder's name |
-| .json | strokes, raw, or drawings | in each drawing, or the folder's name, or the file's of a list of drawings |
-| .svg | shapes | the folder's name, or in the file where quickstroke wrote it |
+`_FORMATS` lists them; docs/formats.md describes each, and says where it has the word of a drawing.
 
 Strokes in text and parquet files may be written in columns, as the official ones are, or as points; `layout` may decide
 (`layouts`). Binary, ndjson and CSV files may be compressed, with `.gz` after the ending.
@@ -19,11 +8,11 @@ Strokes in text and parquet files may be written in columns, as the official one
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from quickstroke.drawings.categories import canonical_word
 from quickstroke.drawings.drawing import Drawing
@@ -46,17 +35,70 @@ if TYPE_CHECKING:
 # Of a binary file that is read drawing by drawing, at a time.
 _FEW_BYTES = 1 << 16
 
+_Read = Callable[[Path, str, OnInvalid], Iterator[Drawing]]
 # By what a folder is likely to hold them for: of several kinds those of the first alone are read.
-_KINDS = (
-    (".bin", ".bin.gz", ".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz", ".npz", ".csv", ".csv.gz", ".parquet"),
-    (".svg", ".inkml"),
-    (".npy", *pictures.ENDINGS),
-    (".json",),
+_OFFICIAL, _VECTORS, _PIXELS, _ANYTHING = range(4)
+
+
+def _read_binary(path: Path, layout: str, on_invalid: OnInvalid) -> Iterator[Drawing]:
+    for block in binary.read_blocks(path, word_of(path), _FEW_BYTES):  # one may ask for the first only
+        yield from block.drawings()
+
+
+def _read_json(path: Path, layout: str, on_invalid: OnInvalid) -> Iterator[Drawing]:
+    return plain_json.read(path, (word_of(path), canonical_word(path.name[:-5])), layout, on_invalid)
+
+
+def _named(read: Callable[[Path, str, OnInvalid], Iterator[Drawing]]) -> _Read:
+    """The reader of a format that has no word in it, and one layout."""
+    return lambda path, layout, on_invalid: read(path, word_of(path), on_invalid)
+
+
+def _whole(read: Callable[[Path, str], Iterator[Drawing]]) -> _Read:
+    """The reader of a format whose file is read whole or not at all, as drawings of its name's word."""
+
+    def reader(path: Path, layout: str, on_invalid: OnInvalid) -> Iterator[Drawing]:
+        with leaving_out(on_invalid):
+            yield from read(path, word_of(path))
+
+    return reader
+
+
+class _Format(NamedTuple):
+    """How files of some endings are read.
+
+    Attributes:
+        endings: of their names, in small letters.
+        kind: one of the four above.
+        read: the drawings of a file, with the layout and the function that `read_file` was given.
+        is_single: whether a file has one drawing, whose word is the name of the folder.
+        has_layouts: whether strokes may be written as points or as columns.
+        is_picture: whether drawings are shown as pixels.
+    """
+
+    endings: tuple[str, ...]
+    kind: int
+    read: _Read
+    is_single: bool = False
+    has_layouts: bool = False
+    is_picture: bool = False
+
+
+_FORMATS = (
+    _Format((".bin", ".bin.gz"), _OFFICIAL, _read_binary),
+    _Format((".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz"), _OFFICIAL, ndjson.read, has_layouts=True),
+    _Format((".npz",), _OFFICIAL, _named(npz.read)),
+    _Format((".csv", ".csv.gz"), _OFFICIAL, csv.read, has_layouts=True),
+    _Format((".parquet",), _OFFICIAL, parquet.read, has_layouts=True),
+    _Format((".svg",), _VECTORS, _whole(svg.read), is_single=True),
+    _Format((".inkml",), _VECTORS, _whole(inkml.read), is_single=True),
+    _Format((".npy",), _PIXELS, _named(pictures.read), is_picture=True),
+    _Format(pictures.ENDINGS, _PIXELS, _named(pictures.read), is_single=True, is_picture=True),
+    _Format((".json",), _ANYTHING, _read_json, is_single=True, has_layouts=True),
 )
-ENDINGS = tuple(chain.from_iterable(_KINDS))
+_BY_ENDING = {ending: each for each in _FORMATS for ending in each.endings}
+ENDINGS = tuple(_BY_ENDING)
 _NO_ENDING = f"has no ending of a drawing format; expected {', '.join(ENDINGS)}"
-# One drawing a file, of the word that its folder is named after.
-_SINGLE_ENDINGS = (".svg", ".inkml", ".json", *pictures.ENDINGS)
 
 
 def ending_of(path: Path) -> str | None:
@@ -65,19 +107,26 @@ def ending_of(path: Path) -> str | None:
     return next((ending for ending in ENDINGS if name.endswith(ending)), None)
 
 
+def _format_of(path: Path) -> _Format | None:
+    return _BY_ENDING.get(ending_of(path) or "")
+
+
 def has_layouts(path: Path) -> bool:
     """Whether a file of this ending may write strokes as points or as columns."""
-    return (ending_of(path) or "").startswith((".csv", ".parquet", ".ndjson", ".json"))
+    found = _format_of(path)
+    return found is not None and found.has_layouts
 
 
 def is_picture(path: Path) -> bool:
     """Whether a file of this ending shows drawings as pixels."""
-    return (ending_of(path) or "").startswith((*pictures.ENDINGS, ".npy"))
+    found = _format_of(path)
+    return found is not None and found.is_picture
 
 
 def is_single(path: Path) -> bool:
     """Whether a file of this ending has one drawing, whose word is the name of the folder."""
-    return ending_of(path) in _SINGLE_ENDINGS
+    found = _format_of(path)
+    return found is not None and found.is_single
 
 
 def word_of(path: Path) -> str:
@@ -208,7 +257,8 @@ def _has_drawings(folder: Path) -> bool:
     try:
         if any((folder / name).exists() for name in ("points.bin", "manifest.json", "config.json")):
             return False
-        return any(_is_file(entry) and ending_of(entry) not in (None, *_KINDS[-1]) for entry in folder.iterdir())
+        found = (_format_of(entry) for entry in folder.iterdir() if _is_file(entry))
+        return any(each is not None and each.kind != _ANYTHING for each in found)
     except PermissionError:
         return False
 
@@ -218,9 +268,10 @@ def _is_dataset(folder: Path) -> bool:
 
 
 def _drawings_of(files: Sequence[Path]) -> list[Path]:
-    """Those that are drawing files, of the first of `_KINDS` of which there are any."""
-    kinds = ([path for path in files if ending_of(path) in kind] for kind in _KINDS)
-    return next((found for found in kinds if found), [])
+    """Those that are drawing files, of the first kind of which there are any."""
+    found = [(path, each.kind) for path in files if (each := _format_of(path))]
+    first = min((kind for _, kind in found), default=None)
+    return [path for path, kind in found if kind == first]
 
 
 def read_drawings(
@@ -263,31 +314,10 @@ def read_file(path: Path | str, *, layout: str = "auto", on_invalid: OnInvalid =
     """
     path = Path(path)
     check_choice(layout)
-    match ending_of(path):
-        case ".bin" | ".bin.gz":
-            for block in binary.read_blocks(path, word_of(path), _FEW_BYTES):  # one may ask for the first only
-                yield from block.drawings()
-        case ".ndjson" | ".ndjson.gz" | ".jsonl" | ".jsonl.gz":
-            yield from ndjson.read(path, layout, on_invalid)
-        case ".npz":
-            yield from npz.read(path, word_of(path), on_invalid)
-        case ".csv" | ".csv.gz":
-            yield from csv.read(path, layout, on_invalid)
-        case ".parquet":
-            yield from parquet.read(path, layout, on_invalid)
-        case ".inkml":
-            with leaving_out(on_invalid):
-                yield from inkml.read(path, word_of(path))
-        case ".json":
-            words = word_of(path), canonical_word(path.name[:-5])
-            yield from plain_json.read(path, words, layout, on_invalid)
-        case ".svg":
-            with leaving_out(on_invalid):
-                yield from svg.read(path, word_of(path))
-        case ".npy" | ".png" | ".jpg" | ".jpeg" | ".webp":
-            yield from pictures.read(path, word_of(path), on_invalid)
-        case _:
-            raise FormatError(_NO_ENDING, path)
+    found = _format_of(path)
+    if found is None:
+        raise FormatError(_NO_ENDING, path)
+    yield from found.read(path, layout, on_invalid)
 
 
 def read_numbered(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> Iterator[tuple[int, Drawing]]:

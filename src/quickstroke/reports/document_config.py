@@ -12,8 +12,9 @@ import pprint
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
+from quickstroke.config.naming import Readout
 from quickstroke.errors import DocumentError
 
 MAX_BLOCK_CHARACTERS = 2**16
@@ -70,7 +71,7 @@ _GROUPS: tuple[dict[str, tuple[str, Callable[[object], bool]]], ...] = (
         "conv1": _CONVOLUTION,
         "conv2": _CONVOLUTION,
         "bidirectional": ("True or False", lambda value: isinstance(value, bool)),
-        "readout": ("'last' or 'pool'", lambda value: value in ("last", "pool")),
+        "readout": (" or ".join(map(repr, get_args(Readout))), lambda value: value in get_args(Readout)),
         "image": ("None or an integer above 0", lambda value: value is None or (_is_integer(value) and value != 0)),
     },
     {
@@ -83,6 +84,8 @@ _GROUPS: tuple[dict[str, tuple[str, Callable[[object], bool]]], ...] = (
     },
 )
 KEYS = {key: expected for group in _GROUPS for key, expected in group.items()}
+# What the model is, and its words; all others are options of the training.
+MODEL_KEYS = _GROUPS[1].keys() | _GROUPS[2].keys()
 
 _CONVOLUTION_REMARK = (
     "# A convolution is (n_filters, filter_size), or None to go without it;\n"

@@ -313,7 +313,7 @@ def _config_of(config: runs.RunConfig, data: PreparedDataset | None) -> document
     return {
         **{key: getattr(config.train, key) for key in ("batch_size", "learning_rate", "max_padding", "n_epochs")},
         **{key: getattr(config.model, key) for key in ("hidden_size", "n_layers", "conv1", "conv2", "bidirectional")},
-        **({"readout": "pool"} if config.model.readout == "pool" else {}),
+        **({"readout": config.model.readout} if config.model.readout != "last" else {}),
         **({"image": config.model.image} if config.model.image else {}),
         "train_classes": ClassSlice() if data and data.classes == config.classes else config.classes,
         **{key.replace("n_", "N_", 1): n for key, n in split.items() if split["rule"] == "position" and key != "rule"},
