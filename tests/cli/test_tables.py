@@ -42,7 +42,7 @@ def test_words_are_quoted_and_empty_classes_have_no_accuracy(tmp_path):
     ]
     tables.write_predictions(tmp_path / "each.csv", result, lambda index: ("a.bin", index, 7 * index))
     assert rows_of(tmp_path / "each.csv") == [
-        ["true word", "source", "index", "key_id", "guess", "probability", "place of true word", "loss"],
+        ["true word", "source", "index", "key_id", "guess", "probability", "rank of true word", "loss"],
         [classes[0], "a.bin", "0", "", classes[0], "0.5", "1", "0.5"],
         [classes[0], "a.bin", "1", "7", classes[2], "0.5", "2", "0.5"],
         [classes[0], "a.bin", "2", "14", classes[0], "0.5", "1", "0.5"],

@@ -71,7 +71,7 @@ def write_predictions(path: Path | str, result: "Evaluation", source: Callable[[
         where, at, key_id = source(index)
         word, said = result.classes[label], result.classes[guess]
         rows.append([word, where, at, key_id or "", said, round(probability, 6), rank + 1, round(loss, 6)])
-    write_table(path, [[*_ORIGIN, "guess", "probability", "place of true word", "loss"], *rows])
+    write_table(path, [[*_ORIGIN, "guess", "probability", "rank of true word", "loss"], *rows])
 
 
 def write_guesses(path: Path | str, drawings: Sequence[dict[str, Any]], top: int) -> None:
