@@ -89,6 +89,8 @@ def test_bad_classes(run, binary_folder, tmp_path):
     one_line(run("prepare", binary_folder, *into, "--fractions", 0.5, 0.1, 0.1), "add up to 1")
     one_line(run("prepare", binary_folder, *into, "--n-val", 5), "--n-train")
     one_line(run("prepare", binary_folder, *into, "--n-train", 5, "--split-seed", 1), "--split-seed needs a split by")
+    one_line(run("prepare", binary_folder, *into, "--n-train", 5, "--fold", 0), "--fold needs a split by fractions")
+    one_line(run("prepare", binary_folder, *into, "--fold", 10), "should be a whole number from 0 to 9")
     one_line(run("prepare", binary_folder, *into, "--n-train", 5, "--fractions", 0.8, 0.1, 0.1), "two split rules")
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from prepared import dot, save, split_of
 from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.manifest import SPLITS
 from quickstroke.data.splits import FractionSplit, PositionSplit
 from quickstroke.drawings.categories import CATEGORIES_2020
 from quickstroke.drawings.drawing import Drawing
@@ -98,6 +99,23 @@ def test_fraction_of_zero_is_empty_and_others_are_as_asked(
 def test_fractions_that_are_none_are_refused(fractions: tuple[float, float, float]) -> None:
     with pytest.raises(ConfigError, match="fractions should be three numbers from 0 to 1"):
         FractionSplit(*fractions)
+
+
+def test_the_folds_of_a_split_test_on_each_drawing_once(binary_folder: Path, tmp_path: Path) -> None:
+    keys = np.arange(1, 10_001, dtype=np.uint64)
+    for seed in (0, 3):
+        splits = np.array([FractionSplit(0.7, 0.1, 0.2, seed, fold).assign(keys) for fold in range(5)])
+        assert ((splits == SPLITS.index("test")).sum(0) == 1).all()
+        assert all(abs((part == SPLITS.index("val")).mean() - 0.1) < 0.02 for part in splits)
+        assert (splits[0] == FractionSplit(0.7, 0.1, 0.2, seed).assign(keys)).all()
+    prepared = prepare(binary_folder, tmp_path / "data", split=FractionSplit(0.7, 0.1, 0.2, fold=4))
+    told = PreparedDataset(prepared.path).manifest["split"]
+    assert told == {"rule": "hash of key_id", "train": 0.7, "val": 0.1, "test": 0.2, "fold": 4}
+    for fractions, wrong, most in (((0.7, 0.1, 0.2), 5, 4), ((0.5, 0.2, 0.3), 3, 2), ((1, 0, 0), 1, 0)):
+        with pytest.raises(ConfigError, match=f"the fold of a split should be a whole number from 0 to {most}, since"):
+            FractionSplit(*fractions, fold=wrong)
+    with pytest.raises(ConfigError, match="the fold of a split"):
+        FractionSplit(fold=True)
 
 
 def test_each_seed_is_another_split(dataset: PreparedDataset, binary_folder: Path, tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ class Options:
         classes: words to take, in label order, a file with one a line, or `classes2020` (default: all found, sorted)
         fractions: split by a hash of key_id; 0 is allowed (default: 0.8 0.1 0.1)
         split_seed: another split by fractions for each N (default: 0)
+        fold: for cross-validation: other drawings to test on for each N from 0 to below 1 / TEST (default: 0)
         n_train: split by position: drawings a class to train on
         n_val: ... to validate on (default: n_train // 5)
         n_test: ... to test on (default: n_val)
@@ -75,6 +76,7 @@ class Options:
     classes: Annotated[tuple[str, ...] | None, optional("WORD...")] = None
     fractions: Annotated[tuple[float, float, float] | None, optional("TRAIN VAL TEST")] = None
     split_seed: Annotated[int | None, optional("N")] = None
+    fold: Annotated[int | None, optional("N")] = None
     n_train: Annotated[int | None, optional("N")] = None
     n_val: Annotated[int | None, optional("N")] = None
     n_test: Annotated[int | None, optional("N")] = None
@@ -204,11 +206,13 @@ def _split(options: Options) -> "FractionSplit | PositionSplit | None":
     if options.n_train is None:
         if any(count is not None for count in counts):
             raise ConfigError("--n-val, --n-test and --n-test-reserved need --n-train: a split by position")
-        if options.fractions is None and options.split_seed is None:
+        if options.fractions is None and options.split_seed is None and options.fold is None:
             return None
-        return FractionSplit(*(options.fractions or (0.8, 0.1, 0.1)), seed=options.split_seed or 0)
-    if options.split_seed is not None:
-        raise ConfigError("--split-seed needs a split by fractions; --n-train splits by position")
+        fractions = options.fractions or (0.8, 0.1, 0.1)
+        return FractionSplit(*fractions, seed=options.split_seed or 0, fold=options.fold or 0)
+    for name, value in (("--split-seed", options.split_seed), ("--fold", options.fold)):
+        if value is not None:
+            raise ConfigError(f"{name} needs a split by fractions; --n-train splits by position")
     if options.own_splits:
         name = next(iter(options.own_splits)).replace("_", "-")
         raise ConfigError(f"--{name} needs a split by fractions; --n-train takes so many drawings of each word")

@@ -21,12 +21,15 @@ class FractionSplit:
 
     The hash is splitmix64 of the key_id, as a fraction of 2^64; the fractions add up to 1 and 0 is allowed. Each `seed`
     gives another split: with one above 0 the hash is of the key_id's bits that differ from those of the seed's hash.
+    Each `fold` from 0 to below 1 / `test` tests on other drawings, and all of them on each drawing at most once: for
+    cross-validation.
     """
 
     train: float = 0.8
     val: float = 0.1
     test: float = 0.1
     seed: int = 0
+    fold: int = 0
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -44,12 +47,18 @@ class FractionSplit:
             raise ConfigError(
                 f"fractions should be three numbers from 0 to 1 (train, val, test) that add up to 1, got {values}"
             )
+        n_folds = int(1 / self.test + 1e-9) if self.test else 1
+        if not fits(self.fold, int) or not 0 <= self.fold < n_folds:
+            expected = f"a whole number from 0 to {n_folds - 1}, since {self.test} of the drawings are to test on"
+            raise ConfigError(f"the fold of a split should be {expected}, got {self.fold!r:.60}")
 
     def assign(self, key_ids: NDArray[np.uint64], n_before: int = 0) -> NDArray[np.uint8]:
         """The split (N,) of each drawing, an index into SPLITS, whatever was `n_before` them in their class."""
         if self.seed:
             key_ids = key_ids ^ splitmix.hashed(np.array([self.seed], np.uint64))
         position = splitmix.hashed(key_ids) / 2.0**64
+        if self.fold:
+            position = (position + self.fold * self.test) % 1
         bounds = np.cumsum([self.train, self.val])
         # A split of fraction 0 gets nothing, whatever the rounding of the sums.
         parts = [i for i, part in enumerate((self.train, self.val, self.test), start=1) if part > 0]
@@ -122,8 +131,8 @@ class Rules:
         """As a manifest has them."""
         rule = next(rule for rule, kind in RULES.items() if isinstance(self.split, kind))
         values = asdict(self.split)
-        if not values.get("seed", True):
-            del values["seed"]  # as versions that know no seeds write it
+        # As versions write it that know neither seeds nor folds.
+        values = {key: value for key, value in values.items() if value or key not in ("seed", "fold")}
         return {
             "split": {"rule": rule, **values},
             "options": {
