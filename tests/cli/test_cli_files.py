@@ -69,7 +69,8 @@ def test_what_is_no_drawing_is_left_out_on_request(run, trained, tmp_path):
     assert (result.json["n"], len(result.json["invalid"])) == (3, 12)
     result = run("prepare", path, "--into", into, "--skip-invalid", "--fractions", 1, 0, 0, "--json")
     assert (result.json["n"], result.json["left_out"]) == (2, {"no drawings": 13})
-    assert f"{path}: drawing 14 has no word; a dataset needs one for each" in result.json["invalid"]
+    no_word = "has no word; a dataset needs one for each, in text files by the name `word`"
+    assert f"{path}: drawing 14 {no_word}" in result.json["invalid"]
     same = ["prepare", path, "--into", into, "--fractions", 1, 0, 0, "--resume"]
     assert run(*same, "--skip-invalid", "--json").json == result.json | {"invalid": [], "layouts": {}}
     for command in (

@@ -108,7 +108,7 @@ class Converter:
     def _why_no_class(self, word: str) -> str:
         """What is wrong with the word of a drawing; empty where it can be one of a dataset."""
         if not word:
-            return "no word; a dataset needs one for each"
+            return "no word; a dataset needs one for each, in text files by the name `word`"
         if self._words is None and (reason := unprintable(word)):
             return f"the word {word!r:.60}, which {reason}; a class needs a word that can be"
         return ""
