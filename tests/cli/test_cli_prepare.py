@@ -2,8 +2,10 @@
 
 import json
 import struct
+from dataclasses import replace
 
-from quickstroke.formats import binary
+from quickstroke.drawings.synthetic import synthetic_drawings
+from quickstroke.formats import binary, ndjson
 from typed_commands import one_line
 
 
@@ -92,6 +94,18 @@ def test_bad_classes(run, binary_folder, tmp_path):
     one_line(run("prepare", binary_folder, *into, "--n-train", 5, "--fold", 0), "--fold needs a split by fractions")
     one_line(run("prepare", binary_folder, *into, "--fold", 10), "should be a whole number from 0 to 9")
     one_line(run("prepare", binary_folder, *into, "--n-train", 5, "--fractions", 0.8, 0.1, 0.1), "two split rules")
+
+
+def test_key_ids_that_begin_anew_in_each_word_are_told(run, tmp_path):
+    words = ("circle", "square", "star")
+    drawings = [replace(each, key_id=i % 40 + 1) for i, each in enumerate(synthetic_drawings(40, words=words, seed=3))]
+    (tmp_path / "in").mkdir()
+    for word in words:
+        ndjson.write(tmp_path / "in" / f"{word}.ndjson", [each for each in drawings if each.word == word])
+    told = "120 drawings share 40 key_ids, by which they are split; if the words number their drawings alone"
+    assert told in run("prepare", tmp_path / "in", "--into", tmp_path / "data").err
+    position = ("--n-train", 30, "--n-val", 5)
+    assert "key_ids" not in run("prepare", tmp_path / "in", "--into", tmp_path / "other", *position).err
 
 
 def test_what_another_dataset_scores_is_held_out(run, dataset, binary_folder, tmp_path):

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # Drawings of a dataset, to see whether those taken as simplified are so.
 _LOOKED_AT = 10_000
+# Drawings whose key_ids are counted: larger datasets are hardly numbered by hand.
+_COUNTED = 100_000
 
 
 @dataclass(frozen=True)
@@ -184,8 +186,16 @@ def run(options: Options) -> Answer:
 
 def _tell(data: "PreparedDataset") -> None:
     """Tells of drawings and words of a new dataset that may not be what they were meant to be."""
+    import numpy as np
+
     from quickstroke.data.memory import unscaled_of_some
 
+    n_ids = len(np.unique(data.key_ids[:_COUNTED]))
+    if n_ids < min(len(data), _COUNTED) / 2 and data.manifest["split"]["rule"] != "position":
+        note(
+            f"{counted(len(data), 'drawing')} share {counted(n_ids, 'key_id')}, by which they are split; if the words "
+            "number their drawings alone, leave the key_ids out"
+        )
     note_unscaled(str(data.path), *unscaled_of_some(data, _LOOKED_AT))
     for words in _spelt_alike(data.classes):
         note(f"words that differ in letter case alone are words of their own: {', '.join(map(printable, words))}")
