@@ -62,6 +62,8 @@ def folder(tmp_path_factory, binary_folder):
         ("prepare drawings --into y --n-train 5 --fractions 1 0 0", "two split rules"),
         ("prepare drawings --into y --n-train 5 --train-only more", "--train-only needs a split by fractions"),
         ("prepare drawings --into y --n-train 5 --test-only more", "--test-only needs a split by fractions"),
+        ("prepare drawings --into y --test-only", "--test-only has no PATH; expected drawing files, folders or glob"),
+        ("prepare --train-only --into y", "--train-only has no PATH; expected drawing files, folders or glob"),
         ("render drawings --into a.npy --size 4", "--size has no effect on a .npy"),
         ("export run --int8 --to safetensors", "--int8"),
         # missing, of another kind, empty, damaged

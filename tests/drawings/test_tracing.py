@@ -105,6 +105,18 @@ def test_a_small_drawing_on_a_large_sheet_in_shadow_is_the_ink_not_the_light_bes
     assert len(trace_ink(found)) <= 4 and found.mean() < 0.1
 
 
+@pytest.mark.parametrize("is_inverted", [False, True])
+def test_a_reflection_on_paper_with_faint_lines_is_no_ink(is_inverted: bool) -> None:
+    rng = np.random.default_rng(0)
+    grey = inked([[(100, 100), (100, 400)], [(100, 400), (400, 400)]], side=512, pen=6)
+    shade = 1 - 0.4 / (1 + np.exp(-(np.arange(512) - 256) / 40))
+    grey = 170 * (0.8 + 0.2 * grey / 255) * shade + rng.normal(0, 4, grey.shape)
+    y, x = np.mgrid[:512, :512] - 200
+    grey = (grey + 80 * np.exp(-(x**2 + y**2) / (2 * 8**2))).clip(0, 255)
+    found = find_ink((255 - grey if is_inverted else grey).astype(np.float32))
+    assert found[:, :8].any(1).mean() > 0.9 and found[-8:].any(0).mean() > 0.9 and found.mean() < 0.1
+
+
 @pytest.mark.parametrize("frame", [0, 128, 238, 250])
 def test_a_frame_is_neither_paper_nor_ink(frame: int) -> None:
     plain = inked([[(40, 100), (360, 100)], [(200, 100), (200, 360)]], side=400, pen=9)

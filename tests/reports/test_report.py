@@ -12,15 +12,21 @@ from small_documents import LOG, block, edit_json, measured_again
 
 from quickstroke import cli
 from quickstroke.artifacts import runs
+from quickstroke.config.model import ModelConfig
 from quickstroke.config.naming import TYPES
 from quickstroke.config.recipes import RECIPES
+from quickstroke.config.training import TrainConfig
 from quickstroke.data.dataset import PreparedDataset
+from quickstroke.drawings.synthetic import synthetic_drawings
 from quickstroke.errors import ConfigError, DatasetError, DocumentError, RunError, WeightsError
 from quickstroke.evaluation.metrics import wilson_interval
+from quickstroke.formats import ndjson
+from quickstroke.preparation.prepare import prepare
 from quickstroke.reports import figures as figures_module
 from quickstroke.reports import markdown, report
 from quickstroke.reports.document_config import ClassSlice
 from quickstroke.reports.documents import read_document
+from quickstroke.training.loop import train
 
 pytest.importorskip("matplotlib")
 
@@ -134,6 +140,28 @@ def test_the_data_are_named_by_their_manifest(written, dataset, folder):
     ) in text
     assert f"Data: `{folder / 'fractions'}`, manifest `" in text
     assert "Split by hash of key_id in fractions (train 0.7, val 0.3); classes have different numbers of" in text
+
+
+@pytest.mark.parametrize(
+    ("sources", "told"),
+    [
+        ([], "Split by source files, which went whole (1 to val, 1 to train); classes"),
+        (
+            ["house.bin"],
+            "(train 0.8, val 0.1, test 0.1), but for source files that went whole (1 to val, 1 to train); classes",
+        ),
+    ],
+)
+def test_files_that_were_given_for_a_split_are_told(sources, told, binary_folder, tmp_path):
+    files, parts = [binary_folder / name for name in sources], {}
+    for i, split in enumerate(("train", "val")):
+        ndjson.write(tmp_path / f"{split}.ndjson", synthetic_drawings(10, seed=i, words=("circle", "star")))
+        parts[f"{split}_only"] = tmp_path / f"{split}.ndjson"
+    prepare(files, tmp_path / "data", **parts)
+    config = TrainConfig(n_epochs=1, batch_size=32, device="cpu")
+    train(ModelConfig.from_name("simple_lay1_sz4"), config, PreparedDataset(tmp_path / "data"), tmp_path / "run")
+    report.write_report([tmp_path / "run"], tmp_path / "out.md", split="val")
+    assert told in (tmp_path / "out.md").read_text()
 
 
 def test_confusions_in_the_document(written, run, dataset):

@@ -61,7 +61,7 @@ class Options:
         n_val: ... to validate on (default: n_train // 5)
         n_test: ... to test on (default: n_val)
         n_test_reserved: ... the first of each class, kept from all other splits (default: 0)
-        limit: take the first N drawings of each class
+        limit: take the first N drawings of each class, of files for one split N more each
         recognized_only: leave out what the game did not recognise
         drop_duplicates: leave out drawings whose strokes their class has already
         held_out: leave out what another prepared dataset does not train on: its splits reserved, val and test
@@ -100,7 +100,7 @@ class Options:
     def own_splits(self) -> dict[str, tuple[str, ...]]:
         """The sources that are given for one split, by the option's name."""
         given = {"train_only": self.train_only, "val_only": self.val_only, "test_only": self.test_only}
-        return {name: paths for name, paths in given.items() if paths}
+        return {name: paths for name, paths in given.items() if paths is not None}
 
 
 def run(options: Options) -> Answer:
@@ -212,6 +212,8 @@ def _spelt_alike(classes: tuple[str, ...]) -> list[list[str]]:
 def _split(options: Options) -> "FractionSplit | PositionSplit | None":
     from quickstroke.data.splits import FractionSplit, PositionSplit
 
+    if empty := [name.replace("_", "-") for name, paths in options.own_splits.items() if not paths]:
+        raise ConfigError(f"--{empty[0]} has no PATH; expected drawing files, folders or glob patterns")
     counts = (options.n_val, options.n_test, options.n_test_reserved)
     if options.n_train is None:
         if any(count is not None for count in counts):

@@ -26,8 +26,6 @@ _THRESHOLD = 0.45
 _TINY, _MORE, _MORE_THRESHOLD = 32, 2.0, 1.2
 # In a photo: how far beside a point a line is over, as parts of the side, and the blur against noise, in pixels.
 _ASIDE, _BLUR = (0.01, 0.02, 0.04), 1.0
-# Percentile of a photo that thin lines reach on a large sheet.
-_DARKEST = 99.9
 # In a photo, parts of ink's contrast: what is ink for sure, and what is if it touches that; and the same as multiples
 # of the noise.
 _SURE, _TOUCHING = 0.5, 0.25
@@ -154,7 +152,7 @@ def _uneven(grey: NDArray[np.float32]) -> NDArray[np.bool_]:
     smooth = ndimage.gaussian_filter(grey, _BLUR)
 
     def contrast_of(picture: NDArray[np.float32]) -> tuple[NDArray[Any], float]:
-        """What is darker than both sides of it, as part of these; and by how much the darkest of it is."""
+        """What is darker than both sides of it, as part of these; and the mean of the squares of by how much."""
         found, differs = np.zeros_like(picture), np.zeros_like(picture)
         for part in _ASIDE:
             away = max(part * max(grey.shape), 2.5)
@@ -168,11 +166,12 @@ def _uneven(grey: NDArray[np.float32]) -> NDArray[np.bool_]:
                 darker = np.minimum(one, other)
                 np.maximum(found, 1 - picture / np.maximum(darker, 1), out=found)
                 np.maximum(differs, darker - picture, out=differs)
-        return 255 * found, float(np.percentile(differs, _DARKEST))
+        return 255 * found, float(np.square(differs).mean())
 
-    # Compared by differences: as parts of what is around it, the noise of bright paper is a strong light line.
-    (dark, darkest), (light, lightest) = contrast_of(smooth), contrast_of(255 - smooth)
-    contrast = dark if darkest >= lightest else light
+    # Compared by differences: as parts of what is around it, the noise of bright paper is a strong light line. Their
+    # squares let thin lines count on a large sheet, and a reflection, which has few pixels, not decide.
+    (dark, of_dark), (light, of_light) = contrast_of(smooth), contrast_of(255 - smooth)
+    contrast = dark if of_dark >= of_light else light
     level, high = np.percentile(contrast, (50, 84))
     contrast -= level
     noise = float(high - level)  # a standard deviation, of the half that most of the ink is not in

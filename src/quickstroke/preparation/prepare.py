@@ -45,8 +45,8 @@ from quickstroke.preparation.writer import Writer
 from quickstroke.utils.files import followed, write_json
 
 _MOST_CLASSES = 2**16  # labels are uint16
-# Splits that sources may be given for, in the order in which these are read: of two that are the same, the one that
-# judges stays.
+# Splits that sources may be given for, in the order in which these are read: of two drawings of a class that are the
+# same, the one that judges stays.
 _OWN_SPLITS = ("test", "val", "train")
 
 

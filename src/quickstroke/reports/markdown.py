@@ -3,11 +3,13 @@
 import dataclasses
 import re
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from quickstroke.config.training import TrainConfig
+from quickstroke.data.manifest import SPLITS
 from quickstroke.evaluation.metrics import wilson_interval
 from quickstroke.reports import document_config, documents
 from quickstroke.reports.figures import confused_pairs, figures, words_by_accuracy
@@ -238,7 +240,7 @@ def _duration(seconds: float) -> str:
 
 
 def _data(run: RunFacts) -> str:
-    told = run.config.data
+    told, data = run.config.data, run.own_data
     split = dict(told["split"])
     rule = split.pop("rule")
     if rule == "position":
@@ -247,12 +249,20 @@ def _data(run: RunFacts) -> str:
     else:
         seed = f" and the seed {seed}" if (seed := split.pop("seed", 0)) else ""
         fractions = ", ".join(f"{name} {share:g}" for name, share in split.items() if share)
+        all_sources = data.manifest["sources"] if data else []
+        given = Counter(name for source in all_sources for name in SPLITS if f"{name}_only" in source)
+        files = ", ".join(f"{n:,} to {name}" for name, n in given.items())
+        if not given:
+            by = f"by {rule}{seed} in fractions ({fractions})"
+        elif given.total() < len(all_sources):
+            by = f"by {rule}{seed} in fractions ({fractions}), but for source files that went whole ({files})"
+        else:
+            by = f"by source files, which went whole ({files})"
         how = (
-            f"by {rule}{seed} in fractions ({fractions}); classes have different numbers of drawings, so the "
-            "configuration names no `N_train`, `N_val` and `N_test`"
+            f"{by}; classes have different numbers of drawings, so the configuration names no `N_train`, `N_val` and "
+            "`N_test`"
         )
     n_by_split = ", ".join(f"{n:,} {name}" for name, n in told["n_by_split"].items() if n)
-    data = run.own_data
     sources = f" from {len(data.manifest['sources'])} source files" if data else ""
     if data and data.manifest["options"]["recognized_only"]:
         sources += ", recognised drawings only"
