@@ -19,7 +19,7 @@ import pytest
 import quickstroke as qs
 from quickstroke import cli
 from quickstroke.cli import prepare, publish, train
-from quickstroke.cli.common import parse
+from quickstroke.cli.options import parse
 from quickstroke.config.model import ModelConfig
 from quickstroke.drawings.render import to_svg
 from quickstroke.drawings.synthetic import synthetic_drawings

@@ -10,7 +10,7 @@ import pytest
 
 from quickstroke import cli
 from quickstroke.cli import main
-from quickstroke.cli.common import Answer, answer, print_json
+from quickstroke.cli.answers import Answer, answer, print_json
 from quickstroke.drawings.download import DownloadedFile
 from quickstroke.errors import ConfigError
 from quickstroke.utils import compiled

@@ -137,7 +137,8 @@ def _run(arguments: list[str]) -> int:
     module = importlib.import_module(f"quickstroke.cli.{command}")
     if hasattr(module, "main"):  # it reads its arguments itself
         return int(module.main(rest) or 0)
-    from quickstroke.cli.common import answer, parse
+    from quickstroke.cli.answers import answer
+    from quickstroke.cli.options import parse
 
     options = parse(module.Options, command, rest)
     return answer(options.json, functools.partial(module.run, options))

@@ -85,3 +85,8 @@ def note(text: str) -> None:
 def percent(fraction: float) -> str:
     """A fraction as a percentage with two digits."""
     return f"{100 * fraction:.2f}%"
+
+
+def counted(n: int, what: str) -> str:
+    """`1 drawing`, `2,000 drawings`, `3 classes`."""
+    return f"{n:,} {what}{'' if n == 1 else 'es' if what.endswith('s') else 's'}"

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, arg
 
 from quickstroke.cli import printable
-from quickstroke.cli.common import Answer, Json, import_torch, note, optional, progress
+from quickstroke.cli.answers import Answer, note
+from quickstroke.cli.options import Json, optional
+from quickstroke.cli.running import import_torch, progress
 from quickstroke.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import tyro
 from tyro.conf import Positional
 
 from quickstroke.cli import COMMANDS
-from quickstroke.cli.common import CONFIG, parse
+from quickstroke.cli.options import CONFIG, parse
 
 
 @dataclass(frozen=True)

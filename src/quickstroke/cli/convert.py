@@ -7,19 +7,9 @@ from typing import Annotated, Literal
 from tyro.conf import arg
 
 from quickstroke.cli import printable
-from quickstroke.cli.common import (
-    Answer,
-    Files,
-    Invalid,
-    Json,
-    Limit,
-    SkipInvalid,
-    StrokeLayout,
-    checked_limit,
-    counted,
-    drawing_files,
-    note_layouts,
-)
+from quickstroke.cli.answers import Answer, counted
+from quickstroke.cli.inputs import Invalid, drawing_files, note_layouts
+from quickstroke.cli.options import Files, Json, Limit, SkipInvalid, StrokeLayout, checked_limit
 
 
 @dataclass(frozen=True)

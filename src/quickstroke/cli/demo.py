@@ -9,7 +9,8 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from quickstroke.cli.common import Answer, Json
+from quickstroke.cli.answers import Answer
+from quickstroke.cli.options import Json
 from quickstroke.errors import QuickstrokeError
 
 # Marks a folder that the demo made, and may make again.

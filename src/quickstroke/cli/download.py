@@ -6,7 +6,9 @@ from typing import Annotated
 from rich.progress import TaskID
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Answer, Json, optional, progress
+from quickstroke.cli.answers import Answer
+from quickstroke.cli.options import Json, optional
+from quickstroke.cli.running import progress
 from quickstroke.drawings.download import DEFAULT_URL, Kind, download
 from quickstroke.errors import ConfigError
 

@@ -8,23 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from quickstroke.cli import printable, tables
-from quickstroke.cli.common import (
-    Answer,
-    ClassesFile,
-    Invalid,
-    Json,
-    SkipInvalid,
-    StrokeLayout,
-    Words,
-    check_output,
-    counted,
-    drawing_files,
-    import_torch,
-    note,
-    optional,
-    percent,
-    progress,
-)
+from quickstroke.cli.answers import Answer, counted, note, percent
+from quickstroke.cli.inputs import Invalid, drawing_files
+from quickstroke.cli.options import ClassesFile, Json, SkipInvalid, StrokeLayout, Words, check_output, optional
+from quickstroke.cli.running import import_torch, progress
 from quickstroke.drawings.categories import choose_words, parse_classes
 from quickstroke.errors import ConfigError, DatasetError, WeightsError
 

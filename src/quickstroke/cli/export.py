@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional
 
-from quickstroke.cli.common import Answer, ClassesFile, Json, drawing_files, import_torch, note, optional, percent
+from quickstroke.cli.answers import Answer, note, percent
+from quickstroke.cli.inputs import drawing_files
+from quickstroke.cli.options import ClassesFile, Json, optional
+from quickstroke.cli.running import import_torch
 from quickstroke.errors import ConfigError, DatasetError, WeightsError
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ def main(args: Sequence[str]) -> int:
     """Runs the command."""
     if list(args) in ([], ["--json"]):  # the whole of what it takes, read without the libraries of options
         return answer(bool(args), _models)
-    from quickstroke.cli.common import parse
+    from quickstroke.cli.options import parse
 
     return answer(parse(options_kind(), "models", args).json, _models)
 
 
 def options_kind() -> type[Any]:
     """The options, made where they are needed: a command of a tenth of a second does not wait for their libraries."""
-    from quickstroke.cli.common import Json
+    from quickstroke.cli.options import Json
 
     @dataclass(frozen=True)
     class Options:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import arg
 
 from quickstroke.cli import printable, tables
-from quickstroke.cli.common import (
+from quickstroke.cli.answers import Answer, counted, note, percent
+from quickstroke.cli.inputs import Invalid, drawing_files
+from quickstroke.cli.options import (
     MODEL,
-    Answer,
     ClassesFile,
     Files,
-    Invalid,
     Json,
     Limit,
     SkipInvalid,
@@ -22,13 +22,9 @@ from quickstroke.cli.common import (
     Words,
     check_output,
     checked_limit,
-    counted,
-    drawing_files,
-    import_torch,
-    note,
     optional,
-    percent,
 )
+from quickstroke.cli.running import import_torch
 from quickstroke.drawings.categories import parse_classes
 from quickstroke.errors import ConfigError, FormatError
 

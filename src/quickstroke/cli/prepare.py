@@ -8,21 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from quickstroke.cli import printable
-from quickstroke.cli.common import (
-    Answer,
-    Invalid,
-    Json,
-    SkipInvalid,
-    StrokeLayout,
-    counted,
-    note,
-    note_layout_without_effect,
-    note_layouts,
-    note_left_out,
-    note_unscaled,
-    optional,
-    progress,
-)
+from quickstroke.cli.answers import Answer, counted, note
+from quickstroke.cli.inputs import Invalid, note_layout_without_effect, note_layouts, note_left_out, note_unscaled
+from quickstroke.cli.options import Json, SkipInvalid, StrokeLayout, optional
+from quickstroke.cli.running import progress
 from quickstroke.drawings.categories import parse_classes
 from quickstroke.errors import ConfigError, FormatError
 

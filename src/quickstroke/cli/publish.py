@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Answer, Json, import_torch, note, optional, percent
+from quickstroke.cli.answers import Answer, note, percent
+from quickstroke.cli.options import Json, optional
+from quickstroke.cli.running import import_torch
 from quickstroke.errors import ConfigError, DownloadError, WeightsError
 
 if TYPE_CHECKING:

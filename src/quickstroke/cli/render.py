@@ -9,24 +9,20 @@ from typing import Annotated
 from tyro.conf import arg
 
 from quickstroke.cli import printable
-from quickstroke.cli.common import (
-    Answer,
+from quickstroke.cli.answers import Answer, counted, note
+from quickstroke.cli.inputs import Invalid, drawing_files
+from quickstroke.cli.options import (
     ClassesFile,
     Files,
-    Invalid,
     Json,
     Limit,
     SkipInvalid,
     StrokeLayout,
     check_output,
     checked_limit,
-    counted,
-    drawing_files,
-    import_torch,
-    note,
     optional,
-    progress,
 )
+from quickstroke.cli.running import import_torch, progress
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.errors import ConfigError, FormatError
 

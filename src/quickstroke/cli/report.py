@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 from rich.progress import TaskID
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import Answer, Json, counted, import_torch, note, optional, percent, progress
+from quickstroke.cli.answers import Answer, counted, note, percent
+from quickstroke.cli.options import Json, optional
+from quickstroke.cli.running import import_torch, progress
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from quickstroke.artifacts.compare import compared
-from quickstroke.cli.common import Answer, Json, answer, counted, import_torch, note, optional, parse
+from quickstroke.cli.answers import Answer, answer, counted, note
+from quickstroke.cli.options import Json, optional, parse
+from quickstroke.cli.running import import_torch
 from quickstroke.cli.train import train_and_show
 from quickstroke.errors import DatasetError, RunError
 

@@ -14,19 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.common import (
-    MODEL,
-    ClassesFile,
-    Json,
-    Taught,
-    Words,
-    counted,
-    import_torch,
-    note,
-    optional,
-    parse,
-    print_json,
-)
+from quickstroke.cli.answers import counted, note, print_json
+from quickstroke.cli.options import MODEL, ClassesFile, Json, Taught, Words, optional, parse
+from quickstroke.cli.running import import_torch
 from quickstroke.drawings.categories import parse_classes
 from quickstroke.errors import ConfigError
 

@@ -8,19 +8,10 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from quickstroke.cli import printable
-from quickstroke.cli.common import (
-    MODEL,
-    Answer,
-    Files,
-    Invalid,
-    Json,
-    SkipInvalid,
-    StrokeLayout,
-    drawing_files,
-    import_torch,
-    note,
-    optional,
-)
+from quickstroke.cli.answers import Answer, note
+from quickstroke.cli.inputs import Invalid, drawing_files
+from quickstroke.cli.options import MODEL, Files, Json, SkipInvalid, StrokeLayout, optional
+from quickstroke.cli.running import import_torch
 
 
 @dataclass(frozen=True)

@@ -12,20 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from quickstroke.cli.common import (
-    Answer,
-    Json,
-    StopOnSignal,
-    TrainClasses,
-    answer,
-    counted,
-    import_torch,
-    note,
-    optional,
-    parse,
-    progress,
-    say,
-)
+from quickstroke.cli.answers import Answer, answer, counted, note, say
+from quickstroke.cli.options import Json, TrainClasses, optional, parse
+from quickstroke.cli.running import StopOnSignal, import_torch, progress
 from quickstroke.config import naming, schema, serialize
 from quickstroke.config.model import ModelConfig
 from quickstroke.config.training import LoggerName, TrainConfig

@@ -13,20 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from quickstroke.cli.common import (
-    Answer,
-    Json,
-    StopOnSignal,
-    TrainClasses,
-    answer,
-    counted,
-    import_torch,
-    note,
-    optional,
-    parse,
-    progress,
-    say,
-)
+from quickstroke.cli.answers import Answer, answer, counted, note, say
+from quickstroke.cli.options import Json, TrainClasses, optional, parse
+from quickstroke.cli.running import StopOnSignal, import_torch, progress
 from quickstroke.config import schema
 from quickstroke.config.training import TrainConfig
 from quickstroke.drawings.categories import parse_classes

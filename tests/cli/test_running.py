@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from quickstroke.cli import common, main
+from quickstroke.cli import main, running
 
 
 def test_pytorch_is_imported_while_no_garbage_is_looked_for(monkeypatch):
@@ -21,9 +21,9 @@ def test_pytorch_is_imported_while_no_garbage_is_looked_for(monkeypatch):
 
     monkeypatch.delitem(sys.modules, "torch")
     monkeypatch.setattr(builtins, "__import__", missing)
-    common.import_torch("model.onnx")
+    running.import_torch("model.onnx")
     assert was_enabled == []
-    common.import_torch()  # what needs it says so
+    running.import_torch()  # what needs it says so
     assert was_enabled == [False]
     assert gc.isenabled()
 
@@ -37,7 +37,7 @@ def test_threads_of_a_padded_training_sleep_while_they_wait_unless_told_otherwis
         if given:
             monkeypatch.setenv("OMP_WAIT_POLICY", given)
         monkeypatch.delitem(sys.modules, "torch")
-        common.import_torch(trains_padded=is_padded)
+        running.import_torch(trains_padded=is_padded)
         assert sys.modules["torch"].seen == expected
 
 
@@ -45,7 +45,7 @@ def test_who_has_turned_the_garbage_collector_off_finds_it_so(monkeypatch):
     monkeypatch.delitem(sys.modules, "torch")
     gc.disable()
     try:
-        common.import_torch()
+        running.import_torch()
         assert not gc.isenabled()
         assert "torch" not in sys.modules
     finally:
