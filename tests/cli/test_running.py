@@ -1,13 +1,11 @@
-"""What several commands share, each function for itself."""
+"""PyTorch, imported for a command."""
 
 import builtins
 import gc
 import sys
 from typing import Any
 
-import pytest
-
-from quickstroke.cli import main, running
+from quickstroke.cli import running
 
 
 def test_pytorch_is_imported_while_no_garbage_is_looked_for(monkeypatch):
@@ -50,14 +48,3 @@ def test_who_has_turned_the_garbage_collector_off_finds_it_so(monkeypatch):
         assert "torch" not in sys.modules
     finally:
         gc.enable()
-
-
-@pytest.mark.parametrize("columns", [20, 24, 29, 100])
-def test_a_right_option_is_known_in_a_narrow_terminal(columns, monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", str(columns))
-    for option in ("--distillation-temperature", "--distillation_temperature"):
-        assert main(["train", "x", "--data", "y", "--into", "z", option, "2", "--n-epochs", "many"]) == 2
-        assert "train: --n-epochs many: expected a whole number; see" in capsys.readouterr().err
-    assert main(["train", "x", "--distilation-temperature", "2"]) == 2
-    told = "unknown option --distilation-temperature; did you mean --distillation-temperature?"
-    assert told in capsys.readouterr().err
