@@ -80,6 +80,8 @@ def test_config_reads_back(tmp_path):
         ({"data": RUN.data | {"path": 3}}, "config.json: damaged"),
         ({"data": RUN.data | {"split": "position"}}, "config.json: damaged"),
         ({"data": RUN.data | {"n_by_split": {"train": "many"}}}, "whole numbers"),
+        ({"data": RUN.data | {"n_files_by_split": {"train": None}}}, "whole numbers"),
+        ({"data": RUN.data | {"n_files_by_split": 3}}, "damaged"),
         ({"data": RUN.data | {"n_train_by_word": {"least": 1}}}, "damaged"),
     ],
 )

@@ -17,6 +17,7 @@ from quickstroke.config.naming import TYPES
 from quickstroke.config.recipes import RECIPES
 from quickstroke.config.training import TrainConfig
 from quickstroke.data.dataset import PreparedDataset
+from quickstroke.data.splits import FractionSplit
 from quickstroke.drawings.synthetic import synthetic_drawings
 from quickstroke.errors import ConfigError, DatasetError, DocumentError, RunError, WeightsError
 from quickstroke.evaluation.metrics import wilson_interval
@@ -161,6 +162,16 @@ def test_files_that_were_given_for_a_split_are_told(sources, told, binary_folder
     config = TrainConfig(n_epochs=1, batch_size=32, device="cpu")
     train(ModelConfig.from_name("simple_lay1_sz4"), config, PreparedDataset(tmp_path / "data"), tmp_path / "run")
     report.write_report([tmp_path / "run"], tmp_path / "out.md", split="val")
+    assert told in (tmp_path / "out.md").read_text()
+    assert runs.read_config(tmp_path / "run").data["n_files_by_split"] == {"val": 1, "train": 1}
+
+
+def test_the_fold_of_a_split_is_told(binary_folder, tmp_path):
+    prepare(binary_folder, tmp_path / "data", split=FractionSplit(0.6, 0.2, 0.2, seed=2, fold=3))
+    config = TrainConfig(n_epochs=1, batch_size=32, device="cpu")
+    train(ModelConfig.from_name("simple_lay1_sz4"), config, PreparedDataset(tmp_path / "data"), tmp_path / "run")
+    report.write_report([tmp_path / "run"], tmp_path / "out.md", split="val")
+    told = "Split by hash of key_id and the seed 2, fold 3 in fractions (train 0.6, val 0.2, test 0.2); classes"
     assert told in (tmp_path / "out.md").read_text()
 
 

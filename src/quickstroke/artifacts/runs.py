@@ -115,6 +115,7 @@ def describe_data(data: PreparedDataset, classes: Sequence[str]) -> dict[str, An
         "split": data.manifest["split"],
         "n_by_split": data.n_by_split(classes),
         "n_train_by_word": data.n_train_by_word(classes),
+        **({"n_files_by_split": files} if (files := data.n_files_by_split) else {}),
     }
 
 
@@ -215,8 +216,9 @@ def check_data(values: dict[str, Any]) -> dict[str, Any]:
     texts = values["path"], values["manifest_sha256"], values["split"]["rule"]
     if not all(isinstance(text, str) for text in texts):
         raise TypeError(f"path, manifest_sha256 and split rule should be texts, got {texts!r:.60}")
-    if not all(type(n) is int for n in values["n_by_split"].values()):
-        raise TypeError(f"n_by_split should hold whole numbers, got {values['n_by_split']!r:.60}")
+    for key, counts in (("n_by_split", values["n_by_split"]), ("n_files_by_split", values.get("n_files_by_split", {}))):
+        if not all(type(n) is int for n in counts.values()):
+            raise TypeError(f"{key} should hold whole numbers, got {counts!r:.60}")
     of_word = values.get("n_train_by_word", {})
     if of_word and not all(type(of_word[key]) is int for key in ("least", "median", "most")):
         raise TypeError(f"n_train_by_word should hold whole numbers, got {of_word!r:.60}")

@@ -14,6 +14,7 @@ memory-mapped on use. The same input gives the same bytes.
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -262,6 +263,12 @@ class PreparedDataset:
     def n_trained(self, classes: Sequence[str]) -> NDArray[np.int64]:
         """Training drawings of each of some classes that it has, int64 (K,)."""
         return np.array([self.manifest["n_by_class"][word]["train"] for word in classes], dtype=np.int64)
+
+    @property
+    def n_files_by_split(self) -> dict[str, int]:
+        """How many source files went whole to a split, by split: those of `train_only` and the like."""
+        sources = self.manifest["sources"]
+        return dict(Counter(name for source in sources for name in SPLITS if f"{name}_only" in source))
 
     def n_train_by_word(self, classes: Sequence[str]) -> dict[str, int]:
         """Training drawings of a word, of those of some words that it has: the `least`, the `median` and the `most`."""

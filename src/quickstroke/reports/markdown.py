@@ -3,13 +3,11 @@
 import dataclasses
 import re
 import statistics
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from quickstroke.config.training import TrainConfig
-from quickstroke.data.manifest import SPLITS
 from quickstroke.evaluation.metrics import wilson_interval
 from quickstroke.reports import document_config, documents
 from quickstroke.reports.figures import confused_pairs, figures, words_by_accuracy
@@ -247,15 +245,15 @@ def _data(run: RunFacts) -> str:
         counts = ((key.removeprefix("n_").replace("_", " "), n) for key, n in split.items() if n)
         how = "by position, of each class " + ", ".join(f"{n:,} {name}" for name, n in counts)
     else:
-        seed = f" and the seed {seed}" if (seed := split.pop("seed", 0)) else ""
+        fold, seed = split.pop("fold", 0), split.pop("seed", 0)
+        which = f" and the seed {seed}" * bool(seed) + f", fold {fold}" * bool(fold)
         fractions = ", ".join(f"{name} {share:g}" for name, share in split.items() if share)
-        all_sources = data.manifest["sources"] if data else []
-        given = Counter(name for source in all_sources for name in SPLITS if f"{name}_only" in source)
+        given = data.n_files_by_split if data else told.get("n_files_by_split", {})
         files = ", ".join(f"{n:,} to {name}" for name, n in given.items())
         if not given:
-            by = f"by {rule}{seed} in fractions ({fractions})"
-        elif given.total() < len(all_sources):
-            by = f"by {rule}{seed} in fractions ({fractions}), but for source files that went whole ({files})"
+            by = f"by {rule}{which} in fractions ({fractions})"
+        elif not data or sum(given.values()) < len(data.manifest["sources"]):
+            by = f"by {rule}{which} in fractions ({fractions}), but for source files that went whole ({files})"
         else:
             by = f"by source files, which went whole ({files})"
         how = (
