@@ -62,7 +62,7 @@ def test_groups_definitions_pens_in_the_air_and_continuations(tmp_path: Path) ->
     [
         ('<annotation type="truth">check_mark</annotation>', "check mark"),
         ('<annotation type="label">a</annotation><annotation type="truth">\n b\n</annotation>', "b"),
-        ('<annotation type="truth"/><annotation type="label">a</annotation>', "a"),
+        ('<annotation type="truth"/><annotation type="label">shaky</annotation>', "cat"),
         ('<annotation type="writer">Ann</annotation><annotation>x</annotation>', "cat"),
         ('<traceGroup><annotation type="truth">part</annotation><trace>1 1</trace></traceGroup>', "cat"),
     ],

@@ -3,7 +3,7 @@
 Traces are taken wherever they stand, in trace groups too, but for those in definitions and those that the pen made in
 the air. Of the channels X, Y and T count; others that a trace format names are passed over. `*` repeats a value, `'`
 marks differences and `"` differences of differences, as the recommendation has it. References lead to the same file.
-What an annotation of the whole file calls its truth or its label is the word.
+What an annotation of the whole file calls its truth is the word; one called label may be any remark.
 """
 
 import re
@@ -21,8 +21,6 @@ from quickstroke.formats.scanning import MAX_STROKES
 
 _MS = {"s": 1000.0, "ms": 1.0, "us": 0.001, "ns": 1e-6}
 _VALUE = re.compile(r"\s*([!'\"]?)\s*([*?TF]|#[0-9A-Fa-f]+|[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)", re.ASCII)
-# Types of annotations that tell the word, the likeliest first.
-_WORDS = ("truth", "label")
 # Besides those of the drawing; a tablet has some ten.
 _MAX_CHANNELS = 100
 
@@ -43,7 +41,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.traces: list[list[list[float]]] = []  # rows x, y and, where there are times, t
-        self.words: dict[str, str] = {}  # by the type of annotation, the first of each
+        self.word = ""  # by the first annotation that has one
         self._by_id: dict[str, int] = {}
         self._formats: dict[str, list[_Channel]] = {}
         self._format = _DEFAULT  # of traces that refer to none
@@ -82,8 +80,8 @@ class _Reader:
             reference := next((attributes[key] for key in ("traceFormatRef", "inkSourceRef") if key in attributes), "")
         ):
             self._formats[f"#{attributes.get('xml:id', '')}"] = self._referred(reference)
-        elif name == "annotation" and len(self._open) == 1:
-            self.words.setdefault(attributes.get("type", ""), canonical_word("".join(self._text)))
+        elif name == "annotation" and attributes.get("type") == "truth" and len(self._open) == 1:
+            self.word = self.word or canonical_word("".join(self._text))
         elif name == "trace":
             is_defined = any(outer == "definitions" for outer, _ in self._open)
             if not is_defined and attributes.get("type") != "penUp":
@@ -183,7 +181,7 @@ def read(path: Path, word: str) -> Iterator[Drawing]:
     arrays = [np.array(rows).T for rows in reader.traces]
     if not all(np.isfinite(array).all() for array in arrays):
         raise FormatError("has a value that is not finite", path)
-    word = next(filter(None, map(reader.words.get, _WORDS)), word)
+    word = reader.word or word
     has_times = all(array.shape[1] == 3 for array in arrays)
     times_ms = [np.array(array[:, 2]) for array in arrays] if has_times else None
     yield Drawing(word, [np.ascontiguousarray(array[:, :2]) for array in arrays], times_ms=times_ms)
