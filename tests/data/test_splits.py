@@ -116,6 +116,7 @@ def test_the_folds_of_a_split_test_on_each_drawing_once(binary_folder: Path, tmp
             FractionSplit(*fractions, fold=wrong)
     with pytest.raises(ConfigError, match="the fold of a split"):
         FractionSplit(fold=True)
+    assert FractionSplit(1, 0, 5e-324, fold=2).fold == 2
 
 
 def test_each_seed_is_another_split(dataset: PreparedDataset, binary_folder: Path, tmp_path: Path) -> None:

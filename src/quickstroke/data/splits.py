@@ -47,7 +47,7 @@ class FractionSplit:
             raise ConfigError(
                 f"fractions should be three numbers from 0 to 1 (train, val, test) that add up to 1, got {values}"
             )
-        n_folds = int(1 / self.test + 1e-9) if self.test else 1
+        n_folds = int(min(1 / self.test, 2.0**62) + 1e-9) if self.test else 1  # rounding takes no fold away
         if not fits(self.fold, int) or not 0 <= self.fold < n_folds:
             expected = f"a whole number from 0 to {n_folds - 1}, since {self.test} of the drawings are to test on"
             raise ConfigError(f"the fold of a split should be {expected}, got {self.fold!r:.60}")
