@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,7 @@ with contextlib.redirect_stdout(io.StringIO()):
     assert main([{command!r}]) == 0
 loaded = sorted(sys.modules)
 import json
+import re
 print(json.dumps(loaded))
 """
     assert not set(heavy) & set(run_python(code))
@@ -126,6 +128,7 @@ def test_names_mean_the_same_in_whatever_order_they_are_used(first):
     """A lazy name must not turn into the module of the same name once something else has imported that."""
     code = f"""
 import json
+import re
 import quickstroke as qs
 qs.{first}
 print(json.dumps([name for name in qs.__all__ if type(getattr(qs, name)).__name__ == "module"]))
@@ -144,6 +147,12 @@ def test_the_version():
 
     assert qs.__version__ == metadata.version("quickstroke")
     assert [part.isdigit() for part in qs.__version__.split(".")] == [True] * 3
+
+
+def test_the_npm_package_and_the_changelog_have_the_same_version():
+    package = json.loads((ROOT / "js" / "package.json").read_text(encoding="utf-8"))
+    newest = re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest and package["version"] == newest[1] == qs.__version__
 
 
 def test_every_error_has_the_one_root():

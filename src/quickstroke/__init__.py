@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from quickstroke.errors import QuickstrokeError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from quickstroke.config.model import ModelConfig
