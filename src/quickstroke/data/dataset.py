@@ -211,15 +211,21 @@ class PreparedDataset:
         """Points of each drawing, int32 (N,)."""
         return np.diff(self.offsets).astype(np.int32)
 
-    def indices(self, split: str) -> NDArray[np.int64]:
-        """Indices of the drawings of a split, ascending: by class, then in source order.
+    def indices(self, split: str, dtype: type[np.integer] = np.int64) -> NDArray[Any]:
+        """Indices (N,) of the drawings of a split, ascending: by class, then in source order.
+
+        Args:
+            dtype: np.int64, or np.int32, in which millions of drawings take half the memory.
 
         Raises:
             DatasetError: the split is unknown or has no drawing.
         """
         if not isinstance(split, str) or split not in SPLITS:
             raise DatasetError(f"no split {shown(split)}; expected {', '.join(SPLITS)}")
-        found = np.flatnonzero(self.splits == SPLITS.index(split))
+        wanted, begins = SPLITS.index(split), range(0, len(self), _PIECE)
+        parts = (np.flatnonzero(self.splits[begin : begin + _PIECE] == wanted) + begin for begin in begins)
+        # Bit by bit: a large array of int64 beside it would leave its hole in the memory of a training.
+        found = np.concatenate([np.empty(0, dtype), *(part.astype(dtype) for part in parts)])
         if not len(found):
             have = ", ".join(f"{name} {n}" for name, n in self.manifest["n_by_split"].items() if n)
             raise DatasetError(f"{self.path}: no drawing in split {split!r}; it has {have}")

@@ -36,18 +36,18 @@ def resolve_classes(
     return classes
 
 
-def select(data: PreparedDataset, split: str, label_map: np.ndarray[Any, np.dtype[np.int64]]) -> Any:
-    """Indices int64 (N,) of the drawings of a split whose class is taken.
+def select(data: PreparedDataset, split: str, label_map: NDArray[np.int64], dtype: type[np.integer] = np.int64) -> Any:
+    """Indices (N,) of the drawings of a split whose class is taken.
 
     Raises:
         DatasetError: there is none.
     """
-    indices = data.indices(split)
-    is_taken = (label_map >= 0)[data.labels[indices]]
-    taken = indices if is_taken.all() else indices[is_taken]
-    if not len(taken):
+    indices, is_taken = data.indices(split, dtype), label_map >= 0
+    if not is_taken.all():
+        indices = indices[is_taken[data.labels[indices]]]
+    if not len(indices):
         raise DatasetError(f"{data.path}: split {split!r} has no drawing of the classes asked for")
-    return taken
+    return indices
 
 
 def n_among(

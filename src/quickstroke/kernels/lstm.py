@@ -11,6 +11,7 @@ product reads (input, hidden state, 1 for the bias), rounded up.
 
 import functools
 import itertools
+import mmap
 import os
 import threading
 from dataclasses import dataclass
@@ -288,6 +289,8 @@ def _groups(packing: Packing) -> list[Parts]:
 
 _lock = threading.Lock()
 _free: list[Tensor] = []
+# Mappings of this process alone, where they would be shared with forked ones otherwise.
+_OWN: Any = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
 
 class _Arena:
@@ -301,7 +304,8 @@ class _Arena:
             block = _free.pop() if _free else None
         if block is None or block.numel() < n_bytes:
             block = None  # freed before the larger one is taken
-            block = torch.empty(n_bytes + n_bytes // 4, dtype=torch.uint8)
+            # A mapping of its own: a block that has become too small leaves no hole among other memory.
+            block = torch.frombuffer(mmap.mmap(-1, n_bytes + n_bytes // 4 + 1, **_OWN), dtype=torch.uint8)
         self._block, self._used = block, 0
 
     def take(self, n_rows: int, n_columns: int, dtype: torch.dtype) -> Tensor:

@@ -130,12 +130,12 @@ def set_up(
     config = group.run_on_first(lambda: _resolved(config, device, folder if resume else None))
     model_config = replace(model_config, n_classes=len(classes), reading=config.reading, max_padding=config.max_padding)
     label_map = data.label_map(classes)
-    train_indices = selection.select(data, "train", label_map)
+    # Of millions of drawings int32 takes half the memory.
+    is_short = not config.teacher and config.augment == "none" and len(data) < 2**31
+    train_indices = selection.select(data, "train", label_map, np.int32 if is_short else np.int64)
     val = LabelledDrawings.of_split(data, "val", classes)
     if config.teacher and config.other_class_fraction:
         train_indices = data.indices("train")
-    elif not config.teacher and config.augment == "none" and len(data) < 2**31:
-        train_indices = train_indices.astype(np.int32)  # millions take half the memory so
     cache = folder / "teacher" if teacher_cache is None else expect_path(teacher_cache, "teacher_cache")
     targets = None
     if config.teacher:
