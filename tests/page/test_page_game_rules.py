@@ -98,6 +98,8 @@ def test_words_are_read_as_people_say_them(blank_page: Page) -> None:
         "ice cream",
         "my robot",
         "Fred",
+        "猫",
+        "תפוח",
     ]
     said = [
         "a bicycle",
@@ -110,6 +112,8 @@ def test_words_are_read_as_people_say_them(blank_page: Page) -> None:
         "an ice cream",
         "my robot",
         "Fred",
+        "猫",
+        "תפוח",
     ]
     assert blank_page.evaluate(script, words) == said
 

@@ -14,7 +14,8 @@ export function withArticle(word) {
   if (WITHOUT_ARTICLE.has(word)) return word;
   if (word.startsWith("The ")) return `the ${word.slice(4)}`;
   if (UNIQUE.has(word)) return `the ${word}`;
-  if (/^\p{Lu}|^(?:my|our|your|the|an?) /u.test(word)) return word; // taught: Fred, my robot
+  // Fred, my robot, and what is no English: 猫, 1
+  if (/^\p{Lu}|^(?!\p{Script=Latin})|^(?:my|our|your|the|an?) /u.test(word)) return word;
   return `${/^(?!uni|eu|one\b|use)[aeiou]|^hour/i.test(word) ? "an" : "a"} ${word}`;
 }
 
