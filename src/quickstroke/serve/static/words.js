@@ -40,13 +40,14 @@ export function capitalized(text) {
  * @returns {{known: string[], unknown: string[]}} each once
  */
 export function typedWords(text, words) {
-  const byName = new Map(words.map((word) => [bare(word), word]));
+  // Exactly before nearly: `A` and `a` may both be there.
+  const byName = new Map([...words.map((word) => [bare(word), word]), ...words.map((word) => [word, word])]);
   // `Eiffel Tower` is enough.
   for (const word of words) if (word.startsWith("The ")) byName.set(bare(word.slice(4)), word);
   const known = new Set();
   const unknown = new Set();
   for (const typed of text.split(/[,;\n]/).filter((each) => each.trim())) {
-    const word = byName.get(bare(typed));
+    const word = byName.get(typed.normalize("NFC").trim()) ?? byName.get(bare(typed));
     if (word) known.add(word);
     else unknown.add(typed.trim());
   }
