@@ -13,10 +13,11 @@ export function positionsOf(classes, words) {
   if (typeof words === "string" || typeof words?.[Symbol.iterator] !== "function") {
     throw new OptionError(`words should be a list of words, got ${shown(words)}`);
   }
-  const known = new Map(classes.map((word, i) => [normal(word), i]));
+  // A word as it is written counts before one that differs in letter case: `A` and `a` may both be there.
+  const known = new Map([...classes.map((word, i) => [normal(word), i]), ...classes.map((word, i) => [word, i])]);
   const positions = new Set();
   for (const word of words) {
-    const position = typeof word === "string" ? known.get(normal(word)) : undefined;
+    const position = typeof word === "string" ? (known.get(spaced(word)) ?? known.get(normal(word))) : undefined;
     if (position === undefined) {
       const advice = typeof word === "string" ? `; the nearest that it knows is ${shown(nearest(classes, word))}` : "";
       throw new OptionError(`the model does not know the word ${shown(word)}${advice}`);

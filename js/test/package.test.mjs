@@ -9,6 +9,7 @@ const { load, simplify, Recognizer, ModelError, StrokesError, OptionError } = aw
   pathToFileURL(process.env.QUICKSTROKE_BUNDLE)
 );
 const { sha256 } = await import("../src/sha256.js");
+const { positionsOf } = await import("../src/vocabulary.js");
 const path = process.env.QUICKSTROKE_MODEL;
 const bytes = new Uint8Array(await readFile(path));
 const recognizer = await load(bytes);
@@ -50,6 +51,13 @@ test("guesses are ranked, and sum to 1", () => {
   assert.ok(guesses[0].probability >= guesses[1].probability && guesses[1].probability >= guesses[2].probability);
   assert.deepEqual(recognizer.predict(TRIANGLE, { top: 1 }).guesses, guesses.slice(0, 1));
   throws(OptionError, /^top should be 1 or more, got 0$/, TRIANGLE, { top: 0 });
+});
+
+test("words that differ in letter case alone are told apart", () => {
+  const classes = ["A", "a", "Straße", "ガ"];
+  for (const [i, word] of classes.entries()) assert.deepEqual(positionsOf(classes, [word]), [i]);
+  assert.deepEqual(positionsOf(classes, ["a", " A ", "straße", "カ\u3099"]), [0, 1, 2, 3]);
+  assert.throws(() => positionsOf(classes, ["A", "a", "A"]), /^OptionError: words has "A" twice$/);
 });
 
 test("some words alone share all probability", () => {

@@ -1,7 +1,9 @@
 """A run finds its dataset, and what it began with, from any working folder, and when all was moved together."""
 
 import json
+import os
 import shutil
+import sys
 
 import pytest
 
@@ -46,6 +48,23 @@ def test_from_another_working_folder_and_moved_together(work, tmp_path, capsys):
     commands_work(work / "runs" / "second", capsys)
     work.rename(tmp_path / "moved")
     commands_work(tmp_path / "moved" / "runs" / "second", capsys)
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="names of files are UTF-8 there")
+def test_a_folder_whose_name_is_no_utf8(work, tmp_path, capsys, monkeypatch):
+    """As archives from a Japanese Windows leave them."""
+    folder = work.rename(tmp_path / os.fsdecode(b"\x83f\x81[\x83^"))
+    commands_work(folder / "runs" / "second", capsys)
+    start = ["train", MODEL, "--data", str(folder / "data"), "--n-epochs", "1", "--device", "cpu"]
+    assert main([*start, "--into", str(folder / "third"), "--pretrained", str(folder / "first")]) == 0
+    assert runs.open_data(runs.read_config(folder / "third")).path == folder / "data"
+    assert main(["publish", str(folder / "third"), "--into", str(folder / "set")]) == 0
+    for to in ("onnx", "safetensors", "quickstroke"):
+        assert main(["export", str(folder / "set"), "--to", to, "--into", f"{to}.{to}"]) == 0
+    assert main(["report", str(folder / "first"), "--into", str(folder / "r.md"), "--no-mistakes"]) == 0
+    capsys.readouterr()
+    assert main(["tune", MODEL, "--data", str(folder / "data"), "--into", str(folder / "study")]) == 2
+    assert "the name is no UTF-8, which SQLite asks for; give another folder" in capsys.readouterr().err
 
 
 def test_older_runs_are_found_by_the_folders_above_them(work, capsys):

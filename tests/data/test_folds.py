@@ -1,5 +1,8 @@
 """Folds of a dataset: every drawing is judged once, by what has not learnt it."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -46,3 +49,23 @@ def test_what_cannot_be_dealt_is_refused(dataset, tmp_path):
     with pytest.raises(DatasetError, match=r"drawings are too few for 2 folds; expected some hundreds in each"):
         check_folds(few, 2)
     check_folds(dataset, 3)
+
+
+def test_a_dataset_that_was_prepared_anew_is_another(dataset, tmp_path):
+    shutil.copytree(dataset.path, tmp_path / "data")
+    open_fold(PreparedDataset(tmp_path / "data"), 0, 3, tmp_path / "fold")
+    points = tmp_path / "data" / "points.bin"
+    points.write_bytes(points.read_bytes() + b"\0\0")
+    other = PreparedDataset(dataset.path)
+    other.manifest = other.manifest | {"n": 1}
+    with pytest.raises(DatasetError, match="fold: was begun with another dataset"):
+        open_fold(other, 0, 3, tmp_path / "fold")
+
+
+def test_where_no_links_can_be_made_arrays_are_copied(dataset, tmp_path, monkeypatch):
+    def refuse(self, target):
+        raise PermissionError(1, "Operation not permitted", str(self))
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    fold = open_fold(dataset, 0, 3, tmp_path / "fold")
+    assert np.array_equal(fold.points, dataset.points) and not (fold.path / "points.bin").is_symlink()

@@ -185,3 +185,17 @@ def test_words_of_ones_own_are_known_in_letters_of_either_case():
         choose_words(["käse", "cat", "Käse"], known)
     with pytest.raises(CategoryError, match="words: not among the 4 that the model knows: 'ORT'"):
         choose_words(["ORT"], known)
+
+
+@pytest.mark.parametrize("word", ["👨\u200d👩\u200d👧", "❤\ufe0f\u200d🔥", "می\u200cخواهم", "क्\u200dष"])
+def test_joiners_stay_in_words_that_need_them(word: str, tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text(f"{word}\ncat\n", encoding="utf-8")
+    assert read_classes(tmp_path / "words.txt") == (word, "cat")
+
+
+@pytest.mark.parametrize(
+    "word", ["c\u200dat", "\u200c猫", "猫\u200d", "猫\u200d\u200d犬", "猫\u200bx", "猫\u202e犬", "猫\u200d1"]
+)
+def test_joiners_that_join_nothing_are_refused(word: str) -> None:
+    with pytest.raises(CategoryError, match="class 1 has a name that cannot be printed"):
+        check_classes([word], "here")

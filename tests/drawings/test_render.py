@@ -233,6 +233,17 @@ def test_png_is_dark_on_the_lines_and_white_elsewhere():
     assert 0.95 < (seen == 255).mean() < 1
 
 
+def test_letters_of_any_language_are_drawn_with_a_font_that_has_them(monkeypatch):
+    matplotlib = pytest.importorskip("matplotlib")  # which brings a font
+    font = f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf"
+    monkeypatch.setattr(render, "_FONTS", ("no such font.ttf", font))
+    drawn = {to_png([CAT, CAT], ["cat", caption]) for caption in ("café", "cafà", "קטה", "שלם", "猫", "犬")}
+    assert len(drawn) == 5  # of six captions the two that no font has are one
+    ascii_alone = to_png([CAT, CAT], ["cat", "dog"])
+    monkeypatch.setattr(render, "_FONTS", ())
+    assert to_png([CAT, CAT], ["cat", "dog"]) == ascii_alone
+
+
 def test_png_has_the_layout_of_the_svg():
     drawings, captions = [CAT, RAW, CAT], ["one", "two\nmore", "x" * 200]
     for size, columns in ((64, None), (SIZE, 2)):

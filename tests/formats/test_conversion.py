@@ -1,6 +1,8 @@
 """`quickstroke convert`: drawings go to each format and come back, and what fails leaves nothing."""
 
 import json
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from quickstroke import formats
 from quickstroke.drawings.drawing import Drawing
 from quickstroke.drawings.synthetic import synthetic_drawings
-from quickstroke.formats import ndjson
+from quickstroke.formats import conversion, ndjson
 
 WORDS = ("circle", "The Eiffel Tower", "my own")
 
@@ -169,3 +171,26 @@ def test_what_is_left_out_is_named_by_its_place_in_its_file(
     for number in nameless:
         assert f"left out: mixed.ndjson: drawing {number}: has no word" in err
     assert len(json.loads(out)["invalid"]) == 2 + len(nameless)
+
+
+@pytest.mark.parametrize("to", ["binary", "npz", "svg"])
+def test_words_that_one_name_stands_for_are_not_merged(to: str, tmp_path: Path, run, monkeypatch) -> None:
+    """As on file systems that know no case, and on Windows, for which `12:30` is a part of the file `12`."""
+    lines = [json.dumps({"word": word, "drawing": [[[0, 255], [0, 255]]]}) + "\n" for word in ("A", "a")]
+    (tmp_path / "letters.ndjson").write_text("".join(lines))
+    assert run("convert", tmp_path / "letters.ndjson", "--to", to, "--into", tmp_path / "both")[0] == 0
+
+    def merging(write: Callable[..., None]) -> Callable[..., None]:
+        def merged(folder: Path, *others: object) -> None:
+            write(folder, *others)
+            (folder / "a.bin").unlink(missing_ok=True)
+            shutil.rmtree(folder / "a", ignore_errors=True)
+
+        return merged
+
+    for name in ("_write_svg", "_write_binary"):
+        monkeypatch.setattr(conversion, name, merging(getattr(conversion, name)))
+    code, out, err = run("convert", tmp_path / "letters.ndjson", "--to", to, "--into", tmp_path / "one")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "one: the word 'a' can be no name of its own on this file system" in err
+    assert not (tmp_path / "one").exists()

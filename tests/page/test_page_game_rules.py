@@ -98,6 +98,8 @@ def test_words_are_read_as_people_say_them(blank_page: Page) -> None:
         "ice cream",
         "my robot",
         "Fred",
+        "猫",
+        "תפוח",
     ]
     said = [
         "a bicycle",
@@ -110,6 +112,8 @@ def test_words_are_read_as_people_say_them(blank_page: Page) -> None:
         "an ice cream",
         "my robot",
         "Fred",
+        "猫",
+        "תפוח",
     ]
     assert blank_page.evaluate(script, words) == said
 
@@ -121,3 +125,14 @@ def test_percentages_are_never_rounded_to_certainty(blank_page: Page) -> None:
     }"""
     values = [0, 1e-9, 0.004, 0.005, 0.514, 0.985, 0.9949, 0.999, 1]
     assert blank_page.evaluate(script, values) == ["0%", "<1%", "<1%", "1%", "51%", "99%", "99%", "99%", "100%"]
+
+
+def test_words_that_differ_in_letter_case_alone_are_typed_as_they_are(blank_page: Page) -> None:
+    script = """async ([text, words]) => {
+      const { typedWords } = await import("/words.js");
+      return typedWords(text, words);
+    }"""
+    words = ["A", "a", "teddy-bear", "The Eiffel Tower", "ガ"]
+    typed = blank_page.evaluate(script, ["A, a\nTeddy Bear, eiffel tower, カ\u3099, b", words])
+    assert typed == {"known": words, "unknown": ["b"]}
+    assert blank_page.evaluate(script, ["A", words]) == {"known": ["A"], "unknown": []}

@@ -1,12 +1,14 @@
 """What a report says and shows of mistakes, and the interval of an accuracy."""
 
+import warnings
+
 import numpy as np
 import pytest
 from small_documents import measured_again
 
 from quickstroke.evaluation.metrics import Evaluation, wilson_interval
 from quickstroke.reports import figures as figures_module
-from quickstroke.reports import plots, report
+from quickstroke.reports import markdown, plots, report
 
 pytest.importorskip("matplotlib")
 
@@ -90,3 +92,38 @@ def test_a_confusion_matrix_of_any_size(n_classes, tmp_path):
 )
 def test_wilson_interval(right, n, low, high):
     assert wilson_interval(right, n) == pytest.approx((low, high), abs=1e-6)
+
+
+def test_letters_and_long_words_of_any_language_have_their_room(tmp_path, monkeypatch):
+    """No warning; a font that has the letters; words that are cut; and a note where no font has them."""
+    from matplotlib import font_manager
+
+    usual = font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap()
+    stix = next(font for font in font_manager.fontManager.ttflist if font.name == "STIXGeneral")
+    of_stix = next(chr(code) for code in font_manager.get_font(stix.fname).get_charmap() if code not in usual)
+    long = "The Great Wall of China"
+    measured = evaluation([(0, 1), (1, 2), (2, 0)], classes=(of_stix, "x" * 120, long))
+    figures = []
+
+    def draw(figure):
+        plots.draw_confusion(measured, figure)
+        figures.append(figure)
+
+    with plots.picture_style(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plots.write_picture(tmp_path / "a.png", draw)
+        assert [label.get_text() for label in figures[0].axes[0].get_yticklabels()] == [of_stix, "x" * 23 + "…", long]
+        assert "STIXGeneral" in figures[0].axes[0].get_yticklabels()[0].get_fontfamily()
+        assert max(figures[0].get_size_inches()) < 6 and not any(
+            "Boxes" in text.get_text() for text in figures[0].texts
+        )
+        measured = evaluation([(0, 1)], classes=("猫", "長" * 80))
+        own = [font for font in font_manager.fontManager.ttflist if font.name == "DejaVu Sans"]
+        monkeypatch.setattr(font_manager.fontManager, "ttflist", own)
+        plots.write_picture(tmp_path / "b.png", draw)
+    assert figures[1].axes[0].get_yticklabels()[1].get_text() == "長" * 11 + "…"
+    assert any(text.get_text().startswith("Boxes") for text in figures[1].texts)
+
+
+def test_words_stay_as_they_are_in_markdown():
+    assert markdown._text("&amp; $x 1^2$ ~a~ <b>") == r"\&amp; \$x 1^2\$ \~a\~ \<b>"

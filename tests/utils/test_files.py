@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import json
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ import pytest
 from quickstroke.errors import FormatError
 from quickstroke.formats.input import InputFile, refuse_html
 from quickstroke.utils import files
-from quickstroke.utils.files import atomic_folder, atomic_write, lock, write_text, write_to_disk
+from quickstroke.utils.files import atomic_folder, atomic_write, lock, write_json, write_text, write_to_disk
 
 TEXT = b"first\nsecond\r\n\nlast"
 
@@ -376,3 +377,9 @@ def test_folders_exchange_their_names_everywhere(tmp_path: Path, monkeypatch: py
         files.exchange(tmp_path / "a", tmp_path / "b")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["a"]
+
+
+def test_a_path_that_is_no_utf8_comes_back_from_json(tmp_path: Path) -> None:
+    told = {"data": b"\xe7\x8c\xab/\x83f\x81[\x83^".decode("utf-8", "surrogateescape")}  # 猫, and Shift JIS
+    write_json(tmp_path / "told.json", told)
+    assert json.loads((tmp_path / "told.json").read_text(encoding="utf-8")) == told

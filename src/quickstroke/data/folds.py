@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.layout import ARRAYS
-from quickstroke.data.manifest import SPLITS
+from quickstroke.data.manifest import SPLITS, parse_manifest
 from quickstroke.data.splits import FractionSplit
 from quickstroke.errors import ConfigError, DatasetError
 from quickstroke.utils import splitmix
@@ -36,12 +37,12 @@ def open_fold(data: PreparedDataset, fold: int, n_folds: int, into: Path) -> Pre
     manifest = _manifest(data, rule, splits, n_folds)
     if not into.exists():
         _write(data, splits, manifest, into)
-    opened = PreparedDataset(into)
-    if opened.manifest != manifest:
+    file = into / "manifest.json"
+    if parse_manifest(file.read_bytes(), file) != manifest:  # before its arrays, which may be those of another dataset
         raise DatasetError(
             f"{into}: was begun with another dataset or number of folds; remove it, or give another folder"
         )
-    return opened
+    return PreparedDataset(into)
 
 
 def check_folds(data: PreparedDataset, n_folds: int) -> None:
@@ -89,6 +90,10 @@ def _write(data: PreparedDataset, splits: NDArray[np.uint8], manifest: Mapping[s
     with atomic_folder(into) as folder:
         for name in ARRAYS:
             if name != "splits":
-                (folder / f"{name}.bin").symlink_to((data.path / f"{name}.bin").absolute())
+                source, target = (data.path / f"{name}.bin").absolute(), folder / f"{name}.bin"
+                try:
+                    target.symlink_to(source)
+                except OSError:  # a file system without links, or Windows, which asks for a right to make them
+                    shutil.copyfile(source, target)
         splits.tofile(folder / "splits.bin")
         write_text(folder / "manifest.json", json.dumps(manifest, ensure_ascii=False))

@@ -4,6 +4,7 @@ Words are written as Google writes them, with spaces; underscores are accepted o
 """
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -66,6 +67,8 @@ cookie, baseball, lightning, bicycle
 # Unknown words that an error names.
 _MOST_TOLD = 5
 
+_JOINER = re.compile(r"(?<=[^\0-\x7f\u200c\u200d])[\u200c\u200d](?=[^\0-\x7f\u200c\u200d])")
+
 _BY_FOLDED = {word.casefold(): word for word in CATEGORIES}
 
 
@@ -96,9 +99,10 @@ def closest_words(name: str, among: Sequence[str] = CATEGORIES) -> str:
 def unprintable(word: str) -> str:
     """Why a word can be no class, such as `has U+001B, which cannot be printed`; empty where it can.
 
-    So are escapes that a terminal obeys, and what turns the direction of writing or has no width.
+    So are escapes that a terminal obeys, and what turns the direction of writing or has no width. The joiner and the
+    non-joiner may stand where they matter, between two characters that are no ASCII: in emoji, in Persian, in Hindi.
     """
-    found = next((letter for letter in word if not letter.isprintable()), "")
+    found = next((letter for letter in _JOINER.sub("", word) if not letter.isprintable()), "")
     return f"has U+{ord(found):04X}, which cannot be printed" if found else ""
 
 
@@ -120,7 +124,7 @@ def check_classes(names: Iterable[str], where: str) -> tuple[str, ...]:
         word = canonical_word(name)
         if not word:
             raise CategoryError(f"{where}: class {position} has an empty name")
-        if not word.isprintable():
+        if unprintable(word):
             raise CategoryError(f"{where}: class {position} has a name that cannot be printed, {word!r:.60}")
         if word in classes:
             raise CategoryError(f"{where}: {word!r} is listed twice, as class {classes[word]} and class {position}")

@@ -12,7 +12,9 @@ import io
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +41,9 @@ SIZES = range(32, 4097)
 _INK, _WORD, _GUESS, _CARD, _PAGE = 0x11, 0x33, 0x76, 0xFF, 0xEE
 # The mean width of a letter in the fonts of common systems, of the font's size; SVG cannot measure text.
 _LETTER = 0.56
+# Pillow's own font has ASCII alone. These, where a system has them, have accents, Hebrew, Arabic, or Japanese.
+_FONTS: tuple[str, ...] = ("DejaVuSans.ttf", "Arial.ttf", "Arial Unicode.ttf", "NotoSansCJK-Regular.ttc")
+_FONTS += ("ipaexg.ttf", "msgothic.ttc", "Hiragino Sans GB.ttc")
 # Pillow warns of a "decompression bomb" when it opens anything larger.
 MAX_PIXELS = 89_478_485
 # Pillow holds a GIF's frames until it writes them.
@@ -397,14 +402,24 @@ def _page(sheet: _Sheet, captions: Sequence[str] | None) -> NDArray[np.uint8]:
         raise MissingExtra("drawing PNG and GIF files", "render") from error
     page = Image.new("L", sheet.extent, _PAGE if sheet.gap else _CARD)
     draw = ImageDraw.Draw(page)
-    font = ImageFont.load_default(sheet.font)
+    fonts: list[Any] = [ImageFont.load_default(sheet.font)]
+    for name in _FONTS if not all(map(str.isascii, captions or ())) else ():
+        with suppress(OSError):
+            fonts.append(ImageFont.truetype(name, sheet.font))
     for i in range(sheet.n if sheet.gap else 0):
         x, y = sheet.corner(i)
         width, height = sheet.card
         draw.rounded_rectangle((x, y, x + width - 1, y + height - 1), sheet.radius, _CARD)
+        font = min(fonts, key=partial(_n_missing, captions[i] if captions else ""))
         for left, baseline, text, grey in sheet.lines(i, captions[i], font.getlength) if captions else ():
             draw.text((left, baseline), text, grey, font, anchor="ls")
     return np.array(page)
+
+
+def _n_missing(text: str, font: Any) -> int:
+    """How many letters of a caption a font has not: it draws them as it draws what is no letter."""
+    no_letter = bytes(font.getmask("\U0010fffe"))
+    return sum(bytes(font.getmask(letter)) == no_letter for letter in set(text) if not letter.isascii())
 
 
 def _ink(page: NDArray[np.uint8], sheet: _Sheet, i: int, strokes: Iterable[Floats]) -> None:

@@ -11,6 +11,7 @@ html.py              the same as one file that needs no host
 hub.py               a folder for the Hugging Face Hub
 """
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from quickstroke.artifacts import cards
@@ -23,5 +24,7 @@ if TYPE_CHECKING:
 def card_of(loaded: "LoadedModel") -> dict[str, Any]:
     """The model's card with the names of today, or the entries that every card has for a model without one."""
     if loaded.card is not None:
-        return cards.with_current_names(loaded.card)
+        # A path in it that is no UTF-8 fits into none of these files; what is no UTF-8 of it becomes `?`.
+        text = json.dumps(cards.with_current_names(loaded.card), ensure_ascii=False)
+        return dict(json.loads(text.encode("utf-8", "replace")))
     return cards.new_card(loaded.model.config, loaded.classes, sha256_of(loaded.path))

@@ -1,6 +1,7 @@
 """Drawing files of any format become files of one format, all simplified; whole or not at all."""
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -93,6 +94,11 @@ def convert(
             _write_svg(folder, drawings(), into, words)
         else:
             _write_binary(folder, drawings(), into)
+        # A file system may take `A` for `a`, or `12:30` for a part of `12`: drawings would be in one file, or lost.
+        there = {unicodedata.normalize("NFC", path.name) for path in folder.iterdir()}
+        for word in filter(None, words):
+            if unicodedata.normalize("NFC", _name_of(word, to)) not in there:
+                raise FormatError(f"the word {word!r:.60} can be no name of its own on this file system", into)
         for path in sorted(folder.glob("*.bin")) if to == "npz" else ():
             npz.write(path.with_suffix(".npz"), formats.read_file(path))
             path.unlink()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from quickstroke.config.naming import Readout
+from quickstroke.drawings.categories import unprintable
 from quickstroke.errors import DocumentError
 
 MAX_BLOCK_CHARACTERS = 2**16
@@ -49,7 +50,7 @@ def _is_number(value: object) -> bool:
 
 def _is_class_selection(value: object) -> bool:
     if isinstance(value, tuple | list):
-        return len(value) > 0 and all(isinstance(word, str) and word.isprintable() for word in value)
+        return len(value) > 0 and all(isinstance(word, str) and not unprintable(word) for word in value)
     return isinstance(value, ClassSlice) and value.step != 0
 
 
@@ -223,7 +224,7 @@ class _Evaluator:
                 return node.value
             case ast.Constant(value=int() | float() as number):
                 return self.bounded(node, number)
-            case ast.Constant(value=str() as text) if text.isprintable():
+            case ast.Constant(value=str() as text) if not unprintable(text):
                 return text
             case ast.Name(id="classes"):
                 return ClassSlice()

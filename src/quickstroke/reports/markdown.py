@@ -1,6 +1,7 @@
 """The text of a results document."""
 
 import dataclasses
+import os
 import re
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
@@ -357,12 +358,12 @@ def _folded(summary: str, content: str) -> str:
 
 
 def _image(alternative: str, folder: str, name: str) -> str:
-    return f"![{_text(alternative)}]({quote(folder)}/{quote(name)})\n"
+    return f"![{_text(alternative)}]({quote(os.fsencode(folder))}/{quote(os.fsencode(name))})\n"
 
 
 def _text(text: str) -> str:
     """Text that markdown takes as it is."""
-    return re.sub(r"[\\`*|<\[\]]|\b_|_\b", r"\\\g<0>", text)
+    return re.sub(r"[\\`*|<\[\]&$~]|\b_|_\b", r"\\\g<0>", text)  # `$` begins mathematics on GitHub
 
 
 def _count(n: int | None) -> str:

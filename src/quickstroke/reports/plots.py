@@ -3,8 +3,10 @@
 import io
 import itertools
 import math
+import unicodedata
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +55,9 @@ def write_picture(path: Path, draw: Draw) -> None:
 
     figure = Figure()
     draw(figure)
-    with atomic_write(path) as file:
+    _choose_fonts(figure)
+    with warnings.catch_warnings(), atomic_write(path) as file:
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # the picture says so itself
         if path.suffix == ".svg":
             figure.savefig(file, format="svg", metadata={"Date": None})
         else:
@@ -61,6 +65,41 @@ def write_picture(path: Path, draw: Draw) -> None:
             figure.savefig(pixels, format="png")
             # With a palette of 256 colours the eye sees the same, in a third of the bytes.
             Image.open(pixels).convert("RGB").quantize(256).save(file, format="png", optimize=True)
+
+
+def _choose_fonts(figure: "Figure") -> None:
+    """Gives texts the fonts of this computer that have letters which the usual one has not, such as Japanese ones."""
+    from matplotlib import font_manager
+    from matplotlib.text import Text
+
+    texts = figure.findobj(Text)
+    families = ["DejaVu Sans"]
+    missing = {ord(letter) for text in texts for letter in text.get_text() if letter.isprintable()}
+    missing -= font_manager.get_font(font_manager.findfont(families[0])).get_charmap().keys()
+    for font in font_manager.fontManager.ttflist:
+        # The font of last resort has a box for every letter.
+        if missing and font.name not in families and not font.name.startswith("Last Resort"):
+            with suppress(OSError, RuntimeError):  # a damaged font, or one of bitmaps
+                has = font_manager.get_font(font.fname).get_charmap().keys()
+                families += [font.name] * bool(missing & has)
+                missing -= has
+    for text in texts:
+        text.set_fontfamily(families)
+    if missing:
+        why = "Boxes: letters that no font of this computer has. Install one, such as Noto Sans CJK."
+        figure.text(0.995, 0, why, ha="right", va="bottom", fontsize=6)
+
+
+def _n_columns(text: str) -> int:
+    """How wide a text is, in narrow letters; Chinese and Japanese ones are as wide as two."""
+    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in text)
+
+
+def _short(word: str) -> str:
+    """A word, cut where it would take the room of others; no official word is as long."""
+    while _n_columns(word) > 24:
+        word = f"{word.removesuffix('…')[:-1]}…"
+    return word
 
 
 def draw_curves(result: Result, figure: "Figure") -> None:
@@ -120,7 +159,8 @@ def draw_confusion(measured: "Evaluation", figure: "Figure") -> None:
     # All in pixels, so that a cell is a whole number of them however many there are.
     cell = min(max(1200 // n, 9), 48)
     font = min(0.8 * cell, 13)
-    labels = round(0.62 * font * max(map(len, measured.classes))) + 20
+    words = [_short(word) for word in measured.classes]
+    labels = round(0.62 * font * max(map(_n_columns, words))) + 20
     all_around = n > 20
     side = n * cell
     width = max(labels + side + (labels if all_around else 20), 480)
@@ -135,8 +175,8 @@ def draw_confusion(measured: "Evaluation", figure: "Figure") -> None:
     axes.grid(False)
     axes.spines[:].set_visible(False)
     size = font * 72 / _DPI
-    axes.set_xticks(range(n), labels=measured.classes, rotation=90, fontsize=size)
-    axes.set_yticks(range(n), labels=measured.classes, fontsize=size)
+    axes.set_xticks(range(n), labels=words, rotation=90, fontsize=size)
+    axes.set_yticks(range(n), labels=words, fontsize=size)
     axes.tick_params(length=0, labelright=all_around, labeltop=all_around)
     axes.set_xticks(np.arange(n + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(n + 1) - 0.5, minor=True)
@@ -169,5 +209,5 @@ def draw_mistakes(measured: "Evaluation", data: PreparedDataset, rows: Sequence[
             marker = "o" if len(stroke) == 1 else None
             axes.plot(stroke[:, 0], stroke[:, 1], color="black", linewidth=1.3, marker=marker, markersize=2)
         axes.set(aspect="equal", xlim=(-8, 263), ylim=(263, -8))
-        word, guess = measured.classes[measured.labels[row]], measured.classes[measured.predicted[row]]
+        word, guess = (_short(measured.classes[each[row]]) for each in (measured.labels, measured.predicted))
         axes.set_title(f"{word} →\n{guess} {measured.probability[row]:.0%}", fontsize=9)

@@ -276,7 +276,8 @@ def write_bytes(path: Path | str, data: bytes | memoryview) -> None:
 
 def write_text(path: Path | str, text: str) -> None:
     """Writes UTF-8 text through `atomic_write`."""
-    write_bytes(path, text.encode("utf-8"))
+    # A path that is no UTF-8, as old archives have them, has surrogates; as escapes JSON gives the same path back.
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_table(path: Path | str, rows: Iterable[Iterable[Any]]) -> None:

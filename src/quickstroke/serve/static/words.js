@@ -14,7 +14,8 @@ export function withArticle(word) {
   if (WITHOUT_ARTICLE.has(word)) return word;
   if (word.startsWith("The ")) return `the ${word.slice(4)}`;
   if (UNIQUE.has(word)) return `the ${word}`;
-  if (/^\p{Lu}|^(?:my|our|your|the|an?) /u.test(word)) return word; // taught: Fred, my robot
+  // Fred, my robot, and what is no English: 猫, 1
+  if (/^\p{Lu}|^(?!\p{Script=Latin})|^(?:my|our|your|the|an?) /u.test(word)) return word;
   return `${/^(?!uni|eu|one\b|use)[aeiou]|^hour/i.test(word) ? "an" : "a"} ${word}`;
 }
 
@@ -39,13 +40,14 @@ export function capitalized(text) {
  * @returns {{known: string[], unknown: string[]}} each once
  */
 export function typedWords(text, words) {
-  const byName = new Map(words.map((word) => [bare(word), word]));
+  // Exactly before nearly: `A` and `a` may both be there.
+  const byName = new Map([...words.map((word) => [bare(word), word]), ...words.map((word) => [word, word])]);
   // `Eiffel Tower` is enough.
   for (const word of words) if (word.startsWith("The ")) byName.set(bare(word.slice(4)), word);
   const known = new Set();
   const unknown = new Set();
   for (const typed of text.split(/[,;\n]/).filter((each) => each.trim())) {
-    const word = byName.get(bare(typed));
+    const word = byName.get(typed.normalize("NFC").trim()) ?? byName.get(bare(typed));
     if (word) known.add(word);
     else unknown.add(typed.trim());
   }
