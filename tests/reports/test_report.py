@@ -123,7 +123,7 @@ def test_without_a_test_split_the_val_drawings_are_measured(written, seed_run, f
     assert "The dataset has no test split. The val drawings chose the epoch" in into.read_text()
 
 
-def test_the_split_can_be_chosen(run, seed_run, dataset, tmp_path):
+def test_the_split_can_be_chosen(run, seed_run, tmp_path):
     report.write_report([run], tmp_path / "val.md", split="val")
     text = (tmp_path / "val.md").read_text()
     assert "| test |" not in text
