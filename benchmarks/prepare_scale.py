@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from jittered_copies import write_copies
 from quickstroke import formats
 from quickstroke.data.dataset import PreparedDataset
-from quickstroke.formats import binary, ndjson
+from quickstroke.formats import ndjson
 from quickstroke.utils.files import write_text
 from quickstroke.utils.system import n_cores
 
@@ -37,42 +37,11 @@ SAMPLE_EVERY_S = 0.005
 MANY = 50_000_000
 
 
-def bytes_of_coordinates(content: bytes, begins: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which bytes of a binary file, whose drawings are at `begins` (N,), are coordinates."""
-    mask = np.zeros(len(content), dtype=bool)
-    for begin in begins.tolist():
-        at = begin + 17
-        for _ in range(int.from_bytes(content[begin + 15 : begin + 17], "little")):
-            n = int.from_bytes(content[at : at + 2], "little")
-            mask[at + 2 : at + 2 + 2 * n] = True
-            at += 2 + 2 * n
-    return mask
-
-
-def write_binary(source: Path, target: Path, n: int, rng: np.random.Generator) -> None:
-    """Writes `n` drawings: those of a binary file, then these again with a normal of 2 units and new key_ids."""
-    records = [binary.encode(drawing) for drawing in formats.read_file(source)]
-    ends = np.cumsum([len(record) for record in records])
-    begins = ends - [len(record) for record in records]
-    content = b"".join(records)
-    moved = bytes_of_coordinates(content, begins)
-    keys_at = (begins[:, None] + np.arange(8)).ravel()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("wb") as file:
-        for done in range(0, n, len(records)):
-            copy = np.frombuffer(content, np.uint8).copy()
-            if done:
-                jitter = rng.standard_normal(int(moved.sum()), np.float32) * 2
-                copy[moved] = np.clip(np.rint(copy[moved] + jitter), 0, 255).astype(np.uint8)
-                copy[keys_at] = rng.integers(1, 2**63, len(records), np.uint64).astype("<u8").view(np.uint8)
-            file.write(copy[: ends[min(n - done, len(records)) - 1]].data)
-
-
 def write_ndjson(source: Path, target: Path, n: int, rng: np.random.Generator) -> None:
-    """Writes the same as simplified ndjson."""
+    """As `write_copies`, as simplified ndjson."""
     with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
         same = Path(temporary) / source.name
-        write_binary(source, same, n, rng)
+        write_copies(source, same, n, rng)
         ndjson.write(target, formats.read_file(same))
 
 
@@ -227,7 +196,7 @@ def main() -> None:
         rows = []
         for label, path in enumerate(paths):
             n = options.n // len(paths) + (label < options.n % len(paths))
-            write_binary(path, work / "binary" / path.name, n, np.random.default_rng([0, label]))
+            write_copies(path, work / "binary" / path.name, n, np.random.default_rng([0, label]))
         (work / "ndjson").mkdir()
         for label, path in enumerate(paths[: options.n_ndjson // options.n_a_file]):
             target = work / "ndjson" / f"{path.stem}.ndjson"

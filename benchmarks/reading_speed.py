@@ -16,11 +16,7 @@ import shutil
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from functools import partial
-from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 import plain_recipe
-from jittered_copies import jittered
-from quickstroke import formats
+from jittered_copies import write_copies
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.drawings.categories import parse_classes
 from quickstroke.formats import binary
@@ -42,18 +37,11 @@ SAMPLE = str(Path(__file__).with_name("sample46.txt"))
 PLAIN_BYTES = plain_recipe.MAX_PADDING * 3 * 4
 
 
-def write_copies(source: Path, into: Path, words: Sequence[str], n: int, n_real: int | None = None) -> None:
+def write_all_copies(source: Path, into: Path, words: Sequence[str], n: int, n_real: int | None = None) -> None:
     """Writes a binary file of `n` drawings for each word: its first `n_real` drawings, then these again with jitter."""
-    into.mkdir(parents=True)
-    write = partial(_write_copies, source, into, n, n_real)
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        list(pool.map(write, words, range(len(words))))
-
-
-def _write_copies(source: Path, into: Path, n: int, n_real: int | None, word: str, label: int) -> None:
-    rng = np.random.default_rng([0, label])
-    real = list(islice(formats.read_file(source / f"{word}.bin"), n_real))
-    binary.write(into / f"{word}.bin", (jittered(real[i % len(real)], i // len(real), rng) for i in range(n)))
+    for label, word in enumerate(words):
+        name = f"{word}.bin"
+        write_copies(source / name, into / name, n, np.random.default_rng([0, label]), n_real)
 
 
 @contextmanager
@@ -94,7 +82,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
         source = Path(temporary) / "binary"
-        write_copies(options.folder, source, words, options.n * options.n_copies, options.n)
+        write_all_copies(options.folder, source, words, options.n * options.n_copies, options.n)
         paths = [source / f"{word}.bin" for word in words]
         n_drawings = sum(map(read_file, paths))
         n_plain = min(options.n_plain, n_drawings // len(words))

@@ -1,10 +1,9 @@
 """How many drawings a second `quickstroke serve` names, and how long each waits, beside an endpoint that does nothing.
 
-    python benchmarks/serve_load.py [MODEL] [--classes FILE] [--drawings FILE...] [--clients 50] [--seconds 30]
+    python benchmarks/serve_load.py MODEL --drawings FILE... [--clients 50] [--seconds 30]
 
 Starts the real server on a free port. Each client keeps one connection and sends its next raw drawing as soon as it has
-the answer to the last. Prints a table and, as the last line, one JSON object. Without MODEL an untrained model is
-served, which is as fast as a trained one; without --drawings synthetic ones are sent.
+the answer to the last. Prints a table and, as the last line, one JSON object.
 
 Where there is more than one core the load comes from one of its own, the first or that of --generator-core, and the
 server has the others. Before the drawings the same clients ask for as long for what the same server answers with a
@@ -21,7 +20,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -36,22 +34,10 @@ from rich.table import Column, Table
 
 from quickstroke import formats
 from quickstroke.drawings.drawing import Drawing
-from quickstroke.drawings.synthetic import synthetic_drawings
 
 WARM_UP_S = 2.0
 # A generator that is busy, or waits for a core that it shares, for more of the time than this may be what is measured.
 MOST_BUSY = 0.7
-
-
-def untrained_model(folder: Path) -> Path:
-    """A model of the smallest published size, with random weights."""
-    from quickstroke.artifacts.loading import LoadedModel, write_model
-    from quickstroke.config.model import ModelConfig
-    from quickstroke.drawings.categories import CATEGORIES_2020
-    from quickstroke.models.classifier import StrokeClassifier
-
-    config = ModelConfig.from_name("simple_lay1_sz64", n_classes=len(CATEGORIES_2020))
-    return write_model(folder, LoadedModel(StrokeClassifier(config).eval(), CATEGORIES_2020, None, folder), {})
 
 
 def request(drawing: Drawing) -> bytes:
@@ -117,9 +103,9 @@ class Client(asyncio.Protocol):
 
 
 @contextmanager
-def server(arguments: Sequence[str], cores: set[int] | None) -> Iterator[str]:
+def server(model: str, cores: set[int] | None) -> Iterator[str]:
     """The real server on a free port; gives its address."""
-    command = [sys.executable, "-m", "quickstroke", "serve", *arguments, "--port", "0"]
+    command = [sys.executable, "-m", "quickstroke", "serve", model, "--port", "0"]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -206,22 +192,17 @@ async def load(url: str, requests: Sequence[bytes], n_clients: int, seconds: flo
 def main() -> None:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="?", help="as for `quickstroke serve`")
-    parser.add_argument("--classes", help="as for `quickstroke serve`")
-    parser.add_argument(
-        "--drawings", nargs="+", help="files or folders in any official format; the first 1000 are sent"
-    )
+    parser.add_argument("model", help="as for `quickstroke serve`")
+    told = "files or folders in any official format; the first 1000 are sent"
+    parser.add_argument("--drawings", nargs="+", required=True, help=told)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--generator-core", type=int, help="the core from which the load comes")
     options = parser.parse_args()
 
-    if options.drawings:
-        files = formats.find_sources(options.drawings).files
-        per_file = -(-1000 // len(files))
-        drawings = [drawing for path in files for drawing in list(formats.read_file(path))[:per_file]]
-    else:
-        drawings = list(synthetic_drawings(40, simplified=False))
+    files = formats.find_sources(options.drawings).files
+    per_file = -(-1000 // len(files))
+    drawings = [drawing for path in files for drawing in list(formats.read_file(path))[:per_file]]
     requests = [request(drawings[i]) for i in np.random.default_rng(0).permutation(len(drawings))[:1000]]
 
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
@@ -230,26 +211,21 @@ def main() -> None:
     if server_cores:
         os.sched_setaffinity(0, {generator_core})
 
-    with tempfile.TemporaryDirectory() as folder:
-        model = options.model or str(untrained_model(Path(folder)))
-        arguments = [model, *(["--classes", options.classes] if options.classes else [])]
-        with server(arguments, server_cores) as url:
-            constant = asyncio.run(load(url, [CONSTANT], options.clients, options.seconds))
-            figures = asyncio.run(load(url, requests, options.clients, options.seconds))
+    with server(options.model, server_cores) as url:
+        constant = asyncio.run(load(url, [CONSTANT], options.clients, options.seconds))
+        figures = asyncio.run(load(url, requests, options.clients, options.seconds))
     figures["to_constant"] = figures["requests_per_s"] / constant["requests_per_s"]
     by_cpu = "requests_per_cpu_second"
     figures["to_constant_by_cpu"] = figures[by_cpu] / constant[by_cpu]
 
     n_bytes = sum(map(len, requests)) // len(requests)
-    kind = "Given" if options.drawings else "Synthetic"
-    table = Table(
-        Column(), Column(justify="right"), title=f"{Path(model).stem}, {options.clients} clients", title_justify="left"
-    )
-    for name, value in figures.items():
+    name = Path(options.model).stem
+    table = Table(Column(), Column(justify="right"), title=f"{name}, {options.clients} clients", title_justify="left")
+    for key, value in figures.items():
         text = f"{value:,.0f}" if value == round(value) else f"{value:,.2f}"
-        table.add_row(name.replace("_per_s", "/s").replace("_", " "), text)
+        table.add_row(key.replace("_per_s", "/s").replace("_", " "), text)
     Console().print(table)
-    print(f"{kind} drawings, {n_bytes} bytes a request.")
+    print(f"{n_bytes} bytes a request.")
     if server_cores:
         print(f"The load came from core {generator_core}, the server had {', '.join(map(str, sorted(server_cores)))}.")
     else:
@@ -257,12 +233,8 @@ def main() -> None:
     if np.nansum([figures["cores_used_by_generator"], figures["cores_waited_for_by_generator"]]) > MOST_BUSY:
         print("The load generator was busy or waiting for its core most of the time: it may be what was measured.")
     placed = {"server_cores": sorted(server_cores) if server_cores else None, "generator_core": generator_core}
-    rounded = {name: None if np.isnan(value) else round(value, 3) for name, value in figures.items()}
-    print(
-        json.dumps(
-            {"model": Path(model).stem, "clients": options.clients, "drawings": kind.lower(), **rounded, **placed}
-        )
-    )
+    rounded = {key: None if np.isnan(value) else round(value, 3) for key, value in figures.items()}
+    print(json.dumps({"model": name, "clients": options.clients, **rounded, **placed}))
 
 
 if __name__ == "__main__":

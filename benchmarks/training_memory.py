@@ -111,12 +111,12 @@ def make_data(folder: Path, temporary: Path, classes: list[str], n_train: int, n
     from quickstroke.data.splits import PositionSplit
     from quickstroke.drawings.categories import parse_classes
     from quickstroke.preparation.prepare import prepare
-    from reading_speed import write_copies
+    from reading_speed import write_all_copies
 
     words = parse_classes(classes)
     split = PositionSplit(-(-n_train // len(words)), -(-n_val // len(words)), 0)
     # A few more, in the place of drawings that are there twice.
-    write_copies(folder, temporary / "binary", words, split.total + split.total // 100 + 10)
+    write_all_copies(folder, temporary / "binary", words, split.total + split.total // 100 + 10)
     prepare(temporary / "binary", temporary / "data", classes=words, split=split)
     return temporary / "data"
 

@@ -7,6 +7,7 @@ import resource
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -148,19 +149,24 @@ def is_small() -> Callable[[Callable[[], object], int], bool]:
     return measured
 
 
+@contextmanager
+def _limited(resource_number: int, n: int) -> Iterator[None]:
+    """In here this process has no more of a resource."""
+    before = resource.getrlimit(resource_number)
+    resource.setrlimit(resource_number, (n, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource_number, before)
+
+
 @pytest.fixture(scope="session")
 def memory_limit() -> Callable[[int], AbstractContextManager[None]]:
     """A context in which so many bytes can be taken beyond what the process has, touched or not; then MemoryError."""
 
-    @contextmanager
-    def limit(n_bytes: int) -> Iterator[None]:
-        before = resource.getrlimit(resource.RLIMIT_AS)
+    def limit(n_bytes: int) -> AbstractContextManager[None]:
         n_pages = int(Path("/proc/self/statm").read_text().split()[0])
-        resource.setrlimit(resource.RLIMIT_AS, (n_pages * resource.getpagesize() + n_bytes, before[1]))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_AS, before)
+        return _limited(resource.RLIMIT_AS, n_pages * resource.getpagesize() + n_bytes)
 
     return limit
 
@@ -169,17 +175,7 @@ def memory_limit() -> Callable[[int], AbstractContextManager[None]]:
 def files_of_at_most() -> Callable[[int], AbstractContextManager[None]]:
     """A context in which no file may have more bytes: a write beyond that fails as on a full disk, with another
     number."""
-
-    @contextmanager
-    def limit(n_bytes: int) -> Iterator[None]:
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-    return limit
+    return partial(_limited, resource.RLIMIT_FSIZE)
 
 
 @pytest.fixture(scope="session")

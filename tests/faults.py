@@ -157,11 +157,26 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
-class Prepare:
-    name = "prepare"
+class Stage:
+    """One of them, whose files lie in a folder."""
+
+    name: str
 
     def __init__(self, work: Path) -> None:
         self.work = work
+
+    def command(self, into: Path) -> list[str]:
+        raise NotImplementedError
+
+    def check(self, into: Path) -> None:
+        raise NotImplementedError
+
+    def end(self, into: Path) -> Any:
+        return files_of(into)
+
+
+class Prepare(Stage):
+    name = "prepare"
 
     def command(self, into: Path) -> list[str]:
         options = ["--fractions", "0.7", "0.2", "0.1", "--resume"]
@@ -171,15 +186,11 @@ class Prepare:
         if into.exists():
             PreparedDataset(into).verify()
 
-    def end(self, into: Path) -> Any:
-        return files_of(into)
 
-
-class Train:
-    name = "train"
-
+class Train(Stage):
     def __init__(self, work: Path, taught: bool) -> None:
-        self.work, self.taught = work, taught
+        super().__init__(work)
+        self.taught = taught
         self.name = "train, taught" if taught else "train"
 
     def command(self, into: Path) -> list[str]:
@@ -205,11 +216,8 @@ class Train:
         return numbers, metrics
 
 
-class Publish:
+class Publish(Stage):
     name = "publish"
-
-    def __init__(self, work: Path) -> None:
-        self.work = work
 
     def command(self, into: Path) -> list[str]:
         return ["publish", str(self.work / "run"), "--into", str(into), "--replace"]
@@ -219,15 +227,9 @@ class Publish:
         if path.exists():
             loading.load_model(path)
 
-    def end(self, into: Path) -> Any:
-        return files_of(into)
 
-
-class Report:
+class Report(Stage):
     name = "report"
-
-    def __init__(self, work: Path) -> None:
-        self.work = work
 
     def command(self, into: Path) -> list[str]:
         return ["report", str(self.work / "run"), "--into", str(into / "results.md")]
@@ -235,12 +237,6 @@ class Report:
     def check(self, into: Path) -> None:
         if (into / "results.md").exists():
             documents.read_document(into / "results.md")
-
-    def end(self, into: Path) -> Any:
-        return files_of(into)
-
-
-Stage = Prepare | Train | Publish | Report
 
 
 def make_sources(work: Path) -> None:

@@ -220,23 +220,23 @@ def test_a_missing_file_and_other_endings(tmp_path):
 # --- code in a file never runs
 
 
-def as_pickle(value, marker):
+def as_pickle(value):
     return pickle.dumps(value, protocol=2)
 
 
-def as_new_pickle(value, marker):
+def as_new_pickle(value):
     return pickle.dumps(value, protocol=4)
 
 
-def as_legacy(value, marker):
+def as_legacy(value):
     return saved(value, legacy=True)
 
 
-def as_zip(value, marker):
+def as_zip(value):
     return saved(value)
 
 
-def as_tampered_zip(value, marker):
+def as_tampered_zip(value):
     """A good file whose pickle was exchanged."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(saved(weights()))) as good, zipfile.ZipFile(buffer, "w") as bad:
@@ -251,7 +251,7 @@ def as_tampered_zip(value, marker):
 def test_no_code_in_a_file_runs(tmp_path, pack, inside):
     marker = tmp_path / "marker"
     value = weights() | {"extra": Touch(marker)} if inside else Touch(marker)
-    data = pack(value, marker)
+    data = pack(value)
     refused(bare(tmp_path, data), "refused: no plain state dict", classes=CLASSES)
     assert not marker.exists()
     # The same bytes in careless hands: the test would notice if code had run.

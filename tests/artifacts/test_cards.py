@@ -145,7 +145,7 @@ def test_models_by_name_and_path(folders, tmp_path):
     assert find_model(NAME) == Path(NAME)  # a run folder of that name lies here
 
 
-def test_a_folder_of_published_models_stands_for_its_default(folders, tmp_path):
+def test_a_folder_of_published_models_stands_for_its_default(folders):
     only = publish(folders[1] / "animals")
     assert find_model(only.parent) == only
     with pytest.raises(WeightsError, match=rf"^{NAME}: neither .*; did you mean 'animals/{NAME}'\?$"):

@@ -32,19 +32,24 @@ def new_model(config=MODEL):
     return StrokeClassifier(config)
 
 
-def stepped(steps=2):
-    """A model and its optimizer after some steps, and a state."""
+def stepped():
+    """A model and its optimizer after two steps, and a state."""
     model = new_model()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    for _ in range(steps):
+    for _ in range(2):
         optimizer.zero_grad()
         model(torch.ones(2, 6, 3), torch.tensor([6, 4])).square().sum().backward()
         optimizer.step()
-    return (
-        model,
-        optimizer,
-        State(epoch=1, step=2, loss_sum=0.1, seconds=2.5, best=0.5, best_epoch=1, metrics=[{"a": 1}]),
-    )
+    state = State(epoch=1, step=2, loss_sum=0.1, seconds=2.5, best=0.5, best_epoch=1, metrics=[{"a": 1}])
+    return model, optimizer, state
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """The same, whose checkpoint is in the folder."""
+    model, optimizer, state = stepped()
+    checkpoint.save_checkpoint(tmp_path, state, model, optimizer)
+    return model, optimizer, state
 
 
 def one_line(error):
@@ -222,9 +227,8 @@ def test_a_checkpoint_reads_back(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["empty", "half", "text", "list", "weights"])
-def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
-    model, optimizer, state = stepped()
-    checkpoint.save_checkpoint(tmp_path, state, model, optimizer)
+def test_a_damaged_checkpoint_is_refused(tmp_path, saved, damage):
+    model, optimizer, _ = saved
     path = tmp_path / "last.ckpt"
     if damage == "list":
         torch.save([1, 2], path)
@@ -238,42 +242,29 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
     assert one_line(error)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
-def test_a_checkpoint_of_another_version_is_refused(tmp_path, version):
-    model, optimizer, state = stepped()
-    checkpoint.save_checkpoint(tmp_path, state, model, optimizer)
-    payload = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    torch.save(payload | {"version": version}, tmp_path / "last.ckpt")
-    with pytest.raises(RunError, match="this program reads version 1"):
-        checkpoint.load_checkpoint(tmp_path, model, optimizer)
+PARTS = ("state", "model", "optimizer", "rng")
+OTHER_KINDS = [None, 3, "x", [4], torch.zeros(2), {"epoch": 1, "what": 2}]
 
 
-@pytest.mark.parametrize("key", ["state", "model", "optimizer", "rng"])
-@pytest.mark.parametrize("value", [None, 3, "x", [4], torch.zeros(2), {"epoch": 1, "what": 2}])
-def test_a_checkpoint_with_a_part_of_another_kind_is_refused(tmp_path, key, value):
-    model, optimizer, state = stepped()
-    checkpoint.save_checkpoint(tmp_path, state, model, optimizer)
-    payload = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    torch.save(payload | {key: value}, tmp_path / "last.ckpt")
-    with pytest.raises(RunError, match=r"last\.ckpt: not a checkpoint of this model") as error:
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        *(({"version": version}, "this program reads version 1") for version in (0, 2, "1", None)),
+        *(({part: kind}, r"last\.ckpt: not a checkpoint of this model") for part in PARTS for kind in OTHER_KINDS),
+        *(({part: ...}, f"checkpoint.*{part}") for part in PARTS),  # which is not there at all
+    ],
+)
+def test_a_checkpoint_that_cannot_be_is_refused(tmp_path, saved, change, message):
+    model, optimizer, _ = saved
+    payload = torch.load(tmp_path / "last.ckpt", weights_only=True) | change
+    torch.save({key: value for key, value in payload.items() if value is not ...}, tmp_path / "last.ckpt")
+    with pytest.raises(RunError, match=message) as error:
         checkpoint.load_checkpoint(tmp_path, model, optimizer)
     assert one_line(error)
 
 
-@pytest.mark.parametrize("key", ["state", "model", "optimizer", "rng"])
-def test_a_checkpoint_without_a_part_is_refused(tmp_path, key):
-    model, optimizer, state = stepped()
-    checkpoint.save_checkpoint(tmp_path, state, model, optimizer)
-    payload = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    del payload[key]
-    torch.save(payload, tmp_path / "last.ckpt")
-    with pytest.raises(RunError, match=f"checkpoint.*{key}"):
-        checkpoint.load_checkpoint(tmp_path, model, optimizer)
-
-
+@pytest.mark.usefixtures("saved")
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
-    model, optimizer, state = stepped()
-    checkpoint.save_checkpoint(tmp_path, state, model, optimizer)
     other = new_model(replace(MODEL, hidden_size=4))
     with pytest.raises(RunError, match="not a checkpoint of this model") as error:
         checkpoint.load_checkpoint(tmp_path, other, torch.optim.Adam(other.parameters()))
@@ -306,9 +297,8 @@ class Touch:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_never_replace_a_checkpoint(tmp_path, bad):
-    model, optimizer, state = stepped()
-    checkpoint.save_checkpoint(tmp_path, state, model, optimizer)
+def test_weights_that_are_not_finite_never_replace_a_checkpoint(tmp_path, saved, bad):
+    model, optimizer, state = saved
     before = (tmp_path / "last.ckpt").read_bytes()
     with torch.no_grad():
         model.lstm.bias_ih_l0[1] = bad
@@ -317,9 +307,8 @@ def test_weights_that_are_not_finite_never_replace_a_checkpoint(tmp_path, bad):
     assert (tmp_path / "last.ckpt").read_bytes() == before
 
 
-def test_writing_is_whole_or_not_at_all(tmp_path, monkeypatch):
-    model, optimizer, state = stepped()
-    checkpoint.save_checkpoint(tmp_path, state, model, optimizer)
+def test_writing_is_whole_or_not_at_all(tmp_path, saved, monkeypatch):
+    model, optimizer, state = saved
     weight_files.save_weights(tmp_path / "best.model", model.state_dict())
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import re
-import resource
 import shlex
 import shutil
 import subprocess
@@ -194,7 +193,7 @@ def test_demo_offline_teaches_and_recognises(run, monkeypatch, tmp_path):
     one_line(run("demo", "--offline", "--into", "mine"), "no former demo")
 
 
-def test_options_without_effect_are_told(run, trained, dataset, binary_folder, tmp_path):
+def test_options_of_an_evaluation_without_effect_are_told(run, trained, dataset, binary_folder):
     files = binary_folder / "star.bin"
     standard = run("evaluate", trained, "--data", dataset.path, "--batch-size", 7)
     assert standard.code == 0 and "--batch-size has no effect" in standard.err
@@ -203,40 +202,38 @@ def test_options_without_effect_are_told(run, trained, dataset, binary_folder, t
     assert "--reestimate-batchnorm has no effect" in both.err
     assert both.json == run("evaluate", trained, files, "--protocol", "2020", "--json").json
     assert "no effect" not in run("evaluate", trained, "--data", dataset.path, "--split", "test").err
-    into = tmp_path / "patient"
-    patient = run("train", MODEL, "--data", dataset.path, "--into", into, "--n-epochs", 1, "--patience", 5)
-    assert patient.code == 0 and "--patience 5 has no effect in 1 epochs" in patient.err
-    changes = ("--augment-magnitude", 0.5, "--random-rotation", 0.1, "--prefix-truncation", 0.5)
-    still = run("train", MODEL, "--data", dataset.path, "--into", f"{into}2", "--n-epochs", 1, *changes)
-    assert still.code == 0 and "--augment-magnitude has no effect with --augment none" in still.err
-    assert "--random-rotation has no effect with --augment none" in still.err
-    assert "--prefix-truncation has no effect with --augment none" in still.err
-    views = run(
-        "train",
-        MODEL,
-        "--data",
-        dataset.path,
-        "--into",
-        f"{into}3",
-        "--n-epochs",
-        1,
-        "--augment",
-        "geometric",
-        *changes,
-    )
-    assert views.code == 0 and views.err.count("has no effect") == 1
-    alone = ("--distillation-weight", 1, "--distillation-temperature", 2, "--n-cached-epochs", 3)
-    labels = run("train", MODEL, "--data", dataset.path, "--into", f"{into}4", "--n-epochs", 1, *alone)
-    told = [line for line in labels.err.splitlines() if "has no effect without --teacher" in line]
-    assert labels.code == 0 and len(told) == 3
-    as_in_2020 = ("--recipe", "2020", "--dropout", 0.5, "--teacher-cache", tmp_path / "cache")
-    seed = run("train", MODEL, "--data", dataset.path, "--into", f"{into}5", "--n-epochs", 1, *as_in_2020)
-    assert seed.code == 0 and "--dropout" not in seed.err
-    assert "--teacher-cache has no effect without --teacher" in seed.err
-    assert "--prefix-truncation has no effect with --augment geometric" in views.err
-    all_words = ("--teacher", trained, "--other-class-fraction", 0.5)
-    taught = run("train", MODEL, "--data", dataset.path, "--into", f"{into}6", "--n-epochs", 1, *all_words)
-    assert f"--other-class-fraction has no effect: no drawing of {dataset.path} has another word" in taught.err
+
+
+AUGMENTED = "--augment-magnitude 0.5 --random-rotation 0.1 --prefix-truncation 0.5"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("--patience 5", ["--patience 5 has no effect in 1 epochs"]),
+        (AUGMENTED, [f"{each} has no effect with --augment none" for each in AUGMENTED.split()[::2]]),
+        (f"{AUGMENTED} --augment geometric", ["--prefix-truncation has no effect with --augment geometric"]),
+        (
+            "--distillation-weight 1 --distillation-temperature 2 --n-cached-epochs 3",
+            [
+                f"--{name} has no effect without --teacher"
+                for name in ("distillation-weight", "distillation-temperature", "n-cached-epochs")
+            ],
+        ),
+        ("--recipe 2020 --dropout 0.5 --teacher-cache cache", ["--teacher-cache has no effect without --teacher"]),
+        (
+            "--teacher RUN --other-class-fraction 0.5",
+            ["--other-class-fraction has no effect: no drawing of DATA has another word"],
+        ),
+    ],
+)
+def test_options_of_a_training_without_effect_are_told(run, trained, dataset, tmp_path, monkeypatch, given, told):
+    monkeypatch.chdir(tmp_path)
+    options = given.replace("RUN", str(trained)).split()
+    result = run("train", MODEL, "--data", dataset.path, "--into", "new", "--n-epochs", 1, *options)
+    assert result.code == 0
+    lines = [line for line in result.err.splitlines() if "has no effect" in line]
+    assert lines == [line.replace("DATA", str(dataset.path)) for line in told]
 
 
 DAMAGES: dict[str, dict[str, Any]] = {
@@ -299,7 +296,7 @@ def test_a_full_disk_is_told_with_its_file(run, trained, tmp_path, monkeypatch):
     ids=lambda words: words[0] if isinstance(words, list) else words.rpartition(".")[2],
 )
 def test_what_the_disk_does_not_take_is_told_with_its_file(
-    run, trained, dataset, binary_folder, tmp_path, command, named
+    run, trained, dataset, binary_folder, tmp_path, files_of_at_most, command, named
 ):
     given = {"DATA": dataset.path, "RUN": trained, "BINARY": binary_folder}
 
@@ -308,12 +305,8 @@ def test_what_the_disk_does_not_take_is_told_with_its_file(
         return [re.sub("^(DATA|RUN|BINARY|NEW)", lambda match: str(known[match[0]]), str(word)) for word in command]
 
     assert run(*words("whole")).code == 0  # and all is compiled
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # no file may be longer
-    try:
+    with files_of_at_most(1000):
         result = run(*words("new"))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     one_line(result, f": {named.replace('NEW', str(tmp_path / 'new'))}", "File too large")
     assert not [path for path in (tmp_path / "new").rglob("*") if path.is_file() and path.stat().st_size >= 1000]
     assert not list((tmp_path / "new").rglob(".*"))

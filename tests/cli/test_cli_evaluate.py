@@ -87,12 +87,11 @@ def test_a_former_protocol_is_told_by_its_name_of_today(run, trained, dataset, f
     one_line(run("evaluate", trained, "--data", dataset.path, "--protocol", "no"), "--protocol no", "2020 or standard")
 
 
-def test_evaluate_needs_one_source_of_drawings(run, trained, dataset, binary_folder):
+def test_evaluate_needs_one_source_of_drawings(run, trained, dataset):
     model = trained.parent / f"{MODEL}.model"
     shutil.copy(trained / "best.model", model)
     one_line(run("evaluate", model), f"{model}: is no run folder", "files or --data DIR")
     model.unlink()
-    one_line(run("evaluate", trained, binary_folder, "--data", dataset.path), "either")
     one_line(run("evaluate", trained, "--data", dataset.path, "--split", "reserved"), "reserved", "train 120")
 
 
@@ -167,4 +166,3 @@ def test_evaluate_tells_how_much_of_a_drawing_is_enough(run, trained, dataset):
     assert {"balanced_accuracy", "calibration_error", "top1_low", "top1_high"} <= plain.json.keys()
     assert partial.err.count("of the points") == 2 and partial.err.count(" 25% ") == 2
     assert "calibration error" in plain.err
-    one_line(run(*start, "--partial", "--protocol", "2020"), "--partial", "standard")

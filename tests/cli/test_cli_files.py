@@ -3,7 +3,6 @@
 import shutil
 from dataclasses import replace
 
-from quickstroke import formats
 from quickstroke.formats import binary, ndjson
 from typed_commands import one_line
 
@@ -39,12 +38,6 @@ def test_names_of_files_reach_no_terminal_with_what_it_would_obey(run, trained, 
     assert evaluated.code == 0 and "(c\\x1b[2Jat 1)" in evaluated.out and "\x1b" not in evaluated.out
     rendered = run("render", tmp_path, "--into", tmp_path / "out.svg")
     assert rendered.code == 0 and "\x1b" not in rendered.out
-
-
-def test_written_examples_are_read_again(tmp_path, drawings):
-    path = tmp_path / "star.ndjson.gz"
-    ndjson.write(path, drawings["star"])
-    assert [d.key_id for d in formats.read_drawings(path)] == [d.key_id for d in drawings["star"]]
 
 
 def test_what_is_no_drawing_is_left_out_on_request(run, trained, tmp_path):

@@ -96,7 +96,7 @@ def folder(tmp_path_factory, binary_folder):
         ("prepare drawings --into p --classes empty.txt", "empty.txt"),
         ("prepare drawings --into data", "data"),
         ("prepare drawings --into file", "file"),
-        ("prepare drawings --into p --add", "--add was removed; prepare all sources anew"),
+        ("prepare drawings --into p --add", "--add was removed; prepare all sources anew; see `quickstroke prepare"),
         ("publish missing", "missing: no run there"),
         ("publish run", "config.json: damaged"),
         ("rerun file", "file: no run there"),

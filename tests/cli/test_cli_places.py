@@ -75,7 +75,7 @@ def test_older_runs_are_found_by_the_folders_above_them(work, capsys):
     commands_work(work / "runs" / "second", capsys)
 
 
-def test_another_dataset_of_the_name_is_passed_over(work, binary_folder, capsys, monkeypatch):
+def test_another_dataset_of_the_name_is_passed_over(work, binary_folder, capsys):
     run = work / "runs" / "second"
     assert main(["prepare", str(binary_folder), "--into", "data"]) == 0  # where "data" of the run is not meant
     config = runs.read_config(run)
@@ -100,7 +100,7 @@ def test_another_dataset_of_the_name_is_passed_over(work, binary_folder, capsys,
         assert err.count("\n") == 1 and "gone" in err and "--data DIR" in err
 
 
-def test_a_path_that_means_the_same_stays_as_it_is(work, tmp_path, monkeypatch):
+def test_a_path_that_means_the_same_stays_as_it_is(work, monkeypatch):
     places = Places(work / "first", str(work / "first"), str(work))
     assert places.locate("data") == str(work / "data")
     assert places.locate("no/such") == "no/such"

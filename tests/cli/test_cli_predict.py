@@ -38,7 +38,7 @@ def test_a_limit_may_be_any_number(run, trained, drawings, tmp_path):
         one_line(run(*command, path, "--limit", 0), "--limit should be 1 or more, got 0")
 
 
-def test_raw_and_simplified_files_by_their_format(run, trained, tmp_path, drawings):
+def test_raw_and_simplified_files_by_their_format(run, trained, tmp_path):
     raw = tmp_path / "raw.ndjson"
     raw.write_text('{"drawing": [[[0, 500, 500], [0, 0, 500], [0, 100, 200]]]}\n')
     plain = tmp_path / "plain.ndjson"

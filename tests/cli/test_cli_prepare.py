@@ -93,7 +93,6 @@ def test_bad_classes(run, binary_folder, tmp_path):
     one_line(run("prepare", binary_folder, *into, "--n-train", 5, "--split-seed", 1), "--split-seed needs a split by")
     one_line(run("prepare", binary_folder, *into, "--n-train", 5, "--fold", 0), "--fold needs a split by fractions")
     one_line(run("prepare", binary_folder, *into, "--fold", 10), "should be a whole number from 0 to 9")
-    one_line(run("prepare", binary_folder, *into, "--n-train", 5, "--fractions", 0.8, 0.1, 0.1), "two split rules")
 
 
 def test_key_ids_that_begin_anew_in_each_word_are_told(run, tmp_path):

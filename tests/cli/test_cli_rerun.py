@@ -88,8 +88,7 @@ def test_a_rerun_tells_what_is_not_the_same(run, trained, tmp_path):
     assert result.json["rerun"] == f"{other}-again"
 
 
-def test_a_rerun_needs_a_whole_run_and_its_dataset(run, trained, dataset, binary_folder, tmp_path):
-    one_line(run("rerun", tmp_path), "no run there")
+def test_a_rerun_needs_a_whole_run_and_its_dataset(run, trained, binary_folder, tmp_path):
     one_line(run("rerun", trained, "--into", trained), "the run itself")
     half = copy_of(trained, tmp_path / "half")
     lines = (half / "metrics.jsonl").read_text().splitlines(keepends=True)

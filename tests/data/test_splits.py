@@ -119,7 +119,7 @@ def test_the_folds_of_a_split_test_on_each_drawing_once(binary_folder: Path, tmp
     assert FractionSplit(1, 0, 5e-324, fold=2).fold == 2
 
 
-def test_each_seed_is_another_split(dataset: PreparedDataset, binary_folder: Path, tmp_path: Path) -> None:
+def test_each_seed_is_another_split(binary_folder: Path, tmp_path: Path) -> None:
     keys = np.arange(20_000, dtype=np.uint64) * np.uint64(3)
     splits = [FractionSplit(0.8, 0.1, 0.1, seed=seed).assign(keys) for seed in (0, 1, 2, 2**63 - 1)]
     np.testing.assert_array_equal(splits[0], FractionSplit(0.8, 0.1, 0.1).assign(keys))
@@ -267,7 +267,7 @@ def test_class_with_nothing_to_train_on_is_refused(tmp_path: Path) -> None:
     assert prepare(tmp_path / "in", tmp_path / "out", split=FractionSplit(0, 0, 1), recognized_only=True).n == 49
 
 
-def test_positions_are_counted_on(tmp_path: Path) -> None:
+def test_positions_are_counted_on() -> None:
     split = PositionSplit(3, 0, 2, 1)
     whole = split.assign(np.zeros(9, np.uint64))
     assert whole.tolist() == [0, 1, 1, 1, 3, 3]

@@ -50,7 +50,7 @@ def test_onnx_is_the_default(run, model):
     assert 0 <= result.json["max_difference"] < 1e-5
 
 
-@pytest.mark.parametrize("to", ["onnx", "safetensors", "quickstroke"])
+@pytest.mark.parametrize("to", ["onnx", "safetensors", "quickstroke", "html"])
 def test_where_it_goes(run, model, to):
     name = f"bilstm_cv1_4_3_lay1_sz4.{to}"
     Path("folder").mkdir()
@@ -59,8 +59,9 @@ def test_where_it_goes(run, model, to):
         (["--into", "folder"], f"folder/{name}"),
         (["--into", f"a/b.{to}"], f"a/b.{to}"),
     ):
-        assert run("export", model, "--to", to, *into, "--json").json["path"] == expected
+        made = run("export", model, "--to", to, *into, "--json").json
         before = Path(expected).read_bytes()
+        assert (made["path"], made["bytes"]) == (expected, len(before))
         Path(expected).write_bytes(b"mine")
         one_line(run("export", model, "--to", to, *into), f"{expected}: exists already; give --replace")
         assert Path(expected).read_bytes() == b"mine"

@@ -4,9 +4,7 @@ import base64
 import gzip
 import json
 import re
-from pathlib import Path
 
-from quickstroke.cli import main
 from quickstroke.export import compact, html
 
 
@@ -29,16 +27,3 @@ def test_everything_is_inside(publish):
     teaching = json.loads(gzip.decompress(base64.b64decode(inside["teaching.json"])))
     assert teaching["discriminant"] is None and teaching["model_sha256"] == exported.model.card["sha256"]
     assert "default-src 'none'" in text and 'content="offline"' in text
-
-
-def test_the_command(publish, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    loaded = publish("bipool_cv1_4_3_2_img2_lay1_sz4", reading="length-aware", max_padding=40)
-    assert main(["export", str(loaded.path), "--to", "html", "--json"]) == 0
-    path = Path(f"{loaded.name}.html")
-    values = json.loads(capsys.readouterr().out)
-    assert (values["path"], values["bytes"]) == (str(path), path.stat().st_size)
-    assert main(["export", str(loaded.path), "--to", "html"]) == 2
-    assert "exists already; give --replace" in capsys.readouterr().err
-    assert main(["export", str(loaded.path), "--to", "html", "--into", "page.txt"]) == 2
-    assert "a name that ends in .html" in capsys.readouterr().err

@@ -75,7 +75,7 @@ def test_without_login_the_folder_is_made_and_the_way_on_is_told(server, trained
     assert not server.asked
 
 
-def test_the_folder_holds_the_model_and_a_readme_that_the_hub_reads(server, trained, capsys, monkeypatch):
+def test_the_folder_holds_the_model_and_a_readme_that_the_hub_reads(server, trained, monkeypatch):
     monkeypatch.setattr("quickstroke.export.publish._KEY_IDS", (0, 2**64 - 1))  # as if the drawings were Google's
     assert main(["publish", str(trained), "--into", "lstm/three", "--hub", "ada/doodles"]) == 0
     folder, published = Path("hub") / NAME, load_model(Path("lstm/three") / f"{NAME}.model")

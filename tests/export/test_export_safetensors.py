@@ -123,7 +123,7 @@ def test_files_of_other_kinds(path, data):
     refused(path, "damaged or not a safetensors file|has no card")
 
 
-def test_truncated_missing_or_a_folder(path, tmp_path):
+def test_truncated_missing_or_a_folder(path):
     path.write_bytes(path.read_bytes()[:-1])
     refused(path, "damaged or not a safetensors file")
     path.unlink()

@@ -142,7 +142,7 @@ def test_a_damaged_file_is_refused(change: Callable[[bytes], bytes], reason: str
     assert caught.value.path == path
 
 
-def test_a_dataset_is_the_same_from_parquet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dataset_is_the_same_from_parquet(tmp_path: Path) -> None:
     drawings = [drawing for word in ("star", "circle") for drawing in synthetic_drawings(20, words=(word,))]
     assert parquet.write(tmp_path / "all.parquet", drawings) == 40
     assert main(["convert", str(tmp_path / "all.parquet"), "--to", "binary", "--into", str(tmp_path / "binary")]) == 0

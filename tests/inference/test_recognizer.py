@@ -47,6 +47,18 @@ def recognizer(request, tmp_path_factory):
     return load(write_model(folder, LoadedModel(new_model(*request.param), CLASSES, None, folder), {}))
 
 
+class Fixed:
+    """A model that says the same of every drawing."""
+
+    name, classes, card, note, max_padding, preprocessing = "fixed", CLASSES, None, "", 100, "delta3"
+
+    def __init__(self, *probabilities):
+        self._probabilities = probabilities
+
+    def outputs(self, points, lengths):
+        return Outputs(np.tile(self._probabilities, (len(points), 1)), np.full(len(points), 0.25))
+
+
 def close(one, other):
     assert [guess.word for guess in one] == [guess.word for guess in other]
     np.testing.assert_allclose([g.probability for g in one], [g.probability for g in other], rtol=1e-5)
@@ -122,40 +134,24 @@ def test_words_that_are_not_known_are_refused_with_the_nearest(recognizer):
 
 
 def test_words_none_of_which_is_told_from_0_are_equally_probable():
-    class Sure:
-        name, classes, card, note, max_padding, preprocessing = "sure", CLASSES, None, "", 100, "delta3"
-
-        def outputs(self, points, lengths):
-            return Outputs(np.tile([1.0, *[0.0] * 5, 1e-300], (len(points), 1)), np.full(len(points), 0.25))
-
-    model = Recognizer(Sure(), ["cat", "star"])
+    sure = Fixed(1.0, *[0.0] * 5, 1e-300)
+    model = Recognizer(sure, ["cat", "star"])
     assert model.predict(SQUARE) == [("cat", 0.5), ("star", 0.5)]
-    assert Recognizer(Sure()).predict(SQUARE, words=["star", "tree"]) == [("tree", 1.0), ("star", 0.0)]
-    assert Recognizer(Sure()).unknown(SQUARE) == 0.25 and model.unknown(SQUARE) == 1
+    assert Recognizer(sure).predict(SQUARE, words=["star", "tree"]) == [("tree", 1.0), ("star", 0.0)]
+    assert Recognizer(sure).unknown(SQUARE) == 0.25 and model.unknown(SQUARE) == 1
 
 
 def test_dots_alone_are_none_of_the_words():
-    class Certain:
-        name, classes, card, note, max_padding, preprocessing = "certain", CLASSES, None, "", 100, "delta3"
-
-        def outputs(self, points, lengths):
-            return Outputs(np.tile([1.0, *[0.0] * 6], (len(points), 1)), np.full(len(points), 0.25))
-
     dot, dots, line = [[(5, 5)]], [[(5, 5)], [(9, 40)]], [[(5, 5)], [(9, 40), (0, 0)]]
-    told = Recognizer(Certain()).predict_many([dot, dots, line], layout="points")
+    told = Recognizer(Fixed(1.0, *[0.0] * 6)).predict_many([dot, dots, line], layout="points")
     assert [(guesses.unknown, guesses.is_sure) for guesses in told] == [(1, False), (1, False), (0.25, False)]
 
 
 def test_unknown_of_chosen_words_is_that_the_drawing_shows_none_of_these():
-    class Torn:
-        name, classes, card, note, max_padding, preprocessing = "torn", CLASSES, None, "", 100, "delta3"
-
-        def outputs(self, points, lengths):
-            return Outputs(np.tile([0.5, 0.25, 0.25, 0, 0, 0, 0], (len(points), 1)), np.full(len(points), 0.25))
-
-    model = Recognizer(Torn())
+    torn = Fixed(0.5, 0.25, 0.25, 0, 0, 0, 0)
+    model = Recognizer(torn)
     for words, known in ((["circle"], 0.5), (["house", "star"], 0.5), (["circle", "star", "sun"], 0.75)):
-        assert model.unknown(SQUARE, words=words) == Recognizer(Torn(), words).predict(SQUARE).unknown
+        assert model.unknown(SQUARE, words=words) == Recognizer(torn, words).predict(SQUARE).unknown
         assert model.predict_many([SQUARE], words=words)[0].unknown == pytest.approx(1 - 0.75 * known)
 
 

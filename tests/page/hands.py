@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, Page, Route
+from playwright.sync_api import Browser, Page, Route, expect
 
 Rows = list[list[float]]
 
@@ -250,6 +250,18 @@ def strokes_of(page: Page) -> list[Rows]:
     """What the page shows."""
     strokes: list[Rows] = page.evaluate("quickstroke.strokes()")
     return strokes
+
+
+def expect_phase(page: Page, phase: str) -> None:
+    """Waits until a game is in a phase."""
+    expect(page.locator("#strip")).to_have_attribute("data-phase", phase)
+
+
+def start_game(page: Page) -> None:
+    """Begins a game, of all words, and waits for the first of them."""
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.get_by_role("button", name="Start").click()
+    expect_phase(page, "ready")
 
 
 def resize(page: Page, width: int, height: int) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from hands import Hands, Rows, answer, pixels, resize, strokes_of
+from hands import Hands, Rows, answer, expect_phase, pixels, resize, strokes_of
 from playwright.sync_api import Page, expect
 
 # Two strokes with a corner each.
@@ -402,7 +402,7 @@ def test_a_phone_needs_no_scrolling_sideways(hands: Hands) -> None:
     expect(page.locator("#guesses li").first).to_have_text(f"{guessed}98%")
     assert_no_overflow()
     page.clock.fast_forward(21_000)
-    expect(page.locator("#strip")).to_have_attribute("data-phase", "over")
+    expect_phase(page, "over")
     assert_no_overflow(assert_told)
     page.get_by_role("button", name="Save").click()
     assert_no_overflow()

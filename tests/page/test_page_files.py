@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hands import Hands, Rows, answer, strokes_of
+from hands import Hands, Rows, answer, start_game, strokes_of
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 from playwright.sync_api import Page, Route, expect
@@ -406,9 +406,7 @@ def test_a_picture_that_comes_late_is_not_shown_in_a_game(hands: Hands, tmp_path
     page.route("**/recognize-picture*", lambda route: waiting.append(route))
     page.locator("#picture-file").set_input_files(picture)
     expect(page.get_by_role("alert")).to_have_text("Reading the picture …")
-    page.get_by_role("button", name="Play", exact=True).click()
-    page.get_by_role("button", name="Start").click()
-    expect(page.locator("#strip")).to_have_attribute("data-phase", "ready")
+    start_game(page)
     waiting[0].fulfill(json={"strokes": [[[0, 255], [0, 255]]], "guesses": []})
     expect(page.get_by_role("alert")).to_contain_text("The picture is not shown, since a game is on")
     assert strokes_of(page) == []

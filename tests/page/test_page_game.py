@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hands import Hands, Rows, answer
+from hands import Hands, Rows, answer, expect_phase, start_game
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -21,9 +21,7 @@ class Round:
         self._sees = {"apple": 0.9}
         answer(self.page, lambda strokes: self._sees)
         self.classes = self.page.evaluate("quickstroke.model().classes")
-        self.page.get_by_role("button", name="Play", exact=True).click()
-        self.page.get_by_role("button", name="Start").click()
-        self.expect_phase("ready")
+        start_game(self.page)
 
     @property
     def word(self) -> str:
@@ -53,7 +51,7 @@ class Round:
         self.expect_phase("won")
 
     def expect_phase(self, phase: str) -> None:
-        expect(self.page.locator("#strip")).to_have_attribute("data-phase", phase)
+        expect_phase(self.page, phase)
 
 
 def pixels_of_sparks(page: Page) -> int:
@@ -175,19 +173,17 @@ def test_what_was_drawn_before_a_game_is_there_after_it(hands: Hands) -> None:
         hands.mouse(page, [stroke])
     drawn = page.evaluate("quickstroke.strokes()")
     for rounds_end in (False, True):
-        page.get_by_role("button", name="Play", exact=True).click()
-        page.get_by_role("button", name="Start").click()
-        expect(page.locator("#strip")).to_have_attribute("data-phase", "ready")
+        start_game(page)
         assert page.evaluate("quickstroke.strokes()") == []
         hands.mouse(page, [[[10, 50], [80, 20]]])
-        expect(page.locator("#strip")).to_have_attribute("data-phase", "drawing")
+        expect_phase(page, "drawing")
         if rounds_end:
             page.get_by_role("button", name="Skip").click()
             page.get_by_role("button", name="Skip").click()
             page.get_by_role("dialog", name="0 of 2 recognised").press("Escape")
         else:
             page.get_by_role("button", name="Stop").click()
-        expect(page.locator("#strip")).to_have_attribute("data-phase", "idle")
+        expect_phase(page, "idle")
         assert page.evaluate("quickstroke.strokes()") == drawn
     page.keyboard.press("Control+z")
     assert page.evaluate("quickstroke.strokes()") == drawn[:1]  # its strokes are steps, as before
@@ -235,9 +231,7 @@ def test_no_slip_of_the_hand_ends_a_round(hands: Hands) -> None:
     answer(page, lambda strokes: {"apple": 0.3, "cat": 0.3})
     hands.mouse(page, LINE)
     drawn = page.evaluate("quickstroke.strokes()")
-    page.get_by_role("button", name="Play", exact=True).click()
-    page.get_by_role("button", name="Start").click()
-    expect(page.locator("#strip")).to_have_attribute("data-phase", "ready")
+    start_game(page)
     look_up = page.get_by_role("button", name="Look up a word")
     expect(look_up).to_be_disabled()
     assert float(look_up.evaluate("(button) => getComputedStyle(button).opacity")) < 0.5
@@ -247,7 +241,7 @@ def test_no_slip_of_the_hand_ends_a_round(hands: Hands) -> None:
     expect(look_up).to_be_enabled()
     look_up.click()
     page.get_by_role("dialog").get_by_role("button", name=re.compile("being drawn")).first.click()
-    expect(page.locator("#strip")).to_have_attribute("data-phase", "idle")
+    expect_phase(page, "idle")
     assert page.evaluate("quickstroke.strokes()") not in ([], drawn)
     page.get_by_role("button", name="Undo").click()
     assert page.evaluate("quickstroke.strokes()") == drawn
@@ -398,21 +392,19 @@ def test_enter_starts_the_game(hands: Hands) -> None:
     page.get_by_role("button", name="Play", exact=True).click()
     page.get_by_label("All words").focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#strip")).to_have_attribute("data-phase", "ready")
+    expect_phase(page, "ready")
 
 
 def test_another_model_of_the_server_is_told(hands: Hands) -> None:
     page = hands.open(classes=["cat", "sun", "The Eiffel Tower"])
     page.evaluate("quickstroke.allReady")
-    page.get_by_role("button", name="Play", exact=True).click()
-    page.get_by_role("button", name="Start").click()
-    expect(page.locator("#strip")).to_have_attribute("data-phase", "ready")
+    start_game(page)
     model = {"name": "simple_lay1_sz16", "classes": ["cow", "dog"]}
     page.route("**/api/v1/model", lambda route: route.fulfill(json=model))
     answer(page, lambda strokes: {"cow": 0.9})
     hands.mouse(page, LINE)
     expect(page.get_by_role("alert")).to_have_text("The model was changed: the game is over.")
-    expect(page.locator("#strip")).to_have_attribute("data-phase", "idle")
+    expect_phase(page, "idle")
     examples = page.locator("#examples").get_by_role("button")
     expect(examples).to_have_count(2)
     expect(page.locator("#examples")).to_contain_text("cow")
@@ -429,7 +421,7 @@ def test_a_game_of_ones_own_words(hands: Hands) -> None:
         "2 words. A game asks for six at most, each once. Unknown to this model: “horsey”."
     )
     start.click()
-    expect(page.locator("#strip")).to_have_attribute("data-phase", "ready")
+    expect_phase(page, "ready")
     asked = {page.evaluate("quickstroke.round().word")}
     page.get_by_role("button", name="Skip").click()
     asked.add(page.evaluate("quickstroke.round().word"))

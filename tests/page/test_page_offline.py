@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hands import PATIENCE_MS, Hands, Pages, Rows, serving
+from hands import PATIENCE_MS, Hands, Pages, Rows, serving, start_game
 from playwright.sync_api import Page, expect
 
 from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
@@ -277,7 +277,5 @@ def test_one_file_opens_by_a_double_click(hands: Hands, exported: compact.Compac
     page = hands.open(url=path.as_uri())
     hands.mouse(page, TRIANGLE)
     assert_said_by(exported.model, page)
-    page.get_by_role("button", name="Play", exact=True).click()
-    page.get_by_role("button", name="Start").click()
-    expect(page.locator("#strip")).to_have_attribute("data-phase", "ready")
+    start_game(page)
     page.evaluate("quickstroke.allReady")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hands import Hands, Pages, Rows, answer, resize
+from hands import Hands, Pages, Rows, answer, expect_phase, resize
 from playwright.sync_api import Page, expect
 
 from quickstroke.drawings.categories import CATEGORIES
@@ -72,7 +72,7 @@ def states(hands: Hands, **options: Any) -> Iterator[tuple[str, Page]]:
     page.get_by_label("Your words").fill(f"{LONGEST}, dragonfruit")
     yield "own words", page
     click("Start")
-    expect(page.locator("#strip")).to_have_attribute("data-phase", "ready")
+    expect_phase(page, "ready")
     yield "ready", page
     for phase in ("won", "over", *["skipped"] * 4):
         word = page.evaluate("quickstroke.round().word")
@@ -86,7 +86,7 @@ def states(hands: Hands, **options: Any) -> Iterator[tuple[str, Page]]:
             draw()
             page.clock.fast_forward(21_000)
         if phase != "skipped":
-            expect(page.locator("#strip")).to_have_attribute("data-phase", phase)
+            expect_phase(page, phase)
             page.clock.run_for(2500)  # the sparks are gone
             yield phase, page
         page.locator("#play").click()

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hands import Hands, serving
+from hands import Hands, serving, start_game
 from playwright.sync_api import Page, expect
 from test_page_states import PROBLEMS, SIZES
 
@@ -128,9 +128,7 @@ def test_a_game_closes_the_card(page: Page) -> None:
     """It would lie over the guesses, and could not be closed."""
     teach = page.locator("#open-teach")
     page.set_viewport_size({"width": 390, "height": 844})
-    page.get_by_role("button", name="Play", exact=True).click()
-    page.get_by_role("button", name="Start").click()
-    expect(page.locator("#strip")).to_have_attribute("data-phase", "ready")
+    start_game(page)
     expect(page.locator("#teach-card")).to_be_hidden()
     expect(teach).to_have_attribute("aria-expanded", "false")
     expect(teach).to_be_disabled()

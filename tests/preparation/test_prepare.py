@@ -428,14 +428,6 @@ def test_the_command_does_not_speak_of_a_class_after_the_last(
     assert capsys.readouterr().err.startswith("resuming after 4 classes\n")
 
 
-def test_the_option_that_added_to_a_dataset_is_told_to_be_gone(
-    mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["prepare", str(mixed), "--into", str(tmp_path / "out"), "--add"]) == 2
-    told = "quickstroke prepare: --add was removed; prepare all sources anew; see `quickstroke prepare --help`\n"
-    assert capsys.readouterr() == ("", told)
-
-
 def test_what_ended_at_no_drawing_goes_on_without_it(mixed: Path, tmp_path: Path) -> None:
     (mixed / "b.ndjson").write_text((mixed / "a.ndjson").read_text() + "no drawing\n")
     with pytest.raises(FormatError, match=r"b\.ndjson, line"):

@@ -123,7 +123,7 @@ def test_without_a_test_split_the_val_drawings_are_measured(written, seed_run, f
     assert "The dataset has no test split. The val drawings chose the epoch" in into.read_text()
 
 
-def test_the_split_can_be_chosen(run, seed_run, dataset, tmp_path):
+def test_the_split_can_be_chosen(run, seed_run, tmp_path):
     report.write_report([run], tmp_path / "val.md", split="val")
     text = (tmp_path / "val.md").read_text()
     assert "| test |" not in text
@@ -143,6 +143,14 @@ def test_the_data_are_named_by_their_manifest(written, dataset, folder):
     assert "Split by hash of key_id in fractions (train 0.7, val 0.3); classes have different numbers of" in text
 
 
+def report_on_data(folder):
+    """The report on a short training on the dataset `data` of a folder."""
+    config = TrainConfig(n_epochs=1, batch_size=32, device="cpu")
+    train(ModelConfig.from_name("simple_lay1_sz4"), config, PreparedDataset(folder / "data"), folder / "run")
+    report.write_report([folder / "run"], folder / "out.md", split="val")
+    return (folder / "out.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("sources", "told"),
     [
@@ -159,20 +167,14 @@ def test_files_that_were_given_for_a_split_are_told(sources, told, binary_folder
         ndjson.write(tmp_path / f"{split}.ndjson", synthetic_drawings(10, seed=i, words=("circle", "star")))
         parts[f"{split}_only"] = tmp_path / f"{split}.ndjson"
     prepare(files, tmp_path / "data", **parts)
-    config = TrainConfig(n_epochs=1, batch_size=32, device="cpu")
-    train(ModelConfig.from_name("simple_lay1_sz4"), config, PreparedDataset(tmp_path / "data"), tmp_path / "run")
-    report.write_report([tmp_path / "run"], tmp_path / "out.md", split="val")
-    assert told in (tmp_path / "out.md").read_text()
+    assert told in report_on_data(tmp_path)
     assert runs.read_config(tmp_path / "run").data["n_files_by_split"] == {"val": 1, "train": 1}
 
 
 def test_the_fold_of_a_split_is_told(binary_folder, tmp_path):
     prepare(binary_folder, tmp_path / "data", split=FractionSplit(0.6, 0.2, 0.2, seed=2, fold=3))
-    config = TrainConfig(n_epochs=1, batch_size=32, device="cpu")
-    train(ModelConfig.from_name("simple_lay1_sz4"), config, PreparedDataset(tmp_path / "data"), tmp_path / "run")
-    report.write_report([tmp_path / "run"], tmp_path / "out.md", split="val")
     told = "Split by hash of key_id and the seed 2, fold 3 in fractions (train 0.6, val 0.2, test 0.2); classes"
-    assert told in (tmp_path / "out.md").read_text()
+    assert told in report_on_data(tmp_path)
 
 
 def test_confusions_in_the_document(written, run, dataset):

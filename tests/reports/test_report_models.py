@@ -162,7 +162,7 @@ def test_a_published_model_by_its_name(model, tmp_path, monkeypatch):
     assert result.source == Path("lstm") / model.name
 
 
-def test_a_model_that_was_published_before_its_training_had_ended(run, dataset, tmp_path, capsys):
+def test_a_model_that_was_published_before_its_training_had_ended(run, tmp_path):
     copied = shutil.copytree(run, tmp_path / "copy")
     edit_json(copied / "config.json", lambda values: values["train"].update(n_epochs=9))
     assert cli.main(["publish", str(copied), "--into", str(tmp_path)]) == 0

@@ -218,7 +218,7 @@ def test_the_model_and_its_card(client, recognizer):
     assert body["limits"]["points"] == 20_000 and body["limits"]["body_bytes"] == 2 << 20
 
 
-def test_a_model_without_a_card(new_client, recognizer):
+def test_a_model_without_a_card(new_client):
     class Bare:
         name, classes, card, note = "bare", ("a", "b"), None, "assumed"
         max_padding, preprocessing = 100, "delta3"

@@ -129,7 +129,7 @@ def test_what_a_kill_leaves_half_written_is_no_harm(dataset, finished, tmp_path)
     assert_same_run(folder, finished["default"])
 
 
-def test_resuming_a_finished_run_does_nothing(dataset, finished, tmp_path, monkeypatch):
+def test_resuming_a_finished_run_does_nothing(dataset, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     train(MODEL, CONFIG, dataset, folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}

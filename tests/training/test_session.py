@@ -42,7 +42,7 @@ def test_a_subset_of_the_classes_in_another_order(dataset, tmp_path):
     assert result.n == 20 and state.metrics[-1]["val_top1"] == result.top(1)
 
 
-def test_classes_are_written_as_one_likes(dataset, tmp_path):
+def test_classes_are_written_as_one_likes(dataset):
     assert selection.resolve_classes(dataset, ["Star", "circle"]) == ("star", "circle")
     assert selection.resolve_classes(dataset, None) == ("circle", "house", "star")
 

@@ -103,7 +103,7 @@ def runs_sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_other_teachers_do_not_resume(dataset, strong, strong_run, finished):
+def test_other_teachers_do_not_resume(dataset, strong, strong_run):
     with pytest.raises(RunError, match="teacher"):
         train(POOL_MODEL, replace(strong, teacher=strong.teacher[:1]), dataset, strong_run, resume=True)
 

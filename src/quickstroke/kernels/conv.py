@@ -154,7 +154,7 @@ def _forward(x: Any, places: Any, first: Any, last: Any, weight: Any, bias: Any,
         for b in range(first, end):
             own = columns[out_starts[b] - begin_row : out_starts[b + 1] - begin_row]
             im2col(x, starts[b], starts[b + 1], stride, width, own)
-        gemm.multiply(columns[: end_row - begin_row], packed, rows[begin_row:end_row], False)
+        gemm.multiply(columns[: end_row - begin_row], packed, rows[begin_row:end_row])
         normalize(rows, begin_row, end_row, bias, scale, shift, mean, deviation, y)
         first = end
 
@@ -185,7 +185,7 @@ def _backward(
             im2col(x, starts[b], starts[b + 1], stride, width, own)
         gemm.multiply_transposed(columns[:n], drows[:n], sums[:n_columns], True)
         if len(dx):
-            gemm.multiply(drows[:n], packed, dcolumns[:n], False)
+            gemm.multiply(drows[:n], packed, dcolumns[:n])
             for b in range(first, end):
                 own = dcolumns[out_starts[b] - begin_row : out_starts[b + 1] - begin_row]
                 exact[: starts[b + 1] - starts[b]] = 0

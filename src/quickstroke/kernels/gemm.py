@@ -7,8 +7,8 @@ elsewhere bfloat16 is widened first.
 
 bfloat16 is the upper half of a float32. Numba has no such type, so its bits go as uint16.
 
-    multiply(a, pack(b), out, adds)           out = a b,  or out += a b where `adds`
-    multiply_transposed(a, b, out, adds)      out = a' b, or out += a' b
+    multiply(a, pack(b), out)                 out = a b
+    multiply_transposed(a, b, out, adds)      out = a' b, or out += a' b where `adds`
 
 `a` and `b` are arrays (M, K) and (K, N), or (K, M) and (K, N), both float32 or both uint16, rows of numbers side by
 side; `out` is float32 (M, N) without gaps. What is packed can be multiplied by as often as one likes.
@@ -326,21 +326,21 @@ def _sum_blocks(a: Any, a_strip: Any, a_row: Any, a_step: Any, n_steps: Any, pac
 
 
 @by_type
-def _multiply_packed(a: Any, packed: Any, out: Any, adds: Any) -> Any:
+def _multiply_packed(a: Any, packed: Any, out: Any) -> Any:
     per_step = 2 if packed.dtype == types.uint32 else 1
 
-    def here(a: Any, packed: Any, out: Any, adds: Any) -> None:
+    def here(a: Any, packed: Any, out: Any) -> None:
         row = a.strides[0]
-        _sum_blocks(a, _ROWS * row, row, per_step * a.itemsize, packed.shape[1], packed, out, adds)
+        _sum_blocks(a, _ROWS * row, row, per_step * a.itemsize, packed.shape[1], packed, out, False)
 
-    def evenly(a: Any, packed: Any, out: Any, adds: Any) -> None:
+    def evenly(a: Any, packed: Any, out: Any) -> None:
         if a.shape[1] % 2:
-            here_compiled(_even(a), packed, out, adds)
+            here_compiled(_even(a), packed, out)
         else:
-            here_compiled(a, packed, out, adds)
+            here_compiled(a, packed, out)
 
-    def widened(a: Any, packed: Any, out: Any, adds: Any) -> None:
-        here_compiled(_widened(a), packed, out, adds)
+    def widened(a: Any, packed: Any, out: Any) -> None:
+        here_compiled(_widened(a), packed, out)
 
     here_compiled = numba.njit(nogil=True, error_model="numpy")(here)
     if a.dtype == types.float32:
@@ -356,8 +356,8 @@ def pack_here(b: Any) -> Any:
 
 
 @_jit
-def multiply_here(a: Any, packed: Any, out: Any, adds: Any) -> None:
-    _multiply_packed(a, packed, out, adds)
+def multiply_here(a: Any, packed: Any, out: Any) -> None:
+    _multiply_packed(a, packed, out)
 
 
 @_jit
@@ -451,8 +451,8 @@ def pack_for_mkl(b: Any) -> Any:
 
 
 @_jit
-def multiply_by_mkl(a: Any, packed: Any, out: Any, adds: Any) -> None:
-    _call_mkl(a, packed, out, False, adds)
+def multiply_by_mkl(a: Any, packed: Any, out: Any) -> None:
+    _call_mkl(a, packed, out, False, False)
 
 
 @_jit

@@ -61,7 +61,7 @@ def _forward(
             narrow(one, bits_of_one, rest[kept + r, :1])
         at = kept if room < 0 else room
         own = sums[at : at + size]
-        gemm.multiply(z[kept : kept + size], packed, own, False)
+        gemm.multiply(z[kept : kept + size], packed, own)
         after = begin + size if first < 0 else 2 * first + sizes[0] - kept
         activate_rows(own, gates, c, tanh_c, h, state, owner, begin, kept, before, after, n_next)
         before, kept = kept, after
@@ -88,7 +88,7 @@ def _backward(dh: Any, dx: Any, weight: Any, gates: Any, c: Any, tanh_c: Any, ow
         following = product[:, n_inputs : n_inputs + n]
         activate_rows_backward(gates, dh, following, tanh_c, dc, c, owner, begin, end, before, n_next)
         if step or n_inputs:
-            gemm.multiply(gates[begin:end], packed, product[:size], False)
+            gemm.multiply(gates[begin:end], packed, product[:size])
         for r in range(size if n_inputs else 0):
             narrow(product[r, :n_inputs], bits[r, :n_inputs], dx[begin + r])
         end, n_next = begin, size

@@ -66,7 +66,7 @@ def _convolve(x: Any, packed: Any, n_columns: Any, bias: Any, width: Any) -> Any
         for k in range(width * n_channels):
             columns[s, k] = flat[s * n_channels + k]
     out = np.empty((n_steps, len(bias)), np.float32)
-    gemm.multiply_here(columns, packed, out, False)
+    gemm.multiply_here(columns, packed, out)
     return out + bias
 
 
@@ -79,7 +79,7 @@ def _convolve_normalized(
     columns = np.empty((n_steps, n_columns), np.float32)
     im2col(x, _BEGIN, len(x), stride, width, columns)
     rows, y = np.empty((n_steps, len(bias)), np.float32), np.empty((n_steps, len(bias)), np.float32)
-    gemm.multiply_here(columns, packed, rows, False)
+    gemm.multiply_here(columns, packed, rows)
     unused = np.empty(n_steps, np.float32)
     normalize(rows, _BEGIN, n_steps, bias, scale, shift, unused, unused, y)
     return y
@@ -90,7 +90,7 @@ def _layer(x: Any, packed: Any, bias: Any, weight_hh: Any) -> Any:
     """Hidden states (T, D * H) of x (T, F), packed weights (F, D * 4H), `bias` (D * 4H,), `weight_hh` (D, H, 4H)."""
     n_directions, n, _ = weight_hh.shape
     gates = np.empty((len(x), len(bias)), np.float32)
-    gemm.multiply_here(x, packed, gates, False)
+    gemm.multiply_here(x, packed, gates)
     out = np.empty((len(x), n_directions * n), np.float32)
     # Of a step and the one before.
     activated, c, tanh_c = np.empty((2, 4 * n), np.float32), np.empty((2, n), np.float32), np.empty((2, n), np.float32)

@@ -116,7 +116,7 @@ def _convolve_tiles(image: Any, packed: Any, n_filters: Any, is_halved: Any) -> 
         for a in range(_SEEN):
             for b in range(_SEEN):
                 target = made[a, b].reshape(at_a_time * n, n_filters)
-                gemm.multiply_here(seen[a, b].reshape(at_a_time * n, n_channels), packed[a, b], target, False)
+                gemm.multiply_here(seen[a, b].reshape(at_a_time * n, n_channels), packed[a, b], target)
         for own in range(at_a_time):
             i = _TILE * (begin + own)
             for b in range(_SEEN):
