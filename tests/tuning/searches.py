@@ -1,8 +1,10 @@
 """Short searches, and trainings that train nothing; for the tests of this folder."""
 
+import optuna
+
 from quickstroke.training import session
 from quickstroke.training.checkpoint import State
-from quickstroke.tuning import space
+from quickstroke.tuning import space, study
 from quickstroke.tuning.study import Search
 
 MODEL = "simple_lay1_sz8"
@@ -15,15 +17,27 @@ def tune(dataset, into, *options, space_file=None) -> list[str]:
     return [str(word) for word in (*words, *options)]
 
 
-def search_of(dataset, folder, declared=None, n_trials=4, **changes) -> Search:
+def search_of(dataset, folder, declared=None, *, n_trials, pruner="median") -> Search:
     declared = declared or {"learning_rate": {"low": 0.001, "high": 0.1}, "n_epochs": 3}
     return Search(
         space=space.declare([MODEL], declared, {}, "x"),
         data=str(dataset.path),
         classes=None,
         folder=folder,
-        **{"storage": None, "n_trials": n_trials, "pruner": "median", "seed": 0, **changes},
+        storage=None,
+        n_trials=n_trials,
+        pruner=pruner,
+        seed=0,
     )
+
+
+def started(dataset, folder, declared=None, **options) -> Search:
+    """A search as `search_of` makes it; its study has begun, and its trials wait."""
+    return study.start(search_of(dataset, folder, declared, **options), resume=False)[0]
+
+
+def stored_study(folder) -> optuna.Study:
+    return optuna.load_study(storage=f"sqlite:///{folder / 'study.db'}", study_name="quickstroke")
 
 
 def follow(curve):

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import optuna
 import pytest
 from optuna.trial import TrialState
-from searches import MODEL, follow, search_of, tune
+from searches import MODEL, follow, search_of, started, stored_study, tune
 
 from quickstroke.artifacts import runs
 from quickstroke.cli import main
@@ -46,11 +46,10 @@ def wait_for(process, is_true) -> None:
 
 def test_a_trial_worse_than_the_median_is_cut_short(dataset, tmp_path, monkeypatch):
     """The five first, all good, are complete; of those after them, each bad one ends with its first epoch."""
-    search = search_of(dataset, tmp_path / "study", n_trials=16)
+    search = started(dataset, tmp_path / "study", n_trials=16)
     numbers: list[int] = []
     bad = {6, 8, 13}
     monkeypatch.setattr(loop, "train", follow(lambda config, epoch: (0.1 if numbers[-1] in bad else 0.8) * epoch / 3))
-    study_module.start(search, resume=False)
     study_module.work(search, WorkerWatcher(lambda trial, resumed: numbers.append(trial.number)))
     states = {trial.number: (trial.state, len(trial.curve)) for trial in study_module.trials(search)}
     assert states == {n: ("pruned", 1) if n in bad else ("complete", 3) for n in range(16)}
@@ -60,8 +59,7 @@ def test_nothing_is_cut_short_without_a_pruner_or_in_the_last_epoch(dataset, tmp
     monkeypatch.setattr(loop, "train", follow(lambda config, epoch: config.learning_rate))
     for pruner, n_epochs in (("none", 3), ("median", 1)):
         declared = {"learning_rate": {"low": 0.001, "high": 0.1}, "n_epochs": n_epochs}
-        search = search_of(dataset, tmp_path / pruner, declared, n_trials=12, pruner=pruner)
-        study_module.start(search, resume=False)
+        search = started(dataset, tmp_path / pruner, declared, n_trials=12, pruner=pruner)
         study_module.work(search)
         assert {trial.state for trial in study_module.trials(search)} == {"complete"}
 
@@ -69,8 +67,7 @@ def test_nothing_is_cut_short_without_a_pruner_or_in_the_last_epoch(dataset, tmp
 def test_hyperband_cuts_short(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "train", follow(lambda config, epoch: config.learning_rate * epoch))
     declared = {"learning_rate": {"low": 0.001, "high": 0.1}, "n_epochs": [9, 27]}
-    search = search_of(dataset, tmp_path / "study", declared, n_trials=20, pruner="hyperband")
-    study_module.start(search, resume=False)
+    search = started(dataset, tmp_path / "study", declared, n_trials=20, pruner="hyperband")
     study_module.work(search)
     assert Counter(trial.state for trial in study_module.trials(search))["pruned"] > 5
 
@@ -78,12 +75,11 @@ def test_hyperband_cuts_short(dataset, tmp_path, monkeypatch):
 def test_the_value_is_the_best_of_the_epochs_and_is_maximised(dataset, tmp_path, monkeypatch):
     curve = [0.0, 0.2, 0.7, 0.4]
     monkeypatch.setattr(loop, "train", follow(lambda config, epoch: curve[epoch]))
-    search = search_of(dataset, tmp_path / "study", n_trials=1)
-    study_module.start(search, resume=False)
+    search = started(dataset, tmp_path / "study", n_trials=1)
     study_module.work(search)
     (trial,) = study_module.trials(search)
     assert trial.curve == (0.2, 0.7, 0.7) and trial.value == 0.7
-    stored = optuna.load_study(storage=f"sqlite:///{tmp_path / 'study' / 'study.db'}", study_name="quickstroke")
+    stored = stored_study(tmp_path / "study")
     assert stored.best_value == 0.7 and stored.direction == optuna.study.StudyDirection.MAXIMIZE
 
 
@@ -100,7 +96,7 @@ def test_trials_that_select_by_the_balanced_loss_are_ranked_by_balanced_accuracy
 
     monkeypatch.setattr(loop, "train", train)
     declared = {"learning_rate": {"low": 0.001, "high": 0.1}, "n_epochs": 3, "select_by": "balanced_loss"}
-    search, _ = study_module.start(search_of(dataset, tmp_path / "study", declared, n_trials=1), resume=False)
+    search = started(dataset, tmp_path / "study", declared, n_trials=1)
     assert search.metric == "balanced_accuracy"
     study_module.work(search)
     (trial,) = study_module.trials(search)
@@ -109,7 +105,7 @@ def test_trials_that_select_by_the_balanced_loss_are_ranked_by_balanced_accuracy
     document = (tmp_path / "study" / "study.md").read_text()
     assert "the validation balanced accuracy of its best epoch" in document and "| val balanced accuracy |" in document
 
-    stored = optuna.load_study(storage=f"sqlite:///{tmp_path / 'study' / 'study.db'}", study_name="quickstroke")
+    stored = stored_study(tmp_path / "study")
     spec = stored.user_attrs["search"]
     stored.set_user_attr("search", {key: value for key, value in spec.items() if key != "metric"})
     again, existed = study_module.start(search_of(dataset, tmp_path / "study", declared, n_trials=2), resume=True)
@@ -144,8 +140,7 @@ def test_values_that_do_not_go_together_fail_alone(dataset, tmp_path):
     with pytest.raises(ConfigError, match="span 40 steps"):
         space.declare([MODEL], declared, {}, "x")
     declared["max_padding"] = [60, 30]
-    search = search_of(dataset, tmp_path / "study", declared, n_trials=8)
-    study_module.start(search, resume=False)
+    search = started(dataset, tmp_path / "study", declared, n_trials=8)
     study_module.work(search)
     ended = study_module.trials(search)
     assert {trial.state for trial in ended} == {"complete", "failed"}
@@ -186,10 +181,8 @@ def test_the_trial_of_a_worker_that_lives_is_left_alone(dataset, tmp_path, monke
     """A worker takes the trial that another has only once nothing was heard of that for long."""
     monkeypatch.setattr(loop, "train", follow(lambda config, epoch: 0.5))
     monkeypatch.setattr(study_module, "POLL_S", 0.01)
-    search = search_of(dataset, tmp_path / "study", n_trials=3)
-    study_module.start(search, resume=False)
-    url = f"sqlite:///{tmp_path / 'study' / 'study.db'}"
-    other = optuna.load_study(storage=url, study_name="quickstroke").ask()
+    search = started(dataset, tmp_path / "study", n_trials=3)
+    other = stored_study(tmp_path / "study").ask()
     other.set_user_attr("alive", time.time())
     waits: list[list[int]] = []
     until = time.monotonic() + 1
@@ -226,11 +219,9 @@ WEST, EAST = "west+12", "east-14"  # of Greenwich, by POSIX's sign
 @pytest.mark.parametrize("zones", [(WEST, EAST), (EAST, WEST)])
 def test_a_worker_in_another_time_zone_takes_lost_trials_alone(dataset, tmp_path, monkeypatch, in_zone, zones):
     monkeypatch.setattr(loop, "train", follow(lambda config, epoch: 0.5))
-    search = search_of(dataset, tmp_path / "study", n_trials=3)
-    study_module.start(search, resume=False)
-    url = f"sqlite:///{tmp_path / 'study' / 'study.db'}"
+    search = started(dataset, tmp_path / "study", n_trials=3)
     in_zone(zones[0])
-    stored = optuna.load_study(storage=url, study_name="quickstroke")
+    stored = stored_study(tmp_path / "study")
     lives, is_new, is_lost = (stored.ask() for _ in range(3))
     for trial, ago_s in ((lives, 0), (is_new, 1000), (is_lost, 1000)):  # the new one by a worker that lost it before
         trial.set_user_attr("alive", time.time() - ago_s)
@@ -251,10 +242,9 @@ def test_a_trial_taken_up_while_clocks_are_put_back_is_no_hour_old(
     dataset, tmp_path, monkeypatch, in_zone, begun, ago_s
 ):
     """Both of the first two times are half past two in Berlin."""
-    search = search_of(dataset, tmp_path / "study", n_trials=1)
-    study_module.start(search, resume=False)
+    search = started(dataset, tmp_path / "study", n_trials=1)
     in_zone("CET-1CEST,M3.5.0,M10.5.0/3")
-    trial = optuna.load_study(storage=f"sqlite:///{tmp_path / 'study' / 'study.db'}", study_name="quickstroke").ask()
+    trial = stored_study(tmp_path / "study").ask()
     begun_s = datetime.fromisoformat(f"{begun}+00:00").timestamp()
     trial.set_user_attr("alive", begun_s - 1000)  # by the worker that lost it before
     with contextlib.closing(sqlite3.connect(tmp_path / "study" / "study.db")) as database, database:
@@ -299,15 +289,13 @@ def test_a_trial_killed_in_the_middle_is_gone_on_with_in_another_time_zone(
 
 
 def test_a_worker_whose_trial_was_taken_over_leaves_it(dataset, tmp_path, monkeypatch):
-    search = search_of(dataset, tmp_path / "study", n_trials=1)
-    study_module.start(search, resume=False)
+    search = started(dataset, tmp_path / "study", n_trials=1)
     ended: list[Trial] = []
 
     def taken_over(config, epoch):
         if epoch == 2 and not ended:
             monkeypatch.setattr(loop, "train", follow(lambda config, epoch: 0.5))
-            url = f"sqlite:///{tmp_path / 'study' / 'study.db'}"
-            stored = optuna.load_study(storage=url, study_name="quickstroke")
+            stored = stored_study(tmp_path / "study")
             stored._storage.set_trial_state_values(stored.trials[0]._trial_id, state=optuna.trial.TrialState.WAITING)
             study_module.work(search, WorkerWatcher(on_end=ended.append))
         return 0.5
@@ -319,16 +307,14 @@ def test_a_worker_whose_trial_was_taken_over_leaves_it(dataset, tmp_path, monkey
 
 @pytest.mark.parametrize("end", ["write", "interrupted", "diverged"])
 def test_a_worker_that_was_asleep_leaves_what_another_does_with_its_trial(dataset, tmp_path, monkeypatch, end):
-    search = search_of(dataset, tmp_path / "study", n_trials=1)
-    study_module.start(search, resume=False)
-    url = f"sqlite:///{tmp_path / 'study' / 'study.db'}"
+    search = started(dataset, tmp_path / "study", n_trials=1)
     begun, written = [], []
 
     def asleep(model_config, config, data, into, *, watcher, **_):
         begun.append(into)
         watcher.on_start(State(), False)
         watcher.on_write()  # the trial is its own still
-        stored = optuna.load_study(storage=url, study_name="quickstroke")
+        stored = stored_study(tmp_path / "study")
         stored._storage.set_trial_user_attr(stored.trials[0]._trial_id, "worker", "another")
         if end == "interrupted":
             raise session.Interrupted(State())
@@ -348,8 +334,7 @@ def test_an_error_that_is_not_the_trials_ends_the_work_and_the_trial_waits(datas
         raise RunError("no room")
 
     monkeypatch.setattr(loop, "train", full)
-    search = search_of(dataset, tmp_path / "study", n_trials=2)
-    study_module.start(search, resume=False)
+    search = started(dataset, tmp_path / "study", n_trials=2)
     with pytest.raises(RunError, match="no room"):
         study_module.work(search)
     assert [trial.state for trial in study_module.trials(search)] == ["waiting", "waiting"]
@@ -361,8 +346,7 @@ def test_an_error_that_is_not_the_trials_ends_the_work_and_the_trial_waits(datas
 def test_workers_on_one_storage_run_each_trial_once(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "train", follow(lambda config, epoch: config.learning_rate))
     monkeypatch.setattr(study_module, "POLL_S", 0.01)
-    search = search_of(dataset, tmp_path / "study", {"learning_rate": [0.1, 0.2], "n_epochs": 1}, n_trials=16)
-    study_module.start(search, resume=False)
+    search = started(dataset, tmp_path / "study", {"learning_rate": [0.1, 0.2], "n_epochs": 1}, n_trials=16)
     begun: list[int] = []
     watcher = WorkerWatcher(lambda trial, resumed: begun.append(trial.number))
     workers = [threading.Thread(target=study_module.work, args=(search, watcher)) for _ in range(4)]
@@ -382,7 +366,7 @@ def test_two_workers_end_with_as_many_trials_as_asked_for(dataset, space_file, t
     assert told["counts"]["complete"] == len(told["trials"]) == 5
     assert out.count("\n") == 1 and err.count("\nTrial ") + err.startswith("Trial ") == 5
     assert sorted(path.name for path in (tmp_path / "study" / "trials").iterdir()) == list("01234")
-    stored = optuna.load_study(storage=f"sqlite:///{tmp_path / 'study' / 'study.db'}", study_name="quickstroke")
+    stored = stored_study(tmp_path / "study")
     # Where both want the last trial at once Optuna makes another, which waits for a longer search.
     ended = [trial for trial in stored.trials if trial.state != TrialState.WAITING]
     assert [trial.number for trial in ended] == list(range(5))
@@ -401,7 +385,7 @@ def test_ctrl_c_stops_all_workers(dataset, space_file, tmp_path, capfd):
         deadline = time.monotonic() + TIMEOUT_S
         while not all((study / "trials" / n / "metrics.jsonl").exists() for n in "01") and time.monotonic() < deadline:
             time.sleep(0.02)
-        stored = optuna.load_study(storage=f"sqlite:///{study / 'study.db'}", study_name="quickstroke")
+        stored = stored_study(study)
         seen.append({trial.user_attrs["worker"].split()[1] for trial in stored.trials[:2]})
         for process in (*multiprocessing.active_children(), multiprocessing.current_process()):
             os.kill(process.pid, signal.SIGINT)
