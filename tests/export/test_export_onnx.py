@@ -70,9 +70,10 @@ def shapes(draw):
     )
 
 
-def loaded_model(config, seed=0, path=Path("model.model")):
+def loaded_model(config, seed):
     """A model that lies in no file."""
-    return LoadedModel(random_model(config, seed), CLASSES, cards.new_card(config, CLASSES, "0" * 64), path)
+    card = cards.new_card(config, CLASSES, "0" * 64)
+    return LoadedModel(random_model(config, seed), CLASSES, card, Path("model.model"))
 
 
 def points_for(loaded, lengths, n_steps, seed=0):

@@ -24,8 +24,8 @@ def image_of(*strokes: list[tuple[float, float]]) -> NDArray[np.float32]:
     return drawn(points, torch.tensor([points.shape[1]]))[0].numpy()
 
 
-def random_batch(lengths: list[int], n_steps: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
+def random_batch(lengths: list[int], n_steps: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
     points = torch.rand(len(lengths), n_steps, 5, generator=generator) - 0.5
     points[:, :, 4] = (points[:, :, 4] > 0.3).float()
     for row, length in zip(points, lengths, strict=True):

@@ -64,7 +64,7 @@ def logits_on(model: StrokeClassifier, drawings: LabelledDrawings) -> Tensor:
 
 
 def choose_calibration(
-    logits: Tensor, labels: Tensor, n_trained: NDArray[np.int64], select_by: SelectBy = "balanced_loss"
+    logits: Tensor, labels: Tensor, n_trained: NDArray[np.int64], select_by: SelectBy
 ) -> Calibration:
     """The calibration of logits for the metric by which a model was selected.
 

@@ -131,7 +131,7 @@ def fit_unknown(logits: Tensor, labels: Tensor, of_jumbled: Tensor | None = None
     return None
 
 
-def _logistic_regression(x: Tensor, labels: Tensor, weights: Tensor, n_words: int = 0) -> list[float]:
+def _logistic_regression(x: Tensor, labels: Tensor, weights: Tensor, n_words: int) -> list[float]:
     """Intercept and slopes for x (N, F), labels 0 or 1 (N,) and weights (N,), by Newton's method.
 
     Ridge on standardised values keeps the slopes of separable ones finite. The last `n_words` are measured by one

@@ -320,7 +320,7 @@ def read_file(path: Path | str, *, layout: str = "auto", on_invalid: OnInvalid =
     yield from found.read(path, layout, on_invalid)
 
 
-def read_numbered(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> Iterator[tuple[int, Drawing]]:
+def read_numbered(path: Path, layout: str, on_invalid: OnInvalid) -> Iterator[tuple[int, Drawing]]:
     """As `read_file`, each drawing with its number in the file, counted from 1, in which those left out count, too."""
     n_left_out = 0
 

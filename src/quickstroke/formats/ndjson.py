@@ -40,9 +40,7 @@ def read(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> Iter
             yield from read_line(line, number, path, layout, on_invalid)
 
 
-def read_line(
-    line: bytes, number: int, path: Path, layout: str = "auto", on_invalid: OnInvalid = None
-) -> Iterator[Drawing]:
+def read_line(line: bytes, number: int, path: Path, layout: str, on_invalid: OnInvalid) -> Iterator[Drawing]:
     """The drawing of a line, if it has any.
 
     Raises:
@@ -141,7 +139,7 @@ def facts_of(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def parse_strokes(value: Any, layout: str = "auto", *, raw: bool = False) -> tuple[list[Any], list[Any] | None, Layout]:
+def parse_strokes(value: Any, layout: str, *, raw: bool) -> tuple[list[Any], list[Any] | None, Layout]:
     """Strokes in JSON form, each of two rows or numbers a point (simplified) or three (raw), into arrays.
 
     Args:

@@ -72,7 +72,7 @@ class Picker:
         self._of_class: list[NDArray[np.uint64]] = []
 
     def pick(
-        self, block: DrawingBlock, split: str | None = None
+        self, block: DrawingBlock, split: str | None
     ) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.uint8]]:
         """Which drawings of the class's next block stay: their indices, key_ids and splits, (N,) each; all go to
         `split` where one is given."""
