@@ -184,6 +184,13 @@ def test_other_options_do_not_resume(dataset, finished, change, key):
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+def test_all_options_that_differ_from_the_run_are_told_at_once(dataset, finished):
+    other = replace(CONFIG, batch_size=16, optimizer="muon", seed=5)
+    told = "batch_size = 32, optimizer = 'adam', seed = 0, cannot resume with 16, 'muon', 5"
+    with pytest.raises(RunError, match=f"was started with {told}"):
+        train(MODEL, other, dataset, finished["default"], resume=True)
+
+
 def test_what_patience_ended_goes_on_with_more_of_it(dataset, tmp_path):
     config = replace(CONFIG, n_epochs=4, patience=1, learning_rate=1e-12)
     assert train(MODEL, config, dataset, tmp_path / "run").epoch == 2

@@ -347,9 +347,11 @@ def check_same(given: RunConfig, stored: RunConfig, folder: Path) -> None:
     for ours, theirs in ((given.model, stored.model), (given.train, stored.train)):
         mine, other = serialize.to_json(ours), serialize.to_json(theirs)
         pairs += [(key, mine[key], other.get(key)) for key in mine if key not in ("n_epochs", "patience", "device")]
-    for key, now, then in pairs:
-        if now != then:
-            raise RunError(f"{folder}: was started with {key} = {then!r:.80}, cannot resume with {now!r:.80}")
+    # All at once: a caller in Python gives each of them, where the command line takes them from the run.
+    if differing := {key: (then, now) for key, now, then in pairs if now != then}:
+        was = ", ".join(f"{key} = {then!r:.80}" for key, (then, _) in differing.items())
+        given_now = ", ".join(f"{now!r:.80}" for _, now in differing.values())
+        raise RunError(f"{folder}: was started with {was}, cannot resume with {given_now}")
     if given.train.n_epochs < stored.train.n_epochs:
         raise RunError(
             f"{folder}: was started with n_epochs = {stored.train.n_epochs}, cannot resume with fewer, "
