@@ -106,6 +106,7 @@ def folder(tmp_path_factory, binary_folder):
         ("report empty.md --into r.txt", "r.txt: expected the document to write"),
         ("export missing", "missing"),
         ("export none", "none"),
+        ("export none --to web --ort a.tgz", "--ort was removed; the page needs no onnxruntime-web; see `quick"),
         ("serve missing --port 0", "missing"),
         ("serve --port 99999999", "--port should be 0 to 65535"),
         ("render missing --into a.svg", "missing: no such file or folder"),

@@ -202,6 +202,12 @@ def test_a_former_recipe_is_refused_where_somebody_gives_it(former: Any, told: s
         TrainConfig(recipe=former)
 
 
+def test_what_is_told_of_the_former_recipe_quick_has_its_values() -> None:
+    with pytest.raises(ConfigError, match=r"is that with n_epochs 4 and learning_rate 0\.009"):
+        TrainConfig(recipe="quick")  # type: ignore[arg-type]
+    assert TrainConfig(n_epochs=4, learning_rate=0.009) == from_json(TrainConfig, {"recipe": "quick"}, "a file")
+
+
 def test_unknown_value_of_a_recipe_is_refused() -> None:
     with pytest.raises(ConfigError, match="warmup should be from 0 to below 1"):
         TrainConfig(recipe="strong", warmup=1.0)

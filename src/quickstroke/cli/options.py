@@ -27,7 +27,11 @@ Options = TypeVar("Options")
 _LEAST_COLUMNS = 20
 
 # Options of earlier versions that have no other name now.
-_GONE = {"add": "was removed; prepare all sources anew", "tensorboard": "was renamed to --log tensorboard"}
+_GONE = {
+    "add": "was removed; prepare all sources anew",
+    "ort": "was removed; the page needs no onnxruntime-web",
+    "tensorboard": "was renamed to --log tensorboard",
+}
 _GONE |= dict.fromkeys(former.DELETED, former.GONE)
 
 # The help of commands that run a model in any of its forms.

@@ -25,7 +25,7 @@ _FORMER_VALUES = {
     "augment": {"view": "is 'geometric' now"},
     "recipe": {
         "seed": "is called '2020' now",
-        "quick": "is part of 'default' now, which is taken where none is given",
+        "quick": "is part of 'default' now, and is that with n_epochs 4 and learning_rate 0.009",
     },
     "protocol": {"honest": "is called 'standard' now", "published": "is called '2020' now"},
 }
