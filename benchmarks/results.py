@@ -57,9 +57,9 @@ slow as it is: PyTorch's threads stop spinning, and wait, where others are about
 
 **Memory.** Most of what a training adds does not depend on the data: the compiled kernels and what they compute
 in. PyTorch's own optimizers would import its compiler (`torch._dynamo`, with sympy), some 70 MB; `optimizer.py`
-calls the same arithmetic without. The dataset is memory-mapped; what grows with its size is the order of an epoch. Of
-the 89 MB 22 are imports, 26 what numba sets up with its first function, 16 the two arrays of an epoch's order, and 12 the
-block that the LSTM computes in.
+calls the same arithmetic without. The dataset is memory-mapped; what grows with its size is the order of an epoch.
+Of the 89 MB 22 are imports, 26 what numba sets up with its first function, 16 the two arrays of an epoch's order, and
+12 the block that the LSTM computes in.
 
 **Accuracy.** Plain `nn.LSTM` is some twenty lines of its own in `benchmarks/accuracy.py`. Ours takes Muon, orthogonal
 initial weights, batches of 64 and a cosine schedule by default; each of them gives points (docs/experiments.md).

@@ -49,7 +49,6 @@ with contextlib.redirect_stdout(io.StringIO()):
     assert main([{command!r}]) == 0
 loaded = sorted(sys.modules)
 import json
-import re
 print(json.dumps(loaded))
 """
     assert not set(heavy) & set(run_python(code))
@@ -128,7 +127,6 @@ def test_names_mean_the_same_in_whatever_order_they_are_used(first):
     """A lazy name must not turn into the module of the same name once something else has imported that."""
     code = f"""
 import json
-import re
 import quickstroke as qs
 qs.{first}
 print(json.dumps([name for name in qs.__all__ if type(getattr(qs, name)).__name__ == "module"]))

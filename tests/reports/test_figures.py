@@ -125,5 +125,13 @@ def test_letters_and_long_words_of_any_language_have_their_room(tmp_path, monkey
     assert any(text.get_text().startswith("Boxes") for text in figures[1].texts)
 
 
+@pytest.mark.parametrize(("word", "n"), [("x" * 24, 24), ("x" * 25, 23), ("x" * 400_000, 23), ("長" * 400_000, 11)])
+def test_a_word_of_any_length_is_cut_at_once(word, n, monkeypatch):
+    counted = []
+    monkeypatch.setattr(plots, "_n_columns", lambda text, count=plots._n_columns: counted.append(text) or count(text))
+    assert plots._short(word) == (word if n == len(word) else f"{word[0] * n}…")
+    assert max(map(len, counted)) <= 25
+
+
 def test_words_stay_as_they_are_in_markdown():
     assert markdown._text("&amp; $x 1^2$ ~a~ <b>") == r"\&amp; \$x 1^2\$ \~a\~ \<b>"

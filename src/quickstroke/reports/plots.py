@@ -97,6 +97,8 @@ def _n_columns(text: str) -> int:
 
 def _short(word: str) -> str:
     """A word, cut where it would take the room of others; no official word is as long."""
+    if len(word) > 24:  # a letter has one column or more
+        word = f"{word[:24]}…"
     while _n_columns(word) > 24:
         word = f"{word.removesuffix('…')[:-1]}…"
     return word
