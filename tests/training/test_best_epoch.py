@@ -55,7 +55,7 @@ def test_the_balanced_loss_may_select_the_epoch(dataset, tmp_path, monkeypatch):
     """Its least one is neither the highest accuracy nor the least mean loss; patience goes by it as well."""
     rows = dataset.indices("val")
     rows = rows[(dataset.labels[rows] > 0) | (np.arange(len(rows)) < 2)]  # the first class has two drawings
-    monkeypatch.setattr(selection, "select", lambda data, split, _: rows if split == "val" else data.indices(split))
+    monkeypatch.setattr(selection, "select", lambda data, split, *_: rows if split == "val" else data.indices(split))
     by_class = iter([[9.0, 1.0, 1.0], [1.0, 2.0, 2.0], [5.0, 2.0, 2.0], [5.0, 2.0, 2.0], [1.0, 1.0, 1.0]])
     right = iter([9, 5, 9, 5, 9])
 
