@@ -236,6 +236,14 @@ def test_a_worker_in_another_time_zone_takes_lost_trials_alone(dataset, tmp_path
     assert [trial.state for trial in study_module.trials(search)] == ["running", "running", "complete"]
 
 
+def test_only_the_file_in_the_folder_needs_a_name_of_utf_8(tmp_path):
+    folder = tmp_path / "\udce9"
+    with pytest.raises(ConfigError, match="the name is no UTF-8"), storage_module.open_storage(folder, None):
+        pass
+    with storage_module.open_storage(folder, f"sqlite:///{tmp_path / 'study.db'}") as storage:
+        assert not storage.get_all_studies()
+
+
 @pytest.mark.parametrize("ago_s", [50, 70, 3599, 3650])
 @pytest.mark.parametrize("begun", ["2025-10-26 00:30:00", "2025-10-26 01:30:00", "2025-10-26 03:00:00"])
 def test_a_trial_taken_up_while_clocks_are_put_back_is_no_hour_old(

@@ -22,7 +22,7 @@ def open_storage(folder: Path, address: str | None) -> Iterator[optuna.storages.
 
     Its errors are the user's, in one line and without a password.
     """
-    if any("\ud800" <= letter <= "\udfff" for letter in str(folder)):
+    if address is None and any("\ud800" <= letter <= "\udfff" for letter in str(folder)):
         raise ConfigError(f"{folder}: the name is no UTF-8, which SQLite asks for; give another folder")
     url = sqlalchemy.URL.create("sqlite", database=str(folder / "study.db"))
     try:
