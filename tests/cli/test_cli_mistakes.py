@@ -57,7 +57,7 @@ def folder(tmp_path_factory, binary_folder):
         # options that contradict each other
         ("evaluate run drawings --data data", "either drawing files or --data DIR"),
         ("evaluate run --data d --batch-size 0 --protocol 2020", "--batch-size should be 1 or more"),
-        ("evaluate run --partial --protocol 2020", "--partial goes with"),
+        ("evaluate run --partial --protocol 2020", "--partial goes with the protocol `standard` only"),
         ("publish run --data d --without-data", "--data and --without-data contradict each other"),
         ("prepare drawings --into y --n-train 5 --fractions 1 0 0", "two split rules"),
         ("prepare drawings --into y --n-train 5 --train-only more", "--train-only needs a split by fractions"),
