@@ -62,6 +62,12 @@ def test_a_dataset_that_was_prepared_anew_is_another(dataset, tmp_path):
         open_fold(other, 0, 3, tmp_path / "fold")
 
 
+def test_a_folder_of_something_else_is_no_fold(dataset, tmp_path):
+    (tmp_path / "fold").mkdir()
+    with pytest.raises(DatasetError, match="fold: no prepared dataset there"):
+        open_fold(dataset, 0, 5, tmp_path / "fold")
+
+
 def test_where_no_links_can_be_made_arrays_are_copied(dataset, tmp_path, monkeypatch):
     def refuse(self, target):
         raise PermissionError(1, "Operation not permitted", str(self))

@@ -12,7 +12,6 @@ Drawings lie in the order of the classes, within a class in the order of the sou
 memory-mapped on use. The same input gives the same bytes.
 """
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 
 from quickstroke.config.model import ModelConfig
 from quickstroke.data.layout import ARRAYS
-from quickstroke.data.manifest import SPLITS, parse_manifest
+from quickstroke.data.manifest import SPLITS, read_manifest
 from quickstroke.data.splits import check_split
 from quickstroke.drawings.drawing import Drawing, split_strokes
 from quickstroke.errors import DatasetError, MissingExtra, expect, expect_path, shown
@@ -59,17 +58,8 @@ class PreparedDataset:
         """
         self.path = expect_path(path, "path")
         self._absolute = self.path.absolute()  # for copies, which may be made in another working folder
-        file = self.path / "manifest.json"
-        try:
-            text = file.read_bytes()
-        except OSError as error:
-            raise DatasetError(
-                f"{self.path}: no prepared dataset there (manifest.json: {error.strerror}); make one with "
-                f"`quickstroke prepare SOURCE... --into {self.path}`"
-            ) from error
-        self.manifest_sha256 = hashlib.sha256(text).hexdigest()
-        self.manifest = parse_manifest(text, file)
-        check_split(self.manifest, file)
+        self.manifest, self.manifest_sha256 = read_manifest(self.path)
+        check_split(self.manifest, self.path / "manifest.json")
         self.classes = tuple(self.manifest["classes"])
         arrays = {name: self._map(name) for name in ARRAYS}
         self.points, self.pen_up, self.offsets = arrays["points"], arrays["pen_up"], arrays["offsets"]

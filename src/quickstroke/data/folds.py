@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.layout import ARRAYS
-from quickstroke.data.manifest import SPLITS, parse_manifest
+from quickstroke.data.manifest import SPLITS, read_manifest
 from quickstroke.data.splits import FractionSplit
 from quickstroke.errors import ConfigError, DatasetError
 from quickstroke.utils import splitmix
@@ -37,8 +37,7 @@ def open_fold(data: PreparedDataset, fold: int, n_folds: int, into: Path) -> Pre
     manifest = _manifest(data, rule, splits, n_folds)
     if not into.exists():
         _write(data, splits, manifest, into)
-    file = into / "manifest.json"
-    if parse_manifest(file.read_bytes(), file) != manifest:  # before its arrays, which may be those of another dataset
+    if read_manifest(into)[0] != manifest:  # before its arrays, which may be those of another dataset
         raise DatasetError(
             f"{into}: was begun with another dataset or number of folds; remove it, or give another folder"
         )

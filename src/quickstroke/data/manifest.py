@@ -1,5 +1,6 @@
 """manifest.json of a prepared dataset, held against all that it must say before anything believes it."""
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -16,6 +17,23 @@ VERSION = 1
 SPLITS = ("reserved", "train", "val", "test")
 
 _Kind = tuple[str, Callable[[Any], bool]]
+
+
+def read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
+    """The manifest of the dataset in a folder, and its SHA-256.
+
+    Raises:
+        DatasetError: there is none, or as `parse_manifest`.
+    """
+    file = folder / "manifest.json"
+    try:
+        text = file.read_bytes()
+    except OSError as error:
+        raise DatasetError(
+            f"{folder}: no prepared dataset there (manifest.json: {error.strerror}); make one with "
+            f"`quickstroke prepare SOURCE... --into {folder}`"
+        ) from error
+    return parse_manifest(text, file), hashlib.sha256(text).hexdigest()
 
 
 def parse_manifest(text: bytes, file: Path) -> dict[str, Any]:
