@@ -1,12 +1,16 @@
 """Errors go from a worker process to its parent as they are."""
 
 import copy
+import mmap
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-from quickstroke.errors import ConfigError, FormatError, MissingExtra
+from quickstroke.errors import ConfigError, FormatError, MissingExtra, is_out_of_memory
 from quickstroke.training.checkpoint import State
 from quickstroke.training.session import Interrupted
 
@@ -31,3 +35,30 @@ def test_a_missing_extra_says_how_to_install_it() -> None:
     assert str(MissingExtra("render", "images")) == (
         "render needs packages that are not installed: pip install 'quickstroke[images]'"
     )
+
+
+TOO_MUCH = 2**55  # bytes
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda: bytearray(TOO_MUCH),
+        lambda: np.empty(TOO_MUCH, np.uint8),
+        lambda: mmap.mmap(-1, TOO_MUCH),
+        lambda: torch.empty(TOO_MUCH, dtype=torch.uint8),
+    ],
+    ids=["Python", "NumPy", "system", "PyTorch"],
+)
+def test_whoever_has_no_memory_left_is_understood(take: Callable[[], object]) -> None:
+    with pytest.raises((MemoryError, OSError, RuntimeError)) as raised:
+        take()
+    assert is_out_of_memory(raised.value)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("shapes"), OSError(28, "No space left on device"), ConfigError("1"), KeyboardInterrupt()]
+)
+def test_other_errors_are_not_taken_for_want_of_memory(error: BaseException) -> None:
+    assert not is_out_of_memory(error)
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))

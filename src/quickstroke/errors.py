@@ -18,6 +18,7 @@ Every message says what was given, what was expected and where; the command line
 exits with 2.
 """
 
+import errno
 import os
 import reprlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -180,6 +181,16 @@ def expect_list(value: object, name: str, expected: str) -> None:
 def first_line(error: BaseException) -> str:
     """The first line of what a foreign exception says, in at most 200 characters; its kind where it says nothing."""
     return f"{(str(error).strip() or type(error).__name__).splitlines()[0]:.200}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it says that there was no more memory: Python's, the system's or PyTorch's, of a CPU or a GPU."""
+    return (
+        isinstance(error, MemoryError)
+        or getattr(error, "errno", None) == errno.ENOMEM
+        or type(error).__name__ == "OutOfMemoryError"
+        or "DefaultCPUAllocator" in str(error)
+    )
 
 
 def shown(value: object) -> str:

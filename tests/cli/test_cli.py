@@ -140,6 +140,16 @@ def test_full_disk_is_one_clear_line(run, monkeypatch, binary_folder, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_training_without_memory_is_one_clear_line(run, monkeypatch, dataset, tmp_path):
+    import torch
+
+    from quickstroke.training import loop
+
+    monkeypatch.setattr(loop, "accumulate_gradients", lambda *_, **__: torch.empty(2**55, dtype=torch.uint8))
+    given = ("train", "simple_lay1_sz4", "--data", dataset.path, "--n-epochs", 1, "--into", tmp_path / "run")
+    one_line(run(*given), "out of memory; a smaller --batch-size takes less", "DefaultCPUAllocator")
+
+
 @pytest.mark.parametrize("command", ["prepare", "train", "publish", "report"])
 def test_read_only_folder_is_one_clear_line(run, monkeypatch, binary_folder, dataset, tmp_path, command):
     import errno

@@ -134,4 +134,4 @@ def test_a_word_of_any_length_is_cut_at_once(word, n, monkeypatch):
 
 
 def test_words_stay_as_they_are_in_markdown():
-    assert markdown._text("&amp; $x 1^2$ ~a~ <b>") == r"\&amp; \$x 1^2\$ \~a\~ \<b>"
+    assert markdown.as_text("&amp; $x 1^2$ ~a~ <b>") == r"\&amp; \$x 1^2\$ \~a\~ \<b>"

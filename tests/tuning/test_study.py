@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import mmap
 import multiprocessing
 import os
 import signal
@@ -17,6 +18,7 @@ from types import SimpleNamespace
 
 import optuna
 import pytest
+import torch
 from optuna.trial import TrialState
 from searches import MODEL, follow, search_of, started, stored_study, tune
 
@@ -335,6 +337,14 @@ def test_a_worker_that_was_asleep_leaves_what_another_does_with_its_trial(datase
     study_module.work(search, WorkerWatcher(should_stop=lambda: bool(begun)))
     assert begun and not written
     assert [trial.state for trial in study_module.trials(search)] == ["running"]
+
+
+@pytest.mark.parametrize("take", [lambda: mmap.mmap(-1, 2**55), lambda: torch.empty(2**55, dtype=torch.uint8)])
+def test_a_trial_without_memory_fails_and_the_search_goes_on(dataset, tmp_path, monkeypatch, take):
+    monkeypatch.setattr(loop, "train", lambda *_, **__: take())
+    search = started(dataset, tmp_path / "study", n_trials=2)
+    study_module.work(search)
+    assert [trial.state for trial in study_module.trials(search)] == ["failed", "failed"]
 
 
 def test_an_error_that_is_not_the_trials_ends_the_work_and_the_trial_waits(dataset, tmp_path, monkeypatch):

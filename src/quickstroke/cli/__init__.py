@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from quickstroke.errors import MissingExtra, QuickstrokeError
+from quickstroke.errors import MissingExtra, QuickstrokeError, first_line, is_out_of_memory
 from quickstroke.utils import compiled
 
 # In the order in which a user meets them.
@@ -100,7 +100,12 @@ def main(args: Sequence[str] | None = None) -> int:
         # The reader of our output has gone, as `head` does: nothing is wrong, and nothing more can be said.
         silence()
         return 0
-    except OSError as error:
+    except (MemoryError, RuntimeError, OSError) as error:
+        if is_out_of_memory(error):
+            advice = "; a smaller --batch-size takes less" if command == "train" else ""
+            return _fail(command, f"out of memory{advice} ({first_line(error)})")
+        if not isinstance(error, OSError):
+            raise
         where = f"{error.filename}: " if error.filename else ""
         try:
             sys.stdout.flush()

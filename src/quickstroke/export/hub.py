@@ -12,6 +12,7 @@ from quickstroke.artifacts.hub import GRAPH, PREFIX, WEIGHTS
 from quickstroke.artifacts.loading import LoadedModel
 from quickstroke.errors import ConfigError, DownloadError, first_line
 from quickstroke.export import onnx, safetensors
+from quickstroke.reports.markdown import as_text
 from quickstroke.utils.files import write_bytes, write_text
 from quickstroke.utils.telemetry import import_huggingface_hub
 
@@ -129,7 +130,7 @@ def readme(card: dict[str, Any], repo: str) -> str:
         "",
         card.get("attribution", ""),
         "",
-        f"Words: {', '.join(card['classes'])}.",
+        f"Words: {', '.join(map(as_text, card['classes']))}.",
         "",
     ]
     return "\n".join(lines)

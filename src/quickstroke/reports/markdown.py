@@ -86,11 +86,11 @@ def _summary(results: Sequence[Result]) -> str:
     for result in results:
         values = figures(result)
         marks = [label for label in result.suffix if not label.startswith("recipe ") or not result.run]
-        name = f"`{result.name}`" if result.name else _text(result.title)
+        name = f"`{result.name}`" if result.name else as_text(result.title)
         interval = f" ({values['top1_low']:.1%} to {values['top1_high']:.1%})" if values["n"] else ""
         rows.append(
             (
-                ", ".join((name, *map(_text, marks))),
+                ", ".join((name, *map(as_text, marks))),
                 values["recipe"] or "",
                 _count(values["n_classes"]),
                 _count(values["parameters"]),
@@ -164,7 +164,7 @@ def _introduction(result: Result) -> str:
         name = f"`{result.name}`, from" if result.name else "From"
         n_ignored = result.section.n_ignored_lines
         return (
-            f"{name} the document `{result.source}`, {_text(where)}line {result.section.line}. "
+            f"{name} the document `{result.source}`, {as_text(where)}line {result.section.line}. "
             + ("The figures are that document's own; " if result.log or result.ended else "It has no log there; ")
             + "nothing was measured here."
             + (f" {n_ignored} other lines of its log are left out.\n" if n_ignored else "\n")
@@ -279,7 +279,7 @@ def _data(run: RunFacts) -> str:
         noted = "Below is what the run noted while it was trained; test figures, confusions and mistakes are left out"
         if not run.metrics:
             noted = "Below is what its card states; confusions and mistakes are left out"
-        text += f"\n> **Not measured:** {_text(run.why_no_data)}. {noted}.\n"
+        text += f"\n> **Not measured:** {as_text(run.why_no_data)}. {noted}.\n"
     return text
 
 
@@ -326,14 +326,14 @@ def _mistakes(measured: "Evaluation", pictures: dict[str, str]) -> Iterator[str]
     pairs = confused_pairs(measured)
     if pairs:
         head: tuple[str, ...] = ("Drawn", "Taken for", "Times", "Share of the word's drawings")
-        most = [(_text(word), _text(guess), _count(n), _percent(share)) for word, guess, n, share in pairs[:N_MOST]]
+        most = [(as_text(word), as_text(guess), _count(n), _percent(share)) for word, guess, n, share in pairs[:N_MOST]]
         yield _table("llrr", head, most)
     taken_for: dict[str, str] = {}
     for word, guess, n, _ in pairs:
-        taken_for.setdefault(word, f"{_text(guess)} ({n})")
+        taken_for.setdefault(word, f"{as_text(guess)} ({n})")
     head = ("Word", "Right", "Of", "Accuracy", "Most often taken for")
     rows = [
-        (_text(word), _count(right), _count(n), _percent(accuracy), taken_for.get(word, ""))
+        (as_text(word), _count(right), _count(n), _percent(accuracy), taken_for.get(word, ""))
         for word, right, n, accuracy in words_by_accuracy(measured)
     ]
     if len(rows) <= N_UNFOLDED_LINES:
@@ -358,10 +358,10 @@ def _folded(summary: str, content: str) -> str:
 
 
 def _image(alternative: str, folder: str, name: str) -> str:
-    return f"![{_text(alternative)}]({quote(os.fsencode(folder))}/{quote(os.fsencode(name))})\n"
+    return f"![{as_text(alternative)}]({quote(os.fsencode(folder))}/{quote(os.fsencode(name))})\n"
 
 
-def _text(text: str) -> str:
+def as_text(text: str) -> str:
     """Text that markdown takes as it is."""
     return re.sub(r"[\\`*|<\[\]&$~]|\b_|_\b", r"\\\g<0>", text)  # `$` begins mathematics on GitHub
 

@@ -25,14 +25,13 @@ from typing import Any, Literal
 
 import numpy as np
 import optuna
-import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from quickstroke.artifacts import runs
 from quickstroke.config import former, serialize, training
 from quickstroke.data import selection
 from quickstroke.data.dataset import PreparedDataset
-from quickstroke.errors import ConfigError, RunError, TrainingError
+from quickstroke.errors import ConfigError, RunError, TrainingError, is_out_of_memory
 from quickstroke.training import loop, session
 from quickstroke.training.checkpoint import State
 from quickstroke.tuning.space import Choices, Metric, Range, Space
@@ -291,17 +290,17 @@ def _run(
         return
     except optuna.TrialPruned:
         ended = study.tell(trial, state=TrialState.PRUNED)
-    except (TrainingError, ConfigError, MemoryError, torch.OutOfMemoryError) as error:
+    except BaseException as error:
+        if not (isinstance(error, (TrainingError, ConfigError)) or is_out_of_memory(error)):
+            if is_ours():
+                _let_wait(storage, study, number)
+            if isinstance(error, session.Interrupted):
+                return
+            raise
         if not is_ours():
             return
         trial.set_user_attr(_REASON, " ".join(str(error).split())[:500] or type(error).__name__)
         ended = study.tell(trial, state=TrialState.FAIL)
-    except BaseException as error:
-        if is_ours():
-            _let_wait(storage, study, number)
-        if isinstance(error, session.Interrupted):
-            return
-        raise
     else:
         ended = study.tell(trial, best)
     watcher.on_end(_told(ended, search.space, Stored(study.user_attrs[_SPEC])))
