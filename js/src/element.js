@@ -152,6 +152,7 @@ export class QuickStroke extends Base {
     this.#open();
     this.#connection = new AbortController();
     const { signal } = this.#connection;
+    this.#pad.followDensity(signal);
     globalThis.addEventListener("online", () => this.#isMissing && this.#open(), { signal });
     // What was assigned before this module came hides what is here.
     for (const name of ["recognizer", "strokes", "texts", ...REFLECTED, ...FLAGS]) {
@@ -195,7 +196,7 @@ export class QuickStroke extends Base {
 
   /** The drawing: strokes of points `[x, y, t]`. It stays when the element moves or its attributes change. */
   get strokes() {
-    return structuredClone(this.#pad.strokes);
+    return drawingOf(this.#pad.strokes);
   }
 
   set strokes(strokes) {
@@ -225,7 +226,7 @@ export class QuickStroke extends Base {
 
   /** The newest guesses. */
   get guesses() {
-    return structuredClone(this.#guesses);
+    return this.#guesses.map((guess) => ({ ...guess }));
   }
 
   /** The probability that the drawing shows none of the words; null where nobody can tell. */

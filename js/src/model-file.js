@@ -19,7 +19,10 @@ const MOST_LAYERS = 64;
 export async function readModel(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   if (bytes.length < HEAD_BYTES || String.fromCharCode(...bytes.subarray(0, 8)) !== MAGIC) {
-    throw new ModelError("this is no .quickstroke file; expected one of `quickstroke export --to quickstroke`");
+    // A server's own page, which many answer in place of a file that they have not, is known by how it begins.
+    const begin = shown(String.fromCharCode(...bytes.subarray(0, 24)));
+    const expected = "expected one of `quickstroke export --to quickstroke`";
+    throw new ModelError(`this is no .quickstroke file, it begins with ${begin}; ${expected}`);
   }
   const version = view.getUint32(8, true);
   if (version > VERSION || version < 1) {

@@ -18,6 +18,7 @@ export function attach(canvas, recognizer, options = {}) {
   const pad = new Pad(canvas, { width, onStroke: options.onStroke });
   const asked = guessing(pad, recognizer, { top, words }, options);
   pad.onChange = () => asked.ask();
+  pad.followDensity();
   if (strokes.length) pad.set(strokes);
   // Of a theme that goes with the system's: the ink has the new colour of the canvas.
   const redraw = () => pad.redraw();
@@ -25,7 +26,7 @@ export function attach(canvas, recognizer, options = {}) {
   theme?.addEventListener("change", redraw);
   return {
     get strokes() {
-      return structuredClone(pad.strokes);
+      return drawingOf(pad.strokes);
     },
     set strokes(strokes) {
       pad.set(drawingOf(strokes));
@@ -79,7 +80,6 @@ export class Pad {
     // What stands for a browser in tests may lack it.
     this.#resizes = globalThis.ResizeObserver && new ResizeObserver(() => this.#resized());
     this.#resizes?.observe(canvas);
-    this.#followDensity();
     this.redraw();
   }
 
@@ -161,7 +161,7 @@ export class Pad {
   #end(event) {
     if (event.pointerId !== this.#pointer?.id) return;
     this.lift();
-    this.#options.onStroke?.(structuredClone(this.strokes));
+    this.#options.onStroke?.(drawingOf(this.strokes));
   }
 
   #add(events) {
@@ -169,7 +169,7 @@ export class Pad {
     const inner = this.#inner();
     // By `transform` and `zoom` the canvas is on the screen in another size than its own.
     const { left, top, width, height } = this.#canvas.getBoundingClientRect();
-    const [xScale, yScale] = [offsetWidth / width, offsetHeight / height];
+    const [xScale, yScale] = [offsetWidth / width || 1, offsetHeight / height || 1]; // of no size in tests
     const stroke = this.strokes.at(-1);
     for (const { clientX, clientY, timeStamp } of events) {
       stroke.push([(clientX - left) * xScale - inner.left, (clientY - top) * yScale - inner.top, timeStamp]);
@@ -184,11 +184,13 @@ export class Pad {
     this.redraw();
   }
 
-  /** A window that comes to another screen, or is zoomed, has other pixels, and the canvas perhaps its size. */
-  #followDensity() {
-    const { signal } = this.#listeners;
+  /**
+   * A window that comes to another screen, or is zoomed, has other pixels, and the canvas perhaps its size. The window holds
+   * the pad as long as it is followed.
+   */
+  followDensity(signal = this.#listeners.signal) {
     const density = globalThis.matchMedia?.(`(resolution: ${devicePixelRatio}dppx)`);
-    density?.addEventListener("change", () => (this.#resized(), this.#followDensity()), { signal, once: true });
+    density?.addEventListener("change", () => (this.#resized(), this.followDensity(signal)), { signal, once: true });
   }
 
   /** Where the picture is within the canvas's border box, and its size, both in CSS pixels: inside of border and padding. */

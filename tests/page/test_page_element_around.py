@@ -181,6 +181,42 @@ def test_it_is_sharp_on_a_screen_of_another_density(page: Page) -> None:
     assert queries == ["(resolution: 1dppx)", "(resolution: 2dppx)", "(resolution: 3dppx)"]
 
 
+def test_an_element_that_a_page_took_away_is_let_go(page: Page) -> None:
+    """As each view of an application takes its own away."""
+    page.wait_for_function(LOADED)
+    page.evaluate("""async () => {
+      const elements = Array.from({ length: 5 }, () => document.createElement("quick-stroke"));
+      document.body.append(...elements);
+      await new Promise((done) => setTimeout(done, 50));
+      document.body.append(elements[0]); // it is connected twice
+      for (const element of elements) element.remove();
+      window.gone = elements.map((element) => new WeakRef(element));
+    }""")
+    session = page.context.new_cdp_session(page)
+    for _ in range(3):
+        session.send("HeapProfiler.collectGarbage")
+        page.wait_for_timeout(50)
+    assert page.evaluate("gone.map((element) => element.deref() === undefined)") == [True] * 5
+
+
+def test_its_drawing_can_be_read_where_there_is_no_structured_clone(page: Page) -> None:
+    """As in Jest's jsdom."""
+    page.wait_for_function(LOADED)
+    page.evaluate("window.structuredClone = undefined")
+    draw(page, "quick-stroke canvas", TRIANGLE)
+    page.wait_for_function(f"{QUICK_STROKE}.guesses.length > 0")
+    first, told = page.evaluate(f"[{QUICK_STROKE}.strokes, told.find(([type]) => type === 'stroke')[1].strokes]")
+    assert len(first) == 1 and first == told
+    page.evaluate(f"""() => {{
+      const element = {QUICK_STROKE};
+      element.hidden = true; // of no size, as all is in jsdom
+      const canvas = element.shadowRoot.querySelector("canvas");
+      const at = {{ pointerId: 9, button: 0, bubbles: true, clientX: 30, clientY: 40 }};
+      for (const type of ["pointerdown", "pointerup"]) canvas.dispatchEvent(new PointerEvent(type, at));
+    }}""")
+    assert [point[:2] for point in page.evaluate(f"{QUICK_STROKE}.strokes[1]")] == [[30, 40]]
+
+
 def test_a_long_error_stays_within_the_element(page: Page) -> None:
     page.set_viewport_size({"width": 320, "height": 640})
     page.evaluate(f"{QUICK_STROKE}.model = '/{'very' * 40}/none.quickstroke'")

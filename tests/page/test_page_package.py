@@ -283,6 +283,8 @@ def test_the_code_is_small_and_stands_alone(bundle: Path) -> None:
     assert not re.search(rb"\bimport\s*[({*\"'\w]|\brequire\(", code)
     described = json.loads((PACKAGE / "package.json").read_text())
     assert "dependencies" not in described and described["license"] == "MIT"
+    # Parcel and linters that do not read `exports`.
+    assert described["main"] == described["exports"]["."]["default"]
 
 
 def test_no_source_and_no_function_of_the_package_is_too_long() -> None:
