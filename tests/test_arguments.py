@@ -119,6 +119,7 @@ def calls(data: qs.PreparedDataset, folder: Path, known: qs.Recognizer) -> dict[
         "Drawing of a Drawing": (lambda x: known.predict([drawing]), "None"),
     }
     options: dict[str, tuple[Callable[..., Any], dict[str, str]]] = {
+        "Watcher": (qs.Watcher, dict.fromkeys(("on_epoch", "on_step", "should_stop"), NO_FUNCTION)),
         "prepare": (
             prepared,
             {

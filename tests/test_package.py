@@ -71,7 +71,7 @@ print(json.dumps(answers))
 """
     answers = run_python(code)
     missing = {name for name, answer in answers.items() if answer}
-    assert missing == {"StrokeClassifier", "evaluate", "publish", "train"}
+    assert missing == {"StrokeClassifier", "Watcher", "evaluate", "publish", "train"}
     for name in missing:
         assert f"quickstroke.{name} needs" in answers[name] and "pip install 'quickstroke[torch]'" in answers[name]
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from quickstroke.notebook import widget
     from quickstroke.preparation.prepare import prepare
     from quickstroke.training.loop import train
+    from quickstroke.training.session import Watcher
 
 _LAZY = {
     "CATEGORIES": "drawings.categories",
@@ -43,6 +44,7 @@ _LAZY = {
     "PreparedDataset": "data.dataset",
     "Recognizer": "inference.recognizer",
     "StrokeClassifier": "models.classifier",
+    "Watcher": "training.session",
     "evaluate": "evaluation.scoring",
     "layout_of": "drawings.layouts",
     "load": "inference.recognizer",
@@ -54,7 +56,14 @@ _LAZY = {
     "train": "training.loop",
     "widget": "notebook",
 }
-_NEED_TORCH = ("export.publish", "models.classifier", "inference.recognizer", "evaluation.scoring", "training.loop")
+_NEED_TORCH = (
+    "export.publish",
+    "models.classifier",
+    "inference.recognizer",
+    "evaluation.scoring",
+    "training.loop",
+    "training.session",
+)
 
 __all__ = [
     "CATEGORIES",
@@ -70,6 +79,7 @@ __all__ = [
     "Recognizer",
     "StrokeClassifier",
     "TrainConfig",
+    "Watcher",
     "evaluate",
     "layout_of",
     "load",

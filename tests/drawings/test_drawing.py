@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from quickstroke.drawings.drawing import Drawing, DrawingBlock, check_simplified, split_strokes
+from quickstroke.drawings.render import to_svg
 from quickstroke.errors import FormatError
 
 Strokes = list[NDArray[np.uint8]]
@@ -82,6 +83,13 @@ def test_drawing_knows_its_size_and_form() -> None:
     )
     with pytest.raises(dataclasses.FrozenInstanceError):
         raw.word = "dog"  # type: ignore[misc]
+
+
+def test_a_notebook_shows_the_picture_of_a_drawing() -> None:
+    pixels = Drawing("cat & dog", [np.array([[0, 0], [255, 9]], np.uint8)])
+    assert pixels._repr_svg_() == to_svg([pixels], ["cat & dog"])
+    assert Drawing("", [[(0, 0), (5, 1)]])._repr_svg_().startswith("<svg")  # type: ignore[union-attr, list-item]
+    assert Drawing("nothing", [])._repr_svg_() is None
 
 
 @pytest.mark.parametrize(

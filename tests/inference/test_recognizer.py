@@ -1,5 +1,9 @@
 """From strokes to ranked words, as evaluation would have it."""
 
+import os
+import pickle
+import signal
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -466,3 +470,25 @@ def test_of_a_traced_drawing_the_image_counts_more():
     assert recognizer.predict(traced[0], words=recognizer.classes[:2])[0].word in recognizer.classes[:2]
     plain = Recognizer(LoadedModel(new_model("bipool_cv1_5_3_2_lay1_sz3"), CLASSES, None, Path("unused")))
     close(plain.predict(traced[0]), plain.predict(drawn[0]))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_copy_of_a_compiled_recognizer_guesses_in_a_forked_child(tmp_path):
+    model = new_model("simple_lay1_sz256")
+    mine = load(write_model(tmp_path, LoadedModel(model, CLASSES, None, tmp_path), {}))
+    mine.compile()
+    kept = pickle.dumps(mine)
+    expected = mine.predict(SQUARE)
+    torch.set_num_threads(2)
+    torch.stack([model.lstm.weight_hh_l0.t()])  # of two threads, of which the child has one
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of threads, which is what this is about
+        child = os.fork()
+    if not child:
+        signal.alarm(60)
+        copied = pickle.loads(kept)
+        same = copied.predict(SQUARE) == expected
+        copied.compile()
+        os._exit(not (same and copied.predict(SQUARE) == expected))
+    torch.set_num_threads(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -28,6 +28,12 @@ from quickstroke.training.session import Watcher
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+def test_a_final_state_is_short_in_a_notebook(dataset, tmp_path):
+    seen = []
+    state = train(MODEL, CONFIG, dataset, tmp_path / "run", watcher=Watcher(on_epoch=seen.append))
+    assert seen == state.metrics and "val_top1" not in repr(state) and f"best={state.best}" in repr(state)
+
+
 def test_a_subset_of_the_classes_in_another_order(dataset, tmp_path):
     state = train(MODEL, CONFIG, dataset, tmp_path / "run", train_classes=("star", "circle"))
     config = runs.read_config(tmp_path / "run")

@@ -87,7 +87,7 @@ class LoadedModel:
         from quickstroke.models.single import SingleReader
 
         reader, n_channels = SingleReader(self.model), len(self.model.bn.weight)
-        with compiling(), torch.inference_mode():
+        with compiling(), kernels.threads.undisturbed(), torch.inference_mode():
             reader.logits(np.zeros((2, n_channels), np.float32))
             self.model(torch.zeros(_FEW + 1, 2, n_channels), torch.full((_FEW + 1,), 2))
         self._compiled[:] = [reader]
@@ -96,8 +96,9 @@ class LoadedModel:
         """The same for drawings that were traced from pictures: what a model with an image sees in it counts more."""
         if not self.model.config.image:
             return self
-        model, n_seen = copy.deepcopy(self.model), n_features(self.model.config.image)
-        with torch.no_grad():
+        n_seen = n_features(self.model.config.image)
+        with kernels.threads.undisturbed(), torch.no_grad():  # as in SingleReader
+            model = copy.deepcopy(self.model)
             model.linear.weight[:, :-n_seen] *= 2 * (1 - _IMAGE_SHARE)
             model.linear.weight[:, -n_seen:] *= 2 * _IMAGE_SHARE
         return LoadedModel(model, self.classes, self.card, self.path, self.note)

@@ -93,6 +93,15 @@ class Drawing:
         kind = "simplified" if self.is_simplified else "raw"
         return f"<Drawing {shown(self.word)}, {kind}: strokes {len(self.strokes)}, points {self.n_points}>"
 
+    def _repr_svg_(self) -> str | None:
+        """The picture that a notebook shows."""
+        from quickstroke.drawings import render
+
+        try:
+            return render.to_svg([self], [self.word] if self.word else None)
+        except FormatError:  # nothing to be seen
+            return None
+
     @property
     def is_simplified(self) -> bool:
         """Whether the strokes are in Google's simplified form."""

@@ -145,6 +145,7 @@ def _output(x: Any, weight: Any, bias: Any) -> Any:
 class SingleReader:
     """A model's weights, packed for one drawing at a time. They are copies: a model that changes needs a new one."""
 
+    @threads.undisturbed()  # a forked process would wait for ever for the threads that PyTorch had in its parent
     def __init__(self, model: StrokeClassifier) -> None:
         config = model.config
         tensors = (*model.parameters(), *model.buffers())

@@ -35,7 +35,7 @@ class State:
     seconds: float = 0.0
     best: float = -1.0
     best_epoch: int = 0
-    metrics: list[dict[str, Any]] = field(default_factory=list)
+    metrics: list[dict[str, Any]] = field(default_factory=list, repr=False)
 
 
 def save_checkpoint(

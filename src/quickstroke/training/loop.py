@@ -54,12 +54,13 @@ def train(
         teacher_cache: the folder of cached teacher log-probabilities, which trainings may share; by default in `into`.
         resume: go on from the folder's last checkpoint; without one, start anew.
         command: the words of a command that trains the same, for environment.json, cards and reports.
+        watcher: what is called meanwhile, such as `Watcher(on_epoch=print)`; by default nothing.
         log: loggers that are told of each epoch, too, among `tensorboard`, `wandb` and `mlflow`; each is an extra.
         group: the processes that share each batch, all of which call this with the same arguments; the first of them
             alone writes. Their number changes a step's loss in its last digits, and by what dropout leaves out.
 
     Returns:
-        The final state.
+        The final state; its `metrics` are the lines of metrics.jsonl.
 
     Raises:
         ArgumentTypeError: an argument of another type, such as one in another's place.

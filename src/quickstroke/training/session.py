@@ -21,7 +21,7 @@ from quickstroke.data.augmentation import change_of
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.on_device import on_device
 from quickstroke.data.selection import LabelledDrawings, resolve_classes
-from quickstroke.errors import ConfigError, RunError, expect, expect_list, expect_path
+from quickstroke.errors import ArgumentTypeError, ConfigError, RunError, expect, expect_list, expect_path, shown
 from quickstroke.models.classifier import StrokeClassifier, n_parameters
 from quickstroke.models.statistics import reestimate_batchnorm
 from quickstroke.runtime.device import pick_device, pick_precision
@@ -70,6 +70,11 @@ class Watcher:
     should_stop: Callable[[], bool] = lambda: False
     on_write: Callable[[], None] = lambda: None
     on_remark: Callable[[str], None] = lambda text: None
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if not callable(getattr(self, name)):
+                raise ArgumentTypeError(f"{name} should be a function, got {shown(getattr(self, name))}")
 
 
 @dataclass(slots=True)
