@@ -5,6 +5,7 @@ import pickle
 import signal
 import warnings
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -473,12 +474,13 @@ def test_of_a_traced_drawing_the_image_counts_more():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
-def test_a_copy_of_a_compiled_recognizer_guesses_in_a_forked_child(tmp_path):
+def test_a_copy_of_a_compiled_recognizer_guesses_in_a_forked_child(tmp_path, request):
     model = new_model("simple_lay1_sz256")
     mine = load(write_model(tmp_path, LoadedModel(model, CLASSES, None, tmp_path), {}))
     mine.compile()
     kept = pickle.dumps(mine)
     expected = mine.predict(SQUARE)
+    request.addfinalizer(partial(torch.set_num_threads, torch.get_num_threads()))
     torch.set_num_threads(2)
     torch.stack([model.lstm.weight_hh_l0.t()])  # of two threads, of which the child has one
     with warnings.catch_warnings():
@@ -490,5 +492,4 @@ def test_a_copy_of_a_compiled_recognizer_guesses_in_a_forked_child(tmp_path):
         same = copied.predict(SQUARE) == expected
         copied.compile()
         os._exit(not (same and copied.predict(SQUARE) == expected))
-    torch.set_num_threads(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
