@@ -1,6 +1,7 @@
 """What a training is set up with: classes, data, device, precision, optimizer, batch norm's statistics."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from quickstroke.data.selection import LabelledDrawings, check_counts
 from quickstroke.data.splits import FractionSplit, PositionSplit
 from quickstroke.errors import CategoryError, ConfigError, DatasetError
 from quickstroke.evaluation.evaluate import evaluate
+from quickstroke.evaluation.scoring import evaluate as score
 from quickstroke.formats import binary
+from quickstroke.inference.recognizer import load
 from quickstroke.models.classifier import StrokeClassifier
 from quickstroke.models.statistics import reestimate_batchnorm
 from quickstroke.preparation.prepare import prepare
@@ -136,6 +139,24 @@ def test_a_gpu_takes_bfloat16_only_where_it_is_asked_for():
     gpu = torch.device("cuda")
     for asked, taken in (("auto", "float32"), ("float32", "float32"), ("bfloat16", "bfloat16")):
         assert device.pick_precision(replace(CONFIG, precision=asked), gpu) == taken
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("name", [MODEL.name, POOL_MODEL.name, "bipool_cv1_5_3_img2_lay2_sz3"])
+def test_a_program_may_have_pytorch_take_another_type_by_default(dataset, tmp_path, request, kind, name):
+    request.addfinalizer(partial(torch.set_default_dtype, torch.get_default_dtype()))
+    strokes = dataset.strokes(0)
+    before = load().predict(strokes)[0]
+    torch.set_default_dtype(kind)
+    train(ModelConfig.from_name(name), replace(CONFIG, dropout=0.1), dataset, tmp_path / "run")
+    trained = load(tmp_path / "run")
+    of_layers = trained.predict(strokes)[0]
+    trained.compile()
+    compiled = trained.predict(strokes)[0]
+    assert 0 < score(tmp_path / "run", dataset).top(1) <= 1
+    assert compiled.word == of_layers.word and compiled.probability == pytest.approx(of_layers.probability, abs=1e-5)
+    now = load().predict(strokes)[0]
+    assert now.word == before.word and now.probability == pytest.approx(before.probability, abs=1e-5)
 
 
 def test_the_optimizer_is_the_one_asked_for():

@@ -60,7 +60,8 @@ def collate(samples: Sequence[Sample]) -> PaddedBatch:
     if len(widths := {sample.points.shape[1] for sample in items}) > 1:
         raise ArgumentTypeError(f"points should have the same columns in all samples, got {sorted(widths)}")
     lengths = torch.tensor([len(sample.points) for sample in items])
-    points = torch.zeros(len(items), max(int(lengths.max()), 1), items[0].points.shape[1])  # (B, T, C)
+    first = items[0].points  # (T, C)
+    points = first.new_zeros(len(items), max(int(lengths.max()), 1), first.shape[1])  # (B, T, C)
     for row, sample in zip(points, items, strict=True):
         row[: len(sample.points)] = sample.points
     return PaddedBatch(points, lengths, torch.tensor([sample.label for sample in items]))

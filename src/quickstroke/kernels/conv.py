@@ -235,7 +235,7 @@ class _Convolution(torch.autograd.Function):
         matrix = torch.zeros(n_columns, n_filters, dtype=x.dtype)  # (K, F)
         matrix[: n_channels * width] = weight.permute(2, 1, 0).reshape(-1, n_filters)
         n_rows = int(places.out_starts[-1])
-        rows, y = torch.empty(n_rows, n_filters), torch.empty(n_rows, n_filters, dtype=x.dtype)
+        rows, y = (torch.empty(n_rows, n_filters, dtype=kind) for kind in (torch.float32, x.dtype))
         mean, deviation = np.empty(n_rows, np.float32), np.empty(n_rows, np.float32)
         made, norm = (rows.numpy(), mean, deviation), (scale.numpy(), shift.numpy())
         x_all, matrix_all, y_all = map(bits_as_array, (x, matrix, y))
@@ -263,7 +263,7 @@ class _Convolution(torch.autograd.Function):
         made, norm = (rows.numpy(), mean, deviation), (scale.numpy(), shift.numpy())
 
         def run(first: int, last: int) -> Tensor:
-            sums = torch.zeros(n_columns + 3, n_filters)  # of the weight, bias, scale and shift
+            sums = torch.zeros(n_columns + 3, n_filters, dtype=torch.float32)  # of the weight, bias, scale and shift
             _backward(x_all, places, first, last, transposed, norm, made, dy_all, dx_all, sums.numpy())
             return sums
 

@@ -257,7 +257,7 @@ class _Direction(torch.autograd.Function):
 
         def run(*group: Part) -> Tensor:
             # Transposed: its columns, and not its rows, fill whole blocks of a product.
-            dweight = torch.empty(weight.shape[1], 4 * n_hidden)
+            dweight = torch.empty(weight.shape[1], 4 * n_hidden, dtype=torch.float32)
             for k, (begin, sizes) in enumerate(group):
                 end = begin + sum(sizes)
                 own = owner[begin : begin + sizes[0] if ctx.is_last else begin]

@@ -107,7 +107,7 @@ class _Pool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, packing: Packing) -> Tensor:
         n_drawings, n_columns = len(packing.last), x.shape[1]
-        out = torch.zeros(n_drawings, 3 * n_columns)
+        out = torch.zeros(n_drawings, 3 * n_columns, dtype=torch.float32)
         out[:, n_columns : 2 * n_columns] = -torch.inf
         where = np.zeros((n_drawings, n_columns), dtype=np.int32)
         attention = np.empty(len(x), dtype=np.float32)

@@ -91,6 +91,7 @@ class StrokeClassifier(nn.Module):
             n_read += raster.n_features(config.image)
         self.linear = nn.Linear(n_read, config.n_classes)
         self.dropout = nn.Dropout(dropout)
+        self.float()  # whatever type a program has PyTorch take by default
 
     @classmethod
     def from_pretrained(cls, model: Path | str | None = None) -> "StrokeClassifier":
@@ -325,7 +326,7 @@ class StrokeClassifier(nn.Module):
         mask = _mask(ends, x.shape[1])  # (B, T)
         scores = self.attention(x).squeeze(2)  # (B, T)
         attention = scores.masked_fill(~mask, -torch.inf).softmax(1)  # (B, T)
-        weights = torch.stack([mask / ends.unsqueeze(1), attention], dim=1)  # (B, 2, T)
+        weights = torch.stack([mask.to(x.dtype) / ends.unsqueeze(1), attention], dim=1)  # (B, 2, T)
         mean, attended = torch.bmm(weights, x).unbind(1)  # (B, D * H) each
         highest = x.masked_fill(~mask.unsqueeze(2), -torch.inf).amax(1)  # (B, D * H)
         return torch.cat([mean, highest, attended], dim=1)  # (B, 3 * D * H)
@@ -433,7 +434,7 @@ class StrokeClassifier(nn.Module):
         """Dropout of packed x (S, D * H) between layers, as in `_outputs`."""
         if not (self.training and self.dropout.p):
             return x
-        kept = self.dropout(torch.ones(len(packing.last), x.shape[1])).to(x.dtype)  # (B, D * H)
+        kept = self.dropout(x.new_ones(len(packing.last), x.shape[1], dtype=torch.float32)).to(x.dtype)  # (B, D * H)
         result: Tensor = x * kept.index_select(0, packing.drawing)  # (S, D * H)
         return result
 

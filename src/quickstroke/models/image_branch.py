@@ -52,7 +52,7 @@ def _drawn(points: Tensor, lengths: Tensor) -> Tensor:
     ink = (raster.REACH - (off_x * off_x + off_y * off_y).sqrt()).clamp(0, 1)  # (B, T, H, W)
     steps = torch.arange(points.shape[1], device=points.device)
     there = steps < lengths.unsqueeze(1)  # (B, T)
-    late = there * (steps + 1) / lengths.clamp(min=1).unsqueeze(1)  # (B, T)
+    late = (there * (steps + 1)).to(points.dtype) / lengths.clamp(min=1).unsqueeze(1)  # (B, T)
     both = [(ink * factor[:, :, None, None].to(ink)).amax(1) for factor in (there, late)]
     return torch.stack(both, 1)  # (B, 2, H, W)
 

@@ -33,7 +33,7 @@ class Adam:
         self._decays = [weight_decay if parameter.ndim > 1 else 0.0 for parameter in self._parameters]
         self._averages = [torch.zeros_like(parameter) for parameter in self._parameters]
         self._squares = [torch.zeros_like(parameter) for parameter in self._parameters]
-        self._steps = [torch.zeros((), device=parameter.device) for parameter in self._parameters]
+        self._steps = [torch.zeros((), dtype=torch.float32, device=parameter.device) for parameter in self._parameters]
 
     @property
     def tensors(self) -> list[Tensor]:
