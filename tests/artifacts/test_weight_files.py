@@ -55,11 +55,14 @@ class Tensor:
 
 def pickled(value, legacy=False):
     """What PyTorch pickles, of tensors that there are not."""
-    buffer = io.BytesIO()
-    pickler = pickle.Pickler(buffer, 2)
     more = (None,) if legacy else ()
-    pickler.persistent_id = lambda part: part.pid + more if isinstance(part, Storage) else None
-    pickler.dump(value)
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, part):
+            return part.pid + more if isinstance(part, Storage) else None
+
+    buffer = io.BytesIO()
+    Pickler(buffer, 2).dump(value)
     return buffer.getvalue()
 
 

@@ -1,6 +1,7 @@
 """Configuration: what cannot be is refused by its key, and JSON gives back what was written."""
 
 import dataclasses
+import inspect
 import json
 import re
 from pathlib import Path
@@ -269,9 +270,10 @@ def test_each_option_is_described_and_used_and_each_number_has_a_range() -> None
     source = Path(training.__file__).parents[1]
     rooms = ("training", "data", "evaluation", "cli", "runtime", "artifacts")
     code = "".join(path.read_text() for room in rooms for path in (source / room).glob("*.py"))
+    told = inspect.getdoc(TrainConfig) or ""
     for field in dataclasses.fields(TrainConfig):
         name = field.name
-        assert re.search(rf"^        {name}: \S", str(TrainConfig.__doc__), re.MULTILINE), f"{name} has no help text"
+        assert re.search(rf"^    {name}: \S", told, re.MULTILINE), f"{name} has no help text"
         assert re.search(rf"\.{name}\b", code), f"{name} is not used"
         if field.type in (int, float):
             with pytest.raises(ConfigError, match=f"^{name} should be "):

@@ -35,10 +35,13 @@ def followed(path: Path | str) -> Path:
         OSError: links that lead to each other.
     """
     path = Path(path)
-    try:
-        return path.resolve() if path.is_symlink() else path
-    except RuntimeError as error:
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from error
+    if not path.is_symlink():
+        return path
+    # Of such links `Path.resolve` tells before Python 3.13 only; what this gives of them is one of them.
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return target
 
 
 @contextmanager
