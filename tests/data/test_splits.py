@@ -108,6 +108,10 @@ def test_the_folds_of_a_split_test_on_each_drawing_once(binary_folder: Path, tmp
         assert ((splits == SPLITS.index("test")).sum(0) == 1).all()
         assert all(abs((part == SPLITS.index("val")).mean() - 0.1) < 0.02 for part in splits)
         assert (splits[0] == FractionSplit(0.7, 0.1, 0.2, seed).assign(keys)).all()
+    # In every version fold 1 tests on the same drawings.
+    first_hundred = np.array([splitmix64(key) / 2**64 for key in range(1, 101)])
+    tested = FractionSplit(0.7, 0.1, 0.2, fold=1).assign(keys[:100]) == SPLITS.index("test")
+    assert tested.tolist() == ((first_hundred >= 0.6) & (first_hundred < 0.8)).tolist()
     prepared = prepare(binary_folder, tmp_path / "data", split=FractionSplit(0.7, 0.1, 0.2, fold=4))
     told = PreparedDataset(prepared.path).manifest["split"]
     assert told == {"rule": "hash of key_id", "train": 0.7, "val": 0.1, "test": 0.2, "fold": 4}

@@ -42,7 +42,24 @@ def test_differences_are_of_the_same_drawings() -> None:
     assert found.top1_low < 0 < found.top1 < found.top1_high
     back = second.compare(first)
     assert (back.top1_low, back.top1_high) == pytest.approx((-found.top1_high, -found.top1_low))
+    balanced = found.balanced_accuracy_low, found.balanced_accuracy_high
+    assert (-back.balanced_accuracy_high, -back.balanced_accuracy_low) == pytest.approx(balanced)
     assert first.compare(first).top1 == first.compare(first).balanced_accuracy == 0
+
+
+def test_intervals_are_walds_with_half_a_drawing_more_in_each_cell() -> None:
+    labels = np.repeat([0, 2, 3], 4)  # classes of one size, where both accuracies are the same; class 1 has no drawing
+    first, second = np.arange(12) < 9, np.arange(12) % 3 == 0
+    only_first, only_second, n = 6 + 0.5, 1 + 0.5, 12 + 2
+    difference = (only_first - only_second) / n
+    half = 1.959964 * math.sqrt(((only_first + only_second) / n - difference**2) / n)
+    found = compared(first, second, labels)
+    assert (found.top1_low, found.top1_high) == pytest.approx((difference - half, difference + half))
+    assert (found.balanced_accuracy_low, found.balanced_accuracy_high) == pytest.approx(
+        (difference - half, difference + half)
+    )
+    of_one = compared(np.array([False]), np.array([True]), np.array([0]))
+    assert of_one.top1_low == of_one.balanced_accuracy_low == -1
 
 
 @pytest.mark.parametrize(
@@ -128,9 +145,9 @@ def test_tensors_and_indices_are_taken() -> None:
         ([[0.5, 0.5, 0]], [0, 1], ConfigError, r"probabilities should be \(2, 3\), a row for each label, got \(1, 3\)"),
         ([[0.5, 0.5]], [0], ConfigError, r"probabilities should be \(1, 3\), a row for each label, got \(1, 2\)"),
         ([], [], ConfigError, "probabilities should be of one drawing or more"),
-        ([[2.0, -1, 3]], [0], ConfigError, r"probabilities\[0\] should be numbers from 0 to 1 that add up to 1"),
-        ([[0.2, 0.3, 0.1]], [0], ConfigError, "got a sum of 0.6"),
-        ([[0.5, 0.5, np.nan]], [0], ConfigError, "got a sum of nan"),
+        ([[1.5, -0.5, 0]], [0], ConfigError, r"probabilities\[0\] should .* got numbers from -0.5 to 1.5, a sum of 1"),
+        ([[0.2, 0.3, 0.1]], [0], ConfigError, "from 0.1 to 0.3, a sum of 0.6"),
+        ([[0.5, 0.5, np.nan]], [0], ConfigError, "a sum of nan"),
         ([[0.5, 0.5, 0]], [3], ConfigError, r"labels should be words, or integers \(N,\) from 0 to 2, got 3"),
         ([[0.5, 0.5, 0]], [0.5], ConfigError, "got 0.5"),
         ([[0.5, 0.5, 0]], [[0]], ConfigError, r"got a shape of \(1, 1\)"),

@@ -38,12 +38,13 @@ def test_notations_of_a_trace(trace: str, expected: list[list[float]], tmp_path:
     assert points(tmp_path, f"<trace>{trace}</trace>") == [expected]
 
 
-def test_channels_are_found_by_name_and_times_become_milliseconds(tmp_path: Path) -> None:
-    channels = '<channel name="F"/><channel name="T" units="s"/><channel name="Y"/><channel name="X"/>'
+@pytest.mark.parametrize(("units", "half_ms"), [("s", 500), ("ms", 0.5), ("us", 0.0005)])
+def test_channels_are_found_by_name_and_times_become_milliseconds(units: str, half_ms: float, tmp_path: Path) -> None:
+    channels = f'<channel name="F"/><channel name="T" units="{units}"/><channel name="Y"/><channel name="X"/>'
     more = '<intermittentChannels><channel name="B1" type="boolean"/></intermittentChannels>'
     drawing = read(tmp_path, f"<traceFormat>{channels}{more}</traceFormat><trace>9 0 2 1 T, 9 .5 4 3</trace>")
     assert drawing.strokes[0].tolist() == [[1, 2], [3, 4]]
-    assert drawing.times_ms is not None and drawing.times_ms[0].tolist() == [0, 500]
+    assert drawing.times_ms is not None and drawing.times_ms[0].tolist() == [0, half_ms]
 
 
 def test_groups_definitions_pens_in_the_air_and_continuations(tmp_path: Path) -> None:
@@ -104,6 +105,11 @@ def test_a_trace_has_the_format_of_its_context(tmp_path: Path) -> None:
         (f"<traceFormat>{'<channel/>' * 101}</traceFormat>", 1, "more than 100 channels"),
         ('<trace contextRef="http://localhost/a.inkml#c">1 2</trace>', 1, "which is not in this file"),
         (f"<trace>{'1 1,' * 100_001}</trace>", 1, "more than 400000 bytes"),
+        (
+            f'<trace xml:id="a">1 1</trace>{FORMAT}<trace continuation="end" priorRef="#a">2 2 0</trace>',
+            1,
+            "goes on with one that has other channels",
+        ),
         ("<trace>1 1</trace>" * 10_001, 1, "more than 10000 traces"),
         ("<trace>1 1", 1, "not well-formed XML (mismatched tag)"),
     ],

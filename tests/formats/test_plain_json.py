@@ -17,7 +17,7 @@ POINTS = [[[0.5, 1], [900, 2], [3, 4]], [[7, 8]]]
 def read(tmp_path: Path, value: Any, **options: str) -> list[Drawing]:
     path = tmp_path / "cat" / "power_outlet.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(value if isinstance(value, str) else json.dumps(value, indent=1))
+    path.write_text(value if isinstance(value, str) else json.dumps(value, indent=1), "utf-8", "surrogateescape")
     return list(read_drawings(path, **options))
 
 
@@ -73,6 +73,8 @@ def test_a_list_of_drawings_is_named_after_the_file(tmp_path: Path) -> None:
         ("[" * 300_000, None, "truncated: its list has no end"),
         ('[{"' + '\\"' * 100_000, None, "truncated: its list has no end"),
         ("<html>", None, "is a web page"),
+        ('{"word": "caf\udce9"}', None, "not UTF-8 text"),  # the bytes of Latin-1
+        ('[{"drawing":[[[1],[2]]]},{"drawing":[]}]', 1, "drawing 2: "),
     ],
 )
 def test_what_is_no_drawing_is_refused_with_its_line(text: str, line: int | None, reason: str, tmp_path: Path) -> None:

@@ -154,10 +154,15 @@ def test_a_model_with_discriminants_compares_these_in_every_format(path, with_di
         np.testing.assert_allclose(again.probabilities([d.strokes for d in LADDERS]), after, atol=tolerance)
 
 
-@pytest.mark.parametrize("damage", ["x", {}, {"int4": "", "scales": []}, {"int4": "AAAA", "scales": [1.0]}])
+@pytest.mark.parametrize(
+    "damage", ["x", {}, {"int4": "", "scales": []}, {"int4": "AAAA", "scales": [1.0]}, "one scale is not finite"]
+)
 def test_damaged_discriminants_are_refused(with_discriminant, damage):
     card = json.loads(with_discriminant.with_suffix(".json").read_text())
-    card["discriminant"]["means"] = damage
+    if damage == "one scale is not finite":
+        card["discriminant"]["means"]["scales"][0] = float("nan")
+    else:
+        card["discriminant"]["means"] = damage
     loaded = replace(load(with_discriminant)._model, card=card)
     with pytest.raises(WeightsError, match="its discriminant is damaged"):
         Recognizer(loaded)

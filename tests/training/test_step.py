@@ -30,6 +30,8 @@ def test_learning_rate_of_a_schedule(options, progress, factor):
     for done, expected in zip(progress, factor, strict=True):
         set_learning_rate(optimizer, config, done)
         assert optimizer.learning_rate == pytest.approx(0.01 * expected, abs=1e-12)
+    set_learning_rate(optimizer, replace(config, warmup=0.2), 0.15, step=0.1)  # a step beyond the warm-up's end
+    assert optimizer.learning_rate == 0.01
 
 
 def test_a_run_follows_its_schedule_from_step_to_step(dataset, tmp_path, monkeypatch):

@@ -81,14 +81,14 @@ def choose_calibration(
     of_drawing = np.ones(len(labels)) if select_by == "top1" else class_weights(labels.numpy())
     weights = torch.from_numpy(of_drawing / of_drawing.sum())
     log_counts = torch.from_numpy(_log_counts(n_trained))
-    scale, _ = _least_loss(logits, labels, weights, log_counts, 0.0)
-    strength = 0.0  # per unit of the logits as they are
+    # The strength is per unit of the logits as they are.
     if select_by == "top1":
         # Up to 1 by the scale of now, which removes the class frequencies of the training entirely (Menon et al.,
         # 2021); the adjusted logits get a scale of their own, and with it another tau.
+        scale, _ = _least_loss(logits, labels, weights, log_counts, 0.0)
         strength = _strength_for_top1(logits, labels, log_counts, 1 / scale)
         scale, _ = _least_loss(logits - strength * log_counts, labels, weights, log_counts, 0.0)
-    elif bool((log_counts != 0).any()):
+    else:
         scale, tau = _least_balanced_loss(logits, labels, weights, log_counts)
         strength = tau / scale
     adjusted = logits - strength * log_counts  # (N, K)

@@ -86,9 +86,10 @@ class Evaluation:
             raise ConfigError(f"probabilities should be {expected}, got {given.shape}")
         wrong = ~(np.isfinite(given).all(1) & (given >= 0).all(1) & (abs(given.sum(1) - 1) <= _SUM_OFF))
         if wrong.any():
-            at = int(wrong.argmax())
+            row = given[at := int(wrong.argmax())]
             raise ConfigError(
-                f"probabilities[{at}] should be numbers from 0 to 1 that add up to 1, got a sum of {given[at].sum():g}"
+                f"probabilities[{at}] should be numbers from 0 to 1 that add up to 1, got numbers from {row.min():g} "
+                f"to {row.max():g}, a sum of {row.sum():g}"
             )
         places = np.arange(len(own)) if indices is None else _numbers(indices, "indices").astype(np.int64)
         if places.shape != own.shape or len(np.unique(places)) < len(own):
