@@ -1,6 +1,7 @@
 """`.safetensors` files: weights and card in one, with all the checks that published models have."""
 
 import json
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -18,6 +19,10 @@ from quickstroke.errors import WeightsError
 from quickstroke.export import safetensors
 
 LENGTHS = np.array([20, 0, 1, 7])
+writes_complex = pytest.mark.skipif(
+    tuple(map(int, version("safetensors").split(".")[:2])) < (0, 7),
+    reason="safetensors before 0.7 writes no complex numbers",
+)
 
 
 @pytest.fixture
@@ -151,7 +156,9 @@ def test_weights_under_the_hash_of_others(path):
         ({"extra": torch.zeros(1)}, {}, "'extra' is"),
         ({"linear.bias": torch.tensor([0, 1, float("nan")])}, {}, "numbers that are not finite"),
         ({"linear.bias": torch.zeros(3, dtype=torch.uint8)}, {}, "no plain dense tensor"),
-        ({"linear.bias": torch.zeros(3, dtype=torch.complex64)}, {}, "no plain dense tensor"),
+        pytest.param(
+            {"linear.bias": torch.zeros(3, dtype=torch.complex64)}, {}, "no plain dense tensor", marks=writes_complex
+        ),
         ({"linear.bias": torch.zeros(3).to(torch.float8_e5m2)}, {}, "no plain dense tensor"),
         ({"bn.running_var": -torch.ones(3)}, {}, "negative variance"),
         ({}, {"classes": ["cat"]}, "1 classes for 3 outputs"),

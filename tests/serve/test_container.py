@@ -28,6 +28,11 @@ def test_the_image_runs_as_a_user_without_rights():
     assert listed("CMD")[:2] == ["quickstroke", "serve"] and listed("HEALTHCHECK CMD")[0] == "python"
 
 
+def test_its_python_is_one_that_the_tests_are_run_with():
+    (number,) = set(re.findall(r"^FROM python:([\d.]+)-slim\b", DOCKERFILE, re.M))
+    assert f'"Programming Language :: Python :: {number}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
 def test_its_steps(tmp_path):
     tmp_path.chmod(0o755)

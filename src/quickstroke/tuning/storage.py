@@ -43,7 +43,7 @@ def _opened(url: sqlalchemy.URL) -> optuna.storages.RDBStorage:
         if url.database in (None, "", ":memory:"):
             raise ConfigError(f"{url!r}: a study needs a file, sqlite:///PATH")
         # A log in place of a journal: a disk that is slow to write through would cost a second for each epoch.
-        with contextlib.closing(sqlite3.connect(str(url.database), _BUSY_S)) as connection:
+        with contextlib.closing(sqlite3.connect(str(url.database), timeout=_BUSY_S)) as connection:
             connection.execute("PRAGMA journal_mode = wal")
     text = url.render_as_string(hide_password=False)
     try:
