@@ -7,7 +7,7 @@
  */
 
 import { createHash } from "node:crypto";
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 
 import asc from "assemblyscript/asc";
@@ -31,9 +31,11 @@ async function sourcesHash() {
 
 async function compile() {
   const options = ["--runtime", "stub", "--enable", "simd", "-O3", "--noAssert", "--importMemory", "--noExportMemory"];
-  const files = ["src/kernels/index.ts", "-o", "build/kernels.wasm", "--baseDir", here];
-  const { error, stderr } = await asc.main([...files, ...options]);
+  // Put in place as a whole: another build may be reading it.
+  const made = `build/kernels-${process.pid}.wasm`;
+  const { error, stderr } = await asc.main(["src/kernels/index.ts", "-o", made, "--baseDir", here, ...options]);
   if (error) throw new Error(`the kernels cannot be compiled:\n${stderr}`);
+  await rename(here + made, `${here}build/kernels.wasm`);
 }
 
 async function bundled(entry, options) {
