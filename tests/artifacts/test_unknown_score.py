@@ -43,7 +43,7 @@ def test_it_falls_with_the_log_sum_exp_and_rises_with_the_entropy():
 
 
 def test_a_card_without_entropy_means_none():
-    older = UnknownScore.of_card({"unknown": {"intercept": 1.5, "slope": 0.5}}, Path("m.json"))
+    older = UnknownScore.of_card({"unknown": {"intercept": 1.5, "slope": 0.5}, "classes": CLASSES}, Path("m.json"))
     assert older == UnknownScore(1.5, 0.5, 0.0)
 
 

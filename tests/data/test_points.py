@@ -163,6 +163,7 @@ def test_example_worked_by_hand() -> None:
         [-0.25, 1, 0, 0.5, 1],
         [-0.125, -0.5, -0.125, 0, 1],
     ]
+    assert to_points([np.array([[7, 9], [8, 9]], np.uint8)]).tolist() == [[1, 0, 1]]  # a side of 1, and a flat one
 
 
 def test_place_and_order_of_memory_do_not_matter() -> None:

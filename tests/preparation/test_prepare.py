@@ -195,6 +195,7 @@ def test_what_was_begun_is_not_overwritten(begun: Path, mixed: Path) -> None:
         ({"split": HALF}, r"split = .*position.*, cannot resume with .*hash of key_id"),
         ({"limit": 50}, r"options = .*'limit': None.*, cannot resume with .*'limit': 50"),
         ({"classes": ("star", "sun")}, r"classes = None, cannot resume with \['star', 'sun'\]"),
+        ({"layout": "columns"}, r"layout = None, cannot resume with 'columns'"),
     ],
 )
 def test_other_options_do_not_go_on(options: dict[str, Any], said: str, begun: Path, mixed: Path) -> None:
@@ -202,6 +203,18 @@ def test_other_options_do_not_go_on(options: dict[str, Any], said: str, begun: P
     with pytest.raises(DatasetError, match=f"out: was begun with {said}.*; remove .*part to start anew"):
         prepare(mixed, begun, resume=True, **({"split": POSITION} | options))
     assert contents(folder_of(begun)) == before
+
+
+@pytest.mark.parametrize("name", ["train_only", "val_only", "test_only"])
+def test_another_split_of_a_file_does_not_go_on(
+    name: str, mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(_Stop):
+        patch.setattr(Writer, "append", stop_at(1, Writer.append, _Stop(), False))
+        prepare(mixed, tmp_path / "out", split=HALF)
+    own: dict[str, Any] = {name: mixed / "star.bin"}  # the last one in either case
+    with pytest.raises(DatasetError, match=rf"out: was begun with {name} = None, cannot resume with \['star\.bin'\]"):
+        prepare(mixed, tmp_path / "out", split=HALF, resume=True, **own)
 
 
 def test_other_sources_do_not_go_on(begun: Path, mixed: Path) -> None:
@@ -347,7 +360,8 @@ def prepared(folder: Path, *sources: Path, **options: Any) -> dict[str, bytes]:
 
 
 def test_keys_are_told_from_those_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "_RUN_KEYS", 50)
+    monkeypatch.setattr(keys, "_RUN_KEYS", 80)
+    monkeypatch.setattr(keys, "_LEAST_PLACES", 4)  # a table grows before it is full
     rng = np.random.default_rng(3)
     ours, theirs = KeySet(tmp_path / "keys"), set[int]()
     for turn in range(40):

@@ -221,6 +221,7 @@ def test_another_key_has_another_folder(
         opened(path, classes=("house", "circle", "star")),
         opened(path, change=replace(FLAT, rotation=0.1)),
         opened(path, data=PreparedDataset(tmp_path / "fewer")),
+        opened(path, precision=torch.bfloat16),
     ]
     assert len({each.folder for each in targets}) == len(targets)
     assert {each.folder.parent for each in targets} == {tmp_path / "cache"}

@@ -111,8 +111,6 @@ def with_dots_unknown(outputs: Outputs, drawings: Sequence[Sequence[NDArray[np.u
     if outputs.unknown is None:
         return outputs
     is_dots = [all((stroke == stroke[0]).all() for stroke in strokes) for strokes in drawings]
-    if not any(is_dots):
-        return outputs
     return outputs._replace(unknown=np.where(is_dots, 1.0, outputs.unknown))
 
 

@@ -279,7 +279,6 @@ def _manifest_of_same(request: _Request) -> dict[str, Any]:
 def _make(request: _Request, resume: bool, progress: _Progress) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
     """Writes the dataset beside its place and moves it there; its manifest, and the `layouts` of its files."""
     into, files = request.into, request.files
-    into.parent.mkdir(parents=True, exist_ok=True)
     with _opened(Preparation(into, request.plan(), resume), files) as (preparation, writer):
         progress.on_start(len(preparation.sources), len(preparation.classes))
         by_word = sources_by_word(
