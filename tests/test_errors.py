@@ -40,6 +40,10 @@ def test_a_missing_extra_says_how_to_install_it() -> None:
 TOO_MUCH = 2**55  # bytes
 
 
+def of_a_gpu() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory.")
+
+
 @pytest.mark.parametrize(
     "take",
     [
@@ -47,8 +51,9 @@ TOO_MUCH = 2**55  # bytes
         lambda: np.empty(TOO_MUCH, np.uint8),
         lambda: mmap.mmap(-1, TOO_MUCH),
         lambda: torch.empty(TOO_MUCH, dtype=torch.uint8),
+        of_a_gpu,
     ],
-    ids=["Python", "NumPy", "system", "PyTorch"],
+    ids=["Python", "NumPy", "system", "PyTorch", "GPU"],
 )
 def test_whoever_has_no_memory_left_is_understood(take: Callable[[], object]) -> None:
     with pytest.raises((MemoryError, OSError, RuntimeError)) as raised:
@@ -61,4 +66,3 @@ def test_whoever_has_no_memory_left_is_understood(take: Callable[[], object]) ->
 )
 def test_other_errors_are_not_taken_for_want_of_memory(error: BaseException) -> None:
     assert not is_out_of_memory(error)
-    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))

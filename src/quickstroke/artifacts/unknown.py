@@ -111,6 +111,8 @@ def with_dots_unknown(outputs: Outputs, drawings: Sequence[Sequence[NDArray[np.u
     if outputs.unknown is None:
         return outputs
     is_dots = [all((stroke == stroke[0]).all() for stroke in strokes) for strokes in drawings]
+    if not any(is_dots):  # as nearly always; below would take a thirtieth of a small model's guess
+        return outputs
     return outputs._replace(unknown=np.where(is_dots, 1.0, outputs.unknown))
 
 
