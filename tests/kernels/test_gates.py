@@ -45,7 +45,8 @@ def test_a_step_and_its_gradient_are_their_definition(n, kind):
     is_narrow = kind == np.uint16
     sums = (3 * rng.standard_normal((N_ROWS, 4 * n))).astype(np.float32)
     sums[0] = [-90, -20, 0, 20] * n  # as far as gates go
-    c = rng.standard_normal((2 * N_ROWS, n)).astype(np.float32)
+    c = rng.standard_normal((2 * N_ROWS + 1, n)).astype(np.float32)
+    c[-1] = 0
     gates, tanh_c = np.zeros((2 * N_ROWS, 4 * n), kind), np.zeros((2 * N_ROWS, n), kind)
     h, state = np.zeros((N_ROWS, n), kind), np.zeros((N_ROWS, n), kind)
     activated(sums, gates, c, tanh_c, h, state, 3)
@@ -59,7 +60,7 @@ def test_a_step_and_its_gradient_are_their_definition(n, kind):
     error = 1.01 / STEPS if is_narrow else 1e-6
     np.testing.assert_allclose(kept, np.concatenate([i, f, g, o], axis=1), rtol=0, atol=error)
     np.testing.assert_allclose(of_tanh, np.tanh(new), rtol=0, atol=error)
-    np.testing.assert_allclose(c[N_ROWS:], new, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(c[N_ROWS:-1], new, rtol=1e-5, atol=1e-6)
     hidden = number(h) if is_narrow else h
     np.testing.assert_allclose(hidden, o * np.tanh(new), rtol=2**-8 if is_narrow else 1e-5, atol=1e-6)
     np.testing.assert_array_equal(state[:3], h[:3])  # of those that go on

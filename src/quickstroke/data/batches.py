@@ -67,9 +67,11 @@ def points_of(
     data: Drawings, indices: NDArray[Index], max_padding: int, preprocessing: Preprocessing = "delta3"
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The points float32 (B, T, C) and lengths int64 (B,) of `batch_of`."""
-    lengths = n_rows(n_points_of(data, indices), max_padding, preprocessing).astype(np.int64)
+    n_points = n_points_of(data, indices)
+    lengths = n_rows(n_points, max_padding, preprocessing).astype(np.int64)
+    room = np.empty((3, n_points.max(initial=0)))
     points = np.zeros((len(indices), int(lengths.max(initial=0)), n_channels(preprocessing)), dtype=np.float32)
-    fill_points(data.points, data.pen_up, data.offsets, indices.astype(np.int64, copy=False), points)
+    fill_points(data.points, data.pen_up, data.offsets, indices.astype(np.int64, copy=False), room, points)
     return points, lengths
 
 

@@ -74,7 +74,7 @@ def unpack(points: Any, pen_bits: Any, begin: Any, end: Any, x: Any, y: Any, pen
 
 
 @jit()
-def fill_points(points: Any, pen_bits: Any, offsets: Any, indices: Any, out: Any) -> None:
+def fill_points(points: Any, pen_bits: Any, offsets: Any, indices: Any, room: Any, out: Any) -> None:
     """Writes the points of the drawings `indices` (B,) of a prepared dataset into `out` float32 (B, T, C), which is 0.
 
     Args:
@@ -82,15 +82,12 @@ def fill_points(points: Any, pen_bits: Any, offsets: Any, indices: Any, out: Any
         pen_bits: uint8, bit i (lowest first) tells whether point i ends a stroke.
         offsets: (N + 1,), drawing i has the points from offsets[i] to offsets[i + 1].
         indices: int64 (B,).
+        room: float64 (3, P), for the P points of the longest of them.
         out: float32 (B, T, C) of zeros, with the C of the preprocessing that is meant.
     """
-    longest: Any = 0
-    for i in indices:
-        # numba makes a float of a signed and an unsigned word: signed ones from the start.
-        n_points: Any = np.int64(offsets[i + 1]) - np.int64(offsets[i])
-        longest = max(longest, n_points)
-    x, y, pen_up = np.empty(longest), np.empty(longest), np.empty(longest)
+    x, y, pen_up = room[0], room[1], room[2]
     for b in range(indices.size):
+        # numba makes a float of a signed and an unsigned word: signed ones from the start.
         begin, end = np.int64(offsets[indices[b]]), np.int64(offsets[indices[b] + 1])
         n = end - begin
         unpack(points, pen_bits, begin, end, x, y, pen_up)

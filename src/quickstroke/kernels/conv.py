@@ -31,10 +31,13 @@ _COLUMNS = 32  # a whole number of the tiles that a processor multiplies bfloat1
 
 
 class _Places(NamedTuple):
-    """Where each drawing begins in the input rows and in the output rows, int64 (B + 1,) each; and filters' steps."""
+    """Where each drawing begins in the input rows and in the output rows, int64 (B + 1,) each, the most rows that one
+    of them has there; and filters' steps."""
 
     starts: NDArray[np.int64]
     out_starts: NDArray[np.int64]
+    longest: int
+    out_longest: int
     stride: int
     width: int
 
@@ -144,9 +147,9 @@ def _forward(x: Any, places: Any, first: Any, last: Any, weight: Any, bias: Any,
 
     `norm` are scale and shift. `made` are rows, mean and deviation, which the backward pass needs.
     """
-    (starts, out_starts, stride, width), (scale, shift), (rows, mean, deviation) = places, norm, made
-    longest = np.max(out_starts[first + 1 : last + 1] - out_starts[first:last])
-    columns = np.empty((max(longest, _N_TOGETHER), len(weight)), x.dtype)
+    starts, out_starts, _, out_longest, stride, width = places
+    (scale, shift), (rows, mean, deviation) = norm, made
+    columns = np.empty((max(out_longest, _N_TOGETHER), len(weight)), x.dtype)
     packed = gemm.pack(weight)
     while first < last:
         end = _group(out_starts, first, last)
@@ -167,13 +170,12 @@ def _backward(
 
     `sums` (K + 3, F) gets the gradients of weight, bias, scale and shift, added to what is there.
     """
-    starts, out_starts, stride, width = places
-    n_columns = transposed.shape[1]
+    starts, out_starts, longest, out_longest, stride, width = places
+    n_columns, most = transposed.shape[1], max(out_longest, _N_TOGETHER)
     packed = gemm.pack(transposed)
-    longest = max(np.max(out_starts[first + 1 : last + 1] - out_starts[first:last]), _N_TOGETHER)
-    columns, dcolumns = np.empty((longest, n_columns), x.dtype), np.empty((longest, n_columns), np.float32)
-    drows = np.empty((longest, len(transposed)), x.dtype)
-    exact = np.empty((np.max(starts[first + 1 : last + 1] - starts[first:last]), x.shape[1]), np.float32)
+    columns, dcolumns = np.empty((most, n_columns), x.dtype), np.empty((most, n_columns), np.float32)
+    drows = np.empty((most, len(transposed)), x.dtype)
+    exact = np.empty((longest, x.shape[1]), np.float32)
     bits = exact.view(np.uint32)
     while first < last:
         end = _group(out_starts, first, last)
@@ -208,9 +210,10 @@ def convolve(
     Returns:
         Rows (S, F) in the type of `x`, and where each drawing begins in them, int64 (B + 1,).
     """
-    stride = convolution.stride[0]
-    n_steps = (np.diff(starts) + stride - 1) // stride
-    places = _Places(starts, np.concatenate([[0], np.cumsum(n_steps)]), stride, convolution.kernel_size[0])
+    stride, n_rows = convolution.stride[0], np.diff(starts)
+    n_steps = (n_rows + stride - 1) // stride
+    longest = int(n_rows.max()), int(n_steps.max())
+    places = _Places(starts, np.concatenate([[0], np.cumsum(n_steps)]), *longest, stride, convolution.kernel_size[0])
     y: Tensor = _Convolution.apply(  # type: ignore[no-untyped-call]
         x, convolution.weight, convolution.bias, norm.weight, norm.bias, places, n_parts
     )

@@ -12,12 +12,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from quickstroke.kernels.gemm import LANES, UniTuple, compiled, fused, unpack
+from quickstroke.kernels.gemm import LANES, UniTuple, array_of, compiled, fused, unpack
 from quickstroke.utils.compiled import jit
 
 _F = np.float32
@@ -233,9 +232,16 @@ def _activate_row_backward(context: Any, places: Any, kind: Any, n: Any) -> Any:
 # --- Rows: addresses, since views of rows take longer to make than short rows to compute ------------------------------
 
 
-@numba.njit(inline="always")
-def _row_at(array: Any, r: Any) -> Any:
-    return array.ctypes.data + np.uintp(r) * np.uintp(array.strides[0])
+@compiled  # type: ignore[untyped-decorator]
+def _row_at(context: Any, array: Any, row: Any) -> Any:
+    """Compiled: the address of a row."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        own = array_of(signature.args[0])(context, builder, args[0])
+        before = builder.mul(args[1], unpack(builder, own.strides)[0])
+        return builder.add(builder.ptrtoint(own.data, _I64), before)
+
+    return types.uintp(array, types.intp), generate
 
 
 @_jit
@@ -256,15 +262,15 @@ def activate_rows(
     """One step of the drawings whose gates float32 (R, 4H), before activation, are `sums`: i, f, g, o.
 
     Rows of `gates` (activated; they may be `sums`), `c` and `tanh_c` begin at `kept`; what is kept of the step before
-    is at `before`, and the first step has none: that is negative. The hidden states go to `h` from `at` on, and for the
-    first `n_next` drawings, which go on, to `state` from `after` on. If rows have an `owner` int64 each, `h` has one
-    row for each drawing, and those that end here go to their owner's. `c` is float32; the others are too, or all
-    uint16, for bfloat16 and fractions. The numbers of a row lie side by side.
+    is at `before`, and the first step has none: that is negative, and the last row of `c`, which is zeros, is taken.
+    The hidden states go to `h` from `at` on, and for the first `n_next` drawings, which go on, to `state` from `after`
+    on. If rows have an `owner` int64 each, `h` has one row for each drawing, and those that end here go to their
+    owner's. `c` is float32; the others are too, or all uint16, for bfloat16 and fractions. The numbers of a row lie
+    side by side.
     """
-    n = c.shape[1]
-    zeros = np.zeros(n, np.float32)
+    n, zeros_at = c.shape[1], _row_at(c, len(c) - 1)
     for r in range(len(sums)):
-        before_at = _row_at(c, before + r) if before >= 0 else zeros.ctypes.data
+        before_at = _row_at(c, before + r) if before >= 0 else zeros_at
         c_at, tanh_at = _row_at(c, kept + r), _row_at(tanh_c, kept + r)
         h_at = _row_at(h, owner[r] if len(owner) else at + r)
         state_at = _row_at(state, after + r) if r < n_next else h_at
@@ -272,7 +278,6 @@ def activate_rows(
             h_at = state_at
         places = _row_at(sums, r), _row_at(gates, kept + r), before_at, c_at, tanh_at, h_at, state_at
         _activate_row(places, h, n)
-    zeros[0] = 0  # its memory was in use until here
 
 
 @_jit
@@ -295,18 +300,17 @@ def activate_rows_backward(
         gates: what `activate_rows` made, of all steps, as are `tanh_c`, `c` and `dh`, the hidden states' gradient. The
             gradients come in their place, as bfloat16 in that of fractions.
         following: the other part of the hidden states' gradient, of the `n_next` drawings that went on.
-        dc: of the cell states, and afterwards of those before the step, which are at `before` if not negative.
+        dc: of the cell states, and afterwards of those before the step, which are at `before` if not negative; else
+            they are the last row of `c`, zeros, which also stands for gradients that are not there.
         owner: as in `activate_rows`; if rows have one, `dh` has one row for each drawing, of its last step.
     """
-    n = c.shape[1]
-    zeros = np.zeros(n, np.float32)
+    n, zeros_at = c.shape[1], _row_at(c, len(c) - 1)
     for r in range(end - begin):
-        following_at = _row_at(following, r) if r < n_next else zeros.ctypes.data
-        before_at = _row_at(c, before + r) if before >= 0 else zeros.ctypes.data
+        following_at = _row_at(following, r) if r < n_next else zeros_at
+        before_at = _row_at(c, before + r) if before >= 0 else zeros_at
         at, tanh_at, dc_at = begin + r, _row_at(tanh_c, begin + r), _row_at(dc, r)
         dh_at = _row_at(dh, owner[r] if len(owner) else at)
         if len(owner) and r < n_next:
-            dh_at = zeros.ctypes.data
+            dh_at = zeros_at
         places = _row_at(gates, at), dh_at, following_at, tanh_at, dc_at, before_at
         _activate_row_backward(places, gates, n)
-    zeros[0] = 0  # its memory was in use until here

@@ -26,6 +26,7 @@ import torch
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
 
 from quickstroke.kernels.bfloat16 import by_type
 from quickstroke.utils.compiled import jit
@@ -35,6 +36,8 @@ _jit = jit(error_model="numpy", fastmath={"contract"})
 compiled: Any = intrinsic  # its own type says that calls never return
 UniTuple: Any = types.UniTuple  # it and the next have no types
 unpack: Any = cgutils.unpack_tuple
+on_stack: Any = cgutils.alloca_once_value
+array_of: Any = make_array
 _features = llvmlite.binding.get_host_cpu_features()
 # float32 numbers in a register.
 LANES = 16 if _features.get("avx512f") else 8 if _features.get("avx2") and _features.get("fma") else 4
@@ -401,48 +404,33 @@ def _find_mkl() -> bool:
 # To be called with 1 in threads whose products should be no further divided.
 one_thread_each: list[Callable[[int], Any]] = []
 HAS_MKL = _find_mkl()
-# Fortran takes every argument by its address.
-_OF_PRODUCT = types.void(*13 * [types.uintp])
-_sgemm = types.ExternalFunction("quickstroke_sgemm", _OF_PRODUCT)
-_gemm_bfloat16 = types.ExternalFunction("quickstroke_gemm_bf16bf16f32", _OF_PRODUCT)
 
 
-@by_type
-def _gemm(a: Any, b: Any, out: Any, transposed: Any, sizes: Any, factors: Any) -> Any:
-    function = _gemm_bfloat16 if a.dtype == types.uint16 else _sgemm
+@compiled  # type: ignore[untyped-decorator]
+def _call_mkl(context: Any, a: Any, b: Any, out: Any, transposed: Any, adds: Any) -> Any:
+    """Compiled: out = a b, or a' b where `transposed`; added to what is there where `adds`."""
+    name = "quickstroke_gemm_bf16bf16f32" if a.dtype == types.uint16 else "quickstroke_sgemm"
 
-    def gemm(a: Any, b: Any, out: Any, transposed: Any, sizes: Any, factors: Any) -> None:
-        # Fortran's matrices go column by column, so that it sees all of these transposed: out' = b' a'.
-        sizes[0], sizes[1], sizes[2] = out.shape[1], out.shape[0], b.shape[0]
-        sizes[3], sizes[4], sizes[5] = b.strides[0] // b.itemsize, a.strides[0] // a.itemsize, out.shape[1]
-        letters = factors.ctypes.data + np.uintp(8)
-        size = sizes.ctypes.data
-        function(
-            letters,
-            letters + np.uintp(4 if transposed else 0),
-            size,
-            size + np.uintp(4),
-            size + np.uintp(8),
-            factors.ctypes.data,
-            b.ctypes.data,
-            size + np.uintp(12),
-            a.ctypes.data,
-            size + np.uintp(16),
-            factors.ctypes.data + np.uintp(4),
-            out.ctypes.data,
-            size + np.uintp(20),
-        )
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        a, b, out = (array_of(signature.args[k])(context, builder, args[k]) for k in range(3))
+        (n_rows, n_columns), n_steps = unpack(builder, out.shape), unpack(builder, b.shape)[0]
+        a_row, b_row = (builder.udiv(unpack(builder, x.strides)[0], x.itemsize) for x in (a, b))
+        no, yes = (ir.IntType(8)(ord(letter)) for letter in "NT")
+        one, factor = ir.FloatType()(1), builder.uitofp(args[4], ir.FloatType())
 
-    return gemm
+        def at(value: Any, kind: Any = None) -> Any:
+            return on_stack(builder, builder.trunc(value, kind) if kind else value)
 
+        # Fortran takes every argument by its address. Its matrices go column by column, so that it sees all of these
+        # transposed: out' = b' a'.
+        places = [at(no), at(builder.select(args[3], yes, no))]
+        places += [at(size, _I32) for size in (n_columns, n_rows, n_steps)]
+        places += [at(one), b.data, at(b_row, _I32), a.data, at(a_row, _I32)]
+        places += [at(factor), out.data, at(n_columns, _I32)]
+        _instruction(builder, name, *(builder.ptrtoint(place, _I64) for place in places), gives=ir.VoidType())
+        return context.get_dummy_value()
 
-@_jit
-def _call_mkl(a: Any, b: Any, out: Any, transposed: Any, adds: Any) -> None:
-    sizes = np.empty(6, np.int32)
-    factors = np.array([1.0, 1.0 if adds else 0.0, 0.0, 0.0], np.float32)  # and two letters, N and T, in the last two
-    letters = factors.view(np.uint8)
-    letters[8], letters[12] = 78, 84
-    _gemm(a, b, out, transposed, sizes, factors)
+    return types.void(a, b, out, types.boolean, types.boolean), generate
 
 
 @_jit

@@ -36,18 +36,28 @@ _NONE = np.int64(-1)
 
 @_jit
 def _forward(
-    x: Any, z: Any, weight: Any, sums: Any, made: Any, h: Any, owner: Any, sizes: Any, begin: Any, first: Any, room: Any
+    x: Any,
+    z: Any,
+    one: Any,
+    weight: Any,
+    sums: Any,
+    made: Any,
+    h: Any,
+    owner: Any,
+    sizes: Any,
+    begin: Any,
+    first: Any,
+    room: Any,
 ) -> None:
     """All steps of a part; where `first` is not negative only two are kept, from that row on.
 
-    `made` are gates, cell states and their tanh. `sums` are those of one step, from the row `room` on; where that is
-    negative they are the gates. `owner` is as in `activate_rows`.
+    `one` is 1 in the type of `z`. `made` are gates, cell states, with a row of zeros behind them, and their tanh.
+    `sums` are those of one step, from the row `room` on; where that is negative they are the gates. `owner` is as in
+    `activate_rows`.
     """
     (gates, c, tanh_c), n_inputs, n_hidden = made, x.shape[1], h.shape[1]
     packed = gemm.pack(weight)
     state, rest = z[:, n_inputs : n_inputs + n_hidden], z[:, n_inputs + n_hidden :]
-    one = np.ones(1, np.float32)
-    bits_of_one = one.view(np.uint32)
     kept, before = begin if first < 0 else first, _NONE
     state[kept : kept + sizes[0]] = 0
     for step in range(len(sizes)):
@@ -58,7 +68,7 @@ def _forward(
             for j in range(n_inputs):
                 target[j] = source[j]
             rest[kept + r] = 0
-            narrow(one, bits_of_one, rest[kept + r, :1])
+            rest[kept + r, 0] = one
         at = kept if room < 0 else room
         own = sums[at : at + size]
         gemm.multiply(z[kept : kept + size], packed, own)
@@ -69,17 +79,16 @@ def _forward(
 
 
 @_jit
-def _backward(dh: Any, dx: Any, weight: Any, gates: Any, c: Any, tanh_c: Any, owner: Any, sizes: Any, end: Any) -> None:
+def _backward(dh: Any, dx: Any, weight: Any, made: Any, room: Any, owner: Any, sizes: Any, end: Any) -> None:
     """Gradients of the gates of all steps of a part in the place of `gates`; of its inputs, if any, into `dx`.
 
-    `weight` (4H, K) is that of the inputs, as many as `dx` has, and of the hidden state. `owner` is as in
-    `activate_rows`.
+    `weight` (4H, K) is that of the inputs, as many as `dx` has, and of the hidden state. `made` is as in `_forward`.
+    `room` are zeros float32 (R, H), and float32 (R, K) as numbers and as bits, for the R drawings of the first step.
+    `owner` is as in `activate_rows`.
     """
+    (gates, c, tanh_c), (dc, product, bits) = made, room
     n, n_inputs = c.shape[1], dx.shape[1]
     packed = gemm.pack(weight)
-    dc = np.zeros((sizes[0], n), np.float32)
-    product = np.empty((sizes[0], weight.shape[1]), np.float32)
-    bits = product.view(np.uint32)
     n_next = np.int64(0)  # the first rows of `product` are of the step after
     for step in range(len(sizes) - 1, -1, -1):
         size = sizes[step]
@@ -204,31 +213,33 @@ class _Direction(torch.autograd.Function):
         weight[:, n_inputs + n_hidden] = bias_ih + bias_hh
         is_narrow = x.dtype == torch.bfloat16
         kind = torch.uint16 if is_narrow else torch.float32  # of gates, whose gradients come in their place
-        shapes = {  # columns and type; all are written here and read by the backward pass
-            "z": (n_columns, x.dtype),
-            "gates": (4 * n_hidden, kind),
-            "c": (n_hidden, torch.float32),
-            "tanh_c": (n_hidden, kind),
-        }
         groups = _groups(packing)
         # Without a backward pass each step writes over the step before the last, in memory that caches hold.
         most = [max(sizes[0] for _, sizes in group) for group in groups]
         n_kept, n_sums = n_rows if needs_grad else 2 * sum(most), sum(most) if is_narrow else 0
-        n_bytes = sum(_n_bytes(n_kept, *shape) for shape in shapes.values())
-        arena = _Arena(n_bytes + _n_bytes(n_sums, 4 * n_hidden, torch.float32))
-        z, gates, c, tanh_c = (arena.take(n_kept, *shape) for shape in shapes.values())
-        sums = arena.take(n_sums, 4 * n_hidden, torch.float32) if is_narrow else gates
+        shapes = (  # of z, gates, c and tanh_c, which the backward pass reads, and of sums
+            (n_kept, n_columns, x.dtype),
+            (n_kept, 4 * n_hidden, kind),
+            (n_kept + 1, n_hidden, torch.float32),
+            (n_kept, n_hidden, kind),
+            (n_sums, 4 * n_hidden, torch.float32),
+        )
+        arena = _Arena(sum(_n_bytes(*shape) for shape in shapes))
+        z, gates, c, tanh_c, sums = (arena.take(*shape) for shape in shapes)
+        c[-1] = 0
+        sums = sums if is_narrow else gates
         h = torch.empty(len(packing.last) if is_last else n_rows, n_hidden, dtype=x.dtype)
         owner = packing.drawing.numpy()
         transposed = weight.t().contiguous()
         x_all, z_all, weight_all, sums_all, h_all = map(bits_as_array, (x.contiguous(), z, transposed, sums, h))
         made = tuple(map(bits_as_array, (gates, c, tanh_c)))
+        one = bits_as_array(torch.ones(1, dtype=x.dtype))[0]
 
         def run(group: Parts, before: int) -> None:
             first, room = -1 if needs_grad else 2 * before, before if is_narrow else -1
             for begin, sizes in group:
                 own = owner[begin : begin + sizes[0] if is_last else begin]  # all drawings have a first step
-                _forward(x_all, z_all, weight_all, sums_all, made, h_all, own, np.array(sizes), begin, first, room)
+                _forward(x_all, z_all, one, weight_all, sums_all, made, h_all, own, np.array(sizes), begin, first, room)
 
         threads.in_threads(run, [(group, sum(most[:k])) for k, group in enumerate(groups)])
         if not needs_grad:
@@ -251,8 +262,7 @@ class _Direction(torch.autograd.Function):
         dx = torch.empty(len(z), n_inputs if ctx.needs_input_grad[0] else 0, dtype=z.dtype)
         own_weight = weight[:, n_inputs - dx.shape[1] : n_inputs + n_hidden].contiguous()
         dh_all, dx_all, weight_all, z_all = map(bits_as_array, (dh.contiguous(), dx, own_weight, z))
-        gates_all, c_all, tanh_all = map(bits_as_array, (gates, c, tanh_c))
-
+        made = tuple(map(bits_as_array, (gates, c, tanh_c)))
         owner = packing.drawing.numpy()
 
         def run(*group: Part) -> Tensor:
@@ -261,8 +271,10 @@ class _Direction(torch.autograd.Function):
             for k, (begin, sizes) in enumerate(group):
                 end = begin + sum(sizes)
                 own = owner[begin : begin + sizes[0] if ctx.is_last else begin]
-                _backward(dh_all, dx_all, weight_all, gates_all, c_all, tanh_all, own, np.array(sizes), end)
-                gemm.multiply_transposed(z_all[begin:end], gates_all[begin:end], dweight.numpy(), k > 0)
+                product = np.empty((sizes[0], own_weight.shape[1]), np.float32)
+                room = np.zeros((sizes[0], n_hidden), np.float32), product, product.view(np.uint32)
+                _backward(dh_all, dx_all, weight_all, made, room, own, np.array(sizes), end)
+                gemm.multiply_transposed(z_all[begin:end], made[0][begin:end], dweight.numpy(), k > 0)
             return dweight
 
         partial = threads.in_threads(run, _groups(packing))

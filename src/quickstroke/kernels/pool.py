@@ -169,16 +169,15 @@ class _Permute(torch.autograd.Function):
 
 
 @_jit
-def moments(x: Any, mask: Any) -> Any:
-    """Float64 (2, C): the sums and the sums of squares of those rows of x (B, T, C) that are in the mask (B, T)."""
-    out = np.zeros((2, x.shape[2]))
+def add_moments(x: Any, mask: Any, out: Any) -> None:
+    """Adds to `out`, float64 (2, C), the sums and the sums of squares of those rows of x (B, T, C) that are in the mask
+    (B, T)."""
     for b in range(len(x)):
         for t in range(x.shape[1]):
             for j in range(x.shape[2] if mask[b, t] else 0):
                 value = np.float64(x[b, t, j])
                 out[0, j] += value
                 out[1, j] += value * value
-    return out
 
 
 def windows(x: Tensor, index: Tensor, width: int, kind: torch.dtype) -> Tensor:

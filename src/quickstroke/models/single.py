@@ -93,7 +93,7 @@ def _layer(x: Any, packed: Any, bias: Any, weight_hh: Any) -> Any:
     gemm.multiply_here(x, packed, gates)
     out = np.empty((len(x), n_directions * n), np.float32)
     # Of a step and the one before.
-    activated, c, tanh_c = np.empty((2, 4 * n), np.float32), np.empty((2, n), np.float32), np.empty((2, n), np.float32)
+    activated, c, tanh_c = np.empty((2, 4 * n), np.float32), np.zeros((3, n), np.float32), np.empty((2, n), np.float32)
     no_owner = np.empty(0, np.int64)
     for direction in range(n_directions):
         weight, begin = weight_hh[direction], 4 * n * direction
@@ -121,17 +121,21 @@ def _pool(x: Any, attention: Any) -> Any:
     mean, highest, attended = out[:n], out[n : 2 * n], out[2 * n :]
     for j in range(n):
         highest[j] = x[0, j]
-    scores = np.empty(len(x), np.float32)
+    scores, top, total = np.empty(len(x), np.float32), -_F(np.inf), _F(0)
     for t in range(len(x)):
         row, score = x[t], _F(0)
         for j in range(n):
             score += row[j] * attention[j]
             mean[j] += row[j]
             highest[j] = max(highest[j], row[j])
-        scores[t] = score
-    scores = np.exp(scores - scores.max())
-    _add_rows(scores / scores.sum(), x, attended)
-    mean /= _F(len(x))
+        scores[t], top = score, max(top, score)
+    for t in range(len(x)):
+        scores[t] = np.exp(scores[t] - top)
+        total += scores[t]
+    _add_rows(scores, x, attended)
+    for j in range(n):
+        attended[j] /= total
+        mean[j] /= _F(len(x))
     return out
 
 
