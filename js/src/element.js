@@ -293,10 +293,17 @@ export class QuickStroke extends Base {
     // One that another element has loaded is there before that.
     const notice = setTimeout(() => isLate() || this.#write([this.#texts.loading]));
     try {
-      if (!URL.canParse(address, this.baseURI)) throw new ModelError(`model should be an address, got "${address}"`);
-      return await opened(new URL(address, this.baseURI).href);
+      return await opened(this.#resolved(address));
     } finally {
       clearTimeout(notice);
+    }
+  }
+
+  #resolved(address) {
+    try {
+      return new URL(address, this.baseURI).href; // Safari 16 has no URL.canParse
+    } catch {
+      throw new ModelError(`model should be an address, got "${address}"`);
     }
   }
 

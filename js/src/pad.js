@@ -42,6 +42,9 @@ export function attach(canvas, recognizer, options = {}) {
   };
 }
 
+/** Else iPads take quick strokes of their pen for handwriting (Scribble), and long ones for a selection of the text around. */
+const keepTouch = (event) => event.preventDefault();
+
 // As many cleared drawings are kept, the newest.
 const MAX_CLEARED = 20;
 
@@ -73,6 +76,7 @@ export class Pad {
     const on = (type, listener) => canvas.addEventListener(type, listener, { signal });
     this.#touchAction = canvas.style.touchAction;
     canvas.style.touchAction = "none"; // a finger draws, and does not scroll
+    on("touchstart", keepTouch);
     on("pointerdown", (event) => this.#begin(event));
     on("pointermove", (event) => this.#go(event));
     for (const type of ["pointerup", "pointercancel", "lostpointercapture"]) on(type, (event) => this.#end(event));

@@ -89,7 +89,7 @@ def test_recognises_without_a_server(
 def test_who_reads_pictures_is_told(open_offline: Callable[..., Page]) -> None:
     page = open_offline()
     expect(page.get_by_role("button", name="Read a picture")).to_have_count(0)
-    expect(page.locator("#picture-file")).to_have_attribute("accept", ".ndjson,.jsonl")
+    expect(page.locator("#picture-file")).to_have_attribute("accept", ".ndjson,.jsonl,application/octet-stream")
     with page.expect_file_chooser() as chosen:
         page.get_by_role("button", name="Open a saved drawing").click()
     line = json.dumps({"word": "triangle", "drawing": [[[10, 60, 35], [10, 12, 80]]]})

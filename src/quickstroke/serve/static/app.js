@@ -162,7 +162,11 @@ function announce(text) {
 
 new KeyPen(pad, $("pad"), $("key-pen"), (isDown) => announce(isDown ? "Pen down." : "Pen up."));
 
-pad.addEventListener("before-pen", begin);
+pad.addEventListener("before-pen", () => {
+  begin();
+  // Of a field: the keyboard of an iPad would lie over the paper.
+  if (document.activeElement?.matches("input")) document.activeElement.blur();
+});
 
 pad.addEventListener("pen", () => {
   if (pad.isDown) rounds.begin(performance.now());
@@ -343,6 +347,7 @@ for (const [id, part, isOn] of [
     if (id === "voice" && !part.isOn) voice.stop();
   });
 }
+addEventListener("click", () => voice.wake());
 $("voice").hidden = !voice.isThere;
 $("open-about").addEventListener("click", () => openAbout(model, isOffline));
 

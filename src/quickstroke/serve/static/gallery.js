@@ -2,7 +2,8 @@
 
 import { $, drawAnew, item, make, pictureButton } from "./elements.js";
 import { recordsText } from "./game.js";
-import { moving, picture, share } from "./share.js";
+import { share } from "./save.js";
+import { moving, picture } from "./share.js";
 import { capitalized, listed, withArticle } from "./words.js";
 
 const MARKS = { won: "Recognised", over: "Time was up", skipped: "Skipped" };

@@ -50,4 +50,8 @@ function row(word) {
 }
 
 $("lookup-search").addEventListener("input", show);
+// Safari keeps Escape for the field, also where there is nothing to be emptied.
+$("lookup-search").addEventListener("keydown", ({ key, target }) => {
+  if (key === "Escape" && !target.value) $("lookup").close();
+});
 $("lookup-close").addEventListener("click", () => $("lookup").close());

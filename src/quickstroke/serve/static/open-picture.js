@@ -65,7 +65,7 @@ export function setUpPictures({ read, isFree, show, tell }) {
   }
 
   if (!read) {
-    $("picture-file").accept = ".ndjson,.jsonl";
+    $("picture-file").accept = ".ndjson,.jsonl,application/octet-stream"; // iPads do not know the endings
     const name = "Open a saved drawing";
     $("open-picture").title = name;
     for (const id of ["open-picture", "picture-file"]) $(id).setAttribute("aria-label", name);

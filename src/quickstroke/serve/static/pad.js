@@ -50,7 +50,8 @@ export class Pad extends EventTarget {
     for (const type of ["pointerup", "pointercancel", "lostpointercapture"]) {
       canvas.addEventListener(type, (event) => this.#up(event));
     }
-    canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+    // Of touches: else iPads take quick strokes of their pen for handwriting (Scribble), and long ones for a selection.
+    for (const type of ["contextmenu", "touchstart"]) canvas.addEventListener(type, (event) => event.preventDefault());
     const observer = new ResizeObserver(([entry]) => this.#resize(entry.contentRect));
     try {
       // Tells too when the window comes to a screen of another density.

@@ -38,6 +38,7 @@ export class Rounds {
     this.#sounds = sounds;
     this.#host = host;
     $("play").addEventListener("click", ({ detail }) => {
+      sounds.wake();
       if (detail < 2) this.#play(); // a double click would skip the next word, too
     });
     $("stop").addEventListener("click", () => {

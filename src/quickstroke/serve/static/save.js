@@ -95,13 +95,29 @@ function painted(strokes, { x, y, width, height }, scale) {
   return canvas;
 }
 
-/** Hands something to the user as a file. */
+/** Hands something to the device's own sharing, or to the user as a file where there is none. */
+export async function share(name, blob, title) {
+  const file = new File([blob], name, { type: blob.type });
+  if (navigator.canShare?.({ files: [file] })) {
+    try {
+      await navigator.share({ files: [file], title });
+      return;
+    } catch (error) {
+      if (error.name === "AbortError") return;
+    }
+  }
+  link(name, blob);
+}
+
+/** Hands something to the user as a file. On an iPad's home screen a page has no downloads: it would give way to the file. */
 export function download(name, blob) {
+  if (navigator.standalone) share(name, blob);
+  else link(name, blob);
+}
+
+function link(name, blob) {
   const url = URL.createObjectURL(blob);
-  const link = make("a");
-  link.href = url;
-  link.download = name;
-  link.click();
+  make("a", { href: url, download: name }).click();
   // Some browsers read it only after the click has been handled.
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }

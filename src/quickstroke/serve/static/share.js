@@ -3,7 +3,6 @@
 import { make } from "./elements.js";
 import { placed, trace } from "./geometry.js";
 import { gifBlob } from "./replay.js";
-import { download } from "./save.js";
 
 const TILE_PX = 320;
 const GAP_PX = 24;
@@ -86,18 +85,4 @@ function write(pen, text, x, y, size, weight, colour, width) {
   pen.font = `${weight} ${fits}px ${FONT}`;
   pen.fillStyle = colour;
   pen.fillText(text, x, y);
-}
-
-/** Hands the picture to the device's own sharing, or saves it where there is none. */
-export async function share(name, blob, title) {
-  const file = new File([blob], name, { type: blob.type });
-  if (navigator.canShare?.({ files: [file] })) {
-    try {
-      await navigator.share({ files: [file], title });
-      return;
-    } catch (error) {
-      if (error.name === "AbortError") return;
-    }
-  }
-  download(name, blob);
 }

@@ -22,10 +22,16 @@ export class Sounds {
   isOn = true;
   #context = null;
 
-  /** @param {keyof MELODIES} name */
-  play(name) {
+  /** Lets sounds be heard from now on: Safari wants a tap for that, and a stroke is none. */
+  wake() {
     if (!this.isOn || !globalThis.AudioContext) return;
     this.#context ??= new AudioContext();
+    this.#context.resume().catch(() => {});
+  }
+
+  /** @param {keyof MELODIES} name */
+  play(name) {
+    if (!this.isOn || this.#context?.state !== "running") return;
     const context = this.#context;
     for (const [frequency, after] of MELODIES[name]) {
       const at = context.currentTime + after;
@@ -44,10 +50,18 @@ export class Sounds {
 /** Says sentences aloud, by the browser's own voice. Only the newest matters. */
 export class Voice {
   isOn = false;
+  #isAwake = false;
 
   /** Whether this browser can speak. */
   get isThere() {
     return Boolean(globalThis.speechSynthesis && globalThis.SpeechSynthesisUtterance);
+  }
+
+  /** Lets it be heard from now on: iPads want its first word, if an empty one, from a tap. */
+  wake() {
+    if (!this.isOn || !this.isThere || this.#isAwake) return;
+    this.#isAwake = true;
+    speechSynthesis.speak(new SpeechSynthesisUtterance(""));
   }
 
   say(text) {

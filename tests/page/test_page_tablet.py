@@ -1,0 +1,104 @@
+"""What Safari on iPads and phones does differently, as far as Chromium can play it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hands import Hands, Rows, resize, serving, start_game
+from pads import TWO_FRAMES, attached
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from quickstroke.export import compact, web
+
+LINE: list[Rows] = [[[10, 60, 120], [10, 11, 12]]]
+
+
+@pytest.mark.parametrize("kind", ["touchstart", "contextmenu"])
+def test_a_touch_of_the_paper_is_for_the_pen_alone(hands: Hands, kind: str) -> None:
+    """Else Scribble takes quick strokes for handwriting, and text around the paper is selected."""
+    page = hands.open()
+    touch = f"new Event('{kind}', {{ bubbles: true, cancelable: true }})"
+    assert page.evaluate(f"document.getElementById('pad').dispatchEvent({touch})") is False
+    assert page.evaluate(f"document.getElementById('undo').dispatchEvent({touch})") is True
+
+
+def test_a_touch_of_a_pad_is_for_the_pen_alone(page: Page) -> None:
+    attached(page)
+    touch = "dispatchEvent(new Event('touchstart', { bubbles: true, cancelable: true }))"
+    assert page.evaluate(f"document.getElementById('own').{touch}") is False
+    assert page.evaluate(f"document.querySelector('quick-stroke').shadowRoot.querySelector('canvas').{touch}") is False
+    assert page.evaluate(f"pad.detach(); document.getElementById('own').{touch}") is True
+
+
+def test_an_element_loads_its_model_in_browsers_of_2023(page: Page) -> None:
+    page.wait_for_function("told.some(([type]) => type === 'load')")
+    page.evaluate("told.length = 0; delete URL.canParse; document.querySelector('quick-stroke').model += '?again'")
+    page.wait_for_function("told.length > 0")
+    assert page.evaluate("told[0][0]") == "load"
+
+
+def test_sounds_begin_by_a_tap(hands: Hands) -> None:
+    """A stroke is none for Safari, and what waits for one must not be heard all at once."""
+    fake = """window.resumed = []; window.started = 0;
+      const ramp = () => {};
+      const gain = { setValueAtTime: ramp, linearRampToValueAtTime: ramp, exponentialRampToValueAtTime: ramp };
+      const part = class { gain = gain; connect(next) { return next; } start() { started += 1; } stop() {} };
+      window.OscillatorNode = window.GainNode = part;
+      window.AudioContext = class { state = "suspended"; currentTime = 0;
+        async resume() { resumed.push(event?.type); this.state = "running"; } };"""
+    page = hands.open(before=fake)
+    start_game(page)
+    assert page.evaluate("[started, ...resumed]") == [0, "click"]
+    hands.mouse(page, LINE)
+    assert page.evaluate("started") == 1
+
+
+def test_a_stroke_puts_the_keyboard_of_the_screen_away(hands: Hands, model: compact.Compacted, tmp_path: Path) -> None:
+    web.write_folder(tmp_path / "web", model, replace=False)
+    with serving(tmp_path / "web") as url:
+        page = hands.open(url=url, has_touch=True)
+        page.get_by_role("button", name="Teach me a word").click()
+        field = page.get_by_label("Your word", exact=True)
+        expect(field).to_be_focused()
+        hands.touch(page, LINE)
+        expect(field).not_to_be_focused()
+        hands.close()
+
+
+@pytest.mark.parametrize("form", ["Image", "Data"])
+def test_a_page_on_the_home_screen_shares_what_it_saves(hands: Hands, form: str) -> None:
+    """There it would give way to a file, with no way back."""
+    fake = """navigator.standalone = true;
+      navigator.canShare = ({ files }) => files.length === 1;
+      window.shared = new Promise((tell) => (navigator.share = async ({ files }) => tell(files[0].name)));"""
+    page = hands.open(before=fake)
+    downloads: list[object] = []
+    page.on("download", lambda download: downloads.append(download))
+    hands.mouse(page, LINE)
+    page.get_by_role("button", name="Save").click()
+    page.get_by_label("What it shows").fill("line")
+    page.get_by_role("dialog").get_by_role("button", name=form).click()
+    assert page.evaluate("shared") == {"Image": "line.png", "Data": "line.ndjson"}[form] and not downloads
+
+
+@pytest.mark.parametrize("size", [(390, 844), (844, 390), (820, 1180), (1180, 820)], ids=str)
+def test_nothing_lies_under_the_bar_at_the_lower_edge(hands: Hands, size: tuple[int, int]) -> None:
+    page = hands.open(is_mobile=True, has_touch=True)
+    resize(page, *size)
+    session = page.context.new_cdp_session(page)
+    session.send("Emulation.setSafeAreaInsetsOverride", {"insets": {"bottom": 34}})
+    page.evaluate(TWO_FRAMES)
+    lowest = page.evaluate("""() => Math.max(...[...document.querySelectorAll(".tools button, .guesses-card")]
+      .map((element) => element.getBoundingClientRect().bottom))""")
+    assert size[1] - 44 < lowest <= size[1] - 34
+    session.send("Emulation.setSafeAreaInsetsOverride", {"insets": {}})
+    session.detach()
+
+
+def test_the_picture_on_the_home_screen_has_no_holes(hands: Hands, static: Path) -> None:
+    """iOS fills them with black."""
+    page = hands.open()
+    name = page.locator("link[rel='apple-touch-icon']").get_attribute("href")
+    with Image.open(static / str(name)) as picture:
+        assert np.asarray(picture.convert("RGBA"))[..., 3].min() == 255
