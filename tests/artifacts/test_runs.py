@@ -173,7 +173,7 @@ def test_lines_older_than_a_selection_metric_are_read_but_not_for_it(tmp_path):
         ("{}", "'epoch'"),
         (json.dumps(dict.fromkeys(runs.METRICS, 1) | {"loss": "low"}), "'loss'"),
         (json.dumps(dict.fromkeys(runs.METRICS, 1) | {"val_top1": float("nan")}), "'val_top1'"),
-        ("[" * 100_000, "recursion"),
+        ("[" * 100_000, "(recursion|Stack overflow)"),  # from Python 3.14 on by the size of the stack
     ],
 )
 def test_damaged_metrics_are_refused(tmp_path, line, what):

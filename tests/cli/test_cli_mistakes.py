@@ -18,6 +18,7 @@ def folder(tmp_path_factory, binary_folder):
         (path / name).parent.mkdir()
         (path / name).touch()
     (path / "latin.toml").write_bytes(b"\xff")
+    (path / "deep.toml").write_text("batch_size = " + "[" * 2000)
     return path
 
 
@@ -88,6 +89,7 @@ def folder(tmp_path_factory, binary_folder):
         ("train simple_lay1_sz4 --data data --into r --config folder.toml", "folder.toml"),
         ("train simple_lay1_sz4 --data data --into r --config folder.md", "folder.md"),
         ("train simple_lay1_sz4 --data data --into r --config latin.toml", "latin.toml"),
+        ("train simple_lay1_sz4 --data data --into r --config deep.toml", "deep.toml"),
         ("train simple_lay1_sz4 --data data --into r --config empty.md", "empty.md: no results in it"),
         ("prepare empty.csv --into p", "empty.csv: is empty"),
         ("prepare folder.bin --into p", "folder.bin"),

@@ -269,7 +269,7 @@ def _face(hand: Hand) -> list[PenPath]:
         if nose == "line":
             features.append([hand.line((0, -0.1), (0, 0.2))])
         elif nose == "corner":
-            side = hand.rng.choice([-1, 1])
+            side = int(hand.rng.choice([-1, 1]))
             features.append([hand.line((0, -0.15), (0.12 * side, 0.18), (-0.05 * side, 0.2))])
         else:
             features.append([hand.ring(0, 0.1, 0.08)])

@@ -357,7 +357,7 @@ def _columns(path: str, classes: Sequence[str], words: Sequence[str]) -> tuple[N
 def _simplified(rows: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
     """Strokes of a drawing whose longer side is 255, of its points float32 (T, 5) by `pos5`."""
     xy = rows[:, 2:4] - rows[:, 2:4].min(axis=0)
-    return split_strokes(np.rint(xy * (255 / max(xy.max(), 1e-9))).astype(np.uint8), rows[:, 4].astype(np.uint8))
+    return split_strokes(np.rint(xy * (255 / max(float(xy.max()), 1e-9))).astype(np.uint8), rows[:, 4].astype(np.uint8))
 
 
 def _facts(loaded: loading.LoadedModel) -> dict[str, Any]:
