@@ -33,18 +33,18 @@ _LEAST_APART, _MOST_APART, _LARGEST_NOISE = 3.0, 20.0, 4.0
 # --- Random numbers: splitmix64, a state of one word for each drawing -------------------------------------------------
 
 
-_mix = numba.njit(inline="always")(splitmix.mix)
+_mix = jit()(splitmix.mix)
 _STEP = splitmix.STEP
 
 
-@numba.njit(inline="always")
+@jit()
 def _uniform(state: Any) -> Any:
     """A number from 0 to below 1; `state` uint64 (1,) goes on."""
     state[0] += _STEP
     return np.float64(_mix(state[0]) >> np.uint64(11)) * 2.0**-53
 
 
-@numba.njit(inline="always")
+@jit()
 def _normal(state: Any) -> Any:
     """A number of mean 0 and standard deviation 1, never beyond 3.5: the sum of uniform ones, nearly normal."""
     total = 0.0
@@ -170,7 +170,7 @@ def _mixup(x: Any, y: Any, pen: Any, n: Any, x3: Any, y3: Any, pen3: Any, n3: An
         begin = end
 
 
-@numba.njit(inline="always")
+@jit()
 def _part(part: Any, start: Any, sign: Any) -> Any:
     """How far along another stroke a point belongs that is so far along its own."""
     if start == 0:
