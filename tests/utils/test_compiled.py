@@ -1,10 +1,14 @@
 """Compiled functions are kept where a folder can be written, and work where none can; what is small is not compiled."""
 
+import importlib.util
 import warnings
+from pathlib import Path
 
+import numba
 import pytest
 from numba.core import caching
 
+import quickstroke
 from quickstroke.utils import compiled
 from quickstroke.utils.compiled import FEW_STEPS, beside, compiling, jit
 
@@ -67,6 +71,38 @@ def test_compiling_is_told_but_not_what_is_kept_on_disk(monkeypatch: pytest.Monk
         warnings.simplefilter("error")  # who is told needs no warning
         jit()(twice)(4)
     assert told == [False]
+
+
+def test_code_is_compiled_anew_where_what_it_calls_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    told: list[bool] = []
+    jit(error_model="numpy")(twice)(4)
+    monkeypatch.setattr(compiled, "_on_compile", told.append)
+    monkeypatch.setattr(compiled, "_sources", lambda: "of another module, other ones")
+    jit(error_model="numpy")(twice)(4)
+    assert len(told) == 1
+    jit(error_model="numpy")(twice)(4)
+    assert len(told) == 1
+
+
+def test_modules_that_compile_and_the_version_and_pytorch_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "kernels").mkdir()
+    compiles, other = tmp_path / "kernels" / "gates.py", tmp_path / "prose.py"
+    compiles.write_text("@jit()\ndef gates(): ...\n")
+    other.write_text("\n")
+    sources = compiled._sources.__wrapped__
+    before = sources(tmp_path)
+    other.write_text("what is not compiled\n")
+    assert sources(tmp_path) == before
+    compiles.write_text("@jit()\ndef gates(): return 1\n")
+    changed = sources(tmp_path)
+    assert changed != before and sources(tmp_path) == changed
+    monkeypatch.setattr(quickstroke, "__version__", "0.0.1")
+    older = sources(tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert len({changed, older, sources(tmp_path)}) == 3
 
 
 def test_work_beside_compiles_and_ends_with_the_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,13 @@ that is less than compiling would take, Python does it.
 
 import atexit
 import functools
-import importlib
+import hashlib
+import importlib.util
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -50,14 +52,15 @@ class Compiled:
     def dispatcher(self) -> Any:
         """Numba's own object, which compiled code calls."""
         if self._dispatcher is None:
-            numba = _numba()
+            numba, cache = _numba()
+            dispatcher = numba.njit(nogil=True, **self._options)(self.function)
             try:
-                self._dispatcher = numba.njit(cache=True, nogil=True, **self._options)(self.function)
+                dispatcher._cache = cache(self.function)  # as `cache=True`, but for the class
             except RuntimeError as error:
                 if "no locator available" not in str(error):
                     raise
                 _note_nothing_is_kept()
-                self._dispatcher = numba.njit(nogil=True, **self._options)(self.function)
+            self._dispatcher = dispatcher
         return self._dispatcher
 
 
@@ -132,9 +135,15 @@ def tell(on_compile: Callable[[bool], None]) -> None:
 
 
 @functools.cache
-def _numba() -> Any:
+def _numba() -> tuple[Any, Any]:
+    """The package, and the class of what keeps a function's compiled code."""
     numba: Any = importlib.import_module("numba")
     events: Any = importlib.import_module("numba.core.event")
+    caching: Any = importlib.import_module("numba.core.caching")
+
+    class Cache(caching.FunctionCache):  # type: ignore[misc]
+        def _index_key(self, *given: Any) -> Any:
+            return *super()._index_key(*given), _sources()
 
     @importlib.import_module("numba.extending").typeof_impl.register(Compiled)  # type: ignore[untyped-decorator]
     def type_of(function: Compiled, context: Any) -> Any:
@@ -151,7 +160,27 @@ def _numba() -> Any:
             pass
 
     events.register("numba:compile", Listener())
-    return numba
+    return numba, Cache
+
+
+@functools.cache
+def _sources(package: Path = Path(__file__).parents[1]) -> str:
+    """A hash of all that compiled code depends on.
+
+    Numba keeps what it compiled of a function while that one's file is as it was, also where functions and numbers of
+    other files are compiled into it. These are in modules that compile something, or change with the version. What
+    calls MKL would end the process where another PyTorch has none.
+    """
+    from quickstroke import __version__
+
+    digest = hashlib.sha256(__version__.encode())
+    for path in sorted(package.rglob("*.py")):
+        if b"jit(" in (source := path.read_bytes()):
+            digest.update(source)
+    torch = importlib.util.find_spec("torch")
+    if torch and torch.origin:
+        digest.update(str(Path(torch.origin).stat().st_mtime_ns).encode())
+    return digest.hexdigest()
 
 
 NOT_KEPT = (

@@ -9,7 +9,7 @@ STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
 def mix(z: Any) -> Any:
-    """The finaliser, of one uint64 or of an array; compiled code may have it compiled."""
+    """The finaliser, of one uint64 or of an array; `jit()(mix)` is that of compiled code."""
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
