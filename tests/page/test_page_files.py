@@ -246,13 +246,13 @@ def test_what_saving_keeps_is_told(hands: Hands) -> None:
 
 
 def test_a_word_is_looked_up_and_watched(hands: Hands) -> None:
-    page = hands.open(has_clock=True, classes=["cat", "cow", "coffee cup", "gizmo", "sun"])
+    page = hands.open(has_clock=True, classes=["cat", "cow", "coffee cup", "gizmo", "sun", "crème brûlée"])
     answer(page, lambda strokes: {"cow": 0.9})
     page.evaluate("quickstroke.allReady")
     page.get_by_role("button", name="Look up a word").click()
     dialog = page.get_by_role("dialog", name="Look up a word")
     items = dialog.get_by_role("listitem")
-    expect(items).to_have_text(["cat", "coffee cup", "cow", "gizmo", "sun"])
+    expect(items).to_have_text(["cat", "coffee cup", "cow", "crème brûlée", "gizmo", "sun"])
     expect(dialog.get_by_text("gizmo")).to_be_visible()  # nobody has drawn it, and it is known all the same
     expect(dialog.get_by_role("button", name="gizmo")).to_have_count(0)
     dialog.get_by_label("Word", exact=True).fill("co")
@@ -260,6 +260,9 @@ def test_a_word_is_looked_up_and_watched(hands: Hands) -> None:
     for typed in ("coffeecup", "Coffee-Cup", "ｃｏｆｆｅｅ_cup"):
         dialog.get_by_label("Word", exact=True).fill(typed)
         expect(items).to_have_text(["coffee cup"])
+    for typed in ("creme b", "Crème", "brûlée"):
+        dialog.get_by_label("Word", exact=True).fill(typed)
+        expect(items).to_have_text(["crème brûlée"])
     dialog.get_by_label("Word", exact=True).fill("unicorn")
     expect(dialog.get_by_role("status")).to_contain_text("does not know “unicorn”")
     dialog.get_by_label("Word", exact=True).fill("cow")

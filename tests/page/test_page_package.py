@@ -273,6 +273,8 @@ def test_tools_can_ask_the_installed_package_for_its_version(node: str, tmp_path
 
 
 def test_the_types_compile(node: str, tools: Path) -> None:
+    if not shutil.which("npm"):
+        pytest.skip("npm, which some packages of Node leave out, is not installed")
     done = subprocess.run(["npm", "run", "--silent", "types"], cwd=PACKAGE, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -22,14 +22,17 @@ export function openLookup(known, byPeople, watch) {
 
 function show() {
   const asked = $("lookup-search").value.trim();
-  const key = bare(asked);
-  const found = words.filter((word) => bare(word).includes(key));
+  const key = plain(asked);
+  const found = words.filter((word) => plain(word).includes(key));
   // What begins with it before what holds it.
-  const begins = (word) => bare(word).startsWith(key);
+  const begins = (word) => plain(word).startsWith(key);
   found.sort((a, b) => begins(b) - begins(a));
   $("lookup-facts").textContent = facts(asked, found.length);
   $("lookup-words").replaceChildren(...found.map(row));
 }
+
+/** `cafe` finds `café`. */
+const plain = (text) => bare(text.normalize("NFD").replace(/[\u0300-\u036f]/g, ""));
 
 function facts(asked, n) {
   if (asked && !n) return `The model does not know “${asked}”: drawn, it would be taken for something else.`;
