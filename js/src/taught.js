@@ -6,7 +6,7 @@
 import { Discriminant } from "./discriminant.js";
 import { OptionError, shown } from "./errors.js";
 import { checkSimplified, readStrokes } from "./strokes.js";
-import { normal, spaced } from "./vocabulary.js";
+import { normal, spaced, unprintable } from "./vocabulary.js";
 
 const FORMAT = "quickstroke taught words";
 const VERSION = 1;
@@ -61,6 +61,7 @@ export class TaughtWords {
   add(given, drawings) {
     const word = typeof given === "string" ? spaced(given) : "";
     if (!word) throw new OptionError(`word should be a word, got ${shown(given)}`);
+    if (unprintable(word)) throw new OptionError(`word has ${unprintable(word)}, which cannot be printed`);
     const isKnown = (words) => words.some((other) => normal(other) === normal(word));
     if (isKnown(this.#card.classes)) throw new OptionError(`the model knows the word ${shown(word)} already`);
     if (isKnown(this.words)) throw new OptionError(`the word ${shown(word)} is taught already; forget it first`);

@@ -34,6 +34,15 @@ export const normal = (word) => spaced(word).toLowerCase();
 /** As it is written: accents composed, single spaces, as Python has it. */
 export const spaced = (word) => word.normalize("NFC").replaceAll("_", " ").trim().replace(/\s+/g, " ");
 
+// The joiner and the non-joiner may stand between two characters that are no ASCII: in emoji, in Persian, in Hindi.
+const JOINER = /(?<=[^\0-\x7f\u200c\u200d])[\u200c\u200d](?=[^\0-\x7f\u200c\u200d])/gu;
+
+/** The first character that keeps a word from being one, such as `U+202E`, as Python has it; empty where there is none. */
+export function unprintable(word) {
+  const [found] = word.replace(JOINER, "").match(/[\p{Cc}\p{Cf}\p{Co}\p{Cs}]/u) ?? [];
+  return found ? `U+${found.codePointAt().toString(16).toUpperCase().padStart(4, "0")}` : "";
+}
+
 /** The class that takes the fewest changed letters. */
 function nearest(classes, word) {
   const asked = normal(word).slice(0, 100);

@@ -174,6 +174,10 @@ test("embeddings are directions, and words are taught by a few drawings", async 
   refuses(() => one.restore(text), /the word "my square" is taught already; forget it first/);
   refuses(() => one.teach("House", squares), /knows the word "House" already/);
   refuses(() => one.teach("robot", squares.slice(2)), /2 drawings of "robot" were given; a word is taught by 3 or more/);
+  refuses(() => one.teach("ro\u202ebot", squares), /word has U\+202E, which cannot be printed/);
+  refuses(() => one.teach("a\u200db", squares), /U\+200D/);
+  one.teach("می\u200cخواهم", squares);
+  one.forget("می\u200cخواهم");
   refuses(() => one.forget("robot"), /"robot" was not taught/);
   one.forget("My_Square");
   assert.deepEqual(one.predict(TRIANGLE, { top: 9 }), before);
