@@ -36,16 +36,69 @@ def test_a_cross_is_two_straight_strokes() -> None:
         assert lengths < 1.05 * np.hypot(*(stroke[-1] - stroke[0]))
 
 
-def test_a_stroke_begins_at_the_left_or_the_top() -> None:
-    ((line,), (post,)) = traced([[(180, 100), (20, 100)]]), traced([[(100, 180), (100, 20)]])
-    assert line[0, 0] < line[-1, 0]
-    assert post[0, 1] < post[-1, 1]
+def dense(stroke: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The points of a stroke and many between them."""
+    at = np.linspace(0, len(stroke) - 1, 2 * len(stroke) + 400)
+    return np.stack([np.interp(at, np.arange(len(stroke)), column) for column in stroke.T], 1)
+
+
+def apart(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """How far a point of one stroke is at most from the other stroke (Hausdorff distance)."""
+    distances = np.hypot(*(dense(a)[:, None] - dense(b)).transpose(2, 0, 1))
+    return float(max(distances.min(0).max(), distances.min(1).max()))
+
+
+def ring(x: float, radius: float) -> list[tuple[float, float]]:
+    return [(x + radius * np.cos(angle), 100 + radius * np.sin(angle)) for angle in np.linspace(0, 2 * np.pi, 40)]
+
+
+@pytest.mark.parametrize("pen", [6, 14])
+@pytest.mark.parametrize(
+    "drawn",
+    [  # each in the order and the directions that are likely
+        [[(70, 20), (70, 180)], [(130, 20), (130, 180)], [(20, 130), (180, 130)], [(20, 70), (180, 70)]],
+        [[(60, 31), (140, 169)], [(140, 31), (60, 169)], [(20, 100), (180, 100)]],
+        [[(100, 30), (100, 180)], [(20, 30), (180, 30)]],
+        [[(100, 20), (100, 180)], [(60, 60), (60, 60)]],
+        [[(40, 30), (40, 170), (160, 170)]],
+        [ring(60, 35), ring(150, 35)],
+        [[(100 + 6 * x * np.cos(2 * x), 100 + 6 * x * np.sin(2 * x)) for x in np.linspace(2, 13, 200)]],
+    ],
+    ids=["hash", "star", "T", "dot", "corner", "rings", "spiral"],
+)
+def test_strokes_are_those_that_were_drawn(drawn: list[list[tuple[float, float]]], pen: int) -> None:
+    """Also with a pen so thick that the middle lines of strokes that cross meet in two places."""
+    strokes = trace_ink(inked(drawn, pen=pen) < 128)
+    assert len(strokes) == len(drawn)
+    for stroke, own in zip(strokes, drawn, strict=True):
+        assert apart(stroke, np.array(own, float)) < 2 + pen / 6
+
+
+@pytest.mark.parametrize(
+    "stroke",
+    [
+        [(20, 100), (180, 100)],
+        [(100, 20), (100, 180)],
+        [(20, 120), (180, 90)],  # rather to the right than down
+        [(150, 20), (50, 180)],  # rather down than to the right
+    ],
+)
+def test_a_stroke_begins_at_the_left_or_the_top(stroke: list[tuple[float, float]]) -> None:
+    for drawn in (stroke, stroke[::-1]):
+        (found,) = trace_ink(inked([drawn]) < 128)
+        assert near(found[[0, -1]], np.array(stroke))
+
+
+def test_a_stroke_between_down_and_right_begins_near_to_the_pen() -> None:
+    slope: list[tuple[float, float]] = [(60, 190), (140, 122)]
+    for post, begin in ((20, 0), (160, 1)):  # drawn first, downwards
+        _, found = trace_ink(inked([[(post, 10), (post, 190)], slope]) < 128)
+        assert near(found[0], np.array(slope[begin])) and near(found[-1], np.array(slope[1 - begin]))
 
 
 def test_a_ring_is_one_closed_stroke() -> None:
-    angles = np.linspace(0, 2 * np.pi, 40)
-    (ring,) = traced([[(100 + 70 * np.cos(angle), 100 + 70 * np.sin(angle)) for angle in angles]])
-    assert near(ring[0], ring[-1])
+    (found,) = traced([ring(100, 70)])
+    assert near(found[0], found[-1])
 
 
 def test_a_foot_on_a_line_is_a_stroke_of_its_own() -> None:

@@ -1,21 +1,25 @@
 """Fitting the probability that a drawing shows none of the words."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from quickstroke.data.selection import LabelledDrawings
+from quickstroke.drawings.drawing import Drawing
 from quickstroke.evaluation.unknown import evidence, fit_unknown, jumbled, refusals
 
 
-def drawings(n: int = 600, n_classes: int = 6, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def drawings(
+    n: int = 600, n_classes: int = 6, seed: int = 0, peak: tuple[float, float] = (2, 9)
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits with a peak at the true class, higher for some drawings than for others."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, n_classes, n)
     logits = rng.normal(0, 1, (n, n_classes))
-    logits[np.arange(n), labels] += rng.uniform(2, 9, n)
+    logits[np.arange(n), labels] += rng.uniform(*peak, n)
     return torch.from_numpy(logits), torch.from_numpy(labels)
 
 
@@ -36,13 +40,24 @@ def scores(score, logits, labels=None):
     return score.probability(*(x.numpy() for x in evidence(logits, labels)))
 
 
-def test_the_probability_is_true_on_average():
+@pytest.mark.parametrize("n_jumbled", [0, 300])
+def test_the_probability_is_true_on_average(n_jumbled):
+    """Over known drawings and half as many unknown ones, a fifth of them jumbled where there are such."""
+    logits, labels = drawings(peak=(0, 4))
+    of_jumbled = torch.from_numpy(np.random.default_rng(1).normal(0, 1.5, (n_jumbled, 6)))
+    score = fit_unknown(logits, labels, of_jumbled if n_jumbled else None)
+    assert score is not None
+    known, unknown = scores(score, logits).mean(), scores(score, logits, labels).mean()
+    if n_jumbled:
+        unknown = 0.8 * unknown + 0.2 * scores(score, of_jumbled).mean()
+    assert (2 * known + unknown) / 3 == pytest.approx(1 / 3, abs=0.003)
+
+
+def test_known_drawings_are_told_from_unknown_ones():
     logits, labels = drawings()
     score = fit_unknown(logits, labels)
     assert score is not None
     known, unknown = scores(score, logits), scores(score, logits, labels)
-    # Logistic regression meets the mean, the ridge aside.
-    assert (2 * known.mean() + unknown.mean()) / 3 == pytest.approx(1 / 3, abs=0.01)
     assert known.mean() < 0.2 < 0.7 < unknown.mean()
 
 
@@ -84,6 +99,26 @@ def test_jumbled_drawings_are_of_several(dataset):
     assert again is not None and np.array_equal(nothing.data.points, again.data.points)
     one = replace(part, indices=part.indices[part.labels == part.labels[0]])
     assert jumbled(dataset, one, 40) is None
+
+
+def test_jumbled_drawings_are_of_two_words_or_of_turned_strokes():
+    """Drawings of one word are six level lines, those of the other six upright ones."""
+    levels = [[np.array([[0, y], [200, y]], np.uint8) for y in (4 * k, 40, 80, 120, 160, 200)] for k in range(9)]
+    drawings = [Drawing("cat", own) for own in levels] + [Drawing("dog", [s[:, ::-1] for s in own]) for own in levels]
+    part, _ = LabelledDrawings.of_drawings(drawings, ("cat", "dog"))
+    nothing = jumbled(SimpleNamespace(strokes=lambda i: drawings[i].strokes), part, 90)
+    assert nothing is not None
+    points = np.split(nothing.data.points.astype(float), nothing.data.offsets[1:-1].astype(np.int64))
+    ways = [np.diff(own.reshape(-1, 2, 2), axis=1)[:, 0] for own in points]  # each stroke is a line: (n, 2)
+    kinds = ["".join("|" if x == 0 else "-" if y == 0 else "/" for x, y in own.tolist()) for own in ways]
+    assert {len(kind) for kind in kinds[0::3]} == {2, 3, 4, 5}
+    turned = "".join(kinds[0::3])
+    assert turned.count("/") > 0.9 * len(turned)
+    assert set(kinds[1::3]) == {"---|||", "|||---"}  # halves
+    assert set(kinds[2::3]) == {6 * "-" + 6 * "|", 6 * "|" + 6 * "-"}
+    lengths = np.array([np.hypot(*own[[0, -1]].T) for own in ways[2::3]])  # of a line of either
+    ratios = lengths[:, 1] / lengths[:, 0]
+    assert 0.55 < ratios.min() < 0.7 < 1.1 < ratios.max() < 1.25
 
 
 def test_an_entropy_that_is_higher_for_known_drawings_is_left_out():
