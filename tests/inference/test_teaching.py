@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import quickstroke as qs
 from quickstroke import cli
 from quickstroke.artifacts.discriminant import Discriminant, rounded
 from quickstroke.artifacts.loading import LoadedModel, write_model
+from quickstroke.artifacts.unknown import Outputs
 from quickstroke.config.model import ModelConfig
 from quickstroke.drawings.synthetic import synthetic_drawings
 from quickstroke.errors import CategoryError, ConfigError, FormatError, WeightsError
@@ -71,6 +73,12 @@ def test_embeddings_are_directions_and_do_not_depend_on_company(recognizer):
     assert np.array_equal(some.embed(drawings), embeddings)
     recognizer.teach("ladder", LADDERS[:5])
     assert np.array_equal(recognizer.embed(drawings), embeddings)
+
+
+def test_an_embedding_has_the_features_and_the_fourth_roots_of_the_probabilities_both_of_one_length():
+    outputs = Outputs(np.array([[16, 1]]) / 17, None, np.array([[3, 4]], np.float32))
+    expected = np.array([[3 / 5, 4 / 5, 2 / np.sqrt(5), 1 / np.sqrt(5)]]) / np.sqrt(2)
+    np.testing.assert_allclose(prototypes.embedding(outputs, Path("a.model")), expected, rtol=1e-6)
 
 
 def test_every_format_gives_the_same_embeddings(path, tmp_path):
