@@ -432,6 +432,19 @@ def test_what_has_a_probability_happens_so_often(name: str) -> None:
     assert often == pytest.approx(0.3, abs=0.07)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("point_jitter", 0.05), ("elastic", 0.05), ("stroke_jitter", 0.05), ("retrace", 1.0), ("pen_noise", 1.0)],
+)
+def test_a_tall_drawing_is_changed_as_much_as_a_wide_one(name: str, value: float) -> None:
+    line = np.column_stack([np.arange(0, 256, 5), np.full(52, 9)]).astype(np.uint8)
+    wide, tall = (
+        np.mean([np.ptp(changed([own], seed * 7919, **{name: value})[:, across]) for seed in range(300)])
+        for own, across in ((line, 3), (line[:, ::-1], 2))
+    )
+    assert wide > 0.002 and tall == pytest.approx(wide, rel=0.25)
+
+
 # --- values
 
 

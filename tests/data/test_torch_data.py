@@ -53,6 +53,7 @@ def test_places_are_those_of_a_list(dataset):
         isinstance(part, SplitDataset) and len(part) == 11 and part.indices.tolist() == split.indices[25:3:-2].tolist()
     )
     assert torch.equal(part[1:][0].points, split[23].points) and part.labels.tolist() == split.labels[25:3:-2].tolist()
+    assert split[::-1].indices.tolist() == split.indices[::-1].tolist()
     assert len(split[40:]) == 0 and list(split[40:]) == [] and split[:].indices.tolist() == split.indices.tolist()
 
 
