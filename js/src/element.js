@@ -41,6 +41,7 @@ div { display: flex; flex: auto; flex-direction: column; gap: 0.5em; min-inline-
 canvas { inline-size: 100%; min-block-size: 0; aspect-ratio: 1; box-sizing: border-box; border: 1px solid; border-radius: 0.5em;
   color: var(--quick-stroke-ink, #1d2430); background: var(--quick-stroke-paper, #fff); cursor: crosshair;
   transition: color 1ms; }
+@media (forced-colors: active) { canvas { color: CanvasText; } }
 span { display: flex; flex: none; flex-wrap: wrap; gap: 0.5em; }
 button { font: inherit; padding: 0.3em 0.8em; min-block-size: 44px; touch-action: manipulation; }
 ol { flex: none; margin: 0; padding: 0; list-style: none; overflow-wrap: anywhere; min-block-size: calc(var(--lines, 3) * 1lh); }

@@ -238,6 +238,13 @@ def test_ink_is_seen_when_the_theme_changes(page: Page) -> None:
     element.evaluate("(canvas) => canvas.getContext('2d').clearRect(0, 0, 999, 999)")
     page.evaluate(f"{QUICK_STROKE}.redraw()")
     assert element.evaluate(INKS) == ["0,128,128"]
+    # Of the dark theme: the paper is black from then on, and white again.
+    page.emulate_media(color_scheme="dark", forced_colors="active")
+    page.wait_for_function(has, arg=[None, "255,255,255"])
+    page.wait_for_function(has, arg=[own.element_handle(), "255,255,255"])
+    page.emulate_media(color_scheme="dark", forced_colors="none")
+    page.wait_for_function(has, arg=[None, "0,128,128"])
+    page.wait_for_function(has, arg=[own.element_handle(), "255,255,0"])
 
 
 def test_what_is_assigned_before_the_element_is_defined_counts(page: Page, host: str) -> None:
