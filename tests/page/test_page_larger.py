@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import pytest
 from hands import Hands, answer, expect_phase, start_game
@@ -96,6 +97,20 @@ def test_the_systems_colours_tell_what_the_pages_own_do(hands: Hands) -> None:
     # Else the browser puts letters on a ground of their own, in the colour that these have.
     expect(again).to_have_css("forced-color-adjust", "none")
     expect_phase(page, "idle")
+
+
+def test_more_contrast_is_given_where_it_is_asked_for(hands: Hands) -> None:
+    page = hands.open(contrast="more")
+    schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+    for scheme in schemes:
+        page.emulate_media(color_scheme=scheme)
+        ink, note, paper, field = page.evaluate("""() => {
+          const style = (id) => getComputedStyle(document.getElementById(id));
+          const [paper, field] = ["paper", "lookup-search"].map((id) => style(id).borderColor);
+          return [style("headline").color, style("note").color, paper, field];
+        }""")
+        assert note == ink
+        assert paper == field  # which stands out
 
 
 def test_the_page_of_an_audit_is_read_in_any_colours_and_sizes(blank_page: Page) -> None:

@@ -31,7 +31,8 @@ export class FittingText {
       if (!text || this.#fits()) return;
     }
     // Half pixels down from the size that the style sheet gives; the largest that fits is found by halving.
-    const [fullPx, remPx] = [this.#element, document.documentElement].map((each) => parseFloat(getComputedStyle(each).fontSize));
+    const sizeOf = (element) => parseFloat(getComputedStyle(element).fontSize);
+    const [fullPx, remPx] = [sizeOf(this.#element), sizeOf(document.documentElement)];
     let [fits, cut] = [Math.max(Math.ceil((fullPx - LEAST_REM * remPx) * 2), 0), 0];
     while (fits - cut > 1) {
       const middle = (fits + cut) >> 1;
