@@ -278,7 +278,7 @@ def test_an_element_fits_a_phone_and_keeps_its_height(page: Page) -> None:
 
 def test_a_screen_reader_hears_the_label_and_the_best_guess_of_each_stroke(page: Page) -> None:
     page.wait_for_function("told.some(([type]) => type === 'load')")
-    pad = page.get_by_role("img")
+    pad = page.get_by_role("application")
     expect(pad).to_have_accessible_name("A pad to draw on")
     page.evaluate(f"{QUICK_STROKE}.setAttribute('aria-label', 'Draw a star')")
     expect(pad).to_have_accessible_name("Draw a star")
@@ -418,6 +418,8 @@ def test_a_notebook_shows_the_pad_by_its_widget(page: Page, host: str, model: co
       const { default: widget } = await import("/page/widget.js");
       Object.assign(window, { model, values, saved, listeners, leave: await widget.render({ model, el }) });
     }""")
+    # JupyterLab's own keys are not for where this is.
+    expect(page.locator("#cell quick-stroke")).to_have_attribute("data-lm-suppress-shortcuts", "true")
     draw(page, "#cell quick-stroke canvas", [[20, 20], [150, 40], [90, 200], [20, 20]])
     draw(page, "#cell quick-stroke canvas", [[30, 30], [50, 40], [90, 50]])
     page.wait_for_function("values.strokes.length === 2")
