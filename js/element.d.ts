@@ -61,6 +61,11 @@ export interface Texts {
   unknown: string;
   undo: string;
   clear: string;
+  /** How one draws by keyboard, shown while the pad has the focus by key. */
+  keys: string;
+  /** The pen of the keyboard was put down, or lifted. */
+  down: string;
+  up: string;
 }
 
 /** `<quick-stroke model="URL" words="cat, dog" top="3" controls name="drawing">`; importing this module defines it. */

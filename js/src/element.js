@@ -5,12 +5,13 @@
  * list in JSON; `top`, how many guesses are shown (3); `controls`, for buttons; `name` and `disabled`, as of an `<input>`;
  * `aria-label`, what the pad is called; `ink` and `paper`, colours, for which CSS has `--quick-stroke-ink` and
  * `--quick-stroke-paper`; parts to style: `pad`, `guesses`, `controls`. All but `aria-label` are properties, too. One can
- * draw before a model has come, and without. It shows what went wrong, unless a listener prevents that. Events, which
+ * draw before a model has come, and without, by keys, too. It shows what went wrong, unless a listener prevents that. Events, which
  * bubble: `guess` (detail `{guesses, unknown}`), `stroke` and `undo` (`{strokes}`), `clear`, `load` and `error` (`{error}`).
  */
 
 import { checkRecognizer, checkTexts, drawingOf } from "./given.js";
 import { load, ModelError } from "./index.js";
+import { followKeys } from "./keys.js";
 import { guessing } from "./newest.js";
 import { Pad } from "./pad.js";
 import { percent } from "./percent.js";
@@ -24,6 +25,9 @@ const TEXTS = {
   unknown: "I don’t know this one.",
   undo: "Undo",
   clear: "Clear",
+  keys: "Arrow keys move the pen, with Shift in small steps. Space puts it down and lifts it.",
+  down: "Pen down.",
+  up: "Pen up.",
 };
 // Above it the drawing is said to show none of the words, as by the page.
 const UNKNOWN = 0.5;
@@ -37,10 +41,17 @@ const STYLE = `
 :host([hidden]) { display: none; }
 :host(:disabled) { opacity: 0.6; }
 :host(:not([controls])) span { display: none; }
-div { display: flex; flex: auto; flex-direction: column; gap: 0.5em; min-inline-size: 0; min-block-size: 0; block-size: 100%; }
+div { position: relative; display: flex; flex: auto; flex-direction: column; gap: 0.5em; min-inline-size: 0; min-block-size: 0; block-size: 100%; }
 canvas { inline-size: 100%; min-block-size: 0; aspect-ratio: 1; box-sizing: border-box; border: 1px solid; border-radius: 0.5em;
   color: var(--quick-stroke-ink, #1d2430); background: var(--quick-stroke-paper, #fff); cursor: crosshair;
   transition: color 1ms; }
+i { display: none; position: absolute; inset: -8px auto auto -8px; inline-size: 16px; block-size: 16px; box-sizing: border-box;
+  border: 2px solid; border-radius: 50%; }
+.down { background: currentColor; }
+small { display: none; position: absolute; inset: 1em 1em auto; text-align: center; }
+i, small { color: var(--quick-stroke-ink, #1d2430); pointer-events: none; }
+canvas:focus-visible ~ :is(i, small:not([hidden])) { display: block; }
+@media (forced-colors: active) { canvas { color: CanvasText; } .down { background: CanvasText; } }
 span { display: flex; flex: none; flex-wrap: wrap; gap: 0.5em; }
 button { font: inherit; padding: 0.3em 0.8em; min-block-size: 44px; touch-action: manipulation; }
 ol { flex: none; margin: 0; padding: 0; list-style: none; overflow-wrap: anywhere; min-block-size: calc(var(--lines, 3) * 1lh); }
@@ -86,6 +97,9 @@ export class QuickStroke extends Base {
   #undo = Object.assign(document.createElement("button"), { type: "button", onclick: () => this.undo() });
   #clear = Object.assign(document.createElement("button"), { type: "button", onclick: () => this.clear() });
   #list = Object.assign(document.createElement("ol"), { part: "guesses" });
+  /** Where the pen of the keyboard is, and what it does. */
+  #mark = document.createElement("i");
+  #keys = Object.assign(document.createElement("small"), { id: "keys" });
   /** What a screen reader says: not each guess while the pen moves. */
   #said = document.createElement("p");
   #pad;
@@ -104,14 +118,19 @@ export class QuickStroke extends Base {
     super();
     const root = this.attachShadow({ mode: "open" });
     this.#dress();
-    this.#canvas.setAttribute("role", "img");
+    for (const [name, value] of Object.entries({ role: "application", tabindex: 0, "aria-describedby": "keys" })) {
+      this.#canvas.setAttribute(name, value);
+    }
     this.#said.setAttribute("role", "status");
     const controls = Object.assign(document.createElement("span"), { part: "controls" });
     controls.append(this.#undo, this.#clear);
-    this.#column.append(this.#canvas, controls, this.#list, this.#said);
+    this.#column.append(this.#canvas, this.#mark, this.#keys, controls, this.#list, this.#said);
     root.append(this.#column);
     this.#label();
     this.addEventListener("keydown", (event) => this.#press(event));
+    followKeys(this.#canvas, this.#mark, () => this.#pad.isDrawing, (isDown) => {
+      this.#said.textContent = this.#texts[isDown ? "down" : "up"];
+    });
     this.#pad = new Pad(this.#canvas, {
       onResize: (size) => this.#sharpen(size),
       onStroke: (strokes) => {
@@ -121,7 +140,10 @@ export class QuickStroke extends Base {
         if (this.#isMissing) this.#open();
       },
     });
-    this.#pad.onChange = () => this.#asked?.ask();
+    this.#pad.onChange = () => {
+      this.#keys.hidden = this.#pad.strokes.length > 0;
+      this.#asked?.ask();
+    };
   }
 
   /** A sheet is of one document. Unlike a <style> element it is no inline style, which a page's policy may forbid. */
@@ -137,6 +159,7 @@ export class QuickStroke extends Base {
     this.#canvas.setAttribute("aria-label", this.getAttribute("aria-label") || this.#texts.pad);
     this.#undo.textContent = this.#texts.undo;
     this.#clear.textContent = this.#texts.clear;
+    this.#keys.textContent = this.#texts.keys;
   }
 
   /** The keys of its buttons, or of the element where a page gives it the focus. */
@@ -189,7 +212,7 @@ export class QuickStroke extends Base {
 
   attributeChangedCallback(name, before, value) {
     if (name === "aria-label") this.#label();
-    else if (name === "ink" || name === "paper") this.#canvas.style.setProperty(`--quick-stroke-${name}`, value);
+    else if (name === "ink" || name === "paper") this.#column.style.setProperty(`--quick-stroke-${name}`, value);
     // Frameworks set what has not changed.
     else if (this.isConnected && (value !== before || this.#isMissing)) this.#open();
   }

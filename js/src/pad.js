@@ -22,8 +22,8 @@ export function attach(canvas, recognizer, options = {}) {
   if (strokes.length) pad.set(strokes);
   // Of a theme that goes with the system's: the ink has the new colour of the canvas.
   const redraw = () => pad.redraw();
-  const theme = globalThis.matchMedia?.("(prefers-color-scheme: dark)");
-  theme?.addEventListener("change", redraw);
+  const themes = ["(prefers-color-scheme: dark)", "(forced-colors: active)"].map((query) => globalThis.matchMedia?.(query));
+  for (const theme of themes) theme?.addEventListener("change", redraw);
   return {
     get strokes() {
       return drawingOf(pad.strokes);
@@ -35,7 +35,7 @@ export function attach(canvas, recognizer, options = {}) {
     undo: () => void pad.undo(),
     redraw,
     detach: () => {
-      theme?.removeEventListener("change", redraw);
+      for (const theme of themes) theme?.removeEventListener("change", redraw);
       asked.stop();
       pad.detach();
     },

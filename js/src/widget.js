@@ -10,6 +10,7 @@ import { load } from "./index.js";
 
 async function render({ model, el }) {
   const pad = document.createElement("quick-stroke");
+  pad.dataset.lmSuppressShortcuts = "true"; // JupyterLab takes the arrow keys else, as its guide to notebook extensions says
   Object.assign(pad, { top: model.get("top"), words: model.get("words"), controls: true });
   pad.strokes = model.get("strokes"); // a notebook may show a pad anew, or in another cell, too
   const tell = (values) => {

@@ -238,6 +238,13 @@ def test_ink_is_seen_when_the_theme_changes(page: Page) -> None:
     element.evaluate("(canvas) => canvas.getContext('2d').clearRect(0, 0, 999, 999)")
     page.evaluate(f"{QUICK_STROKE}.redraw()")
     assert element.evaluate(INKS) == ["0,128,128"]
+    # Of the dark theme: the paper is black from then on, and white again.
+    page.emulate_media(color_scheme="dark", forced_colors="active")
+    page.wait_for_function(has, arg=[None, "255,255,255"])
+    page.wait_for_function(has, arg=[own.element_handle(), "255,255,255"])
+    page.emulate_media(color_scheme="dark", forced_colors="none")
+    page.wait_for_function(has, arg=[None, "0,128,128"])
+    page.wait_for_function(has, arg=[own.element_handle(), "255,255,0"])
 
 
 def test_what_is_assigned_before_the_element_is_defined_counts(page: Page, host: str) -> None:
@@ -271,7 +278,7 @@ def test_an_element_fits_a_phone_and_keeps_its_height(page: Page) -> None:
 
 def test_a_screen_reader_hears_the_label_and_the_best_guess_of_each_stroke(page: Page) -> None:
     page.wait_for_function("told.some(([type]) => type === 'load')")
-    pad = page.get_by_role("img")
+    pad = page.get_by_role("application")
     expect(pad).to_have_accessible_name("A pad to draw on")
     page.evaluate(f"{QUICK_STROKE}.setAttribute('aria-label', 'Draw a star')")
     expect(pad).to_have_accessible_name("Draw a star")
@@ -411,6 +418,8 @@ def test_a_notebook_shows_the_pad_by_its_widget(page: Page, host: str, model: co
       const { default: widget } = await import("/page/widget.js");
       Object.assign(window, { model, values, saved, listeners, leave: await widget.render({ model, el }) });
     }""")
+    # JupyterLab's own keys are not for where this is.
+    expect(page.locator("#cell quick-stroke")).to_have_attribute("data-lm-suppress-shortcuts", "true")
     draw(page, "#cell quick-stroke canvas", [[20, 20], [150, 40], [90, 200], [20, 20]])
     draw(page, "#cell quick-stroke canvas", [[30, 30], [50, 40], [90, 50]])
     page.wait_for_function("values.strokes.length === 2")

@@ -1,5 +1,6 @@
 """`<quick-stroke>` among what pages have around it: forms, frameworks, other documents, other languages, no network."""
 
+import pytest
 from pads import INKS, QUICK_STROKE, TWO_FRAMES, draw, is_inked, refusal
 from playwright.sync_api import Page, expect
 
@@ -25,6 +26,51 @@ def test_its_buttons_and_keys_take_back(page: Page) -> None:
         "clear",
         "undo",
     ]
+
+
+def test_the_keyboard_draws(page: Page) -> None:
+    page.wait_for_function(LOADED)
+    page.evaluate("addEventListener('keydown', ({ key }) => told.push(['key', key]))")
+    pad, mark, keys = (page.locator(f"quick-stroke {name}") for name in ("canvas", "i", "small"))
+    said = page.locator("quick-stroke p")
+    page.mouse.click(5, 5)
+    page.evaluate("told.length = 0")
+    expect(keys).to_be_hidden()
+    page.keyboard.press("Tab")
+    expect(keys).to_be_visible()
+    expect(pad).to_have_accessible_description(page.evaluate(f"{QUICK_STROKE}.texts.keys"))
+    for key in ("ArrowRight", "Space", "ArrowDown", "Shift+ArrowLeft"):
+        page.keyboard.press(key)
+    expect(said).to_have_text("Pen down.")
+    expect(keys).to_be_hidden()
+    box, pen = pad.bounding_box(), mark.bounding_box()
+    assert box is not None and pen is not None
+    assert pen["x"] - box["x"] == pytest.approx((box["width"] - pen["width"]) / 2 + 9, abs=0.1)
+    assert pen["y"] - box["y"] == pytest.approx((box["height"] - pen["height"]) / 2 + 12, abs=0.1)
+    page.keyboard.press("Space")
+    page.wait_for_function("told.some(([type]) => type === 'guess')")
+    page.keyboard.down("ArrowUp")
+    page.keyboard.down("ArrowLeft")
+    page.keyboard.up("ArrowLeft")
+    page.keyboard.up("ArrowUp")
+    page.keyboard.press("Space")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Tab")  # lifts it
+    (first, second) = page.evaluate(f"{QUICK_STROKE}.strokes")
+    (x0, y0, _) = first[0]
+    moves = [[[x - x0, y - y0] for x, y, _ in stroke] for stroke in (first, second)]
+    assert moves[0] == [pytest.approx(point) for point in ([0, 0], [0, 12], [-3, 12])]
+    # Up alone, and then both at once.
+    assert moves[1] == [pytest.approx(point) for point in ([-15, -12], [-15, -24])]
+    assert page.evaluate("told.map(([type]) => type)").count("stroke") == 2
+    assert page.evaluate("told.filter(([type]) => type === 'key').map(([, key]) => key)") == ["Tab", "Shift", "Tab"]
+    pad.focus()
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Space")
+    page.evaluate(f"{QUICK_STROKE}.clear()")
+    page.keyboard.press("Space")  # puts it down anew
+    draw(page, "quick-stroke canvas", TRIANGLE)  # another pen takes over
+    assert page.evaluate(f"{QUICK_STROKE}.strokes.map((stroke) => stroke.length)") == [1, len(TRIANGLE)]
 
 
 def test_the_drawing_is_the_value_in_a_form(page: Page) -> None:
@@ -84,7 +130,7 @@ def test_it_speaks_the_language_of_its_page(page: Page) -> None:
       const texts = {{ pad: "Zeichenfläche", unknown: "Das kenne ich nicht.", undo: "Zurück" }};
       Object.assign({QUICK_STROKE}, {{ controls: true, texts, recognizer }});
     }}""")
-    expect(page.get_by_role("img")).to_have_accessible_name("Zeichenfläche")
+    expect(page.get_by_role("application")).to_have_accessible_name("Zeichenfläche")
     expect(page.get_by_role("button", name="Zurück")).to_be_visible()
     expect(page.get_by_role("button", name="Clear")).to_be_visible()
     draw(page, "quick-stroke canvas", TRIANGLE)

@@ -6,8 +6,8 @@ from html import escape
 from typing import Any
 
 STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-    "pre,code{font-family:ui-monospace,monospace;font-size:.9em}pre{overflow:auto;padding:.75rem;"
+    "body{font:1em/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+    "pre,code{font-family:ui-monospace,monospace;font-size:.9em}pre{white-space:pre-wrap;overflow-wrap:anywhere;padding:.75rem;"
     "background:#8881;border-radius:.4rem}table{border-collapse:collapse;width:100%}td,th{text-align:left;"
     "vertical-align:top;padding:.3rem .6rem;border-bottom:1px solid #8884}:root{color-scheme:light dark}"
 )

@@ -1,6 +1,6 @@
 /** Text that is not cut: the longest of several that its element has room for, in smaller letters where none has. */
 
-const LEAST_PX = 11;
+const LEAST_REM = 0.6875;
 
 export class FittingText {
   #element;
@@ -31,8 +31,9 @@ export class FittingText {
       if (!text || this.#fits()) return;
     }
     // Half pixels down from the size that the style sheet gives; the largest that fits is found by halving.
-    const fullPx = parseFloat(getComputedStyle(this.#element).fontSize);
-    let [fits, cut] = [Math.max(Math.ceil((fullPx - LEAST_PX) * 2), 0), 0];
+    const sizeOf = (element) => parseFloat(getComputedStyle(element).fontSize);
+    const [fullPx, remPx] = [sizeOf(this.#element), sizeOf(document.documentElement)];
+    let [fits, cut] = [Math.max(Math.ceil((fullPx - LEAST_REM * remPx) * 2), 0), 0];
     while (fits - cut > 1) {
       const middle = (fits + cut) >> 1;
       style.fontSize = `${fullPx - middle / 2}px`;
