@@ -81,6 +81,8 @@ def test_the_systems_colours_tell_what_the_pages_own_do(hands: Hands) -> None:
     """Whether the pen of the keys is down, which drawing is looked at, which button goes on."""
     page = hands.open(forced_colors="active", color_scheme="dark", classes=CATEGORIES)
     page.evaluate("quickstroke.allReady")
+    answer(page, lambda strokes: {"The Great Wall of China": 0.6})
+    expect(page.get_by_role("button", name="Undo")).to_have_css("opacity", "1")  # its colour says that it is disabled
     pen = page.locator("#key-pen")
     page.locator("#pad").press("ArrowRight")
     lifted = pen.evaluate(GROUND_OF)
@@ -104,13 +106,12 @@ def test_more_contrast_is_given_where_it_is_asked_for(hands: Hands) -> None:
     schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
     for scheme in schemes:
         page.emulate_media(color_scheme=scheme)
-        ink, note, paper, field = page.evaluate("""() => {
+        ink, note, field = page.evaluate("""() => {
           const style = (id) => getComputedStyle(document.getElementById(id));
-          const [paper, field] = ["paper", "lookup-search"].map((id) => style(id).borderColor);
-          return [style("headline").color, style("note").color, paper, field];
+          return [style("headline").color, style("note").color, style("lookup-search").borderColor];
         }""")
         assert note == ink
-        assert paper == field  # which stands out
+        expect(page.locator("#paper")).to_have_css("border-color", field)  # which stands out; it gets there by and by
 
 
 def test_the_page_of_an_audit_is_read_in_any_colours_and_sizes(blank_page: Page) -> None:
