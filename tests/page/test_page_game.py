@@ -395,6 +395,32 @@ def test_enter_starts_the_game(hands: Hands) -> None:
     expect_phase(page, "ready")
 
 
+def test_a_game_without_a_clock(hands: Hands) -> None:
+    """It takes as long as it takes, and is no record; the next one is without a clock, too."""
+    page = hands.open(has_clock=True, classes=["cat", "dog"])
+    page.evaluate("quickstroke.allReady")
+    answer(page, lambda strokes: {"dog": 0.4})  # too little for either word
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.get_by_role("checkbox", name="No clock").check()
+    expect(page.get_by_role("dialog", name="Six words, no clock")).to_be_visible()
+    page.get_by_role("button", name="Start").click()
+    expect_phase(page, "ready")
+    expect(page.locator("#subline")).to_have_text("Word 1 of 2: take your time.")
+    hands.mouse(page, LINE)
+    page.clock.run_for(60_000)
+    expect_phase(page, "drawing")
+    expect(page.locator("#clock")).to_be_hidden()
+    for _ in range(2):
+        page.locator("#play").click(delay=10)
+    expect(page.locator("#gallery-records")).to_have_text("")
+    page.get_by_role("button", name="Play again").click()
+    expect(page.locator("#subline")).to_have_text("Word 1 of 2: take your time.")
+    page.reload()
+    page.evaluate("quickstroke.ready")
+    page.get_by_role("button", name="Play", exact=True).click()
+    expect(page.get_by_role("checkbox", name="No clock")).to_be_checked()
+
+
 def test_another_model_of_the_server_is_told(hands: Hands) -> None:
     page = hands.open(classes=["cat", "sun", "The Eiffel Tower"])
     page.evaluate("quickstroke.allReady")

@@ -53,6 +53,22 @@ def test_when_a_round_is_won(blank_page: Page, seen: list[tuple[int, float]], ph
     assert blank_page.evaluate(script, [list(each) for each in seen]) == [phase, took_ms, int(phase != "drawing")]
 
 
+def test_without_a_clock_a_round_ends_when_it_is_won(blank_page: Page) -> None:
+    script = f"""async () => {{
+      {GAME}
+      game.start(["cup"], Infinity);
+      const before = game.remainingMs(0) === Infinity;
+      game.begin(0);
+      game.tick(3_600_000);
+      const later = [game.phase, game.remainingMs(3_600_000) === Infinity];
+      game.pause(3_600_000);
+      game.resume(4_000_000);
+      for (const at of [4_000_100, 4_000_600]) game.saw({{ word: "cup", probability: 0.5 }}, at);
+      return [before, later, game.phase, game.tookMs];
+    }}"""
+    assert blank_page.evaluate(script) == [True, ["drawing", True], "won", 3_600_100]
+
+
 def test_words_are_sorted_by_how_hard_they_are(blank_page: Page) -> None:
     script = """async () => {
       const { kindsOf } = await import("/difficulty.js");

@@ -24,6 +24,8 @@ export class Game {
   /** @type {Round[]} the rounds that have ended */
   rounds = [];
   nRounds = 0;
+  /** How long a round takes from its first stroke on; Infinity without a clock. */
+  roundMs = ROUND_MS;
   tookMs = 0;
   #random;
   #asked = new Set();
@@ -52,8 +54,9 @@ export class Game {
    * Begins a game, and its first round. No word comes again until all have been asked for.
    *
    * @param {string[]} words what can be asked for; of fewer than six each is asked for once
+   * @param {number} roundMs
    */
-  start(words) {
+  start(words, roundMs = ROUND_MS) {
     const n = Math.min(N_ROUNDS, words.length);
     let pool = words.filter((word) => !this.#asked.has(word));
     if (pool.length < n) {
@@ -66,6 +69,7 @@ export class Game {
     }
     this.#queue = pool.slice(0, n);
     this.nRounds = n;
+    this.roundMs = roundMs;
     this.rounds = [];
     this.next();
   }
@@ -110,8 +114,8 @@ export class Game {
   }
 
   remainingMs(nowMs) {
-    if (this.phase === "ready") return ROUND_MS;
-    return this.phase === "drawing" ? Math.max(this.#startedAt + ROUND_MS - (this.#pausedAt ?? nowMs), 0) : 0;
+    if (this.phase === "ready") return this.roundMs;
+    return this.phase === "drawing" ? Math.max(this.#startedAt + this.roundMs - (this.#pausedAt ?? nowMs), 0) : 0;
   }
 
   /**
@@ -130,7 +134,7 @@ export class Game {
   /** Lets time pass. */
   tick(nowMs) {
     if (this.phase !== "drawing" || this.isPaused) return;
-    const until = Math.min(nowMs, this.#startedAt + ROUND_MS);
+    const until = Math.min(nowMs, this.#startedAt + this.roundMs);
     if (this.#firstSince !== null && until - this.#firstSince >= STEADY_MS) {
       this.tookMs = this.#firstSince - this.#startedAt;
       this.phase = "won";

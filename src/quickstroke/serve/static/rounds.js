@@ -96,14 +96,14 @@ export class Rounds {
 
   #choose() {
     const { percents } = this.#host.people();
-    openSetup(this.#host.classes(), percents, this.#score, (words) => this.#start(words));
+    openSetup(this.#host.classes(), percents, this.#score, (...choice) => this.#start(...choice));
   }
 
-  #start(words) {
+  #start(words, roundMs) {
     if (this.game.phase === "idle") this.#own = this.#pad.drawing;
     this.#words = words;
     this.#drawings = [];
-    this.game.start(words);
+    this.game.start(words, roundMs);
     this.#begin();
   }
 
@@ -155,13 +155,15 @@ export class Rounds {
   }
 
   #finish() {
-    const { rounds } = this.game;
-    const { isBest, ...score } = scored(this.#score, rounds);
+    const { rounds, roundMs } = this.game;
+    // Records are of games by the clock.
+    const { isBest, ...score } = roundMs === Infinity ? this.#score : scored(this.#score, rounds);
     keep("score", (this.#score = score));
     const results = rounds.map((round, i) => ({ ...round, drawing: this.#drawings[i] }));
     this.stop();
     this.#pad.reset();
     this.#putBack();
-    openGallery(results, { ...score, isBest }, this.#host.people(), () => this.#start(this.#words));
+    const again = () => this.#start(this.#words, roundMs);
+    openGallery({ results, roundMs }, { ...score, isBest }, this.#host.people(), again);
   }
 }

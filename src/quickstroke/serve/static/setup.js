@@ -2,7 +2,7 @@
 
 import { kindsOf } from "./difficulty.js";
 import { $, make } from "./elements.js";
-import { recordsText } from "./game.js";
+import { recordsText, ROUND_MS } from "./game.js";
 import { keep, recall } from "./store.js";
 import { typedWords } from "./words.js";
 
@@ -13,7 +13,7 @@ let kinds = [];
 let words = [];
 let onStart = () => {};
 
-const kind = () => document.querySelector("#kinds input:checked")?.value;
+const kind = () => document.querySelector("[name=kind]:checked")?.value;
 
 /** What is chosen, or null where that is no word. */
 function chosen() {
@@ -26,6 +26,7 @@ function show() {
   const isOwn = kind() === OWN;
   $("own").hidden = !isOwn;
   $("start").disabled = !chosen();
+  $("setup-title").textContent = $("untimed").checked ? "Six words, no clock" : "Six words, twenty seconds each";
   if (!isOwn) return;
   const { known, unknown } = typedWords($("own-words").value, words);
   const n = `${known.length} ${known.length === 1 ? "word" : "words"}`;
@@ -36,7 +37,7 @@ function show() {
 }
 
 function choice({ name, label, fact }, isChecked) {
-  const element = make("label");
+  const element = make("label", { className: "choice" });
   const input = make("input", { type: "radio", name: "kind", value: name });
   input.checked = isChecked;
   const text = make("span");
@@ -52,7 +53,7 @@ function choice({ name, label, fact }, isChecked) {
  * @param {string[]} known the words of the model
  * @param {Map<string, number>} percents how hard some of them are
  * @param {import("./game.js").Score} score
- * @param {(words: string[]) => void} start
+ * @param {(words: string[], roundMs: number) => void} start
  */
 export function openSetup(known, percents, score, start) {
   [words, onStart] = [known, start];
@@ -61,8 +62,9 @@ export function openSetup(known, percents, score, start) {
   const before = recall("kind", kinds[0].name);
   const isThere = [...kinds, own].some(({ name }) => name === before);
   const rows = [...kinds, own].map((each, i) => choice(each, isThere ? each.name === before : i === 0));
-  $("kinds").replaceChildren($("kinds").querySelector("legend"), ...rows);
+  $("kinds").replaceChildren($("kinds").querySelector("legend"), ...rows, $("untimed").closest("label"));
   $("own-words").value ||= recall("own-words", "");
+  $("untimed").checked = recall("untimed", false) === true;
   $("records").textContent = recordsText(score);
   $("setup").returnValue = "cancel";
   show();
@@ -76,5 +78,6 @@ $("setup").addEventListener("close", () => {
   if ($("setup").returnValue !== "start" || !chosen()) return;
   keep("kind", kind());
   keep("own-words", $("own-words").value);
-  onStart(chosen());
+  keep("untimed", $("untimed").checked);
+  onStart(chosen(), $("untimed").checked ? Infinity : ROUND_MS);
 });

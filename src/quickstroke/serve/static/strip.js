@@ -22,7 +22,7 @@ export const UNKNOWN = 0.5;
  * @property {number} nRounds of the whole game
  * @property {boolean} isPaused whether the clock waits
  * @property {number} tookMs
- * @property {number} remainingMs
+ * @property {number} remainingMs Infinity without a clock
  * @property {import("./guesser.js").Guess | undefined} first the first guess
  * @property {number | null} unknown the probability that the drawing shows none of the words; null where nobody can tell
  * @property {boolean} isEmpty whether nothing is drawn
@@ -38,14 +38,14 @@ export function showStrip(moment) {
   // What takes room first, and then the sentences into what is left.
   if ($("strip").dataset.phase !== phase) {
     $("strip").dataset.phase = phase;
-    $("clock").hidden = !isOn;
+    $("clock").hidden = !isOn || remainingMs === Infinity;
     $("stop").hidden = phase === "idle";
     const hasEnded = phase === "won" || phase === "over";
     $("play").textContent = hasEnded && moment.nEnded === moment.nRounds ? LAST : PLAY[phase];
     // Leaving a word is the lesser wish.
     $("play").className = isOn ? "quiet" : "primary";
   }
-  if (isOn) {
+  if (!$("clock").hidden) {
     const seconds = String(Math.ceil(remainingMs / 1000));
     if ($("clock-seconds").textContent !== seconds) $("clock-seconds").textContent = seconds;
     $("clock-hand").style.strokeDashoffset = String(100 - (100 * remainingMs) / ROUND_MS);
@@ -63,16 +63,17 @@ export function showStrip(moment) {
  * @returns {string[]}
  */
 export function sentences(moment) {
-  const { phase, word, seen, nWon, nEnded, nRounds, tookMs, isPaused, first, unknown, isEmpty } = moment;
+  const { phase, word, seen, nWon, nEnded, nRounds, tookMs, isPaused, remainingMs, first, unknown, isEmpty } = moment;
   const asked = word && withArticle(word);
   const round = `Word ${nEnded + 1} of ${nRounds}`;
   const tally = `${nWon} of ${nEnded} so far.`;
   const took = `${(tookMs / 1000).toFixed(1)}\u00a0s`;
   switch (phase) {
     case "ready":
+      if (remainingMs === Infinity) return [`Draw ${asked}`, `${round}: take your time.`, `${nEnded + 1} of ${nRounds}`];
       return [`Draw ${asked}`, `${round}: twenty seconds, from your first stroke.`, `${round}: 20\u00a0s.`, `${nEnded + 1} of ${nRounds}`];
     case "drawing":
-      if (isPaused) return [`Draw ${asked}`, "The clock waits until somebody can guess again.", "The clock waits."];
+      if (isPaused && remainingMs !== Infinity) return [`Draw ${asked}`, "The clock waits until somebody can guess again.", "The clock waits."];
       return [`Draw ${asked}`, ...(first ? lists(seen, (list) => `I see ${list} …`) : ["…"])];
     case "won":
       return [`${capitalized(asked)}!`, `Recognised after ${took}. ${tally}`, `${took}. ${tally}`];
