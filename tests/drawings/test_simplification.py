@@ -1,8 +1,10 @@
 """The simplifier: geometry to reason about, the recipe written plainly, and Google's own results."""
 
 import math
-from itertools import pairwise
+import re
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,42 +24,18 @@ def as_lists(strokes: list[NDArray[np.uint8]]) -> list[list[list[int]]]:
     return [stroke.tolist() for stroke in strokes]
 
 
+@cache
+def recipe() -> Any:
+    """What docs/formats.md gives to programs in other languages: every sample in memory."""
+    text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    names: dict[str, Any] = {}
+    exec(compile(code, "formats.md", "exec"), names)
+    return names["simplified"]
+
+
 def plainly_simplified(strokes: Strokes) -> list[list[list[int]]]:
-    """The recipe with every sample in memory: slow, and short enough to be seen right."""
-    low = np.concatenate(strokes).min(axis=0)
-    extent = (np.concatenate(strokes) - low).max()
-    result = []
-    for stroke in strokes:
-        points = ((stroke - low) * 255.0 / extent if extent > 0 else stroke - low).tolist()
-        samples = [points[0]]
-        arc = 0.0
-        for (ax, ay), (bx, by) in pairwise(points):
-            dx, dy = bx - ax, by - ay
-            length = math.sqrt(dx * dx + dy * dy)
-            while length > 0 and len(samples) <= arc + length:
-                t = (len(samples) - arc) / length
-                samples.append([(1 - t) * ax + t * bx, (1 - t) * ay + t * by])
-            arc += length
-        samples.append(points[-1])
-        kept = [0]
-        parts = [(0, len(samples) - 1)]
-        while parts:
-            a, b = parts.pop()
-            (ax, ay), (bx, by) = samples[a], samples[b]
-            dx, dy = bx - ax, by - ay
-            base = math.sqrt(dx * dx + dy * dy)
-            farthest, k = -1.0, a
-            for i in range(a + 1, b):
-                x, y = samples[i][0] - ax, samples[i][1] - ay
-                distance = abs(x * dy - y * dx) / base if base > 0 else math.sqrt(x * x + y * y)
-                if distance > farthest:
-                    farthest, k = distance, i
-            if farthest > 2.0:
-                parts += [(k, b), (a, k)]
-            else:
-                kept.append(b)
-        result.append([[round(x), round(y)] for x, y in (samples[k] for k in kept)])
-    return result
+    return [list(map(list, stroke)) for stroke in recipe()([stroke.tolist() for stroke in strokes])]
 
 
 def drawings(coordinates: st.SearchStrategy[float]) -> st.SearchStrategy[Strokes]:

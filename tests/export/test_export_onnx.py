@@ -159,6 +159,7 @@ def test_the_file_is_valid_onnx_with_its_card(publish, name):
     onnx.checker.check_model(proto, full_check=True)
     assert [value.name for value in proto.graph.input] == ["points", "lengths"]
     assert [value.name for value in proto.graph.output] == ["probabilities", "features"]
+    assert all(value.doc_string for value in (*proto.graph.input, *proto.graph.output))
     assert exported.model.card == loaded.card | {"graph": 3}
     assert (exported.model.name, exported.model.classes, exported.model.note) == (loaded.name, CLASSES, "")
     # Written again by another program, it is the same file.

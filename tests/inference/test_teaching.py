@@ -11,6 +11,7 @@ import torch
 
 import quickstroke as qs
 from quickstroke import cli
+from quickstroke.artifacts import discriminant
 from quickstroke.artifacts.discriminant import Discriminant, rounded
 from quickstroke.artifacts.loading import LoadedModel, write_model
 from quickstroke.artifacts.unknown import Outputs
@@ -52,6 +53,16 @@ def with_discriminant(path, tmp_path):
     statistics = Discriminant(*(rounded(rng.normal(0, 2, (3, len(CLASSES)))) for _ in range(2)))
     loaded = replace(load(path)._model, card=None)
     return write_model(tmp_path / "with", loaded, {"discriminant": statistics.entry()})
+
+
+def test_the_document_has_the_constants():
+    """Programs in other languages take them from there."""
+    text = (Path(__file__).parents[2] / "docs" / "howto" / "teach.md").read_text(encoding="utf-8")
+    evidence, favour, many, share = prototypes.EVIDENCE, prototypes.FAVOUR, prototypes.MANY, prototypes.SHARE
+    temperature, lowest = discriminant._TEMPERATURE, discriminant.LOWEST
+    assert f"exp({evidence} (L(w) - T) + {favour} - min(n, {many}) / {share})" in text
+    assert f"log(sum of exp({temperature} L(v))) / {temperature}" in text and f"below {lowest:g}," in text
+    assert f"`{prototypes.SLOPE:g} n / (n + 1) (cosine - {prototypes.MIDDLE})`" in text
 
 
 def others():

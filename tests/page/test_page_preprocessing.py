@@ -59,6 +59,7 @@ def raw_drawings() -> dict[str, list[Rows]]:
     drawings["huge"] = [[[-1.5e308, 1.7e308, 0], [1e308, -1.6e308, 3e307]]]
     drawings["tiny"] = [[[0, 3e-310, 1e-310], [0, 1e-310, 2e-310]]]
     drawings["far from the origin"] = [[[1e9 + 0.1, 1e9 + 250.7, 1e9 + 3], [2e9, 2e9 + 99.9, 2e9 + 180]]]
+    drawings["an open box"] = [[[288, 288, 122, 122], [332, 365, 365, 332]]]  # on its last bits hangs what stays
     drawings["halves"] = [[[0, 0.5, 1.5, 2.5, 255], [0, 100.5, 0.5, 60.5, 31.5]]]
     turns = np.linspace(0, 150, 400)
     drawings["a spiral beyond max_padding"] = [[(turns * np.cos(turns)).tolist(), (turns * np.sin(turns)).tolist()]]

@@ -28,6 +28,14 @@ _OPSET, _IR_VERSION = 17, 8
 
 # Sums of float32 in another order, and onnxruntime's own approximations of sigmoid and tanh, differ by far less.
 MAX_DIFFERENCE = 1e-4
+# What the file says of its inputs and outputs.
+_MEANING = {
+    "points": "The rows of each drawing by the card's preprocessing (docs/formats.md, Points), then zeros.",
+    "lengths": "How many rows of each drawing are true, at most max_padding. The card is the metadata `quickstroke`.",
+    "probabilities": "Of each of the card's classes, in their order, given that the drawing shows one of them.",
+    "unknown": "The probability that a drawing shows none of the classes; of dots alone it is 1, whatever comes.",
+    "features": "What the output layer reads.",
+}
 # What 8-bit weights may cost, as a fraction of the drawings.
 MAX_LOSS = 0.005
 
@@ -127,13 +135,13 @@ def _write(loaded: LoadedModel, card: dict[str, Any], *, int8: bool) -> bytes:
             ],
             config.name,
             [
-                helper.make_tensor_value_info("points", TensorProto.FLOAT, ["B", "T", n_columns]),
-                helper.make_tensor_value_info("lengths", TensorProto.INT64, ["B"]),
+                _value("points", TensorProto.FLOAT, "B", "T", n_columns),
+                _value("lengths", TensorProto.INT64, "B"),
             ],
             [
-                helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["B", config.n_classes]),
-                *([helper.make_tensor_value_info("unknown", TensorProto.FLOAT, ["B"])] if unknown else []),
-                helper.make_tensor_value_info("features", TensorProto.FLOAT, ["B", loaded.model.linear.in_features]),
+                _value("probabilities", TensorProto.FLOAT, "B", config.n_classes),
+                *([_value("unknown", TensorProto.FLOAT, "B")] if unknown else []),
+                _value("features", TensorProto.FLOAT, "B", loaded.model.linear.in_features),
             ],
             [
                 numpy_helper.from_array(_array(name, constant, weights), name)
@@ -147,6 +155,11 @@ def _write(loaded: LoadedModel, card: dict[str, Any], *, int8: bool) -> bytes:
     )
     helper.set_model_props(proto, {CARD_KEY: json.dumps(card | {"graph": VERSION}, ensure_ascii=False)})
     return seal(proto.SerializeToString(deterministic=True))
+
+
+def _value(name: str, dtype: int, *shape: str | int) -> Any:
+    """An input or output of the graph, with its meaning."""
+    return helper.make_tensor_value_info(name, dtype, shape, _MEANING[name])
 
 
 def _weights(model: StrokeClassifier) -> dict[str, Tensor]:
