@@ -1,12 +1,14 @@
 """`quickstroke evaluate`: what it counts and tells, of files and of a dataset."""
 
 import json
+import os
 import re
 import shutil
 
 import pytest
 
 from quickstroke.artifacts.loading import LoadedModel, write_model
+from quickstroke.cli import main
 from quickstroke.config.model import ModelConfig
 from quickstroke.formats import binary
 from quickstroke.models.classifier import StrokeClassifier
@@ -166,3 +168,15 @@ def test_evaluate_tells_how_much_of_a_drawing_is_enough(run, trained, dataset):
     assert {"balanced_accuracy", "calibration_error", "top1_low", "top1_high"} <= plain.json.keys()
     assert partial.err.count("of the points") == 2 and partial.err.count(" 25% ") == 2
     assert "calibration error" in plain.err
+
+
+def test_tables_are_written_where_nobody_reads_stdout(trained, dataset, tmp_path, monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    file = tmp_path / "predictions.csv"
+    with os.fdopen(writer, "w") as nobody:
+        nobody.reconfigure(line_buffering=True)  # as with PYTHONUNBUFFERED
+        monkeypatch.setattr("sys.stdout", nobody)
+        code = main(["evaluate", str(trained), "--data", str(dataset.path), "--predictions", str(file)])
+        monkeypatch.undo()
+    assert code == 0 and file.is_file()

@@ -161,6 +161,19 @@ def test_a_training_goes_on_when_nobody_reads_what_it_says(dataset, tmp_path, mo
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 3
 
 
+def test_a_training_goes_on_when_nobody_reads_stderr_either(dataset, tmp_path, monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as out, os.fdopen(os.dup(writer), "w") as err:  # as of `... 2>&1 | head -1`
+        monkeypatch.setattr(sys, "stdout", out)
+        monkeypatch.setattr(sys, "stderr", err)
+        options = ["--data", dataset.path, "--into", tmp_path / "run", "--n-epochs", 3]
+        code = cli.main(["train", MODEL, *map(str, options)])
+        monkeypatch.undo()
+    assert code == 0
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 3
+
+
 def test_train_refuses_bad_names_and_folders(run, dataset, tmp_path):
     into = ("--data", dataset.path, "--into", tmp_path / "run")
     one_line(run("train", "lstm_lay1_sz64", *into), "needs a convolution")

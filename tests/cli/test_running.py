@@ -1,9 +1,12 @@
-"""PyTorch, imported for a command."""
+"""PyTorch, imported for a command; signals."""
 
 import builtins
 import gc
+import signal
 import sys
 from typing import Any
+
+import pytest
 
 from quickstroke.cli import running
 
@@ -48,3 +51,13 @@ def test_who_has_turned_the_garbage_collector_off_finds_it_so(monkeypatch):
         assert "torch" not in sys.modules
     finally:
         gc.enable()
+
+
+def test_sigterm_told_twice_is_one_wish_to_stop_and_ctrl_c_after_it_stops_at_once(capsys):
+    with running.StopOnSignal() as stop:
+        for _ in range(2):  # to every process of a job by Slurm, and once more by torchrun to its own
+            signal.raise_signal(signal.SIGTERM)
+            assert stop.asked
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert capsys.readouterr().err == "stopping after this batch; Ctrl-C stops at once\n"

@@ -1,6 +1,8 @@
 """What compiled code takes of a body is what `bodies.take` makes of it; all else it leaves alone."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterable
 
 import numpy as np
@@ -23,6 +25,12 @@ def quick() -> QuickReader:
     assert reader.take(b'{"strokes":%b}' % SQUARE.encode()) is None  # compiling is for no request to wait for
     reader.compile()
     return reader
+
+
+def test_no_request_waits_for_compiling_where_asserts_are_left_out() -> None:
+    program = "import quickstroke.serve.quick as q; q.QuickReader(q.Limits()).compile(); print(q._read.is_compiled)"
+    done = subprocess.run([sys.executable, "-O", "-c", program], capture_output=True, text=True, timeout=300)
+    assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr
 
 
 def real_bodies() -> Iterable[dict[str, object]]:

@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from quickstroke.errors import MissingExtra, QuickstrokeError, first_line, is_out_of_memory
 from quickstroke.utils import compiled
@@ -113,18 +114,26 @@ def main(args: Sequence[str] | None = None) -> int:
             silence()
         return _fail(command, f"{where}{error.strerror or error}")
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        tell("interrupted")
         return 130
 
 
 def _tell_compiling(is_kept: bool) -> None:
     kept = "compiling for this processor what this needs, which takes up to a minute; it is kept for the next time"
-    print(kept if is_kept else f"compiling: {compiled.NOT_KEPT}", file=sys.stderr, flush=True)
+    tell(kept if is_kept else f"compiling: {compiled.NOT_KEPT}")
 
 
-def silence() -> None:
-    """Nothing that is written to stdout from now on goes anywhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def tell(text: str) -> None:
+    """A line on stderr at once; where it cannot be written, as to a pipe that nobody reads, the work goes on."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        silence(sys.stderr)
+
+
+def silence(stream: TextIO | None = None) -> None:
+    """Nothing that is written to a stream, by default stdout, from now on goes anywhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), (stream or sys.stdout).fileno())
 
 
 def _run(arguments: list[str]) -> int:
@@ -155,5 +164,5 @@ def printable(text: str) -> str:
 
 
 def _fail(command: str, message: str) -> int:
-    print(f"quickstroke {command}: ".replace(" :", ":") + printable(" ".join(message.split("\n"))), file=sys.stderr)
+    tell(f"quickstroke {command}: ".replace(" :", ":") + printable(" ".join(message.split("\n"))))
     return 2

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from quickstroke.cli import printable, silence
+from quickstroke.cli import printable, silence, tell
 
 # In the JSON of a command: options that were tried, which another training takes as they are.
 _EXACT = ("values",)
@@ -79,7 +79,7 @@ def say(text: str) -> None:
 def note(text: str) -> None:
     """A remark for the person, beside the results: on stderr. An empty one is none."""
     if text:
-        print(printable(text), file=sys.stderr, flush=True)
+        tell(printable(text))
 
 
 def percent(fraction: float) -> str:

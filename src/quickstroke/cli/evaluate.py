@@ -338,7 +338,16 @@ def _drawings(options: Options, data: "PreparedDataset | None", classes: tuple[s
 
 
 def _show(options: Options, name: str, asked: _Asked, result: "Evaluation", early: dict[str, dict[str, float]]) -> None:
-    """Prints what a person reads."""
+    """Writes the tables, and prints what a person reads."""
+    # The tables first: who reads no more than the first lines, as `head` does, wants them all the same.
+    written = []
+    for names, write in ((options.per_class, tables.write_per_class), (options.confusion, tables.write_confusion)):
+        for file in names or ():
+            write(file, result)
+            written.append(file)
+    if options.predictions:
+        tables.write_predictions(options.predictions, result, asked.source)
+        written.append(options.predictions)
     (low, high), (low_3, high_3) = (map(percent, result.interval(k)) for k in (1, 3))
     balanced_low, balanced_high = map(percent, result.balanced_accuracy_interval())
     among = f", choosing among {counted(len(result.classes), 'word')}" if options.words else ""
@@ -360,13 +369,8 @@ def _show(options: Options, name: str, asked: _Asked, result: "Evaluation", earl
         n, most = asked.left_out.total(), _most(asked.left_out)
         which = "are not to be chosen" if options.words else "the model does not know"
         print(f"left out: {counted(n, 'drawing')} of words that {which} ({most})")
-    for names, write in ((options.per_class, tables.write_per_class), (options.confusion, tables.write_confusion)):
-        for file in names or ():
-            write(file, result)
-            print(f"wrote {printable(file)}")
-    if options.predictions:
-        tables.write_predictions(options.predictions, result, asked.source)
-        print(f"wrote {printable(options.predictions)}")
+    for file in written:
+        print(f"wrote {printable(file)}")
     if options.per_class is not None:
         for word, (right, n) in result.per_class().items():
             print(f"{percent(right / n) if n else '-':>8}  {right:>6} of {n:>6}  {word}")

@@ -20,6 +20,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from quickstroke.cli import tell
+
 
 def import_torch(model: str | None = None, *, trains_padded: bool = False) -> None:
     """Imports PyTorch where it is installed and `model` is no ONNX file, and has the garbage collector leave alone what
@@ -69,7 +71,7 @@ def progress(unit: str = "classes") -> Progress:
 
 
 class StopOnSignal:
-    """Turns the first Ctrl-C (or SIGTERM) into a wish to stop; the second interrupts at once.
+    """Turns the first Ctrl-C (or SIGTERM) into a wish to stop; a Ctrl-C after it interrupts at once.
 
     Args:
         numbers: the signals.
@@ -79,7 +81,7 @@ class StopOnSignal:
     def __init__(
         self,
         numbers: Sequence[signal.Signals] = (signal.SIGINT, signal.SIGTERM),
-        text: str = "stopping after this batch; once more to stop at once",
+        text: str = "stopping after this batch; Ctrl-C stops at once",
     ) -> None:
         self.asked = False
         self._numbers, self._text = numbers, text
@@ -94,7 +96,10 @@ class StopOnSignal:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
+            # Slurm sends SIGTERM to every process of a job, and torchrun hands its own on: that is the same wish again.
+            if number == signal.SIGTERM:
+                return
             raise KeyboardInterrupt
         self.asked = True
         if self._text:
-            print(self._text, file=sys.stderr, flush=True)
+            tell(self._text)
