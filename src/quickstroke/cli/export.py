@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional
 
-from quickstroke.cli.answers import Answer, note, percent
+from quickstroke.cli.answers import Answer, note, percent, say
 from quickstroke.cli.inputs import drawing_files
 from quickstroke.cli.options import ClassesFile, Json, optional
 from quickstroke.cli.running import import_torch
@@ -203,7 +203,7 @@ def _write_onnx(options: Options, loaded: "LoadedModel", into: Path) -> _Written
     if options.int8:
         result = onnx.quantize(loaded, exported, _drawings(options, loaded.classes))
         n_bytes, n_bytes_float32 = len(result.exported.data), len(exported.data)
-        print(
+        say(
             f"int8: {n_bytes:,} bytes, top-1 {percent(result.top1)} of {result.n:,}; float32: {n_bytes_float32:,} "
             f"bytes, top-1 {percent(result.top1_float32)}; "
             + (f"not kept: {result.refusal}" if result.refusal else "int8 is kept")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from quickstroke.cli.answers import Answer, note, percent
+from quickstroke.cli.answers import Answer, note, percent, say
 from quickstroke.cli.options import Json, optional
 from quickstroke.cli.running import import_torch
 from quickstroke.errors import ConfigError, DownloadError, WeightsError
@@ -120,7 +120,7 @@ def _to_hub(loaded: "LoadedModel", folder: Path, repo: str | None = None) -> dic
 
     repo = repo or hub.default_repo(loaded.name)
     hub.write_folder(loaded, folder, repo)
-    print(f"{folder}: {', '.join(hub.FILES)}")
+    say(f"{folder}: {', '.join(hub.FILES)}")
     if not hub.is_logged_in():
         note(f"not uploaded: nobody is logged in; `hf auth login`, then `hf upload {repo} {folder}`")
         return {"folder": str(folder), "url": None}
