@@ -243,7 +243,7 @@ def test_the_bundle_says_that_it_is_built_from_these_sources(bundle: Path) -> No
         digest.update(f"{name}\0".encode() + (PACKAGE / name).read_bytes() + b"\0")
     for path in (bundle, WIDGET):
         first, second, third = path.read_text(encoding="utf-8").splitlines()[:3]
-        assert first == f"/* sources sha256 {digest.hexdigest()} */"
+        assert first == f"/* sources sha256 {digest.hexdigest()[:16]} */"
         assert "MIT License. Built by js/build.mjs" in second
         assert ("gifenc, whose licence is LICENSE-gifenc.txt" in third) == (path == bundle)
 

@@ -14,16 +14,16 @@ let shown = { results: [], headline: "" };
 /**
  * @typedef {import("./game.js").Round & {drawing: number[][][]}} Result
  *
- * @param {{results: Result[], roundMs: number}} game
+ * @param {Result[]} results
  * @param {import("./game.js").Score & {isBest: boolean}} score
  * @param {import("./people.js").People} people
  * @param {() => void} again told that another game is wanted
  */
-export function openGallery({ results, roundMs }, score, people, again) {
+export function openGallery(results, score, people, again) {
   onAgain = again;
   const nWon = results.filter(({ outcome }) => outcome === "won").length;
   const headline = `${nWon} of ${results.length} recognised`;
-  shown = { results, headline, roundMs };
+  shown = { results, headline };
   $("gallery-title").textContent = score.isBest && score.games > 1 ? `${headline}: your best game` : headline;
   $("gallery-records").textContent = recordsText(score);
   const tiles = results.map((result, i) => {

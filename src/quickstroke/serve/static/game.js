@@ -54,9 +54,9 @@ export class Game {
    * Begins a game, and its first round. No word comes again until all have been asked for.
    *
    * @param {string[]} words what can be asked for; of fewer than six each is asked for once
-   * @param {number} roundMs
+   * @param {number} roundMs by default as in the game before
    */
-  start(words, roundMs = ROUND_MS) {
+  start(words, roundMs = this.roundMs) {
     const n = Math.min(N_ROUNDS, words.length);
     let pool = words.filter((word) => !this.#asked.has(word));
     if (pool.length < n) {

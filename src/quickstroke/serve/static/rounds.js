@@ -163,7 +163,6 @@ export class Rounds {
     this.stop();
     this.#pad.reset();
     this.#putBack();
-    const again = () => this.#start(this.#words, roundMs);
-    openGallery({ results, roundMs }, { ...score, isBest }, this.#host.people(), again);
+    openGallery(results, { ...score, isBest }, this.#host.people(), () => this.#start(this.#words));
   }
 }

@@ -26,7 +26,6 @@ function show() {
   const isOwn = kind() === OWN;
   $("own").hidden = !isOwn;
   $("start").disabled = !chosen();
-  $("setup-title").textContent = $("untimed").checked ? "Six words, no clock" : "Six words, twenty seconds each";
   if (!isOwn) return;
   const { known, unknown } = typedWords($("own-words").value, words);
   const n = `${known.length} ${known.length === 1 ? "word" : "words"}`;
@@ -62,7 +61,7 @@ export function openSetup(known, percents, score, start) {
   const before = recall("kind", kinds[0].name);
   const isThere = [...kinds, own].some(({ name }) => name === before);
   const rows = [...kinds, own].map((each, i) => choice(each, isThere ? each.name === before : i === 0));
-  $("kinds").replaceChildren($("kinds").querySelector("legend"), ...rows, $("untimed").closest("label"));
+  $("kinds").replaceChildren($("kinds").querySelector("legend"), ...rows, $("untimed").parentNode);
   $("own-words").value ||= recall("own-words", "");
   $("untimed").checked = recall("untimed", false) === true;
   $("records").textContent = recordsText(score);

@@ -14,7 +14,7 @@ const COLOURS = { page: "#f4f2ed", card: "#fffefb", ink: "#1f1d1a", muted: "#676
 const FONT = "system-ui, sans-serif";
 
 /**
- * @typedef {{results: import("./gallery.js").Result[], headline: string, roundMs: number}} Ended a game
+ * @typedef {{results: import("./gallery.js").Result[], headline: string}} Ended a game
  *
  * @param {Ended} ended
  * @returns {Promise<Blob>} PNG
@@ -37,7 +37,7 @@ function tilesOf({ results }) {
   return results.map(({ drawing }) => (drawing.length ? placed(drawing, TILE_PX - 80, TILE_PX - 104) : []));
 }
 
-function painted({ results, headline, roundMs }, tiles, scale) {
+function painted({ results, headline }, tiles, scale) {
   const columns = Math.min(COLUMNS, results.length);
   const rows = Math.ceil(results.length / columns);
   const width = Math.max(columns * (TILE_PX + GAP_PX) + GAP_PX, 720);
@@ -48,8 +48,7 @@ function painted({ results, headline, roundMs }, tiles, scale) {
   pen.fillStyle = COLOURS.page;
   pen.fillRect(0, 0, width, height);
   write(pen, headline, GAP_PX, 82, 52, 700, COLOURS.ink, width - 2 * GAP_PX);
-  const rule = roundMs === Infinity ? "as long as it takes" : "twenty seconds";
-  write(pen, `quickstroke: ${rule} for each word`, GAP_PX, height - 24, 26, 400, COLOURS.muted, width - 2 * GAP_PX);
+  write(pen, "quickstroke: one word after the other", GAP_PX, height - 24, 26, 400, COLOURS.muted, width - 2 * GAP_PX);
   results.forEach((result, i) => {
     const x = GAP_PX + (i % columns) * (TILE_PX + GAP_PX);
     drawTile(pen, result, tiles[i], x, TOP_PX + Math.floor(i / columns) * (TILE_PX + GAP_PX));

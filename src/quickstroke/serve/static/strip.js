@@ -73,7 +73,7 @@ export function sentences(moment) {
       if (remainingMs === Infinity) return [`Draw ${asked}`, `${round}: take your time.`, `${nEnded + 1} of ${nRounds}`];
       return [`Draw ${asked}`, `${round}: twenty seconds, from your first stroke.`, `${round}: 20\u00a0s.`, `${nEnded + 1} of ${nRounds}`];
     case "drawing":
-      if (isPaused && remainingMs !== Infinity) return [`Draw ${asked}`, "The clock waits until somebody can guess again.", "The clock waits."];
+      if (isPaused) return [`Draw ${asked}`, "The game waits until somebody can guess again.", "The game waits."];
       return [`Draw ${asked}`, ...(first ? lists(seen, (list) => `I see ${list} …`) : ["…"])];
     case "won":
       return [`${capitalized(asked)}!`, `Recognised after ${took}. ${tally}`, `${took}. ${tally}`];
