@@ -11,7 +11,7 @@
 
 import { checkRecognizer, checkTexts, drawingOf } from "./given.js";
 import { load, ModelError } from "./index.js";
-import { followKeys } from "./keys.js";
+import { KeyPen } from "./keys.js";
 import { guessing } from "./newest.js";
 import { Pad } from "./pad.js";
 import { percent } from "./percent.js";
@@ -31,6 +31,7 @@ const TEXTS = {
 };
 // Above it the drawing is said to show none of the words, as by the page.
 const UNKNOWN = 0.5;
+const KEYS_POINTER = -1;
 // Of the attributes that are properties of the same name: texts, and those that are there or not.
 const REFLECTED = ["model", "words", "top", "ink", "paper", "name"];
 const FLAGS = ["controls", "disabled"];
@@ -47,11 +48,11 @@ canvas { inline-size: 100%; min-block-size: 0; aspect-ratio: 1; box-sizing: bord
   transition: color 1ms; }
 i { display: none; position: absolute; inset: -8px auto auto -8px; inline-size: 16px; block-size: 16px; box-sizing: border-box;
   border: 2px solid; border-radius: 50%; }
-.down { background: currentColor; }
+.is-down { background: currentColor; }
 small { display: none; position: absolute; inset: 1em 1em auto; text-align: center; }
 i, small { color: var(--quick-stroke-ink, #1d2430); pointer-events: none; }
 canvas:focus-visible ~ :is(i, small:not([hidden])) { display: block; }
-@media (forced-colors: active) { canvas { color: CanvasText; } .down { background: CanvasText; } }
+@media (forced-colors: active) { canvas { color: CanvasText; } .is-down { background: CanvasText; } }
 span { display: flex; flex: none; flex-wrap: wrap; gap: 0.5em; }
 button { font: inherit; padding: 0.3em 0.8em; min-block-size: 44px; touch-action: manipulation; }
 ol { flex: none; margin: 0; padding: 0; list-style: none; overflow-wrap: anywhere; min-block-size: calc(var(--lines, 3) * 1lh); }
@@ -128,9 +129,7 @@ export class QuickStroke extends Base {
     root.append(this.#column);
     this.#label();
     this.addEventListener("keydown", (event) => this.#press(event));
-    followKeys(this.#canvas, this.#mark, () => this.#pad.isDrawing, (isDown) => {
-      this.#said.textContent = this.#texts[isDown ? "down" : "up"];
-    });
+    this.#followKeys();
     this.#pad = new Pad(this.#canvas, {
       onResize: (size) => this.#sharpen(size),
       onStroke: (strokes) => {
@@ -160,6 +159,33 @@ export class QuickStroke extends Base {
     this.#undo.textContent = this.#texts.undo;
     this.#clear.textContent = this.#texts.clear;
     this.#keys.textContent = this.#texts.keys;
+  }
+
+  /** The keyboard's pen draws by events of a pointer of its own, to which the pad listens. */
+  #followKeys() {
+    const canvas = this.#canvas;
+    const isDrawing = () => this.#pad.isDrawing;
+    let at = {};
+    const send = (type, x, y) => {
+      const { left, top } = canvas.getBoundingClientRect();
+      if (x !== undefined) at = { clientX: left + x, clientY: top + y };
+      canvas.dispatchEvent(new PointerEvent(type, { pointerId: KEYS_POINTER, button: 0, ...at }));
+    };
+    const pen = {
+      get isDown() {
+        return isDrawing();
+      },
+      penDown: (x, y) => send("pointerdown", x, y),
+      penMove: (x, y) => send("pointermove", x, y),
+      penUp: () => send("pointerup"),
+    };
+    const keyPen = new KeyPen(canvas, this.#mark, pen, (isDown) => {
+      this.#said.textContent = this.#texts[isDown ? "down" : "up"];
+    });
+    // Not of a page that has these keys, too.
+    canvas.addEventListener("keydown", (event) => event.defaultPrevented && event.stopPropagation());
+    // Another pen takes over.
+    canvas.addEventListener("pointerdown", ({ pointerId }) => pointerId === KEYS_POINTER || keyPen.lift());
   }
 
   /** The keys of its buttons, or of the element where a page gives it the focus. */

@@ -2,6 +2,7 @@
 
 export * from "./index.js";
 export { fetchBytes } from "./fetch.js";
+export { KeyPen } from "./keys.js";
 export { percent } from "./percent.js";
 export { normal } from "./vocabulary.js";
 // Its sources: of the package as it is built nothing can be left out.

@@ -8,9 +8,9 @@ import { showGuesses } from "./guess-list.js";
 import { Guesser } from "./guesser.js";
 import { openLookup } from "./lookup.js";
 import { setUpPictures } from "./open-picture.js";
-import { KeyPen, Pad } from "./pad.js";
+import { Pad } from "./pad.js";
 import { loadPeople } from "./people.js";
-import { percent, simplify } from "./quickstroke.js";
+import { KeyPen, percent, simplify } from "./quickstroke.js";
 import { PageRecognizer } from "./recognizer.js";
 import { play } from "./replay.js";
 import { Rounds } from "./rounds.js";
@@ -160,7 +160,7 @@ function announce(text) {
 
 // --- Drawing ----------------------------------------------------------------------------------------------------------
 
-new KeyPen(pad, $("pad"), $("key-pen"), (isDown) => announce(isDown ? "Pen down." : "Pen up."));
+const keyPen = new KeyPen($("pad"), $("key-pen"), pad, (isDown) => announce(isDown ? "Pen down." : "Pen up."));
 
 pad.addEventListener("before-pen", () => {
   begin();
@@ -169,6 +169,7 @@ pad.addEventListener("before-pen", () => {
 });
 
 pad.addEventListener("pen", () => {
+  keyPen.follow();
   if (pad.isDown) rounds.begin(performance.now());
   announceSoon(); // or not, since the pen draws on
 });

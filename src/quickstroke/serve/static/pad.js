@@ -1,4 +1,4 @@
-/** The canvas: takes strokes from mouse, pen, touch and keys, keeps what was drawn, and shows it crisp at any size. */
+/** The canvas: takes strokes from mouse, pen and touch, keeps what was drawn, and shows it crisp at any size. */
 
 import { boundsOf, fit, trace } from "./geometry.js";
 
@@ -7,10 +7,6 @@ const LINE_WIDTH_PX = 4.5;
 const LEAST_MOVE_PX = 1;
 const PAUSE_MS = 500;
 const MAX_UNDO = 200;
-// Of the pen of the keyboard.
-const STEP_PX = 12;
-const FINE_STEP_PX = 3;
-const DIRECTIONS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 const within = (value, most) => Math.min(Math.max(value, 0), most);
 const rounded = (value) => Math.round(value * 100) / 100;
@@ -331,88 +327,5 @@ export class Pad extends EventTarget {
       }
       context.stroke(path);
     }
-  }
-}
-
-/** A pen for the keyboard, while the canvas has the focus: arrows move it, Space puts it down and lifts it. */
-export class KeyPen {
-  #pad;
-  #mark;
-  #onTurn;
-  #held = new Set();
-  #at = null;
-  #isDown = false;
-
-  /**
-   * @param {Pad} pad
-   * @param {HTMLCanvasElement} canvas
-   * @param {HTMLElement} mark shows where the pen is
-   * @param {(isDown: boolean) => void} onTurn told when Space has turned it
-   */
-  constructor(pad, canvas, mark, onTurn) {
-    this.#pad = pad;
-    this.#mark = mark;
-    this.#onTurn = onTurn;
-    canvas.addEventListener("keydown", (event) => this.#press(event));
-    canvas.addEventListener("keyup", (event) => this.#held.delete(event.key));
-    canvas.addEventListener("focus", () => this.#show());
-    new ResizeObserver(() => this.#show()).observe(canvas); // told after the pad
-    canvas.addEventListener("blur", () => {
-      this.#held.clear();
-      if (this.#isDown) pad.penUp();
-    });
-    pad.addEventListener("pen", () => {
-      if (!pad.isDown) this.#isDown = false;
-      this.#show();
-    });
-  }
-
-  #press(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === " ") this.#turn(event);
-    else if (event.key in DIRECTIONS) this.#step(event);
-    else return;
-    event.preventDefault();
-  }
-
-  #turn(event) {
-    if (event.repeat) return;
-    if (this.#isDown) {
-      this.#pad.penUp();
-    } else {
-      this.#pad.penDown(...this.#place(), event.timeStamp);
-      if (!this.#pad.isDown) return; // nothing may be drawn now
-      this.#isDown = true;
-      this.#show();
-    }
-    this.#onTurn(this.#isDown);
-  }
-
-  /** Two arrows at once go diagonally. */
-  #step(event) {
-    this.#held.add(event.key);
-    const step = event.shiftKey ? FINE_STEP_PX : STEP_PX;
-    let [x, y] = this.#place();
-    for (const key of this.#held) {
-      x += step * DIRECTIONS[key][0];
-      y += step * DIRECTIONS[key][1];
-    }
-    this.#at = [x, y];
-    this.#at = this.#place();
-    if (this.#isDown) this.#pad.penMove(...this.#at, event.timeStamp);
-    this.#show();
-  }
-
-  /** Where it is, on the paper whatever its size is now; at first in the middle. */
-  #place() {
-    const { width, height } = this.#pad.size;
-    const [x, y] = this.#at ?? [width / 2, height / 2];
-    return [within(x, width), within(y, height)];
-  }
-
-  #show() {
-    const [x, y] = this.#place();
-    this.#mark.style.translate = `${x}px ${y}px`;
-    this.#mark.classList.toggle("is-down", this.#isDown);
   }
 }
