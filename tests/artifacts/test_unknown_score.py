@@ -10,7 +10,7 @@ import torch
 
 import quickstroke as qs
 from quickstroke.artifacts.loading import LoadedModel, load_model, write_model
-from quickstroke.artifacts.unknown import UnknownScore, outputs_of
+from quickstroke.artifacts.unknown import UnknownScore, outputs_by_compiled_code, outputs_of
 from quickstroke.cli import main
 from quickstroke.errors import WeightsError
 from quickstroke.export import onnx as export
@@ -40,6 +40,24 @@ def test_it_falls_with_the_log_sum_exp_and_rises_with_the_entropy():
     even, clear = outputs_of(same_sum, UnknownScore(**ENTRY)).unknown
     np.testing.assert_allclose(math.log(even / (1 - even)) - math.log(clear / (1 - clear)), 0.4 * math.log(2))
     assert outputs_of(logits, None).unknown is None
+
+
+@pytest.mark.parametrize("entry", [None, ENTRY, OF_WORDS, ENTRY | {"slope": 900.0}])
+def test_compiled_code_gives_the_same(entry):
+    rows = [
+        *np.random.default_rng(0).normal(0, 6, (20, 3)),
+        [0, 0, 0],
+        [900, -900, 0],
+        [-900, -900, -901],
+        [np.nan, 1, 2],
+    ]
+    logits, features = np.array(rows), np.ones((len(rows), 2), np.float32)
+    score = UnknownScore(**entry | {"words": tuple(entry.get("words", ()))}) if entry else None
+    found, expected = outputs_by_compiled_code(logits, score, features), outputs_of(logits, score, features)
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, rtol=1e-13)
+    assert found.features is features and (found.unknown is None) == (score is None)
+    if score:
+        np.testing.assert_allclose(found.unknown, expected.unknown, rtol=1e-12)
 
 
 def test_a_card_without_entropy_means_none():

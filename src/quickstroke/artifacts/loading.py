@@ -24,7 +24,7 @@ from torch import Tensor
 
 from quickstroke import kernels
 from quickstroke.artifacts import cards, compact, runs, weight_files
-from quickstroke.artifacts.unknown import Outputs, UnknownScore, outputs_of
+from quickstroke.artifacts.unknown import Outputs, UnknownScore, outputs_by_compiled_code, outputs_of
 from quickstroke.config.model import ModelConfig, Preprocessing
 from quickstroke.drawings.categories import CATEGORIES_2020
 from quickstroke.errors import ConfigError, ModelNameError, WeightsError
@@ -88,7 +88,8 @@ class LoadedModel:
 
         reader, n_channels = SingleReader(self.model), len(self.model.bn.weight)
         with compiling(), kernels.threads.undisturbed(), torch.inference_mode():
-            reader.logits(np.zeros((2, n_channels), np.float32))
+            logits = reader.logits(np.zeros((2, n_channels), np.float32))[None].astype(np.float64)
+            outputs_by_compiled_code(logits, self._unknown, logits.astype(np.float32))
             self.model(torch.zeros(_FEW + 1, 2, n_channels, dtype=torch.float32), torch.full((_FEW + 1,), 2))
         self._compiled[:] = [reader]
 
@@ -109,18 +110,21 @@ class LoadedModel:
 
     def outputs(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
         """What the model says of points (B, T, C), zero after each drawing's end, of `lengths` (B,) rows."""
-        logits, features = self._read(points, lengths)
-        return outputs_of(logits, self._unknown, features)
+        is_few = bool(self._compiled) and 0 < len(points) <= _FEW
+        logits, features = self._read_few(points, lengths) if is_few else self._read_many(points, lengths)
+        return (outputs_by_compiled_code if is_few else outputs_of)(logits, self._unknown, features)
 
-    def _read(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _read_few(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """As `_read_many`, one after the other by compiled code."""
+        if not self._compiled[0].is_current:
+            self._compiled[0] = type(self._compiled[0])(self.model)
+        reader = self._compiled[0]
+        alone = [reader.read(own[:n]) for own, n in zip(points, lengths, strict=True)]
+        features, logits = map(np.array, zip(*alone, strict=True))
+        return logits.astype(np.float64), features
+
+    def _read_many(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Logits float64 (B, K), and the features float32 (B, R) that they are made of."""
-        if self._compiled and 0 < len(points) <= _FEW:
-            if not self._compiled[0].is_current:
-                self._compiled[0] = type(self._compiled[0])(self.model)
-            reader = self._compiled[0]
-            alone = [reader.read(own[:n]) for own, n in zip(points, lengths, strict=True)]
-            features, logits = map(np.array, zip(*alone, strict=True))
-            return logits.astype(np.float64), features
         with torch.inference_mode(), kernels.threads.undisturbed() if self._compiled else _one_thread():
             given = torch.from_numpy(points), torch.from_numpy(lengths)
             read = self.model.features(*given, plain=not self._compiled)  # (B, R)

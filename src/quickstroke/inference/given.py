@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from types import NoneType
-from typing import cast
+from typing import TypeGuard, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -42,19 +42,21 @@ def in_simplified_form(
             said = "simplified" if is_simplified else "raw"
             raise ConfigError(f"simplified = {simplified} was given with a Drawing that is {said}; leave it out")
         simplified, read = is_simplified, strokes.source_layout
+        if is_simplified and _are_points_of_bytes(strokes.strokes):
+            return [stroke.copy() for stroke in strokes.strokes], read
         points, offsets, _ = gather(strokes.strokes, "points")
     elif (
         layout in ("auto", "points")
         and _are_points_of_bytes(strokes)
         and (simplified or (simplified is None and _fill_the_range(strokes)))
     ):
-        return [stroke.copy() for stroke in cast(Sequence[NDArray[np.uint8]], strokes)], "points"
+        return [stroke.copy() for stroke in strokes], "points"
     else:
         points, offsets, read = gather(strokes, layout)
     return (checked if simplified else simplify_gathered)(points, offsets), read
 
 
-def _are_points_of_bytes(strokes: object) -> bool:
+def _are_points_of_bytes(strokes: object) -> TypeGuard[Sequence[NDArray[np.uint8]]]:
     """Whether there is nothing to convert or to refuse: a list of arrays uint8 (n, 2) with n at least 1."""
     return (
         isinstance(strokes, list | tuple)
