@@ -137,3 +137,20 @@ def test_publishing_words_without_test_drawings(run, drawings, tmp_path):
     assert run("train", MODEL, *options, "--train-classes", *words).code == 0
     published = run("publish", tmp_path / "run", "--into", tmp_path / "set", "--json")
     assert published.code == 0 and set(published.json["figures"]) == {"val"}
+
+
+@pytest.mark.parametrize("command", ["publish", "report", "export"])
+def test_where_nothing_can_be_written_nothing_is_measured(run, trained, tmp_path, monkeypatch, command):
+    for name in ("quickstroke.export.publish._parts", "quickstroke.reports.report._measured"):
+        monkeypatch.setattr(name, lambda *given: pytest.fail("measured"))
+    monkeypatch.setattr("quickstroke.cli.export._write_onnx", lambda *given: pytest.fail("exported"))
+    (tmp_path / "file").write_text("kept")
+    source, into, target = {
+        "publish": (trained, "file/lstm", f"file/lstm/{MODEL}.model"),
+        "report": (trained, "file/results.md", "file/results.md"),
+        "export": ("simple_lay1_sz64", "file/a.onnx", "file/a.onnx"),
+    }[command]
+    result = run(command, source, "--into", tmp_path / into)
+    one_line(result, f"quickstroke {command}: {tmp_path / target}: Not a directory")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "kept"

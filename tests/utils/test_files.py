@@ -146,6 +146,19 @@ def test_failed_writing_leaves_nothing_where_nothing_was(tmp_path: Path) -> None
     assert names(tmp_path) == []
 
 
+def test_a_place_is_tried_and_left_as_it_was(tmp_path: Path) -> None:
+    files.check_place(tmp_path / "folder" / "a.txt")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere" / "b.txt")
+    files.check_place(tmp_path / "link")
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]
+    (tmp_path / "file").touch()
+    (tmp_path / "blocked").symlink_to(tmp_path / "file" / "b.txt")
+    for name in ("file/folder/a.txt", "blocked"):
+        with pytest.raises(NotADirectoryError) as raised:
+            files.check_place(tmp_path / name)
+        assert raised.value.filename == str(files.followed(tmp_path / name))
+
+
 def test_text_is_utf_8_with_its_own_line_ends(tmp_path: Path) -> None:
     write_text(tmp_path / "text", "é\n\r\n")
     assert (tmp_path / "text").read_bytes() == b"\xc3\xa9\n\r\n"

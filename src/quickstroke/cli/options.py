@@ -215,6 +215,9 @@ def check_output(option: str, name: str | None, files: Sequence[Path] = ()) -> N
         raise ConfigError(f"{option} {name}: is read by this command; expected the name of another file")
     if path.is_dir():
         raise ConfigError(f"{option} {name}: is a folder; expected the name of a file")
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ConfigError(f"{option} {name}: cannot be written: {folder} is no folder that may be written to")
+    from quickstroke.utils.files import check_place
+
+    try:
+        check_place(path)
+    except OSError as error:
+        raise ConfigError(f"{option} {name}: cannot be written: {error.strerror}") from error

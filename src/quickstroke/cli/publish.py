@@ -65,6 +65,7 @@ def run(options: Options) -> Answer:
     from quickstroke.artifacts import loading, runs
     from quickstroke.artifacts.cards import find_published
     from quickstroke.export.publish import publish
+    from quickstroke.utils.files import check_place
 
     into, hub_folder = Path(options.into), None
     if options.hub is not None:
@@ -72,6 +73,7 @@ def run(options: Options) -> Answer:
         hub_folder = Path("hub") / runs.read_config(Path(options.run)).model.name
         if hub_folder.exists() and not options.replace:
             raise WeightsError(f"{hub_folder}: exists already; give --replace to replace it")
+        check_place(hub_folder)
     default_before = [model.path for model in find_published()[0] if model.default]
     made = publish(
         options.run,

@@ -35,6 +35,7 @@ from quickstroke.evaluation.metrics import Evaluation
 from quickstroke.evaluation.unknown import evidence, fit_unknown, jumbled, refusals
 from quickstroke.models.classifier import n_parameters
 from quickstroke.reports.figures import confused_pairs, words_by_accuracy
+from quickstroke.utils.files import check_place
 
 LIMITS = "Knows {n} words and shares all probability among them, whatever is drawn"
 _LIMITS_OF_UNKNOWN = "; `unknown` is the probability that it is none of them"
@@ -123,6 +124,7 @@ def publish(
             reached, or refuses.
         MissingExtra: what `hub` needs is not installed.
         ArgumentTypeError: an argument of another type.
+        OSError: `into` cannot be written, which is known before anything is measured.
     """
     folder, into = expect_path(run, "run"), expect_path(into, "into")
     flags = {"replace": replace, "default": default, "calibrate": calibrate, "without_data": without_data}
@@ -203,6 +205,7 @@ def _check_target(into: Path, name: str, replace: bool) -> None:
     target = into / f"{name}.model"
     if target.exists() and not replace:
         raise WeightsError(f"{target}: exists already; give --replace to replace it, or another --into")
+    check_place(target)
 
 
 def _keep_default(into: Path, name: str, default: bool, notes: list[str]) -> None:

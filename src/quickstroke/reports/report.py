@@ -32,7 +32,7 @@ from quickstroke.reports.plots import (
     write_picture,
 )
 from quickstroke.reports.results import Result, RunFacts, Split
-from quickstroke.utils.files import write_text
+from quickstroke.utils.files import check_place, write_text
 
 if TYPE_CHECKING:
     from quickstroke.artifacts.loading import LoadedModel
@@ -74,6 +74,7 @@ def write_report(
         WeightsError: a run's best weights, or a published model, are missing or damaged.
         ConfigError: no source, a document that is no FILE.md or would overwrite a source or what is no results
             document, or no such device.
+        OSError: `into` cannot be written, which is known before anything is measured.
     """
     into = Path(into)
     sources = [sources] if isinstance(sources, (str, Path)) else sources
@@ -88,6 +89,7 @@ def write_report(
         raise ConfigError(f"{into}: is also a source; write into another document")
     if into.exists() and into.stat().st_size and not _is_document(into):
         raise ConfigError(f"{into}: exists and is no results document; give another --into")
+    check_place(into)
     datasets = [PreparedDataset(path) for path in data]
     with picture_style():  # first, so that a missing matplotlib is told before minutes of measuring
         # All are looked at before the first is measured, which takes minutes.

@@ -13,6 +13,7 @@ import re
 import secrets
 import shutil
 import sys
+import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -42,6 +43,22 @@ def followed(path: Path | str) -> Path:
     if target.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
     return target
+
+
+def check_place(path: Path | str) -> None:
+    """Tries whether a file or folder can be written there, so that work for it need not be done in vain.
+
+    Raises:
+        OSError: it names `path`.
+    """
+    path = followed(path)
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        error.filename = str(path)  # not that of the trial
+        raise
 
 
 @contextmanager
