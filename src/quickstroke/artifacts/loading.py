@@ -89,7 +89,7 @@ class LoadedModel:
         reader, n_channels = SingleReader(self.model), len(self.model.bn.weight)
         with compiling(), kernels.threads.undisturbed(), torch.inference_mode():
             logits = reader.logits(np.zeros((2, n_channels), np.float32))[None].astype(np.float64)
-            outputs_by_compiled_code(logits, self._unknown, logits.astype(np.float32))
+            outputs_by_compiled_code(logits, None, logits.astype(np.float32))
             self.model(torch.zeros(_FEW + 1, 2, n_channels, dtype=torch.float32), torch.full((_FEW + 1,), 2))
         self._compiled[:] = [reader]
 

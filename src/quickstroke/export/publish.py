@@ -120,8 +120,7 @@ def publish(
         DatasetError: the run's dataset is gone or another, or `test_data` has no drawing of the model's words or one
             that the run learnt from or was validated on.
         ConfigError: `hub` is no name of a repository.
-        DownloadError: nobody is logged in to the Hub, which is known before anything is written; or the Hub cannot be
-            reached, or refuses.
+        DownloadError: nobody is logged in to the Hub, which is known first; or it cannot be reached, or refuses.
         MissingExtra: what `hub` needs is not installed.
         ArgumentTypeError: an argument of another type.
         OSError: `into` cannot be written, which is known before anything is measured.
