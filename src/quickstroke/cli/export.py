@@ -73,12 +73,12 @@ def run(options: Options) -> Answer:
         raise ConfigError(f"{path}: is exported already; expected the model that it comes from")
     import_torch()
     from quickstroke.artifacts import loading
-    from quickstroke.utils import files
+    from quickstroke.utils.files import check_place
 
     loaded = loading.load_model(path, options.classes)
     note(loaded.note)
     into = _target(options, loaded.name)
-    files.check_place(into)
+    check_place(into)
     write = {"safetensors": _write_safetensors, "litert": _write_litert, "onnx": _write_onnx}.get(options.to)
     n_bytes, told, facts = (write or _write_compact)(options, loaded, into)
     print(f"{into}: {n_bytes:,} bytes, {told}")
