@@ -1,11 +1,12 @@
 """The image of one drawing against the same convolutions in PyTorch."""
 
 import copy
-from typing import Any
+import itertools
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from quickstroke.kernels import raster, threads
 from quickstroke.models import single_image
@@ -25,6 +26,11 @@ def reader_of(n_filters: int) -> ImageReader:
     return reader
 
 
+def features_of(reader: SingleImageReader, points: torch.Tensor) -> NDArray[np.float32]:
+    """Features of one drawing."""
+    return reader.features(points.numpy()[None], np.full(1, len(points)))[0]
+
+
 def drawing(n_steps: int) -> torch.Tensor:
     """Points (T, 5): a way of `n_steps` that comes near the edges of the image and leaves it, pens up now and then."""
     points = torch.randn(n_steps, 5)
@@ -38,7 +44,7 @@ def drawing(n_steps: int) -> torch.Tensor:
 def test_features_are_those_of_the_reader(n_filters: int, n_steps: int) -> None:
     reader, points = reader_of(n_filters), drawing(n_steps)
     expected = reader(points[None], torch.tensor([n_steps]), torch.float32)[0]
-    features = SingleImageReader(reader).features(points.numpy())
+    features = features_of(SingleImageReader(reader), points)
     assert features.dtype == np.float32 and features.shape == (raster.n_features(n_filters),)
     torch.testing.assert_close(torch.from_numpy(features), expected, rtol=1e-5, atol=5e-6)
 
@@ -49,25 +55,31 @@ def test_rounding_is_no_worse_than_pytorch_s() -> None:
     exact = reader.double()(points.double()[None], torch.tensor([60]), torch.float64)[0]
     reader.float()
     theirs = reader(points[None], torch.tensor([60]), torch.float32)[0]
-    ours = torch.from_numpy(SingleImageReader(reader).features(points.numpy()))
+    ours = torch.from_numpy(features_of(SingleImageReader(reader), points))
     assert (ours - exact).abs().max() < 3 * (theirs - exact).abs().max()
 
 
 def test_the_weights_are_copies() -> None:
-    reader, points = reader_of(3), drawing(12).numpy()
+    reader, points = reader_of(3), drawing(12)
     single = SingleImageReader(reader)
-    before = single.features(points)
+    before = features_of(single, points)
     for parameter in reader.parameters():
         parameter.zero_()
-    assert np.array_equal(single.features(points), before)
+    assert np.array_equal(features_of(single, points), before)
 
 
-def test_a_batch_without_gradient_is_read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And as PyTorch does with the weights as they are: after a step, in a copy, with any number of threads."""
-    reader, lengths = reader_of(4), torch.tensor([40, 1, 300, 0, 7])
-    points = torch.zeros(5, 300, 5)
+def batch(lengths: torch.Tensor) -> torch.Tensor:
+    """Drawings of so many points, zeros after them."""
+    points = torch.zeros(len(lengths), int(lengths.max()), 5)
     for own, n in zip(points, lengths.tolist(), strict=True):
         own[:n] = drawing(n)
+    return points
+
+
+def test_a_batch_without_gradient_is_read_by_compiled_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And as PyTorch does with the weights as they are: after a step, in a copy, with any number of threads."""
+    reader, lengths = reader_of(4), torch.tensor([40, 1, 300, 0, 7])
+    points = batch(lengths)
 
     def check(reader: ImageReader) -> None:
         expected = reader(points, lengths, torch.float32)
@@ -75,7 +87,7 @@ def test_a_batch_without_gradient_is_read_one_by_one(monkeypatch: pytest.MonkeyP
             torch.testing.assert_close(reader(points, lengths, torch.float32), expected, rtol=1e-5, atol=5e-6)
 
     check(reader)
-    own = SingleImageReader(reader).features(points[4, :7].numpy())
+    own = features_of(SingleImageReader(reader), points[4, :7])
     with torch.inference_mode():
         assert np.array_equal(reader(points, lengths, torch.float32)[4].numpy(), own)
     reader.convs[2].weight.numpy()[:] *= 2  # of which PyTorch knows nothing
@@ -83,6 +95,16 @@ def test_a_batch_without_gradient_is_read_one_by_one(monkeypatch: pytest.MonkeyP
     check(copy.deepcopy(reader))
     monkeypatch.setattr(threads, "_n_threads", 3)
     check(reader)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 8, 9, 21])
+def test_those_read_together_change_no_bit(n: int) -> None:
+    single, lengths = SingleImageReader(reader_of(14)), torch.arange(3, 3 + n)
+    points = batch(lengths) if n else torch.zeros(0, 4, 5)
+    features = single.features(points.numpy(), lengths.numpy())
+    assert features.shape == (n, raster.n_features(14))
+    for own, its_points, length in zip(features, points, lengths.tolist(), strict=True):
+        assert np.array_equal(own, features_of(single, its_points[:length]))
 
 
 def test_weights_are_copied_into_one_block() -> None:
@@ -94,16 +116,28 @@ def test_weights_are_copied_into_one_block() -> None:
     assert a.flags.c_contiguous and a.ctypes.data % 64 == b.ctypes.data % 64 == 0
 
 
-@pytest.mark.parametrize("is_halved", [False, True])
-@pytest.mark.parametrize(("width", "is_tiled"), [(3, True), (3, False), (5, False)])
-def test_convolutions_of_any_width_halve_or_not(width: int, is_tiled: bool, is_halved: bool) -> None:
+WAYS = [
+    *itertools.product(("tiles",), (3,), (False, True)),
+    *itertools.product(("columns",), (3, 5), (False, True)),
+    *itertools.product(("at once",), (3, 5), (False,)),
+]
+
+
+@pytest.mark.parametrize(("way", "width", "is_halved"), WAYS)
+def test_convolutions_are_those_of_pytorch(way: str, width: int, is_halved: bool) -> None:
     torch.manual_seed(width)
-    image, kernel = torch.randn(8, 8, 3), torch.randn(6, 3, width, width)
-    image[:, 3:] = 0  # columns that are empty, and one with an empty end
-    image[5:, 2] = 0
-    expected = torch.nn.functional.conv2d(image.permute(2, 0, 1)[None], kernel, padding="same")
+    images, kernel = torch.randn(2, 8, 8, 3), torch.randn(6, 3, width, width)
+    images[0, :, 3:] = 0  # columns that are empty, and one with an empty end
+    images[0, 5:, 2] = 0
+    expected = torch.nn.functional.conv2d(images.permute(0, 3, 1, 2), kernel, padding="same")
     expected = torch.nn.functional.max_pool2d(expected, 2) if is_halved else expected
-    convolve: Any = single_image._convolve_tiles if is_tiled else single_image._convolve_image
-    packed = single_image._tiled(kernel) if is_tiled else single_image._in_one(kernel)
-    made = torch.from_numpy(convolve(image.numpy(), packed, len(kernel), is_halved))
-    torch.testing.assert_close(made, expected[0].permute(1, 2, 0), rtol=1e-5, atol=2e-5)
+    packed, side = single_image._in_one(kernel), 4 if is_halved else 8
+    made = np.full((2, side, side, 6), np.nan, np.float32)
+    if way == "tiles":
+        made = single_image._convolve_tiles(images.numpy(), single_image._tiled(kernel), 6, is_halved)
+    elif way == "columns":
+        for image, out in zip(images.numpy(), made, strict=True):
+            single_image._convolve_columns(image, packed, is_halved, out)
+    else:
+        made = single_image._convolve_at_once(images.numpy(), packed, 6)
+    torch.testing.assert_close(torch.from_numpy(made), expected.permute(0, 2, 3, 1), rtol=1e-5, atol=2e-5)

@@ -300,15 +300,21 @@ def _even(x: Any) -> Any:
 
 
 @_jit
-def _sum_blocks(a: Any, a_strip: Any, a_row: Any, a_step: Any, n_steps: Any, packed: Any, out: Any, adds: Any) -> None:
-    """All blocks of a product; strips of `a` have `_ROWS` rows."""
-    n_rows, n_columns = out.shape
-    a_at, b_at, out_at = a.ctypes.data, packed.ctypes.data, out.ctypes.data
-    out_row = np.uintp(out.strides[0])
-    for strip in range(len(packed)):
+def _sum_blocks(of_a: Any, packed: Any, of_packed: Any, of_out: Any, adds: Any) -> None:
+    """All blocks of a product; strips of `a` have `_ROWS` rows.
+
+    `of_a` has the address of `a` and distances in bytes, from strip to strip, from row to row, from step to step;
+    `of_packed` an address, strips, their distance, and steps; `of_out` an address, rows and columns. Addresses, as to
+    count who has an array takes as long as a small product.
+    """
+    a_at, a_strip, a_row, a_step = of_a
+    b_at, n_strips, b_strip, n_steps = of_packed
+    out_at, n_rows, n_columns = of_out
+    out_row = np.uintp(4 * n_columns)
+    for strip in range(n_strips):
         begin = strip * _WIDTH
         n_own = np.uintp(min(_WIDTH, n_columns - begin))
-        b = b_at + np.uintp(strip * packed.strides[0])
+        b = b_at + np.uintp(strip * b_strip)
         i = 0
         while i < n_rows:
             own = a_at + np.uintp(i // _ROWS * a_strip + i % _ROWS * a_row)
@@ -328,13 +334,20 @@ def _sum_blocks(a: Any, a_strip: Any, a_row: Any, a_step: Any, n_steps: Any, pac
                 i += 1
 
 
+@_jit
+def _multiply_rows(a: Any, row: Any, step: Any, packed: Any, out: Any) -> None:
+    """Rows of `a` that begin `row` bytes apart, `step` bytes from step to step."""
+    of_packed = packed.ctypes.data, len(packed), packed.strides[0], packed.shape[1]
+    of_out = out.ctypes.data, len(out), out.shape[1]
+    _sum_blocks((a.ctypes.data, _ROWS * row, row, step), packed, of_packed, of_out, False)
+
+
 @by_type
 def _multiply_packed(a: Any, packed: Any, out: Any) -> Any:
     per_step = 2 if packed.dtype == types.uint32 else 1
 
     def here(a: Any, packed: Any, out: Any) -> None:
-        row = a.strides[0]
-        _sum_blocks(a, _ROWS * row, row, per_step * a.itemsize, packed.shape[1], packed, out, False)
+        _multiply_rows(a, a.strides[0], per_step * a.itemsize, packed, out)
 
     def evenly(a: Any, packed: Any, out: Any) -> None:
         if a.shape[1] % 2:
@@ -366,8 +379,20 @@ def multiply_here(a: Any, packed: Any, out: Any) -> None:
 @_jit
 def multiply_overlapping(a: Any, distance: Any, packed: Any, out: Any) -> None:
     """As `multiply_here`, of float32 rows that begin `distance` numbers apart in the memory of `a` and are longer."""
-    row = distance * a.itemsize
-    _sum_blocks(a, _ROWS * row, row, a.itemsize, packed.shape[1], packed, out, False)
+    _multiply_rows(a, distance * a.itemsize, a.itemsize, packed, out)
+
+
+@_jit
+def multiply_each(a: Any, packed: Any, out: Any) -> None:
+    """Products (N, M, F) of float32 (N, M, K), without gaps, each with what is packed of its own (N, ...)."""
+    a_at, b_at, out_at = a.ctypes.data, packed.ctypes.data, out.ctypes.data
+    n, n_rows, n_columns = out.shape
+    n_strips, n_steps, row = packed.shape[1], packed.shape[2], a.strides[1]
+    for k in range(n):
+        of_a = a_at + np.uintp(k * a.strides[0]), _ROWS * row, row, a.itemsize
+        of_packed = b_at + np.uintp(k * packed.strides[0]), n_strips, packed.strides[1], n_steps
+        of_out = out_at + np.uintp(k * out.strides[0]), n_rows, n_columns
+        _sum_blocks(of_a, packed, of_packed, of_out, False)
 
 
 @_jit
@@ -378,8 +403,9 @@ def multiply_transposed_here(a: Any, b: Any, out: Any, adds: Any) -> None:
         end = min(begin + _CHUNK, len(a))
         _pack(a[begin:end], _ROWS, left)
         _pack(b[begin:end], _WIDTH, right)
-        n_steps = -(-(end - begin) // per_step)
-        _sum_blocks(left, left.strides[0], 4, 4 * _ROWS, n_steps, right, out, adds or begin > 0)
+        of_right = right.ctypes.data, len(right), right.strides[0], -(-(end - begin) // per_step)
+        of_left, of_out = (left.ctypes.data, left.strides[0], 4, 4 * _ROWS), (out.ctypes.data, len(out), out.shape[1])
+        _sum_blocks(of_left, right, of_right, of_out, adds or begin > 0)
 
 
 # --- Products of MKL --------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 Dimensions: B batch, T steps, F filters, H height and W width of an image.
 """
 
-import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -88,14 +87,14 @@ class ImageReader(nn.Module):
         is_on_cpu = points.device.type == "cpu" and not plain
         weights = [weight for part in (self.convs, self.norms) for weight in part.parameters()]
         if is_on_cpu and len(points) and kind == points.dtype == torch.float32 and not torch.is_grad_enabled():
-            return torch.from_numpy(self._one_by_one(points.numpy(), lengths.numpy(), weights))
+            return torch.from_numpy(self._by_compiled_code(points.numpy(), lengths.numpy(), weights))
         is_shared = is_on_cpu and torch.is_grad_enabled()
         n_threads = kernels.threads.n_threads() if is_shared else 1
         if n_threads == 1 or len(points) < n_threads:
             return _features(points, lengths, kind, weights, plain)
         return cast(Tensor, _Shared.apply(points, lengths, kind, n_threads, *weights))  # type: ignore[no-untyped-call]
 
-    def _one_by_one(
+    def _by_compiled_code(
         self, points: NDArray[np.float32], lengths: NDArray[np.int64], weights: Sequence[Tensor]
     ) -> NDArray[np.float32]:
         """Features, in less time than PyTorch's convolutions take for a batch."""
@@ -103,14 +102,9 @@ class ImageReader(nn.Module):
 
         if self._single is None or not all(map(torch.equal, self._single[0], weights)):
             self._single = [weight.clone() for weight in weights], SingleImageReader(self)
-        single = self._single[1]
-
-        def run(points: NDArray[np.float32], lengths: NDArray[np.int64]) -> list[NDArray[np.float32]]:
-            return [single.features(own[:n]) for own, n in zip(points, lengths.tolist(), strict=True)]
-
         n_threads = max(min(kernels.threads.n_threads(), len(points)), 1)
         parts = zip(np.array_split(points, n_threads), np.array_split(lengths, n_threads), strict=True)
-        return np.array(list(itertools.chain(*kernels.threads.in_threads(run, list(parts)))))
+        return np.concatenate(kernels.threads.in_threads(self._single[1].features, list(parts)))
 
 
 def _features(

@@ -202,7 +202,10 @@ class SingleReader:
             pooled = self._of_points(points)
             return pooled, _output(pooled, weight[:n_pooled], bias)
 
-        seen, (pooled, of_pooled) = threads.both(lambda: image.features(points), of_points)
+        def of_image() -> Array:
+            return image.features(points[None], np.full(1, len(points)))[0]
+
+        seen, (pooled, of_pooled) = threads.both(of_image, of_points)
         return np.concatenate([pooled, seen]), _output(seen, weight[n_pooled:], of_pooled)
 
     def logits(self, points: Array) -> Array:

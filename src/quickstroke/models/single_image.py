@@ -1,6 +1,6 @@
-"""The image of one drawing at a time on a CPU, as `single.py` reads its points.
+"""The images of one drawing or some on a CPU, as `single.py` reads the points of one.
 
-Dimensions: T steps, S pixels of an image's side, C channels, F filters.
+Dimensions: B drawings, T steps, S pixels of an image's side, C channels, F filters.
 """
 
 from typing import Any, cast
@@ -18,8 +18,8 @@ _F = np.float32
 _HALVED = tuple(is_halved for *_, is_halved in raster.LAYERS)
 # Pixels of a tile's side, and those that it sees.
 _TILE, _SEEN = 4, 6
-# So many tiles are multiplied at a time: what is between stays in a cache, and is not new memory every time.
-_TILES = 16
+# So many tiles are multiplied at a time, and so many images read together: what is between stays in a cache.
+_TILES, _TOGETHER = 32, 8
 # Numbers in a line of a cache, and in a large page.
 _LINE, _LARGE_PAGE = 16, 2**19
 # Sums may be taken in any order, so that loops become vectors.
@@ -29,14 +29,14 @@ Array = NDArray[np.float32]
 
 
 @_jit
-def _convolve_image(image: Any, packed: Any, n_filters: Any, is_halved: Any) -> Any:
-    """A convolution (S, S, F) of an image (S, S, C) with zeros around it, each pixel in the middle of what it sees; or
-    (S / 2, S / 2, F), maxima over two by two pixels of it. The filters are `_in_one`.
+def _convolve_columns(image: Any, packed: Any, is_halved: Any, out: Any) -> None:
+    """A convolution `out` (S, S, F) of an image (S, S, C) with zeros around it, each pixel in the middle of what it
+    sees; or (S / 2, S / 2, F), maxima over two by two pixels of it. The filters are `_in_one`.
 
     A drawing leaves much of its image empty: of each column only the pixels from the first to the last that see
     something are multiplied.
     """
-    (side, _, n_channels), n = image.shape, n_filters
+    (side, _, n_channels), n = image.shape, out.shape[2]
     width = int(np.sqrt(packed.shape[1] // n_channels))
     rows, n_seen, around = _framed(image, width // 2), width * n_channels, width // 2
     # Of each column what all rows see of it: the windows of a column's pixels overlap in memory.
@@ -52,7 +52,7 @@ def _convolve_image(image: Any, packed: Any, n_filters: Any, is_halved: Any) -> 
                 if image[i, j, c] != 0:
                     first[j], behind[j] = min(first[j], i), i + 1
     n_columns, n_out = 1 + is_halved, side // (1 + is_halved)
-    made, out = np.empty((n_columns, side, n), np.float32), np.empty((n_out, n_out, n), np.float32)
+    made = np.empty((n_columns, side, n), np.float32)
     for j in range(side):
         begin, end = side, 0
         for k in range(max(j - around, 0), min(j + around + 1, side)):
@@ -69,7 +69,6 @@ def _convolve_image(image: Any, packed: Any, n_filters: Any, is_halved: Any) -> 
                 for f in range(n):
                     above = max(made[0, 2 * i, f], made[1, 2 * i, f])
                     out[i, j // 2, f] = max(above, max(made[0, 2 * i + 1, f], made[1, 2 * i + 1, f]))
-    return out
 
 
 @_jit
@@ -85,97 +84,129 @@ def _framed(x: Any, n: Any) -> Any:
 
 
 @_jit
-def _convolve_tiles(image: Any, packed: Any, n_filters: Any, is_halved: Any) -> Any:
-    """The same for filters three pixels wide and S a multiple of four, in a quarter of the multiplications.
+def _convolve_at_once(images: Any, packed: Any, n_filters: Any) -> Any:
+    """The same, not halved, of small images (B, S, S, C), by one product: many filters are read once for all pixels."""
+    n_images, side, _, n_channels = images.shape
+    width = int(np.sqrt(packed.shape[1] // n_channels))
+    n_seen = width * n_channels
+    seen = np.empty((n_images * side * side, width * n_seen), np.float32)
+    out = np.empty((n_images, side, side, n_filters), np.float32)
+    for b in range(n_images):
+        rows = _framed(images[b], width // 2)
+        for i in range(side):
+            for j in range(side):
+                own = seen[(b * side + i) * side + j]
+                for row in range(width):
+                    for k in range(n_seen):
+                        own[row * n_seen + k] = rows[i + row, j * n_channels + k]
+    gemm.multiply_here(seen, packed, out.reshape(len(seen), n_filters))
+    return out
+
+
+@_jit
+def _convolve_tiles(images: Any, packed: Any, n_filters: Any, is_halved: Any) -> Any:
+    """The same of images (B, S, S, C) for filters three pixels wide and S a multiple of four, in a quarter of the
+    multiplications.
 
     Of the six by six pixels that a tile of four by four sees, and of the filters (`_tiled`), sums are multiplied
     (Winograd's minimal filtering: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015). Columns
-    that are four apart lie together, so that sums are of rows of tiles.
+    that are four apart lie together, so that sums are of rows of tiles, of which some are multiplied together.
     """
-    side, _, n_channels = image.shape
-    n, columns = side // _TILE, _columns(image)
-    at_a_time = min(max(_TILES // n, 1), n)
-    down = np.empty((_TILE, _SEEN, (n + 1) * n_channels), np.float32)
-    seen = np.empty((_SEEN, _SEEN, at_a_time, n * n_channels), np.float32)
-    made = np.empty((_SEEN, _SEEN, at_a_time, n * n_filters), np.float32)
-    half = np.empty((_TILE, _SEEN, n * n_filters), np.float32)
-    whole = np.empty((_TILE, _TILE, n * n_filters), np.float32)
-    out = np.empty((side // (1 + is_halved), side // (1 + is_halved), n_filters), np.float32)
-    for begin in range(0, n, at_a_time):
-        for own in range(at_a_time):
-            i = _TILE * (begin + own)
+    n_images, side, _, n_channels = images.shape
+    n = side // _TILE
+    n_rows, n_seen, n_made = n_images * n, n * n_channels, n * n_filters
+    at_a_time = max(min(_TILES // n, n_rows), 1)
+    wide = n_seen + n_channels
+    columns = np.zeros(_TILE * (side + 2) * wide, np.float32)
+    down = np.empty(_TILE * _SEEN * wide, np.float32)
+    seen = np.empty(_SEEN * _SEEN * at_a_time * n_seen, np.float32)
+    made = np.empty(_SEEN * _SEEN * at_a_time * n_made, np.float32)
+    half, whole = np.empty(_TILE * _SEEN * n_made, np.float32), np.empty(_TILE * _TILE * n_made, np.float32)
+    out = np.empty((n_images, side // (1 + is_halved), side // (1 + is_halved), n_filters), np.float32)
+    for begin in range(0, n_rows, at_a_time):
+        n_own = min(at_a_time, n_rows - begin)
+        for own in range(n_own):
+            i = (begin + own) % n * _TILE
+            if i == 0:
+                _lay_out(images[(begin + own) // n], columns)
             for c in range(_TILE):
-                x, y = columns[c], down[c]
-                x0, x1, x2, x3, x4, x5 = x[i], x[i + 1], x[i + 2], x[i + 3], x[i + 4], x[i + 5]
-                _sums_seen(x0, x1, x2, x3, x4, x5, y[0], y[1], y[2], y[3], y[4], y[5])
+                at = (c * (side + 2) + i) * wide
+                _sums_seen(columns, at, wide, at + 4 * wide, down, c * _SEEN * wide, wide, wide)
             for a in range(_SEEN):
-                y = seen[a]
-                x0, x1, x2, x3 = down[0, a], down[1, a], down[2, a], down[3, a]
-                y0, y1, y2, y3, y4, y5 = y[0, own], y[1, own], y[2, own], y[3, own], y[4, own], y[5, own]
-                _sums_seen(x0, x1, x2, x3, x0[n_channels:], x1[n_channels:], y0, y1, y2, y3, y4, y5)
-        for a in range(_SEEN):
+                at, into = a * wide, (a * _SEEN * at_a_time + own) * n_seen
+                _sums_seen(down, at, _SEEN * wide, at + n_channels, seen, into, at_a_time * n_seen, n_seen)
+        # The last time perhaps of more tiles than there are.
+        tiles_seen, tiles_made = (_SEEN * _SEEN, at_a_time * n, n_channels), (_SEEN * _SEEN, at_a_time * n, n_filters)
+        gemm.multiply_each(seen.reshape(tiles_seen), packed, made.reshape(tiles_made))
+        for own in range(n_own):
             for b in range(_SEEN):
-                target = made[a, b].reshape(at_a_time * n, n_filters)
-                gemm.multiply_here(seen[a, b].reshape(at_a_time * n, n_channels), packed[a, b], target)
-        for own in range(at_a_time):
-            i = _TILE * (begin + own)
-            for b in range(_SEEN):
-                x0, x1, x2 = made[0, b, own], made[1, b, own], made[2, b, own]
-                x3, x4, x5 = made[3, b, own], made[4, b, own], made[5, b, own]
-                _sums_made(x0, x1, x2, x3, x4, x5, half[0, b], half[1, b], half[2, b], half[3, b])
+                at = (b * at_a_time + own) * n_made
+                _sums_made(made, at, _SEEN * at_a_time * n_made, half, b * n_made, _SEEN * n_made, n_made)
             for a in range(_TILE):
-                x, y = half[a], whole[a]
-                _sums_made(x[0], x[1], x[2], x[3], x[4], x[5], y[0], y[1], y[2], y[3])
+                _sums_made(half, a * _SEEN * n_made, n_made, whole, a * _TILE * n_made, n_made, n_made)
+            i, image = (begin + own) % n * _TILE, out[(begin + own) // n]
+            tiles = whole.reshape(_TILE, _TILE, n, n_filters)
             if is_halved:
                 for a in range(0, _TILE, 2):
                     for b in range(0, _TILE, 2):
                         for j in range(n):
                             for f in range(n_filters):
-                                k = j * n_filters + f
-                                above = max(whole[a, b, k], whole[a, b + 1, k])
-                                below = max(whole[a + 1, b, k], whole[a + 1, b + 1, k])
-                                out[(i + a) // 2, (_TILE * j + b) // 2, f] = max(above, below)
+                                above = max(tiles[a, b, j, f], tiles[a, b + 1, j, f])
+                                below = max(tiles[a + 1, b, j, f], tiles[a + 1, b + 1, j, f])
+                                image[(i + a) // 2, (_TILE * j + b) // 2, f] = max(above, below)
             else:
                 for a in range(_TILE):
                     for b in range(_TILE):
                         for j in range(n):
                             for f in range(n_filters):
-                                out[i + a, _TILE * j + b, f] = whole[a, b, j * n_filters + f]
+                                image[i + a, _TILE * j + b, f] = tiles[a, b, j, f]
     return out
 
 
 @_jit
-def _columns(image: Any) -> Any:
+def _lay_out(image: Any, columns: Any) -> None:
     """An image (S, S, C) in a frame of zeros, its columns that are four apart together: (4, S + 2, (S / 4 + 1) * C)."""
     side, _, n_channels = image.shape
-    n = side // _TILE + 1
-    out = np.zeros((_TILE, side + 2, n, n_channels), np.float32)
+    framed = columns.reshape(_TILE, side + 2, side // _TILE + 1, n_channels)
     for i in range(side):
         for j in range(side):
-            own = out[(j + 1) % _TILE, i + 1, (j + 1) // _TILE]
+            own = framed[(j + 1) % _TILE, i + 1, (j + 1) // _TILE]
             for c in range(n_channels):
                 own[c] = image[i, j, c]
-    return out.reshape(_TILE, side + 2, n * n_channels)
 
 
 @_jit
-def _sums_seen(
-    x0: Any, x1: Any, x2: Any, x3: Any, x4: Any, x5: Any, y0: Any, y1: Any, y2: Any, y3: Any, y4: Any, y5: Any
-) -> None:
-    for k in range(len(y0)):
-        near, far = x4[k] - _F(4) * x2[k], x3[k] - _F(4) * x1[k]
+def _sums_seen(x: Any, at: Any, row: Any, far: Any, y: Any, into: Any, out_row: Any, n: Any) -> None:
+    """Of six rows of `n` numbers of `x`, four from `at` on and two from `far` on, six of `y` from `into` on.
+
+    A row is no argument of its own: to count who has it would take several times as long as the sums.
+    """
+    x0, x1, x2, x3 = x[at:], x[at + row :], x[at + 2 * row :], x[at + 3 * row :]
+    x4, x5 = x[far:], x[far + row :]
+    y0, y1, y2 = y[into:], y[into + out_row :], y[into + 2 * out_row :]
+    into += 3 * out_row
+    y3, y4, y5 = y[into:], y[into + out_row :], y[into + 2 * out_row :]
+    for k in range(n):
+        near, far_ = x4[k] - _F(4) * x2[k], x3[k] - _F(4) * x1[k]
         odd, even = _F(2) * (x3[k] - x1[k]), x4[k] - x2[k]
         y0[k] = _F(4) * (x0[k] - x2[k]) + even
-        y1[k] = near + far
-        y2[k] = near - far
+        y1[k] = near + far_
+        y2[k] = near - far_
         y3[k] = even + odd
         y4[k] = even - odd
         y5[k] = _F(4) * (x1[k] - x3[k]) + x5[k] - x3[k]
 
 
 @_jit
-def _sums_made(x0: Any, x1: Any, x2: Any, x3: Any, x4: Any, x5: Any, y0: Any, y1: Any, y2: Any, y3: Any) -> None:
-    for k in range(len(y0)):
+def _sums_made(x: Any, at: Any, row: Any, y: Any, into: Any, out_row: Any, n: Any) -> None:
+    """Of six rows of `n` numbers of `x` four of `y`."""
+    x0, x1, x2 = x[at:], x[at + row :], x[at + 2 * row :]
+    at += 3 * row
+    x3, x4, x5 = x[at:], x[at + row :], x[at + 2 * row :]
+    y0, y1 = y[into:], y[into + out_row :]
+    into += 2 * out_row
+    y2, y3 = y[into:], y[into + out_row :]
+    for k in range(n):
         near, far = x1[k] + x2[k], x3[k] + x4[k]
         odd_near, odd_far = x1[k] - x2[k], x3[k] - x4[k]
         y0[k] = x0[k] + near + far
@@ -185,7 +216,7 @@ def _sums_made(x0: Any, x1: Any, x2: Any, x3: Any, x4: Any, x5: Any, y0: Any, y1
 
 
 def _in_one(kernel: Tensor) -> Any:
-    """Filters (F, C, W, W), as `_convolve_image` multiplies by them, packed: (...)."""
+    """Filters (F, C, W, W), as `_convolve_columns` and `_convolve_at_once` multiply by them, packed: (...)."""
     return gemm.pack_here(array_of(kernel.permute(2, 3, 1, 0).flatten(0, 2)))  # (W * W * C, F)
 
 
@@ -201,10 +232,10 @@ _SUMS = (
 
 
 def _tiled(kernel: Tensor) -> Any:
-    """Filters (F, C, 3, 3), as `_convolve_tiles` multiplies by them, packed: (6, 6, ...)."""
+    """Filters (F, C, 3, 3), as `_convolve_tiles` multiplies by them, packed: (36, ...)."""
     sums = torch.tensor(_SUMS, dtype=torch.float64)
     tiles = torch.einsum("ay,bx,fcyx->abcf", sums, sums, kernel.double()).float()  # (6, 6, C, F)
-    return np.stack([np.stack([gemm.pack_here(array_of(matrix)) for matrix in row]) for row in tiles])
+    return np.stack([gemm.pack_here(array_of(matrix)) for matrix in tiles.flatten(0, 1)])
 
 
 @_jit
@@ -229,47 +260,56 @@ def _normalize_image(x: Any, bias: Any, scale: Any, shift: Any) -> None:
 
 
 @_jit
-def _read(x: Any) -> Any:
+def _read(x: Any, out: Any) -> None:
     """Mean and maximum (2 * F,) over all of an image (S, S, F)."""
     n = x.shape[2]
-    rows, out = x.reshape(x.size // n, n), np.zeros(2 * n, np.float32)
+    rows = x.reshape(x.size // n, n)
     mean, highest = out[:n], out[n:]
     for f in range(n):
-        highest[f] = rows[0, f]
+        mean[f], highest[f] = _F(0), rows[0, f]
     for i in range(len(rows)):
         for f in range(n):
             mean[f] += rows[i, f]
             highest[f] = max(highest[f], rows[i, f])
     mean /= _F(len(rows))
-    return out
 
 
 @_jit
-def _features(points: Any, ends: Any, tiled: Any, after: Any, halved: Any) -> Any:
-    """Features of the image of points (T, 5), without Python in between, for which this thread would have to wait.
+def _features(points: Any, lengths: Any, ends: Any, tiled: Any, after: Any, halved: Any) -> Any:
+    """Features (B, 2 * F) of the images of points (B, T, 5), without Python in between, for which this thread would
+    have to wait.
 
     `ends` has the filters of the first convolution and of the last, `tiled` those of the others, `after` bias and norm
     of each, and `halved` whether it halves the image.
     """
-    drawn = raster.draw(points.reshape(1, *points.shape), np.full(1, len(points)))[0]
-    n_channels, side, _ = drawn.shape
-    x = np.empty((side, side, n_channels), np.float32)
-    for i in range(side):
-        for j in range(side):
-            for c in range(n_channels):
-                x[i, j, c] = drawn[c, i, j]
+    drawn = raster.draw(points, lengths)
+    n_images, n_channels, side, _ = drawn.shape
+    images = np.empty((n_images, side, side, n_channels), np.float32)
+    for b in range(n_images):
+        for i in range(side):
+            for j in range(side):
+                for c in range(n_channels):
+                    images[b, i, j, c] = drawn[b, c, i, j]
+    small = side // (1 + halved[0])
+    x = np.empty((n_images, small, small, len(after[0][0])), np.float32)
+    for b in range(n_images):
+        _convolve_columns(images[b], ends[0], halved[0], x[b])
     for k in range(len(after)):
         bias, scale, shift = after[k]
         if 0 < k <= len(tiled):
             x = _convolve_tiles(x, tiled[k - 1], len(bias), halved[k])
-        else:
-            x = _convolve_image(x, ends[min(k, 1)], len(bias), halved[k])
-        _normalize_image(x, bias, scale, shift)
-    return _read(x)
+        elif k:
+            x = _convolve_at_once(x, ends[1], len(bias))
+        for b in range(n_images):
+            _normalize_image(x[b], bias, scale, shift)
+    out = np.empty((n_images, 2 * x.shape[3]), np.float32)
+    for b in range(n_images):
+        _read(x[b], out[b])
+    return out
 
 
 class SingleImageReader:
-    """Weights of an `ImageReader`, packed for one drawing at a time. They are copies."""
+    """Weights of an `ImageReader`, packed for one drawing or some at a time. They are copies."""
 
     def __init__(self, reader: ImageReader) -> None:
         kernels = [cast(Tensor, convolution.weight) for convolution in reader.convs]  # (F, C, width, width)
@@ -281,11 +321,13 @@ class SingleImageReader:
         )
         self._weights = in_one_block((ends, tiled, after))
 
-    def features(self, points: Array) -> Array:
-        """Features float32 (`raster.n_features`,) of the image of the points float32 (T, 5) of a drawing."""
+    def features(self, points: Array, lengths: NDArray[np.int64]) -> Array:
+        """Features float32 (B, `raster.n_features`) of the images of the points float32 (B, T, 5) of drawings, of which
+        `lengths` (B,) are true. Those of a drawing do not depend on the others."""
         ends, tiled, after = self._weights
-        read: Array = _features(points, ends, tiled, after, _HALVED)
-        return read
+        groups = [slice(begin, begin + _TOGETHER) for begin in range(0, max(len(points), 1), _TOGETHER)]
+        read = [_features(points[own], lengths[own], ends, tiled, after, _HALVED) for own in groups]
+        return read[0] if len(read) == 1 else np.concatenate(read)
 
 
 def in_one_block(weights: Any) -> Any:
