@@ -116,11 +116,12 @@ class LoadedModel:
 
     def _read_few(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
         """As `_read_many`, one after the other by compiled code."""
-        if not self._compiled[0].is_current:
-            self._compiled[0] = type(self._compiled[0])(self.model)
         reader = self._compiled[0]
         alone = [reader.read(own[:n]) for own, n in zip(points, lengths, strict=True)]
-        features, logits = map(np.array, zip(*alone, strict=True))
+        if reader.is_outdated:
+            self._compiled[0] = type(reader)(self.model)
+            return self._read_few(points, lengths)
+        features, logits = map(np.array, zip(*alone, strict=True)) if len(alone) > 1 else (x[None] for x in alone[0])
         return logits.astype(np.float64), features
 
     def _read_many(self, points: NDArray[np.float32], lengths: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -238,9 +238,9 @@ class Recognizer:
             outputs = among(outputs, positions_of(classes, self.classes))
         rows, unknown = outputs.probabilities, outputs.unknown
         told = [None] * len(rows) if unknown is None else unknown.tolist()
-        ranked = [(row, (-row).argsort(kind="stable")[:top]) for row in rows]
+        ranked = [(row, (-row).argsort(kind="stable")[:top].tolist()) for row in rows]
         return [
-            Guesses(map(Guess, [classes[i] for i in first.tolist()], row[first].tolist()), layout, own)
+            Guesses([Guess(classes[i], row.item(i)) for i in first], layout, own)
             for (row, first), own, (_, layout) in zip(ranked, told, drawings, strict=True)
         ]
 
@@ -436,9 +436,12 @@ class Recognizer:
         preprocessing = self._model.preprocessing
         rows = [to_points(strokes, self._model.max_padding, preprocessing) for strokes in drawings]
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
-        points = np.zeros((len(rows), int(lengths.max(initial=0)), n_channels(preprocessing)), dtype=np.float32)
-        for row, padded in zip(rows, points, strict=True):
-            padded[: len(row)] = row
+        if len(rows) == 1:
+            points = rows[0][None]
+        else:
+            points = np.zeros((len(rows), int(lengths.max(initial=0)), n_channels(preprocessing)), dtype=np.float32)
+            for row, padded in zip(rows, points, strict=True):
+                padded[: len(row)] = row
         return with_dots_unknown(self._model.outputs(points, lengths), drawings)
 
 

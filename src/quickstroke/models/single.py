@@ -147,7 +147,14 @@ def _output(x: Any, weight: Any, bias: Any) -> Any:
 
 
 class SingleReader:
-    """A model's weights, packed for one drawing at a time. They are copies: a model that changes needs a new one."""
+    """A model's weights, packed for one drawing at a time. They are copies: a model that changes needs a new one.
+
+    Attributes:
+        is_outdated: whether a weight was changed in place before the last drawing was read; one that was replaced by
+            another one is not seen.
+    """
+
+    is_outdated = False
 
     @threads.undisturbed()  # a forked process would wait for ever for the threads that PyTorch had in its parent
     def __init__(self, model: StrokeClassifier) -> None:
@@ -184,11 +191,6 @@ class SingleReader:
         self._linear = array_of(model.linear.weight.t()), array_of(model.linear.bias)
         self._convolutions, self._layers, self._linear = in_one_block((self._convolutions, self._layers, self._linear))
 
-    @property
-    def is_current(self) -> bool:
-        """Whether no weight was changed in place since; a weight that was replaced by another one is not seen."""
-        return list(map(_VERSION, self._copied)) == self._versions
-
     def read(self, points: Array) -> tuple[Array, Array]:
         """What the output layer reads of the points float32 (T, C) of a drawing, without padding, and the logits of it:
         float32 (R,) and (K,)."""
@@ -198,12 +200,12 @@ class SingleReader:
         weight, bias = self._linear
         image, n_pooled = self._image, len(weight) - raster.n_features(cast(int, self._config.image))
 
+        def of_image() -> Array:
+            return image.features(points[None], np.array([len(points)]))[0]
+
         def of_points() -> tuple[Array, Array]:
             pooled = self._of_points(points)
             return pooled, _output(pooled, weight[:n_pooled], bias)
-
-        def of_image() -> Array:
-            return image.features(points[None], np.full(1, len(points)))[0]
 
         seen, (pooled, of_pooled) = threads.both(of_image, of_points)
         return np.concatenate([pooled, seen]), _output(seen, weight[n_pooled:], of_pooled)
@@ -213,7 +215,8 @@ class SingleReader:
         return self.read(points)[1]
 
     def _of_points(self, points: Array) -> Array:
-        """What is read beside the image."""
+        """What is read beside the image; meanwhile there is time to look whether the weights were changed."""
+        self.is_outdated = list(map(_VERSION, self._copied)) != self._versions
         config = self._config
         n_steps = config.max_padding if config.reading == "padded" else max(len(points), config.receptive_field, 1)
         x = np.zeros((n_steps, points.shape[1]), np.float32)

@@ -325,8 +325,9 @@ class SingleImageReader:
         """Features float32 (B, `raster.n_features`) of the images of the points float32 (B, T, 5) of drawings, of which
         `lengths` (B,) are true. Those of a drawing do not depend on the others."""
         ends, tiled, after = self._weights
-        groups = [slice(begin, begin + _TOGETHER) for begin in range(0, max(len(points), 1), _TOGETHER)]
-        read = [_features(points[own], lengths[own], ends, tiled, after, _HALVED) for own in groups]
+        begins = range(0, max(len(points), 1), _TOGETHER)
+        groups = [(points[begin : begin + _TOGETHER], lengths[begin : begin + _TOGETHER]) for begin in begins]
+        read = [_features(*group, ends, tiled, after, _HALVED) for group in groups]
         return read[0] if len(read) == 1 else np.concatenate(read)
 
 
