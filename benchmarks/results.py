@@ -70,8 +70,8 @@ baseline already: what is left is the length of an epoch.
 
 **Evaluating.** Drawings come in order of their length, each thread has batches of its own, and only true steps are
 computed, which halves the arithmetic of the plain recipe's 100 steps. What is left is float32 products, which both
-have: of a wide model they are nearly all, at the processor's rate, so that scoring alone cannot be five times faster
-than `torch.lstm` is. Of models with an image most is convolutions, which take a quarter of the multiplications that
+have: of a wide model they are nearly all, at two thirds of the processor's rate, so that scoring alone cannot be five
+times faster than `torch.lstm` is. Of models with an image most is convolutions, which take a quarter of the multiplications that
 they are defined by, so their share of the rate may be above 100%. Evaluation is in float32 by default, so that its
 results do not depend on the machine; `--precision bfloat16` is up to twice as fast.
 
@@ -83,9 +83,9 @@ thread reads the points. Where all cores are busy it has not begun when the imag
 **GPU.** An epoch of 2,000,000 drawings against cuDNN's `nn.LSTM` with padded batches (at least 2 x, aim 4 x) was not
 measured: there was no GPU. Tests run that path on a CPU.
 
-**Serving.** Three fifths of a request is the model's guess, the rest is HTTP. A constant takes a fifth of a millisecond
-on the server's core, so at half its rate as much would be left for reading a drawing and a guess, which take four times
-that.
+**Serving.** Half of a request is the model's guess, in batches of 25 drawings; the rest is reading the drawing and HTTP. A
+constant takes a fifth of a millisecond on the server's core, so at half its rate as much would be left for reading a
+drawing and a guess, which take four times that.
 """
 
 

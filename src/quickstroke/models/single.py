@@ -201,7 +201,8 @@ class SingleReader:
         image, n_pooled = self._image, len(weight) - raster.n_features(cast(int, self._config.image))
 
         def of_image() -> Array:
-            return image.features(points[None], np.array([len(points)]))[0]
+            features: Array = image.features(points[None], np.array([len(points)]))[0]
+            return features
 
         def of_points() -> tuple[Array, Array]:
             pooled = self._of_points(points)
