@@ -71,9 +71,9 @@ baseline already: what is left is the length of an epoch.
 **Evaluating.** Drawings come in order of their length, each thread has batches of its own, and only true steps are
 computed, which halves the arithmetic of the plain recipe's 100 steps. What is left is float32 products, which both
 have: of a wide model they are nearly all, at two thirds of the processor's rate, so that scoring alone cannot be five
-times faster than `torch.lstm` is. Of models with an image most is convolutions, which take a quarter of the multiplications that
-they are defined by, so their share of the rate may be above 100%. Evaluation is in float32 by default, so that its
-results do not depend on the machine; `--precision bfloat16` is up to twice as fast.
+times faster than `torch.lstm` is. Of models with an image most is convolutions, which take a quarter of the
+multiplications that they are defined by, so their share of the rate may be above 100%. Evaluation is in float32 by
+default, so that its results do not depend on the machine; `--precision bfloat16` is up to 2.5 times as fast.
 
 **One guess.** The LSTM's steps, one drawing wide, are products of a matrix and a vector: they read all weights once a
 step, from the second cache, and compiled code does little else. Weights in 8 bits that stay so in the product would be
@@ -83,8 +83,8 @@ thread reads the points. Where all cores are busy it has not begun when the imag
 **GPU.** An epoch of 2,000,000 drawings against cuDNN's `nn.LSTM` with padded batches (at least 2 x, aim 4 x) was not
 measured: there was no GPU. Tests run that path on a CPU.
 
-**Serving.** Half of a request is the model's guess, in batches of 25 drawings; the rest is reading the drawing and HTTP. A
-constant takes a fifth of a millisecond on the server's core, so at half its rate as much would be left for reading a
+**Serving.** Half of a request is the model's guess, in batches of 25 drawings, the rest reading the drawing and HTTP.
+A constant takes a fifth of a millisecond on the server's core, so at half its rate as much would be left for reading a
 drawing and a guess, which take four times that.
 """
 
