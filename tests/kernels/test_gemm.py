@@ -68,6 +68,14 @@ def test_rows_that_overlap(n_rows: int, distance: int) -> None:
     np.testing.assert_allclose(out, rows @ b, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("n_rows", [1, 5, 16])
+def test_each_by_its_own(n_rows: int) -> None:
+    a, b = (np.random.default_rng(0).normal(size=(3, n, 40)).astype(np.float32) for n in (n_rows, 37))
+    out = np.full((3, n_rows, 37), np.nan, np.float32)
+    gemm.multiply_each(a, np.stack([gemm.pack_here(own.T) for own in b]), out)
+    np.testing.assert_allclose(out, a @ b.transpose(0, 2, 1), rtol=0, atol=1e-4)
+
+
 @ways
 @kinds
 def test_nothing_beside_the_product_is_read_or_written(way: str, kind: torch.dtype) -> None:

@@ -96,6 +96,21 @@ def test_a_loaded_model_gives_the_same_probabilities_alone_and_in_company(tmp_pa
         assert not np.allclose(together[0], together[1], rtol=1e-4)  # rows beyond a drawing's end are not read
 
 
+@pytest.mark.parametrize("name", ["simple_lay1_sz5", "bipool_cv1_7_4_3_img3_lay1_sz6"])
+@pytest.mark.parametrize("n", [1, 3])
+def test_weights_that_are_changed_in_place_are_read_anew(name: str, n: int, tmp_path) -> None:
+    model = model_of(name)
+    loaded = loading.LoadedModel(model, tuple("abcdefghi"), None, tmp_path)
+    given = np.repeat(drawing(model, 12).numpy(), n, axis=0), np.full(n, 12)
+    loaded.compile()
+    before = loaded.outputs(*given).probabilities
+    for parameter in model.parameters():
+        parameter.mul_(-2)
+    expected = loading.LoadedModel(model, loaded.classes, None, tmp_path).outputs(*given).probabilities
+    assert not np.allclose(before, expected, atol=1e-3)
+    np.testing.assert_allclose(loaded.outputs(*given).probabilities, expected, rtol=1e-4, atol=1e-7)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_pytorch_alone_gives_the_same_logits(name: str) -> None:
     model = model_of(name, max_padding=40)
