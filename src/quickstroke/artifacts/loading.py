@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 # In the metadata of a .safetensors file, and in the card there.
 CARD_KEY, HASH_KEY = "quickstroke", "content_sha256"
 # So many drawings are read sooner one after the other than by PyTorch together.
-_FEW = 8
+_FEW = 12
 # Logits of a model with an image are the mean of those of its points and those of its image. For traced drawings the
 # latter have this share, chosen on 900 validation drawings as benchmarks/tracing.py draws them: of pens 0.5 leaves
 # 91.6% of the accuracy, 0.6 92.9% and 0.7 92.6%, of bitmaps 83.3%, 85.7% and 85.9%.
