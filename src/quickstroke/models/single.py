@@ -150,8 +150,8 @@ class SingleReader:
     """A model's weights, packed for one drawing at a time. They are copies: a model that changes needs a new one.
 
     Attributes:
-        is_outdated: whether a weight was changed in place before the last drawing was read; one that was replaced by
-            another one is not seen.
+        is_outdated: whether a weight had been changed in place when the last drawing was read; one that was replaced
+            by another is not seen.
     """
 
     is_outdated = False

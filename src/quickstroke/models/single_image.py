@@ -176,22 +176,22 @@ def _lay_out(image: Any, columns: Any) -> None:
 
 
 @_jit
-def _sums_seen(x: Any, at: Any, row: Any, far: Any, y: Any, into: Any, out_row: Any, n: Any) -> None:
-    """Of six rows of `n` numbers of `x`, four from `at` on and two from `far` on, six of `y` from `into` on.
+def _sums_seen(x: Any, at: Any, row: Any, beyond: Any, y: Any, into: Any, out_row: Any, n: Any) -> None:
+    """Of six rows of `n` numbers of `x`, four from `at` on and two from `beyond` on, six of `y` from `into` on.
 
     A row is no argument of its own: to count who has it would take several times as long as the sums.
     """
     x0, x1, x2, x3 = x[at:], x[at + row :], x[at + 2 * row :], x[at + 3 * row :]
-    x4, x5 = x[far:], x[far + row :]
+    x4, x5 = x[beyond:], x[beyond + row :]
     y0, y1, y2 = y[into:], y[into + out_row :], y[into + 2 * out_row :]
     into += 3 * out_row
     y3, y4, y5 = y[into:], y[into + out_row :], y[into + 2 * out_row :]
     for k in range(n):
-        near, far_ = x4[k] - _F(4) * x2[k], x3[k] - _F(4) * x1[k]
+        near, far = x4[k] - _F(4) * x2[k], x3[k] - _F(4) * x1[k]
         odd, even = _F(2) * (x3[k] - x1[k]), x4[k] - x2[k]
         y0[k] = _F(4) * (x0[k] - x2[k]) + even
-        y1[k] = near + far_
-        y2[k] = near - far_
+        y1[k] = near + far
+        y2[k] = near - far
         y3[k] = even + odd
         y4[k] = even - odd
         y5[k] = _F(4) * (x1[k] - x3[k]) + x5[k] - x3[k]
