@@ -119,7 +119,7 @@ def test_weights_are_copied_into_one_block() -> None:
 
 WAYS = [
     *itertools.product(("tiles",), (3,), (False, True)),
-    *itertools.product(("columns",), (3, 5), (False, True)),
+    *itertools.product(("columns",), (3, 5), (True,)),
     *itertools.product(("at once",), (3, 5), (False,)),
 ]
 
@@ -138,7 +138,7 @@ def test_convolutions_are_those_of_pytorch(way: str, width: int, is_halved: bool
         made = single_image._convolve_tiles(images.numpy(), single_image._tiled(kernel), 6, is_halved)
     elif way == "columns":
         for image, out in zip(images.numpy(), made, strict=True):
-            single_image._convolve_columns(image, packed, is_halved, out)
+            single_image._convolve_columns(image, packed, out)
     else:
         made = single_image._convolve_at_once(images.numpy(), packed, 6)
     torch.testing.assert_close(torch.from_numpy(made), expected.permute(0, 2, 3, 1), rtol=1e-5, atol=2e-5)

@@ -29,9 +29,9 @@ Array = NDArray[np.float32]
 
 
 @_jit
-def _convolve_columns(image: Any, packed: Any, is_halved: Any, out: Any) -> None:
-    """A convolution `out` (S, S, F) of an image (S, S, C) with zeros around it, each pixel in the middle of what it
-    sees; or (S / 2, S / 2, F), maxima over two by two pixels of it. The filters are `_in_one`.
+def _convolve_columns(image: Any, packed: Any, out: Any) -> None:
+    """Maxima over two by two pixels, `out` (S / 2, S / 2, F), of a convolution of an image (S, S, C) with zeros around
+    it, each pixel in the middle of what it sees. The filters are `_in_one`.
 
     A drawing leaves much of its image empty: of each column only the pixels from the first to the last that see
     something are multiplied.
@@ -51,21 +51,17 @@ def _convolve_columns(image: Any, packed: Any, is_halved: Any, out: Any) -> None
             for c in range(n_channels):
                 if image[i, j, c] != 0:
                     first[j], behind[j] = min(first[j], i), i + 1
-    n_columns, n_out = 1 + is_halved, side // (1 + is_halved)
-    made = np.empty((n_columns, side, n), np.float32)
+    made = np.empty((2, side, n), np.float32)
     for j in range(side):
         begin, end = side, 0
         for k in range(max(j - around, 0), min(j + around + 1, side)):
             begin, end = min(begin, max(first[k] - around, 0)), max(end, min(behind[k] + around, side))
-        own = made[j % n_columns]
+        own = made[j % 2]
         own[:] = 0
         if begin < end:
             gemm.multiply_overlapping(seen[j, begin:], n_seen, packed, own[begin:end])
-        for i in range(0 if is_halved else side):  # what would say that two shapes differ takes seconds to compile
-            for f in range(n):
-                out[i, j, f] = own[i, f]
-        if is_halved and j % 2:
-            for i in range(n_out):
+        if j % 2:
+            for i in range(side // 2):
                 for f in range(n):
                     above = max(made[0, 2 * i, f], made[1, 2 * i, f])
                     out[i, j // 2, f] = max(above, max(made[0, 2 * i + 1, f], made[1, 2 * i + 1, f]))
@@ -85,7 +81,8 @@ def _framed(x: Any, n: Any) -> Any:
 
 @_jit
 def _convolve_at_once(images: Any, packed: Any, n_filters: Any) -> Any:
-    """The same, not halved, of small images (B, S, S, C), by one product: many filters are read once for all pixels."""
+    """A convolution (B, S, S, F) of small images (B, S, S, C) by one product: many filters are read once for all
+    pixels."""
     n_images, side, _, n_channels = images.shape
     width = int(np.sqrt(packed.shape[1] // n_channels))
     n_seen = width * n_channels
@@ -105,8 +102,8 @@ def _convolve_at_once(images: Any, packed: Any, n_filters: Any) -> Any:
 
 @_jit
 def _convolve_tiles(images: Any, packed: Any, n_filters: Any, is_halved: Any) -> Any:
-    """The same of images (B, S, S, C) for filters three pixels wide and S a multiple of four, in a quarter of the
-    multiplications.
+    """A convolution of images (B, S, S, C), or maxima over two by two pixels of it, for filters three pixels wide and S
+    a multiple of four, in a quarter of the multiplications.
 
     Of the six by six pixels that a tile of four by four sees, and of the filters (`_tiled`), sums are multiplied
     (Winograd's minimal filtering: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015). Columns
@@ -290,10 +287,9 @@ def _features(points: Any, lengths: Any, ends: Any, tiled: Any, after: Any, halv
             for j in range(side):
                 for c in range(n_channels):
                     images[b, i, j, c] = drawn[b, c, i, j]
-    small = side // (1 + halved[0])
-    x = np.empty((n_images, small, small, len(after[0][0])), np.float32)
+    x = np.empty((n_images, side // 2, side // 2, len(after[0][0])), np.float32)
     for b in range(n_images):
-        _convolve_columns(images[b], ends[0], halved[0], x[b])
+        _convolve_columns(images[b], ends[0], x[b])
     for k in range(len(after)):
         bias, scale, shift = after[k]
         if 0 < k <= len(tiled):
