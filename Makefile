@@ -50,7 +50,7 @@ PYTEST := PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
 test: browser
 	@$(MAKE) --no-print-directory -j 2 check
-	$(PYTEST) -m "not slow" -n 4 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not slow" -n 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test-slow: $(BIN)/.dev browser
 	$(PYTEST) -m slow

@@ -19,9 +19,10 @@ def wait(until: str | None, sock: socket.socket, ready: Callable[[], None]) -> N
     if until is not None:
         signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
     ready()
-    signal.pause()
+    while not asked:  # to pause would be for ever where the signal came just before
+        time.sleep(0.05)
     sock.close()
-    while asked and not Path(str(until)).exists():
+    while not Path(str(until)).exists():
         time.sleep(0.05)
 
 

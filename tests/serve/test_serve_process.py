@@ -317,10 +317,20 @@ def test_several_workers_answer_and_one_that_is_killed_is_replaced(model_file, t
         assert served.end()[:2] == (0, "")
 
 
+@contextlib.contextmanager
+def idle_workers(*args, **streams):
+    """A running `idle_workers.py`."""
+    command = [sys.executable, Path(__file__).with_name("idle_workers.py"), *args]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **streams) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # else leaving would wait for ever for one that does not end
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="a killed parent")
 def test_workers_end_with_a_parent_that_was_killed():
-    command = [sys.executable, Path(__file__).with_name("idle_workers.py")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with idle_workers(stderr=subprocess.PIPE) as process:
         assert int(process.stdout.readline())
         process.kill()
         process.communicate(timeout=600)  # its pipes are closed, so no worker has them any more
@@ -330,8 +340,7 @@ def test_workers_end_with_a_parent_that_was_killed():
 @pytest.mark.skipif(sys.platform != "linux", reason="signals")
 def test_who_comes_while_workers_end_is_refused_and_not_let_wait(tmp_path):
     until = tmp_path / "end"
-    command = [sys.executable, Path(__file__).with_name("idle_workers.py"), until]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with idle_workers(until) as process:
         port = int(process.stdout.readline())
         socket.create_connection(("127.0.0.1", port)).close()
         process.terminate()
