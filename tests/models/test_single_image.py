@@ -98,6 +98,21 @@ def test_a_batch_without_gradient_is_read_by_compiled_code(monkeypatch: pytest.M
     check(reader)
 
 
+@pytest.mark.parametrize("is_training", [False, True])
+def test_a_part_of_a_batch_compiles_nothing_more(is_training: bool) -> None:
+    """A step's points may be a part of wider rows, those of an evaluation are not."""
+    reader, lengths = reader_of(3), torch.tensor([5, 9])
+    points = batch(torch.tensor([5, 30]))
+    part = points[:, :9]
+    assert not part.is_contiguous()
+    function = raster.draw if is_training else single_image._features
+    with torch.set_grad_enabled(is_training):
+        expected = reader(part.clone(memory_format=torch.contiguous_format), lengths, torch.float32)
+        n_compiled = len(function.dispatcher.signatures)
+        assert torch.equal(reader(part, lengths, torch.float32), expected)
+    assert len(function.dispatcher.signatures) == n_compiled > 0
+
+
 @pytest.mark.parametrize("n", [0, 1, 2, 7, 8, 9, 21])
 def test_those_read_together_change_no_bit(n: int) -> None:
     single, lengths = SingleImageReader(reader_of(14)), torch.arange(3, 3 + n)

@@ -87,6 +87,8 @@ class ImageReader(nn.Module):
         less time.
         """
         is_on_cpu = points.device.type == "cpu" and not plain
+        if is_on_cpu:  # a batch may be a part of another; code would be compiled once more for that
+            points = points.contiguous()
         weights = [weight for part in (self.convs, self.norms) for weight in part.parameters()]
         if is_on_cpu and len(points) and points.dtype == torch.float32 and not torch.is_grad_enabled():
             return torch.from_numpy(self._by_compiled_code(points.numpy(), lengths.numpy(), weights))

@@ -53,7 +53,8 @@ class Compiled:
         """Numba's own object, which compiled code calls."""
         if self._dispatcher is None:
             numba, cache = _numba()
-            dispatcher = numba.njit(nogil=True, **self._options)(self.function)
+            # Nobody calls these from C, for which a wrapper would be compiled, too.
+            dispatcher = numba.njit(nogil=True, no_cfunc_wrapper=True, **self._options)(self.function)
             try:
                 dispatcher._cache = cache(self.function)  # as `cache=True`, but for the class
             except RuntimeError as error:
