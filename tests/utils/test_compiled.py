@@ -1,6 +1,9 @@
 """Compiled functions are kept where a folder can be written, and work where none can; what is small is not compiled."""
 
 import importlib.util
+import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -129,3 +132,27 @@ def test_work_beside_ends_in_silence_when_the_process_does(capfd: pytest.Capture
 
     beside(too_late).join()
     assert capfd.readouterr().err == ""
+
+
+PRINTING_MEANWHILE = """
+import sys, types
+
+class Watched(types.ModuleType):
+    def __setattr__(self, name, value):
+        assert name not in ("stdout", "stderr")
+        super().__setattr__(name, value)
+
+import numpy as np
+from quickstroke.kernels import raster
+sys.__class__ = Watched
+raster.draw(np.zeros((1, 3, 5), np.float32), np.full(1, 3))
+assert raster.draw.is_compiled
+"""
+
+
+@pytest.mark.parametrize("before", ["", "import numba"])
+def test_who_prints_while_something_is_compiled_is_not_disturbed(before: str, tmp_path: Path) -> None:
+    pytest.importorskip("colorama")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+    command = [sys.executable, "-c", before + PRINTING_MEANWHILE]
+    subprocess.run(command, env={**environment, "NUMBA_CACHE_DIR": str(tmp_path)}, check=True, timeout=600)

@@ -8,10 +8,11 @@ import atexit
 import functools
 import hashlib
 import importlib.util
+import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -138,7 +139,13 @@ def tell(on_compile: Callable[[bool], None]) -> None:
 @functools.cache
 def _numba() -> tuple[Any, Any]:
     """The package, and the class of what keeps a function's compiled code."""
+    # Where colorama is installed numba, to colour messages that nobody sees, would replace sys.stdout and sys.stderr
+    # for moments while it compiles: what another thread prints meanwhile, or redirects, would go astray.
+    os.environ.setdefault("NUMBA_DISABLE_ERROR_MESSAGE_HIGHLIGHTING", "1")
     numba: Any = importlib.import_module("numba")
+    errors: Any = importlib.import_module("numba.core.errors")
+    if hasattr(errors, "ColorShell"):  # somebody had imported it before
+        errors.ColorShell = nullcontext
     events: Any = importlib.import_module("numba.core.event")
     caching: Any = importlib.import_module("numba.core.caching")
 
