@@ -25,8 +25,7 @@ _FILES = {"ndjson": (".ndjson", ".ndjson.gz"), "svg": (".svg",), "parquet": (".p
 def check_target(to: Format, into: Path) -> None:
     """Raises ConfigError unless `into` does not exist yet, and is a file or folder as the format needs it."""
     endings = _FILES.get(to, ())
-    is_file = into.name.lower().endswith(endings) if endings else False
-    if not is_file and (to not in ("binary", "npz", "svg") or formats.ending_of(into)):
+    if not into.name.lower().endswith(endings) and (to not in ("binary", "npz", "svg") or formats.ending_of(into)):
         folder = {"ndjson": [], "parquet": [], "svg": ["a folder"]}.get(to, ["a folder, for a file a word"])
         raise ConfigError(f"{into}: cannot be {to}; expected {' or '.join([*endings, *folder])}")
     if into.exists():

@@ -134,13 +134,10 @@ def _converted(
             out_begin = 0
             for what, position, begin, end, word_begin, word_end, n, n_points, out_end in runs[:n_runs].tolist():
                 line = bytes(block[begin : end - (is_cut and end == len(block))])
-                word = _word(bytes(block[word_begin:word_end])) if what == lines.RECORDS else ""
-                data_of = out[out_begin:out_end].tobytes()
-                made = Records(word, data_of, n, n_points) if what == lines.RECORDS else None
+                made = None
+                if what == lines.RECORDS:
+                    word = canonical_word(bytes(block[word_begin:word_end]).decode("ascii"))
+                    made = Records(word, out[out_begin:out_end].tobytes(), n, n_points)
                 yield file.n_lines + 1 + position, line, made
                 out_begin = out_end
             file.n_lines += n_lines
-
-
-def _word(text: bytes) -> str:
-    return canonical_word(text.decode("ascii"))
