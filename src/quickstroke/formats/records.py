@@ -46,13 +46,12 @@ def read_ndjson(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) 
     """
     with InputFile(path) as file:
         for number, line, records in _converted(file, None, layout, on_invalid):
-            if records is None:
-                if len(line) > MAX_DRAWING_BYTES:
-                    leave_out(file.too_long(MAX_DRAWING_BYTES, number), on_invalid)
-                    continue
+            if records is not None:
+                yield records
+            elif len(line) > MAX_DRAWING_BYTES:
+                leave_out(file.too_long(MAX_DRAWING_BYTES, number), on_invalid)
+            else:
                 yield from ndjson.read_line(line, number, path, layout, on_invalid)
-                continue
-            yield records
 
 
 def read_csv(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> Iterator[Records | Drawing]:
@@ -64,15 +63,14 @@ def read_csv(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> 
     n = 0
     with InputFile(path) as file:
         _, header = next(file.lines(MAX_DRAWING_BYTES), (1, b""))
-        columns = csv.plain_columns(header)
         file.n_lines = 1
-        for _, _, records in _converted(file, columns, layout) if columns else ():
-            if records is None:
-                break
-            n += records.n
-            yield records
-        else:
-            if columns:
+        if columns := csv.plain_columns(header):
+            for _, _, records in _converted(file, columns, layout):
+                if records is None:
+                    break
+                n += records.n
+                yield records
+            else:
                 return
     # Python reads on from the first row that is not like the others: it alone knows where that ends.
     yield from islice(csv.read(path, layout, on_invalid), n, None)
