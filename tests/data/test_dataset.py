@@ -16,7 +16,7 @@ import pytest
 
 from prepared import ARRAYS, as_lists, dot, save
 from quickstroke.artifacts.runs import describe_data
-from quickstroke.data import layout
+from quickstroke.data import manifest
 from quickstroke.data.batches import batch_of
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.manifest import SPLITS
@@ -343,7 +343,7 @@ def test_wide_offsets_say_the_same(binary_folder: Path, tmp_path: Path, monkeypa
     narrow = PreparedDataset(tmp_path / "narrow")
     n_points = int(narrow.offsets[-1])
     for limit, dtype in ((n_points + 1, np.uint32), (n_points, np.uint64)):
-        monkeypatch.setattr(layout, "WIDE_POINTS", limit)
+        monkeypatch.setattr(manifest, "WIDE_POINTS", limit)
         prepare(binary_folder, tmp_path / dtype.__name__)
         data = PreparedDataset(tmp_path / dtype.__name__)
         data.verify()

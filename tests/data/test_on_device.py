@@ -183,7 +183,7 @@ def test_a_step_waits_for_nothing(dataset, tmp_path, name, normalization, optimi
     model.bn.train(normalization == "batch")
     averaged, optimizer = copy.deepcopy(model), optimizer_module.optimizer_of(config, model)
     state, there, drawings = State(), DeviceData(dataset, META), dataset.indices("train")
-    losses = step.Losses(state, META, ALONE)
+    losses = step.Losses(state, META, ALONE, tmp_path, lambda: None)
     label_map = dataset.label_map(dataset.classes)
     candidates = augmentation.mixup_candidates(dataset, drawings, label_map)
     feeder = feed.Feeder(config, model_config, dataset, there, META, label_map, candidates, ALONE)
@@ -194,7 +194,7 @@ def test_a_step_waits_for_nothing(dataset, tmp_path, name, normalization, optimi
         state.step += 1
     assert not losses.are_due
     with pytest.raises(RuntimeError, match="meta"):
-        losses.settle(tmp_path, lambda: None)
+        losses.settle()
 
 
 @pytest.mark.parametrize("lengths", [[5, 3, 0, 1], [0, 0], [1]])

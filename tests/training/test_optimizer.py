@@ -14,6 +14,7 @@ from quickstroke.training.optimizer import Adam, Muon, orthogonal
 
 MODEL = replace(ModelConfig.from_name("bipool_cv1_8_5_cv2_6_3_2_lay2_sz5", n_classes=3), max_padding=30)
 LEARNING_RATE, DECAY = 0.1, 0.2
+NOT_SKIPPED = torch.tensor(False)
 
 
 def pair():
@@ -28,7 +29,7 @@ def random_gradients(model, seed):
     return {name: torch.randn(p.shape, generator=generator) for name, p in model.named_parameters()}
 
 
-def step(optimizer, model, gradients, is_skipped=None):
+def step(optimizer, model, gradients, is_skipped=NOT_SKIPPED):
     for name, parameter in model.named_parameters():
         parameter.grad = gradients[name].clone()
     optimizer.step(is_skipped)
@@ -51,7 +52,7 @@ def test_the_optimizer_is_pytorchs_with_a_decay_of_matrices_alone(decay):
         for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
             mine.grad = torch.randn_like(mine)
             other.grad = mine.grad.clone()
-        optimizer.step()
+        optimizer.step(NOT_SKIPPED)
         expected.step()
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
@@ -66,7 +67,7 @@ def test_an_optimizer_goes_on_where_its_state_was_kept():
         for row in some:
             for parameter, grad in zip(of.parameters(), row, strict=True):
                 parameter.grad = grad
-            optimizer.step()
+            optimizer.step(NOT_SKIPPED)
 
     first = Adam(model.parameters(), 0.1, 0.02)
     steps(first, model, grads[:2])
@@ -172,7 +173,7 @@ def test_muon_skips_a_step_that_is_lost():
     model, other = pair()
     optimizer, unhurt = Muon(model, LEARNING_RATE, DECAY), Muon(other, LEARNING_RATE, DECAY)
     gradients = random_gradients(model, 0)
-    step(optimizer, model, gradients, torch.tensor(False))
+    step(optimizer, model, gradients)
     step(optimizer, model, {name: g * torch.nan for name, g in gradients.items()}, torch.tensor(True))
     step(unhurt, other, gradients)
     assert_equal_weights(model.state_dict(), other.state_dict())
@@ -184,7 +185,7 @@ def test_muon_moves_only_what_has_a_gradient():
     model, other = pair()
     for parameter in model.parameters():
         parameter.grad = None
-    Muon(model, LEARNING_RATE, DECAY).step()
+    Muon(model, LEARNING_RATE, DECAY).step(NOT_SKIPPED)
     assert_equal_weights(model.state_dict(), other.state_dict())
 
 

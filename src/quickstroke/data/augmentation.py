@@ -13,7 +13,7 @@ in order:
 """
 
 from collections import namedtuple
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -31,17 +31,8 @@ from quickstroke.utils import splitmix
 # Points that one becomes at most, before pen noise: with a midpoint before it, once more where the pen is lifted, and
 # all again.
 _MOST_POINTS = 6
-_GEOMETRIC = (
-    "mixup",
-    "rotation",
-    "shear",
-    "aspect_jitter",
-    "stroke_jitter",
-    "elastic",
-    "point_jitter",
-    "random_rotation",
-)
-_PROBABILITIES = ("mixup", "random_rotation")
+# The geometric augmentation, but for the probabilities of mixup and random rotation.
+_DEVIATIONS = ("rotation", "shear", "aspect_jitter", "stroke_jitter", "elastic", "point_jitter")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,31 +90,27 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         check_types(self)
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name, value in asdict(self).items():
             if not 0 <= value <= 1:
-                raise ConfigError(f"augmentation {field.name} should be from 0 to 1, got {value}")
+                raise ConfigError(f"augmentation {name} should be from 0 to 1, got {value}")
 
     @property
     def geometric(self) -> list[float]:
         """The values of the geometric augmentation."""
-        return [getattr(self, name) for name in _GEOMETRIC]
+        return [self.mixup, *(getattr(self, name) for name in _DEVIATIONS), self.random_rotation]
 
     def scaled(self, magnitude: float) -> "Augmentation":
         """The same with all values times `magnitude`."""
-        return self._times(magnitude, tuple(field.name for field in fields(self)))
+        return replace(self, **{name: magnitude * value for name, value in asdict(self).items()})
 
     def scaled_geometry(self, magnitude: float) -> "Augmentation":
         """The same with the geometric values that are no probabilities times `magnitude`."""
-        return self._times(magnitude, tuple(name for name in _GEOMETRIC if name not in _PROBABILITIES))
-
-    def _times(self, factor: float, names: tuple[str, ...]) -> "Augmentation":
-        return replace(self, **{name: factor * getattr(self, name) for name in names})
+        return replace(self, **{name: magnitude * getattr(self, name) for name in _DEVIATIONS})
 
     @property
     def parameters(self) -> "Parameters":
         """The values for compiled code, all of them float."""
-        return Parameters(*(float(getattr(self, field.name)) for field in fields(self)))
+        return Parameters(*map(float, asdict(self).values()))
 
 
 # The values of an `Augmentation`, of the same names, as compiled code takes them.

@@ -289,26 +289,22 @@ def _restroke(
             continue
         begin = 0
         for _ in range(order[k]):
-            while pen[begin] == 0:
-                begin += 1
-            begin += 1
-        end = begin
-        while pen[end] == 0:
-            end += 1
+            begin = _end(pen, begin)
+        end = _end(pen, begin)
         backwards = has_backwards and _uniform(state) < 0.5
         again = has_retraced and _uniform(state) < 0.5
         shift_x = shift_y = 0.0
         for _ in range(2 if again else 1):
             first = n_out
-            for step in range(end - begin + 1):
-                i = end - step if backwards else begin + step
+            for step in range(end - begin):
+                i = end - 1 - step if backwards else begin + step
                 to_x, to_y = x[i] + shift_x, y[i] + shift_y
                 if step and _uniform(state) < middle:
                     x2[n_out], y2[n_out], pen2[n_out] = (to_x + x2[n_out - 1]) / 2, (to_y + y2[n_out - 1]) / 2, 0
                     n_out += 1
                 x2[n_out], y2[n_out], pen2[n_out] = to_x, to_y, 0
                 n_out += 1
-                if lift and n_out - first > 1 and step < end - begin and _uniform(state) < lift:
+                if lift and n_out - first > 1 and step < end - begin - 1 and _uniform(state) < lift:
                     pen2[n_out - 1] = 1
                     x2[n_out], y2[n_out], pen2[n_out] = to_x, to_y, 0
                     n_out += 1

@@ -23,8 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quickstroke.config.model import ModelConfig
-from quickstroke.data.layout import ARRAYS
-from quickstroke.data.manifest import SPLITS, read_manifest
+from quickstroke.data.manifest import ARRAYS, SPLITS, read_manifest
 from quickstroke.data.splits import check_split
 from quickstroke.drawings.drawing import Drawing, split_strokes
 from quickstroke.errors import DatasetError, MissingExtra, expect, expect_path, shown

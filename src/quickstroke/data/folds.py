@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quickstroke.data.dataset import PreparedDataset
-from quickstroke.data.layout import ARRAYS
-from quickstroke.data.manifest import SPLITS, read_manifest
+from quickstroke.data.manifest import ARRAYS, SPLITS, read_manifest
 from quickstroke.data.splits import FractionSplit
 from quickstroke.errors import ConfigError, DatasetError
 from quickstroke.utils import splitmix

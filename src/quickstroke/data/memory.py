@@ -1,6 +1,5 @@
 """Drawings in memory, and parts of drawings, with the arrays that a prepared dataset has."""
 
-import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quickstroke.data.batches import Drawings, n_points_of
-from quickstroke.drawings.drawing import Drawing, check_simplified, n_unscaled
+from quickstroke.drawings.drawing import Drawing, n_unscaled
 from quickstroke.drawings.simplification import simplified_strokes
 
 
@@ -27,9 +26,7 @@ def from_drawings(drawings: Iterable[Drawing], classes: Sequence[str]) -> tuple[
     kept: list[tuple[int, list[NDArray[np.uint8]]]] = []
     for drawing in drawings:
         if drawing.word in position:
-            strokes = simplified_strokes(drawing)
-            check_simplified(dataclasses.replace(drawing, strokes=strokes))
-            kept.append((position[drawing.word], strokes))
+            kept.append((position[drawing.word], simplified_strokes(drawing)))
         else:
             left_out[drawing.word] += 1
     kept.sort(key=lambda item: item[0])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from quickstroke.config.model import ModelConfig, Preprocessing
+from quickstroke.config.model import ModelConfig
 from quickstroke.config.training import TrainConfig
 from quickstroke.data import augmentation, batches
 from quickstroke.data.points import n_channels
@@ -151,20 +151,17 @@ class SplitDataset(Dataset[Sample]):
             raise IndexError(f"no drawing {i}: the split {self.name!r} has {len(self)} here")
         i %= len(self)
         row, shape = self.indices[i : i + 1], (self.config.max_padding, self.config.preprocessing)
-        points, _ = self._augmented(row, *shape) if self.augment else batches.points_of(self.data, row, *shape)
+        if self.augment is None:
+            points, _ = batches.points_of(self.data, row, *shape)
+        else:
+            # Those of PyTorch: each worker of a DataLoader has its own, and `torch.manual_seed` repeats them.
+            seeds = torch.randint(2**63 - 1, (2, 1)).numpy().astype(np.uint64)
+            strokes = seeds[1] if self.augment.augment == "strokes" else None
+            change = augmentation.change_of(self.augment)
+            points, _ = augmentation.augmented_points(
+                self.data, row, seeds[0], strokes, change, *shape, self._candidates
+            )
         return Sample(torch.from_numpy(points[0]), int(self.labels[i]))
-
-    def _augmented(
-        self, row: NDArray[np.int64], max_padding: int, preprocessing: Preprocessing
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        assert self.augment is not None
-        # Those of PyTorch: each worker of a DataLoader has its own, and `torch.manual_seed` repeats them.
-        seeds = torch.randint(2**63 - 1, (2, 1)).numpy().astype(np.uint64)
-        strokes = seeds[1] if self.augment.augment == "strokes" else None
-        change = augmentation.change_of(self.augment)
-        return augmentation.augmented_points(
-            self.data, row, seeds[0], strokes, change, max_padding, preprocessing, self._candidates
-        )
 
     @cached_property
     def _candidates(self) -> augmentation.MixupCandidates:

@@ -6,13 +6,13 @@ simplified drawing -> 28x28 bitmap
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quickstroke.drawings.drawing import Drawing, check_simplified
-from quickstroke.drawings.simplification import simplify
+from quickstroke.drawings.drawing import Drawing
+from quickstroke.drawings.simplification import simplified_strokes
 from quickstroke.errors import ConfigError, located
 from quickstroke.utils.compiled import jit
 from quickstroke.utils.files import atomic_write
@@ -97,13 +97,7 @@ def to_bitmap(strokes: Sequence[ArrayLike]) -> NDArray[np.uint8]:
 
     Source: https://github.com/googlecreativelab/quickdraw-dataset/issues/19.
     """
-    simplified: Sequence[Any] = strokes
-    if all(getattr(stroke, "dtype", None) == np.uint8 for stroke in strokes):
-        drawing = Drawing("", simplified)
-        check_simplified(drawing)
-        simplified = drawing.strokes
-    else:
-        simplified = simplify(strokes)
+    simplified = simplified_strokes(Drawing("", cast(Any, strokes)))  # which takes what `simplify` takes
     offset = (_SQUARE - np.concatenate(simplified, dtype=np.float64).max(axis=0)) / 2 + _PADDING + _LINE_DIAMETER / 2
     bitmap = np.zeros((BITMAP_SIDE, BITMAP_SIDE), np.uint8)
     for stroke in simplified:

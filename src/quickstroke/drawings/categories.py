@@ -182,8 +182,7 @@ def choose_words(words: Sequence[str] | Path | str, known: Sequence[str]) -> tup
     chosen = parse_classes([str(words)]) if isinstance(words, str | Path) else check_classes(words, "words")
     if not set(chosen).issubset(known):
         chosen = check_classes([as_known(word, known) for word in chosen], "words")
-    unknown = sorted(set(chosen).difference(known), key=chosen.index)
-    if unknown:
+    if unknown := [word for word in chosen if word not in known]:
         told = []
         for word in unknown[:_MOST_TOLD]:
             like = closest_words(word, known).removeprefix("; ")

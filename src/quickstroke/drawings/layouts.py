@@ -89,11 +89,8 @@ def _counted(n: int, what: str) -> str:
 
 def shape_of(rows: Sequence[Sequence[Any]]) -> tuple[int, int] | None:
     """The shape of a stroke of one row or more; None where they are not equally long."""
-    n = len(rows[0])
-    for row in rows:
-        if len(row) != n:
-            return None
-    return len(rows), n
+    lengths = set(map(len, rows))
+    return (len(rows), lengths.pop()) if len(lengths) == 1 else None
 
 
 def listed(strokes: Iterable[ArrayLike]) -> list[ArrayLike]:

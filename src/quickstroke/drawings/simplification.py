@@ -25,7 +25,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quickstroke.drawings.drawing import Drawing
+from quickstroke.drawings.drawing import Drawing, check_simplified
 from quickstroke.drawings.layouts import Layout, arrays_of
 from quickstroke.errors import FormatError
 from quickstroke.utils.compiled import FEW_STEPS, jit
@@ -253,7 +253,12 @@ def simplify_gathered(points: NDArray[np.float64], offsets: NDArray[np.int64]) -
 
 
 def simplified_strokes(drawing: Drawing) -> list[NDArray[np.uint8]]:
-    """The strokes, uint8 (n, 2), of a drawing in either form."""
+    """The strokes, uint8 (n, 2) with n at least 1, of a drawing in either form.
+
+    Raises:
+        FormatError: there are none, or an empty one; or as `simplify`.
+    """
     if drawing.is_simplified:
+        check_simplified(drawing)
         return cast(list[NDArray[np.uint8]], list(drawing.strokes))
     return simplify(drawing.strokes)

@@ -150,8 +150,7 @@ def _limit_confidence(scale: float, logits: Tensor, weights: Tensor) -> float:
 
 
 def _log_counts(n_trained: NDArray[np.int64]) -> NDArray[np.float64]:
-    values: NDArray[np.float64] = np.log(np.maximum(n_trained, 1) / n_trained.mean())
-    return values
+    return np.asarray(np.log(np.maximum(n_trained, 1) / n_trained.mean()))
 
 
 def _losses(logits: Tensor, labels: Tensor) -> Tensor:

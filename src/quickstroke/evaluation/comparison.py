@@ -3,6 +3,7 @@
 import math
 import statistics
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,17 +35,27 @@ class Comparison:
     p: float
 
 
+def class_mean(values: NDArray[Any], labels: NDArray[np.int64]) -> float:
+    """The macro-average of values (N,): the mean over the classes with drawings of each class's mean."""
+    n = np.bincount(labels)
+    return float((np.bincount(labels, values)[n > 0] / n[n > 0]).mean())
+
+
+def effective_n(labels: NDArray[np.int64]) -> float:
+    """Kish's effective number of drawings for a macro-average, small where many classes have few drawings."""
+    n = np.bincount(labels)
+    return float((n > 0).sum() ** 2 / (1 / n[n > 0]).sum())
+
+
 def compared(first: NDArray[np.bool_], second: NDArray[np.bool_], labels: NDArray[np.int64]) -> Comparison:
     """The comparison by what each of two models recognised of the same drawings (N,), whose classes are `labels` (N,).
 
-    For balanced accuracy the interval is that of Kish's effective number of drawings, as `Evaluation` has it.
+    For balanced accuracy the interval is that of the effective number of drawings, as `Evaluation` has it.
     """
     only = first & ~second, second & ~first  # (N,) each
     better, worse = (int(each.sum()) for each in only)
-    counts = np.bincount(labels)
-    taken = counts > 0
-    n, n_effective = len(labels), float(taken.sum() ** 2 / (1 / counts[taken]).sum())
-    shares = [float((np.bincount(labels, each)[taken] / counts[taken]).mean()) for each in only]
+    shares = [class_mean(each, labels) for each in only]
+    n, n_effective = len(labels), effective_n(labels)
     top1_low, top1_high = _interval(better, worse, n)
     balanced_low, balanced_high = _interval(shares[0] * n_effective, shares[1] * n_effective, n_effective)
     return Comparison(

@@ -1,24 +1,31 @@
-"""Evaluation of a model: exact counts over all drawings, by one of two protocols (`protocol`)."""
+"""Evaluation of a model: exact counts over all drawings, by one of two protocols.
+
+standard  evaluation mode: the result of a drawing depends on nothing but the drawing
+2020      as the 2020 project measured: batch norm in training mode over drawings sorted by label, then by file order,
+          so each batch is normalised by the statistics of its own one or two classes; no statistics are kept
+"""
 
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Literal, cast, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from quickstroke.config import former
 from quickstroke.data import batches
 from quickstroke.data.batches import Drawings
 from quickstroke.data.on_device import DeviceData, on_device
 from quickstroke.data.selection import LabelledDrawings
-from quickstroke.errors import WeightsError
+from quickstroke.errors import ConfigError, WeightsError
 from quickstroke.evaluation.metrics import Evaluation
-from quickstroke.evaluation.protocol import Protocol, check_protocol
 from quickstroke.kernels import threads
 from quickstroke.models.classifier import StrokeClassifier, threads_for
 from quickstroke.runtime.device import to_device
 from quickstroke.runtime.distributed import ALONE, Group
+
+Protocol = Literal["standard", "2020"]
 
 # Points of a batch on a CPU: enough for full speed, and few enough that its steps, or its images, stay in caches.
 _POINTS_TOGETHER, _POINTS_TOGETHER_WITH_IMAGES = 1 << 14, 1 << 13
@@ -55,13 +62,15 @@ def evaluate(
     Raises:
         ConfigError: an unknown protocol.
     """
-    check_protocol(protocol)
+    former.refuse({"protocol": protocol})
+    if protocol not in get_args(Protocol):
+        raise ConfigError(f"protocol should be {' or '.join(map(repr, get_args(Protocol)))}, got {protocol!r:.60}")
     drawings = drawings.by_class()
     data, indices, labels = drawings.data, drawings.indices, drawings.labels
     device = next(model.parameters()).device
     device_data = on_device(data, device) if device_data is None else device_data
-    results = [torch.zeros(len(indices), dtype=kind, device=device) for kind in (torch.int64, torch.int64)]
-    results += [torch.zeros(len(indices), dtype=torch.float64, device=device) for _ in range(2)]
+    kinds = torch.int64, torch.int64, torch.float64, torch.float64
+    results = [torch.zeros(len(indices), dtype=kind, device=device) for kind in kinds]
     if protocol == "2020":
         order: Sequence[NDArray[np.int64]] = batches.cut(np.arange(len(indices)), batch_size)
     else:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from quickstroke.drawings.categories import check_classes
 from quickstroke.errors import ArgumentTypeError, CategoryError, ConfigError, expect, expect_items, shown
-from quickstroke.evaluation.comparison import Comparison, compared
+from quickstroke.evaluation.comparison import Comparison, class_mean, compared, effective_n
 
 
 def wilson_interval(right: float, n: float) -> tuple[float, float]:
@@ -150,7 +150,7 @@ class Evaluation:
 
     def balanced_loss(self) -> float:
         """The macro-averaged loss: the mean over the classes with drawings of each class's mean loss."""
-        return self._class_mean(self.losses)
+        return class_mean(self.losses, self.labels)
 
     def top(self, k: int) -> float:
         """Fraction of drawings whose class is among the model's first k."""
@@ -163,7 +163,7 @@ class Evaluation:
 
     def balanced_accuracy(self) -> float:
         """Macro-averaged top-1: the mean over the classes with drawings of each class's top-1."""
-        return self._class_mean(self.ranks == 0)
+        return class_mean(self.ranks == 0, self.labels)
 
     def interval(self, k: int = 1) -> tuple[float, float]:
         """The 95% interval of top-k."""
@@ -172,13 +172,8 @@ class Evaluation:
     def balanced_accuracy_interval(self) -> tuple[float, float]:
         """The 95% interval of balanced accuracy: Wilson's for Kish's effective number of drawings, which is small where
         many classes have few drawings."""
-        n = np.bincount(self.labels)
-        n_effective = float((n > 0).sum() ** 2 / (1 / n[n > 0]).sum())
-        return wilson_interval(self.balanced_accuracy() * n_effective, n_effective)
-
-    def _class_mean(self, values: NDArray[Any]) -> float:
-        n = np.bincount(self.labels)
-        return float((np.bincount(self.labels, values)[n > 0] / n[n > 0]).mean())
+        n = effective_n(self.labels)
+        return wilson_interval(self.balanced_accuracy() * n, n)
 
     def calibration_error(self, *, balanced: bool = False) -> float:
         """Expected calibration error of the top guess: 15 bins of equal width (Guo et al., 2017, section 2).

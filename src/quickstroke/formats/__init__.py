@@ -221,9 +221,10 @@ def find_sources(sources: Sequence[Path | str] | Path | str) -> Sources:
     return Sources(tuple(files.values()), tuple(ignored), tuple(repeated))
 
 
-def _files_of(folder: Path) -> list[Path]:
-    """The files of a folder, by name, without hidden ones."""
-    return sorted(entry for entry in folder.iterdir() if _is_file(entry) and not entry.name.startswith("."))
+def _inside(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The files and the folders in a folder, by name, without hidden ones."""
+    entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    return list(filter(_is_file, entries)), list(filter(Path.is_dir, entries))
 
 
 def _is_file(path: Path) -> bool:
@@ -235,20 +236,16 @@ def _in_folder(path: Path) -> tuple[list[Path], list[Path]]:
     """What is in a folder, and the drawing files that are read of it: its own, or where it has none those of its
     subfolders, if these have files of one drawing each. Folders that are not read count where they have drawing files.
     """
-    own, folders = _files_of(path), _folders_of(path)
+    own, folders = _inside(path)
     if found := _drawings_of(own):
         return [*own, *filter(_has_drawings, folders)], found
-    each = list(map(_files_of, folders))
-    found = list(chain.from_iterable(map(_drawings_of, each)))
+    inside = list(map(_inside, folders))
+    found = [file for files, _ in inside for file in _drawings_of(files)]
     if not all(map(is_single, found)):
         return own, []
-    inner = chain.from_iterable(map(_folders_of, folders))
-    return [*own, *chain.from_iterable(each), *filter(_has_drawings, inner)], found
-
-
-def _folders_of(folder: Path) -> list[Path]:
-    """The folders in a folder, by name, without hidden ones."""
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    below = [file for files, _ in inside for file in files]
+    unread = [folder for _, inner in inside for folder in filter(_has_drawings, inner)]
+    return [*own, *below, *unread], found
 
 
 def _has_drawings(folder: Path) -> bool:

@@ -18,17 +18,21 @@ from quickstroke.utils.files import GrowingFiles, atomic_folder, followed
 
 Format = Literal["binary", "ndjson", "npz", "svg", "parquet"]
 
-# The endings of what becomes one file.
-_FILES = {"ndjson": (".ndjson", ".ndjson.gz"), "svg": (".svg",), "parquet": (".parquet",)}
+# The endings of what becomes one file; and what else it may become.
+_TARGETS: dict[Format, tuple[tuple[str, ...], str]] = {
+    "binary": ((), "a folder, for a file a word"),
+    "npz": ((), "a folder, for a file a word"),
+    "ndjson": ((".ndjson", ".ndjson.gz"), ""),
+    "svg": ((".svg",), "a folder"),
+    "parquet": ((".parquet",), ""),
+}
 
 
 def check_target(to: Format, into: Path) -> None:
     """Raises ConfigError unless `into` does not exist yet, and is a file or folder as the format needs it."""
-    endings = _FILES.get(to, ())
-    is_file = into.name.lower().endswith(endings) if endings else False
-    if not is_file and (to not in ("binary", "npz", "svg") or formats.ending_of(into)):
-        folder = {"ndjson": [], "parquet": [], "svg": ["a folder"]}.get(to, ["a folder, for a file a word"])
-        raise ConfigError(f"{into}: cannot be {to}; expected {' or '.join([*endings, *folder])}")
+    endings, folder = _TARGETS[to]
+    if not into.name.lower().endswith(endings) and (not folder or formats.ending_of(into)):
+        raise ConfigError(f"{into}: cannot be {to}; expected {' or '.join(filter(None, [*endings, folder]))}")
     if into.exists():
         raise ConfigError(f"{into}: exists already; give another name, or remove it first")
 

@@ -65,24 +65,26 @@ _BEGIN, _END, _KEY_BITS, _IS_RECOGNIZED, _N_STROKES, _WRITTEN, _LAYOUT = range(7
 
 
 @jit()
-def _write_head(facts: Any, out: Any, at: Any) -> Any:
+def _write_head(key_bits: Any, is_recognized: Any, n_strokes: Any, out: Any, at: Any) -> Any:
+    """Writes what a record begins with; the place after it."""
     for b in range(8):
-        out[at + b] = facts[_KEY_BITS] >> (8 * b) & 255
+        out[at + b] = key_bits >> (8 * b) & 255
     out[at + 8] = out[at + 9] = 90  # ZZ
-    out[at + 10] = facts[_IS_RECOGNIZED]
+    out[at + 10] = is_recognized
     for b in range(4):
         out[at + 11 + b] = 0
-    out[at + 15], out[at + 16] = facts[_N_STROKES] & 255, facts[_N_STROKES] >> 8
-    return at + 17  # bytes of a header
+    out[at + 15], out[at + 16] = n_strokes & 255, n_strokes >> 8
+    return at + 17
 
 
 @jit()
 def _write_simplified(found: Any, layout: Any, out: Any, at: Any) -> Any:
     """Writes a record of two numbers a point; where it ends."""
     numbers, row_ends, stroke_ends = found.numbers, found.row_ends, found.stroke_ends
-    at = _write_head(found.facts, out, at)
+    key_bits, is_recognized, n_strokes = found.facts[_KEY_BITS], found.facts[_IS_RECOGNIZED], found.facts[_N_STROKES]
+    at = _write_head(key_bits, is_recognized, n_strokes, out, at)
     begin = 0
-    for stroke in range(found.facts[_N_STROKES]):
+    for stroke in range(n_strokes):
         end = row_ends[stroke_ends[stroke] - 1]
         n = (end - begin) // 2
         if n > 65535:
@@ -110,10 +112,10 @@ def _write_raw(found: Any, layout: Any, max_looks: Any, out: Any, begin: Any, mo
     """Simplifies a drawing and writes its record; what it is then, and where the record ends."""
     points, offsets = points_of(found, layout_of(found, layout)[0], 3)
     kept, ends = simplify_points(points, offsets, max_looks)
-    n_strokes = found.facts[_N_STROKES]
+    key_bits, is_recognized, n_strokes = found.facts[_KEY_BITS], found.facts[_IS_RECOGNIZED], found.facts[_N_STROKES]
     if len(kept) == 0 or 17 + 2 * (n_strokes + len(kept)) > most_bytes:
         return OTHER, begin
-    at = _write_head(found.facts, out, begin)
+    at = _write_head(key_bits, is_recognized, n_strokes, out, begin)
     for stroke in range(n_strokes):
         first, n = ends[stroke], ends[stroke + 1] - ends[stroke]
         if n > 65535:
@@ -144,7 +146,7 @@ def _write(begin: Any, end: Any, layout: Any, facts: Any, found: Any, out: Any, 
     if end == NOWHERE or end + 1 - begin > MAX_DRAWING_BYTES:
         return OTHER, at
     if facts[_WRITTEN]:
-        _write_head(facts, out, at)
+        _write_head(facts[_KEY_BITS], facts[_IS_RECOGNIZED], facts[_N_STROKES], out, at)
         return RECORDS, facts[_WRITTEN]
     layout, size = layout_of(found, layout)
     facts[_LAYOUT] = layout
@@ -431,12 +433,7 @@ def convert_sketches(data: Any, begins: Any, counts: Any, out: Any, ends: Any) -
             return i
         longer = max(x_high - x_low, y_high - y_low)
         factor = 255 / longer if longer > 255 else 1.0
-        for b in range(17):
-            out[at + b] = 0
-        out[at + 8] = out[at + 9] = 90  # ZZ
-        out[at + 10] = 1
-        out[at + 15], out[at + 16] = n_strokes & 255, n_strokes >> 8
-        at += 17
+        at = _write_head(0, 1, n_strokes, out, at)
         x, y, first, row, last = -x_low, -y_low, True, begin, begin + 6 * (n - 1)
         while row <= last:
             end = row

@@ -8,7 +8,6 @@ and `[[x, y, t], ..]` for raw strokes: both are read (`layouts`). Only `drawing`
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
@@ -52,19 +51,12 @@ def read_line(line: bytes, number: int, path: Path, layout: str, on_invalid: OnI
     if not line.strip():
         return
     with leaving_out(on_invalid):
-        with located_line(line, number, path):
+        try:
             drawing = parse_line(line, layout)
+        except FormatError as error:
+            cut = "" if line.endswith(b"\n") else "; it is the last line and has no line end: truncated?"
+            raise FormatError(error.reason + cut, path, line=number) from error
         yield drawing
-
-
-@contextmanager
-def located_line(line: bytes, number: int, path: Path) -> Iterator[None]:
-    """A FormatError in here says which line it is about, and whether that may be truncated."""
-    try:
-        yield
-    except FormatError as error:
-        cut = "" if line.endswith(b"\n") else "; it is the last line and has no line end: truncated?"
-        raise FormatError(error.reason + cut, path, line=number) from error
 
 
 def parse_line(line: bytes | str, layout: str = "auto") -> Drawing:
@@ -161,14 +153,15 @@ def parse_strokes(value: Any, layout: str, *, raw: bool) -> tuple[list[Any], lis
         raise FormatError("the drawing has no strokes; expected at least one")
     if len(value) > MAX_STROKES:
         raise FormatError(f"the drawing has {len(value)} strokes; expected at most {MAX_STROKES}")
-    read_as = decide(list(map(_shape, value, range(1, len(value) + 1))), "columns", layout, "stroke {}", first=1)
+    shapes = list(map(_shape, value, range(1, len(value) + 1)))
+    read_as = decide(shapes, "columns", layout, "stroke {}", first=1)
     form = "[[x..],[y..]] or [[x..],[y..],[t..]]" if read_as == "columns" else "[[x,y],..] or [[x,y,t],..]"
     what = "rows" if read_as == "columns" else "numbers a point"
     strokes: list[Any] = []
     times_ms: list[Any] = []
     n_rows = 0
-    for position, rows in enumerate(value, start=1):
-        if any(len(row) != len(rows[0]) for row in rows):
+    for position, (rows, shape) in enumerate(zip(value, shapes, strict=True), start=1):
+        if shape is None:
             lengths = [len(row) for row in rows]
             raise FormatError(f"stroke {position} has rows of unequal length: {shown(lengths)}; expected {form}")
         if read_as == "points":

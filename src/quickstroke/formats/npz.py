@@ -72,18 +72,6 @@ class PickledArray:
             raise ValueError("expected an array of drawings")
         return data
 
-    def plain_bytes(self) -> bytes | None:
-        """The bytes of int16 (n, 3) with n at least 1, as the official files have them; None of anything else."""
-        shape, dtype, fortran, data = self._state
-        if isinstance(data, str):  # Python 2 wrote bytes so
-            try:
-                data = data.encode("latin-1")
-            except UnicodeEncodeError:
-                return None
-        if dtype.code != "i2" or dtype.order != "<" or fortran or not isinstance(data, bytes) or not data:
-            return None
-        return data if shape == (len(data) // 6, 3) and len(data) % 6 == 0 else None
-
     def numbers(self) -> NDArray[Any]:
         """The numbers of an array of two dimensions.
 
@@ -267,13 +255,16 @@ def _plain_rows(pickled: memoryview, n: int) -> PlainRows | None:
         if not is_framed or pickles.check(short) != len(short):
             return None
         shape, dtype, _, items = _Unpickler(short).load()._state
-        first = [item.plain_bytes() for item in items]
+        first = [item.numbers() for item in items]
     except Exception:  # a damaged pickle raises anything, and once more when it is read as a whole
         return None
-    if shape != (n,) or not dtype.code.startswith("O") or type(items) is not list or len(first) != 2 or not all(first):
+    is_plain = all(
+        rows.dtype == "<i2" and rows.shape[1] == 3 and len(rows) and rows.flags.c_contiguous for rows in first
+    )
+    if shape != (n,) or not dtype.code.startswith("O") or type(items) is not list or len(first) != 2 or not is_plain:
         return None
-    begins, counts = np.zeros(n, np.int64), np.array([len(rows) // 6 for rows in first])
-    begins[:2], counts = [head.index(first[0]), begin], np.append(counts, np.zeros(n - 2, np.int64))
+    begins, counts = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    begins[:2], counts[:2] = [head.index(first[0].tobytes()), begin], [len(rows) for rows in first]
     return PlainRows(data, begins, counts) if pickled_rows.read_drawings(data, end, noted, begins, counts) else None
 
 

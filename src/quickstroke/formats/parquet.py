@@ -50,10 +50,8 @@ def read(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> Iter
         refuse_html(file.read(64), path)
     names: list[str] = []
     for number, row in enumerate(_rows(path, names), start=1):
-        with leaving_out(on_invalid):
-            with located(path, f"row {number}"):
-                drawing = _drawing(row, names, layout)
-            yield drawing
+        with leaving_out(on_invalid), located(path, f"row {number}"):
+            yield _drawing(row, names, layout)
 
 
 def _arrow() -> tuple[Any, Any]:

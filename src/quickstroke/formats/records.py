@@ -46,13 +46,12 @@ def read_ndjson(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) 
     """
     with InputFile(path) as file:
         for number, line, records in _converted(file, None, layout, on_invalid):
-            if records is None:
-                if len(line) > MAX_DRAWING_BYTES:
-                    leave_out(file.too_long(MAX_DRAWING_BYTES, number), on_invalid)
-                    continue
+            if records is not None:
+                yield records
+            elif len(line) > MAX_DRAWING_BYTES:
+                leave_out(file.too_long(MAX_DRAWING_BYTES, number), on_invalid)
+            else:
                 yield from ndjson.read_line(line, number, path, layout, on_invalid)
-                continue
-            yield records
 
 
 def read_csv(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> Iterator[Records | Drawing]:
@@ -64,15 +63,14 @@ def read_csv(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> 
     n = 0
     with InputFile(path) as file:
         _, header = next(file.lines(MAX_DRAWING_BYTES), (1, b""))
-        columns = csv.plain_columns(header)
         file.n_lines = 1
-        for _, _, records in _converted(file, columns, layout) if columns else ():
-            if records is None:
-                break
-            n += records.n
-            yield records
-        else:
-            if columns:
+        if columns := csv.plain_columns(header):
+            for _, _, records in _converted(file, columns, layout):
+                if records is None:
+                    break
+                n += records.n
+                yield records
+            else:
                 return
     # Python reads on from the first row that is not like the others: it alone knows where that ends.
     yield from islice(csv.read(path, layout, on_invalid), n, None)
@@ -134,13 +132,10 @@ def _converted(
             out_begin = 0
             for what, position, begin, end, word_begin, word_end, n, n_points, out_end in runs[:n_runs].tolist():
                 line = bytes(block[begin : end - (is_cut and end == len(block))])
-                word = _word(bytes(block[word_begin:word_end])) if what == lines.RECORDS else ""
-                data_of = out[out_begin:out_end].tobytes()
-                made = Records(word, data_of, n, n_points) if what == lines.RECORDS else None
+                made = None
+                if what == lines.RECORDS:
+                    word = canonical_word(bytes(block[word_begin:word_end]).decode("ascii"))
+                    made = Records(word, out[out_begin:out_end].tobytes(), n, n_points)
                 yield file.n_lines + 1 + position, line, made
                 out_begin = out_end
             file.n_lines += n_lines
-
-
-def _word(text: bytes) -> str:
-    return canonical_word(text.decode("ascii"))

@@ -105,7 +105,11 @@ def _convert_all(
     preparation: Preparation,
     on_source: Callable[[str, int, int], None],
 ) -> None:
-    """Converts the files at some positions, and notes of each which words it had."""
+    """Converts the files at some positions, and notes of each which words it had.
+
+    Raises:
+        FormatError: a file that is wrong; of files of one drawing each, all that are.
+    """
     wrong: dict[int, FormatError] = {}
     with ThreadPoolExecutor(min(n_cores(), _MAX_AT_A_TIME)) as pool:
         futures = {
@@ -128,11 +132,7 @@ def _convert_all(
         finally:
             converter.stop()
             pool.shutdown(cancel_futures=True)
-    _check_none_is_wrong([error for _, error in sorted(wrong.items())])
-
-
-def _check_none_is_wrong(errors: Sequence[FormatError]) -> None:
-    """Raises the error of the only file that is wrong, or one that tells of all of them."""
+    errors = [error for _, error in sorted(wrong.items())]
     if len(errors) == 1:
         raise errors[0]
     if errors:

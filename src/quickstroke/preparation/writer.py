@@ -11,8 +11,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quickstroke.data import layout
-from quickstroke.data.layout import ARRAYS
+from quickstroke.data import manifest
+from quickstroke.data.manifest import ARRAYS
 from quickstroke.drawings.drawing import DrawingBlock
 from quickstroke.errors import DatasetError
 from quickstroke.preparation.journal import Preparation
@@ -110,7 +110,7 @@ class Writer:
         """Brings everything to the disk and tells the type, shape and hash of each file."""
         self._write("pen_up", np.packbits(self._bits, bitorder="little"))
         self.close()
-        wide = self._n_points >= layout.WIDE_POINTS
+        wide = self._n_points >= manifest.WIDE_POINTS
         self._hashes["offsets"] = hashlib.sha256()
         with self._paths["offsets"].open("rb") as source, (self._folder / "offsets.bin").open("wb") as target:
             while len(piece := np.fromfile(source, "<u8", _PIECE_BYTES // 8)):
@@ -126,7 +126,7 @@ class Writer:
                 "shape": shape,
                 "sha256": self._hashes[name].hexdigest(),
             }
-            for name, shape in layout.shapes(self._n, self._n_points).items()
+            for name, shape in manifest.shapes(self._n, self._n_points).items()
         }
 
     def close(self) -> None:

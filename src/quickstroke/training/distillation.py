@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from quickstroke.artifacts import cards, loading, runs
 from quickstroke.config import serialize
-from quickstroke.config.model import MAX_PADDING
+from quickstroke.config.model import MAX_PADDING, Preprocessing
 from quickstroke.data import augmentation, batches
 from quickstroke.data.augmentation import Augmentation, MixupCandidates
 from quickstroke.data.dataset import PreparedDataset
@@ -42,21 +42,28 @@ _CPU = torch.device("cpu")
 # Of what is asked and cached: it changes with what an augmentation does.
 _VERSION = 11
 
+_PointsOf = Callable[
+    [NDArray[np.int64], NDArray[np.uint64] | None, int, Preprocessing], tuple[NDArray[np.float32], NDArray[np.int64]]
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
     """A teacher as it is asked.
 
     Attributes:
-        name, sha256: of its file.
+        path: where it was asked for.
+        facts: what a run and a card tell of it: its name, its file's hash and licence, and what it was trained on.
+        key: what its answers depend on.
         known: int64 (S,), which of the K classes it knows.
         ask: logarithms of probabilities (B, S), up to a constant, of augmented drawings: indices int64 (B,) and seeds
             uint64 (B,), or None for the drawings as they stand.
         loaded: the model that it is, None for a bitmap network.
     """
 
-    name: str
-    sha256: str
+    path: str
+    facts: dict[str, Any]
+    key: list[Any]
     known: NDArray[np.int64]
     ask: Callable[[NDArray[np.int64], NDArray[np.uint64] | None], NDArray[Any]]
     loaded: loading.LoadedModel | None = None
@@ -68,7 +75,7 @@ class Targets:
 
     Attributes:
         teachers: those that know all classes come first.
-        facts: for each one its name, file hash and licence, for the run and the card.
+        facts: those of each one, in the order in which they were asked for.
         labels: int64 (N_dataset,), the class of each drawing, -1 for none of them.
         pool: int64 (M,), ascending, the drawings that may be asked about.
         candidates: for mixup.
@@ -107,25 +114,23 @@ class Targets:
         geometric_seeds = augmentation_seeds(number, np.arange(len(drawings)))
         # Nothing here depends on the order; drawings of one length go together.
         order = batches.by_length(np.arange(len(drawings)), batches.n_points_of(self.data, drawings), _BATCH_SIZE)[::-1]
-        digest = hashlib.sha256(drawings.tobytes()).hexdigest()[:16]
-        path = self.folder / f"{number}-{digest}.npy"
         shape = len(drawings), len(self.classes)
-
-        def mean(rows: NDArray[np.int64], of_pool: Sequence[NDArray[Any]] = ()) -> NDArray[np.float64]:
-            return self._mean(drawings[rows], geometric_seeds[rows], of_pool)
-
         if self.augmented:
-            return self._asked(path, shape, order, mean, on_batch)
+            digest = hashlib.sha256(drawings.tobytes()).hexdigest()[:16]
+            path = self.folder / f"{number}-{digest}.npy"
+            return self._asked(
+                path, shape, order, lambda rows: self._mean(drawings[rows], geometric_seeds[rows]), on_batch
+            )
         of_pool = [self._as_they_stand(teacher, on_batch) for teacher in self.teachers]
         values = np.empty(shape, np.float16)
         for rows in order:
-            values[rows] = mean(rows, of_pool)
+            values[rows] = self._mean(drawings[rows], geometric_seeds[rows], of_pool)
         return values
 
     def _as_they_stand(self, teacher: Teacher, on_batch: Callable[[int], None]) -> NDArray[np.float16]:
         """A teacher's log-probabilities (M, S) of the drawings of `pool` as they stand; 0 where it is not asked."""
         digest = hashlib.sha256(self.pool.tobytes()).hexdigest()[:16]
-        path = self.folder / f"{teacher.name}-{teacher.sha256[:16]}-{digest}.npy"
+        path = self.folder / f"{teacher.facts['name']}-{teacher.facts['sha256'][:16]}-{digest}.npy"
         places = np.flatnonzero(self._counts(teacher, self.pool))
         order = batches.by_length(places, batches.n_points_of(self.data, self.pool[places]), _BATCH_SIZE)[::-1]
         shape = len(self.pool), len(teacher.known)
@@ -168,7 +173,7 @@ class Targets:
         return np.isin(self.labels[drawings], teacher.known)
 
     def _mean(
-        self, drawings: NDArray[np.int64], geometric_seeds: NDArray[np.uint64], of_pool: Sequence[NDArray[Any]]
+        self, drawings: NDArray[np.int64], geometric_seeds: NDArray[np.uint64], of_pool: Sequence[NDArray[Any]] = ()
     ) -> NDArray[np.float64]:
         """Logarithms (B, K) of the geometric mean; `of_pool` has each one's answers about the pool, or is empty.
 
@@ -233,25 +238,38 @@ def open_targets(
     label_map = data.label_map(classes)
     trained = data.indices("train")
     candidates = augmentation.mixup_candidates(data, trained, label_map)
-    shown = data, classes, change, candidates
+
+    def points_of(
+        indices: NDArray[np.int64],
+        geometric_seeds: NDArray[np.uint64] | None,
+        max_padding: int,
+        preprocessing: Preprocessing,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """What teachers see of drawings: points (B, T, C) and their rows (B,)."""
+        if geometric_seeds is None:
+            return batches.points_of(data, indices, max_padding, preprocessing)
+        return augmentation.augmented_points(
+            data, indices, geometric_seeds, None, change, max_padding, preprocessing, candidates
+        )
+
     opened = [
-        _bitmap_teacher(path, *shown, augmented)
+        _bitmap_teacher(path, data, classes, points_of, augmented)
         if path.endswith(".onnx")
-        else _stroke_teacher(path, *shown, precision, device)
+        else _stroke_teacher(path, data, classes, points_of, precision, device)
         for path in paths
     ]
-    path, first = max(((each.path, each.teacher) for each in opened), key=lambda pair: len(pair[1].known))
-    if len(first.known) < len(classes):
-        missing = [word for k, word in enumerate(classes) if k not in first.known]
+    teachers = tuple(sorted(opened, key=lambda teacher: -len(teacher.known)))
+    if len(teachers[0].known) < len(classes):
+        missing = [word for k, word in enumerate(classes) if k not in teachers[0].known]
         raise ConfigError(
-            f"teacher {path}: does not know {len(missing)} of the classes, such as {missing[0]!r}; one that knows only "
-            "some needs one beside it that knows all"
+            f"teacher {teachers[0].path}: does not know {len(missing)} of the classes, such as {missing[0]!r}; one "
+            "that knows only some needs one beside it that knows all"
         )
     key = {
         "version": _VERSION,
         "dataset": data.manifest_sha256,
         "classes": list(classes),
-        "teachers": [each.key for each in opened],
+        "teachers": [teacher.key for teacher in opened],
         "precision": str(precision),
         # The 0 was the probability of mixup across classes: caches made without it are still of use.
         # About drawings as they stand they answer the same whatever the augmentation.
@@ -259,34 +277,13 @@ def open_targets(
     }
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     pool = trained if pool is None else pool
-    teachers = tuple(sorted((each.teacher for each in opened), key=lambda teacher: -len(teacher.known)))
-    facts, labels = [each.facts for each in opened], label_map[data.labels]
+    facts, labels = [teacher.facts for teacher in opened], label_map[data.labels]
     return Targets(teachers, facts, data, classes, labels, pool, candidates, augmented, folder / name, device, group)
 
 
-class _Opened(NamedTuple):
-    """A teacher that was loaded.
-
-    Attributes:
-        path: where it was asked for.
-        facts: what a run and a card tell of it.
-        key: what its answers depend on.
-    """
-
-    path: str
-    teacher: Teacher
-    facts: dict[str, Any]
-    key: list[Any]
-
-
 def _bitmap_teacher(
-    path: str,
-    data: PreparedDataset,
-    classes: tuple[str, ...],
-    change: Augmentation,
-    candidates: MixupCandidates,
-    augmented: bool,
-) -> _Opened:
+    path: str, data: PreparedDataset, classes: tuple[str, ...], points_of: _PointsOf, augmented: bool
+) -> Teacher:
     from quickstroke.training.bitmap_teacher import BitmapTeacher
 
     network = BitmapTeacher(path)
@@ -296,26 +293,23 @@ def _bitmap_teacher(
         if geometric_seeds is None:
             drawings = [data.strokes(i) for i in indices]
         else:
-            points, lengths = augmentation.augmented_points(
-                data, indices, geometric_seeds, None, change, MAX_PADDING, "pos5", candidates
-            )
+            points, lengths = points_of(indices, geometric_seeds, MAX_PADDING, "pos5")
             drawings = [_simplified(rows[:n]) for rows, n in zip(points, lengths, strict=True)]
         return network.log_probabilities(drawings)[:, columns]
 
     # Otherwise named than the answers of older versions, which were about drawings as they stand everywhere.
     key = [network.sha256, "augmented bitmaps" if augmented else "bitmaps", list(network.classes)]
-    return _Opened(path, Teacher(network.path.stem, network.sha256, known, ask), network.facts(), key)
+    return Teacher(path, network.facts(), key, known, ask)
 
 
 def _stroke_teacher(
     path: str,
     data: PreparedDataset,
     classes: tuple[str, ...],
-    change: Augmentation,
-    candidates: MixupCandidates,
+    points_of: _PointsOf,
     precision: torch.dtype,
     device: torch.device,
-) -> _Opened:
+) -> Teacher:
     loaded = loading.load_model(cards.find_model(path))
     known, columns = _columns(path, classes, loaded.classes)
     model = loaded.model.frozen(precision).to(device)
@@ -326,20 +320,14 @@ def _stroke_teacher(
         statistics.reestimate_batchnorm(model, data, np.concatenate(few))
 
     def ask(indices: NDArray[np.int64], geometric_seeds: NDArray[np.uint64] | None) -> NDArray[np.float32]:
-        shape = model.config.max_padding, model.config.preprocessing
-        if geometric_seeds is None:
-            points, lengths = batches.points_of(data, indices, *shape)
-        else:
-            points, lengths = augmentation.augmented_points(
-                data, indices, geometric_seeds, None, change, *shape, candidates
-            )
+        points, lengths = points_of(indices, geometric_seeds, model.config.max_padding, model.config.preprocessing)
         with torch.inference_mode():
             logits = model(to_device(points, device), to_device(lengths, device))
         return cast(NDArray[np.float32], logits.cpu()[:, columns].numpy())
 
     facts = _facts(loaded)
     key = [facts["sha256"], serialize.to_json(model.config), list(loaded.classes)]
-    return _Opened(path, Teacher(loaded.name, facts["sha256"], known, ask, loaded), facts, key)
+    return Teacher(path, facts, key, known, ask, loaded)
 
 
 def _columns(path: str, classes: Sequence[str], words: Sequence[str]) -> tuple[NDArray[np.int64], list[int]]:

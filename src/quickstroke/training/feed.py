@@ -111,7 +111,7 @@ class Feeder:
             if config.augment == "none" and self.device_data:
                 points, lengths = self.device_data.points_of(rows, config.max_padding, self.model_config.preprocessing)
             else:
-                points, lengths = (to_device(array, self.device) for array in self._points(state, drawings, here, own))
+                points, lengths = (to_device(array, self.device) for array in self._points(state, rows, here, own))
             goal: NDArray[np.int64] | Tensor = labels
             if teacher_log_probs is not None:
                 goal = mix_targets(
@@ -124,11 +124,13 @@ class Feeder:
             yield MicroBatch(points, lengths, to_device(goal, self.device), len(own) / len(places))
 
     def _points(
-        self, state: State, drawings: NDArray[np.int64], places: NDArray[Any], own: NDArray[np.int64]
+        self, state: State, rows: NDArray[np.int64], places: NDArray[Any], own: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Points (B, T, C) and lengths (B,), augmented as configured; `own` int64 (B,) are places in the batch."""
+        """Points (B, T, C) and lengths (B,) of drawings `rows` (B,), augmented as configured.
+
+        Their `places` (B,) are those in the epoch, `own` int64 (B,) those in the batch.
+        """
         config, preprocessing = self.config, self.model_config.preprocessing
-        rows = drawings[places].astype(np.int64)
         if config.augment == "none":
             return batches.points_of(self.data, rows, config.max_padding, preprocessing)
         here = config.seed, state.epoch, state.step

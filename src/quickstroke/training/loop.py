@@ -118,7 +118,7 @@ def _train_epoch(session: Session) -> int:
         )
     model.train()
     model.bn.train(config.normalization == "batch")
-    losses = Losses(state, device, group)
+    losses = Losses(state, device, group, session.folder, session.save)
     with threads_for(model):
         for rows in order[state.step :]:
             progress = (state.epoch + done / n_train) / config.n_epochs
@@ -132,7 +132,7 @@ def _train_epoch(session: Session) -> int:
             for buffer, before in zip(model.buffers(), statistics, strict=True):
                 buffer.copy_(torch.where(losses.are_lost, before, buffer))
             if losses.are_due:
-                losses.settle(session.folder, session.save)
+                losses.settle()
             n_steps = state.epoch * len(order) + state.step
             update_weights(config, model, session.optimizer, session.averaged, losses.are_lost, n_steps)
             state.step += 1
@@ -140,12 +140,12 @@ def _train_epoch(session: Session) -> int:
             session.watcher.on_step(state.epoch, done, n_train)
             stop = group.any(session.watcher.should_stop())
             if stop or time.monotonic() - session.saved_at > CHECKPOINT_EVERY_S:
-                losses.settle(session.folder, session.save)
+                losses.settle()
                 state.seconds = time.perf_counter() - started
                 session.save()
             if stop:
                 raise Interrupted(state)
-        losses.settle(session.folder, session.save)
+        losses.settle()
     state.seconds = time.perf_counter() - started
     # A validation that is cut short begins again on resuming: its epoch's last step is saved before it.
     session.save()

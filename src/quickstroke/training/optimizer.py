@@ -46,12 +46,12 @@ class Adam:
             parameter.grad = None
 
     @torch.no_grad()
-    def step(self, is_skipped: Tensor | None = None) -> None:
+    def step(self, is_skipped: Tensor) -> None:
         """Moves every parameter that has a gradient; none where `is_skipped`, bool () on their device, says so."""
         self._step_adam(range(len(self._parameters)), is_skipped)
 
-    def _step_adam(self, which: Iterable[int], is_skipped: Tensor | None) -> None:
-        found = None if is_skipped is None else is_skipped.float()
+    def _step_adam(self, which: Iterable[int], is_skipped: Tensor) -> None:
+        found = is_skipped.float()
         which = [i for i in which if self._parameters[i].grad is not None]
         for decay in sorted(set(self._decays)):
             own = [i for i in which if self._decays[i] == decay]
@@ -62,8 +62,7 @@ class Adam:
             )
             gradients = [cast(Tensor, parameter.grad) for parameter in parameters]
             torch._foreach_add_(counts, 1)
-            if found is not None:
-                torch._foreach_sub_(counts, [found] * len(counts))
+            torch._foreach_sub_(counts, [found] * len(counts))
             torch.ops.aten._fused_adamw_(
                 parameters,
                 gradients,
@@ -141,7 +140,7 @@ class Muon(Adam):
         self._precision = precision
 
     @torch.no_grad()
-    def step(self, is_skipped: Tensor | None = None) -> None:
+    def step(self, is_skipped: Tensor) -> None:
         """Moves every parameter that has a gradient; none where `is_skipped`, bool () on their device, says so."""
         self._step_adam([i for i, n in enumerate(self._n_matrices) if not n], is_skipped)
         for i, n in enumerate(self._n_matrices):
@@ -155,7 +154,7 @@ class Muon(Adam):
             moved = parameter * (1 - self.learning_rate * self._decays[i])
             moved -= far * orthogonal(ahead, self._precision).reshape(parameter.shape)
             for old, new in ((parameter, moved), (momentum, newest)):
-                old.copy_(new if is_skipped is None else torch.where(is_skipped, old, new))
+                old.copy_(torch.where(is_skipped, old, new))
 
 
 def orthogonal(matrices: Tensor, precision: torch.dtype = torch.float32) -> Tensor:

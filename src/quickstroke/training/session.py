@@ -185,8 +185,15 @@ def set_up(
 
 
 def _new_model(model_config: ModelConfig, config: TrainConfig, device: torch.device, group: Group) -> StrokeClassifier:
-    """A model with initial weights, on its device."""
-    _check_size(model_config)
+    """A model with initial weights, on its device.
+
+    Raises:
+        ConfigError: it is too large.
+    """
+    with torch.device("meta"):
+        n = n_parameters(StrokeClassifier(model_config))
+    if n > MAX_PARAMETERS:
+        raise ConfigError(f"{model_config.name} would have {n:,} parameters; at most {MAX_PARAMETERS:,} can be trained")
     torch.manual_seed(config.seed)
     model = StrokeClassifier(model_config, config.dropout, getattr(torch, config.precision), group).to(device)
     if config.initialization == "orthogonal":
@@ -204,13 +211,6 @@ def check_arguments(
     expect_list(command, "command", "a list of words")
     expect(watcher, (Watcher, NoneType), "watcher", "a Watcher or None")
     expect(group, Group, "group", "a Group")
-
-
-def _check_size(model_config: ModelConfig) -> None:
-    with torch.device("meta"):
-        n = n_parameters(StrokeClassifier(model_config))
-    if n > MAX_PARAMETERS:
-        raise ConfigError(f"{model_config.name} would have {n:,} parameters; at most {MAX_PARAMETERS:,} can be trained")
 
 
 def _resolved(config: TrainConfig, device: torch.device, folder: Path | None) -> TrainConfig:

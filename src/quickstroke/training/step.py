@@ -94,8 +94,11 @@ class Losses:
         are_lost: bool (), on the device: whether one was not finite.
     """
 
-    def __init__(self, state: State, device: torch.device, group: Group) -> None:
-        self._state, self._group = state, group
+    def __init__(
+        self, state: State, device: torch.device, group: Group, folder: Path, save: Callable[[], None]
+    ) -> None:
+        """`save` writes the checkpoint of `state` in the run folder."""
+        self._state, self._group, self._folder, self._save = state, group, folder, save
         self._at_once = _steps_at_once(device, group)
         self._zero = torch.zeros((), dtype=torch.float64, device=device)
         self.are_lost = self._zero > 0
@@ -120,7 +123,7 @@ class Losses:
         self._n_lost += self.are_lost
         self._steps.append(self._state.step)
 
-    def settle(self, folder: Path, save: Callable[[], None]) -> None:
+    def settle(self) -> None:
         """Adds them to the state.
 
         Raises:
@@ -133,7 +136,7 @@ class Losses:
         if n_lost:
             self._state.step = self._steps[-n_lost]
             what = f"the loss of epoch {self._state.epoch + 1}, step {self._state.step + 1} is {self._lost.item()}"
-            raise diverged(what, folder, save)
+            raise diverged(what, self._folder, self._save)
         self._forget()
 
 
