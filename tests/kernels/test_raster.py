@@ -56,6 +56,13 @@ def test_nothing_is_drawn_between_strokes() -> None:
     assert one[0, :, 12:20].max() == 1
 
 
+def test_a_pen_that_is_half_up_still_draws() -> None:
+    points, length = torch.from_numpy(points_of([(-0.5, 0.0)], [(0.5, 0.0)])), torch.tensor([2])
+    points[:, :, 4] = raster.PEN_UP
+    for plain in (False, True):
+        np.testing.assert_allclose(drawn(points, length, plain)[0, 0, 15, 2:30], 0.75)
+
+
 def test_order_and_direction_show_in_the_second_channel_alone() -> None:
     first, second = [(-0.5, -0.4), (0.1, 0.5), (0.3, 0.2)], [(0.5, -0.5), (0.4, 0.4)]
     forth, back = image_of(first, second), image_of(second[::-1], first[::-1])
@@ -70,8 +77,10 @@ def test_later_ink_counts_more() -> None:
         np.testing.assert_allclose(late[15:17, column], part * ink[15:17, column], rtol=1e-6)
 
 
-def test_every_pixel_is_as_near_to_the_pen_as_it_says() -> None:
+@pytest.mark.parametrize("size", [1.0, 0.002])  # the smaller one of a twentieth of a pixel
+def test_every_pixel_is_as_near_to_the_pen_as_it_says(size: float) -> None:
     points, lengths = random_batch([9], 9)
+    points[:, :, 2:4] *= size
     ink, late = drawn(points, lengths)[0].numpy()
     xy = MIDDLE + raster.LENGTH * points[0, :, 2:4].double().numpy()
     up = points[0, :, 4].numpy()
@@ -95,9 +104,11 @@ def test_points_outside_of_the_box_are_cut_off() -> None:
     assert not image_of([(2.0, 2.0)]).any()
 
 
+@pytest.mark.parametrize("size", [1.0, 1.3])  # the larger one goes beyond each edge
 @pytest.mark.parametrize("lengths", [[0], [1], [0, 1, 2, 17, 30], [30] * 70])
-def test_pytorch_draws_the_same(lengths: list[int]) -> None:
+def test_pytorch_draws_the_same(lengths: list[int], size: float) -> None:
     points, true = random_batch(lengths, 30)
+    points[:, :, 2:4] *= size
     torch.testing.assert_close(_drawn(points, true), drawn(points, true), rtol=0, atol=1e-5)
     torch.testing.assert_close(drawn(points.double(), true).float(), drawn(points, true), rtol=0, atol=1e-5)
 
