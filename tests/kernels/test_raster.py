@@ -5,7 +5,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from quickstroke.kernels import raster
+from quickstroke.kernels import raster, threads
+from quickstroke.models import image_branch
 from quickstroke.models.image_branch import ImageReader, _drawn, drawn
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -77,10 +78,8 @@ def test_later_ink_counts_more() -> None:
         np.testing.assert_allclose(late[15:17, column], part * ink[15:17, column], rtol=1e-6)
 
 
-@pytest.mark.parametrize("size", [1.0, 0.002])  # the smaller one of a twentieth of a pixel
-def test_every_pixel_is_as_near_to_the_pen_as_it_says(size: float) -> None:
+def test_every_pixel_is_as_near_to_the_pen_as_it_says() -> None:
     points, lengths = random_batch([9], 9)
-    points[:, :, 2:4] *= size
     ink, late = drawn(points, lengths)[0].numpy()
     xy = MIDDLE + raster.LENGTH * points[0, :, 2:4].double().numpy()
     up = points[0, :, 4].numpy()
@@ -110,7 +109,9 @@ def test_pytorch_draws_the_same(lengths: list[int], size: float) -> None:
     points, true = random_batch(lengths, 30)
     points[:, :, 2:4] *= size
     torch.testing.assert_close(_drawn(points, true), drawn(points, true), rtol=0, atol=1e-5)
-    torch.testing.assert_close(drawn(points.double(), true).float(), drawn(points, true), rtol=0, atol=1e-5)
+    of_double = drawn(points.double(), true)
+    assert of_double.dtype == torch.float64
+    torch.testing.assert_close(of_double.float(), drawn(points, true), rtol=0, atol=1e-5)
 
 
 def test_lengths_beyond_the_points_add_nothing() -> None:
@@ -119,8 +120,19 @@ def test_lengths_beyond_the_points_add_nothing() -> None:
     torch.testing.assert_close(drawn(points, lengths), _drawn(points, lengths), rtol=0, atol=1e-5)
 
 
-def test_long_drawings_are_drawn_few_at_a_time() -> None:
+def test_long_drawings_are_drawn_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [raster.at_a_time(n) for n in (0, 1, 100, 8192, 10_000)] == [8192, 8192, 81, 1, 1]
+    points, lengths = random_batch([1, 2, 3, 4, 5], 5)
+    n_together: list[int] = []
+
+    def draw(points: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        n_together.append(len(points))
+        return _drawn(points, lengths)
+
+    monkeypatch.setattr(raster, "at_a_time", lambda n_steps: 2)
+    monkeypatch.setattr(image_branch, "_drawn", draw)
+    torch.testing.assert_close(drawn(points, lengths, plain=True), _drawn(points, lengths), rtol=0, atol=0)
+    assert n_together == [2, 2, 1]
 
 
 # --- what is read of them
@@ -138,6 +150,19 @@ def test_features_are_a_mean_and_a_maximum_of_each_filter() -> None:
     assert features.dtype == torch.float32
     assert (features[:, :12] <= features[:, 12:] + 1e-6).all()
     assert (features >= 0).all() and (features > 0).any()
+
+
+@pytest.mark.parametrize("is_training", [False, True])
+def test_pytorch_alone_reads_the_same(is_training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    points, lengths = random_batch([5, 30, 1], 30)
+    model = reader()
+    monkeypatch.setattr(threads, "n_threads", lambda: 2)
+    with torch.set_grad_enabled(is_training):
+        expected = model(points, lengths, torch.float32)
+        for owner, name in ((raster, "draw"), (ImageReader, "_by_compiled_code"), (threads, "in_threads")):
+            monkeypatch.setattr(owner, name, None)
+        plain = model(points, lengths, torch.float32, plain=True)
+    torch.testing.assert_close(plain, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_no_drawing_sees_those_beside_it() -> None:
