@@ -112,10 +112,12 @@ def before_a_guard(array: NDArray) -> NDArray:
 
 @ways
 @kinds
+@pytest.mark.parametrize("n_steps", [21, 22])  # with pairs of rows, and with one more
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
-def test_nothing_beyond_the_end_of_memory_is_touched(way: str, kind: torch.dtype) -> None:
+def test_nothing_beyond_the_end_of_memory_is_touched(way: str, kind: torch.dtype, n_steps: int) -> None:
     pack, multiply, multiply_transposed = WAYS[way]
-    arrays = [matrix(*shape, kind)[1].copy() for shape in ((13, 21), (21, 37), (11, 21), (11, 37))]
+    shapes = (13, n_steps), (n_steps, 37), (n_steps, 21), (n_steps, 37)
+    arrays = [matrix(*shape, kind)[1].copy() for shape in shapes]
 
     def run(a: NDArray, b: NDArray, left: NDArray, right: NDArray, out: NDArray, other: NDArray) -> None:
         multiply(a, pack(b), out)
