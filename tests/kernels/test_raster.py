@@ -103,7 +103,7 @@ def test_points_outside_of_the_box_are_cut_off() -> None:
     assert not image_of([(2.0, 2.0)]).any()
 
 
-@pytest.mark.parametrize("size", [1.0, 1.3])  # the larger one goes beyond each edge
+@pytest.mark.parametrize("size", [0.002, 1.0, 1.3])  # strokes within a pixel, and such as go beyond each edge
 @pytest.mark.parametrize("lengths", [[0], [1], [0, 1, 2, 17, 30], [30] * 70])
 def test_pytorch_draws_the_same(lengths: list[int], size: float) -> None:
     points, true = random_batch(lengths, 30)
