@@ -1,5 +1,6 @@
 """Opening a prepared dataset, whatever was done to its files, and reading it."""
 
+import hashlib
 import json
 import math
 import pickle
@@ -92,6 +93,11 @@ def counts(reserved: int = 0, train: int = 40, val: int = 10, test: int = 10) ->
     return {"reserved": reserved, "train": train, "val": val, "test": test}
 
 
+def source(**changes: Any) -> dict[str, Any]:
+    """What a manifest says of a file."""
+    return {"name": "x", "bytes": 3, "sha256": "0" * 64} | changes
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
@@ -118,6 +124,10 @@ def counts(reserved: int = 0, train: int = 40, val: int = 10, test: int = 10) ->
         ),
         ({"n_by_split": counts()}, "n_by_split.train is 40, expected 120, the sum of n_by_class"),
         (
+            {"n": 181, "n_by_split": counts(train=121, val=30, test=30)},
+            "n_by_split.train is 121, expected 120, the sum of n_by_class",
+        ),
+        (
             {"n_by_class": dict.fromkeys(("circle", "house"), counts())},
             r"each of the classes, and no other word \('star'",
         ),
@@ -133,9 +143,19 @@ def counts(reserved: int = 0, train: int = 40, val: int = 10, test: int = 10) ->
             {"n_by_class": {"circle": counts(), "house": counts(val=-10), "star": counts(val=30)}},
             "n_by_class.house is .*, expected a count",
         ),
+        (
+            {"n_by_class": {"circle": counts(), "house\x1d": {}, "star": counts()}},
+            r"n_by_class.house\? is {}, expected a count",
+        ),
+        ({"n_by_class": {"circle": counts(), f"house{1000 * ' '}": {}, "star": counts()}}, "n_by_class.house +is {}, "),
         ({"sources": [1]}, r"sources\[0\] is 1, expected an object"),
         ({"sources": {}}, "sources is {}, expected a list"),
         ({"sources": [{"name": "x", "bytes": 3}]}, r"sources\[0\]\.'sha256' is missing, expected a SHA-256"),
+        ({"sources": [source(sha256="0" * 65)]}, r"sources\[0\]\.sha256 is '0+\.\.\.0+', expected a SHA-256"),
+        ({"sources": [source(sha256="A" * 64)]}, r"sources\[0\]\.sha256 is 'A+\.\.\.A+', expected a SHA-256"),
+        ({"sources": [source(), source(train_only=False)]}, r"sources\[1\]\.train_only is False, expected true"),
+        ({"sources": [source(val_only=1)]}, r"sources\[0\]\.val_only is 1, expected true"),
+        ({"sources": [source(test_only=None)]}, r"sources\[0\]\.test_only is None, expected true"),
         ({"split": {"rule": "chance"}}, "split is {'rule': 'chance'}, expected a rule"),
         ({"split": {"rule": "position", "n_train": 40, "n_val": 10, "n_test": 10}}, "a part is missing"),
         ({"split": {"rule": "hash of key_id", "train": 1, "val": 1, "test": 1}}, "add up to 1"),
@@ -143,7 +163,18 @@ def counts(reserved: int = 0, train: int = 40, val: int = 10, test: int = 10) ->
             {"split": {"rule": "position", "n_train": 4, "n_val": 1, "n_test": 1, "n_test_reserved": 0}},
             "n_by_class.circle is .*, expected what PositionSplit",
         ),
-        ({"options": {"limit": 0, "recognized_only": False, "drop_duplicates": False}}, r"options\.limit is 0"),
+        *(
+            (
+                {"options": {"limit": limit, "recognized_only": False, "drop_duplicates": False}},
+                r"options\.limit is .*or more",
+            )
+            for limit in (0, True, 2**63)
+        ),
+        (
+            {"options": {"limit": None, "recognized_only": False, "drop_duplicates": False, "leave_out": "x"}},
+            r"options\.leave_out is 'x', expected a SHA-256",
+        ),
+        ({"left_out": {"\ud800": 1}}, "left_out is .*, expected an object of reasons and counts"),
         ({"left_out": {"over the limit": -1}}, "left_out is .*, expected an object of reasons and counts"),
         ({"arrays": {}}, "arrays.'points' is missing, expected an object"),
         ({"arrays": []}, r"arrays is \[\], expected an object"),
@@ -168,6 +199,13 @@ def test_manifest_that_says_what_cannot_be_is_refused(changes: dict[str, Any], r
     with pytest.raises(DatasetError, match=reason) as caught:
         PreparedDataset(copy)
     assert str(caught.value).startswith(f"{copy}/") and str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_manifest_is_known_by_the_hash_of_all_its_bytes(copy: Path) -> None:
+    file = copy / "manifest.json"
+    file.write_bytes(file.read_bytes() + b" \n")
+    assert PreparedDataset(copy).manifest_sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 # Values that none of a manifest's parts has, or most have not.

@@ -88,6 +88,31 @@ def test_at_the_size_of_published_models_errors_are_of_float32() -> None:
     assert max(map(relative_error, actual, wanted)) < 1e-5
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_drawing_of_more_rows_than_go_together(stride: int) -> None:
+    torch.manual_seed(0)
+    lengths = [3, 1500, 4]
+    convolution, norm = layers(2, 8, 3, stride)
+    x = torch.randn(sum(lengths), 2, requires_grad=True)
+    out, _ = convolve(x, starts_of(lengths), convolution, norm, 1)
+    expected = plainly(x, lengths, convolution, norm)
+    weights = torch.randn(out.shape)
+    parameters = [x, *convolution.parameters(), *norm.parameters()]
+    actual, wanted = (torch.autograd.grad((y * weights).sum(), parameters) for y in (out, expected))
+    assert max(map(relative_error, (out, *actual), (expected, *wanted))) < 1e-5
+
+
+def test_what_is_0_before_the_activation_has_no_gradient() -> None:
+    convolution, norm = layers(5, 8, 3, 1)
+    nn.init.zeros_(norm.weight)
+    nn.init.zeros_(norm.bias)
+    x = torch.randn(20, 5, requires_grad=True)
+    out, _ = convolve(x, starts_of([7, 13]), convolution, norm, 1)
+    out.sum().backward()
+    for parameter in (x, *convolution.parameters(), *norm.parameters()):
+        assert parameter.grad is not None and not parameter.grad.any()
+
+
 def test_one_filter_whose_norm_leaves_nothing_has_no_gradient() -> None:
     torch.manual_seed(0)
     convolution, norm = layers(8, 1, 3, 1)
@@ -120,6 +145,18 @@ def test_without_a_gradient_for_the_input_the_others_are_the_same() -> None:
         x = torch.linspace(-1, 1, 100).reshape(20, 5).requires_grad_(needs_grad)
         out, _ = convolve(x, starts_of([7, 13]), convolution, norm, 1)
         found.append(torch.autograd.grad(out.square().sum(), list(convolution.parameters())))
+    assert all(map(torch.equal, *found))
+
+
+def test_rows_and_gradients_with_gaps_between_their_numbers_are_read_as_others() -> None:
+    torch.manual_seed(0)
+    convolution, norm = layers(5, 8, 3, 2)
+    wide, weights = torch.randn(20, 10), torch.randn(8, 11)
+    found = []
+    for copied in (torch.Tensor.contiguous, torch.Tensor.detach):
+        x = copied(wide[:, ::2]).requires_grad_()
+        out, _ = convolve(x, starts_of([7, 13]), convolution, norm, 1)
+        found.append([out, *torch.autograd.grad(out, [x, *convolution.parameters()], copied(weights.t()))])
     assert all(map(torch.equal, *found))
 
 

@@ -45,6 +45,7 @@ def test_a_step_and_its_gradient_are_their_definition(n, kind):
     is_narrow = kind == np.uint16
     sums = (3 * rng.standard_normal((N_ROWS, 4 * n))).astype(np.float32)
     sums[0] = [-90, -20, 0, 20] * n  # as far as gates go
+    sums[1] = [-60, -40, -30, 60] * n
     c = rng.standard_normal((2 * N_ROWS + 1, n)).astype(np.float32)
     c[-1] = 0
     gates, tanh_c = np.zeros((2 * N_ROWS, 4 * n), kind), np.zeros((2 * N_ROWS, n), kind)
@@ -59,6 +60,12 @@ def test_a_step_and_its_gradient_are_their_definition(n, kind):
     of_tanh = 2 * (tanh_c[N_ROWS:] / STEPS) - 1 if is_narrow else tanh_c[N_ROWS:]
     error = 1.01 / STEPS if is_narrow else 1e-6
     np.testing.assert_allclose(kept, np.concatenate([i, f, g, o], axis=1), rtol=0, atol=error)
+    for k, gate in ((0, i), (1, f), (3, o)):
+        its = kept[:, k * n : (k + 1) * n]
+        if is_narrow:  # rounded to the nearest fraction
+            np.testing.assert_allclose(its, gate, rtol=0, atol=0.52 / STEPS)
+        else:  # to the last digits, however small
+            np.testing.assert_allclose(its, gate, rtol=1e-5, atol=2e-38)
     np.testing.assert_allclose(of_tanh, np.tanh(new), rtol=0, atol=error)
     np.testing.assert_allclose(c[N_ROWS:-1], new, rtol=1e-5, atol=1e-6)
     hidden = number(h) if is_narrow else h

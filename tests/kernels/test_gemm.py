@@ -1,5 +1,9 @@
 """Products of compiled code against NumPy's, whatever the shapes, by every way that this processor has."""
 
+import ctypes
+import mmap
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -93,6 +97,40 @@ def test_nothing_beside_the_product_is_read_or_written(way: str, kind: torch.dty
         array.base[:, 0] = array.base[:, -2:] = nan
     multiply_transposed(left, right, whole[1:22], False)
     assert np.isfinite(whole).all() and (whole[[0, 22]] == 7).all()
+
+
+def before_a_guard(array: NDArray) -> NDArray:
+    """A copy that ends where a page of memory begins that nobody may touch."""
+    page, n_bytes = mmap.PAGESIZE, -(-array.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    memory = mmap.mmap(-1, n_bytes + page)
+    end = ctypes.addressof(ctypes.c_char.from_buffer(memory)) + n_bytes
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(end), ctypes.c_size_t(page), 0) == 0
+    copy = np.frombuffer(memory, array.dtype, array.size, n_bytes - array.nbytes).reshape(array.shape)
+    copy[:] = array
+    return copy
+
+
+@ways
+@kinds
+@pytest.mark.parametrize("n_steps", [21, 22])  # with pairs of rows, and with one more
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_nothing_beyond_the_end_of_memory_is_touched(way: str, kind: torch.dtype, n_steps: int) -> None:
+    pack, multiply, multiply_transposed = WAYS[way]
+    shapes = (13, n_steps), (n_steps, 37), (n_steps, 21), (n_steps, 37)
+    arrays = [matrix(*shape, kind)[1].copy() for shape in shapes]
+
+    def run(a: NDArray, b: NDArray, left: NDArray, right: NDArray, out: NDArray, other: NDArray) -> None:
+        multiply(a, pack(b), out)
+        multiply_transposed(left, right, other, True)
+
+    arrays += [np.zeros(shape, np.float32) for shape in ((13, 37), (21, 37))]
+    run(*arrays)  # compiles, for which a forked child has no threads
+    guarded = list(map(before_a_guard, arrays))
+    child = os.fork()
+    if not child:  # it would be ended by a signal
+        run(*guarded)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @kinds

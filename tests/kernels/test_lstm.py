@@ -240,6 +240,49 @@ def test_the_same_parts_give_the_same_bits_whatever_memory_is_reused():
         assert all(torch.equal(a, b) for a, b in zip(result, results[0], strict=True))
 
 
+@pytest.mark.parametrize("is_last", [False, True])
+def test_rows_and_gradients_with_gaps_between_their_numbers_are_read_as_others(is_last):
+    layer, _, lengths = problem(5, 16, [9, 4, 4, 1])
+    packing = lstm.pack(lengths, 9, 2)
+    weights = [parameter.detach().requires_grad_() for parameter in layer.parameters()]
+    wide, dh = torch.randn(len(packing.index), 10), torch.randn(16, len(packing.index))
+    results = []
+    for copied in (torch.Tensor.contiguous, torch.Tensor.detach):
+        x = copied(wide[:, ::2]).requires_grad_()
+        h = lstm.lstm(x, weights, packing, is_last)
+        gradient = copied(dh[:, : len(h)].t())
+        results.append([h, *torch.autograd.grad(h, [x, *weights], gradient)])
+    assert all(map(torch.equal, *results))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_threads_share_no_rows(dtype, monkeypatch):
+    """What is kept of two steps where there are no gradients, and the sums of one step."""
+    layer, points, lengths = problem(3, 4, [5, 2, 2, 9, 1, 1, 7, 3, 3, 6, 4])
+    monkeypatch.setattr(threads, "n_threads", lambda: 3)
+    forward, kept, summed = lstm._forward, [], []
+
+    def record(*given):
+        sizes, _, first, room = given[-4:]
+        for rows, begin, n in ((kept, first, 2 * sizes[0]), (summed, room, sizes[0] if room >= 0 else 0)):
+            rows[-1].update(range(begin, begin + n))
+        forward(*given)
+
+    def in_turn(run, parts):
+        for part in parts:
+            kept.append(set())
+            summed.append(set())
+            run(*part)
+
+    monkeypatch.setattr(lstm, "_forward", record)
+    monkeypatch.setattr(threads, "in_threads", in_turn)
+    with torch.no_grad():
+        packed(layer, points, lengths, 5, dtype)
+    assert len(kept) == 3 and all(kept)
+    for rows in (kept, summed):
+        assert sum(map(len, rows)) == len(set.union(*rows))
+
+
 def test_precision_changes_training_only():
     config = ModelConfig.from_name("bilstm_lay1_sz8", n_classes=3)
     model = StrokeClassifier(replace(config, max_padding=20)).eval()
@@ -315,10 +358,22 @@ def test_a_forked_child_goes_on():
     packed(layer, points, lengths, n_parts=2)[0].sum().backward()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of threads, which is what this is about
+        lock = lstm._lock
+        lock.acquire()  # as a thread may have it, which the child has not
         child = os.fork()
-    if not child:
+    if child:
+        lock.release()
+    else:
         # Where it failed, it would wait for threads that the child has not.
         signal.alarm(60)
         packed(layer, points, lengths, n_parts=2)[0].sum().backward()
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_batch_has_parts_for_each_thread_and_as_caches_hold(monkeypatch):
+    monkeypatch.setattr(threads, "n_threads", lambda: 2)
+    monkeypatch.setattr(lstm.gemm, "HAS_MKL", False)
+    assert [lstm.n_parts(*shape) for shape in ((1, 1), (64, 256), (65, 256), (512, 256))] == [2, 2, 4, 16]
+    monkeypatch.setattr(lstm.gemm, "HAS_MKL", True)
+    assert lstm.n_parts(512, 256) == 2

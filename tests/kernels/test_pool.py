@@ -1,5 +1,6 @@
 """The readout of training on a CPU against plain PyTorch: values, gradients, parts and precision."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from quickstroke.kernels.lstm import Packing, pack
-from quickstroke.kernels.pool import pool, swap
+from quickstroke.kernels.pool import add_moments, pool, swap
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -101,7 +102,7 @@ def test_the_highest_of_equal_numbers_takes_the_whole_gradient_once() -> None:
     assert set(dx.flatten().tolist()) == {0.0, 1.0}
 
 
-@pytest.mark.parametrize("large", [1e3, 1e30])
+@pytest.mark.parametrize("large", [1e3, -1e3, 1e30])
 def test_large_scores_stay_finite(large: float) -> None:
     x, weight, packing = problem([9, 1, 4], 6)
     out = pool(x, weight.detach() * large, packing)
@@ -133,3 +134,9 @@ def test_swap_is_its_own_inverse_and_its_gradient_swaps_back(lengths: list[int],
     ours, plain = swap(x, packing), x[packing.reverse]
     assert torch.equal(ours, plain)
     assert torch.equal(*[gradients(out, x)[0] for out in (ours, plain)])
+
+
+def test_moments_are_of_rows_in_the_mask_and_exact() -> None:
+    x, out = np.array([[[4097, -1], [5, 7]], [[3, 2], [0, 0.5]]], np.float32), np.ones((2, 2))
+    add_moments(x, np.array([[True, False], [True, True]]), out)
+    assert out.tolist() == [[4101, 2.5], [4097**2 + 10, 6.25]]  # float32 has no 4097 squared

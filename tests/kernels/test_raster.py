@@ -5,7 +5,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from quickstroke.kernels import raster
+from quickstroke.kernels import raster, threads
+from quickstroke.models import image_branch
 from quickstroke.models.image_branch import ImageReader, _drawn, drawn
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -56,6 +57,13 @@ def test_nothing_is_drawn_between_strokes() -> None:
     assert one[0, :, 12:20].max() == 1
 
 
+def test_a_pen_that_is_half_up_still_draws() -> None:
+    points, length = torch.from_numpy(points_of([(-0.5, 0.0)], [(0.5, 0.0)])), torch.tensor([2])
+    points[:, :, 4] = raster.PEN_UP
+    for plain in (False, True):
+        np.testing.assert_allclose(drawn(points, length, plain)[0, 0, 15, 2:30], 0.75)
+
+
 def test_order_and_direction_show_in_the_second_channel_alone() -> None:
     first, second = [(-0.5, -0.4), (0.1, 0.5), (0.3, 0.2)], [(0.5, -0.5), (0.4, 0.4)]
     forth, back = image_of(first, second), image_of(second[::-1], first[::-1])
@@ -95,11 +103,15 @@ def test_points_outside_of_the_box_are_cut_off() -> None:
     assert not image_of([(2.0, 2.0)]).any()
 
 
+@pytest.mark.parametrize("size", [0.002, 1.0, 1.3])  # strokes within a pixel, and such as go beyond each edge
 @pytest.mark.parametrize("lengths", [[0], [1], [0, 1, 2, 17, 30], [30] * 70])
-def test_pytorch_draws_the_same(lengths: list[int]) -> None:
+def test_pytorch_draws_the_same(lengths: list[int], size: float) -> None:
     points, true = random_batch(lengths, 30)
+    points[:, :, 2:4] *= size
     torch.testing.assert_close(_drawn(points, true), drawn(points, true), rtol=0, atol=1e-5)
-    torch.testing.assert_close(drawn(points.double(), true).float(), drawn(points, true), rtol=0, atol=1e-5)
+    of_double = drawn(points.double(), true)
+    assert of_double.dtype == torch.float64
+    torch.testing.assert_close(of_double.float(), drawn(points, true), rtol=0, atol=1e-5)
 
 
 def test_lengths_beyond_the_points_add_nothing() -> None:
@@ -108,8 +120,19 @@ def test_lengths_beyond_the_points_add_nothing() -> None:
     torch.testing.assert_close(drawn(points, lengths), _drawn(points, lengths), rtol=0, atol=1e-5)
 
 
-def test_long_drawings_are_drawn_few_at_a_time() -> None:
+def test_long_drawings_are_drawn_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [raster.at_a_time(n) for n in (0, 1, 100, 8192, 10_000)] == [8192, 8192, 81, 1, 1]
+    points, lengths = random_batch([1, 2, 3, 4, 5], 5)
+    n_together: list[int] = []
+
+    def draw(points: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        n_together.append(len(points))
+        return _drawn(points, lengths)
+
+    monkeypatch.setattr(raster, "at_a_time", lambda n_steps: 2)
+    monkeypatch.setattr(image_branch, "_drawn", draw)
+    torch.testing.assert_close(drawn(points, lengths, plain=True), _drawn(points, lengths), rtol=0, atol=0)
+    assert n_together == [2, 2, 1]
 
 
 # --- what is read of them
@@ -127,6 +150,19 @@ def test_features_are_a_mean_and_a_maximum_of_each_filter() -> None:
     assert features.dtype == torch.float32
     assert (features[:, :12] <= features[:, 12:] + 1e-6).all()
     assert (features >= 0).all() and (features > 0).any()
+
+
+@pytest.mark.parametrize("is_training", [False, True])
+def test_pytorch_alone_reads_the_same(is_training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    points, lengths = random_batch([5, 30, 1], 30)
+    model = reader()
+    monkeypatch.setattr(threads, "n_threads", lambda: 2)
+    with torch.set_grad_enabled(is_training):
+        expected = model(points, lengths, torch.float32)
+        for owner, name in ((raster, "draw"), (ImageReader, "_by_compiled_code"), (threads, "in_threads")):
+            monkeypatch.setattr(owner, name, None)
+        plain = model(points, lengths, torch.float32, plain=True)
+    torch.testing.assert_close(plain, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_no_drawing_sees_those_beside_it() -> None:

@@ -138,6 +138,45 @@ def test_two_threads_give_the_bits_of_one(monkeypatch: pytest.MonkeyPatch) -> No
                 np.testing.assert_array_equal(np.stack(found), expected)
 
 
+@pytest.mark.parametrize("large", [1e3, -1e3])
+def test_scores_of_any_size_are_weighed(large: float) -> None:
+    model = model_of("bipool_lay1_sz5")
+    model.attention.weight.mul_(large)
+    reader = single.SingleReader(model)
+    for n in (1, 2, 9):
+        points = drawing(model, n)
+        expected = model(points, torch.tensor([n]))[0]
+        torch.testing.assert_close(torch.from_numpy(reader.logits(points[0].numpy())), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_points_that_hardly_vary_are_normalised_as_by_the_model() -> None:
+    model = model_of("bipool_lay1_sz5")
+    model.bn.running_var.fill_(1e-5)
+    points = drawing(model, 9) / 100
+    expected = model(points, torch.tensor([9]))[0]
+    logits = single.SingleReader(model).logits(points[0].numpy())
+    torch.testing.assert_close(torch.from_numpy(logits), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_change_of_the_statistics_is_seen() -> None:
+    model = model_of("bipool_lay1_sz5")
+    reader, points = single.SingleReader(model), drawing(model, 3)[0].numpy()
+    reader.read(points)
+    assert not reader.is_outdated
+    model.bn.running_mean.add_(1)
+    reader.read(points)
+    assert reader.is_outdated
+
+
+def test_a_model_of_inference_mode_is_read() -> None:
+    with torch.inference_mode():
+        model = model_of("bipool_lay1_sz5")
+        points = drawing(model, 9)
+        expected = model(points, torch.tensor([9]))[0]
+    logits = single.SingleReader(model).logits(points[0].numpy())
+    torch.testing.assert_close(torch.from_numpy(logits), expected, rtol=1e-5, atol=2e-6)
+
+
 def test_the_weights_are_copies() -> None:
     model = model_of("bipool_lay1_sz5")
     points = drawing(model, 12)[0].numpy()

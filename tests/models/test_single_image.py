@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -68,6 +69,13 @@ def test_the_weights_are_copies() -> None:
     assert np.array_equal(features_of(single, points), before)
 
 
+@pytest.mark.parametrize("layer", [0, 1, -1])
+def test_what_is_not_a_number_is_not_swallowed(layer: int) -> None:
+    reader = reader_of(3)
+    reader.convs[layer].bias[1] = torch.nan
+    assert np.isnan(features_of(SingleImageReader(reader), drawing(12))).all()
+
+
 def batch(lengths: torch.Tensor) -> torch.Tensor:
     """Drawings of so many points, zeros after them."""
     points = torch.zeros(len(lengths), int(lengths.max()), 5)
@@ -96,6 +104,19 @@ def test_a_batch_without_gradient_is_read_by_compiled_code(monkeypatch: pytest.M
     check(copy.deepcopy(reader))
     monkeypatch.setattr(threads, "_n_threads", 3)
     check(reader)
+    with torch.no_grad():
+        assert reader(points[:0], lengths[:0], torch.float32).shape == (0, raster.n_features(4))
+        exact = reader.double()(points.double(), lengths, torch.float64)
+    assert exact.dtype == torch.float64
+    torch.testing.assert_close(exact, reader(points.double(), lengths, torch.float64), rtol=1e-12, atol=1e-12)
+
+
+def test_what_compiled_code_reads_of_the_weights_does_not_go_to_another_process() -> None:
+    reader, points = reader_of(3), drawing(12)[None]
+    before = len(pickle.dumps(reader))
+    with torch.no_grad():
+        reader(points, torch.tensor([12]), torch.float32)
+    assert reader._single is not None and len(pickle.dumps(reader)) == before
 
 
 @pytest.mark.parametrize("is_training", [False, True])

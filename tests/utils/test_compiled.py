@@ -1,11 +1,15 @@
 """Compiled functions are kept where a folder can be written, and work where none can; what is small is not compiled."""
 
+import atexit
 import importlib.util
 import os
 import subprocess
 import sys
+import threading
 import warnings
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import Any
 
 import numba
 import pytest
@@ -38,16 +42,29 @@ def test_without_a_folder_to_keep_it_in_a_function_is_compiled_all_the_same(monk
         assert jit()(twice)(4) == 8
 
 
+def test_another_fault_of_what_keeps_a_function_is_not_taken_for_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cache(function: object) -> None:
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(compiled, "_numba", lambda: (numba, cache))
+    with pytest.raises(RuntimeError, match="something else"):
+        jit()(twice)(4)
+
+
 def test_python_takes_the_first_steps_and_what_is_compiled_the_rest() -> None:
     function = jit(steps=lambda value: value)(twice)
     assert function(FEW_STEPS - 1) == 2 * FEW_STEPS - 2 and not function.is_compiled  # type: ignore[attr-defined]
     assert function(1) == 2 and not function.is_compiled  # type: ignore[attr-defined]
     assert function(1) == 2 and function.is_compiled  # type: ignore[attr-defined]
+    function.function = None  # type: ignore[attr-defined]
+    assert function(0) == 0
 
 
 def test_who_asks_for_it_compiles_at_once() -> None:
     function = jit(steps=lambda value: 0)(twice)
     with compiling():
+        with compiling():
+            pass
         assert function(4) == 8
     assert function.is_compiled  # type: ignore[attr-defined]
 
@@ -105,7 +122,10 @@ def test_modules_that_compile_and_the_version_and_pytorch_count(
     monkeypatch.setattr(quickstroke, "__version__", "0.0.1")
     older = sources(tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert len({changed, older, sources(tmp_path)}) == 3
+    without = sources(tmp_path)
+    assert len({changed, older, without}) == 3
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: ModuleSpec(name, None))  # a folder of that name
+    assert sources(tmp_path) == without
 
 
 def test_work_beside_compiles_and_ends_with_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,12 +146,11 @@ def test_work_beside_compiles_and_ends_with_the_process(monkeypatch: pytest.Monk
     assert values == [8]
 
 
-def test_work_beside_ends_in_silence_when_the_process_does(capfd: pytest.CaptureFixture[str]) -> None:
-    def too_late() -> None:
-        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
-
-    beside(too_late).join()
-    assert capfd.readouterr().err == ""
+def test_what_is_compiled_by_others_is_compiled_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "_is_kept", False)
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])  # nothing is kept
+    monkeypatch.setattr(compiled, "_is_ending", True)
+    assert jit(fastmath=True)(twice)(4) == 8
 
 
 PRINTING_MEANWHILE = """
@@ -156,3 +175,43 @@ def test_who_prints_while_something_is_compiled_is_not_disturbed(before: str, tm
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
     command = [sys.executable, "-c", before + PRINTING_MEANWHILE]
     subprocess.run(command, env={**environment, "NUMBA_CACHE_DIR": str(tmp_path)}, check=True, timeout=600)
+
+
+def test_the_end_of_the_process_waits_for_work_beside_and_lets_it_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "_is_ending", False)
+    at_end: list[Any] = []
+    monkeypatch.setattr(atexit, "register", lambda *given: at_end.append(given))
+    seen: list[bool] = []
+    may_end = threading.Event()
+
+    def work() -> None:
+        assert may_end.wait(60)
+        seen.append(compiled._is_ending)
+
+    thread = beside(work)
+    assert thread.daemon
+    ((end, *given),) = at_end
+    other = threading.Thread(target=end, args=given)
+    other.start()
+    while not compiled._is_ending and other.is_alive():
+        other.join(0.001)
+    may_end.set()
+    other.join()
+    assert seen == [True] and not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("message", "is_told"),
+    [("cannot schedule new futures after interpreter shutdown", False), ("something else", True)],
+)
+def test_work_beside_that_comes_too_late_ends_in_silence(
+    message: str, is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", told.append)
+
+    def fail() -> None:
+        raise RuntimeError(message)
+
+    beside(fail).join()
+    assert [str(each.exc_value) for each in told] == [message] * is_told

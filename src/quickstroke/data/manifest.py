@@ -122,7 +122,7 @@ class _Part:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and fits(value, int) and 0 <= value < 2**63
+    return fits(value, int) and value in range(2**63)
 
 
 def _is_text(value: object) -> bool:

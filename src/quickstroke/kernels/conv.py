@@ -44,19 +44,22 @@ class _Places(NamedTuple):
 
 @_jit
 def im2col(x: Any, begin: Any, end: Any, stride: Any, width: Any, out: Any) -> None:
-    """What each output step sees of one drawing, the rows `begin` to `end` of `x`: its rows of `out` (S, K)."""
+    """What each output step sees of one drawing, the rows `begin` to `end` of `x`: its rows of `out` (S, K).
+
+    The row in the middle of what a step sees is one of the drawing's.
+    """
     n_channels = x.shape[1]
     flat = x.reshape(x.size)
     for s in range(len(out)):
         row = out[s]
         at = begin + s * stride - width // 2
-        low, high = min(max(begin - at, 0), width) * n_channels, max(min(end - at, width), 0) * n_channels
+        low, high = max(begin - at, 0) * n_channels, min(end - at, width) * n_channels
         row[:low] = 0
         seen = flat[at * n_channels + low : at * n_channels + high]
         target = row[low:high]
         for j in range(len(target)):
             target[j] = seen[j]
-        row[max(low, high) :] = 0
+        row[high:] = 0
 
 
 @_jit
@@ -67,11 +70,10 @@ def _col2im(columns: Any, begin: Any, end: Any, stride: Any, width: Any, dx: Any
     for s in range(len(columns)):
         at = begin + s * stride - width // 2
         low, high = max(begin - at, 0), min(end - at, width)
-        if low < high:
-            own = columns[s, low * n_channels : high * n_channels]
-            target = flat[(at + low - begin) * n_channels : (at + high - begin) * n_channels]
-            for j in range(len(target)):
-                target[j] += own[j]
+        own = columns[s, low * n_channels : high * n_channels]
+        target = flat[(at + low - begin) * n_channels : (at + high - begin) * n_channels]
+        for j in range(len(target)):
+            target[j] += own[j]
 
 
 @_jit

@@ -235,7 +235,7 @@ def _pack(x: Any, width: Any, packed: Any) -> Any:
         for k in range(n_steps):
             for strip in range(-(-n // width)):
                 begin = strip * width
-                row, out = x[k, begin : min(begin + width, n)], packed[strip, k]
+                row, out = x[k, begin : begin + width], packed[strip, k]
                 for j in range(len(row)):
                     out[j] = row[j]
 

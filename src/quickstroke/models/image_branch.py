@@ -90,7 +90,7 @@ class ImageReader(nn.Module):
         if is_on_cpu:  # a batch may be a part of another; code would be compiled once more for that
             points = points.contiguous()
         weights = [weight for part in (self.convs, self.norms) for weight in part.parameters()]
-        if is_on_cpu and len(points) and points.dtype == torch.float32 and not torch.is_grad_enabled():
+        if is_on_cpu and points.dtype == torch.float32 and not torch.is_grad_enabled():
             return torch.from_numpy(self._by_compiled_code(points.numpy(), lengths.numpy(), weights))
         is_shared = is_on_cpu and torch.is_grad_enabled()
         n_threads = kernels.threads.n_threads() if is_shared else 1
@@ -142,7 +142,7 @@ class _Shared(torch.autograd.Function):
 
         parts = list(zip(points.chunk(n_threads), lengths.chunk(n_threads), strict=True))
         ctx.parts = kernels.threads.in_threads(run, parts)
-        return torch.cat([features.detach() for _, features in ctx.parts])
+        return torch.cat([features for _, features in ctx.parts])
 
     @staticmethod
     @once_differentiable

@@ -60,7 +60,7 @@ def _add_rows(factors: Any, rows: Any, out: Any, upwards: Any = False) -> None:
 def _convolve(x: Any, packed: Any, n_columns: Any, bias: Any, width: Any) -> Any:
     """A convolution (T - width + 1, F) without padding or activation, as types without readout `pool` have it."""
     n_steps, n_channels = len(x) - width + 1, x.shape[1]
-    columns = np.zeros((n_steps, n_columns), np.float32)
+    columns = np.empty((n_steps, n_columns), np.float32)
     flat = x.reshape(x.size)
     for s in range(n_steps):
         for k in range(width * n_channels):
@@ -219,7 +219,7 @@ class SingleReader:
         """What is read beside the image; meanwhile there is time to look whether the weights were changed."""
         self.is_outdated = list(map(_VERSION, self._copied)) != self._versions
         config = self._config
-        n_steps = config.max_padding if config.reading == "padded" else max(len(points), config.receptive_field, 1)
+        n_steps = config.max_padding if config.reading == "padded" else max(len(points), config.receptive_field)
         x = np.zeros((n_steps, points.shape[1]), np.float32)
         x[: len(points)] = points
         x = x * self._scale + self._shift
