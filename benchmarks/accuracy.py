@@ -13,6 +13,7 @@ import argparse
 import json
 import statistics
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +101,6 @@ def by_default(folder: str, name: str, n_epochs: int, seed: int) -> float:
 WAYS = {"plain": by_plain, "ours": by_default}
 
 
-def serve(way: str) -> Any:
-    """The function of a way; for `Apart`."""
-    return WAYS[way]
-
-
 def trained(kept: Path | None, known: dict[str, float], way: str, *task: Any) -> float:
     """What a training comes to, which is looked up where an earlier run of the benchmark has done it."""
     _, name, n_epochs, seed = task
@@ -112,7 +108,7 @@ def trained(kept: Path | None, known: dict[str, float], way: str, *task: Any) ->
     if way == "ours":  # another recipe is another training
         key += f", {json.dumps(to_json(TrainConfig(n_epochs=n_epochs, seed=seed)))}"
     if key not in known:
-        apart = Apart(serve, way)
+        apart = Apart(partial, WAYS[way])
         known[key] = apart(*task)
         apart.end()
         if kept:

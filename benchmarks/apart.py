@@ -12,7 +12,8 @@ _PAUSE_S = 0.02
 class Apart:
     """What `make(*arguments)` gives, a function, in a process of its own.
 
-    It is called like it; `make` is at the top of a module. Calls to several of these go one after the other.
+    It is called like it; `make` is at the top of a module, or `partial` for such a function with its first arguments.
+    Calls to several of these go one after the other.
     """
 
     def __init__(self, make: Callable[..., Callable[..., Any]], *arguments: Any) -> None:

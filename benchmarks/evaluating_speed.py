@@ -139,11 +139,6 @@ def float32_rate() -> float:
     return 2 * 512**3 / min(timed(lambda: torch.mm(a, b, out=out)) for _ in range(20))
 
 
-def make_float32_rate() -> Callable[[], float]:
-    """A function that gives `float32_rate`."""
-    return float32_rate
-
-
 def main() -> None:
     """Prints a table and one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -155,7 +150,7 @@ def main() -> None:
     options = parser.parse_args()
     words = parse_classes(options.classes)
     arguments = options.names, str(options.folder), words, options.n
-    plain, ours, rate_of = Apart(make_plain, *arguments), Apart(make_ours, *arguments), Apart(make_float32_rate)
+    plain, ours, rate_of = Apart(make_plain, *arguments), Apart(make_ours, *arguments), Apart(partial, float32_rate)
     n_operations: dict[str, float] = {}
 
     def by_ours(precision: torch.dtype, name: str) -> float:
@@ -204,8 +199,7 @@ def main() -> None:
         table.add_row(row["name"], *cells, f"{row['share']:.0%}")
     Console(width=170).print(table)
     facts = {"n_threads": torch.get_num_threads(), "torch": torch.__version__, "n_drawings": n_drawings}
-    facts |= {"gflops": max(rates) / 1e9}
-    print(json.dumps({**facts, "models": rows}))
+    print(json.dumps({**facts, "gflops": max(rates) / 1e9, "models": rows}))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,6 @@ from quickstroke.formats import find_sources, read_file
 from quickstroke.preparation import convert
 from quickstroke.preparation.prepare import prepare
 
-FORMATS = ("simplified", "raw", "csv", "npz")
 ENDINGS = {"simplified": ".ndjson", "raw": ".ndjson", "csv": ".csv", "npz": ".npz"}
 COLUMNS = ("countrycode", "drawing", "key_id", "recognized", "timestamp", "word")
 
@@ -145,7 +144,7 @@ def processor_time(function: Callable[[], object]) -> float:
 def main() -> None:
     """Prints one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("format", choices=FORMATS)
+    parser.add_argument("format", choices=ENDINGS)
     parser.add_argument("folder", type=Path, help="folder of official ndjson files")
     parser.add_argument("--n", type=int, default=60_000, help="drawings to prepare")
     parser.add_argument("--n-plain", type=int, default=3000, help="of them for the plain loop")

@@ -56,15 +56,13 @@ def figures(binary: str, simplified: str, raw: str | None) -> dict[str, float]:
 
 def compared(now: dict[str, float], before: dict[str, float]) -> dict[str, dict[str, float]]:
     """Each figure of now, of before, and how many times better it is."""
-
-    def better(name: str, value: float, last: float) -> float:
-        return last / value if name.endswith(("_s", "_ms")) else value / last
-
-    return {
-        name: {"now": value, **({"before": last, "better": better(name, value, last)} if last else {})}
-        for name, value in now.items()
-        for last in [before.get(name)]
-    }
+    rows = {}
+    for name, value in now.items():
+        rows[name] = {"now": value}
+        if last := before.get(name):
+            is_time = name.endswith(("_s", "_ms"))
+            rows[name] |= {"before": last, "better": last / value if is_time else value / last}
+    return rows
 
 
 def main(args: Sequence[str] | None = None, measure: Callable[..., dict[str, float]] = figures) -> int:

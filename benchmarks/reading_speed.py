@@ -62,12 +62,6 @@ def read_file(path: Path) -> int:
     return sum(len(block) for block in binary.read_blocks(path, path.stem))
 
 
-def read_all(paths: Sequence[Path]) -> None:
-    """Reads all files, one after the other."""
-    for path in paths:
-        read_file(path)
-
-
 def main() -> None:
     """Prints a table and one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -96,7 +90,7 @@ def main() -> None:
         ways: dict[str, tuple[Callable[[], object], int]] = {
             "plain": (lambda: plain_recipe.read(source, words, n_plain), n_plain * len(words)),
             "prepare": (prepare_anew, n_drawings),
-            "read": (lambda: read_all(paths), n_drawings),
+            "read": (lambda: sum(map(read_file, paths)), n_drawings),
         }
         rates: dict[str, list[float]] = {way: [] for way in (*ways, "prepare_all_cores")}
         for turn in range(options.n_turns + 1):

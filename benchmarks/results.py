@@ -31,62 +31,8 @@ FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 PACKAGES = ("torch", "numpy", "numba", "onnxruntime")
 MAX_GUESS_PARAMETERS = 1_000_000
 
-# Edited by hand; the rest of RESULTS.md is written anew each time.
-PROSE = """\
-## Where the remaining time goes
-
-**Starting.** In a plain `import torch` Python looks for garbage among what PyTorch brings, again and again and once
-more at the end; our commands have it leave that alone, so a whole `predict` takes less than that import.
-
-**Reading and preparing.** The reader alone is several times faster than the whole: it goes over the headers of records
-twice, once to count and once to spread. The rest of `prepare` is what makes a dataset one can trust: key_ids go into a
-hash table that finds those that are there twice, every file, source and result, gets its SHA-256, which is most of what
-is left, and all is brought to the disk before it gets its name. Threads read ahead and hash, another writes what was
-chosen; arrays that are used again, not taken from the system anew for each file, would give another tenth.
-
-**Training.** An LSTM's steps depend on each other, so a batch is as many small products one after the other as its
-longest drawing has points. With 256 units most of the time is products, near the rate that the processor has for them;
-what is lost are late steps, of few drawings, gates, and the layout that the weights' gradient needs. With 64 units
-nearly half is products, at nine tenths of that rate, a seventh gates (five exponentials and divisions for each unit and
-step), and the rest is what comes around them on one thread: short operations of PyTorch, and two threads that wait for
-each other. The next factor of two would take fewer steps: a convolution with a stride in front halves them, which is
-what the recommended models do. Of a step of the default model's type over half is convolutions over the image, which
-PyTorch computes at nine tenths of the processor's bfloat16 rate: three times the speed of PyTorch's layers would take
-all else in half its time. Before the runs went into processes of their own, the plain recipe appeared up to twice as
-slow as it is: PyTorch's threads stop spinning, and wait, where others are about.
-
-**Memory.** Most of what a training adds does not depend on the data: the compiled kernels and what they compute
-in. PyTorch's own optimizers would import its compiler (`torch._dynamo`, with sympy), some 70 MB; `optimizer.py`
-calls the same arithmetic without. The dataset is memory-mapped; what grows with its size is the order of an epoch.
-Of the 89 MB 22 are imports, 26 what numba sets up with its first function, 16 the two arrays of an epoch's order, and
-12 the block that the LSTM computes in.
-
-**Accuracy.** Plain `nn.LSTM` is some twenty lines of its own in `benchmarks/accuracy.py`. Ours takes Muon, orthogonal
-initial weights, batches of 64 and a cosine schedule by default; each of them gives points (docs/experiments.md).
-
-**Time to accuracy.** The default takes Muon, small batches and a cosine schedule, and here a model that reads
-positions and pools over all steps. It is measured after each epoch, and after the first of its two it is well past the
-baseline already: what is left is the length of an epoch.
-
-**Evaluating.** Drawings come in order of their length, each thread has batches of its own, and only true steps are
-computed, which halves the arithmetic of the plain recipe's 100 steps. What is left is float32 products, which both
-have: of a wide model they are nearly all, at two thirds of the processor's rate, so that scoring alone cannot be five
-times faster than `torch.lstm` is. Of models with an image most is convolutions, which take a quarter of the
-multiplications that they are defined by, so their share of the rate may be above 100%. Evaluation is in float32 by
-default, so that its results do not depend on the machine; `--precision bfloat16` is up to 2.5 times as fast.
-
-**One guess.** The LSTM's steps, one drawing wide, are products of a matrix and a vector: they read all weights once a
-step, from the second cache, and compiled code does little else. Weights in 8 bits that stay so in the product would be
-the next step for large models. Of the default model most of a guess is six convolutions over the image, while another
-thread reads the points. Where all cores are busy it has not begun when the image is read, and nobody waits for it.
-
-**GPU.** An epoch of 2,000,000 drawings against cuDNN's `nn.LSTM` with padded batches (at least 2 x, aim 4 x) was not
-measured: there was no GPU. Tests run that path on a CPU.
-
-**Serving.** Half of a request is the model's guess, in batches of 25 drawings, the rest reading the drawing and HTTP.
-A constant takes a fifth of a millisecond on the server's core, so at half its rate as much would be left for reading a
-drawing and a guess, which take four times that.
-"""
+# Begins the part of RESULTS.md that is edited by hand; what stands before it is written anew each time.
+BY_HAND = "## Where the remaining time goes"
 
 
 @dataclass(frozen=True)
@@ -111,11 +57,7 @@ PARTS = {
     "memory": Part("training_memory.py", "FOLDER", "--n-train 5000 --n-val 500 --n-steps 5"),
     "training": Part("training_speed.py", f"FOLDER --classes {SAMPLE}", "--n-turns 1"),
     "accuracy": Part("accuracy.py", "FOLDER", "--n-train 20 --n-val 10 --n-epochs 1 --seeds 0"),
-    "time": Part(
-        "time_to_accuracy.py",
-        "FOLDER",
-        "--n-train 20 --n-val 10 --n-epochs-baseline 1 --seeds 0",
-    ),
+    "time": Part("time_to_accuracy.py", "FOLDER", "--n-train 20 --n-val 10 --n-epochs-baseline 1 --seeds 0"),
     "evaluating": Part("evaluating_speed.py", "FOLDER", "--n 4 --n-turns 1"),
     "guessing": Part("guess_speed.py", "FOLDER RAW --busy", "--n 20"),
     "serving": Part("serve_load.py", "MODEL --drawings RAW --seconds 20", "--seconds 2"),
@@ -231,13 +173,7 @@ ROWS = (
         "start",
         lambda found: times(found["ratio_cold_warm"]),
     ),
-    Row(
-        "the same beyond `import torch`",
-        "3 s",
-        "1 s",
-        "start",
-        lambda found: f"**{found['beyond_torch_s']:.1f} s**",
-    ),
+    Row("the same beyond `import torch`", "3 s", "1 s", "start", lambda found: f"**{found['beyond_torch_s']:.1f} s**"),
     Row(
         "`quickstroke --help`, `models`, the key Tab in bash, processor time",
         "0.15 s",
@@ -286,15 +222,14 @@ ROWS = (
         lambda found: f"**{found['highest_mb']:.0f} MB** ({found['n_train']:,} drawings)",
     ),
     *(
-        Row(f"train `{name}`, length-aware, same batch and epochs, against plain", least, aim, "training", figure)
-        for name, least, aim, figure in (
-            (name, least, aim, of_model(name, "ratio bfloat16", times))
-            for name, least, aim in (
-                ("simple_lay1_sz64", "7 x", "10 x"),
-                ("simple_lay1_sz256", "9 x", "10 x"),
-                ("simple_lay2_sz64", "7 x", "10 x"),
-            )
+        Row(
+            f"train `{name}`, length-aware, same batch and epochs, against plain",
+            least,
+            "10 x",
+            "training",
+            of_model(name, "ratio bfloat16", times),
         )
+        for name, least in (("simple_lay1_sz64", "7 x"), ("simple_lay1_sz256", "9 x"), ("simple_lay2_sz64", "7 x"))
     ),
     Row("train a bidirectional and a convolutional one", "4 x", "7 x", "training", others),
     Row(
@@ -404,13 +339,14 @@ def machines(parts: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def document(parts: dict[str, Any]) -> str:
-    """RESULTS.md."""
+def document(parts: dict[str, Any], earlier: Path) -> str:
+    """RESULTS.md, with what is edited by hand in the earlier one."""
     table = "| what | at least | aim | measured | command |\n|---|---|---|---|---|\n"
     for row in ROWS:
         record = parts.get(row.part)
         measured, command = (row.figure(record["found"]), record["command"]) if record else ("not measured", "")
         table += f"| {row.what} | {row.least} | {row.aim} | {measured} | {f'`{command}`' if command else ''} |\n"
+    _, heading, prose = (earlier.read_text(encoding="utf-8") if earlier.exists() else "").partition(BY_HAND)
     return f"""# Results
 
 Written by `make bench DATA=FOLDER SIMPLIFIED=FOLDER RAW=FOLDER` and `make bench-accuracy DATA=FOLDER`; DATA has the
@@ -421,7 +357,7 @@ turns: only ratios of one run count. *Plain* is `benchmarks/plain_recipe.py`, th
 {table}
 {machines(parts)}
 
-{PROSE}"""
+{heading}{prose}"""
 
 
 def main() -> None:
@@ -438,7 +374,7 @@ def main() -> None:
         parser.error("give FOLDER, with the official binary files")
     if options.small and options.into.resolve() == HERE:
         parser.error("figures of a trial should not stand here: give --into FOLDER")
-    path = options.into / "results.json"
+    path, results = options.into / "results.json", options.into / "RESULTS.md"
     parts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     file = min(options.simplified.glob("*.ndjson")) if options.simplified else None
     folders = {"FOLDER": options.folder, "SIMPLIFIED": options.simplified, "RAW": options.raw, "FILE": file}
@@ -446,9 +382,9 @@ def main() -> None:
         parts[name] = run(PARTS[name], folders, options.small)
         parts = {name: parts[name] for name in PARTS if name in parts}
         write_text(path, json.dumps(parts, indent=1) + "\n")
-        write_text(options.into / "RESULTS.md", document(parts))
-    if not options.parts:  # the prose may have changed
-        write_text(options.into / "RESULTS.md", document(parts))
+        write_text(results, document(parts, results))
+    if not options.parts:
+        write_text(results, document(parts, results))
     print(json.dumps({name: record["seconds"] for name, record in parts.items()}))
 
 

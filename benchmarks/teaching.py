@@ -18,7 +18,6 @@ draws of words and drawings, with 95% intervals over these draws.
 
 The other way to new words is to train on: --fine-tune FOLDER goes on with MODEL (`train --pretrained`) for EPOCHS, on
 OLD_EACH drawings of each old word and the same few of the held-out words, and measures that.
-
 """
 
 import argparse
@@ -55,8 +54,7 @@ def outputs_of(
     compared, probabilities = [], []
     order = np.argsort(data.n_points[rows], kind="stable")
     label_map = np.arange(len(data.classes))
-    for begin in range(0, len(rows), 256):
-        own = rows[order[begin : begin + 256]]
+    for own in batches.cut(rows[order], 256):
         batch = batches.batch_of(data, own, label_map, model.max_padding, model.preprocessing)
         outputs = model.outputs(batch.points, batch.lengths)
         compared.append(prototypes.compared(outputs, rule, model.path))
@@ -101,10 +99,8 @@ def measure(recognizer: Recognizer, data: PreparedDataset, split: str) -> dict[s
                 known = np.where(is_taken, nearest == labels, first == position[labels])
                 own[name] = balanced(known[is_new], labels[is_new])
                 own[f"lost, {name}"] = before - balanced(known[is_old], labels[is_old])
-                if name == "new":
-                    own["20 new"] = balanced(nearest[is_new] == labels[is_new], labels[is_new])
-                else:
-                    own["45 new"] = balanced(nearest[is_new] == labels[is_new], labels[is_new])
+                own["20 new" if name == "new" else "45 new"] = balanced((nearest == labels)[is_new], labels[is_new])
+                if name == "all":
                     own["all 345"] = balanced(known, labels)
             found.append(own)
         values = {key: np.array([each[key] for each in found]) for key in found[0]}
@@ -123,7 +119,7 @@ def fine_tune(recognizer: Recognizer, data: PreparedDataset, split: str, folder:
     before = balanced(probabilities.argmax(1)[old >= 0] == old[old >= 0], labels[old >= 0])
     figures = {}
     for n in FINE_TUNE_SHOTS:
-        for word, label in zip(data.classes, range(len(data.classes)), strict=True):
+        for label, word in enumerate(data.classes):
             rows = train_rows[data.labels[train_rows] == label]
             chosen = rng.choice(rows, n if new[label] else OLD_EACH, replace=False).tolist()
             chosen += val_rows[data.labels[val_rows] == label][:1].tolist()

@@ -17,7 +17,6 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,14 +48,9 @@ class Point(NamedTuple):
     accuracy: float
 
 
-def make_ours(name: str, folder: str) -> Callable[[TrainConfig], list[Point]]:
-    """A function that trains by a configuration."""
-    return partial(train_ours, name, PreparedDataset(folder))
-
-
-def train_ours(name: str, data: PreparedDataset, config: TrainConfig) -> list[Point]:
+def train_ours(name: str, folder: str, config: TrainConfig) -> list[Point]:
     """One training from random weights; where it is after each epoch."""
-    curve: list[Point] = []
+    data, curve = PreparedDataset(folder), list[Point]()
 
     def on_epoch(line: dict[str, Any]) -> None:
         before = curve[-1].seconds if curve else 0.0
@@ -114,7 +108,7 @@ def main() -> None:
         n_classes = len(data.classes)
         some = 4 * packed_baseline.BATCH_SIZE
         next(packed_baseline.train(train_data[:some], val_data[:some], n_classes, 1))
-        ours = Apart(make_ours, options.name, str(into))
+        ours = Apart(partial, train_ours, options.name, str(into))
         ours(TrainConfig(**{**given, "n_epochs": 1}))
 
         waiting, baseline = list(configs), []

@@ -113,7 +113,7 @@ def main() -> None:
     print(f"strokes: top-1 {of_strokes:.1%} of {options.n:,}", flush=True)
     told: dict[str, Any] = {"split": options.split, "n": options.n, "model": model.name, "strokes": of_strokes}
     for kind in options.kinds:
-        n_right = n_refused = 0
+        n_refused = 0
         traced: list[Any] = []
         own = []
         begin = time.process_time()

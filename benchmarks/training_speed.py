@@ -177,16 +177,11 @@ def make_steps(way: str, name: str, folder: str) -> Callable[[int], list[tuple[f
     return some
 
 
-def make_rate(name: str) -> Callable[[], float]:
-    """A function that gives `matrix_rate`."""
-    return partial(matrix_rate, ModelConfig.from_name(name))
-
-
 def measure(name: str, folder: str, n_turns: int) -> dict[str, Any]:
     """Milliseconds a step of each way, and ratios."""
     ways = ways_of(name)
     steps = {way: Apart(make_steps, way, name, folder) for way in ways}
-    rate_of = Apart(make_rate, name)
+    rate_of = Apart(partial, matrix_rate, ModelConfig.from_name(name))
     found: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     rates = []
     started = time.perf_counter()

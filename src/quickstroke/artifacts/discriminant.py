@@ -106,5 +106,4 @@ def _unpacked(entry: dict[str, Any], n: int) -> NDArray[np.float64]:
         raise ValueError(f"{len(packed)} bytes for {scales.size} rows of {n}")
     # From 4 bits with a sign, in two's complement.
     numbers = (np.stack([packed & 15, packed >> 4], 1).ravel()[:n_numbers] ^ 8).astype(np.float64) - 8
-    rows: NDArray[np.float64] = numbers.reshape(-1, n) * scales[:, None]
-    return rows
+    return numbers.reshape(-1, n) * scales[:, None]

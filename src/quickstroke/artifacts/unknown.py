@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,9 +43,9 @@ class UnknownScore:
             return None
         given = {"entropy": 0.0, "floor": 0.0, "words": []} | entry if isinstance(entry, dict) else {}
         words = given.get("words")
-        is_list = isinstance(words, list) and len(words) in (0, len((card or {}).get("classes", ())))
-        every = [given.get(key) for key in ("intercept", "slope", "entropy", "floor")]
-        every += cast(list[Any], words) if is_list else [None]
+        if not isinstance(words, list) or len(words) not in (0, len((card or {}).get("classes", ()))):
+            words = [None]
+        every = [*(given.get(key) for key in ("intercept", "slope", "entropy", "floor")), *words]
         values = [float(value) for value in every if isinstance(value, (int, float)) and math.isfinite(value)]
         if len(values) != len(every) or values[1] <= 0 or values[2] < 0:
             raise WeightsError(
@@ -67,8 +67,7 @@ class UnknownScore:
         exponent = self.slope * log_sum_exp - self.entropy * entropy - self.intercept
         if self.words:
             exponent -= np.maximum(logits, self.floor) @ self._words
-        result: NDArray[np.float64] = 1 / (1 + np.exp(np.minimum(np.maximum(exponent, -700), 700)))
-        return result
+        return 1 / (1 + np.exp(np.minimum(np.maximum(exponent, -700), 700)))
 
     @functools.cached_property
     def _words(self) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """The command line: one small file a command, each imported only when it runs.
 
-A file has a dataclass `Options` and `run`, which takes them and returns an `Answer`; or `main`, which takes the
-arguments and returns an exit code.
+A file has a dataclass `Options` and `run`, which takes them, runs the command and returns an `Answer`; or `main`, which
+takes the arguments and returns an exit code.
 
 Exit codes: 0 done, 2 the user's input is wrong (one line on stderr), 3 a rerun did not come out the same, 130
 interrupted, 1 our fault.

@@ -55,7 +55,6 @@ class Options:
 
 
 def run(options: Options) -> Answer:
-    """Runs the command."""
     if not 0 < options.part <= 1:
         raise ConfigError(f"--part should be above 0 and at most 1, got {options.part:g}")
     if options.n_epochs < 1:

@@ -29,7 +29,6 @@ class Options:
 
 
 def main(args: Sequence[str]) -> None:
-    """Prints the script."""
     options = parse(Options, "completion", args)
     modules = {name: importlib.import_module(f"quickstroke.cli.{name}") for name in COMMANDS}
     kinds = {name: getattr(module, "Options", None) or module.options_kind() for name, module in modules.items()}

@@ -38,7 +38,6 @@ class Options:
 
 
 def run(options: Options) -> Answer:
-    """Runs the command."""
     limit = checked_limit(options.limit)
 
     from quickstroke.formats import conversion

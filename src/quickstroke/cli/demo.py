@@ -39,7 +39,6 @@ class Options:
 
 
 def run(options: Options) -> Answer:
-    """Runs the command."""
     from quickstroke.drawings.synthetic import SYNTHETIC_WORDS
 
     folder = Path(options.into)

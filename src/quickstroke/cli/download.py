@@ -40,7 +40,6 @@ class Options:
 
 
 def run(options: Options) -> Answer:
-    """Runs the command."""
     from quickstroke.drawings.categories import CATEGORIES
 
     if not options.categories:

@@ -10,8 +10,9 @@ from tyro.conf import Positional, arg
 from quickstroke.cli import printable, tables
 from quickstroke.cli.answers import Answer, counted, note, percent
 from quickstroke.cli.inputs import Invalid, drawing_files
-from quickstroke.cli.options import ClassesFile, Json, SkipInvalid, StrokeLayout, Words, check_output, optional
+from quickstroke.cli.options import ClassesFile, Json, SkipInvalid, Split, StrokeLayout, Words, check_output, optional
 from quickstroke.cli.running import import_torch, progress
+from quickstroke.config.training import Device, TrainConfig
 from quickstroke.drawings.categories import choose_words, parse_classes
 from quickstroke.errors import ConfigError, DatasetError, WeightsError
 
@@ -61,7 +62,7 @@ class Options:
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     files: Annotated[Positional[tuple[str, ...]], optional("[FILE...]")] = ()
     data: Annotated[str | None, optional("DIR")] = None
-    split: Annotated[Literal["train", "val", "test", "reserved"] | None, optional("{train,val,test,reserved}")] = None
+    split: Split = None
     layout: StrokeLayout = "auto"
     skip_invalid: SkipInvalid = False
     classes: ClassesFile = None
@@ -69,7 +70,7 @@ class Options:
     protocol: Literal["standard", "2020"] = "standard"
     batch_size: Annotated[int | None, optional("N")] = None
     reestimate_batchnorm: bool = False
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
     per_class: Annotated[tuple[str, ...] | None, optional("[FILE.csv]")] = None
     partial: bool = False
@@ -117,13 +118,11 @@ def _is_model(name: str) -> bool:
 
 
 def run(options: Options) -> Answer:
-    """Runs the command."""
     _check(options)
     import_torch()
     import torch
 
     from quickstroke.artifacts import cards, loading
-    from quickstroke.config.training import TrainConfig
     from quickstroke.evaluation.evaluate import check_finite, evaluate, evaluate_early
     from quickstroke.models.classifier import n_parameters
     from quickstroke.models.statistics import reestimate_batchnorm

@@ -9,7 +9,7 @@ from tyro.conf import Positional
 
 from quickstroke.cli.answers import Answer, note, percent, say
 from quickstroke.cli.inputs import drawing_files
-from quickstroke.cli.options import ClassesFile, Json, optional
+from quickstroke.cli.options import ClassesFile, Json, Split, optional
 from quickstroke.cli.running import import_torch
 from quickstroke.errors import ConfigError, DatasetError, WeightsError
 
@@ -59,12 +59,11 @@ class Options:
     int8: bool = False
     converter: Annotated[str | None, optional("PYTHON")] = None
     data: Annotated[str | None, optional("DIR")] = None
-    split: Annotated[Literal["train", "val", "test", "reserved"] | None, optional("{train,val,test,reserved}")] = None
+    split: Split = None
     json: Json = False
 
 
 def run(options: Options) -> Answer:
-    """Runs the command."""
     _check(options)
     from quickstroke.artifacts import cards
 

@@ -8,7 +8,6 @@ from quickstroke.cli.answers import Answer, answer, note, percent
 
 
 def main(args: Sequence[str]) -> int:
-    """Runs the command."""
     if list(args) in ([], ["--json"]):  # the whole of what it takes, read without the libraries of options
         return answer(bool(args), _models)
     from quickstroke.cli.options import parse

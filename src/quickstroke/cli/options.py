@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
 
 import tyro
 
@@ -79,6 +79,8 @@ Words = Annotated[
         "WORD...", "choose among these words alone, or those of a file with one a line, or `classes2020` (default: all)"
     ),
 ]
+
+Split = Annotated[Literal["train", "val", "test", "reserved"] | None, optional("{train,val,test,reserved}")]
 
 Taught = Annotated[
     str | None, optional("FILE", "a file of taught words (`quickstroke teach`), which count beside the model's own")

@@ -70,7 +70,6 @@ class Options:
 
 
 def run(options: Options) -> Answer:
-    """Runs the command."""
     limit = checked_limit(options.limit)
     import_torch(options.model)
     from itertools import islice

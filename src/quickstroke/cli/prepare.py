@@ -93,7 +93,6 @@ class Options:
 
 
 def run(options: Options) -> Answer:
-    """Runs the command."""
     from quickstroke.data.dataset import PreparedDataset
     from quickstroke.formats import find_sources
     from quickstroke.preparation import prepare

@@ -57,7 +57,6 @@ class Options:
 
 
 def run(options: Options) -> Answer:
-    """Runs the command."""
     if options.without_data and (options.data or options.test_data):
         given = "--data" if options.data else "--test-data"
         raise ConfigError(f"{given} and --without-data contradict each other; give one of them")
@@ -98,8 +97,7 @@ def run(options: Options) -> Answer:
     if default != default_before and default == [made.path]:
         note("in this folder it is the default model now, which commands take where none is named")
     print(f"{made.card_path}: its card")
-    values: dict[str, Any] = {"model": made.name, "path": str(made.path), "figures": made.figures}
-    values["notes"] = list(made.notes)
+    values: dict[str, Any] = {"model": made.name, "path": str(made.path), "figures": made.figures, "notes": made.notes}
     if made.calibration:
         values["calibration"] = made.calibration
     if hub_folder is not None and options.hub is not None:

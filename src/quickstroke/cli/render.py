@@ -65,7 +65,6 @@ class Options:
 
 
 def run(options: Options) -> Answer:
-    """Runs the command."""
     ending = Path(options.into).suffix.lower()
     _check(options, ending)
     options = replace(options, limit=checked_limit(options.limit))

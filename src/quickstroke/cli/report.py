@@ -10,6 +10,7 @@ from tyro.conf import Positional, arg
 from quickstroke.cli.answers import Answer, counted, note, percent
 from quickstroke.cli.options import Json, optional
 from quickstroke.cli.running import import_torch, progress
+from quickstroke.config.training import Device
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,12 @@ class Options:
     split: Literal["auto", "test", "val"] = "auto"
     data: Annotated[tuple[str, ...], optional("DIR...")] = ()
     without_data: bool = False
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     no_mistakes: bool = False
     json: Json = False
 
 
 def run(options: Options) -> Answer:
-    """Runs the command."""
     import_torch()
     from quickstroke.reports import figures, report
 

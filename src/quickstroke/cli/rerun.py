@@ -39,7 +39,6 @@ class Options:
 
 
 def main(args: Sequence[str]) -> int:
-    """Runs the command."""
     options = parse(Options, "rerun", args)
     return answer(options.json, partial(_rerun, options, ("quickstroke", "rerun", *args)))
 

@@ -1,6 +1,5 @@
 """`quickstroke serve`."""
 
-import ipaddress
 import re
 import socket
 import sys
@@ -64,7 +63,6 @@ class Options:
 
 
 def main(args: Sequence[str]) -> None:
-    """Runs the command."""
     options = parse(Options, "serve", args)
     for option, origins in (("--cors", options.cors), ("--frame-ancestors", options.frame_ancestors)):
         for origin in origins:
@@ -86,7 +84,7 @@ def main(args: Sequence[str]) -> None:
         model = _load(options)
         note(model.note)
         address = sock.getsockname()[0]
-        if not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+        if not server.is_loopback(address):
             who = "whoever connects can use it" if not tokens else "a token can be read by whoever is between"
             without = "encryption" if tokens else "encryption or password"
             note(f"{address} is reached from other machines, without {without}: {who}")
@@ -106,9 +104,9 @@ def main(args: Sequence[str]) -> None:
                 threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
         if options.workers == 1:
-            _serve(model, options, tokens, sock, ready)
+            _serve(options, tokens, sock, ready, model)
         else:
-            workers.run_workers(options.workers, sock, partial(_work, options, tokens), ready)
+            workers.run_workers(options.workers, sock, partial(_serve, options, tokens), ready)
 
 
 def _load(options: Options) -> "Recognizer":
@@ -119,17 +117,18 @@ def _load(options: Options) -> "Recognizer":
     return recognizer.load(options.model, options.classes, words=words, taught=options.taught)
 
 
-def _work(options: Options, tokens: Sequence[str], sock: socket.socket, ready: Callable[[], None]) -> None:
-    """In a process of its own."""
-    _serve(_load(options), options, tokens, sock, ready)
-
-
 def _serve(
-    model: "Recognizer", options: Options, tokens: Sequence[str], sock: socket.socket, ready: Callable[[], None]
+    options: Options,
+    tokens: Sequence[str],
+    sock: socket.socket,
+    ready: Callable[[], None],
+    model: "Recognizer | None" = None,
 ) -> None:
+    """Answers requests until a signal; a process of its own loads the model itself."""
     from quickstroke.serve.app import create_app
     from quickstroke.serve.server import Server
 
+    model = model or _load(options)
     if "torch" in sys.modules:
         # A drawing is too small to be worth several threads, which would also take the cores from the network.
         sys.modules["torch"].set_num_threads(1)

@@ -28,10 +28,7 @@ class Options:
         forget: first forget the word, where it was taught; without files that is all
     """
 
-    model: Annotated[
-        Positional[str],
-        arg(metavar="MODEL", help=MODEL.partition(" (default")[0]),
-    ]
+    model: Annotated[Positional[str], arg(metavar="MODEL", help=MODEL.partition(" (default")[0])]
     files: Files
     into: Annotated[str, arg(metavar="NAME")]
     taught: Annotated[str | None, optional("FILE")] = None
@@ -42,7 +39,6 @@ class Options:
 
 
 def run(options: Options) -> Answer:
-    """Runs the command."""
     import_torch(options.model)
     from quickstroke import formats
     from quickstroke.drawings.categories import as_known, check_classes
@@ -62,13 +58,11 @@ def run(options: Options) -> Answer:
     if files:
         read = [(file, drawing) for file in files for _, drawing in invalid.numbered(file, options.layout)]
         invalid.tell()
-        drawings = [drawing for _, drawing in read]
-        others = [drawing.word for file, drawing in read if not formats.is_named_by_folder(file, drawing)]
-        said = Counter(other for other in others if other not in ("", word))
-        if said:
-            other, n = said.most_common(1)[0]
+        said = Counter(drawing.word for file, drawing in read if not formats.is_named_by_folder(file, drawing))
+        del said[""], said[word]
+        for other, n in said.most_common(1):
             note(f"{n} of the drawings say that they show {other!r:.60}; they are taught as {word!r:.60}")
-        model.teach(word, drawings)
+        model.teach(word, [drawing for _, drawing in read])
     model.save(path)
     told = ", ".join(f"{word} ({n})" for word, n in model.taught.items()) or "none"
     print(f"{printable(str(path))}: taught words of {model.name}, with their drawings: {printable(told)}")

@@ -76,7 +76,6 @@ class Options:
 
 
 def main(args: Sequence[str]) -> int:
-    """Runs the command."""
     options = parse(Options, "train", args)
     name: str = options.name
     class_slice: ClassSlice | None = None
@@ -172,11 +171,7 @@ def _options_of_run(folder: Path) -> dict[str, Any]:
 
 
 def _train(
-    name: str,
-    options: Options,
-    class_slice: ClassSlice | None,
-    asked: dict[str, int | None],
-    command: Sequence[str],
+    name: str, options: Options, class_slice: ClassSlice | None, asked: dict[str, int | None], command: Sequence[str]
 ) -> Answer:
     import_torch(trains_padded=options.train.recipe == "2020")
     from quickstroke.data.dataset import PreparedDataset

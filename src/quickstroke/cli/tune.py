@@ -81,7 +81,6 @@ class Options:
 
 
 def main(args: Sequence[str]) -> int:
-    """Runs the command."""
     options = parse(Options, "tune", args)
     return answer(options.json, partial(_tune, options, args))
 

@@ -56,13 +56,13 @@ class ModelConfig:
         check_types(self)
         keys = ("n_layers", "hidden_size", "n_classes", "max_padding", "image")
         positive = {key: value for key in keys if (value := getattr(self, key)) is not None}
-        for convolution in ("conv1", "conv2"):
-            parts = ("n_filters", "filter_size", "stride")
-            for key, value in zip(parts, getattr(self, convolution) or (), strict=False):
-                positive[f"{convolution} {key}"] = value
-        check_positive(positive)
         tops = {"n_layers": naming.MAX_LAYERS, "image": naming.MAX_IMAGE, "max_padding": MAX_PADDING}
-        tops |= {f"{convolution} stride": naming.MAX_STRIDE for convolution in ("conv1", "conv2")}
+        convolutions = {"conv1": self.conv1, "conv2": self.conv2}
+        for name, convolution in convolutions.items():
+            tops[f"{name} stride"] = naming.MAX_STRIDE
+            for key, value in zip(("n_filters", "filter_size", "stride"), convolution or (), strict=False):
+                positive[f"{name} {key}"] = value
+        check_positive(positive)
         for key, value in positive.items():
             top = tops.get(key, naming.MAX_SIZE)
             if value > top:
@@ -74,10 +74,9 @@ class ModelConfig:
                 "readout 'pool' needs bidirectional = true and reading = 'length-aware': type bipool does not go with "
                 "the recipe '2020'"
             )
-        for convolution in ("conv1", "conv2"):
-            value = getattr(self, convolution)
-            if value and len(value) == 3 and (self.readout == "last" or value[2] == 1):
-                raise ConfigError(f"{convolution} = {value}: a stride is not 1, and needs readout 'pool'")
+        for name, convolution in convolutions.items():
+            if convolution and len(convolution) == 3 and (self.readout == "last" or convolution[2] == 1):
+                raise ConfigError(f"{name} = {convolution}: a stride is not 1, and needs readout 'pool'")
         if self.image and self.readout == "last":
             raise ConfigError(f"image = {self.image}: an image needs readout 'pool'")
         if self.receptive_field > self.max_padding:
@@ -93,12 +92,7 @@ class ModelConfig:
 
     @classmethod
     def from_name(
-        cls,
-        name: str,
-        *,
-        n_classes: int = N_CLASSES_2020,
-        reading: Reading = "length-aware",
-        max_padding: int = 100,
+        cls, name: str, *, n_classes: int = N_CLASSES_2020, reading: Reading = "length-aware", max_padding: int = 100
     ) -> Self:
         """The configuration that a model name stands for; `.name` gives the name back.
 
@@ -114,17 +108,11 @@ class ModelConfig:
     @property
     def receptive_field(self) -> int:
         """Rows that a drawing needs for one output step of the convolutions; 1 without them, or where they pad."""
-        match self.readout:
-            case "pool":
-                return 1
-            case "last":
-                return 1 + sum(convolution[1] - 1 for convolution in (self.conv1, self.conv2) if convolution)
+        if self.readout == "pool":
+            return 1
+        return 1 + sum(convolution[1] - 1 for convolution in (self.conv1, self.conv2) if convolution)
 
     @property
     def preprocessing(self) -> Preprocessing:
         """The preprocessing of the points that the model reads."""
-        match self.readout:
-            case "pool":
-                return "pos5"
-            case "last":
-                return "delta3"
+        return "pos5" if self.readout == "pool" else "delta3"

@@ -42,10 +42,7 @@ _RANGES: dict[str, tuple[Callable[[float], bool], tuple[str, ...]]] = {
         lambda value: value > 0,
         ("n_epochs", "batch_size", "grad_accum_steps", "learning_rate", "distillation_temperature", "max_padding"),
     ),
-    "0 or more": (
-        lambda value: value >= 0,
-        ("patience", "seed", "weight_decay", "max_grad_norm", "n_cached_epochs"),
-    ),
+    "0 or more": (lambda value: value >= 0, ("patience", "seed", "weight_decay", "max_grad_norm", "n_cached_epochs")),
     "from 0 to below 1": (
         lambda value: 0 <= value < 1,
         ("warmup", "dropout", "label_smoothing", "ema_decay", "other_class_fraction"),
@@ -169,7 +166,11 @@ class TrainConfig:
         return object.__new__(cls)
 
     def __post_init__(self) -> None:
-        self._take_values_of_recipe()
+        # Of a recipe that is none `check_types` tells.
+        values = RECIPES.get(self.recipe, PLAIN) if isinstance(self.recipe, str) else PLAIN
+        for key, value in values.items():
+            if getattr(self, key) is _OF_RECIPE:
+                object.__setattr__(self, key, value)
         if hint := device_hint(self.device):
             raise ConfigError(f"device should be 'auto', 'cpu' or 'cuda', got {self.device!r}{hint}")
         check_types(self)
@@ -183,14 +184,6 @@ class TrainConfig:
             raise ConfigError("precision 'bfloat16' does not go with the recipe '2020', which trains in float32")
         if self.seed >= 2**64:  # what PyTorch takes
             raise ConfigError(f"seed should be below 2^64, got {self.seed}")
-
-    def _take_values_of_recipe(self) -> None:
-        """Gives each option that was not given the value that the recipe has for it."""
-        # Of a recipe that is none `check_types` tells.
-        values = RECIPES.get(self.recipe, PLAIN) if isinstance(self.recipe, str) else PLAIN
-        for key, value in values.items():
-            if getattr(self, key) is _OF_RECIPE:
-                object.__setattr__(self, key, value)
 
     @property
     def reading(self) -> Reading:

@@ -90,11 +90,7 @@ def export(loaded: LoadedModel) -> Exported:
     return exported
 
 
-def quantize(
-    loaded: LoadedModel,
-    exported: Exported,
-    drawings: LabelledDrawings,
-) -> Quantized:
+def quantize(loaded: LoadedModel, exported: Exported, drawings: LabelledDrawings) -> Quantized:
     """The same with 8-bit weights, measured on N drawings.
 
     Weights of the LSTM, the convolutions and the output layer become integers with one scale for each row (for each
@@ -134,10 +130,7 @@ def _write(loaded: LoadedModel, card: dict[str, Any], *, int8: bool) -> bytes:
                 for number, node in enumerate(graph.operators)
             ],
             config.name,
-            [
-                _value("points", TensorProto.FLOAT, "B", "T", n_columns),
-                _value("lengths", TensorProto.INT64, "B"),
-            ],
+            [_value("points", TensorProto.FLOAT, "B", "T", n_columns), _value("lengths", TensorProto.INT64, "B")],
             [
                 _value("probabilities", TensorProto.FLOAT, "B", config.n_classes),
                 *([_value("unknown", TensorProto.FLOAT, "B")] if unknown else []),

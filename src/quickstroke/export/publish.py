@@ -304,7 +304,7 @@ def _open(
 ) -> PreparedDataset | None:
     """The run's dataset, None where it cannot be used and that is allowed."""
     try:
-        return runs.open_data(config, None if path is None else str(path))
+        return runs.open_data(config, path)
     except DatasetError as error:
         if path is not None:
             raise

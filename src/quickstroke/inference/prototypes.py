@@ -65,8 +65,7 @@ def embedding(outputs: Outputs, path: Path) -> NDArray[np.float32]:
 def normalized(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rows (N, D) of length 1; a row of zeros stays one."""
     length = np.linalg.norm(rows, axis=1, keepdims=True)
-    directions: NDArray[np.float64] = rows / np.where(length > 0, length, 1)
-    return directions
+    return rows / np.where(length > 0, length, 1)
 
 
 def compared(outputs: Outputs, discriminant: Discriminant | None, path: Path) -> NDArray[np.float64]:
@@ -94,13 +93,10 @@ def log_odds(
     discriminant: Discriminant | None,
 ) -> NDArray[np.float64]:
     """Of drawings (B, D) as `compared` gives them, for prototypes (N, D) of `counts` (N,) drawings, float64 (B, N)."""
-    odds: NDArray[np.float64]
     if discriminant is None:
-        odds = SLOPE * counts / (counts + 1) * (drawings @ prototypes.T - MIDDLE)
-        return odds
+        return SLOPE * counts / (counts + 1) * (drawings @ prototypes.T - MIDDLE)
     evidence = discriminant.evidence(drawings, prototypes * (counts / (counts + 1))[:, None])
-    odds = EVIDENCE * evidence + FAVOUR - np.minimum(counts, MANY) / SHARE
-    return odds
+    return EVIDENCE * evidence + FAVOUR - np.minimum(counts, MANY) / SHARE
 
 
 def extended(outputs: Outputs, odds: NDArray[np.float64]) -> Outputs:

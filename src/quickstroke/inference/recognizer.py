@@ -275,11 +275,7 @@ class Recognizer:
         return self._outputs_for(given, read).probabilities
 
     def embed(
-        self,
-        drawings: Iterable[Sequence[ArrayLike] | Drawing],
-        *,
-        simplified: bool | None = None,
-        layout: str = "auto",
+        self, drawings: Iterable[Sequence[ArrayLike] | Drawing], *, simplified: bool | None = None, layout: str = "auto"
     ) -> NDArray[np.float32]:
         """Embeddings float32 (B, D) of B drawings, L2-normalised: drawings of one word have a high cosine.
 

@@ -124,17 +124,10 @@ def read_document(path: Path | str) -> Document:
     sections: list[Section] = []
     open_heading = -1  # the heading whose last section still waits for its log
     for block in _code_blocks(_read_text(path), path):
-        is_log, epochs, ended, n_ignored_lines, damaged = _parse_log(block.text)
-        if is_log:
+        if log := _parse_log(block):
             if open_heading != block.heading_line:
                 sections.append(Section(block.headings, block.line))
-            sections[-1] = replace(
-                sections[-1],
-                log=epochs,
-                ended=ended,
-                n_ignored_lines=n_ignored_lines,
-                damaged=tuple(block.line + at for at in damaged),
-            )
+            sections[-1] = replace(sections[-1], **log)
             open_heading = -1
         elif _is_config(block):
             config = parse_config(block.text, str(path), block.line)
@@ -213,10 +206,7 @@ def _code_blocks(text: str, path: Path) -> Iterator[_CodeBlock]:
     for number, line in lines:
         if heading := _HEADING.match(line):
             depth = len(heading[1])
-            headings = [
-                *(outer for outer in headings if outer[0] < depth),
-                (depth, _title(line[heading.end() :])),
-            ]
+            headings = [*(outer for outer in headings if outer[0] < depth), (depth, _title(line[heading.end() :]))]
             heading_line = number
             prose = []
         elif fence := _FENCE.match(line):
@@ -279,14 +269,13 @@ _END = re.compile(rf"Training ended after\s+{_COUNT}\s*!\s*Best validation accur
 _RECIPE = re.compile(r"\bRecipe `(\w+)`")
 
 
-def _parse_log(text: str) -> tuple[bool, tuple[EpochLine, ...], EndLine | None, int, list[int]]:
-    """Whether a block is a log, its epochs, its closing line, how many other lines it has, and which of these are
-    damaged."""
+def _parse_log(block: _CodeBlock) -> dict[str, Any] | None:
+    """What a `Section` has of a block that is its log; None for another block."""
     epochs: list[EpochLine] = []
     ended = None
     n_ignored_lines = 0
     damaged: list[int] = []
-    for at, line in enumerate(map(str.strip, text.split("\n"))):
+    for number, line in enumerate(map(str.strip, block.text.split("\n")), start=block.line):
         if match := _EPOCH.fullmatch(line):
             epoch, n_epochs, loss, accuracy, seconds = match.groups()
             epochs.append(EpochLine(int(epoch), int(n_epochs), float(loss), float(accuracy), float(seconds)))
@@ -295,8 +284,10 @@ def _parse_log(text: str) -> tuple[bool, tuple[EpochLine, ...], EndLine | None, 
         elif line:
             n_ignored_lines += 1
             if line.casefold().startswith("epoch:"):
-                damaged.append(at)
-    return bool(epochs or ended), tuple(epochs), ended, n_ignored_lines, damaged
+                damaged.append(number)
+    if not epochs and not ended:
+        return None
+    return {"log": tuple(epochs), "ended": ended, "n_ignored_lines": n_ignored_lines, "damaged": tuple(damaged)}
 
 
 def format_epoch(line: EpochLine, is_short: bool = False) -> str:

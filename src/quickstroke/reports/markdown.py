@@ -314,7 +314,7 @@ def _figures_row(
         _percent(values["top3"]),
         _interval(top3),
         _percent(values["top5"]),
-        _percent(values["balanced_accuracy"]) if "balanced_accuracy" in values else "",
+        _percent(values.get("balanced_accuracy")),
         _interval(balanced) if balanced else "",
         f"{values['loss']:.4f}",
     )

@@ -40,7 +40,7 @@ class Group:
 
     def sum(self, value: float) -> float:
         """The sum over all processes, the same number in each."""
-        return value if self.size == 1 else float(self.sums([value])[0])
+        return self.sums([value])[0]
 
     def sums(self, values: Sequence[float]) -> list[float]:
         """As `sum`, of several numbers at once."""
@@ -52,7 +52,7 @@ class Group:
 
     def any(self, value: bool) -> bool:
         """Whether any process says so."""
-        return value if self.size == 1 else self.sum(float(value)) > 0
+        return self.sum(float(value)) > 0
 
     def all_reduce(self, *arrays: NDArray[Any]) -> None:
         """Fills arrays of one length of which each process has set rows that are 0 in all others, in place."""

@@ -46,10 +46,6 @@ _POLICY = (
     "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; img-src 'self' data: blob:; "
     "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
 
 _DESCRIPTION = """Pen strokes become words.
 
@@ -302,7 +298,11 @@ class _Outermost:
 
     def __init__(self, app: ASGIApp, metrics: Metrics, policy: str) -> None:
         self._app, self._metrics = app, metrics
-        headers = {**_HEADERS, "Content-Security-Policy": policy}
+        headers = {
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "Content-Security-Policy": policy,
+        }
         # The page's files may be kept, but are asked for again each time: they change with the program.
         self._api, self._page = (
             Headers({**headers, "Cache-Control": cached}).raw for cached in ("no-store", "no-cache")
@@ -351,11 +351,7 @@ class _Cors(CORSMiddleware):
 
 def _answer(guesses: Guesses) -> dict[str, Any]:
     """What is said of one drawing."""
-    return {
-        "guesses": [guess._asdict() for guess in guesses],
-        "unknown": guesses.unknown,
-        "layout": guesses.layout,
-    }
+    return {"guesses": [guess._asdict() for guess in guesses], "unknown": guesses.unknown, "layout": guesses.layout}
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -140,10 +140,7 @@ def take_picture(body: bytearray, query: QueryParams, limits: Limits) -> Asked:
 
 
 def take(
-    body: bytes | bytearray,
-    kind: type[RecognizeRequest | RecognizeBatchRequest],
-    limits: Limits,
-    deadline: float,
+    body: bytes | bytearray, kind: type[RecognizeRequest | RecognizeBatchRequest], limits: Limits, deadline: float
 ) -> Asked:
     """Parses a body and simplifies its drawings.
 

@@ -49,7 +49,8 @@ Strokes = Annotated[
 ]
 
 # What is compared with the words of a model, of which there are fewer and shorter ones.
-_MOST_WORDS, _MOST_LETTERS = 10_000, 200
+_MOST_WORDS = 10_000
+_Words = list[Annotated[str, Field(max_length=200)]]
 
 
 class _Asked(BaseModel):
@@ -77,7 +78,7 @@ class _Asked(BaseModel):
         ),
     ] = "auto"
     words: Annotated[
-        list[Annotated[str, Field(max_length=_MOST_LETTERS)]] | None,
+        _Words | None,
         Field(
             min_length=1,
             max_length=_MOST_WORDS,
@@ -116,7 +117,7 @@ class PictureQuery(BaseModel):
 
     top: Annotated[int, Field(ge=1, description="How many words.")] = 5
     words: Annotated[
-        list[Annotated[str, Field(max_length=_MOST_LETTERS)]] | None,
+        _Words | None,
         Field(max_length=_MOST_WORDS, description="Choose among these words alone: one `words=` for each."),
     ] = None
 
@@ -135,11 +136,7 @@ class _Ranked(BaseModel):
     ]
     unknown: Annotated[
         float | None,
-        Field(
-            ge=0,
-            le=1,
-            description="Probability that it shows none of the words; null where nothing was fitted.",
-        ),
+        Field(ge=0, le=1, description="Probability that it shows none of the words; null where nothing was fitted."),
     ]
 
 

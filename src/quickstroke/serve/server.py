@@ -8,7 +8,6 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
-from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -44,6 +43,11 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
+def is_loopback(address: str) -> bool:
+    """Whether this machine alone reaches an IP address, which may name its interface (`%`)."""
+    return ip_address(address.partition("%")[0]).is_loopback
+
+
 def url(sock: socket.socket) -> str:
     """The address of the page behind a bound socket, as a browser on this machine can open it."""
     host, port = sock.getsockname()[:2]
@@ -59,7 +63,7 @@ def network_url(sock: socket.socket) -> str | None:
     machine is in none."""
     host = sock.getsockname()[0]
     if host not in _ANY:
-        return url(sock) if not ip_address(host.partition("%")[0]).is_loopback else None
+        return None if is_loopback(host) else url(sock)
     with socket.socket(sock.family, socket.SOCK_DGRAM) as probe:
         try:
             # To connect a UDP socket sends nothing: it tells by which of its addresses this machine would send there.
@@ -67,18 +71,14 @@ def network_url(sock: socket.socket) -> str | None:
         except OSError:  # no network
             return None
         address = probe.getsockname()[0]
-    return None if ip_address(address.partition("%")[0]).is_loopback else _http(address, sock.getsockname()[1])
+    return None if is_loopback(address) else _http(address, sock.getsockname()[1])
 
 
 class Server(uvicorn.Server):
     """uvicorn, quiet, with Ctrl-C and SIGTERM as the normal end."""
 
     def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        on_ready: Callable[[], None] = lambda: None,
-        trusted_proxies: Sequence[str] = (),
+        self, app: ASGIApp, *, on_ready: Callable[[], None] = lambda: None, trusted_proxies: Sequence[str] = ()
     ) -> None:
         """
         Args:
@@ -110,7 +110,7 @@ class Server(uvicorn.Server):
             RuntimeError: the application did not start.
         """
         # uvicorn raises a signal again when it has shut down, for the handlers that were there before its own.
-        before = {number: signal.signal(number, _ignore) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             super().run(sockets)
         except SystemExit as error:  # uvicorn's, after it has logged why
@@ -127,10 +127,6 @@ class Server(uvicorn.Server):
         gc.collect()
         gc.freeze()
         self._on_ready()
-
-
-def _ignore(number: int, frame: FrameType | None) -> None:
-    pass
 
 
 class _Protocol(H11Protocol):

@@ -29,8 +29,8 @@ def ranked(trials: Sequence[Trial]) -> list[Trial]:
 
 def best(trials: Sequence[Trial]) -> Trial | None:
     """The complete trial with the highest value, None without one."""
-    first = ranked(trials)[:1]
-    return first[0] if first and first[0].state == "complete" else None
+    complete = [trial for trial in trials if trial.state == "complete"]
+    return ranked(complete)[0] if complete else None
 
 
 def counts(trials: Sequence[Trial]) -> dict[str, int]:

@@ -191,13 +191,11 @@ def _temporary(path: Path) -> Iterator[Path]:
 @contextmanager
 def _open_locked(path: Path) -> Iterator[IO[bytes]]:
     """A new file, locked."""
-    while True:
+    while True:  # again where another writer looked at it before it was locked, and takes it for a leftover
         with path.open("wb") as file:
             if lock(file) and _is_still(file.fileno(), path):
                 yield file
                 return
-
-        # Another writer looked at it before it was locked, and takes it for a leftover.
 
 
 @contextmanager
@@ -211,8 +209,7 @@ def _locked_folder(path: Path) -> Iterator[None]:
         with suppress(FileNotFoundError):  # as in `_open_locked`
             descriptor = os.open(path, os.O_RDONLY)
             try:
-                is_ours = lock(descriptor) and _is_still(descriptor, path)
-                if is_ours:
+                if lock(descriptor) and _is_still(descriptor, path):
                     yield
                     return
             finally:

@@ -12,6 +12,8 @@ machine, repository and program it was, unless further variables say no (wandb_s
 functions are called, unless `MLFLOW_DISABLE_TELEMETRY` is true (its docs, "Usage Tracking").
 
 All are set whatever they were: nobody who runs quickstroke is reported by it. Programs that it starts inherit them.
+
+Each function raises ModuleNotFoundError where its library is not installed.
 """
 
 import os
@@ -19,11 +21,7 @@ from typing import Any
 
 
 def import_onnxruntime() -> Any:
-    """The module `onnxruntime`, which neither sends nor keeps anything.
-
-    Raises:
-        ModuleNotFoundError: it is not installed.
-    """
+    """The module `onnxruntime`, which neither sends nor keeps anything."""
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime  # type: ignore[import-untyped]
 
@@ -31,11 +29,7 @@ def import_onnxruntime() -> Any:
 
 
 def import_huggingface_hub() -> Any:
-    """The module `huggingface_hub`, which tells the Hub nothing beyond what is asked of it.
-
-    Raises:
-        ModuleNotFoundError: it is not installed.
-    """
+    """The module `huggingface_hub`, which tells the Hub nothing beyond what is asked of it."""
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     import huggingface_hub.errors
 
@@ -43,11 +37,7 @@ def import_huggingface_hub() -> Any:
 
 
 def import_wandb() -> Any:
-    """The module `wandb`, which sends what it is given and nothing else.
-
-    Raises:
-        ModuleNotFoundError: it is not installed.
-    """
+    """The module `wandb`, which sends what it is given and nothing else."""
     os.environ["WANDB_ERROR_REPORTING"] = "false"
     for what in ("DISABLE_GIT", "DISABLE_CODE", "X_DISABLE_META", "X_DISABLE_MACHINE_INFO", "X_DISABLE_STATS"):
         os.environ[f"WANDB_{what}"] = "true"
@@ -60,11 +50,7 @@ def import_wandb() -> Any:
 
 
 def import_mlflow() -> Any:
-    """The module `mlflow`, which tells the store of the runs alone.
-
-    Raises:
-        ModuleNotFoundError: it is not installed.
-    """
+    """The module `mlflow`, which tells the store of the runs alone."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     import mlflow
 
@@ -72,11 +58,7 @@ def import_mlflow() -> Any:
 
 
 def import_datasets() -> Any:
-    """The module `datasets`, which asks the Hub for nothing of itself.
-
-    Raises:
-        ModuleNotFoundError: it is not installed.
-    """
+    """The module `datasets`, which asks the Hub for nothing of itself."""
     import_huggingface_hub()
     import datasets
 
