@@ -6,6 +6,7 @@ that is less than compiling would take, Python does it.
 
 import atexit
 import functools
+import glob
 import hashlib
 import importlib.util
 import os
@@ -149,7 +150,44 @@ def _numba() -> tuple[Any, Any]:
     events: Any = importlib.import_module("numba.core.event")
     caching: Any = importlib.import_module("numba.core.caching")
 
+    class Files(caching.IndexDataCacheFile):  # type: ignore[misc]
+        def _load_index(self) -> Any:
+            try:
+                return super()._load_index()
+            except Exception:  # cut off, or of another user
+                return {}
+
+        def save(self, key: Any, data: Any) -> None:
+            # Numba numbers its files: of two processes that save at once one may write over what the other's index
+            # says is another signature, and what a kill left of before would count as new.
+            base = self._index_name.removesuffix(".nbi")
+            name = f"{base}.{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
+            self._save_data(name, data)
+            kept = self._load_index() | {key: name}
+            self._save_index(kept)
+            for path in Path(self._cache_path).glob(f"{glob.escape(base)}.*.nbc"):
+                if path.name not in kept.values():  # of sources before
+                    with suppress(OSError):
+                        path.unlink()
+
     class Cache(caching.FunctionCache):  # type: ignore[misc]
+        def __init__(self, function: Callable[..., Any]) -> None:
+            super().__init__(function)
+            locator = self._impl.locator
+            self._cache_file = Files(self._cache_path, self._impl.filename_base, locator.get_source_stamp())
+
+        def load_overload(self, *given: Any) -> Any:
+            try:
+                return super().load_overload(*given)
+            except Exception:  # whatever is wrong with what was kept, it is compiled anew
+                return None
+
+        def save_overload(self, *given: Any) -> None:
+            try:
+                super().save_overload(*given)
+            except OSError:  # such as a full disk
+                _note_nothing_is_kept()
+
         def _index_key(self, *given: Any) -> Any:
             return *super()._index_key(*given), _sources()
 
