@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from quickstroke import cli
+from quickstroke.artifacts import runs
 from quickstroke.artifacts.loading import LoadedModel
 from quickstroke.config.model import ModelConfig
 from quickstroke.data.dataset import PreparedDataset
@@ -116,3 +117,10 @@ def test_prepare_tells_of_listed_drawings_that_it_did_not_meet(binary_folder, tm
     listed.write_text(f"{data.key_ids[0]}\t{data.classes[data.labels[0]]}\n")
     assert cli.main([*arguments, str(tmp_path / "less")]) == 0
     assert capsys.readouterr().err == "" and len(PreparedDataset(tmp_path / "less")) == len(data) - 1
+
+
+def test_an_audit_that_another_process_is_making_is_refused(dataset, tmp_path, capsys):
+    with runs.held(tmp_path / "audit", "making"):
+        assert cli.main(["audit", str(dataset.path), "--into", str(tmp_path / "audit")]) == 2
+    assert capsys.readouterr().err.endswith("audit: another process is making it\n")
+    assert not (tmp_path / "audit").exists()

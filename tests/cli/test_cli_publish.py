@@ -1,6 +1,8 @@
 """`quickstroke publish`: calibration, and figures by the dataset of the run or by another one."""
 
+import errno
 import json
+import os
 import shutil
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 from quickstroke.cli.answers import _rounded
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.evaluation.calibration import HIGHEST_TEMPERATURE
+from quickstroke.export import publish as export_publish
 from quickstroke.formats import binary
 from typed_commands import MODEL, config_of, one_line
 
@@ -154,3 +157,25 @@ def test_where_nothing_can_be_written_nothing_is_measured(run, trained, tmp_path
     one_line(result, f"quickstroke {command}: {tmp_path / target}: Not a directory")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_model_that_another_process_published_meanwhile_stays(run, trained, tmp_path, monkeypatch):
+    measure = export_publish._figures
+
+    def measure_while_another_publishes(*given):
+        (tmp_path / "set").mkdir()
+        (tmp_path / "set" / f"{MODEL}.model").write_text("another one's")
+        return measure(*given)
+
+    monkeypatch.setattr(export_publish, "_figures", measure_while_another_publishes)
+    one_line(run("publish", trained, "--into", tmp_path / "set"), f"{MODEL}.model: exists already; give --replace")
+    assert (tmp_path / "set" / f"{MODEL}.model").read_text() == "another one's"
+
+
+def test_a_failed_publishing_leaves_no_folder(run, trained, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("quickstroke.artifacts.loading.write_text", fail)
+    one_line(run("publish", trained, "--into", tmp_path / "sets" / "set"), "No space left on device")
+    assert list(tmp_path.iterdir()) == []

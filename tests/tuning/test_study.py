@@ -31,6 +31,7 @@ from quickstroke.tuning import report, space
 from quickstroke.tuning import storage as storage_module
 from quickstroke.tuning import study as study_module
 from quickstroke.tuning.study import Trial, WorkerWatcher
+from quickstroke.utils.files import lock
 
 # Of another process, on a machine that has much else to do.
 TIMEOUT_S = 600
@@ -41,6 +42,24 @@ def wait_for(process, is_true) -> None:
     while not is_true():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
+
+
+# --- how a study begins
+
+
+@pytest.mark.skipif(os.name == "nt", reason="it opens no folder")
+def test_workers_that_begin_at_once_make_the_study_one_after_the_other(dataset, tmp_path, monkeypatch):
+    create = optuna.create_study
+
+    def create_alone(**options):
+        descriptor = os.open(tmp_path / "study", os.O_RDONLY)
+        assert not lock(descriptor)  # another worker waits
+        os.close(descriptor)
+        return create(**options)
+
+    monkeypatch.setattr(optuna, "create_study", create_alone)
+    started(dataset, tmp_path / "study", n_trials=2)
+    assert len(stored_study(tmp_path / "study").trials) == 2
 
 
 # --- how trials end

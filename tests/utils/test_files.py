@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,7 +16,15 @@ import pytest
 from quickstroke.errors import FormatError
 from quickstroke.formats.input import InputFile, refuse_html
 from quickstroke.utils import files
-from quickstroke.utils.files import atomic_folder, atomic_write, lock, write_json, write_text, write_to_disk
+from quickstroke.utils.files import (
+    atomic_folder,
+    atomic_write,
+    lock,
+    one_at_a_time,
+    write_json,
+    write_text,
+    write_to_disk,
+)
 
 TEXT = b"first\nsecond\r\n\nlast"
 
@@ -144,6 +153,44 @@ def test_failed_writing_leaves_nothing_where_nothing_was(tmp_path: Path) -> None
         file.write(b"x")
         raise ZeroDivisionError
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("write", [atomic_write, atomic_folder])
+def test_failed_writing_leaves_no_folder_that_it_made_but_those_with_something_in_them(
+    write: Callable[[Path], AbstractContextManager[object]], tmp_path: Path
+) -> None:
+    (tmp_path / "there").mkdir()
+    for folder in ("there", "new/inner"):
+        with pytest.raises(ZeroDivisionError), write(tmp_path / folder / "out"):
+            raise ZeroDivisionError
+    assert names(tmp_path) == ["there"]
+    with pytest.raises(ZeroDivisionError), write(tmp_path / "new" / "inner" / "out"):
+        (tmp_path / "new" / "of another").touch()
+        raise ZeroDivisionError
+    assert names(tmp_path / "new") == ["of another"]
+
+
+@pytest.mark.skipif(not files._HAS_LOCKS, reason="nothing is locked here")
+def test_one_at_a_time_is_in_a_folder_and_others_wait(tmp_path: Path) -> None:
+    entered = threading.Event()
+
+    def enter() -> None:
+        with one_at_a_time(tmp_path / "a"):
+            entered.set()
+
+    with one_at_a_time(tmp_path / "a"):
+        thread = threading.Thread(target=enter, daemon=True)
+        thread.start()
+        with one_at_a_time(tmp_path / "b"):
+            assert not entered.wait(0.2)
+    thread.join()
+    assert entered.is_set() and names(tmp_path) == []
+
+
+def test_where_nothing_can_be_locked_nobody_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_HAS_LOCKS", False)
+    with one_at_a_time(tmp_path), one_at_a_time(tmp_path):
+        pass
 
 
 def test_a_place_is_tried_and_left_as_it_was(tmp_path: Path) -> None:

@@ -238,9 +238,9 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def held(folder: Path | str) -> Iterator[None]:
-    """Keeps other processes from training in a run folder, which is made where it is missing, if nothing comes of it
-    only as long as this lasts.
+def held(folder: Path | str, work: str = "training") -> Iterator[None]:
+    """Keeps other processes from the same work in a run folder or an audit's, which is made where it is missing, if
+    nothing comes of it only as long as this lasts.
 
     Raises:
         RunError: another process has it, or a file is in its place.
@@ -255,7 +255,7 @@ def held(folder: Path | str) -> Iterator[None]:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             if not lock(descriptor):
-                raise RunError(f"{folder}: another process is training it")
+                raise RunError(f"{folder}: another process is {work} it")
             yield
         finally:
             os.close(descriptor)

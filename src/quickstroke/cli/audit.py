@@ -61,15 +61,23 @@ def run(options: Options) -> Answer:
         raise ConfigError(f"--n-epochs should be 1 or more, got {options.n_epochs}")
 
     import_torch()
+    from quickstroke.artifacts import runs
     from quickstroke.data.dataset import PreparedDataset
+
+    data, into = PreparedDataset(options.data), Path(options.into)
+    if (into / "manifest.json").exists():
+        raise DatasetError(f"{into}: is a dataset; expected another folder for the audit")
+    with runs.held(into, "making"):
+        return _audit(data, into, options)
+
+
+def _audit(data: "PreparedDataset", into: Path, options: Options) -> Answer:
+    """The audit in a folder that is this process's alone."""
     from quickstroke.evaluation.audit import most_doubted
     from quickstroke.preparation.leave_out import text_of
     from quickstroke.reports.audit_page import audit_page
     from quickstroke.utils.files import write_table, write_text
 
-    data, into = PreparedDataset(options.data), Path(options.into)
-    if (into / "manifest.json").exists():
-        raise DatasetError(f"{into}: is a dataset; expected another folder for the audit")
     if (into / "index.html").exists():
         raise DatasetError(f"{into}: an audit is there already; give another folder, or remove it first")
     ranked = most_doubted(_judged(data, options, into / "folds"), len(data))

@@ -43,27 +43,29 @@ def run(options: Options) -> Answer:
     from quickstroke import formats
     from quickstroke.drawings.categories import as_known, check_classes
     from quickstroke.inference import recognizer
+    from quickstroke.utils.files import followed, one_at_a_time
 
     is_all = options.forget and not options.files
     files = () if is_all else drawing_files(options.files, options.layout)
     model = recognizer.load(options.model)
     model.compiles = False
     path = Path(options.taught or f"{model.name}.taught.json")
-    if path.exists():
-        model.load(path)
-    word = as_known(check_classes([options.into], "--into")[0], model.classes)
-    if (options.forget and word in model.taught) or not files:
-        model.forget(word)
     invalid = Invalid(options.skip_invalid)
-    if files:
-        read = [(file, drawing) for file in files for _, drawing in invalid.numbered(file, options.layout)]
-        invalid.tell()
-        said = Counter(drawing.word for file, drawing in read if not formats.is_named_by_folder(file, drawing))
-        del said[""], said[word]
-        for other, n in said.most_common(1):
-            note(f"{n} of the drawings say that they show {other!r:.60}; they are taught as {word!r:.60}")
-        model.teach(word, [drawing for _, drawing in read])
-    model.save(path)
+    read = [(file, drawing) for file in files for _, drawing in invalid.numbered(file, options.layout)]
+    invalid.tell()
+    with one_at_a_time(followed(path).parent):  # what another process adds meanwhile would be lost
+        if path.exists():
+            model.load(path)
+        word = as_known(check_classes([options.into], "--into")[0], model.classes)
+        if (options.forget and word in model.taught) or not files:
+            model.forget(word)
+        if files:
+            said = Counter(drawing.word for file, drawing in read if not formats.is_named_by_folder(file, drawing))
+            del said[""], said[word]
+            for other, n in said.most_common(1):
+                note(f"{n} of the drawings say that they show {other!r:.60}; they are taught as {word!r:.60}")
+            model.teach(word, [drawing for _, drawing in read])
+        model.save(path)
     told = ", ".join(f"{word} ({n})" for word, n in model.taught.items()) or "none"
     print(f"{printable(str(path))}: taught words of {model.name}, with their drawings: {printable(told)}")
     return Answer({"model": model.name, "taught": str(path), "words": model.taught, "invalid": invalid.messages})

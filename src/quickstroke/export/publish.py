@@ -35,7 +35,7 @@ from quickstroke.evaluation.metrics import Evaluation
 from quickstroke.evaluation.unknown import evidence, fit_unknown, jumbled, refusals
 from quickstroke.models.classifier import n_parameters
 from quickstroke.reports.figures import confused_pairs, words_by_accuracy
-from quickstroke.utils.files import check_place
+from quickstroke.utils.files import check_place, one_at_a_time
 
 LIMITS = "Knows {n} words and shares all probability among them, whatever is drawn"
 _LIMITS_OF_UNKNOWN = "; `unknown` is the probability that it is none of them"
@@ -151,10 +151,7 @@ def publish(
     terms = _terms(loaded.classes, own, attribution, licence, tells_unknown=further.get("unknown") is not None)
     facts = _facts(folder, config, metrics, loaded, figures, calibration, own, tested, notes) | terms | further
     facts = {key: value for key, value in facts.items() if value is not None}
-    _keep_default(into, loaded.name, default, notes)
-    path = loading.write_model(into, loaded, facts)
-    if default:
-        cards.write_default(into, loaded.name)
+    path = _write(into, loaded, facts, replace, default, notes)
     if calibration and calibration["temperature"] >= HIGHEST_TEMPERATURE:
         notes.append("it tells the classes apart no better than chance: so all are equally probable; train it longer")
     url = None if hub is None else _upload(path, hub)
@@ -205,6 +202,19 @@ def _check_target(into: Path, name: str, replace: bool) -> None:
     if target.exists() and not replace:
         raise WeightsError(f"{target}: exists already; give --replace to replace it, or another --into")
     check_place(target)
+
+
+def _write(
+    into: Path, loaded: LoadedModel, facts: dict[str, Any], replace: bool, default: bool, notes: list[str]
+) -> Path:
+    """Writes the model and what its folder has as the default; the path of NAME.model."""
+    with one_at_a_time(into):
+        _check_target(into, loaded.name, replace)  # another process may have been quicker
+        _keep_default(into, loaded.name, default, notes)
+        path = loading.write_model(into, loaded, facts)
+        if default:
+            cards.write_default(into, loaded.name)
+    return path
 
 
 def _keep_default(into: Path, name: str, default: bool, notes: list[str]) -> None:

@@ -17,7 +17,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +37,7 @@ from quickstroke.training.checkpoint import State
 from quickstroke.tuning.space import Choices, Metric, Range, Space
 from quickstroke.tuning.storage import open_storage
 from quickstroke.tuning.stored import Stored, as_begun, of_today
+from quickstroke.utils.files import one_at_a_time
 
 Pruner = Literal["median", "hyperband", "none"]
 # A worker says this often that it lives, and is taken for dead after as long as `LOST_S`: compiled code can keep a
@@ -176,11 +177,12 @@ def start(search: Search, resume: bool) -> tuple[Search, bool]:
     classes = selection.resolve_classes(data, search.classes)
     for split in ("train", "val"):
         selection.select(data, split, data.label_map(classes))
-    if search.storage is None:
-        if search.folder.is_dir() and any(search.folder.iterdir()) and not (search.folder / "study.db").exists():
-            raise RunError(f"{search.folder}: exists already and holds no study; expected another folder")
-        search.folder.mkdir(parents=True, exist_ok=True)
-    with open_storage(search.folder, search.storage) as storage:
+    folder = search.folder
+    if search.storage is None and folder.is_dir() and any(folder.iterdir()) and not (folder / "study.db").exists():
+        raise RunError(f"{folder}: exists already and holds no study; expected another folder")
+    # Of workers that begin at once, each would make the tables, and the trials.
+    alone = one_at_a_time(folder) if search.storage is None else nullcontext()
+    with alone, open_storage(folder, search.storage) as storage:
         try:
             study = optuna.create_study(storage=storage, study_name=search.study_name, direction="maximize")
             existed = False

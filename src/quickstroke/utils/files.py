@@ -16,7 +16,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, Any, cast
@@ -62,6 +62,39 @@ def check_place(path: Path | str) -> None:
 
 
 @contextmanager
+def made(folder: Path) -> Iterator[None]:
+    """Makes a folder where it is missing; at the end it goes again, with those above it that were made, if nothing has
+    come into it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # it is not empty
+            for path in missing:
+                path.rmdir()
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """In here is one process at a time for a folder, which is made where it is missing; others wait for it.
+
+    Where the system or the folder's disk has no locks, nobody waits.
+    """
+    with made(folder), ExitStack() as stack:
+        if _HAS_LOCKS:
+            with suppress(OSError):  # a folder that cannot be opened, or a file system without locks
+                descriptor = os.open(folder, os.O_RDONLY)
+                stack.callback(os.close, descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
 def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
     """A binary file that appears under `path`, or where that links to, only once it is whole and on the disk.
 
@@ -72,8 +105,7 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
     """
     is_packed = Path(path).suffix.lower() == ".gz"  # by the name that readers go by
     path = followed(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _temporary(path) as temporary, _open_locked(temporary) as raw:
+    with made(path.parent), _temporary(path) as temporary, _open_locked(temporary) as raw:
         _remove_leftovers(temporary, path)
         if is_packed:
             with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
@@ -97,8 +129,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         OSError: of this folder and what is in it; it names what was to be under `path`.
     """
     path = followed(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with _temporary(path) as temporary, _locked_folder(temporary):
+    with made(path.parent), _temporary(path) as temporary, _locked_folder(temporary):
         _remove_leftovers(temporary, path)
         yield temporary
         if path.exists():
