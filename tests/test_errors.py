@@ -4,6 +4,7 @@ import copy
 import mmap
 import pickle
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,10 @@ def test_a_missing_extra_says_how_to_install_it() -> None:
 TOO_MUCH = 2**55  # bytes
 
 
+def fails(error: Exception) -> None:
+    raise error
+
+
 def of_a_gpu() -> None:
     raise torch.OutOfMemoryError("CUDA out of memory.")
 
@@ -52,11 +57,13 @@ def of_a_gpu() -> None:
         lambda: mmap.mmap(-1, TOO_MUCH),
         lambda: torch.empty(TOO_MUCH, dtype=torch.uint8),
         of_a_gpu,
+        partial(fails, ImportError("libtorch_cpu.so: failed to map segment from shared object")),
+        partial(fails, RuntimeError("could not create a primitive")),
     ],
-    ids=["Python", "NumPy", "system", "PyTorch", "GPU"],
+    ids=["Python", "NumPy", "system", "PyTorch", "GPU", "loader", "oneDNN"],
 )
 def test_whoever_has_no_memory_left_is_understood(take: Callable[[], object]) -> None:
-    with pytest.raises((MemoryError, OSError, RuntimeError)) as raised:
+    with pytest.raises((MemoryError, OSError, RuntimeError, ImportError)) as raised:
         take()
     assert is_out_of_memory(raised.value)
 

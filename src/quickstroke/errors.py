@@ -183,13 +183,17 @@ def first_line(error: BaseException) -> str:
     return f"{(str(error).strip() or type(error).__name__).splitlines()[0]:.200}"
 
 
+# What PyTorch, the system's loader of libraries and oneDNN say where there is no more memory.
+_NO_MEMORY = ("DefaultCPUAllocator", "failed to map segment from shared object", "could not create a primitive")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether it says that there was no more memory: Python's, the system's or PyTorch's, of a CPU or a GPU."""
     return (
         isinstance(error, MemoryError)
         or getattr(error, "errno", None) == errno.ENOMEM
         or type(error).__name__ == "OutOfMemoryError"
-        or "DefaultCPUAllocator" in str(error)
+        or any(sign in str(error) for sign in _NO_MEMORY)
     )
 
 

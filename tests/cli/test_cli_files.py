@@ -1,8 +1,13 @@
 """Files given to several commands: what is left out, ignored or read in two ways, and how it is told."""
 
+import os
 import shutil
+import threading
 from dataclasses import replace
 
+import pytest
+
+from quickstroke.cli.inputs import Invalid
 from quickstroke.formats import binary, ndjson
 from typed_commands import one_line
 
@@ -112,3 +117,38 @@ def test_files_without_drawings_are_told(run, trained, tmp_path):
         "subfolders are searched for files of one drawing alone",
     )
     one_line(run("prepare", "--into", tmp_path / "data"), "no SOURCE was given")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_pipe_is_waited_for_where_it_is_read_once_and_refused_by_prepare(run, trained, drawings, tmp_path):
+    pipe, data = tmp_path / "star.ndjson", tmp_path / "data.ndjson"
+    os.mkfifo(pipe)
+    ndjson.write(data, drawings["star"][:2])
+    writer = threading.Thread(target=lambda: pipe.write_bytes(data.read_bytes()), daemon=True)
+    writer.start()
+    result = run("predict", pipe, "--model", trained)
+    writer.join()
+    assert result.code == 0 and len(result.out.splitlines()) == 2
+    assert result.err.count(f"{pipe}: is a named pipe, and is waited for until a program writes into it\n") == 1
+    one_line(run("prepare", pipe, "--into", tmp_path / "set"), f"{pipe}: is a pipe or a device")
+    classes = tmp_path / "classes.txt"
+    os.mkfifo(classes)
+    writer = threading.Thread(target=lambda: classes.write_text("star\n"), daemon=True)
+    writer.start()
+    assert run("predict", data, "--model", trained, "--words", classes).code == 0
+    writer.join()
+
+
+def test_a_word_that_another_process_taught_meanwhile_stays(run, trained, drawings, tmp_path, monkeypatch):
+    taught, path = tmp_path / "a.taught.json", tmp_path / "star.bin"
+    binary.write(path, drawings["star"][:3])
+    numbered = Invalid.numbered
+
+    def read_while_another_teaches(*given):
+        monkeypatch.setattr(Invalid, "numbered", numbered)
+        assert run("teach", trained, path, "--into", "robot", "--taught", taught).code == 0
+        return numbered(*given)
+
+    monkeypatch.setattr(Invalid, "numbered", read_while_another_teaches)
+    result = run("teach", trained, path, "--into", "comet", "--taught", taught, "--json")
+    assert result.json["words"] == {"robot": 3, "comet": 3}

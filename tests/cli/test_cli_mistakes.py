@@ -1,5 +1,7 @@
 """Commands typed wrongly: each is one line on stderr that names what is wrong, exit code 2, nothing on stdout."""
 
+import threading
+
 import pytest
 
 from quickstroke.cli import main
@@ -176,3 +178,23 @@ def test_into_a_file_is_told_before_anything_is_measured(tmp_path, dataset, caps
         "",
         f"quickstroke publish: {file}: is a file; expected the folder of published models\n",
     )
+
+
+def test_a_limit_of_processes_is_told_in_one_line(binary_folder, tmp_path, monkeypatch, capsys):
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert main(["prepare", str(binary_folder), "--into", str(tmp_path / "data")]) == 2
+    told = "quickstroke prepare: no more threads can be started: a limit of processes or memory is reached (`ulimit`)\n"
+    assert capsys.readouterr().err == told
+
+
+def test_a_library_that_finds_no_memory_is_told_in_one_line(monkeypatch, capsys):
+    def run(arguments):
+        raise ImportError("libtorch_cpu.so: failed to map segment from shared object")
+
+    monkeypatch.setattr("quickstroke.cli._run", run)
+    assert main(["predict"]) == 2
+    told = "quickstroke predict: out of memory (libtorch_cpu.so: failed to map segment from shared object)\n"
+    assert capsys.readouterr().err == told

@@ -101,7 +101,11 @@ def main(args: Sequence[str] | None = None) -> int:
         # The reader of our output has gone, as `head` does: nothing is wrong, and nothing more can be said.
         silence()
         return 0
-    except (MemoryError, RuntimeError, OSError) as error:
+    except (MemoryError, RuntimeError, OSError, ImportError) as error:
+        if str(error) == "can't start new thread":
+            return _fail(
+                command, "no more threads can be started: a limit of processes or memory is reached (`ulimit`)"
+            )
         if is_out_of_memory(error):
             advice = "; a smaller --batch-size takes less" if command == "train" else ""
             return _fail(command, f"out of memory{advice} ({first_line(error)})")

@@ -32,6 +32,9 @@ def drawing_files(sources: Sequence[str], layout: str = "auto") -> tuple[Path, .
     found = formats.find_sources(sources)
     note_left_out(found.ignored_names, found.repeated_names)
     note_layout_without_effect(layout, found.files)
+    for path in found.files:
+        if path.resolve().is_fifo():  # a pipe of the shell's has no name, and its writer is there
+            note(f"{path}: is a named pipe, and is waited for until a program writes into it")
     return found.files
 
 

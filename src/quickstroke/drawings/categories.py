@@ -165,7 +165,7 @@ def parse_classes(values: Sequence[str]) -> tuple[str, ...]:
         raise CategoryError("class list: the 2020 project's classes are called 'classes2020' now, got 'seed100'")
     if len(values) == 1 and canonical_word(values[0]) not in CATEGORIES:
         path = Path(values[0])
-        if path.is_file():
+        if path.exists() and not path.is_dir():  # also a pipe
             return read_classes(path)
         if path.suffix or "/" in values[0]:
             raise CategoryError(f"{path}: no such class list file")

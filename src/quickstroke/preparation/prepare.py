@@ -252,6 +252,8 @@ def _find_sources(
     for path, _ in files:
         if path.name.encode("utf-8", "replace").decode() != path.name:
             raise FormatError("its name is no UTF-8 text, which a manifest needs", path)
+        if path.exists() and not path.is_file():  # it is read again for its hash
+            raise FormatError("is a pipe or a device, which can be read only once; expected a file", path)
     everything = (ruled, *found.values())
     ignored = tuple(name for some in everything for name in some.ignored)
     repeated = tuple(name for some in everything for name in some.repeated)
