@@ -421,3 +421,12 @@ def test_an_error_has_no_address_in_it(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="array 'train' is damaged or truncated") as caught:
         list(read_file(path))
     assert "0x" not in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+@pytest.mark.parametrize("ending", ["npz", "parquet"])
+def test_what_is_read_from_its_end_is_no_pipe(ending: str, tmp_path: Path) -> None:
+    pipe = tmp_path / f"cat.{ending}"
+    os.mkfifo(pipe)
+    with pytest.raises(FormatError, match="is a pipe or a device; this format is read from its end"):
+        list(read_file(pipe))

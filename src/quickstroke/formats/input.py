@@ -147,6 +147,14 @@ def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, "np.dtype[A
     return np.lib.format.read_array_header_2_0(file)
 
 
+def check_archive(path: Path) -> None:
+    """Raises FormatError for what cannot be an archive, which is read from its end: a pipe, a device, a web page."""
+    if path.exists() and not path.is_file():
+        raise FormatError("is a pipe or a device; this format is read from its end, which takes a file", path)
+    with InputFile(path) as file:
+        refuse_html(file.read(64), path)
+
+
 def refuse_html(head: bytes, path: Path) -> None:
     """Raises FormatError when a file begins as a web page does (a failed download saved as data)."""
     start = head.lstrip()[:64].lower()

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from quickstroke.drawings.drawing import Drawing, check_simplified
 from quickstroke.errors import FormatError, OnInvalid, leaving_out, located
 from quickstroke.formats import pickled_rows
-from quickstroke.formats.input import InputFile, read_npy_header, refuse_html
+from quickstroke.formats.input import check_archive, read_npy_header
 from quickstroke.utils import pickles
 from quickstroke.utils.files import atomic_write
 
@@ -170,8 +170,7 @@ def parts(path: Path, *, compiled: bool = False) -> Iterator[tuple[str, PlainRow
     Raises:
         FormatError: as `read`, but for what an item is.
     """
-    with InputFile(path) as file:
-        refuse_html(file.read(64), path)
+    check_archive(path)
     try:
         archive = zipfile.ZipFile(path)
     except Exception as error:  # a damaged archive raises anything

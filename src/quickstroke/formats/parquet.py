@@ -23,7 +23,7 @@ import numpy as np
 
 from quickstroke.drawings.drawing import MAX_DRAWING_BYTES, UNKNOWN_COUNTRY, Drawing, check_simplified
 from quickstroke.errors import FormatError, MissingExtra, OnInvalid, first_line, leaving_out, located, shown
-from quickstroke.formats.input import InputFile, refuse_html
+from quickstroke.formats.input import check_archive
 from quickstroke.formats.ndjson import drawing_of, facts_of, format_timestamp, load
 from quickstroke.formats.npz import strokes_of_rows
 from quickstroke.utils.files import atomic_write
@@ -46,8 +46,7 @@ def read(path: Path, layout: str = "auto", on_invalid: OnInvalid = None) -> Iter
         FormatError: no parquet file, one without these columns, or a row that is no drawing; with its number.
         MissingExtra: pyarrow is not installed.
     """
-    with InputFile(path) as file:
-        refuse_html(file.read(64), path)
+    check_archive(path)
     names: list[str] = []
     for number, row in enumerate(_rows(path, names), start=1):
         with leaving_out(on_invalid), located(path, f"row {number}"):
