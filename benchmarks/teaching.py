@@ -18,10 +18,16 @@ draws of words and drawings, with 95% intervals over these draws.
 
 The other way to new words is to train on: --fine-tune FOLDER goes on with MODEL (`train --pretrained`) for EPOCHS, on
 OLD_EACH drawings of each old word and the same few of the held-out words, and measures that.
+
+--alone FOLDER measures the choice among twenty held-out words alone, for N_ALONE drawings of each: *taught*, as above;
+*trained on*, `train NAME --pretrained MODEL --learning-rate 0.008`, 20 epochs; *from random weights*, `train NAME
+--recipe strong`, 60 epochs; NAME is that of MODEL, and the last epoch is taken. One choice of words and drawings;
+intervals are those of the drawings that are measured.
 """
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +48,9 @@ from quickstroke.inference.recognizer import Model, Recognizer, load
 from quickstroke.preparation.prepare import prepare
 from quickstroke.training.loop import train
 
-SHOTS, N_NEW, EPISODES, SEED = (1, 5, 20), 20, 20, 0
+N_NEW, EPISODES, SEED = 20, 20, 0
+SHOTS: tuple[int, ...] = (1, 5, 20)
+N_ALONE: tuple[int, ...] = (5, 20, 50, 100)
 FINE_TUNE_SHOTS, OLD_EACH, EPOCHS = (5, 20), 20, 3
 
 
@@ -108,6 +116,17 @@ def measure(recognizer: Recognizer, data: PreparedDataset, split: str) -> dict[s
     return figures
 
 
+def prepared(data: PreparedDataset, rows: list[int], drawings: Path, into: Path) -> PreparedDataset:
+    """A dataset of these drawings of another, split as they are there, its files in the folder `drawings`."""
+    for label in sorted(set(data.labels[rows].tolist())):
+        own, word = [i for i in rows if data.labels[i] == label], data.classes[label]
+        binary.write(
+            drawings / f"{word}.bin", [Drawing(word, data.strokes(i), key_id=int(data.key_ids[i])) for i in own]
+        )
+    prepare([drawings], into, split=FractionSplit(0.9, 0.1, 0.0))
+    return PreparedDataset(into)
+
+
 def fine_tune(recognizer: Recognizer, data: PreparedDataset, split: str, folder: Path) -> dict[str, dict[str, float]]:
     """For each number of drawings, the figures of a model that was trained on with them."""
     rng, train_rows, val_rows = np.random.default_rng(SEED), data.indices("train"), data.indices("val")
@@ -119,17 +138,15 @@ def fine_tune(recognizer: Recognizer, data: PreparedDataset, split: str, folder:
     before = balanced(probabilities.argmax(1)[old >= 0] == old[old >= 0], labels[old >= 0])
     figures = {}
     for n in FINE_TUNE_SHOTS:
-        for label, word in enumerate(data.classes):
+        chosen = []
+        for label in range(len(data.classes)):
             rows = train_rows[data.labels[train_rows] == label]
-            chosen = rng.choice(rows, n if new[label] else OLD_EACH, replace=False).tolist()
+            chosen += rng.choice(rows, n if new[label] else OLD_EACH, replace=False).tolist()
             chosen += val_rows[data.labels[val_rows] == label][:1].tolist()
-            drawings = [Drawing(word, data.strokes(i), key_id=int(data.key_ids[i])) for i in chosen]
-            binary.write(folder / f"{n}-drawings" / f"{word}.bin", drawings)
         # The dataset's own rule; validation on a drawing of each word chooses nothing: the last epoch is taken.
-        own = folder / f"{n}-data"
-        prepare([folder / f"{n}-drawings"], own, split=FractionSplit(0.9, 0.1, 0.0))
+        own = prepared(data, chosen, folder / f"{n}-drawings", folder / f"{n}-data")
         config = TrainConfig(n_epochs=EPOCHS, learning_rate=0.002, pretrained=(str(recognizer._model.path),))
-        train(ModelConfig.from_name(recognizer.name), config, PreparedDataset(own), folder / f"{n}-run")
+        train(ModelConfig.from_name(recognizer.name), config, own, folder / f"{n}-run")
         tuned = load(folder / f"{n}-run" / "last.model")._model
         hits = outputs_of(tuned, data, tested)[1].argmax(1) == data.label_map(tuned.classes)[labels]
         lost = before - balanced(hits[old >= 0], labels[old >= 0])
@@ -138,27 +155,74 @@ def fine_tune(recognizer: Recognizer, data: PreparedDataset, split: str, folder:
     return figures
 
 
+def half_width(hits: NDArray[np.bool_], labels: NDArray[np.int64]) -> float:
+    """Half of the 95% interval of `balanced`."""
+    n = np.bincount(labels)
+    rate = np.bincount(labels, hits) / n
+    return float(1.96 * (rate * (1 - rate) / n).sum() ** 0.5 / len(n))
+
+
+def alone(
+    recognizer: Recognizer, data: PreparedDataset, split: str, folder: Path
+) -> dict[str, dict[str, tuple[float, float]]]:
+    """For each number of drawings, the accuracy of each way and the half width of its interval."""
+    model, rule, rng = recognizer._model, recognizer._discriminant, np.random.default_rng(SEED)
+    train_rows, val_rows, tested = (data.indices(part) for part in ("train", "val", split))
+    words = np.sort(rng.choice(np.flatnonzero(data.label_map(model.classes) < 0), N_NEW, replace=False))
+    tested = tested[np.isin(data.labels[tested], words)]
+    labels = np.searchsorted(words, data.labels[tested])
+    compared, _ = outputs_of(model, data, tested)
+    pools = [rng.permutation(train_rows[data.labels[train_rows] == c]) for c in words.tolist()]
+    one_each = [int(val_rows[data.labels[val_rows] == c][0]) for c in words.tolist()]
+    ways = {
+        "trained on": TrainConfig(learning_rate=0.008, pretrained=(str(model.path),)),
+        "from random weights": TrainConfig(recipe="strong"),
+    }
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    for n in N_ALONE:
+        few = [pool[:n] for pool in pools]
+        made = np.stack([prototypes.prototype(outputs_of(model, data, rows)[0], rule) for rows in few])
+        guessed = {"taught": prototypes.log_odds(compared, made, np.full(N_NEW, n), rule).argmax(1)}
+        rows = [*np.concatenate(few).tolist(), *one_each]  # which choose nothing, as in `fine_tune`
+        own = prepared(data, rows, folder / f"{n}-drawings", folder / f"{n}-data")
+        for name, config in ways.items():
+            train(ModelConfig.from_name(recognizer.name), config, own, folder / f"{n}, {name}")
+            tuned = load(folder / f"{n}, {name}" / "last.model")._model
+            position = [tuned.classes.index(data.classes[c]) for c in words.tolist()]
+            guessed[name] = outputs_of(tuned, data, tested)[1][:, position].argmax(1)
+        found[str(n)] = {
+            name: (balanced(guess == labels, labels), half_width(guess == labels, labels))
+            for name, guess in guessed.items()
+        }
+        print(f"{n} drawings: {found[str(n)]}", file=sys.stderr)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("model", type=Path)
     parser.add_argument("--split", default="test", choices=("val", "test"))
     parser.add_argument("--fine-tune", type=Path, metavar="FOLDER")
+    parser.add_argument("--alone", type=Path, metavar="FOLDER")
     options = parser.parse_args()
     recognizer, data = load(options.model), PreparedDataset(options.data)
     if options.fine_tune:
         tuned = fine_tune(recognizer, data, options.split, options.fine_tune)
         print(json.dumps({"benchmark": "fine-tuning", "split": options.split, "figures": tuned}))
         return
-    figures = measure(recognizer, data, options.split)
-    keys = list(figures[str(SHOTS[0])])
+    if options.alone:
+        name, shots, figures = "own words", N_ALONE, alone(recognizer, data, options.split, options.alone)
+    else:
+        name, shots, figures = "teaching", SHOTS, measure(recognizer, data, options.split)
+    keys = list(figures[str(shots[0])])
     table = Table("drawings", *keys, title=f"{recognizer.name}, {options.split} of {options.data}")
-    for n in map(str, SHOTS):
+    for n in map(str, shots):
         table.add_row(n, *(f"{100 * v:.1f} ± {100 * w:.1f}" for v, w in figures[n].values()))
-    console = Console(stderr=True, width=150)
-    console.print(table)
-    console.print(f"old words alone: {100 * figures['0']['old words'][0]:.2f}%")
-    print(json.dumps({"benchmark": "teaching", "split": options.split, "figures": figures}))
+    if not options.alone:
+        table.caption = f"old words alone: {100 * figures['0']['old words'][0]:.2f}%"
+    Console(stderr=True, width=150).print(table)
+    print(json.dumps({"benchmark": name, "split": options.split, "figures": figures}))
 
 
 if __name__ == "__main__":
