@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hands import Hands, Rows, resize, serving, start_game
-from pads import TWO_FRAMES, attached
+from hands import Hands, Rows, resize, serving, start_game, strokes_of
+from pads import TWO_FRAMES, attached, draw
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -29,6 +29,72 @@ def test_a_touch_of_a_pad_is_for_the_pen_alone(page: Page) -> None:
     assert page.evaluate(f"document.getElementById('own').{touch}") is False
     assert page.evaluate(f"document.querySelector('quick-stroke').shadowRoot.querySelector('canvas').{touch}") is False
     assert page.evaluate(f"pad.detach(); document.getElementById('own').{touch}") is True
+
+
+# Nobody hears of what is lifted.
+UNHEARD = """for (const type of ["pointerup", "pointercancel", "lostpointercapture"]) {
+  addEventListener(type, (event) => event.stopImmediatePropagation(), { capture: true });
+}"""
+
+
+@pytest.mark.parametrize("tool", ["mouse", "touch", "pen"])
+def test_a_pointer_that_was_lost_holds_up_no_other(hands: Hands, tool: str) -> None:
+    page = hands.open(has_touch=True)
+    page.evaluate(UNHEARD)
+    for _ in range(2):
+        getattr(hands, tool)(page, LINE)
+    assert [len(rows[0]) for rows in strokes_of(page)] == [3, 3]
+    page.keyboard.press("Control+z")
+    assert [len(rows[0]) for rows in strokes_of(page)] == [3]
+
+
+@pytest.mark.parametrize("kind", ["mouse", "touch", "pen"])
+def test_a_pointer_that_was_lost_holds_up_no_other_on_a_pad(page: Page, kind: str) -> None:
+    attached(page, "{ onStroke: (strokes) => (window.ended ??= []).push(strokes.length) }")
+    page.evaluate(
+        """(pointerType) => {
+      const fire = (type, pointerId, isPrimary, x) =>
+        own.dispatchEvent(new PointerEvent(type, { pointerId, pointerType, isPrimary, clientX: x, bubbles: true }));
+      fire("pointerdown", 7, true, 20);
+      fire("pointerdown", 8, false, 30); // a second finger, which does not draw
+      fire("pointermove", 7, true, 40);
+      fire("pointerdown", 7, false, 50);
+      fire("pointerdown", 9, true, 60);
+      fire("pointermove", 7, true, 70);
+      fire("pointermove", 9, true, 80);
+      fire("pointerup", 9, true, 80);
+    }""",
+        kind,
+    )
+    left = page.evaluate("own.getBoundingClientRect().left")
+    drawn = page.evaluate("pad.strokes.map((stroke) => stroke.map(([x]) => x))")
+    assert drawn == [[20 - left, 40 - left], [50 - left], [60 - left, 80 - left]]
+    assert page.evaluate("ended") == [1, 2, 3]
+
+
+def test_a_mouse_that_was_lifted_unheard_does_not_draw_on(page: Page) -> None:
+    attached(page)
+    page.evaluate(UNHEARD)
+    draw(page, "#own", [[20, 20], [40, 40]])
+    page.mouse.move(60, 60)
+    page.mouse.move(80, 80)
+    assert page.evaluate("pad.strokes.map(({ length }) => length)") == [2]
+
+
+UNZOOMED = "(all) => all.map((element) => getComputedStyle(element).touchAction)"
+
+
+def test_two_quick_taps_zoom_nothing(hands: Hands) -> None:
+    """Also where the first has moved the button from under the second, or opened a dialog over it."""
+    page = hands.open()
+    page.evaluate("quickstroke.allReady")
+    for selector, least in ((".strip", 1), ("dialog", 5), ("button", 30)):
+        found = page.locator(selector).evaluate_all(UNZOOMED)
+        assert len(found) >= least and set(found) == {"manipulation"}, selector
+
+
+def test_two_quick_taps_of_an_elements_buttons_zoom_nothing(page: Page) -> None:
+    assert page.locator("quick-stroke button").evaluate_all(UNZOOMED) == ["manipulation"] * 2
 
 
 def test_an_element_loads_its_model_in_browsers_of_2023(page: Page) -> None:
