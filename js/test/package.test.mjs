@@ -1,6 +1,7 @@
 // Run by tests/page/test_page_package.py, which gives the bundle and a small model with the words circle, house and star.
 
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
@@ -109,9 +110,11 @@ test("both layouts are understood, and times are ignored", () => {
 test("strokes that are said to be simplified are taken as they are", () => {
   const simplified = simplify(TRIANGLE);
   assert.deepEqual(recognizer.predict(simplified, { simplified: true }), recognizer.predict(TRIANGLE));
-  throws(StrokesError, /^strokes\[0\]\[1\] is at \(256, 0\); expected integers from 0 to 255/, [[[0, 0], [256, 0]]], {
-    simplified: true,
-  });
+  for (const [x, y] of [[256, 0], [-1, 0], [0, 2.5], [0, 256]]) {
+    throws(StrokesError, new RegExp(`^strokes\\[0\\]\\[1\\] is at \\(${x}, ${y}\\); expected integers from 0 to 255`), [[[0, 0], [x, y]]], {
+      simplified: true,
+    });
+  }
 });
 
 test("what is no drawing is refused in one line", () => {
@@ -144,6 +147,64 @@ test("a file that is not whole, not ours or too new is refused in one line", asy
   await refused(changed((copy) => replaced(copy, '"linear.bias"', '"linear.bibs"')), /linear\.bias is missing, expected \(3\)/);
   await refused("no.quickstroke", /^no\.quickstroke: cannot be read: ENOENT/);
   await refused(5, /^a model is given by its address or its bytes, got 5$/);
+});
+
+test("the hash is SHA-256, whatever the length and wherever in a buffer", () => {
+  const all = Uint8Array.from({ length: 200 }, (_, i) => (i * 151) ^ (i >> 2));
+  for (let n = 0; n < 195; n++) {
+    const part = all.subarray(3, 3 + n);
+    assert.equal(Buffer.from(sha256(part)).toString("hex"), createHash("sha256").update(part).digest("hex"), n);
+  }
+});
+
+/** The file with another card. */
+function withCard(change) {
+  const before = new DataView(bytes.buffer, bytes.byteOffset).getUint32(12, true);
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(24, 24 + before)));
+  change(header.card);
+  const text = new TextEncoder().encode(JSON.stringify(header));
+  const file = Buffer.concat([bytes.subarray(0, 24), text, bytes.subarray(24 + before)]);
+  file.writeUint32LE(text.length, 12);
+  file.writeUint32LE(file.length, 16);
+  file.set(sha256(file.subarray(0, -32)), file.length - 32);
+  return file;
+}
+
+test("a card that no model can have is refused before it is computed with", async () => {
+  const rule = { intercept: 1, slope: 2, entropy: 0.5, floor: -1, words: [1, 2, 3] };
+  assert.ok((await load(withCard((card) => (card.unknown = rule)))).predict(TRIANGLE).unknown > 0);
+  for (const wrong of [{ slope: 0 }, { slope: -1 }, { entropy: -0.1 }, { floor: null }, { words: [1, 2] }, { words: 5 }, { intercept: "1" }]) {
+    await refused(withCard((card) => (card.unknown = { ...rule, ...wrong })), /describes a model that this program has not/);
+  }
+  for (const change of [
+    (card) => (card.name = 5),
+    (card) => (card.classes[1] = ""),
+    (card) => card.classes.push("tent"),
+    ({ config }) => (config.n_layers = 65),
+    ({ config }) => (config.hidden_size = 1.5),
+    ({ config }) => (config.image = -1),
+    ({ config }) => (config.conv1 = [config.conv1[0]]),
+    ({ preprocessing }) => (preprocessing.max_padding += 1),
+    ({ preprocessing }) => (preprocessing.name = "delta3"),
+    ({ preprocessing }) => (preprocessing.name = "toString"),
+  ]) {
+    await refused(withCard(change), /describes a model that this program has not/);
+  }
+  await refused(withCard(({ config }) => (config.hidden_size += 1)), /does not fit its card: \S+ is \(.+\), expected \(/);
+  await refused(changed((_, view) => view.setUint32(8, 0, true)), /^the model file has version 0, this program reads version 2/);
+});
+
+test("how much has come is told, and of how much where the server says so", async (context) => {
+  for (const [headers, total] of [
+    [{ "content-length": `${bytes.length}` }, bytes.length],
+    [{ "content-length": "9", "content-encoding": "gzip" }, null], // the length is that of fewer bytes
+    [{}, null],
+  ]) {
+    const told = [];
+    context.mock.method(globalThis, "fetch", async () => new Response(bytes, { headers }));
+    const { name } = await load("https://any.example/m.quickstroke", { onProgress: (...each) => told.push(each) });
+    assert.deepEqual([name, told.at(-1)], [recognizer.name, [bytes.length, total]]);
+  }
 });
 
 function replaced(copy, from, to) {

@@ -5,6 +5,13 @@ from pads import INKS, QUICK_STROKE, TWO_FRAMES, draw, is_inked, refusal
 from playwright.sync_api import Page, expect
 
 TRIANGLE = [[20, 20], [150, 40], [90, 200], [20, 20]]
+CANVAS = "document.querySelector('quick-stroke').shadowRoot.querySelector('canvas')"
+# Events of a pointer on the element's canvas, by type and x.
+FIRE = f"""(events) => events.forEach(([type, x]) => {{
+  const {{ left, top }} = {CANVAS}.getBoundingClientRect();
+  const at = {{ pointerId: 7, pointerType: "touch", isPrimary: true, clientX: left + x, clientY: top + 20 }};
+  {CANVAS}.dispatchEvent(new PointerEvent(type, {{ ...at, bubbles: true, composed: true }}));
+}})"""
 LOADED = "told.some(([type]) => type === 'load')"
 
 
@@ -97,6 +104,57 @@ def test_the_drawing_is_the_value_in_a_form(page: Page) -> None:
     assert page.evaluate("pad.strokes.length") == 1
     page.evaluate("document.querySelector('form').reset()")
     assert page.evaluate("[pad.strokes, sent()]") == [[], None]
+    page.evaluate("pad.formStateRestoreCallback('[[[1,2,3]]]', 'restore')")  # as a browser does that goes back
+    assert page.evaluate("[pad.strokes, sent()]") == [[[[1, 2, 3]]], "[[[1,2,3]]]"]
+
+
+def test_who_disables_it_or_takes_it_away_lifts_the_pen(page: Page) -> None:
+    page.wait_for_function(LOADED)
+    for stop, go_on in (
+        (f"{QUICK_STROKE}.disabled = true", f"{QUICK_STROKE}.disabled = false"),
+        (f"window.gone = {QUICK_STROKE}; gone.remove()", "document.body.prepend(gone)"),
+    ):
+        page.evaluate(f"{QUICK_STROKE}.strokes = []")
+        page.evaluate(f"({FIRE})([['pointerdown', 20], ['pointermove', 40]])")
+        page.evaluate(stop)
+        page.evaluate(go_on)
+        page.evaluate(f"({FIRE})([['pointermove', 60], ['pointerup', 60], ['pointerdown', 80], ['pointerup', 80]])")
+        assert page.evaluate(f"{QUICK_STROKE}.strokes.map(({{ length }}) => length)") == [2, 1]
+
+
+def test_keys_that_are_not_its_own_are_left_to_the_page(page: Page) -> None:
+    page.wait_for_function(LOADED)
+    page.evaluate("addEventListener('keydown', (event) => told.push([event.key, event.defaultPrevented]))")
+    page.evaluate(f"{QUICK_STROKE}.strokes = [[[10, 10, 0], [90, 90, 9]], [[5, 6, 7]]]")
+    page.locator("quick-stroke canvas").focus()
+    page.evaluate("told.length = 0")
+    for key in ("Control+ArrowLeft", "Alt+ArrowRight", "Meta+ArrowUp", "Control+Space", "Control+Shift+Z", "z"):
+        page.keyboard.press(key)
+    told = page.evaluate("told.filter(([key]) => !['Control', 'Alt', 'Meta', 'Shift'].includes(key))")
+    assert told == [[key, False] for key in ("ArrowLeft", "ArrowRight", "ArrowUp", " ", "Z", "z")]
+    assert page.evaluate(f"{QUICK_STROKE}.strokes.length") == 2
+    page.keyboard.press("Meta+z")
+    assert page.evaluate(f"{QUICK_STROKE}.strokes.length") == 1
+    page.evaluate(f"{QUICK_STROKE}.disabled = true")
+    event = "new KeyboardEvent('keydown', { key: 'z', ctrlKey: true, bubbles: true })"
+    page.evaluate(f"{QUICK_STROKE}.dispatchEvent({event})")
+    assert page.evaluate(f"{QUICK_STROKE}.strokes.length") == 1
+
+
+def test_a_key_that_is_held_turns_the_pen_once_and_moves_it_to_the_edge(page: Page) -> None:
+    page.wait_for_function(LOADED)
+    page.locator("quick-stroke canvas").focus()
+    for _ in range(3):
+        page.keyboard.down("Space")
+    page.keyboard.up("Space")
+    expect(page.locator("quick-stroke p")).to_have_text("Pen down.")
+    for key in ("ArrowRight", "ArrowDown"):
+        for _ in range(60):
+            page.keyboard.down(key)
+        page.keyboard.up(key)
+    (*_, (x, y, _)), *others = page.evaluate(f"{QUICK_STROKE}.strokes")
+    width, height = page.evaluate(f"(({{ clientWidth, clientHeight }}) => [clientWidth, clientHeight])({CANVAS})")
+    assert [x, y] == pytest.approx([width, height], abs=2) and others == []
 
 
 def test_what_is_set_to_the_same_again_loads_nothing(page: Page) -> None:
