@@ -270,6 +270,21 @@ def test_a_pen_takes_over_from_the_hand_that_rests(page: Page) -> None:
     assert found == [[[20, 20], [40, 40]]]
 
 
+def test_a_hand_that_comes_down_beside_the_pen_does_not_draw(page: Page) -> None:
+    """Though it is the primary one of its kind, as no other finger is on the screen."""
+    attached(page)
+    page.evaluate("""() => {
+      const fire = (type, pointerType, x) => own.dispatchEvent(
+        new PointerEvent(type, { pointerId: x < 100 ? 2 : 3, pointerType, isPrimary: true, clientX: x, bubbles: true }),
+      );
+      const events = [["down", "pen", 20], ["down", "touch", 200], ["move", "touch", 210], ["move", "pen", 40]];
+      for (const [type, kind, x] of events) {
+        fire(`pointer${type}`, kind, x);
+      }
+    }""")
+    assert page.evaluate("pad.strokes.map(({ length }) => length)") == [2]
+
+
 def test_an_error_of_a_listener_is_the_pages_and_guesses_go_on(page: Page) -> None:
     page.evaluate(
         "window.mine = []; addEventListener('error', (event) => { mine.push(event.message); event.preventDefault(); })"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hands import Hands, Rows, resize, serving, start_game, strokes_of
+from hands import Hands, Rows, answer, expect_phase, resize, serving, start_game, strokes_of
 from pads import TWO_FRAMES, attached, draw
 from PIL import Image
 from playwright.sync_api import Page, expect
@@ -76,8 +76,8 @@ def test_a_mouse_that_was_lifted_unheard_does_not_draw_on(page: Page) -> None:
     attached(page)
     page.evaluate(UNHEARD)
     draw(page, "#own", [[20, 20], [40, 40]])
-    page.mouse.move(60, 60)
-    page.mouse.move(80, 80)
+    page.locator("#own").hover(position={"x": 60, "y": 60})
+    page.locator("#own").hover(position={"x": 80, "y": 80})
     assert page.evaluate("pad.strokes.map(({ length }) => length)") == [2]
 
 
@@ -104,20 +104,40 @@ def test_an_element_loads_its_model_in_browsers_of_2023(page: Page) -> None:
     assert page.evaluate("told[0][0]") == "load"
 
 
+AUDIO = """window.resumed = []; window.started = 0;
+  const ramp = () => {};
+  const gain = { setValueAtTime: ramp, linearRampToValueAtTime: ramp, exponentialRampToValueAtTime: ramp };
+  const part = class { gain = gain; connect(next) { return next; } start() { started += 1; } stop() {} };
+  window.OscillatorNode = window.GainNode = part;
+  window.AudioContext = class { state = "suspended"; currentTime = 0;
+    async resume() { resumed.push(event?.type); this.state = "running"; } };"""
+
+
 def test_sounds_begin_by_a_tap(hands: Hands) -> None:
     """A stroke is none for Safari, and what waits for one must not be heard all at once."""
-    fake = """window.resumed = []; window.started = 0;
-      const ramp = () => {};
-      const gain = { setValueAtTime: ramp, linearRampToValueAtTime: ramp, exponentialRampToValueAtTime: ramp };
-      const part = class { gain = gain; connect(next) { return next; } start() { started += 1; } stop() {} };
-      window.OscillatorNode = window.GainNode = part;
-      window.AudioContext = class { state = "suspended"; currentTime = 0;
-        async resume() { resumed.push(event?.type); this.state = "running"; } };"""
-    page = hands.open(before=fake)
+    page = hands.open(before=AUDIO)
     start_game(page)
     assert page.evaluate("[started, ...resumed]") == [0, "click"]
     hands.mouse(page, LINE)
     assert page.evaluate("started") == 1
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_the_last_seconds_and_the_end_of_a_round_are_heard(hands: Hands, is_on: bool) -> None:
+    """One sound begins the round, five are of its last seconds, two of its end; none for who wants none."""
+    page = hands.open(before=AUDIO, has_clock=True)
+    page.evaluate("quickstroke.allReady")
+    answer(page, lambda strokes: {})
+    if not is_on:
+        page.get_by_role("button", name="Sound").click()
+    start_game(page)
+    heard = []
+    hands.mouse(page, LINE)
+    for ms in (14_500, 1000, 1000, 1000, 1000, 1000, 1000):
+        page.clock.run_for(ms)
+        heard.append(page.evaluate("started"))
+    expect_phase(page, "over")
+    assert heard == ([1, 2, 3, 4, 5, 6, 8] if is_on else [0] * 7)
 
 
 def test_a_stroke_puts_the_keyboard_of_the_screen_away(hands: Hands, model: compact.Compacted, tmp_path: Path) -> None:
