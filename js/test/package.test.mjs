@@ -11,6 +11,8 @@ const { load, simplify, Recognizer, ModelError, StrokesError, OptionError } = aw
 );
 const { sha256 } = await import("../src/sha256.js");
 const { positionsOf } = await import("../src/vocabulary.js");
+const { Discriminant } = await import("../src/discriminant.js");
+const { readModel } = await import("../src/model-file.js");
 const path = process.env.QUICKSTROKE_MODEL;
 const bytes = new Uint8Array(await readFile(path));
 const recognizer = await load(bytes);
@@ -34,6 +36,7 @@ test("a model is opened from its path, address or bytes, and says what it is", a
     const one = await load(source);
     assert.deepEqual(one.words, ["circle", "house", "star"]);
     assert.equal(one.name, one.card.name);
+    assert.ok(Object.isFrozen(one)); // frameworks leave it alone
     assert.deepEqual(one.predict(TRIANGLE), recognizer.predict(TRIANGLE));
   }
   assert.throws(() => new Recognizer(), ModelError);
@@ -157,13 +160,13 @@ test("the hash is SHA-256, whatever the length and wherever in a buffer", () => 
   }
 });
 
-/** The file with another card. */
-function withCard(change) {
+/** The file with another card, and perhaps with weights of its own before the others. */
+function withCard(change, weights = new Uint8Array()) {
   const before = new DataView(bytes.buffer, bytes.byteOffset).getUint32(12, true);
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(24, 24 + before)));
-  change(header.card);
+  change(header.card, header);
   const text = new TextEncoder().encode(JSON.stringify(header));
-  const file = Buffer.concat([bytes.subarray(0, 24), text, bytes.subarray(24 + before)]);
+  const file = Buffer.concat([bytes.subarray(0, 24), text, weights, bytes.subarray(24 + before)]);
   file.writeUint32LE(text.length, 12);
   file.writeUint32LE(file.length, 16);
   file.set(sha256(file.subarray(0, -32)), file.length - 32);
@@ -192,6 +195,28 @@ test("a card that no model can have is refused before it is computed with", asyn
   }
   await refused(withCard(({ config }) => (config.hidden_size += 1)), /does not fit its card: \S+ is \(.+\), expected \(/);
   await refused(changed((_, view) => view.setUint32(8, 0, true)), /^the model file has version 0, this program reads version 2/);
+});
+
+test("numbers of 16 bits are those of IEEE 754", async () => {
+  const numbers = [[0, 0], [0x8000, -0], [1, 2 ** -24], [0x83ff, -(2 ** -14) * (1023 / 1024)], [0x0400, 2 ** -14], [0xbc01, -1 - 2 ** -10],
+    [0x7bff, 65_504], [0xfc00, -Infinity], [0x7e00, NaN]];
+  const tensors = { some: { dtype: "float16", shape: [numbers.length], at: 0 } };
+  const file = withCard((_, header) => (header.tensors = tensors), new Uint8Array(Uint16Array.from(numbers, ([bits]) => bits).buffer));
+  assert.deepEqual([...(await readModel(file)).weights.get("some").values], numbers.map(([, value]) => value));
+  tensors.some.dtype = "float64";
+  await assert.rejects(readModel(withCard((_, header) => (header.tensors = tensors))), /weights of type "float64"; expected int8/);
+});
+
+test("statistics of taught words that are damaged are refused; what is most improbable counts as e^-69", async () => {
+  for (const change of [({ projection }) => (projection.scales[0] = null), ({ means }) => (means.int4 = means.int4.slice(0, 4)),
+    ({ projection, means }) => Object.assign(means, { int4: projection.int4.slice(0, 4), scales: projection.scales.slice(1) }),
+    ({ projection }) => (projection.scales = [])]) {
+    await refused(withCard(({ discriminant }) => change(discriminant)), /^the discriminant of the model file is damaged: /);
+  }
+  const discriminant = Discriminant.ofCard(recognizer.card);
+  const at = (logit) => [...discriminant.project(Float32Array.of(0, logit, -8))];
+  assert.deepEqual([at(-80), at(-Infinity)], [at(-75), at(-75)]);
+  assert.notDeepEqual(at(-66), at(-68));
 });
 
 test("how much has come is told, and of how much where the server says so", async (context) => {
@@ -239,12 +264,15 @@ test("embeddings are directions, and words are taught by a few drawings", async 
   refuses(() => one.teach("a\u200db", squares), /U\+200D/);
   one.teach("می\u200cخواهم", squares);
   one.forget("می\u200cخواهم");
+  refuses(() => one.teach("robot", 5), /^drawings should be a list of drawings, got 5$/);
   refuses(() => one.forget("robot"), /"robot" was not taught/);
   one.forget("My_Square");
   assert.deepEqual(one.predict(TRIANGLE, { top: 9 }), before);
   const content = JSON.parse(text);
   for (const [changes, message] of [
     [{ version: 2 }, /version 2; this program reads version 1/],
+    [{ version: 0 }, /version 0; this program reads version 1/],
+    [{ words: { robot: Array(3).fill([[[0, 256], [0, 1]]]) } }, /damaged: strokes\[0\]\[1\] is at \(256, 1\); expected integers/],
     [{ model_sha256: "x" }, /another model/],
     [{ words: { robot: [1, 2, 3] } }, /damaged/],
     ...[undefined, null, 5, []].map((words) => [{ words }, /damaged/]),

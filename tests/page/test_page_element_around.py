@@ -234,6 +234,49 @@ def test_a_model_that_did_not_come_is_asked_for_again(page: Page) -> None:
     assert page.evaluate("told.at(-1)[1]") == {"guesses": [], "unknown": None}
 
 
+def test_a_model_that_did_not_come_is_asked_for_by_the_same_address(page: Page) -> None:
+    page.wait_for_function(LOADED)
+    page.route("**/small.quickstroke?third", lambda route: route.abort())
+    page.evaluate(f"{QUICK_STROKE}.model = '../../models/small.quickstroke?third'")
+    expect(page.locator("quick-stroke li")).to_contain_text("could not be loaded")
+    page.unroute("**/small.quickstroke?third")
+    page.evaluate(f"told.length = 0; {QUICK_STROKE}.model += ''")
+    page.wait_for_function(LOADED)
+
+
+def test_a_model_that_is_damaged_is_not_fetched_with_every_stroke(page: Page) -> None:
+    page.wait_for_function(LOADED)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate(f"{QUICK_STROKE}.model = '.'")
+    expect(page.locator("quick-stroke li")).to_contain_text("this is no .quickstroke file")
+    for _ in range(2):
+        draw(page, "quick-stroke canvas", TRIANGLE)
+        page.evaluate("dispatchEvent(new Event('online'))")
+        page.evaluate(TWO_FRAMES)
+    assert len(asked) == 1
+
+
+def test_an_answer_that_is_late_leaves_the_newer_words(page: Page) -> None:
+    page.wait_for_function(LOADED)
+    page.evaluate(f"""() => {{
+      window.asked = [];
+      const predict = (_, {{ words }}) => new Promise((resolve) => asked.push([words, resolve]));
+      told.length = 0;
+      Object.assign({QUICK_STROKE}, {{ words: "cat", recognizer: {{ predict }} }});
+    }}""")
+    for i, words in enumerate(("cat", "sun")):
+        page.evaluate(f"{QUICK_STROKE}.words = '{words}'")
+        page.wait_for_function(f"asked.length === {i + 1}")
+    for i in (1, 0):
+        page.evaluate(f"asked[{i}][1]({{ guesses: [], unknown: null }})")
+        page.evaluate(TWO_FRAMES)
+    draw(page, "quick-stroke canvas", TRIANGLE)
+    page.wait_for_function("asked.length > 2")
+    assert page.evaluate("asked[2][0]") == ["sun"]
+    assert page.evaluate("told.filter(([type]) => type === 'load').length") == 1
+
+
 def test_it_keeps_its_style_in_another_document(page: Page) -> None:
     page.wait_for_function(LOADED)
     page.evaluate("document.body.append(document.createElement('iframe'))")
@@ -347,3 +390,29 @@ def test_two_hands_draw_on_two_pads(page: Page) -> None:
     }}""")
     assert page.evaluate("pads.map(({ strokes }) => strokes.map(({ length }) => length))") == [[2], [2]]
     assert is_inked(page, "quick-stroke >> nth=1 >> canvas", 90, 90)
+
+
+def test_a_notebook_hears_of_clearing_and_of_what_is_wrong(page: Page, host: str) -> None:
+    page.goto(f"{host}models/")
+    page.evaluate("""async () => {
+      window.render = async (given) => {
+        document.body.replaceChildren();
+        const values = { words: null, top: 2, strokes: [[[1, 2, 3]]], error: "before", ...given };
+        const { default: widget } = await import("/page/widget.js");
+        const set = (name, value) => { values[name] = value; };
+        const model = { get: (name) => values[name], set, save_changes: () => (window.saved = { ...values }), on() {} };
+        await widget.render({ model, el: document.body });
+      };
+      window.bytes = await (await fetch("small.quickstroke")).arrayBuffer();
+      await render({ model_file: new DataView(bytes) });
+    }""")
+    pad = page.locator("quick-stroke")
+    expect(pad.locator("li")).to_have_count(2)
+    pad.locator("button", has_text="Clear").click()
+    assert page.evaluate("saved.strokes") == []
+    draw(page, "quick-stroke canvas", TRIANGLE)
+    assert page.evaluate("[saved.strokes.length, saved.error]") == [1, ""]
+    page.evaluate("render({ model_file: new DataView(bytes, 0, 99) })")
+    page.wait_for_function("saved.error.startsWith('the model file is cut off: ')")
+    page.evaluate("render({ model_file: new DataView(bytes), words: ['moon'] })")
+    page.wait_for_function("saved.error.startsWith('the model does not know the word \"moon\"')")
