@@ -136,10 +136,16 @@ export class Pad {
   #begin(event) {
     if (event.button !== 0 || !this.#canvas.isConnected) return;
     if (this.isDrawing) {
-      // A hand often rests before its pen does: what the hand began goes, what a pen began stays.
-      if (event.pointerType !== "pen" || this.#pointer.type !== "touch") return;
-      this.lift();
-      this.strokes = this.strokes.slice(0, -1);
+      const { id, type } = this.#pointer;
+      if (event.pointerId === id || (event.isPrimary && event.pointerType === type)) {
+        // The same once more, or another primary one of its kind: it was lifted, and nobody heard of that.
+        this.#lifted();
+      } else {
+        // A hand often rests before its pen does: what the hand began goes, what a pen began stays.
+        if (event.pointerType !== "pen" || type !== "touch") return;
+        this.lift();
+        this.strokes = this.strokes.slice(0, -1);
+      }
     }
     event.preventDefault();
     this.#pointer = { id: event.pointerId, type: event.pointerType };
@@ -158,12 +164,17 @@ export class Pad {
 
   #go(event) {
     if (event.pointerId !== this.#pointer?.id) return;
+    // Likewise. What a program makes may say nothing of buttons.
+    if (event.isTrusted && !event.buttons) return this.#lifted();
     const all = event.getCoalescedEvents?.() ?? [];
     this.#add(all.length ? all : [event]);
   }
 
   #end(event) {
-    if (event.pointerId !== this.#pointer?.id) return;
+    if (event.pointerId === this.#pointer?.id) this.#lifted();
+  }
+
+  #lifted() {
     this.lift();
     this.#options.onStroke?.(drawingOf(this.strokes));
   }

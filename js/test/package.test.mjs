@@ -1,6 +1,7 @@
 // Run by tests/page/test_page_package.py, which gives the bundle and a small model with the words circle, house and star.
 
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { pathToFileURL } from "node:url";
@@ -10,6 +11,8 @@ const { load, simplify, Recognizer, ModelError, StrokesError, OptionError } = aw
 );
 const { sha256 } = await import("../src/sha256.js");
 const { positionsOf } = await import("../src/vocabulary.js");
+const { Discriminant } = await import("../src/discriminant.js");
+const { readModel } = await import("../src/model-file.js");
 const path = process.env.QUICKSTROKE_MODEL;
 const bytes = new Uint8Array(await readFile(path));
 const recognizer = await load(bytes);
@@ -33,6 +36,7 @@ test("a model is opened from its path, address or bytes, and says what it is", a
     const one = await load(source);
     assert.deepEqual(one.words, ["circle", "house", "star"]);
     assert.equal(one.name, one.card.name);
+    assert.ok(Object.isFrozen(one)); // frameworks leave it alone
     assert.deepEqual(one.predict(TRIANGLE), recognizer.predict(TRIANGLE));
   }
   assert.throws(() => new Recognizer(), ModelError);
@@ -109,9 +113,11 @@ test("both layouts are understood, and times are ignored", () => {
 test("strokes that are said to be simplified are taken as they are", () => {
   const simplified = simplify(TRIANGLE);
   assert.deepEqual(recognizer.predict(simplified, { simplified: true }), recognizer.predict(TRIANGLE));
-  throws(StrokesError, /^strokes\[0\]\[1\] is at \(256, 0\); expected integers from 0 to 255/, [[[0, 0], [256, 0]]], {
-    simplified: true,
-  });
+  for (const [x, y] of [[256, 0], [-1, 0], [0, 2.5], [0, 256]]) {
+    throws(StrokesError, new RegExp(`^strokes\\[0\\]\\[1\\] is at \\(${x}, ${y}\\); expected integers from 0 to 255`), [[[0, 0], [x, y]]], {
+      simplified: true,
+    });
+  }
 });
 
 test("what is no drawing is refused in one line", () => {
@@ -146,6 +152,86 @@ test("a file that is not whole, not ours or too new is refused in one line", asy
   await refused(5, /^a model is given by its address or its bytes, got 5$/);
 });
 
+test("the hash is SHA-256, whatever the length and wherever in a buffer", () => {
+  const all = Uint8Array.from({ length: 200 }, (_, i) => (i * 151) ^ (i >> 2));
+  for (let n = 0; n < 195; n++) {
+    const part = all.subarray(3, 3 + n);
+    assert.equal(Buffer.from(sha256(part)).toString("hex"), createHash("sha256").update(part).digest("hex"), n);
+  }
+});
+
+/** The file with another card, and perhaps with weights of its own before the others. */
+function withCard(change, weights = new Uint8Array()) {
+  const before = new DataView(bytes.buffer, bytes.byteOffset).getUint32(12, true);
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(24, 24 + before)));
+  change(header.card, header);
+  const text = new TextEncoder().encode(JSON.stringify(header));
+  const file = Buffer.concat([bytes.subarray(0, 24), text, weights, bytes.subarray(24 + before)]);
+  file.writeUint32LE(text.length, 12);
+  file.writeUint32LE(file.length, 16);
+  file.set(sha256(file.subarray(0, -32)), file.length - 32);
+  return file;
+}
+
+test("a card that no model can have is refused before it is computed with", async () => {
+  const rule = { intercept: 1, slope: 2, entropy: 0.5, floor: -1, words: [1, 2, 3] };
+  assert.ok((await load(withCard((card) => (card.unknown = rule)))).predict(TRIANGLE).unknown > 0);
+  for (const wrong of [{ slope: 0 }, { slope: -1 }, { entropy: -0.1 }, { floor: null }, { words: [1, 2] }, { words: 5 }, { intercept: "1" }]) {
+    await refused(withCard((card) => (card.unknown = { ...rule, ...wrong })), /describes a model that this program has not/);
+  }
+  for (const change of [
+    (card) => (card.name = 5),
+    (card) => (card.classes[1] = ""),
+    (card) => card.classes.push("tent"),
+    ({ config }) => (config.n_layers = 65),
+    ({ config }) => (config.hidden_size = 1.5),
+    ({ config }) => (config.image = -1),
+    ({ config }) => (config.conv1 = [config.conv1[0]]),
+    ({ preprocessing }) => (preprocessing.max_padding += 1),
+    ({ preprocessing }) => (preprocessing.name = "delta3"),
+    ({ preprocessing }) => (preprocessing.name = "toString"),
+  ]) {
+    await refused(withCard(change), /describes a model that this program has not/);
+  }
+  await refused(withCard(({ config }) => (config.hidden_size += 1)), /does not fit its card: \S+ is \(.+\), expected \(/);
+  await refused(changed((_, view) => view.setUint32(8, 0, true)), /^the model file has version 0, this program reads version 2/);
+});
+
+test("numbers of 16 bits are those of IEEE 754", async () => {
+  const numbers = [[0, 0], [0x8000, -0], [1, 2 ** -24], [0x83ff, -(2 ** -14) * (1023 / 1024)], [0x0400, 2 ** -14], [0xbc01, -1 - 2 ** -10],
+    [0x7bff, 65_504], [0xfc00, -Infinity], [0x7e00, NaN]];
+  const tensors = { some: { dtype: "float16", shape: [numbers.length], at: 0 } };
+  const file = withCard((_, header) => (header.tensors = tensors), new Uint8Array(Uint16Array.from(numbers, ([bits]) => bits).buffer));
+  assert.deepEqual([...(await readModel(file)).weights.get("some").values], numbers.map(([, value]) => value));
+  tensors.some.dtype = "float64";
+  await assert.rejects(readModel(withCard((_, header) => (header.tensors = tensors))), /weights of type "float64"; expected int8/);
+});
+
+test("statistics of taught words that are damaged are refused; what is most improbable counts as e^-69", async () => {
+  for (const change of [({ projection }) => (projection.scales[0] = null), ({ means }) => (means.int4 = means.int4.slice(0, 4)),
+    ({ projection, means }) => Object.assign(means, { int4: projection.int4.slice(0, 4), scales: projection.scales.slice(1) }),
+    ({ projection }) => (projection.scales = [])]) {
+    await refused(withCard(({ discriminant }) => change(discriminant)), /^the discriminant of the model file is damaged: /);
+  }
+  const discriminant = Discriminant.ofCard(recognizer.card);
+  const at = (logit) => [...discriminant.project(Float32Array.of(0, logit, -8))];
+  assert.deepEqual([at(-80), at(-Infinity)], [at(-75), at(-75)]);
+  assert.notDeepEqual(at(-66), at(-68));
+});
+
+test("how much has come is told, and of how much where the server says so", async (context) => {
+  for (const [headers, total] of [
+    [{ "content-length": `${bytes.length}` }, bytes.length],
+    [{ "content-length": "9", "content-encoding": "gzip" }, null], // the length is that of fewer bytes
+    [{}, null],
+  ]) {
+    const told = [];
+    context.mock.method(globalThis, "fetch", async () => new Response(bytes, { headers }));
+    const { name } = await load("https://any.example/m.quickstroke", { onProgress: (...each) => told.push(each) });
+    assert.deepEqual([name, told.at(-1)], [recognizer.name, [bytes.length, total]]);
+  }
+});
+
 function replaced(copy, from, to) {
   const at = Buffer.from(copy.buffer).indexOf(from);
   assert.ok(at > 0 && from.length === to.length);
@@ -178,12 +264,15 @@ test("embeddings are directions, and words are taught by a few drawings", async 
   refuses(() => one.teach("a\u200db", squares), /U\+200D/);
   one.teach("می\u200cخواهم", squares);
   one.forget("می\u200cخواهم");
+  refuses(() => one.teach("robot", 5), /^drawings should be a list of drawings, got 5$/);
   refuses(() => one.forget("robot"), /"robot" was not taught/);
   one.forget("My_Square");
   assert.deepEqual(one.predict(TRIANGLE, { top: 9 }), before);
   const content = JSON.parse(text);
   for (const [changes, message] of [
     [{ version: 2 }, /version 2; this program reads version 1/],
+    [{ version: 0 }, /version 0; this program reads version 1/],
+    [{ words: { robot: Array(3).fill([[[0, 256], [0, 1]]]) } }, /damaged: strokes\[0\]\[1\] is at \(256, 1\); expected integers/],
     [{ model_sha256: "x" }, /another model/],
     [{ words: { robot: [1, 2, 3] } }, /damaged/],
     ...[undefined, null, 5, []].map((words) => [{ words }, /damaged/]),

@@ -186,6 +186,18 @@ def test_what_was_cleared_can_be_brought_back(page: Page) -> None:
         assert page.evaluate(f"{pad}.strokes") == []
 
 
+def test_several_drawings_are_brought_back_in_the_size_that_the_canvas_has(page: Page) -> None:
+    attached(page, "{ strokes: [[[40, 40], [290, 190]]] }")
+    page.evaluate("pad.clear()")
+    draw(page, "#own", [[20, 20], [60, 60]])
+    page.evaluate("pad.clear(); own.style.width = '150px'; own.style.height = '100px'")
+    page.evaluate(TWO_FRAMES)
+    page.evaluate("pad.undo()")
+    assert [point[:2] for point in page.evaluate("pad.strokes[0]")] == [pytest.approx([v, v], abs=1) for v in (10, 30)]
+    page.evaluate("pad.undo(); pad.undo()")
+    assert page.evaluate("pad.strokes") == [[[20, 20, 0], [145, 95, 0]]]
+
+
 def pointer(page: Page, *events: tuple[str, int, str, int, int]) -> None:
     """Events of a program, by type, pointer, kind of pointer and place, on the page's own canvas."""
     page.evaluate(
@@ -214,6 +226,34 @@ def test_a_pointer_that_a_program_made_draws_a_stroke_of_its_own(page: Page) -> 
     assert page.evaluate("pad.strokes.length") == 3
 
 
+def test_only_the_first_button_of_a_mouse_draws(page: Page) -> None:
+    attached(page)
+    box = page.locator("#own").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 50, box["y"] + 50)
+    for button in ("right", "middle"):
+        page.mouse.down(button=button)  # type: ignore[arg-type]
+        page.mouse.move(box["x"] + 80, box["y"] + 80)
+        page.mouse.up(button=button)  # type: ignore[arg-type]
+    assert page.evaluate("pad.strokes") == []
+
+
+def test_every_coalesced_point_counts_and_a_cancelled_pointer_ends_its_stroke(page: Page) -> None:
+    attached(page, "{ onStroke: (strokes) => (window.ended = strokes.length) }")
+    pointer(page, ("pointerdown", 5, "touch", 20, 20))
+    page.evaluate("""() => {
+      const { left, top } = own.getBoundingClientRect();
+      const event = ([x, y], more) =>
+        new PointerEvent("pointermove", { pointerId: 5, clientX: left + x, clientY: top + y, ...more });
+      const coalescedEvents = [[50, 60], [70.5, 60], [90, 65.25]].map((place) => event(place));
+      own.dispatchEvent(event([90, 65.25], { coalescedEvents }));
+    }""")
+    pointer(page, ("pointercancel", 5, "touch", 95, 70), ("pointermove", 5, "touch", 99, 99))
+    points = [point[:2] for point in page.evaluate("pad.strokes[0]")]
+    assert points == [pytest.approx(point) for point in ([20, 20], [50, 60], [70.5, 60], [90, 65.25])]
+    assert page.evaluate("ended") == 1
+
+
 def test_a_pen_takes_over_from_the_hand_that_rests(page: Page) -> None:
     attached(page)
     pointer(page, ("pointerdown", 1, "touch", 200, 150), ("pointermove", 1, "touch", 205, 150))
@@ -228,6 +268,21 @@ def test_a_pen_takes_over_from_the_hand_that_rests(page: Page) -> None:
     )
     found = page.evaluate("pad.strokes.map((stroke) => stroke.map(([x, y]) => [Math.round(x), Math.round(y)]))")
     assert found == [[[20, 20], [40, 40]]]
+
+
+def test_a_hand_that_comes_down_beside_the_pen_does_not_draw(page: Page) -> None:
+    """Though it is the primary one of its kind, as no other finger is on the screen."""
+    attached(page)
+    page.evaluate("""() => {
+      const fire = (type, pointerType, x) => own.dispatchEvent(
+        new PointerEvent(type, { pointerId: x < 100 ? 2 : 3, pointerType, isPrimary: true, clientX: x, bubbles: true }),
+      );
+      const events = [["down", "pen", 20], ["down", "touch", 200], ["move", "touch", 210], ["move", "pen", 40]];
+      for (const [type, kind, x] of events) {
+        fire(`pointer${type}`, kind, x);
+      }
+    }""")
+    assert page.evaluate("pad.strokes.map(({ length }) => length)") == [2]
 
 
 def test_an_error_of_a_listener_is_the_pages_and_guesses_go_on(page: Page) -> None:

@@ -332,6 +332,11 @@ def test_an_element_says_that_it_does_not_know_a_drawing(page: Page) -> None:
     expect(page.locator("quick-stroke li")).to_have_text(["cat 40%", "dog 20%"])
     expect(said).to_have_text("cat 40%")
     assert page.evaluate(f"{QUICK_STROKE}.unknown") is None
+    for unknown, first in ((0.51, "I don’t know this one."), (0.5, "cat 40%")):
+        page.evaluate("(unknown) => { window.unknown = unknown; }", unknown)
+        draw(page, "quick-stroke canvas", [[20, 80], [150, 99]])
+        expect(said).to_have_text(first)
+        expect(page.locator("quick-stroke li").first).to_have_text(first)
 
 
 def test_attributes_are_properties_and_guesses_go_with_their_model(page: Page) -> None:

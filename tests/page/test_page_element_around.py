@@ -5,6 +5,13 @@ from pads import INKS, QUICK_STROKE, TWO_FRAMES, draw, is_inked, refusal
 from playwright.sync_api import Page, expect
 
 TRIANGLE = [[20, 20], [150, 40], [90, 200], [20, 20]]
+CANVAS = "document.querySelector('quick-stroke').shadowRoot.querySelector('canvas')"
+# Events of a pointer on the element's canvas, by type and x.
+FIRE = f"""(events) => events.forEach(([type, x]) => {{
+  const {{ left, top }} = {CANVAS}.getBoundingClientRect();
+  const at = {{ pointerId: 7, pointerType: "touch", isPrimary: true, clientX: left + x, clientY: top + 20 }};
+  {CANVAS}.dispatchEvent(new PointerEvent(type, {{ ...at, bubbles: true, composed: true }}));
+}})"""
 LOADED = "told.some(([type]) => type === 'load')"
 
 
@@ -97,6 +104,57 @@ def test_the_drawing_is_the_value_in_a_form(page: Page) -> None:
     assert page.evaluate("pad.strokes.length") == 1
     page.evaluate("document.querySelector('form').reset()")
     assert page.evaluate("[pad.strokes, sent()]") == [[], None]
+    page.evaluate("pad.formStateRestoreCallback('[[[1,2,3]]]', 'restore')")  # as a browser does that goes back
+    assert page.evaluate("[pad.strokes, sent()]") == [[[[1, 2, 3]]], "[[[1,2,3]]]"]
+
+
+def test_who_disables_it_or_takes_it_away_lifts_the_pen(page: Page) -> None:
+    page.wait_for_function(LOADED)
+    for stop, go_on in (
+        (f"{QUICK_STROKE}.disabled = true", f"{QUICK_STROKE}.disabled = false"),
+        (f"window.gone = {QUICK_STROKE}; gone.remove()", "document.body.prepend(gone)"),
+    ):
+        page.evaluate(f"{QUICK_STROKE}.strokes = []")
+        page.evaluate(f"({FIRE})([['pointerdown', 20], ['pointermove', 40]])")
+        page.evaluate(stop)
+        page.evaluate(go_on)
+        page.evaluate(f"({FIRE})([['pointermove', 60], ['pointerup', 60], ['pointerdown', 80], ['pointerup', 80]])")
+        assert page.evaluate(f"{QUICK_STROKE}.strokes.map(({{ length }}) => length)") == [2, 1]
+
+
+def test_keys_that_are_not_its_own_are_left_to_the_page(page: Page) -> None:
+    page.wait_for_function(LOADED)
+    page.evaluate("addEventListener('keydown', (event) => told.push([event.key, event.defaultPrevented]))")
+    page.evaluate(f"{QUICK_STROKE}.strokes = [[[10, 10, 0], [90, 90, 9]], [[5, 6, 7]]]")
+    page.locator("quick-stroke canvas").focus()
+    page.evaluate("told.length = 0")
+    for key in ("Control+ArrowLeft", "Alt+ArrowRight", "Meta+ArrowUp", "Control+Space", "Control+Shift+Z", "z"):
+        page.keyboard.press(key)
+    told = page.evaluate("told.filter(([key]) => !['Control', 'Alt', 'Meta', 'Shift'].includes(key))")
+    assert told == [[key, False] for key in ("ArrowLeft", "ArrowRight", "ArrowUp", " ", "Z", "z")]
+    assert page.evaluate(f"{QUICK_STROKE}.strokes.length") == 2
+    page.keyboard.press("Meta+z")
+    assert page.evaluate(f"{QUICK_STROKE}.strokes.length") == 1
+    page.evaluate(f"{QUICK_STROKE}.disabled = true")
+    event = "new KeyboardEvent('keydown', { key: 'z', ctrlKey: true, bubbles: true })"
+    page.evaluate(f"{QUICK_STROKE}.dispatchEvent({event})")
+    assert page.evaluate(f"{QUICK_STROKE}.strokes.length") == 1
+
+
+def test_a_key_that_is_held_turns_the_pen_once_and_moves_it_to_the_edge(page: Page) -> None:
+    page.wait_for_function(LOADED)
+    page.locator("quick-stroke canvas").focus()
+    for _ in range(3):
+        page.keyboard.down("Space")
+    page.keyboard.up("Space")
+    expect(page.locator("quick-stroke p")).to_have_text("Pen down.")
+    for key in ("ArrowRight", "ArrowDown"):
+        for _ in range(60):
+            page.keyboard.down(key)
+        page.keyboard.up(key)
+    (*_, (x, y, _)), *others = page.evaluate(f"{QUICK_STROKE}.strokes")
+    width, height = page.evaluate(f"(({{ clientWidth, clientHeight }}) => [clientWidth, clientHeight])({CANVAS})")
+    assert [x, y] == pytest.approx([width, height], abs=2) and others == []
 
 
 def test_what_is_set_to_the_same_again_loads_nothing(page: Page) -> None:
@@ -174,6 +232,49 @@ def test_a_model_that_did_not_come_is_asked_for_again(page: Page) -> None:
     page.evaluate(f"told.length = 0; {QUICK_STROKE}.model = null")
     page.wait_for_function("told.some(([type]) => type === 'guess')")
     assert page.evaluate("told.at(-1)[1]") == {"guesses": [], "unknown": None}
+
+
+def test_a_model_that_did_not_come_is_asked_for_by_the_same_address(page: Page) -> None:
+    page.wait_for_function(LOADED)
+    page.route("**/small.quickstroke?third", lambda route: route.abort())
+    page.evaluate(f"{QUICK_STROKE}.model = '../../models/small.quickstroke?third'")
+    expect(page.locator("quick-stroke li")).to_contain_text("could not be loaded")
+    page.unroute("**/small.quickstroke?third")
+    page.evaluate(f"told.length = 0; {QUICK_STROKE}.model += ''")
+    page.wait_for_function(LOADED)
+
+
+def test_a_model_that_is_damaged_is_not_fetched_with_every_stroke(page: Page) -> None:
+    page.wait_for_function(LOADED)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate(f"{QUICK_STROKE}.model = '.'")
+    expect(page.locator("quick-stroke li")).to_contain_text("this is no .quickstroke file")
+    for _ in range(2):
+        draw(page, "quick-stroke canvas", TRIANGLE)
+        page.evaluate("dispatchEvent(new Event('online'))")
+        page.evaluate(TWO_FRAMES)
+    assert len(asked) == 1
+
+
+def test_an_answer_that_is_late_leaves_the_newer_words(page: Page) -> None:
+    page.wait_for_function(LOADED)
+    page.evaluate(f"""() => {{
+      window.asked = [];
+      const predict = (_, {{ words }}) => new Promise((resolve) => asked.push([words, resolve]));
+      told.length = 0;
+      Object.assign({QUICK_STROKE}, {{ words: "cat", recognizer: {{ predict }} }});
+    }}""")
+    for i, words in enumerate(("cat", "sun")):
+        page.evaluate(f"{QUICK_STROKE}.words = '{words}'")
+        page.wait_for_function(f"asked.length === {i + 1}")
+    for i in (1, 0):
+        page.evaluate(f"asked[{i}][1]({{ guesses: [], unknown: null }})")
+        page.evaluate(TWO_FRAMES)
+    draw(page, "quick-stroke canvas", TRIANGLE)
+    page.wait_for_function("asked.length > 2")
+    assert page.evaluate("asked[2][0]") == ["sun"]
+    assert page.evaluate("told.filter(([type]) => type === 'load').length") == 1
 
 
 def test_it_keeps_its_style_in_another_document(page: Page) -> None:
@@ -289,3 +390,29 @@ def test_two_hands_draw_on_two_pads(page: Page) -> None:
     }}""")
     assert page.evaluate("pads.map(({ strokes }) => strokes.map(({ length }) => length))") == [[2], [2]]
     assert is_inked(page, "quick-stroke >> nth=1 >> canvas", 90, 90)
+
+
+def test_a_notebook_hears_of_clearing_and_of_what_is_wrong(page: Page, host: str) -> None:
+    page.goto(f"{host}models/")
+    page.evaluate("""async () => {
+      window.render = async (given) => {
+        document.body.replaceChildren();
+        const values = { words: null, top: 2, strokes: [[[1, 2, 3]]], error: "before", ...given };
+        const { default: widget } = await import("/page/widget.js");
+        const set = (name, value) => { values[name] = value; };
+        const model = { get: (name) => values[name], set, save_changes: () => (window.saved = { ...values }), on() {} };
+        await widget.render({ model, el: document.body });
+      };
+      window.bytes = await (await fetch("small.quickstroke")).arrayBuffer();
+      await render({ model_file: new DataView(bytes) });
+    }""")
+    pad = page.locator("quick-stroke")
+    expect(pad.locator("li")).to_have_count(2)
+    pad.locator("button", has_text="Clear").click()
+    assert page.evaluate("saved.strokes") == []
+    draw(page, "quick-stroke canvas", TRIANGLE)
+    assert page.evaluate("[saved.strokes.length, saved.error]") == [1, ""]
+    page.evaluate("render({ model_file: new DataView(bytes, 0, 99) })")
+    page.wait_for_function("saved.error.startsWith('the model file is cut off: ')")
+    page.evaluate("render({ model_file: new DataView(bytes), words: ['moon'] })")
+    page.wait_for_function("saved.error.startsWith('the model does not know the word \"moon\"')")

@@ -386,6 +386,50 @@ def test_a_drawing_outlives_a_reload(hands: Hands) -> None:
         assert strokes_of(page) == []
 
 
+def test_a_reload_in_a_game_or_a_replay_keeps_the_drawing(hands: Hands) -> None:
+    page = hands.open()
+    drawn = [[[10, 60, 90], [10, 20, 90], [0, 30_000, 60_000]]]
+    page.evaluate("(strokes) => quickstroke.setStrokes(strokes)", drawn)
+    page.reload()  # what is still to be kept is kept when the page goes
+    for begin in (lambda: page.locator("#replay").click(), lambda: start_game(page)):
+        page.evaluate("quickstroke.ready")
+        expect(page.get_by_role("application", name="Drawing with 1 stroke")).to_be_visible()
+        begin()
+        if page.locator("#stop").is_visible():
+            hands.mouse(page, TRIANGLE)
+        page.reload()
+        expect(page.get_by_role("application", name="Drawing with 1 stroke")).to_be_visible()
+        assert strokes_of(page) == drawn
+
+
+def test_the_word_that_was_asked_for_is_proposed_and_keys_in_a_dialog_draw_nothing(hands: Hands) -> None:
+    page = hands.open(classes=["cat", "sun"])
+    guess = "cat"
+    answer(page, lambda strokes: {guess: 0.3})
+    start_game(page)
+    word = page.evaluate("quickstroke.round().word")
+    guess = "sun" if word == "cat" else "cat"
+    hands.mouse(page, TRIANGLE)
+    expect(page.locator("#guesses li").first).to_have_text(f"{guess}30%")
+    page.get_by_role("button", name="Save").click()
+    field = page.get_by_label("What it shows")
+    expect(field).to_have_value(word)
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").focus()
+    for key in ("Delete", "Control+z", "Meta+z"):
+        page.keyboard.press(key)
+    page.keyboard.press("Escape")
+    assert len(strokes_of(page)) == 2
+    page.get_by_role("button", name="Stop").click()
+    hands.mouse(page, TRIANGLE)
+    expect(page.locator("#guesses li").first).to_have_text(f"{guess}30%")
+    for key, n in (("Meta+z", 3), ("Meta+Shift+Z", 4), ("Meta+z", 3), ("Meta+y", 4), ("Delete", 0)):
+        page.keyboard.press(key)
+        assert len(strokes_of(page)) == n
+    page.keyboard.press("Control+z")
+    page.get_by_role("button", name="Save").click()
+    expect(field).to_have_value(guess)
+
+
 def test_each_tab_keeps_its_own_drawing(hands: Hands) -> None:
     page = hands.open()
     hands.mouse(page, TRIANGLE)

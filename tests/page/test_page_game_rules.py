@@ -69,6 +69,41 @@ def test_without_a_clock_a_round_ends_when_it_is_won(blank_page: Page) -> None:
     assert blank_page.evaluate(script) == [True, ["drawing", True], "won", 3_600_100]
 
 
+def test_a_pause_takes_no_time_and_what_was_first_before_it_counts_anew(blank_page: Page) -> None:
+    script = f"""async () => {{
+      {GAME}
+      const cup = {{ word: "cup", probability: 0.9 }};
+      game.start(["cup", "bed"]);
+      const [asked, other] = game.word === "cup" ? [cup, {{ ...cup, word: "bed" }}] : [{{ ...cup, word: "bed" }}, cup];
+      game.pause(0); // not before the first stroke
+      const early = game.isPaused;
+      game.begin(1000);
+      game.saw(other, 1100);
+      game.saw(other, 1200);
+      game.saw(asked, 2000);
+      game.pause(2100);
+      game.pause(2300);
+      game.saw(other, 2400);
+      game.tick(60_000);
+      const paused = [game.isPaused, game.remainingMs(60_000)];
+      game.resume(62_100);
+      game.tick(62_550);
+      const [phase, seen] = [game.phase, [...game.seen]];
+      game.saw(asked, 62_600);
+      game.tick(63_099);
+      const before = game.phase;
+      game.tick(63_100);
+      const won = [game.phase, game.tookMs, game.rounds[0].seen.length];
+      game.next();
+      game.skip();
+      return [early, paused, phase, seen.length, before, won, game.rounds.map(({{ seen }}) => seen.length), game.phase];
+    }}"""
+    won = ["won", 1600, 2]
+    assert blank_page.evaluate(script) == [
+        False, [True, 18_900], "drawing", 2, "drawing", won, [2, 0], "idle",
+    ]  # fmt: skip
+
+
 def test_words_are_sorted_by_how_hard_they_are(blank_page: Page) -> None:
     script = """async () => {
       const { kindsOf } = await import("/difficulty.js");

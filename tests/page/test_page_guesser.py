@@ -1,8 +1,12 @@
 """The guesses keep up with the pen, and trouble passes."""
 
+import re
 from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hands import A_WHILE_MS, Hands, Pages, Rows, answer
 from playwright.sync_api import Error, Page, Route, expect
 
@@ -145,6 +149,32 @@ def test_the_same_version_is_asked_again_after_trouble(still_page: Page) -> None
     assert result == {"before": 1, "after": [1, 1], "shown": [[1]], "troubles": ["away", None]}
 
 
+def test_after_trouble_it_is_asked_again_less_and_less_often(still_page: Page) -> None:
+    """Doubling from half a second to four, and from half a second again once there was an answer."""
+    still_page.clock.pause_at(A_WHILE_MS)
+    still_page.evaluate(f"""async () => {{
+      {GUESSER}
+      window.times = [];
+      window.isAway = true;
+      recognizer.recognize = async (strokes) => {{
+        times.push(Math.round(performance.now()));
+        if (isAway) throw new RecognizerError("away", true);
+        return {{ guesses: strokes }};
+      }};
+      window.grow = grow;
+      grow();
+    }}""")
+    still_page.clock.run_for(14_000)
+    times = still_page.evaluate("times.splice(0)")
+    assert [later - earlier for earlier, later in pairwise(times)] == [500, 1000, 2000, 4000, 4000]
+    still_page.evaluate("isAway = false; 0")
+    still_page.clock.run_for(4_000)
+    still_page.evaluate("isAway = true; times.splice(0); grow()")
+    still_page.clock.run_for(1_000)
+    first, second = still_page.evaluate("times")
+    assert second - first == 500
+
+
 def test_trouble_is_told_and_passes(hands: Hands) -> None:
     page = hands.open()
     page.route("**/api/v1/recognize", lambda route: route.abort())
@@ -208,6 +238,23 @@ def test_what_the_server_refuses_is_told(hands: Hands) -> None:
     hands.forgive("Failed to load resource: the server responded with a status of 422")
 
 
+def test_what_may_pass_is_asked_again_and_what_may_not_is_refused(hands: Hands) -> None:
+    page = hands.open()
+    status = 408
+    page.route("**/api/v1/recognize", lambda route: route.fulfill(status=status, body="no JSON"))
+    told = page.get_by_role("alert")
+    page.evaluate("(strokes) => quickstroke.setStrokes(strokes)", LINE)
+    for status in (408, 429, 500, 503):
+        again = "Trying again; your drawing stays."
+        expect(told).to_have_text(f"The server cannot guess right now: it answered with status {status}. {again}")
+    for status in (413, 404):
+        page.evaluate("(strokes) => quickstroke.setStrokes(strokes)", LINE)
+        page.evaluate("quickstroke.settled()")
+        expect(told).to_have_text(f"The server refused this drawing: it answered with status {status}.")
+    for status in (408, 429, 500, 503, 413, 404):
+        hands.forgive(f"Failed to load resource: the server responded with a status of {status}")
+
+
 def test_another_model_behind_the_same_address_is_noticed(hands: Hands) -> None:
     page = hands.open()
     page.route("**/api/v1/model", lambda route: route.fulfill(json={"name": "another", "classes": ["cup", "sun"]}))
@@ -244,6 +291,64 @@ def test_the_page_says_where_it_does_not_know(hands: Hands) -> None:
         expect(page.locator("#subline")).to_have_text(subline)
         page.keyboard.press("Escape")
         expect(page.locator("#headline")).to_have_text("Draw something")
+
+
+@pytest.mark.parametrize(
+    ("probability", "unknown", "headline"),
+    [
+        (0.76, None, "I see a cup."),
+        (0.75, None, "A cup?"),
+        (0.96, 0.2, "I see a cup."),
+        (0.93, 0.2, "A cup?"),
+        (0.4, 0.0, "A cup?"),
+        (0.39, 0.0, "Maybe a cup …"),
+        (0.9, 0.5, "A cup?"),
+        (0.9, 0.51, "I don’t know this one."),
+    ],
+)
+def test_how_sure_a_guess_is_called(
+    blank_page: Page, static: Path, probability: float, unknown: float | None, headline: str
+) -> None:
+    blank_page.set_content(re.sub(r"<script.*?</script>", "", (static / "index.html").read_text()))
+    found = blank_page.evaluate(
+        """async ([probability, unknown]) => {
+          const { sentences } = await import("/strip.js");
+          return sentences({ phase: "idle", seen: [], tookMs: 0, first: { word: "cup", probability }, unknown });
+        }""",
+        [probability, unknown],
+    )
+    assert found[0] == headline
+
+
+def test_the_first_guess_is_read_aloud_once_until_there_is_another_drawing(hands: Hands) -> None:
+    page = hands.open(has_clock=True)
+    unknown = 0.1
+    name = page.evaluate("quickstroke.model().name")
+    guesses = [{"word": "sun", "probability": 0.9}]
+    page.route(
+        "**/api/v1/recognize",
+        lambda route: route.fulfill(json={"guesses": guesses, "unknown": unknown, "model": name}),
+    )
+    said = page.locator("#announcer")
+
+    def rest() -> None:
+        hands.mouse(page, LINE)
+        hands.settle(page)
+        page.clock.fast_forward(2000)
+
+    rest()
+    expect(said).to_have_text("First guess: the sun, 90%.")
+    said.evaluate("(element) => { element.textContent = 'nothing new'; }")
+    rest()
+    expect(said).to_have_text("nothing new")
+    page.keyboard.press("Delete")
+    expect(said).to_have_text("Empty drawing.")
+    hands.settle(page)
+    rest()
+    expect(said).to_have_text("First guess: the sun, 90%.")
+    unknown = 0.9
+    rest()
+    expect(said).to_have_text("I don’t know this one. First guess: the sun, 90%.")
 
 
 def test_drawing_does_not_hide_that_the_model_does_not_come(hands: Hands, pages: Pages, served: str) -> None:

@@ -169,10 +169,12 @@ def test_words_taught_in_python_are_known_in_javascript(
     node: str, bundle: Path, small_models: list[Path], tmp_path: Path
 ) -> None:
     drawings = [list(synthetic_drawings(6, seed=3, words=(word,))) for word in ("face", "ladder")]
+    many = list(synthetic_drawings(25, seed=5, words=("face",)))  # beyond those that lower how a word is favoured
     recognizers = [load(path) for path in small_models]
     texts = []
     for recognizer in recognizers:
         recognizer.teach("ladder", drawings[1][:4])
+        recognizer.teach("face", many)
         recognizer.save(tmp_path / "mine.json")
         texts.append((tmp_path / "mine.json").read_text())
     strokes = [[stroke.T.tolist() for stroke in drawing.strokes] for own in drawings for drawing in own]

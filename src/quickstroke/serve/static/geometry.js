@@ -1,5 +1,8 @@
 /** Strokes as they are passed around: `[[x..], [y..], [t..]]` each, CSS pixels and milliseconds, y growing downwards. */
 
+/** Coordinates as they are kept and written. */
+export const rounded = (value) => Math.round(value * 100) / 100;
+
 /** The bounding box of a drawing, or null where it has no point. */
 export function boundsOf(strokes) {
   let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
@@ -27,8 +30,7 @@ export function fit(box, width, height, maxScale = Infinity) {
 /** The strokes moved into an area of `width` by `height`; times stay. */
 export function placed(strokes, width, height) {
   const { scale, dx, dy } = fit(boundsOf(strokes), width, height);
-  const round = (value) => Math.round(value * 100) / 100;
-  return strokes.map(([xs, ys, ts]) => [xs.map((x) => round(x * scale + dx)), ys.map((y) => round(y * scale + dy)), ts]);
+  return strokes.map(([xs, ys, ts]) => [xs.map((x) => rounded(x * scale + dx)), ys.map((y) => rounded(y * scale + dy)), ts]);
 }
 
 /**
@@ -50,17 +52,15 @@ export function trace(pen, [xs, ys]) {
 class PathText {
   text = "";
   moveTo(x, y) {
-    this.text += `M${short(x)} ${short(y)}`;
+    this.text += `M${rounded(x)} ${rounded(y)}`;
   }
   lineTo(x, y) {
-    this.text += `L${short(x)} ${short(y)}`;
+    this.text += `L${rounded(x)} ${rounded(y)}`;
   }
   quadraticCurveTo(cx, cy, x, y) {
-    this.text += `Q${short(cx)} ${short(cy)} ${short(x)} ${short(y)}`;
+    this.text += `Q${rounded(cx)} ${rounded(cy)} ${rounded(x)} ${rounded(y)}`;
   }
 }
-
-const short = (value) => String(Math.round(value * 100) / 100);
 
 /** The `d` attribute of an SVG path that shows `stroke`. */
 export function pathText(stroke) {

@@ -1,6 +1,6 @@
 /** The canvas: takes strokes from mouse, pen and touch, keeps what was drawn, and shows it crisp at any size. */
 
-import { boundsOf, fit, trace } from "./geometry.js";
+import { boundsOf, fit, rounded, trace } from "./geometry.js";
 
 const LINE_WIDTH_PX = 4.5;
 // Nearer points change nothing that a model sees, and pens of 1000 Hz would give thousands.
@@ -9,7 +9,6 @@ const PAUSE_MS = 500;
 const MAX_UNDO = 200;
 
 const within = (value, most) => Math.min(Math.max(value, 0), most);
-const rounded = (value) => Math.round(value * 100) / 100;
 
 /**
  * Fires `ink` whenever what is shown has changed (`detail.hasGrown`: by more of the same drawing), `before-pen` before
@@ -59,8 +58,7 @@ export class Pad extends EventTarget {
 
   /** What is shown: all strokes with the one under the pen, or as much as a replay has come to. */
   get strokes() {
-    if (this.#preview) return this.#preview;
-    return this.#current ? [...this.#strokes, this.#current] : this.#strokes;
+    return this.#preview ?? this.drawing;
   }
 
   get isEmpty() {
@@ -217,25 +215,28 @@ export class Pad extends EventTarget {
 
   #down(event) {
     if (event.button !== 0 || this.isFrozen) return;
-    if (this.#pointer) {
+    const { pointerId, pointerType, isPrimary } = event;
+    const before = this.#pointer;
+    // One that goes down again, or another primary one of its kind: it was lifted, and nobody heard of that.
+    if (before && pointerId !== before.pointerId && !(isPrimary && pointerType === before.pointerType)) {
       // A hand often rests before its pen does: what the hand began goes, what a pen began stays.
-      if (event.pointerType !== "pen" || this.#pointer.type !== "touch") return;
+      if (pointerType !== "pen" || before.pointerType !== "touch") return;
       this.#current = null;
       this.#undo.pop();
     }
     event.preventDefault(); // else text beside the canvas is selected
     try {
-      this.#canvas.setPointerCapture(event.pointerId);
+      this.#canvas.setPointerCapture(pointerId);
     } catch {
       // The pointer was lifted between its event and now.
     }
     const { left, top } = this.#canvas.getBoundingClientRect();
     this.penDown(event.clientX - left, event.clientY - top, event.timeStamp);
-    this.#pointer = { id: event.pointerId, type: event.pointerType };
+    this.#pointer = event;
   }
 
   #move(event) {
-    if (event.pointerId !== this.#pointer?.id) return;
+    if (event.pointerId !== this.#pointer?.pointerId) return;
     if (event.buttons === 0) {
       this.#up(event);
       return;
@@ -250,7 +251,7 @@ export class Pad extends EventTarget {
   }
 
   #up(event) {
-    if (event.pointerId !== this.#pointer?.id) return;
+    if (event.pointerId !== this.#pointer?.pointerId) return;
     if (event.type === "pointerup") {
       const { left, top } = this.#canvas.getBoundingClientRect();
       this.#add(event.clientX - left, event.clientY - top, event.timeStamp, 0.01);

@@ -1,7 +1,7 @@
 /** The drawing as a file: official simplified ndjson, SVG, PNG or an animated GIF; and the dialog that saves it. */
 
 import { $, make } from "./elements.js";
-import { boundsOf, pathText, trace } from "./geometry.js";
+import { boundsOf, pathText, rounded, trace } from "./geometry.js";
 import { simplify } from "./quickstroke.js";
 import { gifBlob } from "./replay.js";
 
@@ -44,8 +44,7 @@ export function newKey() {
 /** The drawing as it is on the page. */
 export function svgText(strokes, title) {
   const { x, y, width, height } = boundsOf(strokes);
-  const round = (value) => Math.round(value * 100) / 100;
-  const box = [x - MARGIN_PX, y - MARGIN_PX, width + 2 * MARGIN_PX, height + 2 * MARGIN_PX].map(round);
+  const box = [x - MARGIN_PX, y - MARGIN_PX, width + 2 * MARGIN_PX, height + 2 * MARGIN_PX].map(rounded);
   const escaped = title.replace(/[&<>]/g, (letter) => `&#${letter.charCodeAt(0)};`);
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="${box.join(" ")}" width="${box[2]}" height="${box[3]}">`,
