@@ -29,9 +29,9 @@ class Newest {
     if (this.#isAsking) return;
     this.#isAsking = true;
     for (let asked = NaN; asked !== this.#version; ) {
-      asked = this.#version;
       // Events that came together are one question.
       await new Promise((resolve) => setTimeout(resolve));
+      asked = this.#version;
       const [told, value] = await this.question().then(
         (answer) => ["onGuess", answer],
         (error) => ["onError", error],
@@ -53,6 +53,7 @@ class Newest {
 
   stop() {
     this.#version = Infinity;
+    this.question = async () => {};
     this.onGuess = this.onError = () => {};
   }
 }

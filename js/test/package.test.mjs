@@ -12,6 +12,7 @@ const { load, simplify, Recognizer, ModelError, StrokesError, OptionError } = aw
 const { sha256 } = await import("../src/sha256.js");
 const { positionsOf } = await import("../src/vocabulary.js");
 const { Discriminant } = await import("../src/discriminant.js");
+const { guessing } = await import("../src/newest.js");
 const { readModel } = await import("../src/model-file.js");
 const path = process.env.QUICKSTROKE_MODEL;
 const bytes = new Uint8Array(await readFile(path));
@@ -217,6 +218,43 @@ test("statistics of taught words that are damaged are refused; what is most impr
   const at = (logit) => [...discriminant.project(Float32Array.of(0, logit, -8))];
   assert.deepEqual([at(-80), at(-Infinity)], [at(-75), at(-75)]);
   assert.notDeepEqual(at(-66), at(-68));
+});
+
+test("only answers about the newest drawing are told, and none once it is over", async () => {
+  const [asked, told] = [[], []];
+  const pad = { strokes: TRIANGLE };
+  const predict = (strokes, options) =>
+    new Promise((resolve, reject) => asked.push({ strokes, options, resolve, reject: () => reject(new Error("no")) }));
+  const listeners = { onGuess: (answer) => told.push(answer), onError: ({ message }) => told.push(message) };
+  const newest = guessing(pad, { predict }, { top: 2, words: ["star"] }, listeners);
+  const soon = async () => {
+    for (let i = 0; i < 9; i++) await new Promise((resolve) => setTimeout(resolve)); // after those that were set before
+  };
+  const draw = async (strokes) => {
+    pad.strokes = strokes;
+    for (let i = 0; i < 3; i++) newest.ask(); // events that come together are one question
+    await soon();
+  };
+  await draw(TRIANGLE);
+  assert.deepEqual(asked.map(({ strokes, options }) => [strokes, options]), [[TRIANGLE, { top: 2, words: ["star"], layout: "points" }]]);
+  await draw(COLUMNS);
+  assert.deepEqual([asked.length, newest.isPending], [1, true]);
+  asked[0].resolve("old");
+  await soon();
+  assert.deepEqual([asked.length, told], [2, []]);
+  asked[1].resolve("new");
+  await soon();
+  assert.deepEqual([asked.length, told.splice(0), newest.isPending], [2, ["new"], false]);
+  await draw(TRIANGLE);
+  asked[2].reject();
+  await soon();
+  await draw([]); // nothing to be asked
+  assert.deepEqual(told.splice(0), ["no", { guesses: [], unknown: null }]);
+  await draw(TRIANGLE);
+  newest.stop();
+  asked[3].resolve("late");
+  await soon();
+  assert.deepEqual([asked.length, told], [4, []]);
 });
 
 test("how much has come is told, and of how much where the server says so", async (context) => {

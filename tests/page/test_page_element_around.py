@@ -155,6 +155,15 @@ def test_a_key_that_is_held_turns_the_pen_once_and_moves_it_to_the_edge(page: Pa
     (*_, (x, y, _)), *others = page.evaluate(f"{QUICK_STROKE}.strokes")
     width, height = page.evaluate(f"(({{ clientWidth, clientHeight }}) => [clientWidth, clientHeight])({CANVAS})")
     assert [x, y] == pytest.approx([width, height], abs=2) and others == []
+    # Of a key that is let go where nobody hears of it nothing is left.
+    page.keyboard.down("ArrowUp")
+    page.evaluate(f"{CANVAS}.blur()")
+    page.keyboard.up("ArrowUp")
+    page.locator("quick-stroke canvas").focus()
+    for key in ("Space", "ArrowLeft", "Space"):
+        page.keyboard.press(key)
+    (first, second) = page.evaluate(f"{QUICK_STROKE}.strokes[1]")
+    assert [second[0] - first[0], second[1] - first[1]] == pytest.approx([-12, 0])
 
 
 def test_what_is_set_to_the_same_again_loads_nothing(page: Page) -> None:
