@@ -65,6 +65,18 @@ def test_a_pointer_that_is_gone_draws_no_more(blank_page: Page, end: str) -> Non
     assert of_pad(blank_page, script, end) == [False, [[[10, 10]]]]
 
 
+def test_a_pointer_that_goes_down_twice_begins_anew(blank_page: Page) -> None:
+    """`isPrimary` is false of what `fire` sends: it is known by its number."""
+    script = """
+      fire("pointerdown", 10, 10);
+      fire("pointermove", 20, 20);
+      fire("pointerdown", 30, 30);
+      fire("pointerup", 50, 50, { buttons: 0 });
+      return places();
+    """
+    assert of_pad(blank_page, script) == [[[10, 10], [20, 20]], [[30, 30], [50, 50]]]
+
+
 def test_times_grow_whatever_the_clock_says(blank_page: Page) -> None:
     """A stroke begins after the one before it, though an event may have an older time."""
     script = """
