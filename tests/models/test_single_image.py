@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from quickstroke.kernels import raster, threads
-from quickstroke.models import single_image
+from quickstroke.models import image_branch, single_image
 from quickstroke.models.image_branch import ImageReader
 from quickstroke.models.single_image import SingleImageReader, in_one_block
 
@@ -96,8 +96,9 @@ def test_a_batch_without_gradient_is_read_by_compiled_code(monkeypatch: pytest.M
 
     check(reader)
     own = features_of(SingleImageReader(reader), points[4, :7])
+    monkeypatch.setattr(image_branch, "multiplies_bfloat16", lambda: False)
     with torch.inference_mode():
-        for kind in (torch.float32, torch.bfloat16):  # the products of an evaluation in bfloat16 are in float32, too
+        for kind in (torch.float32, torch.bfloat16):  # a processor without instructions for it computes in float32
             assert np.array_equal(reader(points, lengths, kind)[4].numpy(), own)
     reader.convs[2].weight.numpy()[:] *= 2  # of which PyTorch knows nothing
     check(reader)
@@ -109,6 +110,17 @@ def test_a_batch_without_gradient_is_read_by_compiled_code(monkeypatch: pytest.M
         exact = reader.double()(points.double(), lengths, torch.float64)
     assert exact.dtype == torch.float64
     torch.testing.assert_close(exact, reader(points.double(), lengths, torch.float64), rtol=1e-12, atol=1e-12)
+
+
+def test_an_evaluation_in_bfloat16_computes_as_training_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, lengths = reader_of(4), torch.tensor([40, 1, 300, 0, 7])
+    points = batch(lengths)
+    trained = reader(points, lengths, torch.bfloat16).detach()
+    monkeypatch.setattr(image_branch, "multiplies_bfloat16", lambda: True)
+    with torch.inference_mode():
+        assert torch.equal(reader(points, lengths, torch.bfloat16), trained)
+        exact = reader(points, lengths, torch.float32)
+    assert 0 < float((trained - exact).abs().max()) < 0.05 * float(exact.abs().max())
 
 
 def test_what_compiled_code_reads_of_the_weights_does_not_go_to_another_process() -> None:

@@ -4,7 +4,7 @@ Dimensions: B batch, T steps, F filters, H height and W width of an image.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from quickstroke import kernels
-from quickstroke.kernels import raster
+from quickstroke.kernels import image_norm, raster
+from quickstroke.runtime.device import multiplies_bfloat16
 
 if TYPE_CHECKING:
     from quickstroke.models.single_image import SingleImageReader
@@ -83,20 +84,19 @@ class ImageReader(nn.Module):
     def forward(self, points: Tensor, lengths: Tensor, kind: torch.dtype, plain: bool = False) -> Tensor:
         """Features, in the dtype of the points (B, T, 5), of which `lengths` int64 (B,) are true. `plain` as `drawn`.
 
-        Products and images between are of dtype `kind` where PyTorch computes them: compiled code, in float32, takes
-        less time.
+        Products and images between are of dtype `kind`, but without gradients on a CPU that has no instructions for
+        bfloat16: compiled code, in float32, takes less time there.
         """
-        is_on_cpu = points.device.type == "cpu" and not plain
-        if is_on_cpu:  # a batch may be a part of another; code would be compiled once more for that
-            points = points.contiguous()
+        is_on_cpu = points.device.type == "cpu" and points.dtype == torch.float32 and not plain
         weights = [weight for part in (self.convs, self.norms) for weight in part.parameters()]
-        if is_on_cpu and points.dtype == torch.float32 and not torch.is_grad_enabled():
+        if not is_on_cpu:
+            return _read(_layers(drawn(points, lengths, plain), kind, weights), points.dtype)
+        points = points.contiguous()  # a batch may be a part of another; code would be compiled once more for that
+        if not torch.is_grad_enabled() and not (kind == torch.bfloat16 and multiplies_bfloat16()):
             return torch.from_numpy(self._by_compiled_code(points.numpy(), lengths.numpy(), weights))
-        is_shared = is_on_cpu and torch.is_grad_enabled()
-        n_threads = kernels.threads.n_threads() if is_shared else 1
-        if n_threads == 1 or len(points) < n_threads:
-            return _features(points, lengths, kind, weights, plain)
-        return cast(Tensor, _Shared.apply(points, lengths, kind, n_threads, *weights))  # type: ignore[no-untyped-call]
+        n_threads = min(kernels.threads.n_threads(), max(len(points), 1))
+        seen = _Shared.apply(points, lengths, kind, n_threads, *weights)  # type: ignore[no-untyped-call]
+        return _read(seen, points.dtype)
 
     def _by_compiled_code(
         self, points: NDArray[np.float32], lengths: NDArray[np.int64], weights: Sequence[Tensor]
@@ -111,46 +111,74 @@ class ImageReader(nn.Module):
         return np.concatenate(kernels.threads.in_threads(self._single[1].features, list(parts)))
 
 
-def _features(
-    points: Tensor, lengths: Tensor, kind: torch.dtype, weights: Sequence[Tensor], plain: bool = False
-) -> Tensor:
-    """What `ImageReader` gives; `weights` are kernels and biases of its convolutions, then scales and shifts."""
-    x = drawn(points, lengths, plain).to(kind).contiguous(memory_format=torch.channels_last)  # (B, 2, H, W)
+def _read(images: Tensor, kind: torch.dtype) -> Tensor:
+    """The mean and the maximum (B, 2 * F) of each filter's image (B, F, H, W)."""
+    images = images.flatten(2).to(kind)
+    return torch.cat([images.mean(2), images.amax(2)], 1)
+
+
+def _of_layers(weights: Sequence[Tensor]) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Kernel, bias, scale and shift of each layer; `weights` are all kernels and biases, then scales and shifts."""
     n = 2 * len(raster.LAYERS)
-    pairs = zip(weights[:n:2], weights[1:n:2], weights[n::2], weights[n + 1 :: 2], strict=True)
-    for (kernel, bias, scale, shift), (_, _, is_halved) in zip(pairs, raster.LAYERS, strict=True):
+    return list(zip(weights[:n:2], weights[1:n:2], weights[n::2], weights[n + 1 :: 2], strict=True))
+
+
+def _layers(images: Tensor, kind: torch.dtype, weights: Sequence[Tensor]) -> Tensor:
+    """What the last layer makes of images, (B, F, H, W) of type `kind`."""
+    x = images.to(kind).contiguous(memory_format=torch.channels_last)
+    for (kernel, bias, scale, shift), (_, _, is_halved) in zip(_of_layers(weights), raster.LAYERS, strict=True):
         kernel = kernel.to(kind).contiguous(memory_format=torch.channels_last)
         x = F.conv2d(x, kernel, bias.to(kind), padding="same")
         if is_halved:
             x = F.max_pool2d(x, 2)
         x = F.relu(F.group_norm(x, 1, scale.to(kind), shift.to(kind), raster.EPSILON))  # (B, F, H, W)
-    x = x.flatten(2).to(points.dtype)
-    return torch.cat([x.mean(2), x.amax(2)], 1)
+    return x
 
 
 class _Shared(torch.autograd.Function):
-    """`_features`, forward and backward, the drawings shared out among threads."""
+    """`_layers` of the images of points, forward and backward, the drawings shared out among threads."""
 
     @staticmethod
     def forward(
         ctx: Any, points: Tensor, lengths: Tensor, kind: torch.dtype, n_threads: int, *weights: Tensor
     ) -> Tensor:
-        def run(points: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
-            own = [weight.detach().requires_grad_() for weight in weights]
-            with torch.enable_grad():
-                return own, _features(points, lengths, kind, own)
+        layers = [
+            (kernel.to(kind).contiguous(memory_format=torch.channels_last), bias.to(kind), scale.numpy(), shift.numpy())
+            for kernel, bias, scale, shift in _of_layers(weights)
+        ]
+        keeps = any(ctx.needs_input_grad)
+
+        def run(points: Tensor, lengths: Tensor) -> tuple[Tensor, list[tuple[Tensor, image_norm.Kept]]]:
+            x, kept = drawn(points, lengths).to(kind).contiguous(memory_format=torch.channels_last), []
+            for (kernel, bias, scale, shift), (_, size, is_halved) in zip(layers, raster.LAYERS, strict=True):
+                made = F.conv2d(x, kernel, bias, padding=size // 2)
+                before, (x, own) = x, image_norm.forward(made, is_halved, scale, shift, raster.EPSILON)
+                if keeps:
+                    kept.append((before, own))
+            return x, kept
 
         parts = list(zip(points.chunk(n_threads), lengths.chunk(n_threads), strict=True))
-        ctx.parts = kernels.threads.in_threads(run, parts)
-        return torch.cat([features for _, features in ctx.parts])
+        found = kernels.threads.in_threads(run, parts)
+        ctx.kept = layers, [kept for _, kept in found], [len(x) for x, _ in found]
+        return torch.cat([x for x, _ in found])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        def run(part: tuple[list[Tensor], Tensor], gradient: Tensor) -> tuple[Tensor, ...]:
-            own, features = part
-            return torch.autograd.grad(features, own, gradient)
+        layers, of_parts, n_drawings = ctx.kept
 
-        sizes = [len(features) for _, features in ctx.parts]
-        own = kernels.threads.in_threads(run, list(zip(ctx.parts, torch.split(gradients[0], sizes), strict=True)))
+        def run(kept: list[tuple[Tensor, image_norm.Kept]], dx: Tensor) -> list[Tensor]:
+            own: list[list[Tensor]] = []  # of each layer, the last one first
+            for i in reversed(range(len(layers))):
+                (kernel, _, scale, shift), (x, made), padding = layers[i], kept[i], 2 * [raster.LAYERS[i][1] // 2]
+                dx, dscale, dshift = image_norm.backward(made, dx, scale, shift)
+                needed = [i > 0, True, True]
+                dx, dkernel, dbias = torch.ops.aten.convolution_backward(
+                    dx, x, kernel, [len(kernel)], [1, 1], padding, [1, 1], False, [0, 0], 1, needed
+                )
+                own.insert(0, [dkernel.to(torch.float32), dbias.to(torch.float32), dscale, dshift])
+            return [gradient for part in (slice(0, 2), slice(2, 4)) for layer in own for gradient in layer[part]]
+
+        parts = list(zip(of_parts, torch.split(gradients[0], n_drawings), strict=True))
+        own = kernels.threads.in_threads(run, parts)
         return None, None, None, None, *(torch.stack(each).sum(0) for each in zip(*own, strict=True))

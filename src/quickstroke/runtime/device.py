@@ -1,6 +1,7 @@
 """The device and the precision that a configuration asks for; arrays on that device."""
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -63,9 +64,14 @@ def deterministic(enabled: bool) -> Iterator[None]:
             os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
 
 
+@functools.cache
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions for it."""
+    return any(get_host_cpu_features().get(feature) for feature in ("avx512bf16", "amx-bf16"))
+
+
 def pick_precision(config: TrainConfig, device: torch.device) -> Precision:
     """The precision that a configuration means on a device: `float32` or `bfloat16`."""
     if config.precision != "auto":
         return config.precision
-    in_hardware = any(get_host_cpu_features().get(feature) for feature in ("avx512bf16", "amx-bf16"))
-    return "bfloat16" if in_hardware and device.type == "cpu" and config.recipe != "2020" else "float32"
+    return "bfloat16" if multiplies_bfloat16() and device.type == "cpu" and config.recipe != "2020" else "float32"
