@@ -27,7 +27,6 @@ _F = np.float32
 _EPSILON = _F(1e-5)  # of nn.LayerNorm
 # So many output rows go through all of it together, while caches hold them.
 _N_TOGETHER = 512
-_COLUMNS = 32  # a whole number of the tiles that a processor multiplies bfloat16 in
 
 
 class _Places(NamedTuple):
@@ -236,7 +235,7 @@ class _Convolution(torch.autograd.Function):
     ) -> Tensor:
         n_filters, n_channels, width = weight.shape
         x = x.contiguous()
-        n_columns = -(-n_channels * width // _COLUMNS) * _COLUMNS
+        n_columns = gemm.n_columns(n_channels * width, x.dtype)
         matrix = torch.zeros(n_columns, n_filters, dtype=x.dtype)  # (K, F)
         matrix[: n_channels * width] = weight.permute(2, 1, 0).reshape(-1, n_filters)
         n_rows = int(places.out_starts[-1])

@@ -481,6 +481,13 @@ pack, multiply, multiply_transposed = (
 )
 
 
+def n_columns(n: int, kind: torch.dtype) -> int:
+    """How many columns `a` should have for `n` that count, of zeros beyond these: a whole number of the tiles that MKL
+    multiplies bfloat16 in, else of pairs."""
+    at_a_time = 32 if HAS_MKL and kind == torch.bfloat16 else 2
+    return -(-n // at_a_time) * at_a_time
+
+
 def described() -> str:
     """Which products these are: with others the last digits of a result differ."""
     return "MKL" if HAS_MKL else f"vectors of {LANES}{', bfloat16' if HAS_DOTS else ''}"

@@ -206,7 +206,7 @@ class _Direction(torch.autograd.Function):
     ) -> Tensor:
         n_rows, n_inputs = x.shape
         n_hidden = weight_hh.shape[1]
-        n_columns = -(-(n_inputs + n_hidden + 1) // _COLUMNS) * _COLUMNS
+        n_columns = gemm.n_columns(n_inputs + n_hidden + 1, x.dtype)
         weight = torch.zeros(4 * n_hidden, n_columns, dtype=x.dtype)  # (4H, K)
         weight[:, :n_inputs] = weight_ih
         weight[:, n_inputs : n_inputs + n_hidden] = weight_hh
@@ -285,10 +285,6 @@ class _Direction(torch.autograd.Function):
         dbias = dweight[:, n_inputs + n_hidden]
         dweight_hh = dweight[:, n_inputs : n_inputs + n_hidden]
         return dx if dx.shape[1] else None, dweight[:, :n_inputs], dweight_hh, dbias, dbias, None, None, None
-
-
-# A whole number of the tiles that a processor multiplies bfloat16 in, or of the pairs.
-_COLUMNS = 32 if gemm.HAS_MKL else 2
 
 
 def _groups(packing: Packing) -> list[Parts]:
