@@ -426,7 +426,9 @@ class StrokeClassifier(nn.Module):
                 weights, x = self._weights(layer, "_reverse", affine), kernels.pool.swap(x, packing)
                 outputs.append(kernels.lstm.lstm(x, weights, packing, is_last and is_end))  # (S, H), reversed
             if not is_end:
-                x = torch.cat([outputs[0], *(kernels.pool.swap(h, packing) for h in outputs[1:])], 1)  # (S, D * H)
+                x = outputs[0]  # (S, D * H)
+                if self.config.bidirectional:
+                    x = torch.cat([x, kernels.pool.swap(outputs[1], packing)], 1)
                 x = self._drop_units(x, packing)
         return outputs
 
