@@ -151,22 +151,24 @@ def _numba() -> tuple[Any, Any]:
     caching: Any = importlib.import_module("numba.core.caching")
 
     class Files(caching.IndexDataCacheFile):  # type: ignore[misc]
-        def _load_index(self) -> Any:
-            try:
-                return super()._load_index()
-            except Exception:  # cut off, or of another user
-                return {}
+        """One file for each signature, found by its name. Numba's own way has an index: of two processes that add to it
+        at once one writes over what the other has added."""
+
+        def _prefix(self) -> str:
+            return f"{self._index_name.removesuffix('.nbi')}.{_sources()[:8]}."
+
+        def _name(self, key: Any) -> str:
+            what = repr((self._version, self._source_stamp, key)).encode()
+            return f"{self._prefix()}{hashlib.sha256(what).hexdigest()[:16]}.nbc"
+
+        def load(self, key: Any) -> Any:
+            return self._load_data(self._name(key))
 
         def save(self, key: Any, data: Any) -> None:
-            # Numba numbers its files: of two processes that save at once one may write over what the other's index
-            # says is another signature, and what a kill left of before would count as new.
-            base = self._index_name.removesuffix(".nbi")
-            name = f"{base}.{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.nbc"
-            self._save_data(name, data)
-            kept = self._load_index() | {key: name}
-            self._save_index(kept)
-            for path in Path(self._cache_path).glob(f"{glob.escape(base)}.*.nbc"):
-                if path.name not in kept.values():  # of sources before
+            self._save_data(self._name(key), data)
+            of_function = f"{glob.escape(self._index_name.removesuffix('nbi'))}*"
+            for path in Path(self._cache_path).glob(of_function):
+                if not path.name.startswith(self._prefix()):  # of sources before
                     with suppress(OSError):
                         path.unlink()
 
@@ -179,7 +181,7 @@ def _numba() -> tuple[Any, Any]:
         def load_overload(self, *given: Any) -> Any:
             try:
                 return super().load_overload(*given)
-            except Exception:  # whatever is wrong with what was kept, it is compiled anew
+            except Exception:  # nothing was kept, or something is wrong with it: it is compiled anew
                 return None
 
         def save_overload(self, *given: Any) -> None:
@@ -187,9 +189,6 @@ def _numba() -> tuple[Any, Any]:
                 super().save_overload(*given)
             except OSError:  # such as a full disk
                 _note_nothing_is_kept()
-
-        def _index_key(self, *given: Any) -> Any:
-            return *super()._index_key(*given), _sources()
 
     @importlib.import_module("numba.extending").typeof_impl.register(Compiled)  # type: ignore[untyped-decorator]
     def type_of(function: Compiled, context: Any) -> Any:
