@@ -96,7 +96,8 @@ def by_layers(model: StrokeClassifier, points: torch.Tensor, lengths: torch.Tens
     read = model._pool(x, ends)
     if model.image is not None:
         weights = [weight for part in (model.image.convs, model.image.norms) for weight in part.parameters()]
-        read = torch.cat([read, image_branch._features(points, lengths, torch.float32, weights)], 1)
+        images = image_branch._layers(image_branch.drawn(points, lengths), torch.float32, weights)
+        read = torch.cat([read, image_branch._read(images, torch.float32)], 1)
     return model.linear(read)
 
 

@@ -47,7 +47,7 @@ class Options:
         reestimate_batchnorm: first estimate batch norm's statistics again, from the drawings that are evaluated
         device: where the model runs
         precision: of the matrix products of a length-aware model on a CPU; bfloat16 is up to twice as fast where the
-            processor multiplies it in hardware, and changes the guess for a drawing in some thousands
+            processor multiplies it in hardware, and changes the guess for some drawings in a thousand
         per_class: print (and give in the JSON) each class's accuracy; or write it as a table, with how many drawings
             there are and how many were recognised
         partial: also measure early recognition: after 25%, 50% and 75% of the points, and 60% of the strokes

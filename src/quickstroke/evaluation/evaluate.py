@@ -53,8 +53,8 @@ def evaluate(
 
     Args:
         batch_size: of the protocol `2020`, whose result depends on it; that of `standard` does not.
-        precision: of the matrix products of a length-aware model on a CPU; with bfloat16 the guess for a drawing in
-            some thousands may change.
+        precision: of the matrix products of a length-aware model on a CPU; with bfloat16 the guess for some drawings in
+            a thousand may change.
         on_batch: called with the number of drawings after each batch.
         group: processes that share the batches; each has the whole result.
         device_data: the dataset of the drawings on the model's GPU; by default it is copied there.

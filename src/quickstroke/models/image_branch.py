@@ -95,7 +95,8 @@ class ImageReader(nn.Module):
         if not torch.is_grad_enabled() and not (kind == torch.bfloat16 and multiplies_bfloat16()):
             return torch.from_numpy(self._by_compiled_code(points.numpy(), lengths.numpy(), weights))
         n_threads = min(kernels.threads.n_threads(), max(len(points), 1))
-        seen = _Shared.apply(points, lengths, kind, n_threads, *weights)  # type: ignore[no-untyped-call]
+        keeps = torch.is_grad_enabled()  # in `forward` of a function it never is
+        seen = _Shared.apply(points, lengths, kind, n_threads, keeps, *weights)  # type: ignore[no-untyped-call]
         return _read(seen, points.dtype)
 
     def _by_compiled_code(
@@ -140,13 +141,12 @@ class _Shared(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, points: Tensor, lengths: Tensor, kind: torch.dtype, n_threads: int, *weights: Tensor
+        ctx: Any, points: Tensor, lengths: Tensor, kind: torch.dtype, n_threads: int, keeps: bool, *weights: Tensor
     ) -> Tensor:
         layers = [
             (kernel.to(kind).contiguous(memory_format=torch.channels_last), bias.to(kind), scale.numpy(), shift.numpy())
             for kernel, bias, scale, shift in _of_layers(weights)
         ]
-        keeps = any(ctx.needs_input_grad)
 
         def run(points: Tensor, lengths: Tensor) -> tuple[Tensor, list[tuple[Tensor, image_norm.Kept]]]:
             x, kept = drawn(points, lengths).to(kind).contiguous(memory_format=torch.channels_last), []
@@ -181,4 +181,4 @@ class _Shared(torch.autograd.Function):
 
         parts = list(zip(of_parts, torch.split(gradients[0], n_drawings), strict=True))
         own = kernels.threads.in_threads(run, parts)
-        return None, None, None, None, *(torch.stack(each).sum(0) for each in zip(*own, strict=True))
+        return None, None, None, None, None, *(torch.stack(each).sum(0) for each in zip(*own, strict=True))
