@@ -1,4 +1,4 @@
-"""Compiled code: matrix products, the LSTM, convolutions, pooling, images, and the threads that share them.
+"""Compiled code: matrix products, the LSTM, convolutions and what follows them, pooling, images, threads.
 
 A module is imported when it is first named. All but `raster` import numba, which a guess by PyTorch does not need.
 """
@@ -8,9 +8,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from quickstroke.kernels import conv, lstm, pool, raster, threads
+    from quickstroke.kernels import conv, image_norm, lstm, pool, raster, threads
 
-__all__ = ["conv", "lstm", "pool", "raster", "threads"]
+__all__ = ["conv", "image_norm", "lstm", "pool", "raster", "threads"]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from quickstroke import kernels
-from quickstroke.kernels import image_norm, raster
+from quickstroke.kernels import raster
 from quickstroke.runtime.device import multiplies_bfloat16
 
 if TYPE_CHECKING:
@@ -148,11 +148,11 @@ class _Shared(torch.autograd.Function):
             for kernel, bias, scale, shift in _of_layers(weights)
         ]
 
-        def run(points: Tensor, lengths: Tensor) -> tuple[Tensor, list[tuple[Tensor, image_norm.Kept]]]:
+        def run(points: Tensor, lengths: Tensor) -> tuple[Tensor, list[tuple[Tensor, "kernels.image_norm.Kept"]]]:
             x, kept = drawn(points, lengths).to(kind).contiguous(memory_format=torch.channels_last), []
             for (kernel, bias, scale, shift), (_, size, is_halved) in zip(layers, raster.LAYERS, strict=True):
                 made = F.conv2d(x, kernel, bias, padding=size // 2)
-                before, (x, own) = x, image_norm.forward(made, is_halved, scale, shift, raster.EPSILON)
+                before, (x, own) = x, kernels.image_norm.forward(made, is_halved, scale, shift, raster.EPSILON)
                 if keeps:
                     kept.append((before, own))
             return x, kept
@@ -167,11 +167,11 @@ class _Shared(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         layers, of_parts, n_drawings = ctx.kept
 
-        def run(kept: list[tuple[Tensor, image_norm.Kept]], dx: Tensor) -> list[Tensor]:
+        def run(kept: list[tuple[Tensor, "kernels.image_norm.Kept"]], dx: Tensor) -> list[Tensor]:
             own: list[list[Tensor]] = []  # of each layer, the last one first
             for i in reversed(range(len(layers))):
                 (kernel, _, scale, shift), (x, made), padding = layers[i], kept[i], 2 * [raster.LAYERS[i][1] // 2]
-                dx, dscale, dshift = image_norm.backward(made, dx, scale, shift)
+                dx, dscale, dshift = kernels.image_norm.backward(made, dx, scale, shift)
                 needed = [i > 0, True, True]
                 dx, dkernel, dbias = torch.ops.aten.convolution_backward(
                     dx, x, kernel, [len(kernel)], [1, 1], padding, [1, 1], False, [0, 0], 1, needed

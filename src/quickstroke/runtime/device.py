@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from llvmlite.binding import get_host_cpu_features
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -67,6 +66,8 @@ def deterministic(enabled: bool) -> Iterator[None]:
 @functools.cache
 def multiplies_bfloat16() -> bool:
     """Whether this processor has instructions for it."""
+    from llvmlite.binding import get_host_cpu_features
+
     return any(get_host_cpu_features().get(feature) for feature in ("avx512bf16", "amx-bf16"))
 
 
