@@ -1,4 +1,4 @@
-"""What follows a convolution over images in training: maxima over two by two pixels, a norm over all of an image, ReLU.
+"""What follows a convolution over images: maxima over two by two pixels, a norm over all of an image, ReLU.
 
 PyTorch goes over memory for each of them, forward and backward, which takes longer than the convolutions do where a
 processor multiplies bfloat16 in tiles. Here a drawing goes through all of it at once, while a cache holds it.
