@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from quickstroke.kernels.gates import activate_rows, activate_rows_backward
-from quickstroke.kernels.gemm import LANES
+from quickstroke.kernels.vectors import LANES
 
 N_ROWS = 5
 STEPS = 65535

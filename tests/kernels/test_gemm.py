@@ -3,6 +3,7 @@
 import ctypes
 import mmap
 import os
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -11,14 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from quickstroke.kernels import gemm
+from quickstroke.kernels import gemm, mkl, tiles, vectors
 
-WAYS = {"here": (gemm.pack_here, gemm.multiply_here, gemm.multiply_transposed_here)}
-if gemm.HAS_MKL:
-    WAYS["by MKL"] = (gemm.pack_for_mkl, gemm.multiply_by_mkl, gemm.multiply_transposed_by_mkl)
+KINDS = torch.float32, torch.bfloat16
+WAYS = [(vectors, kind) for kind in KINDS]
+WAYS += [(mkl, torch.float32)] if mkl.IS_THERE else []
+WAYS += [(tiles, torch.bfloat16)] if tiles.ARE_THERE else []
 
-ways = pytest.mark.parametrize("way", WAYS)
-kinds = pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+ways = pytest.mark.parametrize(("way", "kind"), WAYS, ids=lambda each: str(each).rsplit(".")[-1])
+kinds = pytest.mark.parametrize("kind", KINDS)
 # Some are wider than a block, and not a whole number of blocks.
 sizes = st.tuples(st.integers(1, 40), st.integers(1, 70), st.integers(1, 90))
 
@@ -31,32 +33,29 @@ def matrix(n_rows: int, n_columns: int, kind: torch.dtype) -> tuple[NDArray[np.f
 
 
 @ways
-@kinds
 @given(sizes=sizes, seed=st.integers(0, 1000))
-def test_products(way: str, kind: torch.dtype, sizes: tuple[int, int, int], seed: int) -> None:
-    pack, multiply, _ = WAYS[way]
+def test_products(way: ModuleType, kind: torch.dtype, sizes: tuple[int, int, int], seed: int) -> None:
     torch.manual_seed(seed)
     n_rows, n_steps, n_columns = sizes
     (a, a_array), (b, b_array) = matrix(n_rows, n_steps, kind), matrix(n_steps, n_columns, kind)
     out = np.full((n_rows, n_columns), np.nan, np.float32)
-    multiply(a_array, pack(b_array), out)
+    way.multiply(a_array, way.pack(b_array), out)
     np.testing.assert_allclose(out, a @ b, rtol=0, atol=1e-6 * (np.abs(a) @ np.abs(b) + 1).max())
 
 
 @ways
-@kinds
 @given(
     n_steps=st.integers(1, 3) | st.integers(500, 600),
     n_rows=st.integers(1, 40),
     n_columns=st.integers(1, 70),
     adds=st.booleans(),
 )
-def test_transposed(way: str, kind: torch.dtype, n_steps: int, n_rows: int, n_columns: int, adds: bool) -> None:
+def test_transposed(way: ModuleType, kind: torch.dtype, n_steps: int, n_rows: int, n_columns: int, adds: bool) -> None:
     torch.manual_seed(n_steps)
     (a, a_array), (b, b_array) = matrix(n_steps, n_rows, kind), matrix(n_steps, n_columns, kind)
     before = np.full((n_rows, n_columns), 0.5 if adds else np.nan, np.float32)
     out = before.copy()
-    WAYS[way][2](a_array, b_array, out, adds)
+    way.multiply_transposed(a_array, b_array, out, adds)
     expected = a.T @ b + (before if adds else 0)
     np.testing.assert_allclose(out, expected, rtol=0, atol=1e-6 * (np.abs(a.T) @ np.abs(b) + 1).max())
 
@@ -67,7 +66,7 @@ def test_rows_that_overlap(n_rows: int, distance: int) -> None:
     memory, b = np.random.default_rng(0).normal(size=(2, 40 * 37)).astype(np.float32)
     b = b.reshape(40, 37)
     out = np.empty((n_rows, 37), np.float32)
-    gemm.multiply_overlapping(memory, distance, gemm.pack_here(b), out)
+    vectors.multiply_overlapping(memory, distance, vectors.pack(b), out)
     rows = np.stack([memory[r * distance : r * distance + 40] for r in range(n_rows)])
     np.testing.assert_allclose(out, rows @ b, rtol=0, atol=1e-4)
 
@@ -76,26 +75,25 @@ def test_rows_that_overlap(n_rows: int, distance: int) -> None:
 def test_each_by_its_own(n_rows: int) -> None:
     a, b = (np.random.default_rng(0).normal(size=(3, n, 40)).astype(np.float32) for n in (n_rows, 37))
     out = np.full((3, n_rows, 37), np.nan, np.float32)
-    gemm.multiply_each(a, np.stack([gemm.pack_here(own.T) for own in b]), out)
+    vectors.multiply_each(a, np.stack([vectors.pack(own.T) for own in b]), out)
     np.testing.assert_allclose(out, a @ b.transpose(0, 2, 1), rtol=0, atol=1e-4)
 
 
 @ways
-@kinds
-def test_nothing_beside_the_product_is_read_or_written(way: str, kind: torch.dtype) -> None:
-    pack, multiply, multiply_transposed = WAYS[way]
-    (_, a), (_, b) = matrix(13, 21, kind), matrix(21, 37, kind)
+@pytest.mark.parametrize("n_steps", [21, 32])
+def test_nothing_beside_the_product_is_read_or_written(way: ModuleType, kind: torch.dtype, n_steps: int) -> None:
+    (_, a), (_, b) = matrix(13, n_steps, kind), matrix(n_steps, 37, kind)
     nan = np.float32(np.nan).view(np.uint32) >> 16 if kind == torch.bfloat16 else np.nan
     whole = np.full((15, 37), 7, np.float32)
     for array in (a, b):
         array.base[:, 0] = array.base[:, -2:] = nan
-    multiply(a, pack(b), whole[1:14])
+    way.multiply(a, way.pack(b), whole[1:14])
     assert np.isfinite(whole).all() and (whole[[0, 14]] == 7).all()
     whole = np.full((23, 37), 7, np.float32)
     (_, left), (_, right) = matrix(11, 21, kind), matrix(11, 37, kind)
     for array in (left, right):
         array.base[:, 0] = array.base[:, -2:] = nan
-    multiply_transposed(left, right, whole[1:22], False)
+    way.multiply_transposed(left, right, whole[1:22], False)
     assert np.isfinite(whole).all() and (whole[[0, 22]] == 7).all()
 
 
@@ -111,17 +109,15 @@ def before_a_guard(array: NDArray) -> NDArray:
 
 
 @ways
-@kinds
-@pytest.mark.parametrize("n_steps", [21, 22])  # with pairs of rows, and with one more
+@pytest.mark.parametrize("n_steps", [21, 22, 64])  # with pairs of rows, with one more, and what tiles take as it is
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
-def test_nothing_beyond_the_end_of_memory_is_touched(way: str, kind: torch.dtype, n_steps: int) -> None:
-    pack, multiply, multiply_transposed = WAYS[way]
+def test_nothing_beyond_the_end_of_memory_is_touched(way: ModuleType, kind: torch.dtype, n_steps: int) -> None:
     shapes = (13, n_steps), (n_steps, 37), (n_steps, 21), (n_steps, 37)
     arrays = [matrix(*shape, kind)[1].copy() for shape in shapes]
 
     def run(a: NDArray, b: NDArray, left: NDArray, right: NDArray, out: NDArray, other: NDArray) -> None:
-        multiply(a, pack(b), out)
-        multiply_transposed(left, right, other, True)
+        way.multiply(a, way.pack(b), out)
+        way.multiply_transposed(left, right, other, True)
 
     arrays += [np.zeros(shape, np.float32) for shape in ((13, 37), (21, 37))]
     run(*arrays)  # compiles, for which a forked child has no threads
@@ -131,6 +127,19 @@ def test_nothing_beyond_the_end_of_memory_is_touched(way: str, kind: torch.dtype
         run(*guarded)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(not tiles.ARE_THERE, reason="this processor has no tiles")
+def test_pytorch_finds_its_own_tiles_after_ours() -> None:
+    """Both set them up for what they multiply; PyTorch's convolutions of bfloat16 are by tiles, too."""
+    images, kernel = torch.randn(4, 32, 16, 16).bfloat16(), torch.randn(64, 32, 3, 3).bfloat16()
+    (a, a_array), (b, b_array) = matrix(5, 70, torch.bfloat16), matrix(70, 9, torch.bfloat16)
+    before = torch.conv2d(images, kernel, padding=1)
+    for _ in range(3):
+        out = np.full((5, 9), np.nan, np.float32)
+        tiles.multiply(a_array, tiles.pack(b_array), out)
+        np.testing.assert_allclose(out, a @ b, rtol=0, atol=1e-4)
+        assert torch.equal(torch.conv2d(images, kernel, padding=1), before)
 
 
 @kinds
@@ -149,7 +158,7 @@ def test_bfloat16_is_widened_where_the_processor_cannot_multiply_it(sizes: tuple
     n_rows, n_steps, n_columns = sizes
     (a, a_array), (b, b_array) = matrix(n_rows, n_steps, torch.bfloat16), matrix(n_steps, n_columns, torch.bfloat16)
     out = np.empty((n_rows, n_columns), np.float32)
-    widened = gemm._widened(a_array)
+    widened = vectors._widened(a_array)
     np.testing.assert_array_equal(widened, a)
-    gemm.multiply_here(a_array, gemm.pack_here(gemm._widened(b_array)), out)
+    vectors.multiply(a_array, vectors.pack(vectors._widened(b_array)), out)
     np.testing.assert_allclose(out, a @ b, rtol=0, atol=1e-6 * (np.abs(a) @ np.abs(b) + 1).max())

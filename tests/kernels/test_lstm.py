@@ -373,7 +373,7 @@ def test_a_forked_child_goes_on():
 
 def test_a_batch_has_parts_for_each_thread_and_as_caches_hold(monkeypatch):
     monkeypatch.setattr(threads, "n_threads", lambda: 2)
-    monkeypatch.setattr(lstm.gemm, "HAS_MKL", False)
+    monkeypatch.setattr(lstm.mkl, "IS_THERE", False)
     assert [lstm.n_parts(*shape) for shape in ((1, 1), (64, 256), (65, 256), (512, 256))] == [2, 2, 4, 16]
-    monkeypatch.setattr(lstm.gemm, "HAS_MKL", True)
+    monkeypatch.setattr(lstm.mkl, "IS_THERE", True)
     assert lstm.n_parts(512, 256) == 2

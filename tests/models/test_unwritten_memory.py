@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from quickstroke.config.model import ModelConfig
-from quickstroke.kernels import gemm, lstm
+from quickstroke.kernels import lstm, vectors
 from quickstroke.models.classifier import StrokeClassifier
 from quickstroke.models.single import SingleReader
 
@@ -52,8 +52,8 @@ def of_products(kind: torch.dtype) -> list[Tensor]:
     a, b, c = (torch.randn(shape).to(kind) for shape in ((13, 401), (401, 37), (401, 13)))
     a_array, b_array, c_array = ((x.view(torch.uint16) if kind == torch.bfloat16 else x).numpy() for x in (a, b, c))
     out, other = (np.empty((13, 37), np.float32) for _ in range(2))
-    gemm.multiply_here(a_array, gemm.pack_here(b_array), out)
-    gemm.multiply_transposed_here(c_array, b_array, other, False)
+    vectors.multiply(a_array, vectors.pack(b_array), out)
+    vectors.multiply_transposed(c_array, b_array, other, False)
     return [torch.from_numpy(each) for each in (out, other)]
 
 

@@ -8,7 +8,7 @@ the cell states' tanh. Where products are bfloat16 these are kept as *fractions*
 finer near 1 than those of bfloat16: half as much to bring from memory, which all cores share.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,17 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from quickstroke.kernels.gemm import LANES, UniTuple, array_of, compiled, fused, unpack
+from quickstroke.kernels.vectors import (
+    HAS_DOTS,
+    LANES,
+    UniTuple,
+    array_of,
+    as_bfloat16,
+    compiled,
+    fused,
+    instruction,
+    unpack,
+)
 from quickstroke.utils.compiled import jit
 
 _F = np.float32
@@ -41,6 +51,8 @@ _P = _power_of_two()
 _jit = jit(error_model="numpy", fastmath={"contract"})
 
 
+# Numbers in a register of 512 bits.
+_IN_512 = 16
 # Of a fraction from 0 to 1; from -1 to 1 the steps are twice as long.
 _STEPS = _F(65535)
 
@@ -97,8 +109,31 @@ class _Vector:
             fraction = fraction.times_plus(f, coefficient)
         whole = builder.shl(builder.bitcast(shifted.value, bits), bits_of(23))
         power = builder.bitcast(builder.add(whole, bits_of(_BITS_OF_ONE)), self.value.type)
-        one = self.splat(1)
-        return one._with(builder.fdiv, fraction.times_plus(_Vector(builder, power), one))
+        return fraction.times_plus(_Vector(builder, power), 1).inverse()
+
+    def inverse(self) -> "_Vector":
+        """1 / self, of numbers from 1 on. The error is about 1e-7."""
+        if not self.is_of_512_bits:
+            return self.splat(1)._with(self.builder.fdiv, self)
+        every = ir.Constant(_I16, -1)  # to approach it takes less time than to divide
+        near = self.by_registers(lambda own: instruction(self.builder, "llvm.x86.avx512.rcp14.ps.512", own, own, every))
+        return near * (self.splat(2) - self * near)
+
+    @property
+    def is_of_512_bits(self) -> bool:
+        """Whether these are whole registers of 512 bits."""
+        return LANES == _IN_512 and self.n >= LANES
+
+    def by_registers(self, do: Callable[[Any], Any]) -> "_Vector":
+        """What `do` gives of each register, sixteen numbers, together."""
+        builder, whole = self.builder, ir.Constant(ir.VectorType(_I32, self.n), list(range(self.n)))
+        if self.n == _IN_512:
+            return _Vector(builder, do(self.value))
+        first, second = (
+            do(builder.shuffle_vector(self.value, self.value, ir.Constant(ir.VectorType(_I32, _IN_512), list(own))))
+            for own in (range(_IN_512), range(_IN_512, 2 * _IN_512))
+        )
+        return _Vector(builder, builder.shuffle_vector(first, second, whole))
 
     def tanh(self) -> "_Vector":
         return (self * (-_TWO * _LOG2_E)).sigmoid().times_plus(_TWO, -_ONE)
@@ -121,7 +156,9 @@ def _load(builder: Any, address: Any, n: int, is_narrow: bool = False) -> _Vecto
 
 def _store(vector: _Vector, address: Any, is_narrow: bool = False) -> None:
     builder, value, (bits, bits_of) = vector.builder, vector.value, _bits(vector.n)
-    if is_narrow:
+    if is_narrow and vector.is_of_512_bits and HAS_DOTS:
+        value = vector.by_registers(lambda own: as_bfloat16(builder, own)).value
+    elif is_narrow:
         value = builder.bitcast(value, bits)
         odd = builder.and_(builder.lshr(value, bits_of(16)), bits_of(1))
         rounded = builder.add(builder.add(value, bits_of(0x7FFF)), odd)
@@ -144,17 +181,22 @@ def _store_fraction(vector: _Vector, address: Any, is_narrow: bool, is_signed: b
         _store(vector, address)
         return
     builder = vector.builder
-    scaled = vector.times_plus(_STEPS / _TWO, (_STEPS + _ONE) / _TWO) if is_signed else vector.times_plus(_STEPS, 0.5)
-    whole = builder.trunc(builder.fptosi(scaled.value, _bits(vector.n)[0]), ir.VectorType(_I16, vector.n))
+    if is_signed:
+        vector = vector.times_plus(_STEPS / _TWO, _STEPS / _TWO)
+    scaled = vector + _ROUND if is_signed else vector.times_plus(_STEPS, _ROUND)
+    whole = builder.trunc(builder.bitcast(scaled.value, _bits(vector.n)[0]), ir.VectorType(_I16, vector.n))
     builder.store(whole, builder.inttoptr(address, whole.type.as_pointer()), align=2)
 
 
-def _over_units(builder: Any, n: Any, body: Callable[[Any, int], None]) -> None:
-    """Generates loops over `n` hidden units; `body` gets the number of the first one, and how many go together."""
-    n_whole = builder.and_(n, _I64(-LANES))
-    for begin, end, at_a_time in ((_I64(0), n_whole, LANES), (n_whole, n, 1)):
-        with cgutils.for_range_slice(builder, begin, end, _I64(at_a_time)) as (j, _):
-            body(j, at_a_time)
+def _over_units(builder: Any, n: Any, sizes: Sequence[int], body: Callable[[Any, int], None]) -> None:
+    """Generates loops over `n` hidden units; `body` gets the number of the first one, and how many go together: as
+    many as the first of `sizes`, powers of two, and of what that leaves, as the next."""
+    begin = _I64(0)
+    for size in sizes:
+        end = builder.and_(n, _I64(-size))
+        with cgutils.for_range_slice(builder, begin, end, _I64(size)) as (j, _):
+            body(j, size)
+        begin = end
 
 
 @compiled  # type: ignore[untyped-decorator]
@@ -187,7 +229,8 @@ def _activate_row(context: Any, places: Any, kind: Any, n: Any) -> Any:
             for place in (h_at, state_at):
                 _store(o * tanh, builder.add(place, kept_at), is_narrow)
 
-        _over_units(builder, n, body)
+        # Of two registers each instruction has another one that does not wait for it.
+        _over_units(builder, n, (2 * LANES, LANES, 1), body)
         return context.get_dummy_value()
 
     return signature, generate
@@ -223,7 +266,7 @@ def _activate_row_backward(context: Any, places: Any, kind: Any, n: Any) -> Any:
             for x, place in zip((di, df, dg, do), of_gates, strict=True):
                 _store(x, place, is_narrow)
 
-        _over_units(builder, n, body)
+        _over_units(builder, n, (LANES, 1), body)
         return context.get_dummy_value()
 
     return signature, generate

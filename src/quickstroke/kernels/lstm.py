@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from quickstroke.kernels import gemm, threads
+from quickstroke.kernels import gemm, mkl, threads
 from quickstroke.kernels.bfloat16 import bits_as_array, narrow
 from quickstroke.kernels.gates import activate_rows, activate_rows_backward
 from quickstroke.utils.compiled import jit
@@ -350,8 +350,8 @@ if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
 def n_parts(n_drawings: int, n_hidden: int) -> int:
     """How many parts a batch should be dealt into: as many for each thread, a step of which a cache holds."""
     n = threads.n_threads()
-    # MKL takes less time for many rows together.
-    return n if gemm.HAS_MKL else n * -(-n_drawings * n_hidden // (n * _IN_A_CACHE))
+    # MKL takes less time for many rows together, and where it is, tiles are no slower.
+    return n if mkl.IS_THERE else n * -(-n_drawings * n_hidden // (n * _IN_A_CACHE))
 
 
 # Drawings times hidden units: beside their gates, 16 bytes each, there is room for the weights in a megabyte.

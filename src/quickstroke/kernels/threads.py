@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-from quickstroke.kernels import gemm
+from quickstroke.kernels import mkl
 from quickstroke.utils.system import n_cores
 
 Item = TypeVar("Item")
@@ -45,7 +45,7 @@ def _new_pool() -> ThreadPoolExecutor:
         _here.is_of_pool = True
         torch.get_num_threads()
         torch.set_num_threads(1)
-        for set_number in gemm.one_thread_each:
+        for set_number in mkl.one_thread_each:
             set_number(1)
         barrier.wait()
 
@@ -122,13 +122,13 @@ def in_threads(run: Callable[..., Value], parts: Sequence[tuple[Any, ...]]) -> l
             return run(*part)
 
     others = [_the_pool().submit(run_here, part) for part in parts[1:]]
-    before = [set_number(1) for set_number in gemm.one_thread_each]
+    before = [set_number(1) for set_number in mkl.one_thread_each]
     try:
         first = run_here(parts[0])
     finally:
         for other in others:
             other.exception()  # waits, in less time than `wait` takes
-        for set_number, number in zip(gemm.one_thread_each, before, strict=True):
+        for set_number, number in zip(mkl.one_thread_each, before, strict=True):
             set_number(number)
     return [first, *(other.result() for other in others)]
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quickstroke.kernels import gemm, raster, threads
+from quickstroke.kernels import raster, threads, vectors
 from quickstroke.kernels.conv import im2col, normalize
 from quickstroke.kernels.gates import activate_rows
 from quickstroke.models.classifier import StrokeClassifier
@@ -66,7 +66,7 @@ def _convolve(x: Any, packed: Any, n_columns: Any, bias: Any, width: Any) -> Any
         for k in range(width * n_channels):
             columns[s, k] = flat[s * n_channels + k]
     out = np.empty((n_steps, len(bias)), np.float32)
-    gemm.multiply_here(columns, packed, out)
+    vectors.multiply(columns, packed, out)
     return out + bias
 
 
@@ -79,7 +79,7 @@ def _convolve_normalized(
     columns = np.empty((n_steps, n_columns), np.float32)
     im2col(x, _BEGIN, len(x), stride, width, columns)
     rows, y = np.empty((n_steps, len(bias)), np.float32), np.empty((n_steps, len(bias)), np.float32)
-    gemm.multiply_here(columns, packed, rows)
+    vectors.multiply(columns, packed, rows)
     unused = np.empty(n_steps, np.float32)
     normalize(rows, _BEGIN, n_steps, bias, scale, shift, unused, unused, y)
     return y
@@ -90,7 +90,7 @@ def _layer(x: Any, packed: Any, bias: Any, weight_hh: Any) -> Any:
     """Hidden states (T, D * H) of x (T, F), packed weights (F, D * 4H), `bias` (D * 4H,), `weight_hh` (D, H, 4H)."""
     n_directions, n, _ = weight_hh.shape
     gates = np.empty((len(x), len(bias)), np.float32)
-    gemm.multiply_here(x, packed, gates)
+    vectors.multiply(x, packed, gates)
     out = np.empty((len(x), n_directions * n), np.float32)
     # Of a step and the one before.
     activated, c, tanh_c = np.empty((2, 4 * n), np.float32), np.zeros((3, n), np.float32), np.empty((2, n), np.float32)
@@ -171,7 +171,7 @@ class SingleReader:
         for convolution, norm in model.convolutions:
             n_filters, n_channels, width = convolution.weight.shape
             matrix = convolution.weight.permute(2, 1, 0).reshape(width * n_channels, n_filters)  # (W * C, F)
-            packed = gemm.pack_here(array_of(matrix))
+            packed = vectors.pack(array_of(matrix))
             arrays: tuple[Any, ...] = packed, len(matrix), array_of(cast(Tensor, convolution.bias))
             if config.readout == "pool":
                 arrays += array_of(norm.weight), array_of(norm.bias), convolution.stride[0]
@@ -185,7 +185,7 @@ class SingleReader:
             ]
             weight_ih, bias = torch.cat(weights[0]).t(), torch.cat(weights[2]) + torch.cat(weights[3])
             weight_hh = torch.stack([weight.t() for weight in weights[1]])  # (D, H, 4H)
-            self._layers.append((gemm.pack_here(array_of(weight_ih)), array_of(bias), array_of(weight_hh)))
+            self._layers.append((vectors.pack(array_of(weight_ih)), array_of(bias), array_of(weight_hh)))
         self._image = SingleImageReader(model.image) if model.image is not None else None
         self._attention = array_of(model.attention.weight[0]) if config.readout == "pool" else None
         self._linear = array_of(model.linear.weight.t()), array_of(model.linear.bias)

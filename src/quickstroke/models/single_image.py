@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quickstroke.kernels import gemm, raster
+from quickstroke.kernels import raster, vectors
 from quickstroke.models.image_branch import ImageReader
 from quickstroke.utils.compiled import jit
 
@@ -59,7 +59,7 @@ def _convolve_columns(image: Any, packed: Any, out: Any) -> None:
         own = made[j % 2]
         own[:] = 0
         if begin < end:
-            gemm.multiply_overlapping(seen[j, begin:], n_seen, packed, own[begin:end])
+            vectors.multiply_overlapping(seen[j, begin:], n_seen, packed, own[begin:end])
         if j % 2:
             for i in range(side // 2):
                 for f in range(n):
@@ -96,7 +96,7 @@ def _convolve_at_once(images: Any, packed: Any, n_filters: Any) -> Any:
                 for row in range(width):
                     for k in range(n_seen):
                         own[row * n_seen + k] = rows[i + row, j * n_channels + k]
-    gemm.multiply_here(seen, packed, out.reshape(len(seen), n_filters))
+    vectors.multiply(seen, packed, out.reshape(len(seen), n_filters))
     return out
 
 
@@ -134,7 +134,7 @@ def _convolve_tiles(images: Any, packed: Any, n_filters: Any, is_halved: Any) ->
                 _sums_seen(down, at, _SEEN * wide, at + n_channels, seen, into, at_a_time * n_seen, n_seen)
         # The last time perhaps of more tiles than there are.
         tiles_seen, tiles_made = (_SEEN * _SEEN, at_a_time * n, n_channels), (_SEEN * _SEEN, at_a_time * n, n_filters)
-        gemm.multiply_each(seen.reshape(tiles_seen), packed, made.reshape(tiles_made))
+        vectors.multiply_each(seen.reshape(tiles_seen), packed, made.reshape(tiles_made))
         for own in range(n_own):
             for b in range(_SEEN):
                 at = (b * at_a_time + own) * n_made
@@ -214,7 +214,7 @@ def _sums_made(x: Any, at: Any, row: Any, y: Any, into: Any, out_row: Any, n: An
 
 def _in_one(kernel: Tensor) -> Any:
     """Filters (F, C, W, W), as `_convolve_columns` and `_convolve_at_once` multiply by them, packed: (...)."""
-    return gemm.pack_here(array_of(kernel.permute(2, 3, 1, 0).flatten(0, 2)))  # (W * W * C, F)
+    return vectors.pack(array_of(kernel.permute(2, 3, 1, 0).flatten(0, 2)))  # (W * W * C, F)
 
 
 # The sums of a filter's three numbers that are multiplied.
@@ -232,7 +232,7 @@ def _tiled(kernel: Tensor) -> Any:
     """Filters (F, C, 3, 3), as `_convolve_tiles` multiplies by them, packed: (36, ...)."""
     sums = torch.tensor(_SUMS, dtype=torch.float64)
     tiles = torch.einsum("ay,bx,fcyx->abcf", sums, sums, kernel.double()).float()  # (6, 6, C, F)
-    return np.stack([gemm.pack_here(array_of(matrix)) for matrix in tiles.flatten(0, 1)])
+    return np.stack([vectors.pack(array_of(matrix)) for matrix in tiles.flatten(0, 1)])
 
 
 @_jit

@@ -17,6 +17,8 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from quickstroke.utils.system import lends_tiles
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Steps that Python takes of one function before it is compiled: below a second.
@@ -214,11 +216,11 @@ def _sources(package: Path = Path(__file__).parents[1]) -> str:
 
     Numba keeps what it compiled of a function while that one's file is as it was, also where functions and numbers of
     other files are compiled into it. These are in modules that compile something, or change with the version. What
-    calls MKL would end the process where another PyTorch has none.
+    calls MKL would end the process where another PyTorch has none, and what uses tiles where the system lends none.
     """
     from quickstroke import __version__
 
-    digest = hashlib.sha256(__version__.encode())
+    digest = hashlib.sha256(f"{__version__} {lends_tiles()}".encode())
     for path in sorted(package.rglob("*.py")):
         if b"jit(" in (source := path.read_bytes()):
             digest.update(source)
