@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from quickstroke.utils.system import keep_freed_memory
+
 # Threads that wait for work by spinning have stopped after it.
 _PAUSE_S = 0.02
 
@@ -35,6 +37,7 @@ class Apart:
 
 
 def _serve(connection: Any, make: Callable[..., Callable[..., Any]], arguments: tuple[Any, ...]) -> None:
+    keep_freed_memory()  # as our commands do: both sides have it
     function = make(*arguments)
     while True:
         try:

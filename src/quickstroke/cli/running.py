@@ -13,11 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from quickstroke.cli import tell
+from quickstroke.utils.system import keep_freed_memory
 
 
 def import_torch(model: str | None = None, *, trains_padded: bool = False) -> None:
-    """Imports PyTorch where it is installed and `model` is no ONNX file, and has the garbage collector leave alone what
-    stays of it.
+    """Imports PyTorch where it is installed and `model` is no ONNX file. The garbage collector leaves alone what stays
+    of it, and the C library keeps what a batch frees.
 
     Looking through that again and again, and once more at the end, is a quarter of the time of a short command. Where
     PyTorch is missing, what needs it says so.
@@ -29,6 +30,7 @@ def import_torch(model: str | None = None, *, trains_padded: bool = False) -> No
         return
     if trains_padded:
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when PyTorch is loaded
+    keep_freed_memory()
     gc.disable()
     try:
         with contextlib.suppress(ImportError):
