@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from quickstroke.kernels import gemm, mkl, tiles, vectors
+from quickstroke.kernels import mkl, tiles, vectors
 
 KINDS = torch.float32, torch.bfloat16
 WAYS = [(vectors, kind) for kind in KINDS]
@@ -142,12 +142,12 @@ def test_pytorch_finds_its_own_tiles_after_ours() -> None:
         assert torch.equal(torch.conv2d(images, kernel, padding=1), before)
 
 
-@kinds
-def test_what_is_not_finite_is_seen(kind: torch.dtype) -> None:
+@ways
+def test_what_is_not_finite_is_seen(way: ModuleType, kind: torch.dtype) -> None:
     (_, a), (_, b) = matrix(9, 5, kind), matrix(5, 33, kind)
     a[4, 2] = np.float32(np.inf).view(np.uint32) >> 16 if kind == torch.bfloat16 else np.inf
     out = np.zeros((9, 33), np.float32)
-    gemm.multiply(a, gemm.pack(b), out)
+    way.multiply(a, way.pack(b), out)
     assert np.isinf(out[4]).all() and np.isfinite(np.delete(out, 4, axis=0)).all()
 
 

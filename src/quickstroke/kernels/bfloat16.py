@@ -34,7 +34,7 @@ def by_type(choose: Callable[..., Any]) -> Callable[..., Any]:
     def refuse(*arguments: Any) -> Any:
         raise NotImplementedError("for compiled code")
 
-    overload(refuse)(choose)
+    overload(refuse, jit_options={"error_model": "numpy"})(choose)
     return refuse
 
 

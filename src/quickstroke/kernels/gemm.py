@@ -20,61 +20,31 @@ from numba.core import types
 
 from quickstroke.kernels import mkl, tiles, vectors
 from quickstroke.kernels.bfloat16 import by_type
-from quickstroke.utils.compiled import jit
-
-_jit = jit(error_model="numpy")
 
 
 def _of(array: Any) -> ModuleType:
-    """Where the products are that a matrix of this type has, packed or not."""
+    """Where the products are that a matrix of this type has."""
     if array.dtype == types.float32:
         return mkl if mkl.IS_THERE else vectors
     return tiles if tiles.ARE_THERE else vectors
 
 
-@by_type
-def _pack(b: Any) -> Any:
-    its = _of(b).pack
-
-    def here(b: Any) -> Any:
-        return its(b)
-
-    return here
+# What is chosen is compiled as it is: a function that called it would take a second more in a first training.
 
 
 @by_type
-def _multiply(a: Any, packed: Any, out: Any) -> Any:
-    its = _of(a).multiply
-
-    def here(a: Any, packed: Any, out: Any) -> None:
-        its(a, packed, out)
-
-    return here
-
-
-@by_type
-def _multiply_transposed(a: Any, b: Any, out: Any, adds: Any) -> Any:
-    its = _of(a).multiply_transposed
-
-    def here(a: Any, b: Any, out: Any, adds: Any) -> None:
-        its(a, b, out, adds)
-
-    return here
-
-
-@_jit
 def pack(b: Any) -> Any:
-    return _pack(b)
+    return _of(b).pack.function
 
 
-@_jit
-def multiply(a: Any, packed: Any, out: Any) -> None:
-    _multiply(a, packed, out)
+@by_type
+def multiply(a: Any, packed: Any, out: Any) -> Any:
+    return _of(a).multiply.function
 
 
-@_jit
-def multiply_transposed(a: Any, b: Any, out: Any, adds: Any) -> None:
-    _multiply_transposed(a, b, out, adds)
+@by_type
+def multiply_transposed(a: Any, b: Any, out: Any, adds: Any) -> Any:
+    return _of(a).multiply_transposed.function
 
 
 def n_columns(n: int, kind: torch.dtype) -> int:

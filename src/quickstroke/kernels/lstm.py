@@ -79,8 +79,11 @@ def _forward(
 
 
 @_jit
-def _backward(dh: Any, dx: Any, weight: Any, made: Any, room: Any, owner: Any, sizes: Any, end: Any) -> None:
-    """Gradients of the gates of all steps of a part in the place of `gates`; of its inputs, if any, into `dx`.
+def _backward(
+    dh: Any, dx: Any, z: Any, weight: Any, made: Any, room: Any, owner: Any, sizes: Any, end: Any, dweight: Any, k: Any
+) -> None:
+    """Gradients of the gates of all steps of part `k` in the place of `gates`; of its inputs, if any, into `dx`; of the
+    weights, transposed, into `dweight`, added to those of the parts before.
 
     `weight` (4H, K) is that of the inputs, as many as `dx` has, and of the hidden state. `made` is as in `_forward`.
     `room` are zeros float32 (R, H), and float32 (R, K) as numbers and as bits, for the R drawings of the first step.
@@ -89,7 +92,7 @@ def _backward(dh: Any, dx: Any, weight: Any, made: Any, room: Any, owner: Any, s
     (gates, c, tanh_c), (dc, product, bits) = made, room
     n, n_inputs = c.shape[1], dx.shape[1]
     packed = gemm.pack(weight)
-    n_next = np.int64(0)  # the first rows of `product` are of the step after
+    last, n_next = end, np.int64(0)  # the first rows of `product` are of the step after
     for step in range(len(sizes) - 1, -1, -1):
         size = sizes[step]
         begin = end - size
@@ -101,6 +104,7 @@ def _backward(dh: Any, dx: Any, weight: Any, made: Any, room: Any, owner: Any, s
         for r in range(size if n_inputs else 0):
             narrow(product[r, :n_inputs], bits[r, :n_inputs], dx[begin + r])
         end, n_next = begin, size
+    gemm.multiply_transposed(z[end:last], gates[end:last], dweight, k > 0)
 
 
 Part = tuple[int, tuple[int, ...]]
@@ -273,8 +277,8 @@ class _Direction(torch.autograd.Function):
                 own = owner[begin : begin + sizes[0] if ctx.is_last else begin]
                 product = np.empty((sizes[0], own_weight.shape[1]), np.float32)
                 room = np.zeros((sizes[0], n_hidden), np.float32), product, product.view(np.uint32)
-                _backward(dh_all, dx_all, weight_all, made, room, own, np.array(sizes), end)
-                gemm.multiply_transposed(z_all[begin:end], made[0][begin:end], dweight.numpy(), k > 0)
+                sums, steps = dweight.numpy(), np.array(sizes)
+                _backward(dh_all, dx_all, z_all, weight_all, made, room, own, steps, end, sums, k)
             return dweight
 
         partial = threads.in_threads(run, _groups(packing))

@@ -21,9 +21,7 @@ from quickstroke.kernels.vectors import (
     compiled,
     instruction,
     lay_out,
-    of_lines,
     on_stack,
-    room_for,
     unpack,
 )
 from quickstroke.utils.compiled import jit
@@ -40,8 +38,10 @@ _I8, _I16, _I32, _I64 = (ir.IntType(n) for n in (8, 16, 32, 64))
 _ROWS, _ROW, _BLOCK = 16, 64, 32
 # The tiles of both matrices; 0 to 3 are those of sums, row by row.
 _LEFT, _RIGHT = (4, 5), (6, 7)
+# As arguments: each literal would be a type of its own, for which a function is compiled once more.
+_NOTHING, _ONE_ROW, _NO = np.int64(0), np.int64(_ROW), np.bool_(False)
 # So many rows of transposed products at a time: what is laid out of them stays in a cache.
-_CHUNK = 9 * STEP
+_CHUNK: Any = np.int64(9 * STEP)
 
 
 def _do(builder: Any, name: str, *values: Any) -> None:
@@ -210,38 +210,46 @@ def _blocks(of_a: Any, packed: Any, n_steps: Any, of_out: Any, adds: Any) -> Non
 
 
 @_jit
+def _room(n_columns: Any, n_rows: Any) -> Any:
+    """Zeros for strips of so many columns and rows, as `lay_out` fills them, from where a line of a cache begins: a row
+    of a tile is one."""
+    n_strips, n_pairs = -(-n_columns // _BLOCK), -(-n_rows // STEP) * _ROWS
+    n = n_strips * n_pairs * _BLOCK
+    flat = np.zeros(n + _ROW // 4, np.uint32)
+    skip = -flat.ctypes.data % _ROW // 4
+    return flat[skip : skip + n].reshape(n_strips, n_pairs, _BLOCK)
+
+
+@_jit
 def pack(b: Any) -> Any:
-    packed = room_for(b, -(-len(b) // STEP) * STEP, _BLOCK)
+    packed = _room(b.shape[1], len(b))
     lay_out(b, _BLOCK, packed)
     return packed
 
 
 @_jit
-def _multiply_rows(a: Any, packed: Any, out: Any) -> None:
-    row = a.strides[0]
-    of_a, of_out = (a.ctypes.data, row, _ROW, _ROWS * row, _BLOCK * row), (out.ctypes.data, out.strides[0], *out.shape)
-    _blocks(of_a, packed, a.shape[1] // STEP, of_out, False)
-
-
-@_jit
 def multiply(a: Any, packed: Any, out: Any) -> None:
-    if a.shape[1] % STEP == 0:
-        _multiply_rows(a, packed, out)
-    else:
-        whole = np.zeros((len(a), -(-a.shape[1] // STEP) * STEP), a.dtype)
+    if a.shape[1] % STEP:
+        left = np.zeros((len(a), -(-a.shape[1] // STEP) * STEP), np.uint16)
         for i in range(len(a)):
             for j in range(a.shape[1]):
-                whole[i, j] = a[i, j]
-        _multiply_rows(whole, packed, out)
+                left[i, j] = a[i, j]
+    else:
+        left = a
+    row = left.strides[0]
+    of_left = left.ctypes.data, row, _ONE_ROW, _ROWS * row, _BLOCK * row
+    _blocks(of_left, packed, left.shape[1] // STEP, (out.ctypes.data, out.strides[0], *out.shape), _NO)
 
 
 @_jit
 def multiply_transposed(a: Any, b: Any, out: Any, adds: Any) -> None:
     n_rows, n_columns = out.shape
-    right = room_for(b, min(-(-len(a) // STEP) * STEP, _CHUNK), _BLOCK)
-    left = of_lines(2 * _ROWS * _CHUNK // 2, np.uint32)  # the two tiles of each step
-    a_at, a_row, left_at, tile = a.ctypes.data, a.strides[0], left.ctypes.data, _ROWS * _ROW
-    of_left = left_at, _ROW, 2 * tile, tile, 0
+    left, right = (
+        _room(min(n_columns, _BLOCK), _CHUNK),
+        _room(n_columns, min(len(a), _CHUNK)),
+    )  # left: the two tiles of each step
+    a_at, a_row, left_at, tile = a.ctypes.data, a.strides[0], left.ctypes.data, _ROWS * _ONE_ROW
+    of_left = left_at, _ONE_ROW, 2 * tile, tile, _NOTHING
     for begin in range(0, len(a), _CHUNK):
         n = min(len(a) - begin, _CHUNK)
         n_steps = -(-n // STEP)

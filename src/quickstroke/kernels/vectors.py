@@ -267,22 +267,13 @@ def lay_out(x: Any, width: Any, packed: Any) -> Any:
     return of_pairs if HAS_DOTS else of_bits
 
 
-@_jit
-def of_lines(n: Any, kind: Any) -> Any:
-    """`n` zeros of four bytes from where a line of a cache begins: a register, or the row of a tile, is one of them."""
-    flat = np.zeros(n + 16, kind)
-    skip = -flat.ctypes.data % 64 // 4
-    return flat[skip : skip + n]
-
-
 @by_type
-def room_for(x: Any, n_rows: Any, width: Any) -> Any:
+def _room_for(x: Any, n_rows: Any, width: Any) -> Any:
     """Memory for what is packed of `n_rows` rows; zeros are what columns that are not there give."""
     per_step, kind = (2, np.uint32) if x.dtype == types.uint16 and HAS_DOTS else (1, np.float32)
 
     def room(x: Any, n_rows: Any, width: Any) -> Any:
-        n_strips, n_steps = -(-x.shape[1] // width), -(-n_rows // per_step)
-        return of_lines(n_strips * n_steps * width, kind).reshape(n_strips, n_steps, width)
+        return np.zeros((-(-x.shape[1] // width), -(-n_rows // per_step), width), kind)
 
     return room
 
@@ -378,7 +369,7 @@ def _multiply_packed(a: Any, packed: Any, out: Any) -> Any:
 
 @_jit
 def pack(b: Any) -> Any:
-    packed = room_for(b, len(b), _WIDTH)
+    packed = _room_for(b, len(b), _WIDTH)
     lay_out(b, _WIDTH, packed)
     return packed
 
@@ -409,7 +400,7 @@ def multiply_each(a: Any, packed: Any, out: Any) -> None:
 
 @_jit
 def multiply_transposed(a: Any, b: Any, out: Any, adds: Any) -> None:
-    left, right = room_for(a, min(_CHUNK, len(a)), _ROWS), room_for(b, min(_CHUNK, len(b)), _WIDTH)
+    left, right = _room_for(a, min(_CHUNK, len(a)), _ROWS), _room_for(b, min(_CHUNK, len(b)), _WIDTH)
     per_step = -(-min(_CHUNK, len(a)) // left.shape[1])
     for begin in range(0, len(a), _CHUNK):
         end = min(begin + _CHUNK, len(a))
