@@ -20,7 +20,6 @@ WAYS += [(mkl, torch.float32)] if mkl.IS_THERE else []
 WAYS += [(tiles, torch.bfloat16)] if tiles.ARE_THERE else []
 
 ways = pytest.mark.parametrize(("way", "kind"), WAYS, ids=lambda each: str(each).rsplit(".")[-1])
-kinds = pytest.mark.parametrize("kind", KINDS)
 # Some are wider than a block, and not a whole number of blocks.
 sizes = st.tuples(st.integers(1, 40), st.integers(1, 70), st.integers(1, 90))
 
