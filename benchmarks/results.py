@@ -173,7 +173,7 @@ ROWS = (
         "start",
         lambda found: times(found["ratio_cold_warm"]),
     ),
-    Row("the same beyond `import torch`", "3 s", "1 s", "start", lambda found: f"**{found['beyond_torch_s']:.1f} s**"),
+    Row("the same beyond `import torch`", "3 s", "1 s", "start", lambda found: f"**{found['beyond_torch_s']:z.1f} s**"),
     Row(
         "`quickstroke --help`, `models`, the key Tab in bash, processor time",
         "0.15 s",

@@ -39,7 +39,7 @@ _ROWS, _ROW, _BLOCK = 16, 64, 32
 # The tiles of both matrices; 0 to 3 are those of sums, row by row.
 _LEFT, _RIGHT = (4, 5), (6, 7)
 # As arguments: each literal would be a type of its own, for which a function is compiled once more.
-_NOTHING, _ONE_ROW, _NO = np.int64(0), np.int64(_ROW), np.bool_(False)
+_NOTHING, _ONE_ROW, _ONE_STRIP, _NO = np.int64(0), np.int64(_ROW), np.int64(_BLOCK), np.bool_(False)
 # So many rows of transposed products at a time: what is laid out of them stays in a cache.
 _CHUNK: Any = np.int64(9 * STEP)
 
@@ -244,10 +244,8 @@ def multiply(a: Any, packed: Any, out: Any) -> None:
 @_jit
 def multiply_transposed(a: Any, b: Any, out: Any, adds: Any) -> None:
     n_rows, n_columns = out.shape
-    left, right = (
-        _room(min(n_columns, _BLOCK), _CHUNK),
-        _room(n_columns, min(len(a), _CHUNK)),
-    )  # left: the two tiles of each step
+    left = _room(_ONE_STRIP, _CHUNK)  # the two tiles of each step
+    right = _room(n_columns, min(len(a), _CHUNK))
     a_at, a_row, left_at, tile = a.ctypes.data, a.strides[0], left.ctypes.data, _ROWS * _ONE_ROW
     of_left = left_at, _ONE_ROW, 2 * tile, tile, _NOTHING
     for begin in range(0, len(a), _CHUNK):
