@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
 import pytest
 from numba.core import caching
 
 import quickstroke
-from quickstroke.utils import compiled
+from quickstroke.utils import compiled, numba_classes
 from quickstroke.utils.compiled import FEW_STEPS, beside, compiling, jit
 
 
@@ -44,12 +45,81 @@ def test_without_a_folder_to_keep_it_in_a_function_is_compiled_all_the_same(monk
 
 
 def test_another_fault_of_what_keeps_a_function_is_not_taken_for_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    def cache(function: object) -> None:
+    def cache(*_: object) -> None:
         raise RuntimeError("something else")
 
-    monkeypatch.setattr(compiled, "_numba", lambda: (numba, cache))
+    monkeypatch.setattr(numba_classes, "Cache", cache)
     with pytest.raises(RuntimeError, match="something else"):
         jit()(twice)(4)
+
+
+def square(value: Any) -> Any:
+    if value < 0:
+        raise ValueError("below zero")
+    return value * value
+
+
+def squares(values: Any, out: Any) -> None:
+    for k in range(len(values)):
+        out[k] = INNER(values[k])
+
+
+INNER = jit()(square)
+
+
+def test_what_compiled_code_calls_is_a_part_of_it_and_python_calls_it_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    outer, values, out = jit()(squares), np.arange(5.0), np.empty(5)
+    outer(values, out)
+    assert out.tolist() == [0, 1, 4, 9, 16]
+    assert not INNER.is_compiled and len(list(tmp_path.rglob("*.nbc"))) == 1  # type: ignore[attr-defined]
+    assert INNER(3.0) == 9 and INNER.is_compiled and len(list(tmp_path.rglob("*.nbc"))) == 2  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="below zero"):
+        INNER(-1.0)
+    with pytest.raises(ValueError, match="below zero"):
+        outer(-values, out)
+    again = jit()(squares)  # from the disk
+    out[:] = 0
+    again(values, out)
+    assert out.tolist() == [0, 1, 4, 9, 16]
+    with pytest.raises(ValueError, match="below zero"):
+        again(-values, out)
+
+
+def total(values: Any) -> Any:
+    sum_so_far = np.float32(0)
+    for k in range(len(values)):
+        sum_so_far += values[k]
+    return sum_so_far
+
+
+TOTAL = jit()(total)
+
+
+def mean_of(values: Any) -> Any:
+    return TOTAL(values) / np.float32(len(values))
+
+
+def test_a_part_of_a_function_whose_sums_may_be_reordered_does_not_reorder_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    values, fast = np.random.default_rng(0).random(1000, np.float32), jit(fastmath={"reassoc", "contract"})
+    exact = total(values)
+    assert fast(mean_of)(values) == exact / np.float32(1000)
+    assert fast(total)(values) != exact
+
+
+def test_numbas_own_functions_that_were_parts_serve_others_as_well() -> None:
+    def filled(n: int) -> Any:
+        return np.full(n, 2.5, np.float32)
+
+    assert jit()(filled)(3).tolist() == [2.5] * 3
+    own = numba.njit(filled)
+    assert own(3).tolist() == [2.5] * 3
+    assert numba.njit(lambda n: own(n) + np.zeros(n, np.float32))(3).tolist() == [2.5] * 3
 
 
 def test_python_takes_the_first_steps_and_what_is_compiled_the_rest() -> None:
@@ -77,7 +147,7 @@ def test_compiled_code_calls_what_python_would_have_taken() -> None:
         return inner(value) + 1
 
     assert jit(steps=lambda value: 0)(outer)(4) == 9 and not inner.is_compiled  # type: ignore[attr-defined]
-    assert jit()(outer)(4) == 9 and inner.is_compiled  # type: ignore[attr-defined]
+    assert jit()(outer)(4) == 9 and inner.part.signatures  # type: ignore[attr-defined]
 
 
 def test_compiling_is_told_but_not_what_is_kept_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:

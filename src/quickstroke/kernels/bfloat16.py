@@ -34,7 +34,8 @@ def by_type(choose: Callable[..., Any]) -> Callable[..., Any]:
     def refuse(*arguments: Any) -> Any:
         raise NotImplementedError("for compiled code")
 
-    overload(refuse, jit_options={"error_model": "numpy"})(choose)
+    options: Any = {"error_model": "numpy", "fastmath": False, "no_cfunc_wrapper": True}
+    overload(refuse, jit_options=options)(choose)
     return refuse
 
 

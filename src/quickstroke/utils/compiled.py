@@ -6,7 +6,6 @@ that is less than compiling would take, Python does it.
 
 import atexit
 import functools
-import glob
 import hashlib
 import importlib.util
 import os
@@ -54,19 +53,28 @@ class Compiled:
 
     @property
     def dispatcher(self) -> Any:
-        """Numba's own object, which compiled code calls."""
+        """Numba's own object, which Python calls."""
         if self._dispatcher is None:
-            numba, cache = _numba()
-            # Nobody calls these from C, for which a wrapper would be compiled, too.
-            dispatcher = numba.njit(nogil=True, no_cfunc_wrapper=True, **self._options)(self.function)
-            try:
-                dispatcher._cache = cache(self.function)  # as `cache=True`, but for the class
+            numba, classes = _numba()
+            dispatcher = numba.njit(pipeline_class=classes.Compiler, **(_OPTIONS | self._options))(self.function)
+            try:  # as `cache=True`, but for the class
+                dispatcher._cache = classes.Cache(self.function, _sources, _note_nothing_is_kept)
             except RuntimeError as error:
                 if "no locator available" not in str(error):
                     raise
                 _note_nothing_is_kept()
             self._dispatcher = dispatcher
         return self._dispatcher
+
+    @functools.cached_property
+    def part(self) -> Any:
+        """The same for compiled code, which it becomes part of."""
+        return _numba()[0].njit(no_cpython_wrapper=True, **(_OPTIONS | self._options))(self.function)
+
+
+# Nobody calls these functions from C, for which a wrapper would be compiled, too. What is not said here numba would
+# take from whatever calls a function first, so that results would depend on what a process does first.
+_OPTIONS = {"nogil": True, "no_cfunc_wrapper": True, "error_model": "python", "fastmath": False}
 
 
 def jit(steps: Callable[..., int] | None = None, **options: Any) -> Callable[[Function], Function]:
@@ -141,7 +149,7 @@ def tell(on_compile: Callable[[bool], None]) -> None:
 
 @functools.cache
 def _numba() -> tuple[Any, Any]:
-    """The package, and the class of what keeps a function's compiled code."""
+    """The package, and what is otherwise here."""
     # Where colorama is installed numba, to colour messages that nobody sees, would replace sys.stdout and sys.stderr
     # for moments while it compiles: what another thread prints meanwhile, or redirects, would go astray.
     os.environ.setdefault("NUMBA_DISABLE_ERROR_MESSAGE_HIGHLIGHTING", "1")
@@ -150,51 +158,11 @@ def _numba() -> tuple[Any, Any]:
     if hasattr(errors, "ColorShell"):  # somebody had imported it before
         errors.ColorShell = nullcontext
     events: Any = importlib.import_module("numba.core.event")
-    caching: Any = importlib.import_module("numba.core.caching")
-
-    class Files(caching.IndexDataCacheFile):  # type: ignore[misc]
-        """One file for each signature, found by its name. Numba's own way has an index: of two processes that add to it
-        at once one writes over what the other has added."""
-
-        def _prefix(self) -> str:
-            return f"{self._index_name.removesuffix('.nbi')}.{_sources()[:8]}."
-
-        def _name(self, key: Any) -> str:
-            what = repr((self._version, self._source_stamp, key)).encode()
-            return f"{self._prefix()}{hashlib.sha256(what).hexdigest()[:16]}.nbc"
-
-        def load(self, key: Any) -> Any:
-            return self._load_data(self._name(key))
-
-        def save(self, key: Any, data: Any) -> None:
-            self._save_data(self._name(key), data)
-            of_function = f"{glob.escape(self._index_name.removesuffix('nbi'))}*"
-            for path in Path(self._cache_path).glob(of_function):
-                if not path.name.startswith(self._prefix()):  # of sources before
-                    with suppress(OSError):
-                        path.unlink()
-
-    class Cache(caching.FunctionCache):  # type: ignore[misc]
-        def __init__(self, function: Callable[..., Any]) -> None:
-            super().__init__(function)
-            locator = self._impl.locator
-            self._cache_file = Files(self._cache_path, self._impl.filename_base, locator.get_source_stamp())
-
-        def load_overload(self, *given: Any) -> Any:
-            try:
-                return super().load_overload(*given)
-            except Exception:  # nothing was kept, or something is wrong with it: it is compiled anew
-                return None
-
-        def save_overload(self, *given: Any) -> None:
-            try:
-                super().save_overload(*given)
-            except OSError:  # such as a full disk
-                _note_nothing_is_kept()
+    classes: Any = importlib.import_module("quickstroke.utils.numba_classes")
 
     @importlib.import_module("numba.extending").typeof_impl.register(Compiled)  # type: ignore[untyped-decorator]
     def type_of(function: Compiled, context: Any) -> Any:
-        return numba.typeof(function.dispatcher)
+        return numba.typeof(function.part)
 
     class Listener(events.Listener):  # type: ignore[misc]
         def on_start(self, event: Any) -> None:
@@ -207,7 +175,7 @@ def _numba() -> tuple[Any, Any]:
             pass
 
     events.register("numba:compile", Listener())
-    return numba, Cache
+    return numba, classes
 
 
 @functools.cache
