@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from quickstroke.kernels import gemm, lstm, threads
 from quickstroke.kernels.bfloat16 import bits_as_array, narrow, widen
+from quickstroke.kernels.memory import bits_of, empty
 from quickstroke.utils.compiled import jit
 
 # As in `lstm`, but sums may be taken in any order, so that loops over columns become vectors.
@@ -81,8 +82,8 @@ def normalize(
 ) -> None:
     """Adds the bias to `rows`, and writes them normalised, scaled, shifted and activated to `y`."""
     n = rows.shape[1]
-    out = np.empty(n, np.float32)
-    bits = out.view(np.uint32)
+    out = empty(n, np.float32)
+    bits = bits_of(out)
     for r in range(begin, end):
         row = rows[r]
         total = _F(0)
@@ -111,8 +112,8 @@ def _normalize_back(made: Any, begin: Any, end: Any, norm: Any, dy: Any, drows: 
     (rows, mean, deviation), (scale, shift) = made, norm
     dbias, dscale, dshift = sums[0], sums[1], sums[2]
     n = rows.shape[1]
-    given, exact = np.empty(n, np.float32), np.empty(n, np.float32)
-    given_bits, bits = given.view(np.uint32), exact.view(np.uint32)
+    given, exact = empty(n, np.float32), empty(n, np.float32)
+    given_bits, bits = bits_of(given), bits_of(exact)
     for r in range(begin, end):
         row, middle, inverse = rows[r], mean[r], deviation[r]
         widen(dy[r], given, given_bits)
@@ -150,7 +151,7 @@ def _forward(x: Any, places: Any, first: Any, last: Any, weight: Any, bias: Any,
     """
     starts, out_starts, _, out_longest, stride, width = places
     (scale, shift), (rows, mean, deviation) = norm, made
-    columns = np.empty((max(out_longest, _N_TOGETHER), len(weight)), x.dtype)
+    columns = empty((max(out_longest, _N_TOGETHER), len(weight)), x.dtype)
     packed = gemm.pack(weight)
     while first < last:
         end = _group(out_starts, first, last)
@@ -174,10 +175,10 @@ def _backward(
     starts, out_starts, longest, out_longest, stride, width = places
     n_columns, most = transposed.shape[1], max(out_longest, _N_TOGETHER)
     packed = gemm.pack(transposed)
-    columns, dcolumns = np.empty((most, n_columns), x.dtype), np.empty((most, n_columns), np.float32)
-    drows = np.empty((most, len(transposed)), x.dtype)
-    exact = np.empty((longest, x.shape[1]), np.float32)
-    bits = exact.view(np.uint32)
+    columns, dcolumns = empty((most, n_columns), x.dtype), empty((most, n_columns), np.float32)
+    drows = empty((most, len(transposed)), x.dtype)
+    exact = empty((longest, x.shape[1]), np.float32)
+    bits = bits_of(exact)
     while first < last:
         end = _group(out_starts, first, last)
         begin_row, end_row = out_starts[first], out_starts[end]

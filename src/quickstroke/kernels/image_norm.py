@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quickstroke.kernels.bfloat16 import bits_as_array, narrow, widen
+from quickstroke.kernels.memory import bits_of, empty
 from quickstroke.utils.compiled import jit
 
 # Sums may be taken in any order, so that loops become vectors.
@@ -89,8 +90,8 @@ def _forward(bits: Any, maxima: Any, maxima_bits: Any, kept: Any, sizes: Any, no
     (where, mean, inverse, is_halved), (n_drawings, side, n_left, n_filters) = kept, sizes
     scale, shift, epsilon = norm
     n = n_left * n_filters
-    room, times, plus = np.empty(n, np.float32), np.empty(n_filters, np.float32), np.empty(n_filters, np.float32)
-    room_bits = room.view(np.uint32)
+    room, times, plus = empty(n, np.float32), empty(n_filters, np.float32), empty(n_filters, np.float32)
+    room_bits = bits_of(room)
     for b in range(n_drawings):
         if is_halved:
             _halve(bits, b * 4 * n, side, n_filters, maxima_bits, where, b * n)
@@ -120,10 +121,10 @@ def _backward(
     (where, mean, inverses, is_halved), (n_drawings, side, n_left, n_filters) = kept, sizes
     scale, shift, _ = norm
     n = n_left * n_filters
-    values, given = np.empty(n, np.float32), np.empty(n, np.float32)
-    times, plus = np.empty(n_filters, np.float32), np.empty(n_filters, np.float32)
-    total, along = np.empty(n_filters, np.float32), np.empty(n_filters, np.float32)
-    value_bits, given_bits = values.view(np.uint32), given.view(np.uint32)
+    values, given = empty(n, np.float32), empty(n, np.float32)
+    times, plus = empty(n_filters, np.float32), empty(n_filters, np.float32)
+    total, along = empty(n_filters, np.float32), empty(n_filters, np.float32)
+    value_bits, given_bits = bits_of(values), bits_of(given)
     for b in range(n_drawings):
         middle, inverse = mean[b], inverses[b]
         for f in range(n_filters):

@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from quickstroke.kernels.bfloat16 import bits_as_array, narrow, widen
 from quickstroke.kernels.lstm import Packing
+from quickstroke.kernels.memory import bits_of, empty, zeros
 from quickstroke.utils.compiled import jit
 
 # As in `lstm`: the loops over columns are written so that LLVM makes vectors of them.
@@ -22,10 +23,12 @@ _F = np.float32
 @_jit
 def _pool(x: Any, weight: Any, drawing: Any, n_rows: Any, out: Any, where: Any, attention: Any) -> None:
     n = x.shape[1]
-    row = np.empty(n, np.float32)
-    bits = row.view(np.uint32)
-    highest = np.full(len(out), _F(-np.inf), np.float32)
-    total = np.zeros(len(out), np.float32)
+    row = empty(n, np.float32)
+    bits = bits_of(row)
+    highest = empty(len(out), np.float32)
+    total = zeros(len(out), np.float32)
+    for b in range(len(out)):
+        highest[b] = _F(-np.inf)
     for r in range(len(x)):
         b = drawing[r]
         widen(x[r], row, bits)
@@ -63,10 +66,10 @@ def _pool_back(
     x: Any, weight: Any, drawing: Any, n_rows: Any, out: Any, where: Any, attention: Any, d: Any, dx: Any, dweight: Any
 ) -> None:
     n = x.shape[1]
-    row, gradient = np.empty(n, np.float32), np.empty(n, np.float32)
-    bits = row.view(np.uint32)
-    gradient_bits = gradient.view(np.uint32)
-    along = np.empty(len(out), np.float32)
+    row, gradient = empty(n, np.float32), empty(n, np.float32)
+    bits = bits_of(row)
+    gradient_bits = bits_of(gradient)
+    along = empty(len(out), np.float32)
     for b in range(len(out)):
         attended, dattended = out[b, 2 * n :], d[b, 2 * n :]
         product = _F(0)

@@ -15,6 +15,7 @@ from llvmlite import ir
 from llvmlite.binding import get_host_cpu_features
 from numba.core import cgutils, types
 
+from quickstroke.kernels.memory import zeros
 from quickstroke.kernels.vectors import (
     HAS_DOTS,
     UniTuple,
@@ -215,7 +216,7 @@ def _room(n_columns: Any, n_rows: Any) -> Any:
     of a tile is one."""
     n_strips, n_pairs = -(-n_columns // _BLOCK), -(-n_rows // STEP) * _ROWS
     n = n_strips * n_pairs * _BLOCK
-    flat = np.zeros(n + _ROW // 4, np.uint32)
+    flat = zeros(n + _ROW // 4, np.uint32)
     skip = -flat.ctypes.data % _ROW // 4
     return flat[skip : skip + n].reshape(n_strips, n_pairs, _BLOCK)
 
@@ -230,7 +231,7 @@ def pack(b: Any) -> Any:
 @_jit
 def multiply(a: Any, packed: Any, out: Any) -> None:
     if a.shape[1] % STEP:
-        left = np.zeros((len(a), -(-a.shape[1] // STEP) * STEP), np.uint16)
+        left = zeros((len(a), -(-a.shape[1] // STEP) * STEP), np.uint16)
         for i in range(len(a)):
             for j in range(a.shape[1]):
                 left[i, j] = a[i, j]

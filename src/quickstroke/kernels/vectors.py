@@ -15,6 +15,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
 from quickstroke.kernels.bfloat16 import by_type
+from quickstroke.kernels.memory import empty, numbers_of, zeros
 from quickstroke.utils.compiled import jit
 
 _jit = jit(error_model="numpy", fastmath={"contract"})
@@ -35,6 +36,8 @@ _WIDTH = 2 * LANES
 # So many rows of transposed products at a time: what is packed of them stays in a cache, and its strips do not begin
 # a power of two apart, where they would take the same places in it.
 _CHUNK = 240
+# Bytes of a number. As arguments: each literal would be a type of its own, for which a function is compiled once more.
+_NUMBER, _NO = np.int64(4), np.bool_(False)
 
 
 # --- Blocks -----------------------------------------------------------------------------------------------------------
@@ -273,7 +276,7 @@ def _room_for(x: Any, n_rows: Any, width: Any) -> Any:
     per_step, kind = (2, np.uint32) if x.dtype == types.uint16 and HAS_DOTS else (1, np.float32)
 
     def room(x: Any, n_rows: Any, width: Any) -> Any:
-        return np.zeros((-(-x.shape[1] // width), -(-n_rows // per_step), width), kind)
+        return zeros((-(-x.shape[1] // width), -(-n_rows // per_step), width), kind)
 
     return room
 
@@ -281,18 +284,18 @@ def _room_for(x: Any, n_rows: Any, width: Any) -> Any:
 @_jit
 def _widened(x: Any) -> Any:
     """bfloat16 as float32."""
-    bits = np.empty(x.shape, np.uint32)
+    bits = empty(x.shape, np.uint32)
     for i in range(len(x)):
         row, own = x[i], bits[i]
         for j in range(len(row)):
             own[j] = np.uint32(row[j]) << np.uint32(16)
-    return bits.view(np.float32)
+    return numbers_of(bits)
 
 
 @_jit
 def _even(x: Any) -> Any:
     """The same with a column of zeros."""
-    wider = np.zeros((len(x), x.shape[1] + 1), x.dtype)
+    wider = zeros((len(x), x.shape[1] + 1), x.dtype)
     for i in range(len(x)):  # what would say that two shapes differ takes seconds to compile
         for j in range(x.shape[1]):
             wider[i, j] = x[i, j]
@@ -342,7 +345,7 @@ def _multiply_rows(a: Any, row: Any, step: Any, packed: Any, out: Any) -> None:
     """Rows of `a` that begin `row` bytes apart, `step` bytes from step to step."""
     of_packed = packed.ctypes.data, len(packed), packed.strides[0], packed.shape[1]
     of_out = out.ctypes.data, len(out), out.shape[1]
-    _sum_blocks((a.ctypes.data, _ROWS * row, row, step), packed, of_packed, of_out, False)
+    _sum_blocks((a.ctypes.data, _ROWS * row, row, step), packed, of_packed, of_out, _NO)
 
 
 @by_type
@@ -395,7 +398,7 @@ def multiply_each(a: Any, packed: Any, out: Any) -> None:
         of_a = a_at + np.uintp(k * a.strides[0]), _ROWS * row, row, a.itemsize
         of_packed = b_at + np.uintp(k * packed.strides[0]), n_strips, packed.strides[1], n_steps
         of_out = out_at + np.uintp(k * out.strides[0]), n_rows, n_columns
-        _sum_blocks(of_a, packed, of_packed, of_out, False)
+        _sum_blocks(of_a, packed, of_packed, of_out, _NO)
 
 
 @_jit
@@ -407,5 +410,8 @@ def multiply_transposed(a: Any, b: Any, out: Any, adds: Any) -> None:
         lay_out(a[begin:end], _ROWS, left)
         lay_out(b[begin:end], _WIDTH, right)
         of_right = right.ctypes.data, len(right), right.strides[0], -(-(end - begin) // per_step)
-        of_left, of_out = (left.ctypes.data, left.strides[0], 4, 4 * _ROWS), (out.ctypes.data, len(out), out.shape[1])
+        of_left, of_out = (
+            (left.ctypes.data, left.strides[0], _NUMBER, 4 * _ROWS),
+            (out.ctypes.data, len(out), out.shape[1]),
+        )
         _sum_blocks(of_left, right, of_right, of_out, adds or begin > 0)

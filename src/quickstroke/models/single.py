@@ -19,6 +19,7 @@ from torch import Tensor
 from quickstroke.kernels import raster, threads, vectors
 from quickstroke.kernels.conv import im2col, normalize
 from quickstroke.kernels.gates import activate_rows
+from quickstroke.kernels.memory import empty, zeros
 from quickstroke.models.classifier import StrokeClassifier
 from quickstroke.models.single_image import SingleImageReader, array_of, in_one_block
 from quickstroke.utils.compiled import jit
@@ -60,12 +61,12 @@ def _add_rows(factors: Any, rows: Any, out: Any, upwards: Any = False) -> None:
 def _convolve(x: Any, packed: Any, n_columns: Any, bias: Any, width: Any) -> Any:
     """A convolution (T - width + 1, F) without padding or activation, as types without readout `pool` have it."""
     n_steps, n_channels = len(x) - width + 1, x.shape[1]
-    columns = np.empty((n_steps, n_columns), np.float32)
+    columns = empty((n_steps, n_columns), np.float32)
     flat = x.reshape(x.size)
     for s in range(n_steps):
         for k in range(width * n_channels):
             columns[s, k] = flat[s * n_channels + k]
-    out = np.empty((n_steps, len(bias)), np.float32)
+    out = empty((n_steps, len(bias)), np.float32)
     vectors.multiply(columns, packed, out)
     return out + bias
 
@@ -76,11 +77,11 @@ def _convolve_normalized(
 ) -> Any:
     """A convolution, layer norm and ReLU (T / stride, F), each step in the middle of what it sees."""
     n_steps = (len(x) + stride - 1) // stride
-    columns = np.empty((n_steps, n_columns), np.float32)
+    columns = empty((n_steps, n_columns), np.float32)
     im2col(x, _BEGIN, len(x), stride, width, columns)
-    rows, y = np.empty((n_steps, len(bias)), np.float32), np.empty((n_steps, len(bias)), np.float32)
+    rows, y = empty((n_steps, len(bias)), np.float32), empty((n_steps, len(bias)), np.float32)
     vectors.multiply(columns, packed, rows)
-    unused = np.empty(n_steps, np.float32)
+    unused = empty(n_steps, np.float32)
     normalize(rows, _BEGIN, n_steps, bias, scale, shift, unused, unused, y)
     return y
 
@@ -89,12 +90,12 @@ def _convolve_normalized(
 def _layer(x: Any, packed: Any, bias: Any, weight_hh: Any) -> Any:
     """Hidden states (T, D * H) of x (T, F), packed weights (F, D * 4H), `bias` (D * 4H,), `weight_hh` (D, H, 4H)."""
     n_directions, n, _ = weight_hh.shape
-    gates = np.empty((len(x), len(bias)), np.float32)
+    gates = empty((len(x), len(bias)), np.float32)
     vectors.multiply(x, packed, gates)
-    out = np.empty((len(x), n_directions * n), np.float32)
+    out = empty((len(x), n_directions * n), np.float32)
     # Of a step and the one before.
-    activated, c, tanh_c = np.empty((2, 4 * n), np.float32), np.zeros((3, n), np.float32), np.empty((2, n), np.float32)
-    no_owner = np.empty(0, np.int64)
+    activated, c, tanh_c = empty((2, 4 * n), np.float32), zeros((3, n), np.float32), empty((2, n), np.float32)
+    no_owner = empty(0, np.int64)
     for direction in range(n_directions):
         weight, begin = weight_hh[direction], 4 * n * direction
         h = out[:, direction * n : (direction + 1) * n]
@@ -117,11 +118,11 @@ def _layer(x: Any, packed: Any, bias: Any, weight_hh: Any) -> Any:
 def _pool(x: Any, attention: Any) -> Any:
     """Mean, maximum and attention, one after the other, of the rows of `x`."""
     n = x.shape[1]
-    out = np.zeros(3 * n, np.float32)
+    out = zeros(3 * n, np.float32)
     mean, highest, attended = out[:n], out[n : 2 * n], out[2 * n :]
     for j in range(n):
         highest[j] = x[0, j]
-    scores, top, total = np.empty(len(x), np.float32), -_F(np.inf), _F(0)
+    scores, top, total = empty(len(x), np.float32), -_F(np.inf), _F(0)
     for t in range(len(x)):
         row, score = x[t], _F(0)
         for j in range(n):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quickstroke.kernels import raster, vectors
+from quickstroke.kernels.memory import empty, zeros
 from quickstroke.models.image_branch import ImageReader
 from quickstroke.utils.compiled import jit
 
@@ -40,8 +41,8 @@ def _convolve_columns(image: Any, packed: Any, out: Any) -> None:
     width = int(np.sqrt(packed.shape[1] // n_channels))
     rows, n_seen, around = _framed(image, width // 2), width * n_channels, width // 2
     # Of each column what all rows see of it: the windows of a column's pixels overlap in memory.
-    seen = np.empty((side, len(rows), n_seen), np.float32)
-    first, behind = np.empty(side, np.int64), np.zeros(side, np.int64)
+    seen = empty((side, len(rows), n_seen), np.float32)
+    first, behind = empty(side, np.int64), zeros(side, np.int64)
     for j in range(side):
         first[j] = side
         for i in range(len(rows)):
@@ -51,7 +52,7 @@ def _convolve_columns(image: Any, packed: Any, out: Any) -> None:
             for c in range(n_channels):
                 if image[i, j, c] != 0:
                     first[j], behind[j] = min(first[j], i), i + 1
-    made = np.empty((2, side, n), np.float32)
+    made = empty((2, side, n), np.float32)
     for j in range(side):
         begin, end = side, 0
         for k in range(max(j - around, 0), min(j + around + 1, side)):
@@ -71,7 +72,7 @@ def _convolve_columns(image: Any, packed: Any, out: Any) -> None:
 def _framed(x: Any, n: Any) -> Any:
     """Rows (S + 2n, (S + 2n) * C) of an image (S, S, C) with `n` pixels of zeros on each side."""
     side, _, n_channels = x.shape
-    out = np.zeros((side + 2 * n, side + 2 * n, n_channels), np.float32)
+    out = zeros((side + 2 * n, side + 2 * n, n_channels), np.float32)
     for i in range(side):
         for j in range(side):
             for c in range(n_channels):
@@ -86,8 +87,8 @@ def _convolve_at_once(images: Any, packed: Any, n_filters: Any) -> Any:
     n_images, side, _, n_channels = images.shape
     width = int(np.sqrt(packed.shape[1] // n_channels))
     n_seen = width * n_channels
-    seen = np.empty((n_images * side * side, width * n_seen), np.float32)
-    out = np.empty((n_images, side, side, n_filters), np.float32)
+    seen = empty((n_images * side * side, width * n_seen), np.float32)
+    out = empty((n_images, side, side, n_filters), np.float32)
     for b in range(n_images):
         rows = _framed(images[b], width // 2)
         for i in range(side):
@@ -114,12 +115,12 @@ def _convolve_tiles(images: Any, packed: Any, n_filters: Any, is_halved: Any) ->
     n_rows, n_seen, n_made = n_images * n, n * n_channels, n * n_filters
     at_a_time = max(min(_TILES // n, n_rows), 1)
     wide = n_seen + n_channels
-    columns = np.zeros(_TILE * (side + 2) * wide, np.float32)
-    down = np.empty(_TILE * _SEEN * wide, np.float32)
-    seen = np.empty(_SEEN * _SEEN * at_a_time * n_seen, np.float32)
-    made = np.empty(_SEEN * _SEEN * at_a_time * n_made, np.float32)
-    half, whole = np.empty(_TILE * _SEEN * n_made, np.float32), np.empty(_TILE * _TILE * n_made, np.float32)
-    out = np.empty((n_images, side // (1 + is_halved), side // (1 + is_halved), n_filters), np.float32)
+    columns = zeros(_TILE * (side + 2) * wide, np.float32)
+    down = empty(_TILE * _SEEN * wide, np.float32)
+    seen = empty(_SEEN * _SEEN * at_a_time * n_seen, np.float32)
+    made = empty(_SEEN * _SEEN * at_a_time * n_made, np.float32)
+    half, whole = empty(_TILE * _SEEN * n_made, np.float32), empty(_TILE * _TILE * n_made, np.float32)
+    out = empty((n_images, side // (1 + is_halved), side // (1 + is_halved), n_filters), np.float32)
     for begin in range(0, n_rows, at_a_time):
         n_own = min(at_a_time, n_rows - begin)
         for own in range(n_own):
@@ -281,13 +282,13 @@ def _features(points: Any, lengths: Any, ends: Any, tiled: Any, after: Any, halv
     """
     drawn = raster.draw(points, lengths)
     n_images, n_channels, side, _ = drawn.shape
-    images = np.empty((n_images, side, side, n_channels), np.float32)
+    images = empty((n_images, side, side, n_channels), np.float32)
     for b in range(n_images):
         for i in range(side):
             for j in range(side):
                 for c in range(n_channels):
                     images[b, i, j, c] = drawn[b, c, i, j]
-    x = np.empty((n_images, side // 2, side // 2, len(after[0][0])), np.float32)
+    x = empty((n_images, side // 2, side // 2, len(after[0][0])), np.float32)
     for b in range(n_images):
         _convolve_columns(images[b], ends[0], x[b])
     for k in range(len(after)):
@@ -298,7 +299,7 @@ def _features(points: Any, lengths: Any, ends: Any, tiled: Any, after: Any, halv
             x = _convolve_at_once(x, ends[1], len(bias))
         for b in range(n_images):
             _normalize_image(x[b], bias, scale, shift)
-    out = np.empty((n_images, 2 * x.shape[3]), np.float32)
+    out = empty((n_images, 2 * x.shape[3]), np.float32)
     for b in range(n_images):
         _read(x[b], out[b])
     return out
