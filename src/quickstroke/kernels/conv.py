@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from quickstroke.kernels import gemm, lstm, threads
+from quickstroke.kernels.arrays import bits_of, empty
 from quickstroke.kernels.bfloat16 import bits_as_array, narrow, widen
-from quickstroke.kernels.memory import bits_of, empty
 from quickstroke.utils.compiled import jit
 
 # As in `lstm`, but sums may be taken in any order, so that loops over columns become vectors.

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from quickstroke.kernels.arrays import bits_of, empty
 from quickstroke.kernels.bfloat16 import bits_as_array, narrow, widen
-from quickstroke.kernels.memory import bits_of, empty
 from quickstroke.utils.compiled import jit
 
 # Sums may be taken in any order, so that loops become vectors.

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from quickstroke.kernels.arrays import bits_of, empty, zeros
 from quickstroke.kernels.bfloat16 import bits_as_array, narrow, widen
 from quickstroke.kernels.lstm import Packing
-from quickstroke.kernels.memory import bits_of, empty, zeros
 from quickstroke.utils.compiled import jit
 
 # As in `lstm`: the loops over columns are written so that LLVM makes vectors of them.

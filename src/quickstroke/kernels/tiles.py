@@ -15,7 +15,7 @@ from llvmlite import ir
 from llvmlite.binding import get_host_cpu_features
 from numba.core import cgutils, types
 
-from quickstroke.kernels.memory import zeros
+from quickstroke.kernels.arrays import zeros
 from quickstroke.kernels.vectors import (
     HAS_DOTS,
     UniTuple,

@@ -14,8 +14,8 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
+from quickstroke.kernels.arrays import empty, numbers_of, zeros
 from quickstroke.kernels.bfloat16 import by_type
-from quickstroke.kernels.memory import empty, numbers_of, zeros
 from quickstroke.utils.compiled import jit
 
 _jit = jit(error_model="numpy", fastmath={"contract"})

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quickstroke.kernels import raster, threads, vectors
+from quickstroke.kernels.arrays import empty, zeros
 from quickstroke.kernels.conv import im2col, normalize
 from quickstroke.kernels.gates import activate_rows
-from quickstroke.kernels.memory import empty, zeros
 from quickstroke.models.classifier import StrokeClassifier
 from quickstroke.models.single_image import SingleImageReader, array_of, in_one_block
 from quickstroke.utils.compiled import jit

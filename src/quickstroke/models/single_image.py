@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quickstroke.kernels import raster, vectors
-from quickstroke.kernels.memory import empty, zeros
+from quickstroke.kernels.arrays import empty, zeros
 from quickstroke.models.image_branch import ImageReader
 from quickstroke.utils.compiled import jit
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quickstroke.kernels.memory import bits_of, empty, numbers_of, zeros
+from quickstroke.kernels.arrays import bits_of, empty, numbers_of, zeros
 from quickstroke.utils.compiled import jit
 
 
