@@ -255,6 +255,9 @@ def test_modules_that_compile_and_the_version_and_pytorch_count(
     compiles.write_text("@jit()\ndef gates(): return 1\n")
     changed = sources(tmp_path)
     assert changed != before and sources(tmp_path) == changed
+    other.write_text("from numba.extending import intrinsic\n")
+    assert sources(tmp_path) != changed
+    other.write_text("what is not compiled\n")
     monkeypatch.setattr(quickstroke, "__version__", "0.0.1")
     older = sources(tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

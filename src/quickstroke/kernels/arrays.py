@@ -11,24 +11,24 @@ from numba.core.typing.npydecl import parse_dtype
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
-_compiled: Any = intrinsic  # its own type says that calls never return
-_type_of: Any = parse_dtype  # it and the next have no types
-_array_of: Any = make_array
+compiled: Any = intrinsic  # its own type says that calls never return
+array_of: Any = make_array  # it and the next have no types
+unpack: Any = cgutils.unpack_tuple
+_type_of: Any = parse_dtype
 _fill: Any = populate_array
-_unpack: Any = cgutils.unpack_tuple
 _memset: Any = cgutils.memset
 # Where a line of a cache begins.
 _ALIGNMENT = 64
 
 
 def _made(has_zeros: bool) -> Any:
-    @_compiled  # type: ignore[untyped-decorator]
+    @compiled  # type: ignore[untyped-decorator]
     def make(context: Any, shape: Any, kind: Any) -> Any:
         kinds: Any = shape if isinstance(shape, types.BaseTuple) else [shape]
         result = types.Array(_type_of(kind), len(kinds), "C")
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            given = _unpack(builder, args[0]) if isinstance(shape, types.BaseTuple) else [args[0]]
+            given = unpack(builder, args[0]) if isinstance(shape, types.BaseTuple) else [args[0]]
             sizes = [context.cast(builder, *each, types.intp) for each in zip(given, kinds, strict=True)]
             number = context.get_data_type(result.dtype)
             n_bytes = context.get_constant(types.intp, context.get_abi_sizeof(number))
@@ -40,7 +40,7 @@ def _made(has_zeros: bool) -> Any:
             data = builder.bitcast(context.nrt.meminfo_data(builder, block), number.as_pointer())
             if has_zeros:
                 _memset(builder, data, n_bytes, 0)
-            array = _array_of(result)(context, builder)
+            array = array_of(result)(context, builder)
             return _fill(array, data, sizes, strides, strides[-1], block)._getvalue()
 
         return result(shape, kind), generate
@@ -52,15 +52,15 @@ zeros, empty = _made(True), _made(False)
 
 
 def _seen_as(kind: Any) -> Any:
-    @_compiled  # type: ignore[untyped-decorator]
+    @compiled  # type: ignore[untyped-decorator]
     def view(context: Any, array: Any) -> Any:
         result = array.copy(dtype=kind)
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            own = _array_of(array)(context, builder, args[0])
+            own = array_of(array)(context, builder, args[0])
             data = builder.bitcast(own.data, context.get_data_type(kind).as_pointer())
             fields = own.shape, own.strides, own.itemsize, own.meminfo, own.parent
-            value = _fill(_array_of(result)(context, builder), data, *fields)._getvalue()
+            value = _fill(array_of(result)(context, builder), data, *fields)._getvalue()
             context.nrt.incref(builder, result, value)
             return value
 

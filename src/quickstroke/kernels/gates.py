@@ -16,17 +16,8 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from quickstroke.kernels.vectors import (
-    HAS_DOTS,
-    LANES,
-    UniTuple,
-    array_of,
-    as_bfloat16,
-    compiled,
-    fused,
-    instruction,
-    unpack,
-)
+from quickstroke.kernels.arrays import array_of, compiled, unpack
+from quickstroke.kernels.vectors import HAS_DOTS, LANES, UniTuple, as_bfloat16, fused, instruction
 from quickstroke.utils.compiled import jit
 
 _F = np.float32

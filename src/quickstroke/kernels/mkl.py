@@ -13,7 +13,8 @@ import torch
 from llvmlite import ir
 from numba.core import types
 
-from quickstroke.kernels.vectors import array_of, compiled, instruction, on_stack, unpack
+from quickstroke.kernels.arrays import array_of, compiled, unpack
+from quickstroke.kernels.vectors import instruction, on_stack
 from quickstroke.utils.compiled import jit
 
 _jit = jit(error_model="numpy")

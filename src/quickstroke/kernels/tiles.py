@@ -15,16 +15,8 @@ from llvmlite import ir
 from llvmlite.binding import get_host_cpu_features
 from numba.core import cgutils, types
 
-from quickstroke.kernels.arrays import zeros
-from quickstroke.kernels.vectors import (
-    HAS_DOTS,
-    UniTuple,
-    compiled,
-    instruction,
-    lay_out,
-    on_stack,
-    unpack,
-)
+from quickstroke.kernels.arrays import compiled, unpack, zeros
+from quickstroke.kernels.vectors import HAS_DOTS, UniTuple, instruction, lay_out, on_stack
 from quickstroke.utils.compiled import jit
 from quickstroke.utils.system import lends_tiles
 

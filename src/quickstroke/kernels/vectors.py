@@ -11,20 +11,15 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
 
-from quickstroke.kernels.arrays import empty, numbers_of, zeros
+from quickstroke.kernels.arrays import compiled, empty, numbers_of, unpack, zeros
 from quickstroke.kernels.bfloat16 import by_type
 from quickstroke.utils.compiled import jit
 
 _jit = jit(error_model="numpy", fastmath={"contract"})
 
-compiled: Any = intrinsic  # its own type says that calls never return
 UniTuple: Any = types.UniTuple  # it and the next have no types
-unpack: Any = cgutils.unpack_tuple
 on_stack: Any = cgutils.alloca_once_value
-array_of: Any = make_array
 _features = llvmlite.binding.get_host_cpu_features()
 # float32 numbers in a register.
 LANES = 16 if _features.get("avx512f") else 8 if _features.get("avx2") and _features.get("fma") else 4

@@ -183,14 +183,15 @@ def _sources(package: Path = Path(__file__).parents[1]) -> str:
     """A hash of all that compiled code depends on.
 
     Numba keeps what it compiled of a function while that one's file is as it was, also where functions and numbers of
-    other files are compiled into it. These are in modules that compile something, or change with the version. What
-    calls MKL would end the process where another PyTorch has none, and what uses tiles where the system lends none.
+    other files are compiled into it. These are in modules that compile something or import numba, or change with the
+    version. What calls MKL would end the process where another PyTorch has none, and what uses tiles where the system
+    lends none.
     """
     from quickstroke import __version__
 
     digest = hashlib.sha256(f"{__version__} {lends_tiles()}".encode())
     for path in sorted(package.rglob("*.py")):
-        if b"jit(" in (source := path.read_bytes()):
+        if b"jit(" in (source := path.read_bytes()) or b"from numba" in source:
             digest.update(source)
     torch = importlib.util.find_spec("torch")
     if torch and torch.origin:
