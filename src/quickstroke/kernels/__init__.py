@@ -1,4 +1,4 @@
-"""Compiled code: matrix products, the LSTM, convolutions and what follows them, pooling, images, threads.
+"""Compiled code: matrix products, the LSTM, convolutions and what follows them, pooling, images, arrays, threads.
 
 A module is imported when it is first named. All but `raster` import numba, which a guess by PyTorch does not need.
 """

@@ -83,7 +83,7 @@ class Cache(_Cache):  # type: ignore[misc]
 # --- Functions inside others ------------------------------------------------------------------------------------------
 #
 # Numba makes machine code of every function, and again of what it calls, which becomes part of it. Of a function that
-# only compiled code calls nobody needs the first: without it commands compile in half to three quarters of the time.
+# only compiled code calls nobody needs the first, which took nearly half of all compiling.
 
 
 class _Part(_Library):  # type: ignore[misc]
