@@ -3,12 +3,16 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Without bytecode, of which most would be of modules that nothing imports: Python makes it of those that something does,
+# and keeps it, also where it does not in general, since tests start many programs.
+export PYTHONDONTWRITEBYTECODE :=
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile
 # Passed to pip, for instance: make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_FLAGS ?=
 # A broken link, reference or page outside the navigation is an error; with --quiet mkdocs would not count it.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-.PHONY: help demo test test-slow faults browser check lint types generated audit format docs js golden reproduce sample46 train-all fuzz bench bench-quick bench-accuracy clean
+.PHONY: help demo test test-slow faults browser chromium check lint types generated audit format docs js golden reproduce sample46 train-all fuzz bench bench-quick bench-accuracy clean
 
 help:
 	@echo "make demo                  make the environment, train on drawings, recognise some"
@@ -34,21 +38,22 @@ help:
 $(BIN)/.torch: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "quickstroke needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_FLAGS) -e '.[torch]'
+	$(PIP) $(PIP_FLAGS) -e '.[torch]'
 	@touch $@
 
 $(BIN)/.dev: pyproject.toml $(BIN)/.torch
-	$(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_FLAGS) -e '.[all,dev]'
+	$(PIP) $(PIP_FLAGS) -e '.[all,dev]'
 	@touch $@
 
 demo: $(BIN)/.torch
 	$(BIN)/quickstroke demo --into demo
 
 # Four processes for two cores, since many tests wait, each with whole files, so that what a file sets up is set up once.
-# Sets have one order each time. Bytecode is kept, also where it is not in general, since tests start many programs.
-PYTEST := PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
+# Sets have one order each time.
+PYTEST := PYTHONHASHSEED=0 $(BIN)/python -m pytest
 
-test: browser
+test:
+	@$(MAKE) --no-print-directory -j 2 browser
 	@$(MAKE) --no-print-directory -j 2 check
 	$(PYTEST) -m "not slow" -n 4 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
@@ -62,7 +67,9 @@ faults: $(BIN)/.dev
 # time. Where neither is there and none can be installed, those tests say so and are skipped. So are those that build
 # the npm package anew where there is no Node or nothing in js/node_modules (`make js`).
 APT := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq
-browser: $(BIN)/.dev
+browser: $(BIN)/.dev chromium
+
+chromium:
 	@command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null || test -n "$$QUICKSTROKE_CHROMIUM" || \
 	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
 	    { $(APT) chromium-headless-shell >/dev/null 2>&1 || $(APT) chromium >/dev/null; }; } || \
