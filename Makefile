@@ -3,12 +3,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Passed to pip, for instance: make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+PIP_FLAGS ?=
 # Without bytecode, of which most would be of modules that nothing imports: Python makes it of those that something does,
 # and keeps it, also where it does not in general, since tests start many programs.
 export PYTHONDONTWRITEBYTECODE :=
-PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile
-# Passed to pip, for instance: make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
-PIP_FLAGS ?=
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile $(PIP_FLAGS)
 # A broken link, reference or page outside the navigation is an error; with --quiet mkdocs would not count it.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
@@ -38,11 +38,11 @@ help:
 $(BIN)/.torch: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "quickstroke needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) $(PIP_FLAGS) -e '.[torch]'
+	$(PIP) -e '.[torch]'
 	@touch $@
 
 $(BIN)/.dev: pyproject.toml $(BIN)/.torch
-	$(PIP) $(PIP_FLAGS) -e '.[all,dev]'
+	$(PIP) -e '.[all,dev]'
 	@touch $@
 
 demo: $(BIN)/.torch
@@ -63,12 +63,12 @@ test-slow: $(BIN)/.dev browser
 faults: $(BIN)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python tests/faults.py --kills 200
 
+browser: $(BIN)/.dev chromium
+
 # The page is tested in Chromium, best in its headless shell, which draws no window around it and takes a quarter less
 # time. Where neither is there and none can be installed, those tests say so and are skipped. So are those that build
 # the npm package anew where there is no Node or nothing in js/node_modules (`make js`).
 APT := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq
-browser: $(BIN)/.dev chromium
-
 chromium:
 	@command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null || test -n "$$QUICKSTROKE_CHROMIUM" || \
 	  { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
