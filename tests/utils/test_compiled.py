@@ -4,6 +4,7 @@ import atexit
 import errno
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -224,11 +225,16 @@ def test_of_changed_sources_nothing_stays(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     jit()(twice)(4)
     (before,) = tmp_path.rglob("*.nbc")
+    name, line, rest = re.fullmatch(r"(.*)-(\d+)\.(py\d+.*)", before.name).groups()  # type: ignore[union-attr]
+    before.with_name(f"{name}-{int(line) + 1}.{rest}").touch()  # it was at another line
+    others = [before.with_name(other) for other in (f"{name}_more-{line}.{rest}", f"{name}-{line}.other_{rest}")]
+    for other in others:
+        other.touch()
     monkeypatch.setattr(caching._SourceFileBackedLocatorMixin, "get_source_stamp", lambda self: (0.0, 1))
     monkeypatch.setattr(compiled, "_sources", lambda: "changed")
     jit()(twice)(4)
-    (now,) = tmp_path.rglob("*.nb*")
-    assert now.name != before.name
+    (now,) = set(tmp_path.rglob("*.nb*")) - set(others)
+    assert now.name != before.name and all(other.exists() for other in others)
 
 
 def test_of_another_numba_nothing_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,7 +309,7 @@ class Watched(types.ModuleType):
 import numpy as np
 from quickstroke.kernels import raster
 sys.__class__ = Watched
-raster.draw(np.zeros((1, 3, 5), np.float32), np.full(1, 3))
+raster.draw(np.zeros((1, 3, 5), np.float32), np.full(1, 3), np.zeros((1, 2, 32, 32), np.float32))
 assert raster.draw.is_compiled
 """
 

@@ -191,7 +191,7 @@ def augmented_points(
     none, no_seeds = np.empty(0, np.int64), np.empty(0, np.uint64)
     n_rows = max_padding if augmentation.pen_noise else min(longest, max_padding)
     out = np.zeros((len(indices), n_rows, n_channels(preprocessing)), dtype=np.float32)
-    lengths = np.empty(len(indices), dtype=np.int64)
+    lengths = np.ones(len(indices), dtype=np.int64)
     fill_augmented(
         (data.points, data.pen_up, data.offsets, data.labels),
         indices,
@@ -202,7 +202,8 @@ def augmented_points(
         out,
         lengths,
     )
-    return out[:, : int(lengths.max(initial=0))], lengths
+    # Of another layout the kernels that read them would be compiled once more.
+    return np.ascontiguousarray(out[:, : int(lengths.max(initial=0))]), lengths
 
 
 def seeds(base: tuple[int, ...], indices: NDArray[np.int64]) -> NDArray[np.uint64]:

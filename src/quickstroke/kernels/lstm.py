@@ -142,7 +142,7 @@ class Packing:
         return torch.from_numpy(packed[ends[drawing] - index])
 
 
-@_jit
+@jit(error_model="numpy", steers=True)
 def _lay_out(ends: Any, order: Any, n_steps: Any, sizes: Any, index: Any, drawing: Any, last: Any) -> None:
     """Deals drawings with `ends` (B,) in `order`, the longest first, into parts, so that these take the same time: for
     each part its row of `sizes` (P, T), of zeros, and for each packed row what `Packing` has of it.

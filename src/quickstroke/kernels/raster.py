@@ -40,11 +40,10 @@ def n_features(n_filters: int) -> int:
 
 
 @jit(error_model="numpy")
-def draw(points: Any, lengths: Any) -> Any:
-    """Images float32 (B, 2, SIDE, SIDE) of the points float32 (B, T, 5) of preprocessing `pos5`, `lengths` int64 (B,)
-    of them.
+def draw(points: Any, lengths: Any, out: Any) -> None:
+    """Draws on `out`, zeros float32 (B, 2, SIDE, SIDE), the points float32 (B, T, 5) of preprocessing `pos5`, `lengths`
+    int64 (B,) of them.
     """
-    out = np.zeros((len(points), N_CHANNELS, SIDE, SIDE), np.float32)
     reach, one = np.float32(REACH), np.float32(1)
     for b in range(len(points)):
         is_new = True
@@ -71,4 +70,3 @@ def draw(points: Any, lengths: Any) -> Any:
                         out[b, 0, i, j] = max(out[b, 0, i, j], ink)
                         out[b, 1, i, j] = max(out[b, 1, i, j], ink * late)
             from_x, from_y, is_new = x, y, points[b, t, 4] > PEN_UP
-    return out

@@ -133,6 +133,11 @@ def in_threads(run: Callable[..., Value], parts: Sequence[tuple[Any, ...]]) -> l
     return [first, *(other.result() for other in others)]
 
 
+def alone(run: Callable[[], Value]) -> Value:
+    """What `run()` gives on one thread of the pool, which shares the work with no other."""
+    return _the_pool().submit(run).result()
+
+
 def each(run: Callable[[Item], Value], items: Iterable[Item], device: torch.device) -> Iterator[Value]:
     """What `run(item)` gives for each item, without gradients, in the order in which they are done.
 

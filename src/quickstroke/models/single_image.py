@@ -273,15 +273,16 @@ def _read(x: Any, out: Any) -> None:
 
 
 @_jit
-def _features(points: Any, lengths: Any, ends: Any, tiled: Any, after: Any, halved: Any) -> Any:
-    """Features (B, 2 * F) of the images of points (B, T, 5), without Python in between, for which this thread would
-    have to wait.
+def _features(points: Any, lengths: Any, ends: Any, tiled: Any, after: Any, halved: Any, out: Any) -> None:
+    """Writes features, `out` (B, 2 * F), of the images of points (B, T, 5), without Python in between, for which this
+    thread would have to wait.
 
     `ends` has the filters of the first convolution and of the last, `tiled` those of the others, `after` bias and norm
     of each, and `halved` whether it halves the image.
     """
-    drawn = raster.draw(points, lengths)
-    n_images, n_channels, side, _ = drawn.shape
+    n_images, n_channels, side = len(points), raster.N_CHANNELS, raster.SIDE
+    drawn = zeros((n_images, n_channels, side, side), np.float32)
+    raster.draw(points, lengths, drawn)
     images = empty((n_images, side, side, n_channels), np.float32)
     for b in range(n_images):
         for i in range(side):
@@ -299,10 +300,8 @@ def _features(points: Any, lengths: Any, ends: Any, tiled: Any, after: Any, halv
             x = _convolve_at_once(x, ends[1], len(bias))
         for b in range(n_images):
             _normalize_image(x[b], bias, scale, shift)
-    out = empty((n_images, 2 * x.shape[3]), np.float32)
     for b in range(n_images):
         _read(x[b], out[b])
-    return out
 
 
 class SingleImageReader:
@@ -322,10 +321,11 @@ class SingleImageReader:
         """Features float32 (B, `raster.n_features`) of the images of the points float32 (B, T, 5) of drawings, of which
         `lengths` (B,) are true. Those of a drawing do not depend on the others."""
         ends, tiled, after = self._weights
-        begins = range(0, max(len(points), 1), _TOGETHER)
-        groups = [(points[begin : begin + _TOGETHER], lengths[begin : begin + _TOGETHER]) for begin in begins]
-        read = [_features(*group, ends, tiled, after, _HALVED) for group in groups]
-        return read[0] if len(read) == 1 else np.concatenate(read)
+        out = np.empty((len(points), 2 * len(after[-1][0])), np.float32)
+        for begin in range(0, len(points), _TOGETHER):
+            own = slice(begin, begin + _TOGETHER)
+            _features(points[own], lengths[own], ends, tiled, after, _HALVED, out[own])
+        return out
 
 
 def in_one_block(weights: Any) -> Any:

@@ -1,6 +1,5 @@
 """Training: batch, loss, step, log, save."""
 
-import copy
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -82,25 +81,10 @@ def train(
         session = set_up(
             model_config, config, data, folder, train_classes, teacher_cache, resume, command, watcher, group
         )
-        if not has_ended(session.state, session.feeder.config):
-            _compile(session)
         while not has_ended(session.state, session.feeder.config):
             n_train = _train_epoch(session)
             _validate(session, n_train)
     return session.state
-
-
-def _compile(session: Session) -> None:
-    """Has the kernels of a step and of a validation compiled before the first epoch's clock starts; changes nothing."""
-    feeder = session.feeder
-    if feeder.device.type != "cpu" or feeder.config.reading != "length-aware" or feeder.group.size > 1:
-        return
-    model, drawings = copy.deepcopy(session.model).train(), session.train_indices[:8]
-    with torch.random.fork_rng(devices=[]), threads_for(model):
-        micro_batch = next(feeder.micro_batches(session.state, drawings, np.arange(len(drawings)), None))
-        model(micro_batch.points, micro_batch.lengths, auxiliary=True).sum().backward()
-        with torch.inference_mode():
-            model.eval()(micro_batch.points, micro_batch.lengths)
 
 
 def _train_epoch(session: Session) -> int:

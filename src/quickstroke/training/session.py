@@ -4,6 +4,7 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -16,12 +17,13 @@ from quickstroke.artifacts import environment, runs
 from quickstroke.artifacts.runs import RunConfig
 from quickstroke.config.model import ModelConfig
 from quickstroke.config.training import TrainConfig
-from quickstroke.data import augmentation, selection
+from quickstroke.data import augmentation, batches, selection
 from quickstroke.data.augmentation import change_of
 from quickstroke.data.dataset import PreparedDataset
 from quickstroke.data.on_device import on_device
 from quickstroke.data.selection import LabelledDrawings, resolve_classes
 from quickstroke.errors import ArgumentTypeError, ConfigError, RunError, expect, expect_list, expect_path, shown
+from quickstroke.kernels import threads
 from quickstroke.models.classifier import StrokeClassifier, n_parameters
 from quickstroke.models.statistics import reestimate_batchnorm
 from quickstroke.runtime.device import pick_device, pick_precision
@@ -32,6 +34,8 @@ from quickstroke.training.distillation import Targets, open_targets
 from quickstroke.training.feed import Feeder
 from quickstroke.training.optimizer import Adam, optimizer_of
 from quickstroke.training.pretrained import begin_with
+from quickstroke.utils.compiled import calls_of
+from quickstroke.utils.compiling import compile_calls
 
 # Weights, gradients and Adam's two averages of so many take 16 GB.
 MAX_PARAMETERS = 1_000_000_000
@@ -162,10 +166,14 @@ def set_up(
     facts = tuple(targets.facts) if targets else ()
     run = RunConfig(model_config, config, classes, runs.describe_data(data, classes), facts)
 
+    feeder = Feeder(config, model_config, data, on_device(data, device), device, label_map, candidates, group)
     model, begun = _new_model(model_config, config, device, group), None
-    if not group.run_on_first(lambda: resume and (folder / "last.ckpt").exists()):
+    goes_on = group.run_on_first(lambda: _goes_on(folder, resume))
+    if not goes_on:
         if config.pretrained:
             begun = begin_with(model, classes, config.pretrained)
+        group.run_on_first(lambda: runs.make_folder(folder))
+        _compile(feeder, model, train_indices)
         if config.normalization == "fixed":
             reestimate_batchnorm(model, data, train_indices)
     optimizer = optimizer_of(config, model)
@@ -174,7 +182,8 @@ def set_up(
     group.broadcast(
         [*model.state_dict().values(), *optimizer.tensors, *(averaged.state_dict().values() if averaged else ())]
     )
-    feeder = Feeder(config, model_config, data, on_device(data, device), device, label_map, candidates, group)
+    if goes_on and not has_ended(state, config):
+        _compile(feeder, model, train_indices)
     if begun:
         watcher.on_remark(
             f"begins with {len(begun.copied)} of its {begun.n_tensors} tensors from {' and '.join(config.pretrained)} "
@@ -199,6 +208,24 @@ def _new_model(model_config: ModelConfig, config: TrainConfig, device: torch.dev
     if config.initialization == "orthogonal":
         model.initialize_orthogonally()
     return model
+
+
+def _compile(feeder: Feeder, model: StrokeClassifier, train_indices: NDArray[Any]) -> None:
+    """Has the kernels of a step and of a validation compiled, before an epoch's clock starts; changes nothing."""
+    if feeder.device.type != "cpu" or feeder.config.reading != "length-aware" or feeder.group.size > 1:
+        return
+    model, drawings = copy.deepcopy(model).train(), train_indices[:8]
+
+    def run() -> None:
+        micro_batch = next(feeder.micro_batches(State(), drawings, np.arange(len(drawings)), None))
+        model(micro_batch.points, micro_batch.lengths, auxiliary=True).sum().backward()
+        seen = batches.points_of(feeder.data, drawings, model.config.max_padding, model.config.preprocessing)
+        with torch.inference_mode():
+            model.eval()(*map(torch.from_numpy, seen))
+
+    with torch.random.fork_rng(devices=[]):
+        calls = threads.alone(partial(calls_of, run))
+    compile_calls(calls)
 
 
 def check_arguments(
@@ -226,6 +253,17 @@ def has_ended(state: State, config: TrainConfig) -> bool:
     return state.epoch >= config.n_epochs or is_out_of_patience
 
 
+def _goes_on(folder: Path, resume: bool) -> bool:
+    """Whether there is a checkpoint to go on from.
+
+    Raises:
+        RunError: there is something, and nobody said to go on with it.
+    """
+    if not resume and folder.is_dir() and any(folder.iterdir()):
+        raise RunError(f"{folder}: exists already; give --resume to go on with it, or another folder")
+    return resume and (folder / "last.ckpt").exists()
+
+
 def _open(
     folder: Path,
     run: RunConfig,
@@ -239,8 +277,6 @@ def _open(
     """Makes the run folder, or takes up the run in it: the state to go on from, and whether it was resumed."""
     runs.make_folder(folder)
     if any(folder.iterdir()):
-        if not resume:
-            raise RunError(f"{folder}: exists already; give --resume to go on with it, or another folder")
         if (folder / "config.json").exists():
             runs.check_same(run, runs.read_config(folder), folder)
         elif (folder / "last.ckpt").exists():

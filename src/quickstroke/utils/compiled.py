@@ -12,9 +12,9 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from quickstroke.utils.system import lends_tiles
 
@@ -31,14 +31,21 @@ class Compiled:
         function: the same in Python.
     """
 
-    def __init__(self, function: Callable[..., Any], steps: Callable[..., int] | None, options: dict[str, Any]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], steps: Callable[..., int] | None, steers: bool, options: dict[str, Any]
+    ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
-        self._steps, self._options = steps, options
+        self._steps, self._steers, self._options = steps, steers, options
+        self._gives_nothing = function.__annotations__.get("return", self) is None
         self._steps_taken = 0
         self._dispatcher: Any = None
 
     def __call__(self, *args: Any) -> Any:
+        calls = getattr(_here, "calls", None)
+        if calls is not None and self._gives_nothing:
+            calls.append(Call(self, tuple(map(self.dispatcher.typeof_pyval, args))))
+            return self.function(*args) if self._steers else None
         if self._steps and not self.is_compiled and not getattr(_here, "compiles", False):
             steps_taken = self._steps_taken + self._steps(*args)
             if steps_taken <= FEW_STEPS:
@@ -77,7 +84,9 @@ class Compiled:
 _OPTIONS = {"nogil": True, "no_cfunc_wrapper": True, "error_model": "python", "fastmath": False}
 
 
-def jit(steps: Callable[..., int] | None = None, **options: Any) -> Callable[[Function], Function]:
+def jit(
+    steps: Callable[..., int] | None = None, steers: bool = False, **options: Any
+) -> Callable[[Function], Function]:
     """A decorator that compiles a function when it is first called, by `numba.njit` with these options.
 
     What was compiled is kept beside the module, else in the user's own cache, or where NUMBA_CACHE_DIR says. Where none
@@ -86,11 +95,12 @@ def jit(steps: Callable[..., int] | None = None, **options: Any) -> Callable[[Fu
     Args:
         steps: of the function's arguments, about how many steps Python would take. Up to `FEW_STEPS` in all it takes
             them, and nothing is compiled; the function has to give the same bits either way.
+        steers: what it writes decides what is called after it, so that Python does it also in `calls_of`.
         options: numba's.
     """
 
     def decorate(function: Function) -> Function:
-        return cast(Function, Compiled(function, steps, options))
+        return cast(Function, Compiled(function, steps, steers, options))
 
     return decorate
 
@@ -107,6 +117,42 @@ def compiling() -> Iterator[None]:
         yield
     finally:
         _here.compiles = before
+
+
+class Call(NamedTuple):
+    """A call of a compiled function: numba's types of its arguments."""
+
+    function: Compiled
+    types: tuple[Any, ...]
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether its code is on disk."""
+        dispatcher = self.function.dispatcher
+        return self.can_be_kept and bool(dispatcher._cache.has(self.types, dispatcher.targetctx))
+
+    @property
+    def can_be_kept(self) -> bool:
+        """Whether there is a folder for it."""
+        return isinstance(self.function.dispatcher._cache, _numba()[1].Cache)
+
+    def compile(self) -> None:
+        """Compiles it, or loads what is on disk."""
+        self.function.dispatcher.compile(self.types)
+
+
+def calls_of(run: Callable[[], object]) -> list[Call]:
+    """The compiled functions that `run` calls on this thread, each once for each types of its arguments.
+
+    Those that only write into their arguments are not called, so that `run` works with whatever these had before.
+    """
+    calls: list[Call] = []
+    _here.calls = calls
+    try:
+        run()
+    finally:
+        del _here.calls
+    return list(dict.fromkeys(calls))
 
 
 def beside(work: Callable[[], None]) -> threading.Thread:
@@ -145,6 +191,11 @@ def tell(on_compile: Callable[[bool], None]) -> None:
     whether it will be, which nothing else warns of then."""
     global _on_compile
     _on_compile = on_compile
+
+
+def compiler_lock() -> AbstractContextManager[Any]:
+    """In here no thread compiles."""
+    return cast(AbstractContextManager[Any], importlib.import_module("numba.core.compiler_lock").global_compiler_lock)
 
 
 @functools.cache

@@ -3,10 +3,11 @@
 Imported with the first function that is compiled, as numba is.
 """
 
+import gc
 import glob
 import hashlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,14 +37,18 @@ class Files(_Files):  # type: ignore[misc]
         what = repr((self._version, self._source_stamp, key)).encode()
         return f"{self._prefix()}{hashlib.sha256(what).hexdigest()[:16]}.nbc"
 
+    def has(self, key: Any) -> bool:
+        return Path(self._cache_path, self._name(key)).exists()
+
     def load(self, key: Any) -> Any:
         return self._load_data(self._name(key))
 
     def save(self, key: Any, data: Any) -> None:
         self._save_data(self._name(key), data)
-        of_function = f"{glob.escape(self._index_name.removesuffix('nbi'))}*"
+        name, _, line = self._index_name.removesuffix("nbi").rpartition("-")
+        of_function = f"{glob.escape(name)}-*.{glob.escape(line.partition('.')[2])}*"
         for path in Path(self._cache_path).glob(of_function):
-            if not path.name.startswith(self._prefix()):  # of sources before
+            if f".{self._sources()[:8]}." not in path.name:  # of sources before, when it was at another line, too
                 with suppress(OSError):
                     path.unlink()
 
@@ -66,6 +71,10 @@ class Cache(_Cache):  # type: ignore[misc]
         stamp = self._impl.locator.get_source_stamp()
         self._cache_file = Files(self._cache_path, self._impl.filename_base, stamp, sources)
         self._on_failure = on_failure
+
+    def has(self, signature: Any, context: Any) -> bool:
+        """Whether something was kept."""
+        return self._cache_file.has(self._index_key(signature, context.codegen()))
 
     def load_overload(self, *given: Any) -> Any:
         try:
@@ -104,11 +113,24 @@ class _Part(_Library):  # type: ignore[misc]
         self._finalized = True
 
 
+@contextmanager
+def _frozen() -> Iterator[None]:
+    """Python's garbage collector leaves alone what there is already. Compiling makes so many objects that it would go
+    through those of PyTorch again and again, which took a fifth of the time."""
+    is_own = not gc.get_freeze_count()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        if is_own:
+            gc.unfreeze()
+
+
 class Compiler(_Compiler):  # type: ignore[misc]
     """Compiles a function for Python, and what it calls as part of it."""
 
     def _compile_core(self) -> Any:
-        with global_compiler_lock:
+        with global_compiler_lock, _frozen():
             own = self.state.targetctx.codegen()
             self.state.library = _Library(own, self.state.func_id.func_qualname)
             self.state.library.enable_object_caching()
