@@ -79,8 +79,10 @@ def _fork(numbers: int, calls: Sequence[Call]) -> int:
         nothing = os.open(os.devnull, os.O_RDWR)
         for descriptor in {0, 1, 2} - {nothing, numbers}:
             os.dup2(nothing, descriptor)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
-            signal.signal(number, signal.SIG_DFL)
+        # Ctrl-C is for the process that was begun, which ends this one where it does not go on.
+        for number, action in ((signal.SIGINT, signal.SIG_IGN), (signal.SIGTERM, signal.SIG_DFL)):
+            signal.signal(number, action)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
         tell(lambda _: None)
         while os.getppid() == own and (taken := os.read(numbers, 1)):
             signal.alarm(_PATIENCE_S)
