@@ -59,17 +59,6 @@ def test_transposed(way: ModuleType, kind: torch.dtype, n_steps: int, n_rows: in
     np.testing.assert_allclose(out, expected, rtol=0, atol=1e-6 * (np.abs(a.T) @ np.abs(b) + 1).max())
 
 
-@pytest.mark.parametrize("distance", [1, 7])
-@pytest.mark.parametrize("n_rows", [1, 13])
-def test_rows_that_overlap(n_rows: int, distance: int) -> None:
-    memory, b = np.random.default_rng(0).normal(size=(2, 40 * 37)).astype(np.float32)
-    b = b.reshape(40, 37)
-    out = np.empty((n_rows, 37), np.float32)
-    vectors.multiply_overlapping(memory, distance, vectors.pack(b), out)
-    rows = np.stack([memory[r * distance : r * distance + 40] for r in range(n_rows)])
-    np.testing.assert_allclose(out, rows @ b, rtol=0, atol=1e-4)
-
-
 @pytest.mark.parametrize("n_rows", [1, 5, 16])
 def test_each_by_its_own(n_rows: int) -> None:
     a, b = (np.random.default_rng(0).normal(size=(3, n, 40)).astype(np.float32) for n in (n_rows, 37))

@@ -167,7 +167,6 @@ def test_weights_are_copied_into_one_block() -> None:
 
 WAYS = [
     *itertools.product(("tiles",), (3,), (False, True)),
-    *itertools.product(("columns",), (3, 5), (True,)),
     *itertools.product(("at once",), (3, 5), (False,)),
 ]
 
@@ -184,9 +183,36 @@ def test_convolutions_are_those_of_pytorch(way: str, width: int, is_halved: bool
     made = np.full((2, side, side, 6), np.nan, np.float32)
     if way == "tiles":
         made = single_image._convolve_tiles(images.numpy(), single_image._tiled(kernel), 6, is_halved)
-    elif way == "columns":
-        for image, out in zip(images.numpy(), made, strict=True):
-            single_image._convolve_columns(image, packed, out)
     else:
         made = single_image._convolve_at_once(images.numpy(), packed, 6)
     torch.testing.assert_close(torch.from_numpy(made), expected.permute(0, 2, 3, 1), rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("n_filters", [1, 6, 32])
+@pytest.mark.parametrize("width", [3, 5])
+@pytest.mark.parametrize("part", [0.0, 0.3, 1.0])
+def test_the_convolution_of_a_drawing_is_that_of_pytorch(part: float, width: int, n_filters: int) -> None:
+    generator = torch.Generator().manual_seed(width)
+    image, kernel = torch.rand(2, 12, 12, generator=generator), torch.randn(n_filters, 2, width, width)
+    image *= torch.rand(12, 12, generator=generator) < part
+    image[1, :, :6] = 0  # what is drawn first
+    expected = torch.nn.functional.max_pool2d(torch.nn.functional.conv2d(image[None], kernel, padding="same"), 2)[0]
+    out = np.full((6, 6, n_filters), np.nan, np.float32)
+    single_image._convolve_drawn(image.numpy(), single_image._spread(kernel), out)
+    torch.testing.assert_close(torch.from_numpy(out), expected.permute(1, 2, 0), rtol=1e-5, atol=2e-5)
+
+
+def test_products_of_a_drawing_are_added_in_the_order_of_the_filters() -> None:
+    generator = torch.Generator().manual_seed(0)
+    image, kernel = torch.rand(2, 8, 8, generator=generator), torch.randn(1, 2, 5, 5, generator=generator)
+    out = np.empty((4, 4, 1), np.float32)
+    single_image._convolve_drawn(image.numpy(), single_image._spread(kernel), out)
+    seen = torch.nn.functional.unfold(image[:, None], 5, padding=2).numpy()  # (2, 25, 64)
+    exact = seen.astype(np.float64) * kernel[0].flatten(1)[:, :, None].numpy()
+    fused, apart = np.zeros((2, 64), np.float32)
+    for k in range(25):
+        for c in range(2):
+            fused = np.float32(fused + exact[c, k])
+            apart = apart + np.float32(exact[c, k])
+    made = [each.reshape(4, 2, 4, 2).max((1, 3)) for each in (fused, apart)]
+    assert any(np.array_equal(out[:, :, 0], each) for each in made)

@@ -107,7 +107,6 @@ def _block_of(n_rows: int) -> Any:
 def _step_sums(builder: Any, rows: Any, a_at: Any, b_at: Any, totals: Any, of_pairs: bool) -> list[list[Any]]:
     """What each row's two registers of sums are after one more step; with `of_pairs` a step is two, of bfloat16."""
     kind = _PAIRS if of_pairs else _SUMS
-    none = ir.Constant(kind, ir.Undefined)
 
     def load(address: Any, its_kind: Any) -> Any:
         return builder.load(builder.inttoptr(address, its_kind.as_pointer()), align=2 if of_pairs else 4)
@@ -115,9 +114,7 @@ def _step_sums(builder: Any, rows: Any, a_at: Any, b_at: Any, totals: Any, of_pa
     right = [load(builder.add(b_at, _I64(4 * LANES * half)), kind) for half in range(2)]
     sums = []
     for row, pair in zip(rows, totals, strict=True):
-        one = load(builder.add(row, a_at), kind.element)
-        one = builder.insert_element(none, one, _I32(0))
-        left = builder.shuffle_vector(one, none, ir.Constant(ir.VectorType(_I32, LANES), None))
+        left = splat(builder, load(builder.add(row, a_at), kind.element))
         sums.append(
             [_add_product(builder, total, left, half, of_pairs) for total, half in zip(pair, right, strict=True)]
         )
@@ -129,6 +126,13 @@ def _add_product(builder: Any, total: Any, left: Any, right: Any, of_pairs: bool
         return fused(builder, left, right, total)
     pairs = [builder.bitcast(each, _NARROW) for each in (left, right)]
     return instruction(builder, "llvm.x86.avx512bf16.dpbf16ps.512", total, *pairs)
+
+
+def splat(builder: Any, number: Any) -> Any:
+    """A register of numbers that are all the same."""
+    none = ir.Constant(ir.VectorType(number.type, LANES), ir.Undefined)
+    one = builder.insert_element(none, number, _I32(0))
+    return builder.shuffle_vector(one, none, ir.Constant(ir.VectorType(_I32, LANES), None))
 
 
 def fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
@@ -375,12 +379,6 @@ def pack(b: Any) -> Any:
 @_jit
 def multiply(a: Any, packed: Any, out: Any) -> None:
     _multiply_packed(a, packed, out)
-
-
-@_jit
-def multiply_overlapping(a: Any, distance: Any, packed: Any, out: Any) -> None:
-    """As `multiply`, of float32 rows that begin `distance` numbers apart in the memory of `a` and are longer."""
-    _multiply_rows(a, distance * a.itemsize, a.itemsize, packed, out)
 
 
 @_jit

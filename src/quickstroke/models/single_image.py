@@ -7,11 +7,13 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from llvmlite import ir
+from numba.core import cgutils, types
 from numpy.typing import NDArray
 from torch import Tensor
 
 from quickstroke.kernels import raster, vectors
-from quickstroke.kernels.arrays import empty, zeros
+from quickstroke.kernels.arrays import compiled, empty, unpack, zeros
 from quickstroke.models.image_branch import ImageReader
 from quickstroke.utils.compiled import jit
 
@@ -21,51 +23,79 @@ _HALVED = tuple(is_halved for *_, is_halved in raster.LAYERS)
 _TILE, _SEEN = 4, 6
 # So many tiles are multiplied at a time, and so many images read together: what is between stays in a cache.
 _TILES, _TOGETHER = 32, 8
+# Rows of a convolution that are under way at a time: at least as many as a filter has and one more, for a maximum.
+_ROWS = 8
 # Numbers in a line of a cache, and in a large page.
 _LINE, _LARGE_PAGE = 16, 2**19
 # Sums may be taken in any order, so that loops become vectors.
 _jit = jit(error_model="numpy", fastmath={"contract", "reassoc"})
 
+_I64 = ir.IntType(64)
+
 Array = NDArray[np.float32]
 
 
-@_jit
-def _convolve_columns(image: Any, packed: Any, out: Any) -> None:
-    """Maxima over two by two pixels, `out` (S / 2, S / 2, F), of a convolution of an image (S, S, C) with zeros around
-    it, each pixel in the middle of what it sees. The filters are `_in_one`.
+@compiled  # type: ignore[untyped-decorator]
+def _add_products(context: Any, factors: Any, weights: Any, target: Any, n: Any) -> Any:
+    """Compiled: adds to `n` numbers, whole registers of them, from the address `target` on the products of each factor
+    and its own `n` weights, in the order of the factors."""
+    signature = types.void(vectors.UniTuple(types.float32, len(factors)), types.uintp, types.uintp, types.intp)
 
-    A drawing leaves much of its image empty: of each column only the pixels from the first to the last that see
-    something are multiplied.
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        factors, weights, target, n = args
+        factors = [vectors.splat(builder, factor) for factor in unpack(builder, factors)]
+        row, register = builder.mul(n, _I64(4)), factors[0].type.as_pointer()
+        with cgutils.for_range_slice(builder, _I64(0), row, _I64(4 * vectors.LANES)) as (at, _):
+            place = builder.inttoptr(builder.add(target, at), register)
+            total, own = builder.load(place, align=4), builder.add(weights, at)
+            for factor in factors:
+                weight = builder.load(builder.inttoptr(own, register), align=4)
+                total, own = vectors.fused(builder, factor, weight, total), builder.add(own, row)
+            builder.store(total, place, align=4)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@_jit
+def _convolve_drawn(image: Any, weights: Any, out: Any) -> None:
+    """Maxima over two by two pixels, `out` (S / 2, S / 2, F), of a convolution of an image (2, S, S) with zeros around
+    it, each pixel in the middle of what it sees. The filters are `_spread`.
+
+    A drawing leaves most of its image empty: each pixel that it does not leave empty goes to all that see it, which in
+    a row lie side by side. Products are added in the order in which the filters have them.
     """
-    (side, _, n_channels), n = image.shape, out.shape[2]
-    width = int(np.sqrt(packed.shape[1] // n_channels))
-    rows, n_seen, around = _framed(image, width // 2), width * n_channels, width // 2
-    # Of each column what all rows see of it: the windows of a column's pixels overlap in memory.
-    seen = empty((side, len(rows), n_seen), np.float32)
-    first, behind = empty(side, np.int64), zeros(side, np.int64)
-    for j in range(side):
-        first[j] = side
-        for i in range(len(rows)):
-            for k in range(n_seen):
-                seen[j, i, k] = rows[i, j * n_channels + k]
-        for i in range(side):
-            for c in range(n_channels):
-                if image[i, j, c] != 0:
-                    first[j], behind[j] = min(first[j], i), i + 1
-    made = empty((2, side, n), np.float32)
-    for j in range(side):
-        begin, end = side, 0
-        for k in range(max(j - around, 0), min(j + around + 1, side)):
-            begin, end = min(begin, max(first[k] - around, 0)), max(end, min(behind[k] + around, side))
-        own = made[j % 2]
-        own[:] = 0
-        if begin < end:
-            vectors.multiply_overlapping(seen[j, begin:], n_seen, packed, own[begin:end])
-        if j % 2:
-            for i in range(side // 2):
-                for f in range(n):
-                    above = max(made[0, 2 * i, f], made[1, 2 * i, f])
-                    out[i, j // 2, f] = max(above, max(made[0, 2 * i + 1, f], made[1, 2 * i + 1, f]))
+    side, n_filters = image.shape[1], out.shape[2]
+    width, n = len(weights), weights.shape[2]
+    around = width // 2
+    # Rows that are not done yet, each with what is beyond the image on both sides, and beyond the last register.
+    rows = zeros((_ROWS, (side + width) * n_filters + vectors.LANES), np.float32)
+    row_bytes, weights_at, rows_at = np.uintp(rows.strides[0]), weights.ctypes.data, rows.ctypes.data
+    for i in range(side + around):
+        inks, lates = image[0, min(i, side - 1)], image[1, min(i, side - 1)]
+        for j in range(side if i < side else 0):
+            ink, late = inks[j], lates[j]
+            if ink == 0 and late == 0:
+                continue
+            target = rows_at + np.uintp(4 * j * n_filters)
+            for row in range(width):
+                to = i + around - row
+                if 0 <= to < side:
+                    own = weights_at + np.uintp(row * weights.strides[0])
+                    _add_products((ink, late), own, target + np.uintp(to % _ROWS) * row_bytes, n)
+        done = i - around
+        if done < 0 or done % 2 == 0:
+            continue
+        above, below = rows[(done - 1) % _ROWS], rows[done % _ROWS]
+        for k in range(len(above)):
+            above[k] = below[k] if below[k] > above[k] else above[k]
+            below[k] = _F(0)
+        for j in range(side // 2):
+            begin = (around + 2 * j) * n_filters
+            left, right, highest = above[begin:], above[begin + n_filters :], out[done // 2, j]
+            for f in range(n_filters):
+                highest[f] = right[f] if right[f] > left[f] else left[f]
+        above[:] = 0
 
 
 @_jit
@@ -213,8 +243,15 @@ def _sums_made(x: Any, at: Any, row: Any, y: Any, into: Any, out_row: Any, n: An
         y3[k] = odd_near + _F(8) * odd_far + x5[k]
 
 
+def _spread(kernel: Tensor) -> Array:
+    """Filters (F, C, W, W), as `_convolve_drawn` multiplies by them, (W, C, n): of each row of theirs the W pixels that
+    see one pixel, from left to right, and zeros up to whole registers."""
+    of_rows = kernel.flip(3).permute(2, 1, 3, 0).flatten(2)  # (W, C, W * F)
+    return array_of(torch.nn.functional.pad(of_rows, (0, -of_rows.shape[2] % vectors.LANES)))
+
+
 def _in_one(kernel: Tensor) -> Any:
-    """Filters (F, C, W, W), as `_convolve_columns` and `_convolve_at_once` multiply by them, packed: (...)."""
+    """Filters (F, C, W, W), as `_convolve_at_once` multiplies by them, packed: (...)."""
     return vectors.pack(array_of(kernel.permute(2, 3, 1, 0).flatten(0, 2)))  # (W * W * C, F)
 
 
@@ -280,18 +317,12 @@ def _features(points: Any, lengths: Any, ends: Any, tiled: Any, after: Any, halv
     `ends` has the filters of the first convolution and of the last, `tiled` those of the others, `after` bias and norm
     of each, and `halved` whether it halves the image.
     """
-    n_images, n_channels, side = len(points), raster.N_CHANNELS, raster.SIDE
-    drawn = zeros((n_images, n_channels, side, side), np.float32)
+    n_images, side = len(points), raster.SIDE
+    drawn = zeros((n_images, raster.N_CHANNELS, side, side), np.float32)
     raster.draw(points, lengths, drawn)
-    images = empty((n_images, side, side, n_channels), np.float32)
-    for b in range(n_images):
-        for i in range(side):
-            for j in range(side):
-                for c in range(n_channels):
-                    images[b, i, j, c] = drawn[b, c, i, j]
     x = empty((n_images, side // 2, side // 2, len(after[0][0])), np.float32)
     for b in range(n_images):
-        _convolve_columns(images[b], ends[0], x[b])
+        _convolve_drawn(drawn[b], ends[0], x[b])
     for k in range(len(after)):
         bias, scale, shift = after[k]
         if 0 < k <= len(tiled):
@@ -310,7 +341,7 @@ class SingleImageReader:
     def __init__(self, reader: ImageReader) -> None:
         kernels = [cast(Tensor, convolution.weight) for convolution in reader.convs]  # (F, C, width, width)
         # The first filters are five pixels wide; the last image is one tile, whose products would be of single rows.
-        ends, tiled = tuple(map(_in_one, (kernels[0], kernels[-1]))), tuple(map(_tiled, kernels[1:-1]))
+        ends, tiled = (_spread(kernels[0]), _in_one(kernels[-1])), tuple(map(_tiled, kernels[1:-1]))
         after = tuple(
             tuple(array_of(cast(Tensor, each)) for each in (convolution.bias, norm.weight, norm.bias))
             for convolution, norm in zip(reader.convs, reader.norms, strict=True)
