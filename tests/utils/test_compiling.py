@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numba.core import caching
 
-from quickstroke.utils import compiling
+from quickstroke.utils import compiled, compiling
 from quickstroke.utils.compiled import Call, Compiled, calls_of, jit
 
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="other processes are forked on Linux only")
@@ -170,12 +170,14 @@ def test_an_interrupt_ends_the_others(calls: list[Call], forked: list[int], monk
 def test_one_process_does_all_where_there_is_one_core_or_nothing_is_kept(
     calls: list[Call], forked: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
-    with pytest.warns(RuntimeWarning, match="no folder for compiled code"):
-        unkept = [Call(Compiled(add, None, False, {}), each.types) for each in calls]
-        compiling.compile_calls(unkept)
+    with monkeypatch.context() as without_folder:
+        without_folder.setattr(caching.CacheImpl, "_locator_classes", [])
+        without_folder.setattr(compiled, "_on_compile", None)
+        without_folder.setattr(compiled, "_is_kept", True)
+        with pytest.warns(RuntimeWarning, match="no folder for compiled code"):
+            unkept = [Call(Compiled(add, None, False, {}), each.types) for each in calls]
+            compiling.compile_calls(unkept)
     assert len(unkept[0].function.dispatcher.overloads) == 1
-    monkeypatch.undo()
     monkeypatch.setattr(compiling, "n_cores", lambda: 1)
     compiling.compile_calls(calls)
     assert len(calls[0].function.dispatcher.overloads) == 3
@@ -185,7 +187,7 @@ def test_one_process_does_all_where_there_is_one_core_or_nothing_is_kept(
 KILLED = """
 import fcntl, os, sys, time
 import numpy as np
-from quickstroke.utils import compiling
+from quickstroke.utils import compiled, compiling
 from quickstroke.utils.compiled import Call, calls_of, jit
 
 def add(values: object, out: object) -> None:
