@@ -42,8 +42,8 @@ def fill_rows(x: Any, y: Any, pen_up: Any, out: Any) -> Any:
     n = len(x)
     x_low, x_high, y_low, y_high = x[0], x[0], y[0], y[0]
     for i in range(1, n):
-        x_low, x_high = min(x_low, x[i]), max(x_high, x[i])
-        y_low, y_high = min(y_low, y[i]), max(y_high, y[i])
+        x_low, x_high = x[i] if x[i] < x_low else x_low, x[i] if x[i] > x_high else x_high
+        y_low, y_high = y[i] if y[i] < y_low else y_low, y[i] if y[i] > y_high else y_high
     x_side, y_side = max(x_high - x_low, 1.0), max(y_high - y_low, 1.0)
     # Whole numbers divided in float64 and then rounded are what float32 gives: storing rounds.
     if out.shape[1] == 3:

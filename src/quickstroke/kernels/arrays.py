@@ -2,6 +2,11 @@
 
 zeros((3, n), np.float32), empty(n, x.dtype)    arrays (3, n) and (n,), without gaps
 bits_of(x), numbers_of(bits)                    the same memory as uint32, as float32
+
+Rows by addresses, since views of rows take longer to make than short rows to compute, and most of the time to compile:
+
+row_at(x, i)                                    the address of a row
+copy(to, source, n_bytes), clear(to, n_bytes)   what lies there, or zeros
 """
 
 from typing import Any
@@ -17,6 +22,7 @@ unpack: Any = cgutils.unpack_tuple
 _type_of: Any = parse_dtype
 _fill: Any = populate_array
 _memset: Any = cgutils.memset
+_memcpy: Any = cgutils.raw_memcpy
 # Where a line of a cache begins.
 _ALIGNMENT = 64
 
@@ -70,3 +76,35 @@ def _seen_as(kind: Any) -> Any:
 
 
 bits_of, numbers_of = _seen_as(types.uint32), _seen_as(types.float32)
+
+
+# --- Rows -------------------------------------------------------------------------------------------------------------
+
+
+@compiled  # type: ignore[untyped-decorator]
+def row_at(context: Any, array: Any, row: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        own = array_of(signature.args[0])(context, builder, args[0])
+        before = builder.mul(args[1], unpack(builder, own.strides)[0])
+        return builder.add(builder.ptrtoint(own.data, before.type), before)
+
+    return types.uintp(array, types.intp), generate
+
+
+@compiled  # type: ignore[untyped-decorator]
+def copy(context: Any, to: Any, source: Any, n_bytes: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        places = (builder.inttoptr(place, cgutils.voidptr_t) for place in args[:2])
+        _memcpy(builder, *places, args[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(types.uintp, types.uintp, types.uintp), generate
+
+
+@compiled  # type: ignore[untyped-decorator]
+def clear(context: Any, to: Any, n_bytes: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _memset(builder, builder.inttoptr(args[0], cgutils.voidptr_t), args[1], 0)
+        return context.get_dummy_value()
+
+    return types.void(types.uintp, types.uintp), generate

@@ -16,7 +16,7 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from quickstroke.kernels.arrays import array_of, compiled, unpack
+from quickstroke.kernels.arrays import compiled, row_at, unpack
 from quickstroke.kernels.vectors import HAS_DOTS, LANES, UniTuple, as_bfloat16, fused, instruction
 from quickstroke.utils.compiled import jit
 
@@ -263,19 +263,7 @@ def _activate_row_backward(context: Any, places: Any, kind: Any, n: Any) -> Any:
     return signature, generate
 
 
-# --- Rows: addresses, since views of rows take longer to make than short rows to compute ------------------------------
-
-
-@compiled  # type: ignore[untyped-decorator]
-def _row_at(context: Any, array: Any, row: Any) -> Any:
-    """Compiled: the address of a row."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        own = array_of(signature.args[0])(context, builder, args[0])
-        before = builder.mul(args[1], unpack(builder, own.strides)[0])
-        return builder.add(builder.ptrtoint(own.data, _I64), before)
-
-    return types.uintp(array, types.intp), generate
+# --- Steps ------------------------------------------------------------------------------------------------------------
 
 
 @_jit
@@ -302,15 +290,15 @@ def activate_rows(
     owner's. `c` is float32; the others are too, or all uint16, for bfloat16 and fractions. The numbers of a row lie
     side by side.
     """
-    n, zeros_at = c.shape[1], _row_at(c, len(c) - 1)
+    n, zeros_at = c.shape[1], row_at(c, len(c) - 1)
     for r in range(len(sums)):
-        before_at = _row_at(c, before + r) if before >= 0 else zeros_at
-        c_at, tanh_at = _row_at(c, kept + r), _row_at(tanh_c, kept + r)
-        h_at = _row_at(h, owner[r] if len(owner) else at + r)
-        state_at = _row_at(state, after + r) if r < n_next else h_at
+        before_at = row_at(c, before + r) if before >= 0 else zeros_at
+        c_at, tanh_at = row_at(c, kept + r), row_at(tanh_c, kept + r)
+        h_at = row_at(h, owner[r] if len(owner) else at + r)
+        state_at = row_at(state, after + r) if r < n_next else h_at
         if len(owner) and r < n_next:
             h_at = state_at
-        places = _row_at(sums, r), _row_at(gates, kept + r), before_at, c_at, tanh_at, h_at, state_at
+        places = row_at(sums, r), row_at(gates, kept + r), before_at, c_at, tanh_at, h_at, state_at
         _activate_row(places, h, n)
 
 
@@ -338,13 +326,13 @@ def activate_rows_backward(
             they are the last row of `c`, zeros, which also stands for gradients that are not there.
         owner: as in `activate_rows`; if rows have one, `dh` has one row for each drawing, of its last step.
     """
-    n, zeros_at = c.shape[1], _row_at(c, len(c) - 1)
+    n, zeros_at = c.shape[1], row_at(c, len(c) - 1)
     for r in range(end - begin):
-        following_at = _row_at(following, r) if r < n_next else zeros_at
-        before_at = _row_at(c, before + r) if before >= 0 else zeros_at
-        at, tanh_at, dc_at = begin + r, _row_at(tanh_c, begin + r), _row_at(dc, r)
-        dh_at = _row_at(dh, owner[r] if len(owner) else at)
+        following_at = row_at(following, r) if r < n_next else zeros_at
+        before_at = row_at(c, before + r) if before >= 0 else zeros_at
+        at, tanh_at, dc_at = begin + r, row_at(tanh_c, begin + r), row_at(dc, r)
+        dh_at = row_at(dh, owner[r] if len(owner) else at)
         if len(owner) and r < n_next:
             dh_at = zeros_at
-        places = _row_at(gates, at), dh_at, following_at, tanh_at, dc_at, before_at
+        places = row_at(gates, at), dh_at, following_at, tanh_at, dc_at, before_at
         _activate_row_backward(places, gates, n)

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from quickstroke.kernels import gemm, mkl, threads
+from quickstroke.kernels.arrays import clear, copy, row_at
 from quickstroke.kernels.bfloat16 import bits_as_array, narrow
 from quickstroke.kernels.gates import activate_rows, activate_rows_backward
 from quickstroke.utils.compiled import jit
@@ -57,18 +58,19 @@ def _forward(
     """
     (gates, c, tanh_c), n_inputs, n_hidden = made, x.shape[1], h.shape[1]
     packed = gemm.pack(weight)
-    state, rest = z[:, n_inputs : n_inputs + n_hidden], z[:, n_inputs + n_hidden :]
+    state = z[:, n_inputs : n_inputs + n_hidden]
+    of_inputs, of_state = z.itemsize * n_inputs, z.itemsize * n_hidden  # bytes of a row
+    of_rest = z.strides[0] - of_inputs - of_state
     kept, before = begin if first < 0 else first, _NONE
-    state[kept : kept + sizes[0]] = 0
+    for r in range(sizes[0]):
+        clear(row_at(state, kept + r), of_state)
     for step in range(len(sizes)):
         size = sizes[step]
         n_next = sizes[step + 1] if step + 1 < len(sizes) else 0
         for r in range(size):
-            source, target = x[begin + r], z[kept + r]
-            for j in range(n_inputs):
-                target[j] = source[j]
-            rest[kept + r] = 0
-            rest[kept + r, 0] = one
+            copy(row_at(z, kept + r), row_at(x, begin + r), of_inputs)
+            clear(row_at(state, kept + r) + np.uintp(of_state), of_rest)
+            z[kept + r, n_inputs + n_hidden] = one
         at = kept if room < 0 else room
         own = sums[at : at + size]
         gemm.multiply(z[kept : kept + size], packed, own)
