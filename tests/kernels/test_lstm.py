@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from quickstroke.config.model import ModelConfig
-from quickstroke.kernels import lstm, threads
+from quickstroke.kernels import lstm, lstm_steps, threads
 from quickstroke.models.classifier import StrokeClassifier
 
 NAMES = (
@@ -260,7 +260,7 @@ def test_threads_share_no_rows(dtype, monkeypatch):
     """What is kept of two steps where there are no gradients, and the sums of one step."""
     layer, points, lengths = problem(3, 4, [5, 2, 2, 9, 1, 1, 7, 3, 3, 6, 4])
     monkeypatch.setattr(threads, "n_threads", lambda: 3)
-    forward, kept, summed = lstm._forward, [], []
+    forward, kept, summed = lstm_steps.forward, [], []
 
     def record(*given):
         sizes, _, first, room = given[-4:]
@@ -274,7 +274,7 @@ def test_threads_share_no_rows(dtype, monkeypatch):
             summed.append(set())
             run(*part)
 
-    monkeypatch.setattr(lstm, "_forward", record)
+    monkeypatch.setattr(lstm_steps, "forward", record)
     monkeypatch.setattr(threads, "in_threads", in_turn)
     with torch.no_grad():
         packed(layer, points, lengths, 5, dtype)

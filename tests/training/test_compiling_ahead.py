@@ -30,9 +30,9 @@ def test_all_that_an_epoch_calls_was_compiled_before(dataset, tmp_path, monkeypa
         called.add(Call(self, tuple(map(self.dispatcher.typeof_pyval, args))))
         return call(self, *args)
 
-    def noted(calls):
-        compile_calls(calls)
-        compiled.update(calls, called)  # what gives something was called
+    def noted(calls, later):
+        compile_calls(calls, later)
+        compiled.update(calls, later, called)  # what gives something was called
         called.clear()
 
     monkeypatch.setattr(Compiled, "__call__", noted_call)
@@ -43,7 +43,7 @@ def test_all_that_an_epoch_calls_was_compiled_before(dataset, tmp_path, monkeypa
 
 
 def test_a_folder_that_is_in_the_way_is_refused_before_anything_is_compiled(dataset, tmp_path, monkeypatch):
-    def compile_calls(calls):
+    def compile_calls(calls, later):
         raise AssertionError("compiled")
 
     monkeypatch.setattr(session, "compile_calls", compile_calls)

@@ -22,7 +22,7 @@ from quickstroke.inference.recognizer import load
 from quickstroke.models.classifier import StrokeClassifier
 from quickstroke.models.statistics import reestimate_batchnorm
 from quickstroke.preparation.prepare import prepare
-from quickstroke.runtime import device
+from quickstroke.runtime.device import pick_device
 from quickstroke.training import optimizer as optimizer_module
 from quickstroke.training.loop import train
 from quickstroke.training.optimizer import Adam, Muon
@@ -116,7 +116,7 @@ def test_cuda_where_there_is_none(dataset, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="finds no CUDA device"):
         train(MODEL, replace(CONFIG, device="cuda"), dataset, tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    assert device.pick_device(replace(CONFIG, device="auto")) == torch.device("cpu")
+    assert pick_device(replace(CONFIG, device="auto")) == torch.device("cpu")
 
 
 def test_deterministic_operations_give_the_same_result(dataset, finished, tmp_path, monkeypatch):
@@ -133,12 +133,6 @@ def test_a_model_too_large_to_train_is_refused_before_memory_is_taken(dataset, t
     with pytest.raises(ConfigError, match=r"simple_lay1_sz60000 would have .* parameters; at most 1,000,000,000"):
         train(ModelConfig.from_name("simple_lay1_sz60000"), CONFIG, dataset, tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def test_a_gpu_takes_bfloat16_only_where_it_is_asked_for():
-    gpu = torch.device("cuda")
-    for asked, taken in (("auto", "float32"), ("float32", "float32"), ("bfloat16", "bfloat16")):
-        assert device.pick_precision(replace(CONFIG, precision=asked), gpu) == taken
 
 
 @pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])

@@ -4,9 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +167,80 @@ def test_an_interrupt_ends_the_others(calls: list[Call], forked: list[int], monk
     with pytest.raises(KeyboardInterrupt):
         compiling.compile_calls(calls)
     assert len(forked) == 2 and time.monotonic() - began < 30
+
+
+@only_linux
+def test_others_begin_before(folder: Path, calls: list[Call], forked: list[int]) -> None:
+    compiling.compile_ahead([partial(list, calls[:2]), partial(list, calls[2:])])
+    assert len(forked) == 2
+    compiling.compile_calls(calls)
+    assert len(forked) == 2 and kept(folder) == 3
+
+
+def test_of_what_was_begun_only_what_is_called_is_compiled_here(
+    folder: Path, calls: list[Call], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiling, "n_cores", lambda: 1)
+    compiling.compile_ahead([partial(list, calls)])
+    compiling.compile_calls(calls[1:2])
+    assert kept(folder) == 1 and calls[1].is_kept
+
+
+@only_linux
+def test_who_calls_what_others_still_compile_waits_for_them(
+    folder: Path, calls: list[Call], forked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, go, compile_here = os.getpid(), folder / "go", Call.compile
+
+    def compile_late(self: Call) -> None:
+        while os.getpid() != own and self == calls[2] and not go.exists():
+            time.sleep(0.01)
+        compile_here(self)
+
+    monkeypatch.setattr(Call, "compile", compile_late)
+    compiling.compile_calls(calls[:2], calls[2:])
+    function = calls[0].function
+    assert forked and not calls[2].is_kept and len(function.dispatcher.overloads) == 2
+    out = np.zeros(3, np.int64)
+    begin = threading.Timer(0.2, go.touch)
+    begin.start()
+    function(np.ones(3, np.int64), out)
+    assert out.tolist() == [1, 1, 1] and kept(folder) == 3
+    assert function.dispatcher.stats.cache_hits[calls[2].types] == 1
+
+
+@only_linux
+def test_where_no_process_can_be_forked_this_one_does_all(
+    folder: Path, calls: list[Call], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fork() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", fork)
+    compiling.compile_calls(calls[:2], calls[2:])
+    assert kept(folder) == 3 and len(calls[0].function.dispatcher.overloads) == 3
+
+
+ENDING = """
+import os, time
+from quickstroke.utils import compiling
+
+fork = os.fork
+def noted():
+    if other := fork():
+        print(other)
+    return other
+os.fork = noted
+compiling.n_cores = lambda: 2
+compiling.compile_ahead([lambda: time.sleep(600)])
+"""
+
+
+@only_linux
+def test_with_the_process_the_others_end() -> None:
+    ended = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, timeout=60, check=True)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(ended.stdout), 0)
 
 
 def test_one_process_does_all_where_there_is_one_core_or_nothing_is_kept(

@@ -173,6 +173,9 @@ def _options_of_run(folder: Path) -> dict[str, Any]:
 def _train(
     name: str, options: Options, class_slice: ClassSlice | None, asked: dict[str, int | None], command: Sequence[str]
 ) -> Answer:
+    from quickstroke.training.ahead import compile_what_trains
+
+    compile_what_trains(options.train)
     import_torch(trains_padded=options.train.recipe == "2020")
     from quickstroke.data.dataset import PreparedDataset
     from quickstroke.runtime import distributed

@@ -5,19 +5,22 @@ It is the upper half of a float32. Numba has no such type, so its bits go as uin
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
-import torch
 from numba.core import types
 from numba.extending import overload
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def bits_as_array(tensor: Tensor) -> NDArray[Any]:
+def bits_as_array(tensor: "Tensor") -> NDArray[Any]:
     """The memory of a tensor as an array; bfloat16 as uint16."""
+    import torch  # whoever has a tensor has it, and what is compiled does without
+
     return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 

@@ -13,13 +13,15 @@ side; `out` is float32 (M, N) without gaps. What is packed can be multiplied by 
 """
 
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from numba.core import types
 
 from quickstroke.kernels import mkl, tiles, vectors
 from quickstroke.kernels.bfloat16 import by_type
+
+if TYPE_CHECKING:
+    import torch
 
 
 def _of(array: Any) -> ModuleType:
@@ -47,10 +49,10 @@ def multiply_transposed(a: Any, b: Any, out: Any, adds: Any) -> Any:
     return _of(a).multiply_transposed.function
 
 
-def n_columns(n: int, kind: torch.dtype) -> int:
+def n_columns(n: int, kind: "torch.dtype") -> int:
     """How many columns `a` should have for `n` that count, of zeros beyond these: a whole number of steps of a tile,
     else of pairs."""
-    at_a_time = tiles.STEP if tiles.ARE_THERE and kind == torch.bfloat16 else 2
+    at_a_time = tiles.STEP if tiles.ARE_THERE and kind.itemsize == 2 else 2
     return -(-n // at_a_time) * at_a_time
 
 

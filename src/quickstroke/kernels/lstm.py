@@ -23,91 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from quickstroke.kernels import gemm, mkl, threads
-from quickstroke.kernels.arrays import clear, copy, row_at
-from quickstroke.kernels.bfloat16 import bits_as_array, narrow
-from quickstroke.kernels.gates import activate_rows, activate_rows_backward
-from quickstroke.utils.compiled import jit
-
-# The loops below are written so that LLVM makes vectors of them: from 0 on, over one output array, without branches.
-_jit = jit(error_model="numpy")
-# There is no step before. A literal is a type of its own to numba, for which it would compile all that it is given to.
-_NONE = np.int64(-1)
-
-
-@_jit
-def _forward(
-    x: Any,
-    z: Any,
-    one: Any,
-    weight: Any,
-    sums: Any,
-    made: Any,
-    h: Any,
-    owner: Any,
-    sizes: Any,
-    begin: Any,
-    first: Any,
-    room: Any,
-) -> None:
-    """All steps of a part; where `first` is not negative only two are kept, from that row on.
-
-    `one` is 1 in the type of `z`. `made` are gates, cell states, with a row of zeros behind them, and their tanh.
-    `sums` are those of one step, from the row `room` on; where that is negative they are the gates. `owner` is as in
-    `activate_rows`.
-    """
-    (gates, c, tanh_c), n_inputs, n_hidden = made, x.shape[1], h.shape[1]
-    packed = gemm.pack(weight)
-    state = z[:, n_inputs : n_inputs + n_hidden]
-    of_inputs, of_state = z.itemsize * n_inputs, z.itemsize * n_hidden  # bytes of a row
-    of_rest = z.strides[0] - of_inputs - of_state
-    kept, before = begin if first < 0 else first, _NONE
-    for r in range(sizes[0]):
-        clear(row_at(state, kept + r), of_state)
-    for step in range(len(sizes)):
-        size = sizes[step]
-        n_next = sizes[step + 1] if step + 1 < len(sizes) else 0
-        for r in range(size):
-            copy(row_at(z, kept + r), row_at(x, begin + r), of_inputs)
-            clear(row_at(state, kept + r) + np.uintp(of_state), of_rest)
-            z[kept + r, n_inputs + n_hidden] = one
-        at = kept if room < 0 else room
-        own = sums[at : at + size]
-        gemm.multiply(z[kept : kept + size], packed, own)
-        after = begin + size if first < 0 else 2 * first + sizes[0] - kept
-        activate_rows(own, gates, c, tanh_c, h, state, owner, begin, kept, before, after, n_next)
-        before, kept = kept, after
-        begin += size
-
-
-@_jit
-def _backward(
-    dh: Any, dx: Any, z: Any, weight: Any, made: Any, room: Any, owner: Any, sizes: Any, end: Any, dweight: Any, k: Any
-) -> None:
-    """Gradients of the gates of all steps of part `k` in the place of `gates`; of its inputs, if any, into `dx`; of the
-    weights, transposed, into `dweight`, added to those of the parts before.
-
-    `weight` (4H, K) is that of the inputs, as many as `dx` has, and of the hidden state. `made` is as in `_forward`.
-    `room` are zeros float32 (R, H), and float32 (R, K) as numbers and as bits, for the R drawings of the first step.
-    `owner` is as in `activate_rows`.
-    """
-    (gates, c, tanh_c), (dc, product, bits) = made, room
-    n, n_inputs = c.shape[1], dx.shape[1]
-    packed = gemm.pack(weight)
-    last, n_next = end, np.int64(0)  # the first rows of `product` are of the step after
-    for step in range(len(sizes) - 1, -1, -1):
-        size = sizes[step]
-        begin = end - size
-        before = begin - sizes[step - 1] if step else _NONE
-        following = product[:, n_inputs : n_inputs + n]
-        activate_rows_backward(gates, dh, following, tanh_c, dc, c, owner, begin, end, before, n_next)
-        if step or n_inputs:
-            gemm.multiply(gates[begin:end], packed, product[:size])
-        for r in range(size if n_inputs else 0):
-            narrow(product[r, :n_inputs], bits[r, :n_inputs], dx[begin + r])
-        end, n_next = begin, size
-    gemm.multiply_transposed(z[end:last], gates[end:last], dweight, k > 0)
-
+from quickstroke.kernels import gemm, lstm_steps, mkl, threads
+from quickstroke.kernels.bfloat16 import bits_as_array
 
 Part = tuple[int, tuple[int, ...]]
 Parts = tuple[Part, ...]
@@ -144,26 +61,6 @@ class Packing:
         return torch.from_numpy(packed[ends[drawing] - index])
 
 
-@jit(error_model="numpy", steers=True)
-def _lay_out(ends: Any, order: Any, n_steps: Any, sizes: Any, index: Any, drawing: Any, last: Any) -> None:
-    """Deals drawings with `ends` (B,) in `order`, the longest first, into parts, so that these take the same time: for
-    each part its row of `sizes` (P, T), of zeros, and for each packed row what `Packing` has of it.
-    """
-    row, n_parts = 0, len(sizes)
-    for part in range(n_parts):
-        size = (len(order) - part + n_parts - 1) // n_parts
-        for step in range(n_steps):
-            while size and ends[order[part + (size - 1) * n_parts]] <= step:
-                size -= 1
-            sizes[part, step] = size
-            for r in range(size):
-                b = order[part + r * n_parts]
-                index[row], drawing[row] = b * n_steps + step, b
-                if ends[b] == step + 1:
-                    last[b] = row
-                row += 1
-
-
 def pack(lengths: Tensor, n_steps: int, n_parts: int) -> Packing:
     """The packing of B drawings with `lengths` int64 (B,), each from 1 to `n_steps`, in `n_parts` parts."""
     ends = lengths.numpy()
@@ -171,7 +68,7 @@ def pack(lengths: Tensor, n_steps: int, n_parts: int) -> Packing:
     sizes = np.zeros((min(n_parts, len(ends)), n_steps), dtype=np.int64)  # (P, T)
     index, drawing = np.empty((2, ends.sum()), dtype=np.int64)  # (S,) each
     last = np.empty(len(ends), dtype=np.int64)  # (B,)
-    _lay_out(ends, np.argsort(-ends, kind="stable"), n_steps, sizes, index, drawing, last)
+    lstm_steps.lay_out(ends, np.argsort(-ends, kind="stable"), n_steps, sizes, index, drawing, last)
     n_rows = sizes.sum(1)  # (P,)
     begins = np.cumsum(n_rows) - n_rows
     steps = [own[: np.count_nonzero(own)] for own in sizes]
@@ -245,7 +142,8 @@ class _Direction(torch.autograd.Function):
             first, room = -1 if needs_grad else 2 * before, before if is_narrow else -1
             for begin, sizes in group:
                 own = owner[begin : begin + sizes[0] if is_last else begin]  # all drawings have a first step
-                _forward(x_all, z_all, one, weight_all, sums_all, made, h_all, own, np.array(sizes), begin, first, room)
+                rows = own, np.array(sizes), begin, first, room
+                lstm_steps.forward(x_all, z_all, one, weight_all, sums_all, made, h_all, *rows)
 
         threads.in_threads(run, [(group, sum(most[:k])) for k, group in enumerate(groups)])
         if not needs_grad:
@@ -280,7 +178,7 @@ class _Direction(torch.autograd.Function):
                 product = np.empty((sizes[0], own_weight.shape[1]), np.float32)
                 room = np.zeros((sizes[0], n_hidden), np.float32), product, product.view(np.uint32)
                 sums, steps = dweight.numpy(), np.array(sizes)
-                _backward(dh_all, dx_all, z_all, weight_all, made, room, own, steps, end, sums, k)
+                lstm_steps.backward(dh_all, dx_all, z_all, weight_all, made, room, own, steps, end, sums, k)
             return dweight
 
         partial = threads.in_threads(run, _groups(packing))

@@ -4,12 +4,12 @@ PyTorch's own can only be called from Python, which takes longer than a small pr
 """
 
 import ctypes
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import llvmlite.binding
-import torch
 from llvmlite import ir
 from numba.core import types
 
@@ -27,8 +27,11 @@ def _find() -> bool:
     # On AMD's processors MKL does not use what they can do.
     if llvmlite.binding.get_host_cpu_name().startswith("znver"):
         return False
+    torch = importlib.util.find_spec("torch")  # found, but not imported, which takes a second
+    if not torch or not torch.origin:
+        return False
     try:
-        library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
+        library = ctypes.CDLL(str(Path(torch.origin).parent / "lib" / "libtorch_cpu.so"))
         llvmlite.binding.add_symbol(_SYMBOL, ctypes.cast(library.sgemm_, ctypes.c_void_p).value)
         one_thread_each.append(library.MKL_Set_Num_Threads_Local)
     except (OSError, AttributeError):

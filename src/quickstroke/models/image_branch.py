@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from quickstroke import kernels
 from quickstroke.kernels import raster
-from quickstroke.runtime.device import multiplies_bfloat16
+from quickstroke.runtime.precision import multiplies_bfloat16
 
 if TYPE_CHECKING:
     from quickstroke.models.single_image import SingleImageReader

@@ -1,7 +1,6 @@
-"""The device and the precision that a configuration asks for; arrays on that device."""
+"""The device that a configuration asks for; arrays on that device."""
 
 import contextlib
-import functools
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from quickstroke.config.training import Precision, TrainConfig
+from quickstroke.config.training import TrainConfig
 from quickstroke.errors import ConfigError
 from quickstroke.runtime.distributed import ALONE, Group
 
@@ -61,18 +60,3 @@ def deterministic(enabled: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(before, warn_only=warns)
         if workspace is None:
             os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
-
-
-@functools.cache
-def multiplies_bfloat16() -> bool:
-    """Whether this processor has instructions for it."""
-    from llvmlite.binding import get_host_cpu_features
-
-    return any(get_host_cpu_features().get(feature) for feature in ("avx512bf16", "amx-bf16"))
-
-
-def pick_precision(config: TrainConfig, device: torch.device) -> Precision:
-    """The precision that a configuration means on a device: `float32` or `bfloat16`."""
-    if config.precision != "auto":
-        return config.precision
-    return "bfloat16" if multiplies_bfloat16() and device.type == "cpu" and config.recipe != "2020" else "float32"

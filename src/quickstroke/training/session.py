@@ -26,8 +26,9 @@ from quickstroke.errors import ArgumentTypeError, ConfigError, RunError, expect,
 from quickstroke.kernels import threads
 from quickstroke.models.classifier import StrokeClassifier, n_parameters
 from quickstroke.models.statistics import reestimate_batchnorm
-from quickstroke.runtime.device import pick_device, pick_precision
+from quickstroke.runtime.device import pick_device
 from quickstroke.runtime.distributed import Group
+from quickstroke.runtime.precision import pick_precision
 from quickstroke.training import checkpoint
 from quickstroke.training.checkpoint import State
 from quickstroke.training.distillation import Targets, open_targets
@@ -216,16 +217,18 @@ def _compile(feeder: Feeder, model: StrokeClassifier, train_indices: NDArray[Any
         return
     model, drawings = copy.deepcopy(model).train(), train_indices[:8]
 
-    def run() -> None:
+    def train() -> None:
         micro_batch = next(feeder.micro_batches(State(), drawings, np.arange(len(drawings)), None))
         model(micro_batch.points, micro_batch.lengths, auxiliary=True).sum().backward()
+
+    def validate() -> None:
         seen = batches.points_of(feeder.data, drawings, model.config.max_padding, model.config.preprocessing)
         with torch.inference_mode():
             model.eval()(*map(torch.from_numpy, seen))
 
     with torch.random.fork_rng(devices=[]):
-        calls = threads.alone(partial(calls_of, run))
-    compile_calls(calls)
+        calls, later = (threads.alone(partial(calls_of, run)) for run in (train, validate))
+    compile_calls(calls, [call for call in later if call not in calls])
 
 
 def check_arguments(
@@ -244,7 +247,7 @@ def _resolved(config: TrainConfig, device: torch.device, folder: Path | None) ->
     """A configuration whose precision is what this machine has, or that of the run in `folder` to go on with."""
     if config.precision == "auto" and folder and (folder / "config.json").exists():
         config = replace(config, precision=runs.read_config(folder).train.precision)
-    return replace(config, precision=pick_precision(config, device))
+    return replace(config, precision=pick_precision(config, device.type))
 
 
 def has_ended(state: State, config: TrainConfig) -> bool:

@@ -1,11 +1,14 @@
 """Compiling what is going to be called, by several processes, where it takes one of them many seconds."""
 
+import atexit
 import os
 import signal
 import sys
+import time
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Container, Iterable, Sequence
+from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 
 from quickstroke.utils.compiled import Call, compiler_lock, tell
@@ -15,59 +18,151 @@ from quickstroke.utils.system import n_cores
 _MOST_OTHERS = 3
 # After so many seconds in one function another process is taken to be stuck, and ends.
 _PATIENCE_S = 120
+# Between two looks at what others have done.
+_MOMENT_S = 0.005
+
+# Each gives calls that one process compiles one after the other.
+Lists = Sequence[Callable[[], Sequence[Call]]]
 
 
-def compile_calls(calls: Sequence[Call]) -> None:
+class _Team:
+    """This process and `n_others` forked from it that compile, fewer where the system allows no more: whichever is free
+    takes the number of a list out of a pipe.
+    """
+
+    def __init__(self, lists: Lists, n_others: int) -> None:
+        self._lists = lists
+        self._numbers, writing = os.pipe()
+        os.write(writing, bytes(range(len(lists))))
+        os.close(writing)
+        self._others: list[int] = []
+        with suppress(OSError):
+            for _ in range(n_others):
+                self._others.append(_fork(self._numbers, lists))
+
+    def calls(self) -> Iterable[Call]:
+        """Compiled here or by others."""
+        for calls in self._lists:
+            yield from calls()
+
+    def take(self, wanted: Container[Call]) -> None:
+        """Compiles here what is wanted and no other has begun."""
+        while taken := os.read(self._numbers, 1):
+            for call in self._lists[taken[0]]():
+                if call in wanted:
+                    call.compile()
+
+    def is_busy(self) -> bool:
+        """Whether one of the others still compiles."""
+        for other in list(self._others):
+            with suppress(ChildProcessError):  # somebody else has waited for it
+                if os.waitpid(other, os.WNOHANG) == (0, 0):
+                    continue
+            self._others.remove(other)
+        return bool(self._others)
+
+    def wait(self) -> None:
+        """Waits until the others have ended."""
+        while self.is_busy():
+            time.sleep(_MOMENT_S)
+
+    def end(self) -> None:
+        """Ends the others, wherever they are."""
+        for other in self._others:
+            with suppress(ProcessLookupError):
+                os.kill(other, signal.SIGKILL)
+        self.wait()
+        os.close(self._numbers)
+
+
+# What `compile_calls` is going to take over, and what it has left to others.
+_ahead: list[_Team] = []
+_left: list[_Team] = []
+
+
+def compile_ahead(lists: Lists) -> None:
+    """On Linux, has other processes begin with what `compile_calls` is going to be given.
+
+    They list the calls themselves, so that this process imports nothing for it. When it ends, they do.
+    """
+    if sys.platform == "linux":
+        _ahead.append(_Team(lists, min(n_cores() - 1, _MOST_OTHERS, len(lists))))
+
+
+def compile_calls(calls: Sequence[Call], later: Sequence[Call] = ()) -> None:
     """Compiles what is not on disk yet, and loads the rest.
 
-    On Linux processes forked from this one share the work and leave what they compile on disk.
+    On Linux processes forked from this one share the work and leave what they compile on disk. Of what is called
+    `later` they may still compile some when this returns; whoever calls it before they have waits for them.
     """
-    missing = [call for call in calls if not call.is_kept]
-    # What takes longest first, so that no process is left with it in the end: what has most to do with arrays.
-    missing.sort(key=lambda call: len(str(call.types)), reverse=True)
-    n_others = min(n_cores(), _MOST_OTHERS + 1, len(missing)) - 1
-    if sys.platform == "linux" and n_others > 0 and all(call.can_be_kept for call in missing):
-        _share_out(missing, n_others)
+    teams = [_ahead.pop() for _ in list(_ahead)]
+    try:
+        for team in teams:
+            team.take(calls)
+        begun = {call for team in teams for call in team.calls()}
+        missing = [call for call in calls if not (call in begun or call.is_kept)]
+        # What takes longest first, so that no process is left with it in the end: what has most to do with arrays.
+        missing.sort(key=lambda call: len(str(call.types)), reverse=True)
+        teams.append(_team_of(missing, len(missing) - 1))
+        teams[-1].take(calls)
+        # Only now, since where there are few cores it takes time from the others.
+        missing = [call for call in later if not call.is_kept]
+        teams.append(beside := _team_of(missing, len(missing)))
+        for team in teams[:-1]:
+            team.wait()
+        teams.remove(beside)
+    finally:
+        for team in teams:
+            team.end()
     for call in calls:
         call.compile()
+    _left.append(beside)
+    for call in later:
+        if call.is_kept or not beside.is_busy():
+            call.compile()
 
 
-def _share_out(calls: Sequence[Call], n_others: int) -> None:
-    """Compiles all of them, each in the process that is free first: that one takes its number out of a pipe."""
-    numbers, writing = os.pipe()
-    os.write(writing, bytes(range(len(calls))))
-    os.close(writing)
-    calls[0].function.dispatcher.typingctx.refresh()  # what numba knows; otherwise each process would read it in
-    others: list[int] = []
-    try:
-        for _ in range(n_others):
-            others.append(_fork(numbers, calls))
-        _take(numbers, calls)
-        _wait(others)
-    finally:
-        os.close(numbers)
-        for other in others:
-            os.kill(other, signal.SIGKILL)
-        _wait(others)
+def _team_of(calls: Sequence[Call], most_others: int) -> _Team:
+    """One that compiles each call by itself, as many at a time as there are cores."""
+    n_others = min(n_cores() - 1, _MOST_OTHERS, most_others)
+    if sys.platform != "linux" or n_others < 1 or not all(call.can_be_kept for call in calls):
+        n_others = 0
+    else:
+        calls[0].function.dispatcher.typingctx.refresh()  # what numba knows; otherwise each would read it in
+    return _Team([partial(list, (call,)) for call in calls], n_others)
 
 
-def _wait(others: list[int]) -> None:
-    """Waits until each has ended, and forgets it."""
-    while others:
-        with suppress(ChildProcessError):  # somebody else has waited for it
-            os.waitpid(others[-1], 0)
-        others.pop()
+def wait_for_others() -> None:
+    """Waits for what `compile_calls` has left to other processes."""
+    while _left:
+        team = _left.pop()
+        team.wait()
+        team.end()
 
 
-def _take(numbers: int, calls: Sequence[Call]) -> None:
-    while taken := os.read(numbers, 1):
-        calls[taken[0]].compile()
+def _end() -> None:
+    for team in (*_ahead, *_left):
+        team.end()
 
 
-def _fork(numbers: int, calls: Sequence[Call]) -> int:
+atexit.register(_end)
+
+
+def _forget() -> None:
+    """In a forked process the others are those of its parent."""
+    _ahead.clear()
+    _left.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget)
+
+
+def _fork(numbers: int, lists: Lists) -> int:
     """Another process that compiles, and its number. It holds nothing open, nor any lock, that this one has."""
     own = os.getpid()
-    with compiler_lock(), warnings.catch_warnings():
+    # Before numba is imported nobody compiles, and there is no lock.
+    with compiler_lock() if "numba" in sys.modules else nullcontext(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of threads, whose locks it could wait for in vain
         if other := os.fork():
             return other
@@ -86,6 +181,8 @@ def _fork(numbers: int, calls: Sequence[Call]) -> int:
         tell(lambda _: None)
         while os.getppid() == own and (taken := os.read(numbers, 1)):
             signal.alarm(_PATIENCE_S)
-            calls[taken[0]].compile()
+            for call in lists[taken[0]]():
+                if call.can_be_kept and not call.is_kept:
+                    call.compile()
     finally:
         os._exit(0)

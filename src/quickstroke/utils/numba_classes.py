@@ -15,6 +15,8 @@ from typing import Any
 from numba.core import caching, codegen, compiler
 from numba.core.compiler_lock import global_compiler_lock
 
+from quickstroke.utils.compiling import wait_for_others
+
 # Numba's own, which have no types.
 _Files: Any = caching.IndexDataCacheFile
 _Cache: Any = caching.FunctionCache
@@ -76,9 +78,11 @@ class Cache(_Cache):  # type: ignore[misc]
         """Whether something was kept."""
         return self._cache_file.has(self._index_key(signature, context.codegen()))
 
-    def load_overload(self, *given: Any) -> Any:
+    def load_overload(self, signature: Any, context: Any) -> Any:
+        if not self.has(signature, context):
+            wait_for_others()  # one of which may have it in hand
         try:
-            return super().load_overload(*given)
+            return super().load_overload(signature, context)
         except Exception:  # nothing was kept, or something is wrong with it: it is compiled anew
             return None
 
