@@ -46,11 +46,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def calls(folder: Path) -> list[Call]:
-    """Of one function with three kinds of arguments."""
-    function = jit()(add)
+    """Of functions of three modules."""
 
     def run() -> None:
         for kind in (np.float32, np.float64, np.int64):
+            function = jit()(add)
+            function.__module__ = kind.__name__
             function(np.ones(3, kind), np.zeros(3, kind))
 
     return calls_of(run)
@@ -118,9 +119,9 @@ def test_processes_share_what_has_to_be_compiled(folder: Path, calls: list[Call]
     assert not any(each.is_kept for each in calls)
     compiling.compile_calls(calls)
     assert len(forked) == 2 and kept(folder) == 3 and all(each.is_kept for each in calls)
-    function, out = calls[0].function, np.ones(3)
-    assert len(function.dispatcher.overloads) == 3
-    function(np.ones(3), out)
+    assert all(each.function.is_compiled for each in calls)
+    out = np.ones(3, np.float32)
+    calls[0].function(np.ones(3, np.float32), out)
     assert out.tolist() == [2, 2, 2]
     compiling.compile_calls(calls)  # there is nothing left to do
     assert len(forked) == 2
@@ -130,10 +131,19 @@ def test_processes_share_what_has_to_be_compiled(folder: Path, calls: list[Call]
 def test_what_is_kept_is_loaded(folder: Path, calls: list[Call], forked: list[int]) -> None:
     calls[0].compile()
     compiling.compile_calls(calls[1:])
+    assert len(forked) == 1 and kept(folder) == 3
     again = jit()(add)
     compiling.compile_calls([Call(again, each.types) for each in calls])  # type: ignore[arg-type]
-    assert len(forked) == 1 and kept(folder) == 3
+    assert len(forked) == 1
     assert sum(again.dispatcher.stats.cache_hits.values()) == 3  # type: ignore[attr-defined]
+
+
+@only_linux
+def test_one_process_compiles_all_of_a_module(calls: list[Call], forked: list[int]) -> None:
+    for each in calls[1:]:
+        each.function.__module__ = calls[0].function.__module__
+    compiling.compile_calls(calls)
+    assert forked == [] and all(each.function.is_compiled for each in calls)
 
 
 @only_linux
@@ -151,7 +161,7 @@ def test_where_others_fail_this_process_does_all(
     monkeypatch.setattr(Call, "compile", fail)
     compiling.compile_calls(calls)
     assert len(forked) == 2 and kept(folder) == 3
-    assert len(calls[0].function.dispatcher.overloads) == 3
+    assert all(each.function.is_compiled for each in calls)
 
 
 @only_linux
@@ -199,8 +209,8 @@ def test_who_calls_what_others_still_compile_waits_for_them(
 
     monkeypatch.setattr(Call, "compile", compile_late)
     compiling.compile_calls(calls[:2], calls[2:])
-    function = calls[0].function
-    assert forked and not calls[2].is_kept and len(function.dispatcher.overloads) == 2
+    function = calls[2].function
+    assert forked and not calls[2].is_kept and not function.is_compiled
     out = np.zeros(3, np.int64)
     begin = threading.Timer(0.2, go.touch)
     begin.start()
@@ -218,7 +228,7 @@ def test_where_no_process_can_be_forked_this_one_does_all(
 
     monkeypatch.setattr(os, "fork", fork)
     compiling.compile_calls(calls[:2], calls[2:])
-    assert kept(folder) == 3 and len(calls[0].function.dispatcher.overloads) == 3
+    assert kept(folder) == 3 and all(each.function.is_compiled for each in calls)
 
 
 ENDING = """
@@ -256,7 +266,7 @@ def test_one_process_does_all_where_there_is_one_core_or_nothing_is_kept(
     assert len(unkept[0].function.dispatcher.overloads) == 1
     monkeypatch.setattr(compiling, "n_cores", lambda: 1)
     compiling.compile_calls(calls)
-    assert len(calls[0].function.dispatcher.overloads) == 3
+    assert all(each.function.is_compiled for each in calls)
     assert forked == []
 
 
@@ -270,7 +280,9 @@ def add(values: object, out: object) -> None:
     out[0] = values[0]
 
 function, own = jit()(add), os.getpid()
-calls = calls_of(lambda: [function(np.ones(1, kind), np.ones(1)) for kind in (np.float32, np.float64)])
+other = jit()(add)
+other.__module__ = "other"
+calls = calls_of(lambda: [each(np.ones(1), np.ones(1)) for each in (function, other)])
 lock = open(sys.argv[1], "w")
 fcntl.flock(lock, fcntl.LOCK_EX)
 compiling.n_cores = lambda: 2
@@ -296,8 +308,10 @@ def test_of_a_killed_process_the_others_hold_nothing_open(tmp_path: Path) -> Non
     (tmp_path / "killed.py").write_text(KILLED)
     words = [sys.executable, str(tmp_path / "killed.py"), *map(str, (lock, writing, number))]
     with subprocess.Popen(words, env=environment, stderr=subprocess.PIPE) as process:
-        while not number.exists():
+        for _ in range(6000):
             assert process.poll() is None
+            if number.exists():
+                break
             time.sleep(0.01)
         with lock.open("a") as file, pytest.raises(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

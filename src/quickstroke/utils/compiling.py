@@ -18,6 +18,8 @@ from quickstroke.utils.system import n_cores
 _MOST_OTHERS = 3
 # After so many seconds in one function another process is taken to be stuck, and ends.
 _PATIENCE_S = 120
+# What is compiled beside other work takes the time that it leaves.
+_NICE = 19
 # Between two looks at what others have done.
 _MOMENT_S = 0.005
 
@@ -30,7 +32,7 @@ class _Team:
     takes the number of a list out of a pipe.
     """
 
-    def __init__(self, lists: Lists, n_others: int) -> None:
+    def __init__(self, lists: Lists, n_others: int, is_beside: bool = False) -> None:
         self._lists = lists
         self._numbers, writing = os.pipe()
         os.write(writing, bytes(range(len(lists))))
@@ -38,7 +40,7 @@ class _Team:
         self._others: list[int] = []
         with suppress(OSError):
             for _ in range(n_others):
-                self._others.append(_fork(self._numbers, lists))
+                self._others.append(_fork(self._numbers, lists, is_beside))
 
     def calls(self) -> Iterable[Call]:
         """Compiled here or by others."""
@@ -100,14 +102,10 @@ def compile_calls(calls: Sequence[Call], later: Sequence[Call] = ()) -> None:
         for team in teams:
             team.take(calls)
         begun = {call for team in teams for call in team.calls()}
-        missing = [call for call in calls if not (call in begun or call.is_kept)]
-        # What takes longest first, so that no process is left with it in the end: what has most to do with arrays.
-        missing.sort(key=lambda call: len(str(call.types)), reverse=True)
-        teams.append(_team_of(missing, len(missing) - 1))
+        teams.append(_team_of([call for call in calls if call not in begun]))
         teams[-1].take(calls)
         # Only now, since where there are few cores it takes time from the others.
-        missing = [call for call in later if not call.is_kept]
-        teams.append(beside := _team_of(missing, len(missing)))
+        teams.append(beside := _team_of(later, is_beside=True))
         for team in teams[:-1]:
             team.wait()
         teams.remove(beside)
@@ -122,14 +120,20 @@ def compile_calls(calls: Sequence[Call], later: Sequence[Call] = ()) -> None:
             call.compile()
 
 
-def _team_of(calls: Sequence[Call], most_others: int) -> _Team:
-    """One that compiles each call by itself, as many at a time as there are cores."""
-    n_others = min(n_cores() - 1, _MOST_OTHERS, most_others)
+def _team_of(calls: Sequence[Call], is_beside: bool = False) -> _Team:
+    """One that compiles what is not on disk; where it `is_beside`, this process takes no part and comes first."""
+    by_module: dict[str, list[Call]] = {}  # what has parts in common takes one process less time than two
+    for call in calls:
+        if not call.is_kept:
+            by_module.setdefault(call.function.__module__, []).append(call)
+    # What takes longest first, so that no process is left with it in the end: what has most to do with arrays.
+    groups = sorted(by_module.values(), key=lambda group: len(str(group)), reverse=True)
+    n_others = min(n_cores() - 1, _MOST_OTHERS, len(groups) - (not is_beside))
     if sys.platform != "linux" or n_others < 1 or not all(call.can_be_kept for call in calls):
         n_others = 0
     else:
         calls[0].function.dispatcher.typingctx.refresh()  # what numba knows; otherwise each would read it in
-    return _Team([partial(list, (call,)) for call in calls], n_others)
+    return _Team([partial(list, group) for group in groups], n_others, is_beside)
 
 
 def wait_for_others() -> None:
@@ -158,7 +162,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_forget)
 
 
-def _fork(numbers: int, lists: Lists) -> int:
+def _fork(numbers: int, lists: Lists, is_beside: bool) -> int:
     """Another process that compiles, and its number. It holds nothing open, nor any lock, that this one has."""
     own = os.getpid()
     # Before numba is imported nobody compiles, and there is no lock.
@@ -179,6 +183,8 @@ def _fork(numbers: int, lists: Lists) -> int:
             signal.signal(number, action)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         tell(lambda _: None)
+        if is_beside:
+            os.nice(_NICE)
         while os.getppid() == own and (taken := os.read(numbers, 1)):
             signal.alarm(_PATIENCE_S)
             for call in lists[taken[0]]():
