@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numba import typeof
 from numpy.typing import NDArray
 
 from prepared import PREPROCESSINGS, as_lists
@@ -118,3 +119,12 @@ def test_all_points_are_the_drawings_themselves(dataset: PreparedDataset) -> Non
         theirs = batch_of(dataset, order, np.arange(3), 50, preprocessing)
         assert np.array_equal(ours.points, theirs.points)
         assert np.array_equal(ours.lengths, theirs.lengths) and np.array_equal(ours.labels, theirs.labels)
+
+
+def test_compiled_code_sees_the_arrays_of_a_prepared_dataset(dataset: PreparedDataset) -> None:
+    """So that it is compiled once for both."""
+    cut = first_points(dataset, dataset.indices("val"), 0.5)
+    own = MemoryDataset(("a",), [(0, [np.array([[0, 0], [9, 9]], np.uint8)])])
+    for other in (cut, own):
+        for name in ("points", "pen_up", "offsets", "labels"):
+            assert typeof(getattr(other, name)) == typeof(getattr(dataset, name))

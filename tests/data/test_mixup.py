@@ -95,7 +95,7 @@ def test_of_few_kin_a_drawing_may_find_itself_alone() -> None:
 
 def test_kin_of_unsorted_labels_are_sorted_by_class() -> None:
     data = memory([SQUARE], [BEND], [SQUARE], [BEND])
-    data.labels[:] = [1, 0, 1, 0]
+    data.labels = np.array([1, 0, 1, 0], np.uint16)
     order, begins, ends = mixup_candidates(data, np.arange(4), np.array([0, 1]))
     assert [order[begin:end].tolist() for begin, end in zip(begins, ends, strict=True)] == [[1, 3], [0, 2]]
 

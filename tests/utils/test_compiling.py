@@ -147,6 +147,20 @@ def test_one_process_compiles_all_of_a_module(calls: list[Call], forked: list[in
 
 
 @only_linux
+def test_what_takes_longest_is_begun_with(calls: list[Call], monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[Call] = []
+
+    def no_process(numbers: int, lists: compiling.Lists, is_beside: bool) -> int:
+        begun.extend(call for each in lists for call in each())
+        raise OSError("none is left")
+
+    monkeypatch.setattr(compiling, "_fork", no_process)
+    calls[1].function.takes_long = True
+    compiling.compile_calls(calls)
+    assert begun[0] == calls[1] and len(begun) == 3
+
+
+@only_linux
 def test_where_others_fail_this_process_does_all(
     folder: Path, calls: list[Call], forked: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,7 +275,7 @@ def test_one_process_does_all_where_there_is_one_core_or_nothing_is_kept(
         without_folder.setattr(compiled, "_on_compile", None)
         without_folder.setattr(compiled, "_is_kept", True)
         with pytest.warns(RuntimeWarning, match="no folder for compiled code"):
-            unkept = [Call(Compiled(add, None, False, {}), each.types) for each in calls]
+            unkept = [Call(Compiled(add, None, False, False, {}), each.types) for each in calls]
             compiling.compile_calls(unkept)
     assert len(unkept[0].function.dispatcher.overloads) == 1
     monkeypatch.setattr(compiling, "n_cores", lambda: 1)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quickstroke.data.batches import Drawings, n_points_of
+from quickstroke.data.manifest import WIDE_POINTS
 from quickstroke.drawings.drawing import Drawing, n_unscaled
 from quickstroke.drawings.simplification import simplified_strokes
 
@@ -40,12 +41,12 @@ class MemoryDataset:
         self.classes = classes
         strokes = [stroke for _, drawing in drawings for stroke in drawing]
         lengths = [sum(len(stroke) for stroke in drawing) for _, drawing in drawings]
-        self.labels = np.array([label for label, _ in drawings], dtype=np.uint16)
-        self.points = np.concatenate([np.empty((0, 2), np.uint8), *strokes])
-        pen_up = np.zeros(len(self.points), dtype=np.uint8)
+        labels = np.array([label for label, _ in drawings], dtype=np.uint16)
+        points = np.concatenate([np.empty((0, 2), np.uint8), *strokes])
+        pen_up = np.zeros(len(points), dtype=np.uint8)
         pen_up[np.cumsum([len(stroke) for stroke in strokes], dtype=np.int64) - 1] = 1
-        self.pen_up = np.packbits(pen_up, bitorder="little")
-        self.offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.uint64)
+        offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        self.points, self.pen_up, self.offsets, self.labels = _excerpt(points, pen_up, offsets, labels)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -84,8 +85,7 @@ def _first(data: Drawings, indices: NDArray[np.int64], n_points: NDArray[np.int3
     """The first so many points of each drawing; the last of them ends a stroke."""
     at, offsets, pen_up = gathered(data, indices, n_points)
     pen_up[offsets[1:] - 1] = 1
-    packed = np.packbits(pen_up, bitorder="little")
-    return Excerpt(data.points[at], packed, offsets.astype(np.uint64), data.labels[indices])
+    return _excerpt(data.points[at], pen_up, offsets, data.labels[indices])
 
 
 def gathered(
@@ -106,3 +106,18 @@ class Excerpt(NamedTuple):
     pen_up: NDArray[np.uint8]
     offsets: NDArray[Any]
     labels: NDArray[np.uint16]
+
+
+def _excerpt(
+    points: NDArray[np.uint8], pen_up: NDArray[np.uint8], offsets: NDArray[np.int64], labels: NDArray[np.uint16]
+) -> Excerpt:
+    """Of the types that a dataset's files have, read-only as these are: compiled code is then the same for both.
+
+    Args:
+        pen_up: uint8 (P,), 1 where a stroke ends, else 0.
+    """
+    kind = np.uint32 if offsets[-1] < WIDE_POINTS else np.uint64
+    excerpt = Excerpt(points, np.packbits(pen_up, bitorder="little"), offsets.astype(kind), labels)
+    for array in excerpt:
+        array.flags.writeable = False
+    return excerpt

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from quickstroke.config.training import SelectBy
 from quickstroke.data.selection import LabelledDrawings
-from quickstroke.evaluation.evaluate import in_batches, logits_of
+from quickstroke.evaluation.evaluate import compile_scoring, in_batches, logits_of
 from quickstroke.evaluation.metrics import calibration_error, class_weights
 from quickstroke.models.classifier import StrokeClassifier, threads_for
 
@@ -58,6 +58,7 @@ def logits_on(model: StrokeClassifier, drawings: LabelledDrawings) -> Tensor:
     data, indices = drawings.data, drawings.indices
     logits = torch.empty(len(indices), model.config.n_classes, dtype=torch.float64)
     with model.evaluating(), threads_for(model), torch.inference_mode():
+        compile_scoring(model, data, indices)
         for rows in in_batches(model, data, indices):
             logits[torch.from_numpy(rows)] = logits_of(model, data, None, indices[rows]).cpu()
     return logits

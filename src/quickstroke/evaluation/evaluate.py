@@ -6,6 +6,7 @@ standard  evaluation mode: the result of a drawing depends on nothing but the dr
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal, cast, get_args
 
 import numpy as np
@@ -24,11 +25,15 @@ from quickstroke.kernels import threads
 from quickstroke.models.classifier import StrokeClassifier, threads_for
 from quickstroke.runtime.device import to_device
 from quickstroke.runtime.distributed import ALONE, Group
+from quickstroke.utils.compiled import calls_of
+from quickstroke.utils.compiling import compile_calls
 
 Protocol = Literal["standard", "2020"]
 
 # Points of a batch on a CPU: enough for full speed, and few enough that its steps, or its images, stay in caches.
 _POINTS_TOGETHER, _POINTS_TOGETHER_WITH_IMAGES = 1 << 14, 1 << 13
+# Drawings that are enough to see what a model calls.
+_FEW = 8
 # A GPU has no such caches, and more to do at a time.
 _BATCH_SIZE_ON_GPU = 4096
 
@@ -91,6 +96,8 @@ def evaluate(
 
     precision = precision if model.config.reading == "length-aware" else torch.float32
     with model.evaluating(precision, protocol == "2020"), threads_for(model), torch.inference_mode():
+        if group.size == 1:
+            compile_scoring(model, data, indices)
         shares = group.part(order)
         # By the protocol 2020 each batch changes the running statistics, so batches run one after the other.
         for n in threads.each(score, shares, device) if protocol == "standard" else map(score, shares):
@@ -114,6 +121,21 @@ def in_batches(model: StrokeClassifier, data: Drawings, indices: NDArray[np.int6
         return batches.by_length(places, n_points, _BATCH_SIZE_ON_GPU)
     together = _POINTS_TOGETHER if model.config.image is None else _POINTS_TOGETHER_WITH_IMAGES
     return batches.by_length_of_points(places, n_points.clip(max=model.config.max_padding), together)
+
+
+def compile_scoring(model: StrokeClassifier, data: Drawings, indices: NDArray[np.int64]) -> None:
+    """Has what scores the drawings `indices` (N,) compiled, where it is not on disk yet; changes nothing.
+
+    By itself each kernel would be compiled when it is first called, and one after the other.
+    """
+    if model.config.reading != "length-aware" or next(model.parameters()).device.type != "cpu" or not len(indices):
+        return
+
+    def run() -> None:
+        with torch.inference_mode():
+            logits_of(model, data, None, indices[:_FEW])
+
+    compile_calls(threads.alone(partial(calls_of, run)))
 
 
 def logits_of(

@@ -28,7 +28,8 @@ _ROWS = 8
 # Numbers in a line of a cache, and in a large page.
 _LINE, _LARGE_PAGE = 16, 2**19
 # Sums may be taken in any order, so that loops become vectors.
-_jit = jit(error_model="numpy", fastmath={"contract", "reassoc"})
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "reassoc"}}
+_jit = jit(**_OPTIONS)
 
 _I64 = ir.IntType(64)
 
@@ -309,7 +310,7 @@ def _read(x: Any, out: Any) -> None:
     mean /= _F(len(rows))
 
 
-@_jit
+@jit(takes_long=True, **_OPTIONS)
 def _features(points: Any, lengths: Any, ends: Any, tiled: Any, after: Any, halved: Any, out: Any) -> None:
     """Writes features, `out` (B, 2 * F), of the images of points (B, T, 5), without Python in between, for which this
     thread would have to wait.

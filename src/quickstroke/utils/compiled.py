@@ -29,13 +29,19 @@ class Compiled:
 
     Attributes:
         function: the same in Python.
+        takes_long: whether compiling it does.
     """
 
     def __init__(
-        self, function: Callable[..., Any], steps: Callable[..., int] | None, steers: bool, options: dict[str, Any]
+        self,
+        function: Callable[..., Any],
+        steps: Callable[..., int] | None,
+        steers: bool,
+        takes_long: bool,
+        options: dict[str, Any],
     ) -> None:
         functools.update_wrapper(self, function)
-        self.function = function
+        self.function, self.takes_long = function, takes_long
         self._steps, self._steers, self._options = steps, steers, options
         self._gives_nothing = function.__annotations__.get("return", self) is None
         self._steps_taken = 0
@@ -85,7 +91,7 @@ _OPTIONS = {"nogil": True, "no_cfunc_wrapper": True, "error_model": "python", "f
 
 
 def jit(
-    steps: Callable[..., int] | None = None, steers: bool = False, **options: Any
+    steps: Callable[..., int] | None = None, steers: bool = False, takes_long: bool = False, **options: Any
 ) -> Callable[[Function], Function]:
     """A decorator that compiles a function when it is first called, by `numba.njit` with these options.
 
@@ -96,11 +102,12 @@ def jit(
         steps: of the function's arguments, about how many steps Python would take. Up to `FEW_STEPS` in all it takes
             them, and nothing is compiled; the function has to give the same bits either way.
         steers: what it writes decides what is called after it, so that Python does it also in `calls_of`.
+        takes_long: compiling it takes longer than that of others; where several processes compile, one begins with it.
         options: numba's.
     """
 
     def decorate(function: Function) -> Function:
-        return cast(Function, Compiled(function, steps, steers, options))
+        return cast(Function, Compiled(function, steps, steers, takes_long, options))
 
     return decorate
 

@@ -101,7 +101,7 @@ def compile_calls(calls: Sequence[Call], later: Sequence[Call] = ()) -> None:
     try:
         for team in teams:
             team.take(calls)
-        begun = {call for team in teams for call in team.calls()}
+        begun = {call for team in (*teams, *_left) for call in team.calls()}
         teams.append(_team_of([call for call in calls if call not in begun]))
         teams[-1].take(calls)
         # Only now, since where there are few cores it takes time from the others.
@@ -126,14 +126,18 @@ def _team_of(calls: Sequence[Call], is_beside: bool = False) -> _Team:
     for call in calls:
         if not call.is_kept:
             by_module.setdefault(call.function.__module__, []).append(call)
-    # What takes longest first, so that no process is left with it in the end: what has most to do with arrays.
-    groups = sorted(by_module.values(), key=lambda group: len(str(group)), reverse=True)
+    # What takes longest first, so that no process is left with it in the end: by and large what has most arguments.
+    groups = sorted(by_module.values(), key=_length, reverse=True)
     n_others = min(n_cores() - 1, _MOST_OTHERS, len(groups) - (not is_beside))
     if sys.platform != "linux" or n_others < 1 or not all(call.can_be_kept for call in calls):
         n_others = 0
     else:
         calls[0].function.dispatcher.typingctx.refresh()  # what numba knows; otherwise each would read it in
     return _Team([partial(list, group) for group in groups], n_others, is_beside)
+
+
+def _length(calls: Sequence[Call]) -> tuple[bool, int]:
+    return any(call.function.takes_long for call in calls), len(str([call.types for call in calls]))
 
 
 def wait_for_others() -> None:
