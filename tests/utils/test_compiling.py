@@ -234,6 +234,17 @@ def test_who_calls_what_others_still_compile_waits_for_them(
 
 
 @only_linux
+def test_nothing_stays_open(calls: list[Call]) -> None:
+    compiling.compile_calls(calls[:1], calls[1:])
+    compiling.wait_for_others()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        compiling.compile_calls(calls[:1], calls[1:])
+        compiling.compile_calls(calls)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@only_linux
 def test_where_no_process_can_be_forked_this_one_does_all(
     folder: Path, calls: list[Call], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,9 +114,12 @@ def compile_calls(calls: Sequence[Call], later: Sequence[Call] = ()) -> None:
             team.end()
     for call in calls:
         call.compile()
-    _left.append(beside)
+    if is_left := beside.is_busy():
+        _left.append(beside)
+    else:
+        beside.end()
     for call in later:
-        if call.is_kept or not beside.is_busy():
+        if call.is_kept or not is_left:
             call.compile()
 
 
